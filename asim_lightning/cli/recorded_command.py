@@ -1,22 +1,35 @@
-"""The record of a command in the folder of its run, for `asim report`."""
+"""What commands that study a network share: options, and the record in the folder of the run for `asim report`."""
 
 import hashlib
 import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from asim_lightning.bench.machine import this_machine, versions
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Drawing, Setup
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.run import COMMAND, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.estimate import all_images
+from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class StudyOptions(Drawing):
+    """Who computes the trials of a study, and how it is shown."""
+
+    progress: bool = True
+    """Whether a progress bar with the time left is shown, where standard error is a terminal."""
+    runner: RunnerSettings = field(default_factory=RunnerSettings)
+    """Who computes the trials."""
+    fresh: bool = False
+    """Whether every trial is computed anew, also if an earlier command has finished it."""
 
 
 @contextmanager

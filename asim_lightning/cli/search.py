@@ -3,29 +3,22 @@
 from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
-from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup, load_weights, prepare, read_data
+from asim_lightning.cli.recorded_command import StudyOptions, recorded
+from asim_lightning.cli.start import Setup, load_weights, prepare, read_data
 from asim_lightning.cost import Technology
 from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
 
 
 @dataclass(frozen=True)
-class SearchOptions(Drawing):
+class SearchOptions(StudyOptions):
     """What is searched, and who computes it."""
 
     search: SearchSettings = field(default_factory=SearchSettings)
     """Space, method, objectives and constraints."""
     technology: Technology = field(default_factory=Technology)
     """What energy and latency are computed from."""
-    progress: bool = True
-    """Whether a progress bar is shown, where standard error is a terminal."""
-    runner: RunnerSettings = field(default_factory=RunnerSettings)
-    """Who computes the trials."""
-    fresh: bool = False
-    """Whether every trial is computed anew, also if an earlier command has finished it."""
 
 
 def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:

@@ -4,16 +4,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup, prepare
+from asim_lightning.cli.recorded_command import StudyOptions, recorded
+from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.exploration.runner_settings import RunnerSettings
 
 
 @dataclass(frozen=True)
-class SpecOptions(Drawing):
+class SpecOptions(StudyOptions):
     """What the network must keep, of which properties the limits are wanted, and who computes them."""
 
     target: str = "accuracy 99 % of quantized"
@@ -26,12 +25,6 @@ class SpecOptions(Drawing):
     """Chips of each macro with spreads: 2..10000."""
     trials: int = 1
     """Reads of each chip of a macro with noise: 1..65535."""
-    progress: bool = True
-    """Whether a progress bar is shown, where standard error is a terminal."""
-    runner: RunnerSettings = field(default_factory=RunnerSettings)
-    """Who computes the trials."""
-    fresh: bool = False
-    """Whether every trial is computed anew, also if an earlier command has finished it."""
 
 
 def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:

@@ -4,15 +4,14 @@ from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup, prepare, read_data
+from asim_lightning.cli.recorded_command import StudyOptions, recorded
+from asim_lightning.cli.start import Setup, prepare, read_data
 from asim_lightning.cost import Technology
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.runner_settings import RunnerSettings
 
 
 @dataclass(frozen=True)
-class SweepOptions(Drawing):
+class SweepOptions(StudyOptions):
     """Points of the grid, reads of each, what ends them, and who computes them."""
 
     axes: SweepAxes = field(default_factory=SweepAxes)
@@ -27,14 +26,8 @@ class SweepOptions(Drawing):
     thresholds: list[float] | None = None
     """Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points below the
     quantised network's."""
-    fresh: bool = False
-    """Whether every trial is computed anew, also if an earlier command has finished it."""
-    progress: bool = True
-    """Whether a progress bar with the time left is shown, where standard error is a terminal."""
     technology: Technology = field(default_factory=Technology)
     """What energy, latency and TOPS/W of each point are computed from."""
-    runner: RunnerSettings = field(default_factory=RunnerSettings)
-    """Who computes the trials."""
 
 
 def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
