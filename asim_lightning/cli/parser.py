@@ -164,8 +164,8 @@ class AsimCLI(LightningCLI):
         """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
         all."""
         foreign = {key for key in recipe.settings if key not in self.known}
-        for name, command in COMMANDS.items() if foreign else ():
-            if command.runs_network:
+        for name, command in COMMANDS.items():
+            if foreign and command.runs_network:  # imports the command
                 foreign -= own_options(name).keys()
         settings = {key: value for key, value in recipe.settings.items() if key in self.known or key in foreign}
         with inside(recipe.path.parent):
