@@ -92,8 +92,8 @@ MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
     "folder as checkpoint": (folder_of_run, ("--ckpt_path", "runs"), "runs is a folder; a file (.ckpt) is needed"),
     "file as checkpoint's folder": (nothing, ("--ckpt_path", "tiny.yaml/best.ckpt"), "There is no file 'tiny.yaml/"),
     "file as data": (nothing, ("--data.init_args.root", "tiny.yaml"), "does not exist or is not a folder"),
-    "bytes as data": (nothing, ("--data.init_args.root", "b\udcff"), "must be text in UTF-8, got b\\xff; a path may"),
-    "bytes as config": (nothing, ("--config", "b\udcff.yaml"), "There is no file 'b\\xff.yaml'"),
+    "bytes as data": (nothing, ("--data.init_args.root", "b\udcff"), "must be text in UTF-8, got b\\udcff; a path may"),
+    "bytes as config": (nothing, ("--config", "b\udcff.yaml"), "There is no file 'b\\udcff.yaml'"),
 }
 
 

@@ -37,7 +37,7 @@ def test_ctrl_c_before_anything_runs(asim: Asim, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.__init__", interrupt)
-    answer = asim("validate")
+    answer = asim("validate", "-c", "quickstart")
     assert (answer.code, answer.err) == (130, "stopped\n")
 
 
