@@ -6,7 +6,7 @@ from typing import TypeAlias
 from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.results import AxisValue, Kind, Result, axes_text, axis_text, distinct_values
 from asim_lightning.report.labels import head_of
-from asim_lightning.report.picture import MOST_CURVES
+from asim_lightning.report.picture import MOST_CURVES, drawn_of
 
 Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
 """Values of the other axes, and the points along the axis that is drawn."""
@@ -66,11 +66,8 @@ def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> 
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
     if len(lines) > MOST_CURVES:
-        lines.sort(key=_order(lines))
-        last = len(lines) - 1
-        places = [round(place * last / (MOST_CURVES - 1)) for place in range(MOST_CURVES)]
         note += f"; {MOST_CURVES} of {len(lines)} lines are drawn"
-        lines = [lines[place] for place in places]
+        lines = drawn_of(sorted(lines, key=_order(lines)))
     return lines, note
 
 

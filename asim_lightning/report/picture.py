@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from asim_lightning.table import Rows
 
+Item = TypeVar("Item")
 Marker: TypeAlias = Literal["", "none", "full", "open", "cross", "ring", "star", "tick"]
 """What stands at a point."""
 Format: TypeAlias = Literal["png", "pdf", "svg"]
@@ -167,6 +168,13 @@ class Picture:
     def entries(self) -> int:
         """Entries of its legend."""
         return sum(bool(each.name) for each in self.series) + sum(bool(each.name) for each in self.marks)
+
+
+def drawn_of(found: Sequence[Item]) -> list[Item]:
+    """What is drawn of some curves: of more than `MOST_CURVES` some, from the first to the last."""
+    if len(found) <= MOST_CURVES:
+        return list(found)
+    return [found[round(place * (len(found) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
 
 
 def number_axis(label: str, numbers: Sequence[float], **others: object) -> Axis:

@@ -9,7 +9,7 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
-from asim_lightning.report.picture import BLACK, GREY, MOST_CURVES, Axis, Grid, Marker, Picture, Series
+from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Marker, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
 _VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}
@@ -40,9 +40,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     numbers: Rows = [["conditions", "point", cost, "accuracy", "low", "high", "on_the_front"]]
     series: list[Series] = []
     behind: list[Result] = []
-    groups = run.groups
-    if len(groups) > MOST_CURVES:
-        groups = [groups[round(place * (len(groups) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+    groups = drawn_of(run.groups)
     for style, (given, group) in enumerate(groups):
         where = legend_text(given) if len(run.groups) > 1 else ""
         group = sorted((each for each in group if cost in each.figures), key=lambda each: each.figures[cost])
@@ -52,9 +50,10 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
             row = [each.figures[cost], each.accuracy, each.low, each.high, id(each) in front]
             numbers.append([where or "simulated", legend_text(each.axes), *row])
     if behind:
-        costs, shown = [each.figures[cost] for each in behind], [each.measure.shown(each.accuracy) for each in behind]
         texts = [_text(run, each) for each in behind]
-        pale = Series("bettered by the front", costs, shown, colour=GREY, marker="full", is_pale=True, texts=texts)
+        pale = Series(
+            "bettered by the front", *_at(behind, cost), colour=GREY, marker="full", is_pale=True, texts=texts
+        )
         series.insert(0, pale)
     series += _verdicts(run, cost)
     if cost == "energy_uj":
@@ -111,19 +110,23 @@ def map_pictures(run: Run) -> list[Picture]:
     return found
 
 
+def _at(points: Sequence[Result], cost: str) -> tuple[list[float], list[float]]:
+    """Where points stand: their costs, and their accuracies as they are shown."""
+    return [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
+
+
 def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
     """A line through the points of the front, and above it the points by verdict."""
     if not points:
         return []
-    x, y = [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
-    found = [Series(f"front{where and ' at '}{where}", x, y, style=style, marker="full")]
+    found = [Series(f"front{where and ' at '}{where}", *_at(points, cost), style=style, marker="full")]
     if len(run.objectives) == 2 and "accuracy" in run.objectives:
         found = [replace(found[0], form="line", marker="none")]
     for verdict, marker in _VERDICTS.items():
         some = [each for each in points if each.verdict == verdict]
         if some:
-            x, texts = [each.figures[cost] for each in some], [_text(run, each) for each in some]
-            drawn = accuracy_series(some, x, "", style, texts, is_line=False)
+            texts = [_text(run, each) for each in some]
+            drawn = accuracy_series(some, _at(some, cost)[0], "", style, texts, is_line=False)
             found.append(replace(drawn, marker=marker))
     return found
 
@@ -141,8 +144,7 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
     ]
     best = [each for each in run.cheapest if each is not None and cost in each.figures]
     if best:
-        x, y = [each.figures[cost] for each in best], [each.measure.shown(each.accuracy) for each in best]
-        found.append(Series("cheapest that is kept", x, y, colour=BLACK, marker="ring"))
+        found.append(Series("cheapest that is kept", *_at(best, cost), colour=BLACK, marker="ring"))
     return found
 
 

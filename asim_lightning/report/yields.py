@@ -9,7 +9,7 @@ from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
 from asim_lightning.report.accuracy import reference_marks
 from asim_lightning.report.labels import label_of, legend_text
-from asim_lightning.report.picture import MOST_CURVES, Axis, Mark, Picture, Series
+from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
 MOST_GROUPS = 12
@@ -35,9 +35,7 @@ def yield_picture(
         thresholds: Accuracies that are marked, 0..1.
         references: Accuracies of other networks by their name, such as quantized, 0..1.
     """
-    drawn, others, last = list(found), references or {}, len(found) - 1
-    if len(drawn) > MOST_CURVES:
-        drawn = [found[round(place * last / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+    drawn, others = drawn_of(found), references or {}
     shared, totals = _shared_axes(found), {len(each.chips) for each in drawn}
     numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
     series = []
