@@ -79,8 +79,10 @@ class OwnModuleCLI(LightningCLI):
         if self.command != "fit":
             return super().instantiate_trainer(logger=False, enable_checkpointing=False, **kwargs)
         callbacks = with_summary(as_list(given.get("callbacks")))
-        last = [] if given.get("enable_checkpointing") is False else [LastCheckpoint()]
-        kwargs |= {"callbacks": [*callbacks, *last], "plugins": with_whole_files(given.get("plugins"))}
+        keeps = given.get("enable_checkpointing") is not False
+        if keeps and not any(isinstance(each, LastCheckpoint) for each in callbacks):
+            callbacks.append(LastCheckpoint())
+        kwargs |= {"callbacks": callbacks, "plugins": with_whole_files(given.get("plugins"))}
         if given.get("logger") in (None, True):
             continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.folder)
             step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
