@@ -1,5 +1,6 @@
 """`asim fit`, `validate`, `test` and `predict` of a user's LightningModule, which a recipe names by its class."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ COMMANDS = ("fit", "validate", "test", "predict")
 
 def names_a_module(arguments: Arguments) -> bool:
     """Whether the last recipe that has a model names its class."""
-    models = [each.settings["model"] for each in arguments.recipes if each.settings.get("model") is not None]
-    return bool(models) and (isinstance(models[-1], str) or "class_path" in models[-1])
+    models = [each.settings["model"] for each in arguments.recipes if isinstance(each.settings.get("model"), Mapping)]
+    return bool(models) and "class_path" in models[-1]
 
 
 class OwnModuleCLI(LightningCLI):
