@@ -25,7 +25,7 @@ class Conversions(NamedTuple):
     noisy: Any
     """Whether any of the cycles is."""
     errors: Any
-    """Errors of converters, see `ErrorsInMemory`."""
+    """Errors of converters, see `PlacedConverters`."""
     converters: Any
     """Where those of each cycle start, for the tile and the group or head."""
     column: Any

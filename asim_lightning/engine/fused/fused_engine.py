@@ -17,7 +17,7 @@ from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.chips.effects import converters_of
-from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
+from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
@@ -80,31 +80,28 @@ class FusedProgram(ConvertingProgram):
     """
 
     converters: Converters | None = field(default=None, kw_only=True)
-    placed: dict[tuple[torch.Size, torch.device], PlacedErrors] = field(default_factory=dict, kw_only=True, repr=False)
+    placed: dict[tuple[torch.Size, torch.device], PlacedConverters | None] = field(
+        default_factory=dict, kw_only=True, repr=False
+    )
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts: those of the reference engine, code by code; float64. # (batch, *outputs)
-
-        Raises:
-            ValueError: The converters are not those of the product.
-        """
+        """Outputs of a macro, in counts: those of the reference engine, code by code; float64. # (batch, *outputs)"""
         from asim_lightning.engine.fused.kernel import (
             launch,  # Triton may be missing where this engine is not asked for
         )
 
         macro, w, product = self.transfer.macro, self.w, self.product
         errors = self._errors(product.weight_shape(w), x.device)
-        tabulated = tables(self.transfer, x.device, errors.places is not None)
+        tabulated = tables(self.transfer, x.device, errors is not None)
         integers = operands(product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
-        errors.check(integers, macro.weight_bits, macro.top_code or 0)
         return launch(integers, tabulated, errors, macro, required(noise))
 
-    def _errors(self, shape: torch.Size, device: torch.device) -> PlacedErrors:
+    def _errors(self, shape: torch.Size, device: torch.device) -> PlacedConverters | None:
         if (shape, device) not in self.placed:
             drawn = converters_of(self.chip, self.product, self.transfer, shape)
             found = self.converters if drawn is None else drawn
-            self.placed[shape, device] = PlacedErrors() if found is None else placed(found, device)
+            self.placed[shape, device] = None if found is None else placed(found, 1, device)
         return self.placed[shape, device]
 
 

@@ -14,12 +14,13 @@ import triton.language as tl
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine.chips.placed_converters import PlacedConverters
 from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
-from asim_lightning.engine.fused.converter_errors import PlacedErrors
 from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
 from asim_lightning.engine.fused.digit_layout import Operands
 from asim_lightning.engine.fused.kernel_arguments import (
     DigitsInMemory,
+    ErrorsInMemory,
     Samples,
     TablesInMemory,
     blocks,
@@ -149,7 +150,7 @@ def convert(  # type: ignore[no-untyped-def]
 
 
 def arguments(
-    operands: Operands, tables: Tables, errors: PlacedErrors, macro: MacroConfig, noise: Noise, out: Tensor
+    operands: Operands, tables: Tables, errors: PlacedConverters | None, macro: MacroConfig, noise: Noise, out: Tensor
 ) -> dict[str, Any]:
     """The kernel's arguments by name.
 
@@ -161,11 +162,12 @@ def arguments(
         noise: Noise source, with one row per row of the batch.
         out: Where outputs go, float64. # (batch, *outputs)
     """
+    of_errors = () if errors is None else (errors.gain, errors.offset, errors.curve, errors.tables)
     return {
         "digits": DigitsInMemory(operands.x, operands.w),
         "out": out,
         "tables": TablesInMemory(tables.cycles, tables.levels, tables.sigmas),
-        "errors": errors.memory,
+        "errors": ErrorsInMemory(*of_errors),
         "samples": Samples(noise.sample_ids.contiguous(), noise.offsets.contiguous()),
         "numbers": numbers(operands, tables),
         "x_plane": operands.x[0].numel() // operands.channels,
@@ -177,7 +179,9 @@ def arguments(
     }
 
 
-def launch(operands: Operands, tables: Tables, errors: PlacedErrors, macro: MacroConfig, noise: Noise) -> Tensor:
+def launch(
+    operands: Operands, tables: Tables, errors: PlacedConverters | None, macro: MacroConfig, noise: Noise
+) -> Tensor:
     """Run the kernel; see `arguments`. # (batch, *outputs), float64"""
     out = torch.empty(operands.shape, dtype=torch.float64, device=operands.x.device)
     if out.numel() == 0:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine.fused.converter_errors import PlacedErrors
+from asim_lightning.engine.chips.placed_converters import PlacedConverters
 from asim_lightning.engine.fused.digit_layout import Operands
 from asim_lightning.engine.fused.tables import Tables
 
@@ -27,6 +27,15 @@ class TablesInMemory(NamedTuple):
     cycles: Tensor
     levels: Tensor
     sigmas: Tensor
+
+
+class ErrorsInMemory(NamedTuple):
+    """See `PlacedConverters`; each is None where all converters are ideal."""
+
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    curve: Tensor | None = None
+    tables: Tensor | None = None
 
 
 class Samples(NamedTuple):
@@ -97,7 +106,7 @@ class MacroForm(NamedTuple):
     WIDE: bool
     """Whether sums take 64 bits."""
     ERRORS: bool
-    """Whether converters have errors; see `PlacedErrors` for the next three."""
+    """Whether converters have errors; see `PlacedConverters` for the next three."""
     NIBBLES: int
     TABLE_LENGTH: int
     MOST_MOVES: int
@@ -137,7 +146,7 @@ def form(operands: Operands, tables: Tables) -> Form:
     )
 
 
-def macro_form(operands: Operands, tables: Tables, macro: MacroConfig, errors: PlacedErrors) -> MacroForm:
+def macro_form(operands: Operands, tables: Tables, macro: MacroConfig, errors: PlacedConverters | None) -> MacroForm:
     """What a macro makes of the counts of a product."""
     return MacroForm(
         TOP=macro.top_code or 1,
@@ -149,10 +158,10 @@ def macro_form(operands: Operands, tables: Tables, macro: MacroConfig, errors: P
         VOTE=tables.vote,
         DIGITAL=tables.count_bound > 0,
         WIDE=operands.tiles * max(tables.code_bound, tables.count_bound) >= 2**31,
-        ERRORS=errors.places is not None,
-        NIBBLES=errors.nibbles,
-        TABLE_LENGTH=errors.table_length,
-        MOST_MOVES=errors.most_moves,
+        ERRORS=errors is not None,
+        NIBBLES=0 if errors is None else errors.nibbles,
+        TABLE_LENGTH=0 if errors is None or errors.nibbles else errors.length,
+        MOST_MOVES=0 if errors is None else errors.moves,
         WEIGHT_BITS=macro.weight_bits,
         DEVICE=operands.x.device.type == "cuda",
     )

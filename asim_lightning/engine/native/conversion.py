@@ -12,12 +12,11 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.library import library
-from asim_lightning.engine.native.structures import VOTE_RULES, ConversionJob, Counting, Outputs, Side, Tile
+from asim_lightning.engine.native.structures import GROUP, VOTE_RULES, ConversionJob, Counting, Outputs, Side, Tile
 from asim_lightning.engine.product import Geometry, Product
 
 _BYTES = 2**26
 """Bytes in use at a time, where more than one sample is: 64 MB."""
-_GROUP = 16
 _LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.1, 1.0
 """Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
 _OUTPUTS_WORTH_BYTES = 8
@@ -174,7 +173,7 @@ def _matrices(
 
 def _filling(lanes: int) -> float:
     """Share of the lanes of groups of 16 in use."""
-    return lanes / (-(-lanes // _GROUP) * _GROUP)
+    return lanes / (-(-lanes // GROUP) * GROUP)
 
 
 def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:

@@ -9,10 +9,10 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.effects import converters_of
+from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.library import why_missing
-from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
-from asim_lightning.engine.native.structures import ConversionJob, Counting
+from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -101,7 +101,7 @@ class NativeProgram(ConvertingProgram):
         """Errors of the converters of weights of a shape."""
         if shape not in self.drawn:
             found = converters_of(self.chip, self.product, self.transfer, shape)
-            self.drawn[shape] = self.converters if found is None else placed(found)
+            self.drawn[shape] = self.converters if found is None else placed(found, GROUP)
         return self.drawn[shape]
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
@@ -124,7 +124,7 @@ class NativeProgram(ConvertingProgram):
         job.last_word = noise.trial << 16 & WORD
         loaded = kernels(self.level)
         if converters is not None:
-            job.converters = converters.of_job()
+            job.converters = ConvertersOfJob.of(converters)
             shape = self.product.weight_shape(w)
             job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
         if not self.product.batched_weight:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.chips.placed_converters import PlacedConverters
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.padded_inputs import bytes_of, padded_channels, padded_inputs, padded_size
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
-from asim_lightning.engine.native.placed_converters import PlacedConverters
 from asim_lightning.engine.native.structures import ConvertersOfJob
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.rare.layout import Layout
@@ -110,7 +110,7 @@ class NativeErrors:
             job.apart.hazards, job.apart.rates, job.apart.above, job.apart.tails, job.apart.bounds = (
                 each.data_ptr() for each in (rates.hazards, rates.rate, rates.above, rates.tails, rates.bounds)
             )
-            job.apart.converters = converters.of_job()
+            job.apart.converters = ConvertersOfJob.of(converters)
             # without a gain or INL, margins do not depend on counts
             bounded = converters.gain is not None or converters.curve is not None
             ones = self._room_for_ones(len(out)) if bounded else None

@@ -3,6 +3,11 @@
 from ctypes import Structure, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
 from enum import IntEnum
 
+from asim_lightning.engine.chips.placed_converters import PlacedConverters
+
+GROUP = 16
+"""Output columns that kernels work on together."""
+
 
 class Level(IntEnum):
     """How a count becomes a level."""
@@ -94,6 +99,16 @@ class ConvertersOfJob(Structure):
         *_fields(c_int32, "nibbles length passes weight_bits"),
         ("quiet", c_void_p),
     ]
+
+    @classmethod
+    def of(cls, placed: PlacedConverters) -> "ConvertersOfJob":
+        """Those of a chip, whose tensors it points to."""
+        found = cls(weight_bits=placed.weight_bits, nibbles=placed.nibbles, length=placed.length, passes=placed.moves)
+        found.gain, found.offset, found.curve, found.tables = (
+            None if each is None else each.data_ptr()
+            for each in (placed.gain, placed.offset, placed.curve, placed.tables)
+        )
+        return found
 
 
 class ConversionJob(Structure):

@@ -27,10 +27,11 @@ from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.chips.effects import converters_of
+from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.rare import NativeErrors
+from asim_lightning.engine.native.structures import GROUP
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -128,7 +129,7 @@ class RareErrors:
             ones = most_ones(places, weights, bits)
             of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
             # stored once it is whole, for other threads
-            self.drawn[shape] = OfChip(found, placed(found), converter_rates(of_kinds, top, found, ones))
+            self.drawn[shape] = OfChip(found, placed(found, GROUP), converter_rates(of_kinds, top, found, ones))
         return self.drawn[shape]
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine import Chip, Weights
+from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.native.native_engine import NativeProgram
-from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.program import Program
 from tests.engine.fused.cases import Run
 
@@ -20,6 +20,6 @@ def kernel_sums(run: Run, device: torch.device) -> Callable[[], Tensor]:
     if device.type == "cuda":
         program = FusedProgram(run.product, weights, run.circuit, Chip(), converters=errors)
     else:
-        own = None if errors is None else placed(errors)
+        own = None if errors is None else placed(errors, 16)
         program = NativeProgram(run.product, weights, run.circuit, Chip.of(run.noise), converters=own)
     return lambda: program.sums(run.x, run.noise)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import Chip, fused
-from asim_lightning.engine.chips.converters import Converters, most_moves
+from asim_lightning.engine.chips.converters import most_moves
 from asim_lightning.engine.fused import FusedProgram
-from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.tables import tables
 from tests.engine.fused import cases
 
@@ -76,14 +74,6 @@ def test_a_converter_of_another_place_changes_outputs_of_a_case(dim: int) -> Non
     assert changed > 2
 
 
-def test_converters_of_which_none_has_errors_are_ideal() -> None:
-    run = cases.run(cases.CASES["errors with nonlinear noise"])
-    assert run.converters is not None
-    assert placed(Converters(run.converters.index), torch.device("cpu")).places is None
-    curves_without_numbers = Converters(run.converters.index, tables=run.converters.tables)
-    assert placed(curves_without_numbers, torch.device("cpu")).places is None
-
-
 @pytest.mark.parametrize(
     ("tables", "moves"),
     [
@@ -104,29 +94,6 @@ def test_a_product_of_two_activations_places_its_converters_once_a_device() -> N
     program = FusedProgram(run.product, None, run.circuit, Chip(), converters=run.converters)
     first = program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu"))
     assert program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu")) is first
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda errors: replace(errors, index=errors.index[:, :, 1:]),
-            "Converters have places (tiles, groups or heads, output columns, weight bits) of (2, 1, 7, 4) in this "
-            "product, got (2, 1, 6, 4)",
-        ),
-        (
-            lambda errors: replace(errors, tables=errors.tables[:, :20]),
-            "A measured curve of INL has an entry for each of 32 codes, got 20",
-        ),
-    ],
-)
-def test_errors_of_other_converters_are_refused(change: Callable[[Converters], Converters], message: str) -> None:
-    pytest.importorskip("triton")
-    run = cases.run(cases.CASES["measured INL of several codes"])
-    assert run.converters is not None
-    with pytest.raises(ValueError) as refused:
-        replace(run, converters=change(run.converters)).fused()
-    assert str(refused.value) == message
 
 
 class DoubleColumn(Column):

@@ -12,7 +12,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.fused.converter_errors import placed
+from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.kernel_arguments import blocks
 from asim_lightning.engine.fused.tables import VOTES, tables
@@ -80,8 +80,8 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     ) -> Any:
         circuit, cpu = transfer(macro, False), torch.device("cpu")
         x, w = (torch.zeros(shape, dtype=torch.int32) for shape in (x_shape, w_shape))
-        own = placed(converters(product, circuit, w, errors), cpu)
-        table = tables(circuit, cpu, own.places is not None)
+        own = placed(converters(product, circuit, w, errors), 1) if errors else None
+        table = tables(circuit, cpu, own is not None)
         digits = operands(product, macro, table.groups, x, w)
         out = torch.empty(digits.shape, dtype=torch.float64)
         given = kernel.arguments(digits, table, own, macro, replace(silent(len(x)), **read), out)

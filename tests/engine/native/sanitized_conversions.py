@@ -10,9 +10,9 @@ import torch
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, rare, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
+from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.engines import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
-from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.rare import RareErrors
 from tests.engine.chips.random_converters import converters as random_converters
@@ -78,7 +78,7 @@ def main(path: str) -> None:
         for product, x, w in own:
             errors = [None]
             if circuit.macro.adc_bits is not None:
-                errors.append(placed(random_converters(product, circuit, w, "gain offset curves")))
+                errors.append(placed(random_converters(product, circuit, w, "gain offset curves"), 16))
             for own_errors in errors:
                 for way in [way for way in Counting if loaded.asim_counts_by(way)]:
                     program = native_engine.NativeProgram(

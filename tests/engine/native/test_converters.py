@@ -13,10 +13,10 @@ from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
 from asim_lightning.engine.chips.cells import weight_digits
 from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
-from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters
 from tests.engine.native.test_conversion import WAYS, operands
@@ -126,7 +126,7 @@ def check(
 ) -> None:
     chip = Chip(0, "layer")
     expected = Oracle(product, circuit, errors, chip).sums(x, w, noise)
-    own = placed(errors)
+    own = placed(errors, 16)
     reference = ReferenceProgram(product, Weights(w), circuit, chip, converters=errors)
     assert torch.equal(reference.sums(x, noise), expected)
     if native_engine.refuses(circuit) is not None:
@@ -190,7 +190,7 @@ def test_a_product_of_two_activations_places_its_converters_once() -> None:
     product, circuit = PRODUCTS["attention"], transfer(MacroConfig(3, 3, 100, 6), False)
     x, w = operands(product, circuit.macro, False, batch=2)
     errors = converters(product, circuit, w, "gain offset")
-    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=placed(errors))
+    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=placed(errors, 16))
     first = own.of(w).sums(x, noise_of(2))
     assert torch.equal(own.of(w).sums(x, noise_of(2)), first)
     assert len(own.quiet) == 1

@@ -194,6 +194,7 @@ class KindApart {
 public:
     KindApart(const RareErrors& job, int64_t kind, int64_t row, int64_t first, int64_t outputs, int64_t* sums)
         : job_(job), apart_(job.apart), bits_(apart_.converters.weight_bits), converters_(job.tile_count * bits_),
+          input_bits_(bits_of_input(job)), first_group_(row * groups_of(job)),
           of_macro_(apart_.columns / apart_.macros), padded_((of_macro_ + GROUP - 1) / GROUP * GROUP), row_(row),
           outputs_(outputs), first_rate_(kind * apart_.columns * converters_), firsts_(apart_.firsts + kind * (bits_ + 1)),
           bounds_(apart_.bounds + kind * BOUNDS), pairs_(job.cycles + job.kinds[kind].first_cycle), cycle_(apart_.cycles[apart_.numbers[kind]]), sums_(sums),
@@ -264,14 +265,14 @@ private:
         run_ = left < same ? left : same, length_ = double(run_);
         macro_ = job_.w_head ? at_.pixel / job_.head_rows : apart_.macros > 1 ? at_.channel / of_macro_ : 0;
         column_ = job_.w_head ? at_.channel + macro_ * of_macro_ : at_.channel;
-        ones_ = apart_.ones + (row_ * groups_of(job_) + (job_.w_head ? 0 : macro_)) * apart_.pixels * job_.tile_count * bits_of_input(job_);
+        ones_ = apart_.ones + (first_group_ + (job_.w_head ? 0 : macro_)) * apart_.pixels * job_.tile_count * input_bits_;
         return true;
     }
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
 
     // Whether its noise may change the code of a conversion, whose count the ones of its inputs bound.
     INLINE bool may_be_wrong(int64_t rate, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
-        const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * bits_of_input(job_);
+        const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         int64_t most = 0, bound = 0;
         for (int64_t bit = pair.low_bit; bit < pair.high_bit; ++bit) most += int64_t(ones[bit]) << (bit - pair.low_bit);
         while (bound < BOUNDS && most > bounds_[bound]) ++bound;
@@ -282,7 +283,7 @@ private:
 
     // Note a conversion of the run, and make those noted when there are 16.
     INLINE void take(int64_t tile, int64_t bit, int64_t turn, double chance) {
-        const uint32_t of_output = uint32_t(number_of(bit)), output = uint32_t(turn) / of_output;
+        const uint32_t of_output = uint32_t(number_of(bit)), output = turn < of_output ? 0 : uint32_t(turn) / of_output;
         const BitPair& pair = pairs_[firsts_[bit] + turn - int64_t(output * of_output)];
         const int64_t rate = first_rate_ + column_ * converters_ + tile * bits_ + bit;
         if (apart_.ones && !may_be_wrong(rate, tile, pair, at_.pixel + output, chance)) return;
@@ -325,6 +326,7 @@ private:
     const RareErrors& job_;
     const Apart& apart_;
     const int64_t bits_, converters_;                     // weight bits; converters of an output
+    const int64_t input_bits_, first_group_;              // bits of an input in whole bytes; groups of the rows before
     const int64_t of_macro_, padded_;                     // columns of a group or head
     const int64_t row_, outputs_, first_rate_;
     const int64_t *firsts_, *bounds_;
