@@ -41,7 +41,7 @@ class _Kind(C.Structure):
 
 class _Apart(C.Structure):
     _fields_: ClassVar = [
-        *fields(("hazards rates above tails bounds firsts cycles numbers levels sigmas", ADDRESS)),
+        *fields(("hazards rates bounds firsts cycles numbers levels sigmas", ADDRESS)),
         ("converters", ConvertersOfJob),
         *fields(("ones", ADDRESS), ("columns macros pixels", INT64)),
     ]
@@ -107,8 +107,8 @@ class NativeErrors:
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
         if apart is not None:
             converters, rates = apart
-            job.apart.hazards, job.apart.rates, job.apart.above, job.apart.tails, job.apart.bounds = (
-                each.data_ptr() for each in (rates.hazards, rates.rate, rates.above, rates.tails, rates.bounds)
+            job.apart.hazards, job.apart.rates, job.apart.bounds = (
+                each.data_ptr() for each in (rates.hazards, rates.rates, rates.bounds)
             )
             job.apart.converters = ConvertersOfJob.of(converters)
             # without a gain or INL, margins do not depend on counts

@@ -70,19 +70,26 @@ class ConverterRates:
     """How often the conversions of each converter are candidates. Columns are those of all groups or heads.
 
     Attributes:
-        rate: float32. # (kinds, columns, tiles * weight bits)
-        above: The part of the rate above the upper margin, float32. # as rate
-        hazards: Running sums of ``-log(1 - rate)`` over the conversions of an output, float64. # as rate
+        rates: The rate, the part of it above the upper margin, and bounds of the parts above and below at counts up to
+            each bound, 1 where each conversion may be wrong; float32. # (kinds, columns, converters, 2 + 2 * bounds)
+        hazards: Running sums of ``-log(1 - rate)`` over the conversions of an output, float64.
+            # (kinds, columns, converters: tiles * weight bits)
         bounds: Bounds of counts, int64. # (kinds, bounds)
-        tails: Bounds of the rates above and below at counts up to each bound; 1 where each conversion may be wrong,
-            float32. # (as rate, bounds, 2)
     """
 
-    rate: Tensor
-    above: Tensor
+    rates: Tensor
     hazards: Tensor
     bounds: Tensor
-    tails: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        """The rate. # (kinds, columns, converters)"""
+        return self.rates[..., 0]
+
+    @property
+    def above(self) -> Tensor:
+        """The part of it above the upper margin. # (kinds, columns, converters)"""
+        return self.rates[..., 1]
 
 
 def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:
@@ -130,5 +137,6 @@ def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones
         of_output = hazard * torch.tensor(kind.of_bits, device="cpu").repeat(len(converters.index))
         bounded = torch.stack([torch.stack(tails(kind, counts.clamp_max(bound)), -1) for bound in bounds], 2)
         bounded = bounded.masked_fill(bounded.amax(-1, keepdim=True) >= ALWAYS, 1.0) * (1 + _ROUNDING)
-        found.append((rate.float(), up.float(), of_output.cumsum(1), torch.tensor(bounds), bounded.float()))
+        own = torch.cat([torch.stack([rate, up], -1), bounded.flatten(-2)], -1)
+        found.append((own.float(), of_output.cumsum(1), torch.tensor(bounds)))
     return ConverterRates(*(torch.stack(each).contiguous() for each in zip(*found, strict=True)))

@@ -82,7 +82,7 @@ def test_no_count_is_wrong_more_often_than_its_converter_is_a_candidate(sigma: f
     assert float(largest.sum()) > 0.2 * float(rate.sum())  # and not much less often
     expected = torch.where(rate < ALWAYS, -torch.log1p(-rate.clamp_max(ALWAYS)), 40.0)
     assert torch.allclose(found.hazards.view(number), 3 * expected)
-    for bound, tails in zip(found.bounds[0], found.tails.view(number, -1, 2).unbind(1), strict=True):
+    for bound, tails in zip(found.bounds[0], found.rates[..., 2:].view(number, -1, 2).unbind(1), strict=True):
         largest = wrong.where(counts <= ones.view(-1, 1).clamp_max(bound), 0.0).amax(1)
         assert bool((largest <= tails.double().sum(1)).all())
         assert bool(((tails.double().sum(1) <= rate * (1 + 1e-6)) | (rate >= ALWAYS)).all())

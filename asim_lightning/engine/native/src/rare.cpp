@@ -27,8 +27,8 @@ struct Kind {                                             // cycles that convert
 // Converters that differ. Columns are those of all groups or heads; hazards and rates: # (kinds, columns, tiles, weight bits)
 struct Apart {
     const double* hazards;                                // running sums over the conversions of an output; null: all are equal
-    const float *rates, *above;                           // how often conversions are candidates, and the part of it above
-    const float* tails;                                   // above and below, at counts up to each bound. (as rates, BOUNDS, 2)
+    const float* rates;                                   // how often conversions are candidates, the part of it above, and
+                                                          // parts above and below at counts up to each bound. (as hazards, RATES)
     const int64_t* bounds;                                // of counts. (kinds, BOUNDS)
     const int64_t* firsts;                                // first cycle of each weight bit among a kind's. (kinds, weight bits + 1)
     const Cycle* cycles;                                  // of the schedule; a kind's first one says how all of its convert
@@ -64,7 +64,7 @@ struct RareErrors {
 
 constexpr int AHEAD = 16;                                 // draws that are made at once
 constexpr int64_t MOST_OUTPUTS = 4096;                    // of a block
-constexpr int64_t BOUNDS = 3;                             // of the counts of a kind of cycle
+constexpr int64_t BOUNDS = 3, RATES = 2 + 2 * BOUNDS;     // bounds of the counts of a kind of cycle; rates of a converter
 constexpr uint64_t EACH_BYTE = 0x0101010101010101u, EACH_PAIR = 0x0001000100010001u, LOW_BYTES = 0x00FF00FF00FF00FFu;
 
 struct Draws { double gaps[AHEAD], chances[AHEAD]; };     // gaps are to be rounded down, or hazards
@@ -271,13 +271,13 @@ private:
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
 
     // Whether its noise may change the code of a conversion, whose count the ones of its inputs bound.
-    INLINE bool may_be_wrong(int64_t rate, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
+    INLINE bool may_be_wrong(const float* rates, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
         const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         int64_t most = 0, bound = 0;
         for (int64_t bit = pair.low_bit; bit < pair.high_bit; ++bit) most += int64_t(ones[bit]) << (bit - pair.low_bit);
         while (bound < BOUNDS && most > bounds_[bound]) ++bound;
-        const float* tail = apart_.tails + (rate * BOUNDS + bound) * 2;
-        const double part = chance * apart_.rates[rate], above = apart_.above[rate];
+        const float* tail = rates + 2 + 2 * bound;
+        const double part = chance * rates[0], above = rates[1];
         return bound == BOUNDS || (part < above ? part < tail[0] : part - above < tail[1]);
     }
 
@@ -285,15 +285,15 @@ private:
     INLINE void take(int64_t tile, int64_t bit, int64_t turn, double chance) {
         const uint32_t of_output = uint32_t(number_of(bit)), output = turn < of_output ? 0 : uint32_t(turn) / of_output;
         const BitPair& pair = pairs_[firsts_[bit] + turn - int64_t(output * of_output)];
-        const int64_t rate = first_rate_ + column_ * converters_ + tile * bits_ + bit;
-        if (apart_.ones && !may_be_wrong(rate, tile, pair, at_.pixel + output, chance)) return;
+        const float* rates = apart_.rates + (first_rate_ + column_ * converters_ + tile * bits_ + bit) * RATES;
+        if (apart_.ones && !may_be_wrong(rates, tile, pair, at_.pixel + output, chance)) return;
         operands_[held_] = operands_of(job_, row_, {at_.channel, at_.pixel + output});
         tiles_[held_] = job_.tiles + tile, pairs_of_[held_] = &pair;
         // what large layers have out of cache
         const uint64_t* w = operands_[held_].w + tiles_[held_]->first_word;
         for (int64_t i = 0; i < tiles_[held_]->runs * tiles_[held_]->run; i += 8) __builtin_prefetch(w + i);
         places_[held_] = int32_t(((tile * apart_.macros + macro_) * bits_ + bit) * padded_ + column_ - macro_ * of_macro_);
-        rates_[held_] = apart_.rates[rate], above_[held_] = apart_.above[rate], chances_[held_] = chance;
+        rates_[held_] = rates[0], above_[held_] = rates[1], chances_[held_] = chance;
         of_sum_[held_] = output_ + output;
         if (++held_ == GROUP) make();
     }
