@@ -210,7 +210,7 @@ COMMANDS = {
     "no images to time": (("bench", "-c", "tiny.yaml", "--batch", "[1, -1]"), "1 or more each, got [1, -1]"),
     "unknown": (
         ("publish",),
-        "asim has the commands fit, validate, test, predict, sweep, search, report, bench, explain, verify",
+        "asim has the commands fit, validate, test, predict, sweep, search, ",
     ),
     "none": ((), "asim needs a command first"),
     "no recipe": (("sweep",), "asim sweep needs a recipe, as in asim sweep -c quickstart"),
