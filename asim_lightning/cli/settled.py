@@ -68,8 +68,9 @@ def settle_targets(settings: Namespace) -> None:
         ValueError: There is no such outcome, or a target is on an outcome that is no share.
     """
     measure, search = Measure.of(Outcome.of(settings.model.outcome)), settings.get("search")
-    if settings.get("until") is not None:
-        (settings.until,) = target_texts("until", [settings.until], measure)
+    for name in ("until", "target"):
+        if settings.get(name) is not None:
+            (settings[name],) = target_texts(name, [settings[name]], measure)
     if search is not None and search.until is not None:
         (search.until,) = target_texts("search.until", [search.until], measure)
     if search is not None:
