@@ -13,6 +13,7 @@ from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.engines import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
+from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.rare import RareErrors
 from tests.engine.chips.random_converters import converters as random_converters
@@ -64,6 +65,7 @@ def main(path: str) -> None:
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
     conversion.library = lambda level=None: loaded
     passes.best_library = lambda: loaded
+    native_rare._OF_PIXEL = 0  # counts of all candidates are bounded by their inputs
     conversion._NANOSECONDS_WORTH_THREADS = 0.0
     torch.set_num_threads(2)
     made = 0
