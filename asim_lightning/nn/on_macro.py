@@ -28,7 +28,7 @@ from asim_lightning.engine import (
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.operands import LayerOperands
+from asim_lightning.nn.prepared import LayerOperands
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient

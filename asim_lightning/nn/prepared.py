@@ -1,14 +1,14 @@
-"""What is kept of a layer's weight between calls: its integers, and the programs that multiply by them."""
+"""What a call of a layer multiplies, and what is kept of its weight between calls: integers and programs."""
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from asim_lightning.engine import Product, Program, Weights
+from asim_lightning.engine import Product, Program, Quantizer, Weights
 
 _SAMPLES = 1024
 
@@ -84,6 +84,26 @@ class QuantizedWeight:
                 steps = key, compute()
             self._steps = steps
         return steps[1]
+
+
+class LayerOperands(NamedTuple):
+    """The operands of a call in evaluation.
+
+    Attributes:
+        product: The linear map.
+        x: Inputs, floating point, as the product takes them. # (batch, *inputs)
+        integers: Integers of the weight, as the product takes them. # (*weight), or (batch, *weight)
+        weight: The quantised weight, with what was prepared for it.
+        quantizer: Turns x into integers.
+        step: Value of one count in the output. # () or (outputs,)
+    """
+
+    product: Product
+    x: Tensor
+    integers: Tensor
+    weight: QuantizedWeight
+    quantizer: Quantizer
+    step: Tensor
 
 
 class PreparedWeight:

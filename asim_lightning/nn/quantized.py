@@ -1,24 +1,21 @@
-"""The base of quantised layers: fidelity, input range, checks of the input."""
+"""The base of quantised layers: fidelity, operands, checks of the input."""
 
-import math
 import warnings
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
-from asim_lightning.nn.operands import InputRange, LayerOperands
-from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
+from asim_lightning.nn.input_range import InputRange, RangedLayer
+from asim_lightning.nn.prepared import LayerOperands, PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,
-    RangeObserver,
     fake_quantize,
-    largest_value,
     levels,
     quantize,
     scale_of,
@@ -26,10 +23,9 @@ from asim_lightning.quant import (
 )
 
 FIDELITIES = ("float", "quantized", "estimated", "simulated")
-INPUT_RANGES = ("batch", "calibrated", "pact")
 
 
-class QuantizedLayer(nn.Module):
+class QuantizedLayer(RangedLayer):
     """Base of layers that multiply integers.
 
     While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of
@@ -42,18 +38,10 @@ class QuantizedLayer(nn.Module):
     _keeps_weight: bool = True
     """Whether integers of the weight are kept between calls."""
     _ranges: tuple[str, ...] = ("input_max",)
-    name: str
-    """Full name in the network; keys the layer's noise and appears in its messages."""
     _bits: tuple[int, int]
     """Bits of a weight, and of an input, signs included."""
-    signed_input: bool
-    """Whether inputs are quantised as signed numbers."""
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
-    input_max: Tensor
-    """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
-    warned: bool
-    """Whether a warning has said that the layer uses the maximum of each batch."""
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         check_flag("`signed_input`", signed_input)
@@ -61,7 +49,7 @@ class QuantizedLayer(nn.Module):
         self.clear_range(device)
         self._prepared = PreparedWeight()
         self.warned = False
-        self._pact: list[nn.Module] = []  # a list, so that the clip is no submodule of this layer too
+        self._pact = []
         self.signed_input = signed_input
         self.per_channel = per_channel
         self.name = name
@@ -80,16 +68,6 @@ class QuantizedLayer(nn.Module):
         self._fidelity = value
 
     @property
-    def input_range(self) -> str:
-        """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
-        return self._input_range
-
-    @input_range.setter
-    def input_range(self, value: str) -> None:
-        check_choice("`input_range`", value, INPUT_RANGES)
-        self._input_range = value
-
-    @property
     def weight_bits(self) -> int:
         """Bits of a weight, sign included."""
         return self._bits[0]
@@ -99,81 +77,10 @@ class QuantizedLayer(nn.Module):
         """Bits of an input, sign included where it is signed."""
         return self._bits[1]
 
-    def follow_pact(self, pact: nn.Module) -> None:
-        """Take the input range from the clip value of a PACT activation."""
-        self._pact = [pact]
-        self.input_range = "pact"
-
-    def calibrate(self, x: Tensor, method: str = "max") -> None:
-        """Fit the input range to one batch, store it, and use it from now on.
-
-        Args:
-            x: Inputs of the layer.
-            method: "max", "percentile" or "mse" (see `RangeObserver`).
-
-        Raises:
-            ValueError: The method is unknown, or x is not finite.
-        """
-        self.check_values(x)
-        observer = RangeObserver(method, self.input_bits, self.signed_input)
-        observer.update(x)
-        self.store_range(observer.fit())
-
-    def store_range(self, largest: float) -> None:
-        """Store an input range and use it from now on.
-
-        Raises:
-            ValueError: The range is negative or not finite.
-        """
-        self.input_max.fill_(self._checked_range(largest))
-        self.has_range = True
-        self.input_range = "calibrated"
-
-    def _checked_range(self, largest: float) -> float:
-        if not (math.isfinite(largest) and largest >= 0):
-            raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
-        return largest
-
-    def _loaded_range(self, stored: Tensor) -> bool:
-        """Whether a loaded number is a range; a number below 0 stands for none."""
-        largest = float(stored)
-        return not largest < 0 and self._checked_range(largest) >= 0
-
-    def clear_range(self, device: Any = None) -> None:
-        """Forget the calibrated input range."""
-        self.register_buffer("input_max", torch.full((), -1.0, dtype=torch.float32, device=device))
-        self.has_range = False
-
     def extra_repr(self) -> str:
         """Geometry and quantiser settings."""
         kind = "signed" if self.signed_input else "unsigned"
         return f"{super().extra_repr()}, {kind} input, range={self.input_range}, fidelity={self.fidelity}"
-
-    def _largest_input(self, x: Tensor) -> Tensor:
-        """The range of the input quantiser: stored, or that of the batch. # ()"""
-        stored = self._range_in_use()
-        return largest_value(x, self.signed_input) if stored is None else stored
-
-    def _range_in_use(self) -> Tensor | None:
-        """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
-        stored = None if self.training else self._stored_range()
-        if stored is not None or self.training or self.input_range == "batch":
-            return stored
-        if not self.warned and not torch.compiler.is_compiling():
-            self.warned = True
-            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
-            warnings.warn(
-                f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; "
-                "call calibrate_ or its calibrate first",
-                stacklevel=2,
-            )
-        return None
-
-    def _stored_range(self) -> Tensor | None:
-        """The range that does not depend on the batch, where there is one. # ()"""
-        if self.input_range == "pact" and self._pact:
-            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
-        return self.input_max if self.input_range == "calibrated" and self.has_range else None
 
     def check_values(self, x: Tensor) -> None:
         """Refuse inputs with values that the layer does not take.
@@ -420,4 +327,4 @@ class QuantizedLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-__all__ = ["FIDELITIES", "INPUT_RANGES", "METHODS", "QuantizedLayer"]
+__all__ = ["FIDELITIES", "METHODS", "QuantizedLayer"]

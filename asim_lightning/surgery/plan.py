@@ -10,7 +10,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.circuit import MacroConfig, resolved
 from asim_lightning.circuit.presets import preset
-from asim_lightning.nn.quantized import INPUT_RANGES
+from asim_lightning.nn.input_range import INPUT_RANGES
 
 STEMS = ("published", "quantized", "float", "macro")
 

@@ -134,7 +134,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(_SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "mine.py"]
     running = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     while len(kept := stored(tmp_path)) < 3 and running.poll() is None:
@@ -244,7 +244,7 @@ def test_two_processes_give_the_same(network: nn.Module) -> None:
 def test_two_started_processes_give_the_same(network: nn.Module, tmp_path: Path) -> None:
     text = "from tests.exploration.test_python_calls import on_processes\nprint(on_processes('ddp'))\n"
     (tmp_path / "mine.py").write_text(text)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "mine.py"]
     said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     one = asim_lightning.study(network, own_images(23), axes={"random_noise": [0.5, 1.0]}, trials=2)

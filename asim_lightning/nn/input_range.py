@@ -1,0 +1,193 @@
+"""The input range of a quantised layer: stored, of a PACT clip, or the maximum of each batch."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.checks import check_choice
+from asim_lightning.quant import RangeObserver, largest_value
+
+INPUT_RANGES = ("batch", "calibrated", "pact")
+_MATERIALLY_NEGATIVE = 0.01
+
+
+class InputRange(NamedTuple):
+    """The values of a call's inputs; numbers, or tensors of no dimensions in a recorded graph.
+
+    Attributes:
+        signed: Whether the quantiser is signed.
+        low: Smallest value.
+        high: Largest value.
+        stored: Range of the quantiser, where it does not depend on the batch.
+    """
+
+    signed: bool
+    low: Any
+    high: Any
+    stored: Any = None
+
+    @classmethod
+    def read(
+        cls, signed: bool, x: Tensor, stored: Tensor | None, others: Sequence[Tensor], with_ends: bool
+    ) -> "tuple[InputRange, list[float]]":
+        """The range of inputs, and other numbers, for which their device is waited for once.
+
+        Args:
+            signed: Whether the quantiser is signed.
+            x: The inputs.
+            stored: Range of the quantiser, where it does not depend on the batch. # ()
+            others: What else is asked. # () each
+            with_ends: Whether the smallest and largest value are asked even if the range is stored.
+        """
+        asked = [*others] if stored is None else [stored, *others]
+        if with_ends or stored is None:
+            asked = [*torch.aminmax(x.detach()), *asked]
+        numbers = (
+            torch.stack([each.float() for each in asked]).tolist() if with_ends else [float(x.float()) for x in asked]
+        )
+        own = len(numbers) - len(others)
+        low, high = numbers[:2] if with_ends or stored is None else (0.0, 0.0)
+        return cls(signed, low, high, None if stored is None else numbers[own - 1]), numbers[own:]
+
+    @property
+    def largest(self) -> float:
+        """Largest magnitude that the quantiser covers."""
+        if self.stored is not None:
+            return float(self.stored)
+        return float(max(-self.low, self.high) if self.signed else self.high)
+
+    def check(self, name: str) -> None:
+        """Refuse values that a layer does not take.
+
+        Args:
+            name: Full name of the layer.
+
+        Raises:
+            ValueError: A value is not finite, or is negative where the layer is unsigned.
+        """
+        low, high = float(self.low), float(self.high)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"Layer `{name}` needs finite inputs, got values of {low} to {high}")
+        reach = max(abs(low), abs(high)) if self.stored is None else float(self.stored)
+        if not self.signed and low < -_MATERIALLY_NEGATIVE * reach:
+            raise ValueError(
+                f"Layer `{name}` is unsigned, so its inputs must be 0 or more, got values down to {low:.4g}; set "
+                "`signed_input` to true for it, in `plan.rules` or where the layer is made"
+            )
+
+    def check_recorded(self, name: str) -> None:
+        """The same in a compiled or exported graph, which cannot say the values."""
+        allowed, words = self.low.isfinite() & self.high.isfinite(), "finite inputs"
+        if not self.signed:
+            reach = self.high.abs().maximum(self.low.abs()) if self.stored is None else self.stored
+            allowed, words = allowed & (self.low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
+        torch._assert_async(allowed, f"Layer `{name}` needs {words}")
+
+
+class RangedLayer(nn.Module):
+    """A layer whose input quantiser covers a range."""
+
+    name: str
+    """Full name in the network; keys the layer's noise and appears in its messages."""
+    signed_input: bool
+    """Whether inputs are quantised as signed numbers."""
+    input_max: Tensor
+    """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
+    warned: bool
+    """Whether a warning has said that the layer uses the maximum of each batch."""
+    _pact: list[nn.Module]
+    """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer too."""
+
+    @property
+    def input_range(self) -> str:
+        """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
+        return self._input_range
+
+    @input_range.setter
+    def input_range(self, value: str) -> None:
+        check_choice("`input_range`", value, INPUT_RANGES)
+        self._input_range = value
+
+    def follow_pact(self, pact: nn.Module) -> None:
+        """Take the input range from the clip value of a PACT activation."""
+        self._pact = [pact]
+        self.input_range = "pact"
+
+    def calibrate(self, x: Tensor, method: str = "max") -> None:
+        """Fit the input range to one batch, store it, and use it from now on.
+
+        Args:
+            x: Inputs of the layer.
+            method: "max", "percentile" or "mse" (see `RangeObserver`).
+
+        Raises:
+            ValueError: The method is unknown, or x is not finite.
+        """
+        self.check_values(x)
+        observer = RangeObserver(method, self.input_bits, self.signed_input)
+        observer.update(x)
+        self.store_range(observer.fit())
+
+    def store_range(self, largest: float) -> None:
+        """Store an input range and use it from now on.
+
+        Raises:
+            ValueError: The range is negative or not finite.
+        """
+        self.input_max.fill_(self._checked_range(largest))
+        self.has_range = True
+        self.input_range = "calibrated"
+
+    def _checked_range(self, largest: float) -> float:
+        if not (math.isfinite(largest) and largest >= 0):
+            raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
+        return largest
+
+    def _loaded_range(self, stored: Tensor) -> bool:
+        """Whether a loaded number is a range; a number below 0 stands for none."""
+        largest = float(stored)
+        return not largest < 0 and self._checked_range(largest) >= 0
+
+    def check_values(self, x: Tensor) -> None:
+        """Refuse inputs with values that the layer does not take."""
+        raise NotImplementedError
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of an input, sign included where it is signed."""
+        raise NotImplementedError
+
+    def clear_range(self, device: Any = None) -> None:
+        """Forget the calibrated input range."""
+        self.register_buffer("input_max", torch.full((), -1.0, dtype=torch.float32, device=device))
+        self.has_range = False
+
+    def _largest_input(self, x: Tensor) -> Tensor:
+        """The range of the input quantiser: stored, or that of the batch. # ()"""
+        stored = self._range_in_use()
+        return largest_value(x, self.signed_input) if stored is None else stored
+
+    def _range_in_use(self) -> Tensor | None:
+        """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
+        stored = None if self.training else self._stored_range()
+        if stored is not None or self.training or self.input_range == "batch":
+            return stored
+        if not self.warned and not torch.compiler.is_compiling():
+            self.warned = True
+            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
+            warnings.warn(
+                f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; "
+                "call calibrate_ or its calibrate first",
+                stacklevel=2,
+            )
+        return None
+
+    def _stored_range(self) -> Tensor | None:
+        """The range that does not depend on the batch, where there is one. # ()"""
+        if self.input_range == "pact" and self._pact:
+            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
+        return self.input_max if self.input_range == "calibrated" and self.has_range else None
