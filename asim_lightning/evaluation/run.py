@@ -281,8 +281,12 @@ def read_run(folder: str | Path) -> Run:
 
 
 def run_names(folder: str | Path) -> list[str]:
-    """Names of the runs in the store of a folder, such as runs/quickstart; none if there is no store."""
-    return Store(folder, read_only=True).runs() if (Path(folder) / STORE).is_file() else []
+    """Names of the sweeps and searches in the store of a folder, such as runs/quickstart; none if there is no store.
+
+    The points of a spec are chosen by their outcomes, and no picture of a sweep fits them.
+    """
+    found = Store(folder, read_only=True).runs() if (Path(folder) / STORE).is_file() else []
+    return [name for name in found if not name.startswith("spec-")]
 
 
 _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")

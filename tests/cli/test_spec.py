@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim, Run
 
 PROPERTIES = ("--properties", "[random_noise]", "--target", "accuracy 1 %", "--progress", "false")
@@ -25,6 +26,7 @@ def test_a_spec_and_the_macro_that_keeps_the_target(asim: Asim, run: Run, folder
     assert found["joint"] == found["limits"][1]
     assert found["limits"][0]["kept"] is not None or found["limits"][0]["images_to_decide"]
     assert (files / "spec.png").read_bytes().startswith(b"\x89PNG")
+    assert run_names("runs/tiny") == []  # a report has no section for it
     again = asim("validate", "-c", run.config, "-c", files / "spec.yaml", "--ckpt_path", run.checkpoint)
     assert again.code == 0, again.err
 
