@@ -48,12 +48,11 @@ def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:
         found = made.run(setup.say, options.progress)
     if not trainer.is_global_zero:
         return
-    texts = {
-        "spec.json": json.dumps(found.to_json(), indent=2),
-        "spec.yaml": dump_yaml({"model": {"plan": {"macro": dict(found.keeps)}}}),
-    }
+    texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
+    if found.keeps is not None:
+        texts["spec.yaml"] = dump_yaml({"model": {"plan": {"macro": dict(found.keeps)}}})
     for name, text in texts.items():
         write_whole(made.folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     drawn = found.plot(f"{setup.folder.name}: how bad a macro may be that keeps {target}")
     save_figure(drawn.figure, made.folder / f"spec.{options.format}")  # type: ignore[arg-type]
-    print(f"{found}\nfiles    {made.folder}/spec.json, spec.yaml, spec.{options.format}")
+    print(f"{found.table}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")

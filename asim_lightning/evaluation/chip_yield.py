@@ -178,6 +178,18 @@ def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
     return _good(_right(chips), len(chips[0][0].value), accuracy)
 
 
+def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> dict[str, float]:
+    """Share of the chips that have at least an accuracy, 0..1, and its bounds by Clopper and Pearson, by name.
+
+    Args:
+        chips: The outcomes of each read of each chip; a single one stands for all, which are equal.
+        accuracy: The accuracy.
+    """
+    good = good_chips(chips, accuracy)
+    low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
+    return {"yield": good / len(chips), "yield_low": low, "yield_high": high}
+
+
 def _right(chips: Sequence[Sequence[Outcomes]]) -> NDArray[Any]:
     """Right answers, or the sum of outcomes. # (chips, reads)"""
     return np.array([[read.numbers.sum() for read in reads] for reads in chips])

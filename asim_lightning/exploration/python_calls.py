@@ -1,10 +1,11 @@
-"""`study` and `search`: a sweep, a yield or a search of a network that is in memory, in one call."""
+"""`study`, `search` and `spec` of a network that is in memory, in one call each."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,10 +88,7 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    given = _Given(
-        network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
-        folder, fresh,
-    )  # fmt: skip
+    given = _Priced(network, data, chips, trials, outcome, images, seed, runner, folder, fresh, until, technology)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
     grid = _grid(axes)
     if chips is not None or (end is not None and end.form == "yield"):
@@ -101,7 +99,7 @@ def study(
         raise ValueError(f"`targets` may have one yield, which needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
         sweep = Sweep(
-            work.trainer, work.model, work.data, grid, trials, work.folder, until=end, technology=given.technology,
+            work.trainer, work.model, work.data, grid, trials, work.folder, until=end, technology=given.price,
             runner=work.runner, fresh=fresh,
         )  # fmt: skip
         said = list(sweep.notes)
@@ -118,20 +116,9 @@ def search(
     constraints: Sequence[str] = (),
     method: str = "grid",
     points: int | Sequence[Mapping[str, Any]] | None = None,
-    chips: int | None = None,
-    trials: int = 1,
-    until: str | None = None,
-    outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
-    technology: Technology | None = None,
-    images: int | None = None,
-    seed: int = 0,
-    runner: str | RunnerSettings | Trainer | None = None,
-    folder: str | Path | None = None,
-    fresh: bool = False,
+    **shared: Any,
 ) -> Results:
     """Points of a space that trade accuracy, energy and time best, as `asim search` finds them.
-
-    All arguments that are not named here are those of `study`.
 
     Args:
         network: The network.
@@ -141,23 +128,21 @@ def search(
         constraints: What each point must keep, as `targets` of `study`.
         method: grid, list, random or optuna.
         points: Points at most; of the method list the points.
+        shared: The other arguments of `study`.
     """
-    given = _Given(
-        network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
-        folder, fresh,
-    )  # fmt: skip
+    given = _Priced(network, data, **shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
     settings = SearchSettings(
-        dict(space) if isinstance(space, Mapping) else space, method, points if isinstance(points, int) else None, seed,
-        ["accuracy" if each == given.outcome.name else each for each in _texts("objectives", objectives)],
-        given.texts("constraints", constraints), listed, trials, chips, given.ends,
+        dict(space) if isinstance(space, Mapping) else space, method, points if isinstance(points, int) else None,
+        given.seed, ["accuracy" if each == given.measured.name else each for each in _texts("objectives", objectives)],
+        given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
     )  # fmt: skip
     with given.opened() as work:
         made = Search(
-            work.trainer, work.model, work.data, settings, given.technology, work.folder, runner=work.runner,
-            fresh=fresh,
+            work.trainer, work.model, work.data, settings, given.price, work.folder, runner=work.runner,
+            fresh=given.fresh,
         )  # fmt: skip
         said = list(made.notes)
         found = made.run(said.append)
@@ -176,17 +161,9 @@ def spec(
     properties: Sequence[str] | None = None,
     given: Mapping[str, Any] = {},
     chips: int = 10,
-    trials: int = 1,
-    outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
-    images: int | None = None,
-    seed: int = 0,
-    runner: str | RunnerSettings | Trainer | None = None,
-    folder: str | Path | None = None,
-    fresh: bool = False,
+    **shared: Any,
 ) -> Spec:
     """How bad each property of the macro may be, so that the network keeps a target, as `asim spec` finds it.
-
-    All arguments that are not named here are those of `study`.
 
     Args:
         network: The network.
@@ -195,14 +172,13 @@ def spec(
         properties: Names of properties, such as ["random_noise", "offset"]; None: all that the macro may have.
         given: What every macro has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads it has none.
         chips: Chips of each macro with spreads.
+        shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    shared = _Given(
-        network, data, chips, trials, None, Outcome.of(outcome), Technology(), images, seed, runner, folder, fresh
-    )
-    wanted = Target.read(shared.texts("target", [target])[0], "`target`", SPEC_FORMS)
-    with shared.opened() as work:
-        settings = SpecSettings(wanted, properties, given, chips, trials)
-        return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, fresh).run()
+    others = _Shared(network, data, chips, **shared)
+    wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
+    with others.opened() as work:
+        settings = SpecSettings(wanted, properties, given, chips, others.trials)
+        return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, others.fresh).run()
 
 
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
@@ -256,30 +232,28 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What both calls take; `study` explains it."""
+class _Shared:
+    """What all calls take; `study` explains it."""
 
     network: Any
     data: Any
-    chips: int | None
-    trials: int
-    until: str | None
-    outcome: Outcome
-    technology: Technology
-    images: int | None
-    seed: int
-    runner: str | RunnerSettings | Trainer | None
-    folder: str | Path | None
-    fresh: bool
+    chips: int | None = None
+    trials: int = 1
+    outcome: str | Callable[..., Tensor] | Outcome = "accuracy"
+    images: int | None = None
+    seed: int = 0
+    runner: str | RunnerSettings | Trainer | None = None
+    folder: str | Path | None = None
+    fresh: bool = False
+
+    @cached_property
+    def measured(self) -> Outcome:
+        """The outcome."""
+        return Outcome.of(self.outcome)
 
     def texts(self, name: str, targets: Sequence[str]) -> list[str]:
         """Targets as they are read, which may call the accuracy by the outcome's name."""
-        return target_texts(name, _texts(name, targets), Measure.of(self.outcome))
-
-    @property
-    def ends(self) -> str | None:
-        """`until` as it is read."""
-        return None if self.until is None else self.texts("until", [self.until])[0]
+        return target_texts(name, _texts(name, targets), Measure.of(self.measured))
 
     @contextmanager
     def opened(self) -> Iterator[_Work]:
@@ -291,11 +265,9 @@ class _Given:
             raise ValueError(
                 "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
             )
-        if not isinstance(self.technology, Technology):
-            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
         check_whole("`seed`", self.seed, 0, 2**32 - 1)
         samples = _samples(self.data, self.images)
-        model = _model(network, samples, self.outcome, self.seed)
+        model = _model(network, samples, self.measured, self.seed)
         _calibrate(model, self.data)
         device = next((each.device for each in network.parameters()), torch.device("cpu"))
         logger = logging.getLogger("lightning.pytorch")
@@ -310,6 +282,26 @@ class _Given:
             settings = RunnerSettings() if runner is None or isinstance(runner, Trainer) else runner
             settings = settings if isinstance(settings, RunnerSettings) else RunnerSettings(settings)
             yield _Work(trainer, model, samples, runner_of(settings, trainer, model, samples), where)
+
+
+@dataclass(frozen=True)
+class _Priced(_Shared):
+    """What calls take whose points have a cost."""
+
+    until: str | None = None
+    technology: Technology | None = None
+
+    @property
+    def ends(self) -> str | None:
+        """`until` as it is read."""
+        return None if self.until is None else self.texts("until", [self.until])[0]
+
+    @property
+    def price(self) -> Technology:
+        """The technology, or the default one."""
+        if not isinstance(self.technology, (Technology, type(None))):
+            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
+        return self.technology or Technology()
 
 
 def _samples(data: Any, images: int | None) -> LightningDataModule:

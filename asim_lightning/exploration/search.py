@@ -12,21 +12,18 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
-from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.chip_yield import good_chips
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text
+from asim_lightning.evaluation.chip_yield import yield_figures
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
 from asim_lightning.exploration.estimate import all_images
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import LEARNING, Listed, Method, Point, random_points
-from asim_lightning.exploration.records import Records, paired_difference
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Runner
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace, of_network
-from asim_lightning.exploration.study import Planned, Study
-
-REFERENCES: tuple[Kind, ...] = ("float", "quantized")
+from asim_lightning.exploration.study import REFERENCES, Planned, Study
 
 
 class Search(Study):
@@ -209,10 +206,8 @@ class Search(Study):
         most = all_images(self.data) if len(chips) == 1 and self.settings.ends is None else None
         decisions, excesses = {}, {}
         for target in self.settings.targets:
-            reference, outcomes = self.references[target.of] if target.of else (None, None)
-            paired = None if outcomes is None else paired_difference(chips, outcomes)
-            decisions[str(target)] = target.decide(result, reference, most, paired)
-            excesses[str(target)] = -target.margin(result, reference)
+            decisions[str(target)] = self.decision(target, result, chips, most)
+            excesses[str(target)] = -target.margin(result, self.references[target.of][0] if target.of else None)
         self._method.tell(dict(result.axes), costs(result, self.settings.objectives), excesses)
         return replace(result, decisions=decisions)
 
@@ -226,9 +221,7 @@ class Search(Study):
                 value = getattr(macro, name)
                 figures[name] = inf if value is None else float(value)
         if (question := self.settings.question) is not None:
-            good = good_chips(chips, question.accuracy)
-            low, high = clopper_pearson(good, len(chips))
-            figures |= {"yield": good / len(chips), "yield_low": low, "yield_high": high}
+            figures |= yield_figures(chips, question.accuracy)
         return replace(result, axes=point, figures=figures)
 
 

@@ -13,23 +13,23 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.chip_yield import good_chips
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
+from asim_lightning.evaluation.chip_yield import yield_figures
+from asim_lightning.evaluation.results import Outcomes, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
+from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.estimate import all_images
 from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
 from asim_lightning.exploration.methods import Point
-from asim_lightning.exploration.records import Records, paired_difference
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Runner
-from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.study import REFERENCES, Planned, Study
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.limits_figure import limits_picture, limits_table
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import Table
 
 FORMS = ("accuracy", "share", "yield")
 """Forms of a target that a spec is for."""
-_REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 _A_PROPERTY = 10
 """Points of a property, about."""
 
@@ -65,28 +65,34 @@ class Spec:
         target: The target.
         limits: The limit of each property, with no other noise and spreads; all together last.
         macro: The macro, without its noise and spreads.
-        keeps: Fields of a macro that surely keeps the target, with all noise and spreads together.
+        keeps: Fields of a macro that surely keeps the target with all noise and spreads together; None if none does.
+        notes: What a reader should know, a line each.
     """
 
     target: Target
     limits: tuple[Limit, ...]
     macro: MacroConfig
-    keeps: Mapping[str, Any]
+    keeps: Mapping[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> Table[Limit]:
+        """A row a property."""
+        return limits_table(self.limits, self.macro)
 
     def __str__(self) -> str:
-        return str(limits_table(self.limits, self.macro))
+        return "\n".join([str(self.table), *self.notes])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """The table in a notebook."""
-        return limits_table(self.limits, self.macro).html()
+        return self.table.html()
 
     def plot(self, title: str = "") -> Axes:
         """A bar a property, as matplotlib's axes."""
-        return figure_of(limits_picture(self.limits, title or f"how bad a macro may be that keeps {self.target}")).axes[
-            0
-        ]
+        title = title or f"how bad a macro may be that keeps {self.target}"
+        return figure_of(limits_picture(self.limits, title)).axes[0]
 
     def to_json(self) -> dict[str, Any]:
         """Target and limits as plain values."""
@@ -138,11 +144,11 @@ class SpecStudy(Study):
         self.records = Records(
             trainer, model, data, list(dict.fromkeys(names)), folder, "spec", described=described, fresh=fresh
         )
-        for kind in _REFERENCES:
+        for kind in REFERENCES:
             self.records.points.add({}, kind)
         self.records.points.add(self._base, "simulated")
         self.records.open()
-        self.folder, self.notes = self.records.folder, self.records.notes
+        self.folder, self.notes = self.records.folder, [*self.records.notes, *self._notes()]
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits.
@@ -153,10 +159,10 @@ class SpecStudy(Study):
         """
         if self.trainer.is_global_zero:
             self.records.store.clear_points(self.folder.name)
-        first = [Planned({}, kind, ({},), 1, self.records) for kind in _REFERENCES]
+        first = [Planned({}, kind, ({},), 1, self.records) for kind in REFERENCES]
         self.results = self.evaluate(first, self._method, len(self.properties) * _A_PROPERTY, progress, say)
         limits = tuple(self._method.limits)
-        return Spec(self.target, limits, self.macro, self._keeps(limits))
+        return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip if chips differ."""
@@ -176,34 +182,34 @@ class SpecStudy(Study):
         target = self.target
         result = self.records.result(planned.point, "simulated", chips, self.references["quantized"][1])
         if target.form == "yield":
-            good = good_chips(chips, target.accuracy)
-            low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
-            figures = {"yield": good / len(chips), "yield_low": low, "yield_high": high}
-            result = replace(result, figures={**result.figures, **figures})
-        reference, outcomes = self.references[target.of] if target.of else (None, None)
-        paired = None if outcomes is None else paired_difference(chips, outcomes)
-        most = all_images(self.data) if len(chips) == 1 else None
-        decision = target.decide(result, reference, most, paired)
+            result = replace(result, figures={**result.figures, **yield_figures(chips, target.accuracy)})
+        decision = self.decision(target, result, chips, all_images(self.data) if len(chips) == 1 else None)
         self._method.decided(decision)
         return [replace(result, decisions={str(target): decision})]
 
+    def _notes(self) -> list[str]:
+        """Lines on rules that keep their noise, and on bits that change the LSB of a noise that is given."""
+        macros = self.records.points.macros
+        left = {name: None for macro in macros(self._base) for name in spreads_of(macro) if name not in self._given}
+        notes = [f"rules of the plan keep their own {', '.join(left)} at every point"] if left else []
+        bits = [each for each in self.properties if each.name == "adc_bits"]
+        note = lsb_note([{**self._base, **each.axes(rung)} for each in bits for rung in each.rungs], macros)
+        return [*notes, *([] if note is None else [note])]
+
     def _together(self, limits: Sequence[Limit]) -> Property | None:
         """Noise and spreads of the recipe times a factor; if it has none, the limits of each alone."""
-        if self._own:
-            self._joint = scaled({name: value for name, value in self._own.items() if name not in self._given})
-            return self._joint
-        spreads: dict[str, AxisValue] = {}
-        for each, limit in zip(self.properties, limits, strict=True):
-            if each.rungs[0] == 0 and limit.kept:
-                spreads |= each.axes(limit.kept)
+        spreads = {name: value for name, value in self._own.items() if name not in self._given}
+        if not self._own:
+            for each, limit in zip(self.properties, limits, strict=True):
+                if each.rungs[0] == 0 and limit.kept:
+                    spreads |= each.axes(limit.kept)
         self._joint = scaled(spreads)
-        return self._joint if len(spreads) > 1 else None
+        return self._joint if len(spreads) > (not self._own) else None
 
-    def _keeps(self, limits: Sequence[Limit]) -> dict[str, Any]:
-        found = dict(self._base)
-        together = limits[-1]
-        if together.name == TOGETHER and together.kept:
-            found |= self._joint.axes(together.kept)
+    def _keeps(self, together: Limit) -> dict[str, Any] | None:
+        if together.name != TOGETHER or together.kept is None:
+            return None
+        found = {**self._base, **self._joint.axes(together.kept)}
         fields = {name: value for name, value in found.items() if not name.startswith("static.")}
         static = {name.removeprefix("static."): value for name, value in found.items() if name.startswith("static.")}
         return {**fields, **({"static": static} if static else {})}

@@ -7,14 +7,17 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.progress import EvaluationBar
-from asim_lightning.evaluation.results import Kind, Outcomes, Result
+from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.methods import Method, Point
-from asim_lightning.exploration.records import Records, trial_name
+from asim_lightning.exploration.records import Records, paired_difference, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.surgery import macro_layers
 
+REFERENCES: tuple[Kind, ...] = ("float", "quantized")
+"""The networks that simulated points are compared with."""
 Place = tuple[int, int, int]
 """A trial: number of its point within a batch, of its chip, and of its read."""
 
@@ -89,6 +92,21 @@ class Study:
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the chips of a point so far, by chip and read, are enough."""
         return False
+
+    def decision(
+        self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]], most: int | None
+    ) -> Decision:
+        """Whether a point keeps a target, which may be a share of a network that is evaluated.
+
+        Args:
+            target: The target.
+            result: The point.
+            chips: Its outcomes by chip and read.
+            most: Images that there are; None: more of them would not decide.
+        """
+        reference, outcomes = self.references[target.of] if target.of else (None, None)
+        paired = None if outcomes is None else paired_difference(chips, outcomes)
+        return target.decide(result, reference, most, paired)
 
     def load(self, planned: Planned) -> None:
         """Bring the weights of a point's network, if points have different ones."""

@@ -10,15 +10,15 @@ from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result,
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.choices import choices, front_of
-from asim_lightning.report.columns import (
+from asim_lightning.report.labels import cost_label, head_of, main_costs
+from asim_lightning.report.numbers import count_range, mean_count
+from asim_lightning.report.table_columns import (
     accuracy_columns,
     axis_columns,
     cost_column,
     table_head,
     target_column,
 )
-from asim_lightning.report.labels import cost_label, head_of, main_costs
-from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.report.verdict import choice_facts
 from asim_lightning.table import Column, Table, plain
 

@@ -13,10 +13,10 @@ from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices
-from asim_lightning.report.columns import accuracy_columns, cost_column, of
 from asim_lightning.report.labels import cost_label, legend_text, main_costs
 from asim_lightning.report.layers import layers_shown
 from asim_lightning.report.results_table import point_table
+from asim_lightning.report.table_columns import accuracy_columns, cost_column, of
 from asim_lightning.report.verdict import point_words
 from asim_lightning.report.yield_table import yield_table
 from asim_lightning.table import Column, Table, plain

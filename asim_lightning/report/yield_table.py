@@ -12,7 +12,7 @@ from asim_lightning.evaluation.results import AxisValue, axes_text
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.columns import axis_columns, interval, table_head
+from asim_lightning.report.table_columns import axis_columns, interval, table_head
 from asim_lightning.table import Column, Table, plain
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import asim_lightning
+from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import SweepAxes
@@ -91,4 +92,26 @@ def test_from_python(make: Make) -> None:
     assert str(bits.kept) in str(found)
     assert "adc bits" in found._repr_html_()
     assert "keeps accuracy 40" in found.plot().figure.get_suptitle()
-    assert found.keeps == {}
+    assert found.keeps is None  # a macro without noise was not asked for
+
+
+def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(make: Make, tmp_path: Path) -> None:
+    of = make(images=8, batch=8, rules=[Rule("layer4.*", {"random_noise": 0.2})])
+    settings = SpecSettings(TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"})
+    rules, bits = SpecStudy(of.trainer, of.model, of.data, settings, tmp_path).notes
+    assert rules == "rules of the plan keep their own random_noise at every point"
+    assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
+
+
+def test_no_macro_is_said_to_keep_what_none_surely_keeps(make: Make, tmp_path: Path) -> None:
+    macro = MACRO.with_fields(random_noise=0.1)
+    found = spec(make, tmp_path, macro, Target("accuracy", 0.95), properties=["gain"]).run(progress=False)
+    assert found.limits[-1].name == TOGETHER
+    assert found.limits[-1].kept is None
+    assert found.keeps is None
+
+
+def test_noise_that_is_given_is_not_scaled(make: Make, tmp_path: Path) -> None:
+    macro = MACRO.with_fields(random_noise=0.1)
+    made = spec(make, tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
+    assert [each.name for each in made.run(progress=False).limits] == ["adc_bits"]

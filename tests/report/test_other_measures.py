@@ -79,7 +79,7 @@ def test_chips_and_changes_are_not_in_percent() -> None:
     [
         ("Accuracy against noise", "loss against noise"),
         ("kept at the accuracy.", "kept at the loss."),
-        ("accuracy_vs_noise.csv in /home/accuracy/x", "accuracy_vs_noise.csv in /home/accuracy/x"),
+        ("accuracy_vs_noise.csv in runs/accuracy/x", "accuracy_vs_noise.csv in runs/accuracy/x"),
     ],
 )
 def test_words_for_an_accuracy(text: str, said: str) -> None:

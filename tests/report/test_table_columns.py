@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asim_lightning.report.columns import axis_columns, interval
+from asim_lightning.report.table_columns import axis_columns, interval
 from asim_lightning.table import Column, Table, plain
 
 
