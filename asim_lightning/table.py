@@ -104,8 +104,8 @@ class Table(Sequence[Row]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """The table in a notebook."""
-        return self.html()
+        """The table and its note in a notebook."""
+        return self.html() + (f"<pre>{escape(self.note)}</pre>" if self.note else "")
 
     def html(self, most: int | None = None) -> str:
         """The table as an element of HTML.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import asim_lightning
-from asim_lightning.table import csv_text, text_table
+from asim_lightning.table import Table, csv_text, plain, text_table
 
 
 def test_columns_line_up_below_a_rule() -> None:
@@ -57,3 +57,9 @@ def test_every_csv_is_written_in_one_place() -> None:
     writes = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(|savetxt\(")
     found = [str(path.relative_to(root)) for path in root.rglob("*.py") if writes.search(path.read_text("utf-8"))]
     assert found == ["table.py"]
+
+
+def test_a_notebook_shows_the_note() -> None:
+    table = Table([plain("a", str)], ["1"], note="a < b")
+    assert table._repr_html_() == f"{table.html()}<pre>a &lt; b</pre>"
+    assert "<pre>" not in Table([plain("a", str)], ["1"])._repr_html_()

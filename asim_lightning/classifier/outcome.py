@@ -94,6 +94,9 @@ class Outcome:
         is_share: Whether numbers are 0..1, so that tables show them in percent.
         more_is_better: Whether a larger mean is better, as of an accuracy and not of a loss.
         loss: What `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
+
+    Raises:
+        ValueError: It is a share of which less is better.
     """
 
     name: str = "accuracy"
@@ -101,6 +104,12 @@ class Outcome:
     is_share: bool = True
     more_is_better: bool = True
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
+
+    def __post_init__(self) -> None:
+        if self.is_share and not self.more_is_better:  # targets and yields ask for a share at least
+            raise ValueError(
+                f"the outcome {self.name} cannot be a share of which less is better; give 1 minus it, or is_share=False"
+            )
 
     @property
     def metric(self) -> str:

@@ -87,7 +87,7 @@ def _sum(layers: Sequence[Layer]) -> Layer:
     macs, row_macs = (sum(layer[name] for layer in on_macro) for name in ("macs", "row_macs"))
     return {
         **total,
-        "layer": f"{len(layers)} layers",
+        "layer": f"{len(layers)} layer{'s' * (len(layers) > 1)}",
         "kind": "",
         "rows_in_use": macs / row_macs if row_macs else 1.0,
         "tops_per_watt": tops_per_watt(total["macs"], 1e3 * total["energy_pj"]),

@@ -25,7 +25,7 @@ class Operations:
     shift_adds: int = 0
     """Sums over the weight bits of an output, each added to the output's accumulator."""
     cells: int = 0
-    """Cells that hold weights."""
+    """Cells that hold weights; of a transposed convolution also those that hold its zeros."""
     all_cells: int = 0
     """Cells of the columns in use, in rows that hold no weight too."""
     cells_written: int = 0
@@ -40,7 +40,7 @@ class Operations:
 
     @property
     def rows_in_use(self) -> float:
-        """Share of the rows that hold a weight, over all cycles; 1 where there is no array."""
+        """Share of the products of all rows that the output needs, over all cycles; 1 if there is no array."""
         return self.macs / self.row_macs if self.row_macs else 1.0
 
 

@@ -77,7 +77,7 @@ class Results(Sequence[Result]):
 
     def _repr_html_(self) -> str:
         """The results as a table in a notebook."""
-        return results_table(self.run.results).html()
+        return results_table(self.run.results)._repr_html_()
 
     def frame(self) -> Any:
         """The results as a pandas DataFrame, a row each.

@@ -87,7 +87,7 @@ class Spec:
 
     def _repr_html_(self) -> str:
         """The table in a notebook."""
-        return self.table.html()
+        return self.table._repr_html_()
 
     def plot(self, title: str = "") -> Axes:
         """A bar a property, as matplotlib's axes."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
@@ -13,14 +12,11 @@ from asim_lightning.evaluation.results import (
     is_number,
     value_words,
 )
-from asim_lightning.evaluation.run import read_run
 from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
-from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series, number_axis
 from asim_lightning.table import Rows
 
-_NETWORK = "network"
 """The axis that tells compared sweeps apart."""
 
 
@@ -106,29 +102,6 @@ def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: Ac
             name = f"{epoch} ({', '.join(word for word, other in marked if other == epoch)})"
             rows += [replace(row, axes={**row.axes, "epoch": name}) for row in results[epoch]]
     return accuracy_picture(rows, replace(plot, title=title))
-
-
-def compare_sweeps(
-    sweeps: Mapping[str, str | Path], path: str | Path, plot: AccuracyPlot = AccuracyPlot("random_noise")
-) -> Path:
-    """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
-
-    Args:
-        sweeps: Name of each line, and the sweep's folder.
-        path: Picture to write; its suffix decides the format.
-        plot: Axis, which all sweeps have, headline and marks.
-
-    Raises:
-        FileNotFoundError: The store has no such sweep.
-        ValueError: No point has the axis.
-    """
-    rows = [
-        Result(**{**vars(row), "axes": {**row.axes, _NETWORK: name}})
-        for name, given in sweeps.items()
-        for row in read_run(given).points
-    ]
-    picture = accuracy_picture(rows, replace(plot, labels={**plot.labels, _NETWORK: ""}))
-    return save_figure(figure_of(picture), Path(path))
 
 
 def accuracy_series(

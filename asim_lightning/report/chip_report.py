@@ -113,9 +113,5 @@ def _signed(values: Tensor | None, at: int | Tensor) -> str:
     return "-" if values is None else f"{float(values[at]):+.3g}"
 
 
-def _largest(values: Tensor | None) -> str:
-    return "-" if values is None else _signed(values, values.abs().argmax())
-
-
 def _of(stuck: int, cells: int) -> str:
     return f"{stuck:,} of {cells:,}" if stuck else "-"

@@ -65,7 +65,9 @@ def layer_table(times: Sequence[LayerTime]) -> Table[LayerTime]:
     quantized, seconds = sum(t.quantized.median for t in times), sum(t.simulated.median for t in times)
     made, share = sum(t.conversions for t in times), 100 * sum(t.share for t in times)
     total = (f"{made:,}", milliseconds(quantized), milliseconds(seconds), rate(made * times[0].batch / seconds))
-    return Table(_LAYERS, times, last=(f"{len(times)} layers", "", "", "", "", *total, f"{share:.1f} %"))
+    return Table(
+        _LAYERS, times, last=(f"{len(times)} layer{'s' * (len(times) > 1)}", "", "", "", "", *total, f"{share:.1f} %")
+    )
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -187,7 +187,7 @@ def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
     for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
         is_marked, is_dark = (column, row) in grid.marked, values[row, column] < sum(grid.ends) / 2
         plot.text(
-            column, row, f"{values[row, column]:.1f}" + (f"\n{grid.mark}" if is_marked else ""), ha="center",
+            column, row, f"{values[row, column]:{grid.number}}" + (f"\n{grid.mark}" if is_marked else ""), ha="center",
             va="center", fontsize=7, color="white" if is_dark else "black", weight="bold" if is_marked else "normal",
         )  # fmt: skip
     return image

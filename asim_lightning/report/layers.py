@@ -15,7 +15,7 @@ from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Series
 from asim_lightning.report.verdict import point_words
 
-_STYLES = {"array": 0, "adc": 1, "shift_add": 2, "writes": 3, "drivers": 4, "digital": 5}
+_STYLES = {name: style for style, name in enumerate(PARTS)}
 
 
 def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:

@@ -122,6 +122,7 @@ class Grid:
         ends: Numbers of the first and the last colour.
         marked: Places (column, row) that stand out.
         mark: What is written there.
+        number: Format of the numbers.
     """
 
     values: Sequence[Sequence[float]]
@@ -129,6 +130,7 @@ class Grid:
     ends: tuple[float, float]
     marked: Sequence[tuple[int, int]] = ()
     mark: str = ""
+    number: str = ".1f"
 
 
 @dataclass(frozen=True)

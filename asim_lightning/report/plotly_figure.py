@@ -34,10 +34,21 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
         if mark.name
     ]
     if picture.grid is not None:
+        grid = picture.grid
+        marks = [
+            [f"<br>{escape(grid.mark)}" * ((column, row) in grid.marked) for column in range(len(values))]
+            for row, values in enumerate(grid.values)
+        ]
         found.append(
-            {"type": "heatmap", "z": [list(row) for row in picture.grid.values], "colorscale": "Viridis"}
-            | {"zmin": picture.grid.ends[0], "zmax": picture.grid.ends[1], "texttemplate": "%{z:.1f}"}
-            | {"colorbar": {"title": {"text": picture.grid.label}}}
+            {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": marks}
+            | {"zmin": grid.ends[0], "zmax": grid.ends[1], "texttemplate": f"%{{z:{grid.number}}}%{{text}}"}
+            | {"colorbar": {"title": {"text": grid.label}}}
+        )
+    if picture.labels:
+        x, y, texts = zip(*picture.labels, strict=True)
+        found.append(
+            {"type": "scatter", "mode": "text", "x": _places(x, picture.x), "y": [*y], "textposition": "top right"}
+            | {"text": [escape(text) for text in texts], "hoverinfo": "skip", "showlegend": False}
         )
     return found
 

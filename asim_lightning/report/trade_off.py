@@ -103,7 +103,9 @@ def map_pictures(run: Run) -> list[Picture]:
             cells[row][column] = measure.shown(each.accuracy)
             numbers.append([axis_text(each.axes[along]), axis_text(each.axes[up]), each.accuracy])
             marked += [(column, row)] if id(each) in cheapest else []
-        grid = Grid(cells, measure.heading, (min(shares), max(shares)), marked, "cheapest")
+        grid = Grid(
+            cells, measure.heading, (min(shares), max(shares)), marked, "cheapest", ".1f" if measure.is_share else ".4g"
+        )
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
         title = legend_text({over[0]: axis_value(value)}) if over else both
         found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.table import text_table
 
 KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""
+_NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
+"""Fields of a macro that its description always has."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +88,29 @@ def report_of(model: nn.Module) -> ConversionReport:
     Layers that were made by hand have their class as kind.
     """
     rows = dict[str, ReportRow]()
-    for name, layer in quantized_layers(model).items():
-        kind = type(layer).__name__
-        rows[name] = ReportRow(name, kind, kind, kind, getattr(layer, "macro", None), None, "-", "")
     for part, module in model.named_modules():
         prefix = f"{part}." if part else ""
-        for row in vars(module).get(KEPT, ()):
+        for row in vars(module).get(KEPT, ()):  # in the order in which they first ran
             rows[f"{prefix}{row.name}"] = replace(row, name=f"{prefix}{row.name}")
+    for name, layer in quantized_layers(model).items():
+        kind = type(layer).__name__
+        rows.setdefault(name, ReportRow(name, kind, kind, kind, getattr(layer, "macro", None), None, "-", ""))
     return ConversionReport(tuple(rows.values()))
 
 
 def describe(macro: MacroConfig | None) -> str:
-    """A macro in a few characters, such as "W8A8 255 rows ADC 8"."""
+    """A macro in a few characters, such as "W8A8 255 rows ADC 8", and other design choices that are not the default."""
     if macro is None:
         return "-"
     adc = "ideal ADC" if macro.adc_bits is None else f"ADC {macro.adc_bits}"
     encoding = f" enc {macro.encoding_bits}" if macro.encoding_bits > 1 else ""
-    return f"W{macro.weight_bits}A{macro.input_bits} {macro.rows} rows {adc}{encoding}"
+    others = ""
+    for config, usual in ((macro, MacroConfig()), (macro.static, StaticEffects())):
+        for name, each in settings_of(type(config)).items():
+            value = getattr(config, name)
+            if each.role == "design" and each.decides_outcomes and name not in _NAMED and value != getattr(usual, name):
+                others += f" {each.label}" if value is True else f" {each.label} {value}"
+    return f"W{macro.weight_bits}A{macro.input_bits} {macro.rows} rows {adc}{encoding}{others}"
 
 
 def _count(macs: int | None) -> str:

@@ -84,3 +84,8 @@ def test_a_step_against_the_gradient_of_its_loss_betters_an_outcome(name: str) -
     before = outcome.numbers(outputs.detach(), targets)["value"].mean()
     stepped = outputs.detach() - 300 * outputs.grad
     assert outcome.numbers(stepped, targets)["value"].mean() > before + 0.1
+
+
+def test_a_share_of_which_less_is_better_is_refused() -> None:
+    with pytest.raises(ValueError, match="the outcome error rate cannot be a share of which less is better"):
+        Outcome("error rate", more_is_better=False)

@@ -1,6 +1,6 @@
 """plotly shows what a picture describes."""
 
-from asim_lightning.report.picture import Axis, Mark, Picture, Series
+from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series
 from asim_lightning.report.plotly_figure import layout_of, traces_of
 
 Y = Axis("accuracy (%)", ends=(0.0, 100.0))
@@ -33,3 +33,13 @@ def test_an_axis_with_0_and_decades_has_its_values_in_order():
     picture = Picture("", Axis("noise", "symlog", least=0.1), Y, series)
     assert [trace["x"] for trace in traces_of(picture)] == [["0.1", "1"], ["0", "0.1"]]
     assert layout_of(picture)["xaxis"]["categoryarray"] == ["0", "0.1", "1"]
+
+
+def test_labels_and_marked_cells_are_written():
+    picture = Picture("title", Axis("x"), Axis("y"), labels=[(1.0, 2.0, "3 & 4")])
+    (texts,) = traces_of(picture)
+    assert (texts["mode"], texts["x"], texts["y"], texts["text"]) == ("text", [1.0], [2.0], ["3 &amp; 4"])
+    grid = Grid([[0.1, 0.2]], "loss", (0.1, 0.2), [(1, 0)], "cheapest", ".4g")
+    (cells,) = traces_of(Picture("title", Axis("x"), Axis("y"), grid=grid))
+    assert cells["text"] == [["", "<br>cheapest"]]
+    assert cells["texttemplate"] == "%{z:.4g}%{text}"
