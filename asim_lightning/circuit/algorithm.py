@@ -85,7 +85,7 @@ def why_no_events(circuit: Transfer) -> str | None:
     """Why events do not serve a macro whose converters differ, and whose spreads decide, never the draw; None where
     they do.
 
-    They serve where all cells are equal, all cycles would be exact but for noise and converters,
+    They serve where all cells are equal, all cycles would be exact except for noise and converters,
     no noisy conversion is voted, there are at most 2^17 counts in a cycle, and no more than 3 % of the codes are wrong,
     expected over the spreads (`expected_error`).
     """

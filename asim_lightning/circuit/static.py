@@ -233,7 +233,7 @@ def read_inl(path: str) -> tuple[float, ...]:
     where = f"`macro.static.inl` {path}"
     try:
         if not Path(path).is_file():  # such as a pipe, which would be waited for
-            raise ValueError("there is no such file")
+            raise ValueError("there is no such regular file")
         lines = [line.partition("#")[0].strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
         values = [float(line) for line in lines if line]
     except (OSError, ValueError) as error:

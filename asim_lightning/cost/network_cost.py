@@ -183,6 +183,9 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
     if noisy is not None and wrong[noisy] >= _MANY_WRONG:
         share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
         said.append(f"up to about {share} are wrong by noise and spreads at {describe(noisy.macro)}")
+    own = next((each for each in lossy if each.column.converters_differ), None)
+    if own is not None:
+        said.append(f"wrong codes by the column's own converters are not estimated at {describe(own.macro)}")
     if not said:
         return ""
     return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"

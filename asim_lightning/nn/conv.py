@@ -25,6 +25,9 @@ class QuantizedConv(QuantizedLayer):
     bias: Tensor | None
     in_channels: int
     kernel_size: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: Any
+    transposed: bool
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve.
@@ -47,6 +50,14 @@ class QuantizedConv(QuantizedLayer):
         fits = x.dim() in (axes + 1, axes + 2) and x.shape[-axes - 1] == self.in_channels
         size = "height, width" if axes == 2 else "length"
         self._check_input(x, fits, f"(batch, {self.in_channels}, {size})")
+        for axis in range(0 if self.transposed else axes):
+            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
+            if self.padding != "same" and x.shape[axis - axes] + pad < span:
+                raise ValueError(
+                    f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
+                    f"included, got {tuple(x.shape[-axes:])} and {pad}"
+                )
         return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
 
 
@@ -96,18 +107,6 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
         )  # fmt: skip
         layer.take_form(conv, form)
         return layer._with_parameters_of(conv)
-
-    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = super()._called_with(*inputs)
-        for axis in (0, 1):
-            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
-            if self.padding != "same" and x.shape[axis - 2] + pad < span:
-                raise ValueError(
-                    f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
-                    f"included, got {tuple(x.shape[-2:])} and {pad}"
-                )
-        return x, weight
 
     def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()

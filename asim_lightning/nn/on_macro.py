@@ -241,8 +241,7 @@ class OnMacro(QuantizedLayer):
             ValueError: The file is not of a chip of the layer's macro.
         """
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
-        if found.saved is not None:
-            check_saved(found, self.transfer)
+        check_saved(found, self.transfer)
         return found
 
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:

@@ -354,6 +354,7 @@ def test_a_published_number_is_shown_for_the_published_macro_only() -> None:
         ({"random_noise": "0.5 lsb"}, "up to about 32 % of the codes of a cycle are wrong by noise and spreads"),
         ({"static": {"offset": "0.3 lsb"}}, "up to about 9.6 % of the codes of a cycle are wrong by noise and spreads"),
         ({"static": {"offset": "0.09 lsb"}}, ""),  # 0.1 % of the codes
+        ({"column": "tests.engine.chips.test_column_patterns.Slope"}, "the column's own converters are not estimated"),
     ],
     ids=str,
 )

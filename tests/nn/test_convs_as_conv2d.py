@@ -249,3 +249,5 @@ def test_what_is_no_plain_layer_and_no_size_by_hand() -> None:
     _, line, x = layer_of("line", LOSSY, kernel_size=2)
     with pytest.raises(ValueError, match=r"shape \(batch, 4, length\)"):
         line(x[:, :3])
+    with pytest.raises(ValueError, match="at least its kernel's 2 rows or columns"):
+        line(x[:, :, :1])

@@ -132,7 +132,7 @@ class NativeErrors:
 
 @lru_cache(maxsize=1024)
 def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
-    """The structure but for what a call brings, and the arrays that it points to."""
+    """The structure without what a call brings, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
     (height, width), w_byte = padded_size(layout), len(_word_table(layout))
     x_pixel = bytes_of(macro.input_bits) * padded_channels(layout) // 8

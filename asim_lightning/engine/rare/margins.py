@@ -1,6 +1,6 @@
 """Converters that differ: what bounds the codes of a macro's cycles, and how often each converter's may be wrong.
 
-Where every cycle is exact but for noise and its converters, a code is wrong only if the noise passes the converter's
+If every cycle is exact except for noise and its converters, a code is wrong only if the noise passes the converter's
 margin: with a gain g, an offset o and counts of at most C, ``1/2 - o - max(g - 1, 0) C`` upward and
 ``1/2 + o + min(g - 1, 0) C`` downward, less the largest INL. C is what the ones of the column's weights allow.
 """
@@ -21,7 +21,7 @@ _ALWAYS_HAZARD = 40.0
 _ROOT_ERROR = 1e-5
 """Share by which a sigma of the kernels may be larger than the column's."""
 _PARTS = 8, 4, 2
-"""Parts of the full scale that are bounds of counts."""
+"""Parts of the largest count that are bounds of counts; rare.cpp has their number as BOUNDS."""
 _ROUNDING = 2.0**-21
 """Share of the full scale by which float32 rounds a value that is converted, at most."""
 
@@ -38,8 +38,8 @@ class Margins:
     """Codes a count."""
     digit: int
     """Largest digit of an input."""
-    full_scale: int
-    """Largest count."""
+    largest: int
+    """Largest count that can occur."""
     of_bits: tuple[int, ...]
     """How many of the cycles meet each weight bit."""
 
@@ -60,7 +60,7 @@ def margins(transfer: Transfer) -> list[tuple[tuple[int, ...], Margins]]:
         bits = [transfer.cycles[number].weight_bits[0] for number in numbers]
         of_bits = tuple(bits.count(bit) for bit in range(transfer.macro.weight_bits))
         ends, codes = (float(off.min()), float(off.max())), 1 / cycle.counts_a_code
-        alike = Margins(sigma, *ends, codes, digit, cycle.full_scale, of_bits)
+        alike = Margins(sigma, *ends, codes, digit, cycle.largest_count, of_bits)
         found.append((tuple(sorted(numbers, key=lambda n: transfer.cycles[n].weight_bits[0])), alike))
     return found
 
@@ -128,7 +128,7 @@ def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones
 
     found = []
     for kind in kinds:
-        counts, bounds = ones * kind.digit, [kind.full_scale // part for part in _PARTS]
+        counts, bounds = ones * kind.digit, [kind.largest // part for part in _PARTS]
         up, down = tails(kind, counts)
         rate = (up + down).float().double()
         always = rate >= ALWAYS

@@ -1,6 +1,6 @@
 """The engine of rare errors: the exact product, and only those conversions whose code is wrong or may be.
 
-If every cycle of the schedule is exact but for noise and the errors of its converters, the output is the integer
+If every cycle of the schedule is exact except for noise and the errors of its converters, the output is the integer
 product plus ``sign * 2^shift * full_scale / top_code * (code - noise-free code)`` of the conversions whose code is
 wrong. For small noise and spreads these are few (equal converters: ``erfc(0.5 / (sigma sqrt 2))`` of all, 9e-5 at sigma
 = 0.128 LSB). They are found by thinning (Lewis and Shedler, Naval Research Logistics Quarterly 26, 1979):

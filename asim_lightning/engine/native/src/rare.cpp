@@ -270,7 +270,7 @@ private:
     }
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
 
-    // Whether its noise may change the code of a conversion, whose count the ones of its inputs bound.
+    // Whether noise can change the code. The inputs that have each bit bound the count.
     INLINE bool may_be_wrong(const float* rates, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
         const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         int64_t most = 0, bound = 0;
