@@ -32,7 +32,8 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of a sample's labels that are right: logits above 0 are yes. # (batch, labels) both"""
-    return ((outputs > 0) == (targets > 0.5)).float().flatten(1).mean(dim=1)
+    answers, wanted = outputs.reshape(len(outputs), -1), targets.reshape(len(outputs), -1)
+    return ((answers > 0) == (wanted > 0.5)).float().mean(dim=1)
 
 
 def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -65,7 +66,11 @@ def right_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of a sample, the mean over its pixels. # (batch, classes, ...), (batch, ...)"""
-    return F.cross_entropy(outputs.float(), targets, reduction="none").reshape(len(targets), -1).mean(dim=1)
+    each = F.cross_entropy(outputs.float(), targets, reduction="none").reshape(len(targets), -1)
+    if targets.is_floating_point():
+        return each.mean(dim=1)
+    counted = (targets != IGNORED).reshape(len(targets), -1).sum(dim=1)
+    return each.sum(dim=1) / counted.clamp(min=1)
 
 
 def pixel_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -114,7 +119,12 @@ class Outcome:
     @property
     def metric(self) -> str:
         """The name in metrics that are logged, such as acc or mean_iou."""
-        return "acc" if self.number is right else re.sub(r"\W+", "_", self.name).lower()
+        if self.number is right:
+            return "acc"
+        found = re.sub(r"\W+", "_", self.name).lower()
+        return (
+            "own_loss" if found == "loss" and self.number is not cross_entropy else found
+        )  # "loss" is what fits minimise
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":

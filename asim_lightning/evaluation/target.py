@@ -58,7 +58,7 @@ def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[s
     Raises:
         ValueError: A target is on a measure that is no share.
     """
-    texts = [each.replace(measure.name, "accuracy") for each in texts]
+    texts = [re.sub(rf"^{re.escape(measure.name)}(?=\s)", "accuracy", each) for each in texts]
     for text in texts:
         if not measure.is_share and not text.startswith(("energy", "latency")):
             raise ValueError(

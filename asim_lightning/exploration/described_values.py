@@ -1,5 +1,6 @@
 """Values, classes and functions described by content, as JSON has them, for the keys of trials."""
 
+import copyreg
 import dataclasses
 import enum
 import functools
@@ -9,7 +10,7 @@ import math
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -121,11 +122,18 @@ class Contents:
             return name
         around = [each.cell_contents for each in value.__closure__ or ()]
         named = _named(value) if is_own(value.__code__.co_filename) else []
-        inside = self.state([around, value.__defaults__, value.__kwdefaults__, named], where)
+        inside = self.state([around, value.__defaults__, value.__kwdefaults__, vars(value), named], where)
         return [f"{name}:{value.__code__.co_firstlineno}", inside]
 
     def _object(self, value: Any, where: str) -> object:
         kind = self.code(type(value), where)
+        if not hasattr(value, "__dict__") or isinstance(value, (str, int, list, tuple, set)):
+            try:  # what a copy is made of, as vars has nothing of it
+                made = copyreg.dispatch_table.get(type(value), lambda each: each.__reduce_ex__(2))(value)
+            except TypeError as error:
+                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
+            parts = made if isinstance(made, str) else [[*x] if isinstance(x, Iterator) else x for x in made]
+            return [kind, self.plain(parts, where, True)]
         deep = isinstance(value, nn.Module) or is_own(file_of(type(value).__module__))
         try:
             return [kind, self.plain(vars(value), where, deep)]

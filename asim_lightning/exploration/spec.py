@@ -1,7 +1,9 @@
 """How good a macro must be: the limit of each of its properties up to which a network keeps a target."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.results import Outcomes, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
@@ -131,14 +134,23 @@ class SpecStudy(Study):
         if isinstance(model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {model.chip.path}")
         self.settings, self.target = settings, settings.target
-        base = next(iter(macro_layers(model.backbone).values())).assignment.base
-        self._own = spreads_of(base)
-        self._given: Point = dict(settings.given or {})
+        if self.target.form == "yield" and clopper_pearson(settings.chips, settings.chips)[0] < self.target.value:
+            least = next(n for n in count(settings.chips) if clopper_pearson(n, n)[0] >= self.target.value)
+            raise ValueError(f"`chips` must be at least {least} to keep '{self.target}' surely, got {settings.chips}")
+        layers = macro_layers(model.backbone)
+        base = next(iter(layers.values())).assignment.base
+        self._ruled = [layer.assignment.ruled for layer in layers.values()]
+        self._own = {
+            name: value
+            for name, value in spreads_of(base).items()
+            if not all({name, name.partition(".")[0]} & ruled for ruled in self._ruled)
+        }
+        given = dict(settings.given or {})
+        self._given: Point = {**{f"static.{name}": each for name, each in given.pop("static", {}).items()}, **given}
         self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
         self.macro = base.with_fields(**self._base)
         found = properties_of(self.macro, settings.properties)
         self.properties = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
-        self._method = Bisection(self.properties, self._base, self._together)
         names = [*self._base, *(name for each in self.properties for name in each.axes(each.rungs[-1])), CHIP]
         described = {"spec": {"target": str(self.target), "base": self._base, "chips": settings.chips}}
         self.records = Records(
@@ -147,6 +159,13 @@ class SpecStudy(Study):
         for kind in REFERENCES:
             self.records.points.add({}, kind)
         self.records.points.add(self._base, "simulated")
+        for each in self.properties if settings.properties else ():
+            if len(self._taken(each).rungs) < 2:
+                self.records.points.macros({**self._base, **each.axes(each.rungs[-1])})  # refuses it with the reason
+        self.properties = [each for each in map(self._taken, self.properties) if len(each.rungs) > 1]
+        if not self.properties:
+            raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
+        self._method = Bisection(self.properties, self._base, self._together)
         self.records.open()
         self.folder, self.notes = self.records.folder, [*self.records.notes, *self._notes()]
 
@@ -161,7 +180,7 @@ class SpecStudy(Study):
             self.records.store.clear_points(self.folder.name)
         first = [Planned({}, kind, ({},), 1, self.records) for kind in REFERENCES]
         self.results = self.evaluate(first, self._method, len(self.properties) * _A_PROPERTY, progress, say)
-        limits = tuple(self._method.limits)
+        limits = tuple(self._replayed().limits)
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
 
     def planned(self, point: Point) -> Planned:
@@ -187,11 +206,29 @@ class SpecStudy(Study):
         self._method.decided(decision)
         return [replace(result, decisions={str(target): decision})]
 
+    def _taken(self, given: Property) -> Property:
+        """A property with the values that every layer takes: a rule or a signed input may allow fewer."""
+        rungs = []
+        for value in given.rungs:
+            with suppress(ValueError):
+                self.records.points.macros({**self._base, **given.axes(value)})
+                rungs.append(value)
+        return replace(given, rungs=tuple(rungs))
+
+    def _replayed(self) -> Bisection:
+        """The method as it ended: forked processes had their own copy, and the results have its decisions."""
+        found = Bisection(self.properties, self._base, self._together)
+        for each in self.results:
+            if each.kind == "simulated":
+                found.ask()
+                found.decided(each.decisions[str(self.target)])
+        found.ask()  # makes the last property, if no point of it was left to ask
+        return found
+
     def _notes(self) -> list[str]:
-        """Lines on rules that keep their noise, and on bits that change the LSB of a noise that is given."""
-        macros = self.records.points.macros
-        left = {name: None for macro in macros(self._base) for name in spreads_of(macro) if name not in self._given}
-        notes = [f"rules of the plan keep their own {', '.join(left)} at every point"] if left else []
+        """Lines on fields that rules decide, and on bits that change the LSB of a noise that is given."""
+        ruled, macros = sorted(frozenset().union(*self._ruled)), self.records.points.macros
+        notes = [f"rules of the plan decide {', '.join(ruled)} of some layers at every point"] if ruled else []
         bits = [each for each in self.properties if each.name == "adc_bits"]
         note = lsb_note([{**self._base, **each.axes(rung)} for each in bits for rung in each.rungs], macros)
         return [*notes, *([] if note is None else [note])]
@@ -203,7 +240,7 @@ class SpecStudy(Study):
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
-        self._joint = scaled(spreads)
+        self._joint = self._taken(scaled(spreads))
         return self._joint if len(spreads) > (not self._own) else None
 
     def _keeps(self, together: Limit) -> dict[str, Any] | None:

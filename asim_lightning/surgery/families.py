@@ -103,7 +103,7 @@ def assignments_at(
         found.append(after[key])
     on_macro = [each for family, each in zip(families, found, strict=True) if family.is_on_macro and each is not None]
     for field in point:
-        if on_macro and all(field in assignment.ruled for assignment in on_macro):
+        if on_macro and all({field, field.partition(".")[0]} & assignment.ruled for assignment in on_macro):
             raise ValueError(
                 f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
                 "leave it out"

@@ -1,6 +1,8 @@
 """Limits of properties are those that a sweep finds, and a spec goes on from its records."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.limits import scaled
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from tests.exploration.conftest import MACRO, Make, stored
 
@@ -54,7 +57,15 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(make: Make, tmp_
     assert found.keeps == {
         "random_noise": f"{0.1 * together.kept:.4g} lsb", "static": {"offset": f"{0.2 * together.kept:.4g} lsb"}
     }  # fmt: skip
-    assert MACRO.with_fields(**found.keeps)
+    again = make(
+        SweepAxes(random_noise=[found.keeps["random_noise"]]),
+        1,
+        images=16,
+        batch=16,
+        macro=MACRO.with_fields(**found.keeps),
+        until=None,
+    ).run()
+    assert TARGET.decide(again[-1], None).verdict == "kept"
 
 
 def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(make: Make, tmp_path: Path) -> None:
@@ -89,7 +100,7 @@ def test_from_python(make: Make) -> None:
     found = asim_lightning.spec(of.model.backbone, (images, labels), "accuracy 40 %", properties=["adc_bits"])
     (bits,) = found.limits
     assert found.to_json()["limits"] == [bits.to_json()]
-    assert str(bits.kept) in str(found)
+    assert re.search(rf"adc bits +{bits.kept} bits +{bits.missed} bits", str(found))
     assert "adc bits" in found._repr_html_()
     assert "keeps accuracy 40" in found.plot().figure.get_suptitle()
     assert found.keeps is None  # a macro without noise was not asked for
@@ -99,7 +110,7 @@ def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(ma
     of = make(images=8, batch=8, rules=[Rule("layer4.*", {"random_noise": 0.2})])
     settings = SpecSettings(TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"})
     rules, bits = SpecStudy(of.trainer, of.model, of.data, settings, tmp_path).notes
-    assert rules == "rules of the plan keep their own random_noise at every point"
+    assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
 
@@ -115,3 +126,38 @@ def test_noise_that_is_given_is_not_scaled(make: Make, tmp_path: Path) -> None:
     macro = MACRO.with_fields(random_noise=0.1)
     made = spec(make, tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
     assert [each.name for each in made.run(progress=False).limits] == ["adc_bits"]
+
+
+def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
+    settings = SpecSettings(TARGET, ["random_noise", "adc_bits"])
+    found = []
+    for options in ({}, {"devices": 2, "strategy": "ddp_fork"}):
+        of = make(images=16, batch=8, trainer_options=options)
+        made = SpecStudy(of.trainer, of.model, of.data, settings, tmp_path / str(len(found)))
+        found.append(made.run(progress=False))
+    assert found[0] == found[1]
+    assert found[0].limits[0].kept
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings", "said"),
+    [
+        ([Rule("*", {"static": {"gain": 1}})], {"properties": ["offset"]}, "`static.offset` changes nothing"),
+        ([], {"properties": ["gain"], "given": {"static": {"gain": 1}}}, "leaves nothing to vary"),
+        ([], {"properties": ["offset"], "target": Target("yield", 0.9, accuracy=0.4)}, "must be at least 36"),
+    ],
+)
+def test_what_cannot_be_found_is_refused(
+    rules: list[Rule], settings: dict[str, Any], said: str, make: Make, tmp_path: Path
+) -> None:
+    of = make(images=8, batch=8, rules=rules)
+    with pytest.raises(ValueError, match=said):
+        SpecStudy(of.trainer, of.model, of.data, SpecSettings(**{"target": TARGET, **settings}), tmp_path)
+
+
+def test_values_that_a_layer_does_not_take_are_not_tried(make: Make, tmp_path: Path) -> None:
+    of = make(images=8, batch=8, rules=[Rule("layer4.*", {"input_bits": 2}), Rule("fc", {}, signed_input=True)])
+    made = SpecStudy(of.trainer, of.model, of.data, SpecSettings(TARGET), tmp_path)
+    values = {each.name: each.rungs for each in made.properties}
+    assert values["encoding_bits"] == (1, 2)
+    assert max(made._taken(scaled({"static.stuck_at_1": 0.2})).rungs) < 5.1

@@ -65,7 +65,7 @@ def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ([0.0] * 63 + [float("nan")], "`macro.static.inl` must have finite numbers of LSB, got nan at code 63"),
         ([0.0] * 63 + ["0.1"], "must have finite numbers of LSB, got '0.1' at code 63"),
         ([0.0] * 63 + [-40], "`macro.static.inl` must be at most half of the 64 codes, got -40 LSB"),
-        ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: there is no such file"),
+        ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: there is no such regular"),
         (
             "text.csv",
             "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string to float: ",
