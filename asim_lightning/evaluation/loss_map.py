@@ -1,0 +1,89 @@
+"""Which layer, and which bit positions of it, a network loses its answers in: shares of the loss that add up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of one layer's macro.
+
+    Attributes:
+        fields: Fields of the macro that differ, by the name of their axis.
+        share: The layer's share of the loss increase after the change.
+    """
+
+    fields: Mapping[str, Any]
+    share: float
+
+
+@dataclass(frozen=True)
+class LossMap:
+    """Shares of the loss that a macro adds.
+
+    Attributes:
+        layers: The share of each bit position of each layer, least significant first, by the layer's full name. A bit
+            position is a diagonal of cycles: the place of the weight bit plus the place of the input digit.
+        increase: Mean loss of the simulated network minus that of the quantised one, nats an image for a classifier.
+        stepped_back_to: Factor of noise and spreads that the map is of; None: 1, the macro as it is.
+        changes: Changes of each layer's macro, with the share that is left of the layer's.
+        images: Images that it is of.
+    """
+
+    layers: Mapping[str, tuple[float, ...]]
+    increase: float
+    stepped_back_to: float | None = None
+    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    images: int = 0
+
+    @property
+    def by_layer(self) -> dict[str, float]:
+        """The share of each layer, the largest first."""
+        found = {name: sum(shares) for name, shares in self.layers.items()}
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+    @property
+    def sum(self) -> float:
+        """The sum of all shares: near `increase`, as the path is integrated at 8 points."""
+        return sum(self.by_layer.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as in map.json."""
+        return {
+            "shares": [
+                {"layer": name, "diagonal": diagonal, "share": share}
+                for name, shares in self.layers.items()
+                for diagonal, share in enumerate(shares)
+            ],
+            "sum": self.sum,
+            "increase": self.increase,
+            "stepped_back_to": self.stepped_back_to,
+            "images": self.images,
+            "changes": [
+                {"layer": name, "fields": dict(each.fields), "share": each.share}
+                for name, changes in self.changes.items()
+                for each in changes
+            ],
+        }
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
+        """The map of what `to_json` gave.
+
+        Raises:
+            KeyError: A value is missing.
+        """
+        layers: dict[str, list[float]] = {}
+        for each in given["shares"]:
+            layers.setdefault(each["layer"], []).append(each["share"])
+        changes: dict[str, list[Change]] = {}
+        for each in given["changes"]:
+            changes.setdefault(each["layer"], []).append(Change(each["fields"], each["share"]))
+        return cls(
+            {name: tuple(shares) for name, shares in layers.items()},
+            given["increase"],
+            given["stepped_back_to"],
+            {name: tuple(each) for name, each in changes.items()},
+            given["images"],
+        )
