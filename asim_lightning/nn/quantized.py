@@ -42,6 +42,8 @@ class QuantizedLayer(RangedLayer):
     """Bits of a weight, and of an input, signs included."""
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
+    has_gradient: bool = False
+    """Whether outputs in evaluation have a gradient: that of training, straight through the rounding."""
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         check_flag("`signed_input`", signed_input)
@@ -109,13 +111,22 @@ class QuantizedLayer(RangedLayer):
         if self.fidelity == "float" or x.numel() == 0:
             return self._float(x, self._held_weight(w), bias)
         with torch.no_grad():
-            return self._computed(x, w, bias).to(x.dtype)
+            y = self._computed(x, w, bias).to(x.dtype)
+        if not self.has_gradient:
+            return y
+        rounded, _, _ = self._rounded(x, self._held_weight(w), bias)
+        return y + (rounded - rounded.detach())  # the value of y, and the gradient of the other
 
     def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        y, x_scale, w_scale = self._rounded(x, w, bias)
+        return self._with_train_noise(y, x, w, x_scale, w_scale)
+
+    def _rounded(self, x: Tensor, w: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The product of fake-quantised operands, with the gradient of the identity, and the scales of both."""
         x_scale, w_scale = scale_of(self._largest_input(x)), self._weight_scale(w)
         x_rounded = fake_quantize(x, x_scale, self.input_bits, self.signed_input)
         w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
-        return self._with_train_noise(self._float(x_rounded, w_rounded, bias), x, w, x_scale, w_scale)
+        return self._float(x_rounded, w_rounded, bias), x_scale, w_scale
 
     def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
         """The product of integers, in float32 (float64 for x in float64)."""
