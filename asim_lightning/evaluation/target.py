@@ -184,20 +184,24 @@ class Target:
         """
         if self.form in UNITS:
             return Decision("kept" if result.figures[FIGURES[self.form]] <= self.value else "missed")
-        found, threshold = self._bounds(result, reference, paired)
+        found, threshold = self.bounds(result, reference, paired)
         return decide(found, threshold, result.images, None if self.form == "yield" else most)
 
     def margin(self, result: Result, reference: Result | None) -> float:
         """By how much a point is better than asked; as a part of the target for energy and latency."""
         if self.form in UNITS:
             return 1.0 - result.figures[FIGURES[self.form]] / self.value
-        found, threshold = self._bounds(result, reference)
+        found, threshold = self.bounds(result, reference)
         return found.mean - threshold
 
-    def _bounds(
+    def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """What is compared, with its interval, and the least that it must be."""
+        """What is compared, with its interval, and the least that it must be; see `decide`.
+
+        Raises:
+            ValueError: It is a share of a network whose result is missing.
+        """
         if self.form == "yield":
             return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
         own = Interval(result.accuracy, result.low, result.high)

@@ -68,6 +68,7 @@ class Records:
         until: A target that ends the images of each simulated point when it is answered.
         described: What else names the run's folder, and decides no outcome.
         fresh: Whether trials of earlier commands do not count.
+        places: Places of the images that are evaluated among those of the test loader; None: all.
 
     Raises:
         ValueError: A pattern of layers in an axis matches no layer.
@@ -84,10 +85,11 @@ class Records:
         until: Target | None = None,
         described: Mapping[str, object] | None = None,
         fresh: bool = False,
+        places: range | None = None,
     ) -> None:
         self._trainer, self._model, self._data = trainer, model, data
         self.names, self._parent, self._what, self._until = list(names), Path(folder), what, until
-        self._described, self._fresh = dict(described or {}), fresh
+        self._described, self._fresh, self._places = dict(described or {}), fresh, places
         self._columns = Contents()
         self.points = Points(model, self._columns, patterns_of(names))
 
@@ -113,7 +115,13 @@ class Records:
                 f"got {type(data).__name__}"
             )
         count = 0 if images is None else len(images)
+        if self._places is not None and count < self._places.stop:
+            raise ValueError(
+                f"a study of the images {self._places.start} to {self._places.stop - 1} needs a data module of "
+                f"asim_lightning.data, or samples, of as many test images, got {count}"
+            )
         self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
+        self._order = self._order if self._places is None else np.arange(count)[self._places]
         self._needed = None if images is None else images[self._order]
         self.settings: dict[str, Any] = {**found.settings, "axes": sorted(self.names), **self._described}
         if until is not None:
@@ -200,7 +208,8 @@ class Records:
             found = self._trainer.strategy.broadcast(found)
         while found is None or self._lacking(found, kind).size:
             places: tuple[int, ...] | None = None
-            if self._needed is not None and (found is not None or self._may_stop(kind)):
+            is_part = self._places is not None or self._may_stop(kind)
+            if self._needed is not None and (found is not None or is_part):
                 lacking = np.arange(len(self._needed)) if found is None else self._lacking(found, kind)
                 most = max(_LEAST, len(self._needed) // _PARTS) if self._may_stop(kind) else None
                 places = tuple(self._order[lacking[:most]].tolist())
