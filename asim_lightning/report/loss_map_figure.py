@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.report.picture import Axis, Grid, Picture
@@ -21,7 +21,7 @@ class LayerShare:
     Attributes:
         layer: Its name.
         share: Its share of the loss increase, nats.
-        percent: The same in percent of the sum of all shares.
+        percent: The same in percent of the sum of all shares; None: nothing is lost.
         first: The first of the bit positions that hold most of the share; None: they are not known.
         last: The last of them.
         within: What they hold, percent of the share.
@@ -29,7 +29,7 @@ class LayerShare:
 
     layer: str
     share: float
-    percent: float
+    percent: float | None
     first: int | None = None
     last: int | None = None
     within: float | None = None
@@ -61,12 +61,12 @@ def loss_map_table(found: LossMap) -> Table[LayerShare]:
     columns: list[Column[LayerShare]] = [
         Column("layer", lambda row: row.layer, {"layer": lambda row: row.layer}, side="l"),
         Column("share\n(nats)", lambda row: f"{row.share:.4f}", {"share": lambda row: row.share}),
-        Column("of the\nsum (%)", lambda row: f"{row.percent:.1f}", {"percent": lambda row: row.percent}),
+        Column("of the\nsum (%)", lambda row: _cell(row.percent), {"percent": lambda row: row.percent}),
         Column(
             "most of it in", lambda row: row.positions,
             {
-                "first_bit": lambda row: _cell(row.first), "last_bit": lambda row: _cell(row.last),
-                "percent_in_them": lambda row: _cell(row.within),
+                "first_bit": lambda row: row.first, "last_bit": lambda row: row.last,
+                "percent_in_them": lambda row: row.within,
             },
             side="l",
         ),
@@ -83,16 +83,16 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
     """
     count = max(map(len, found.layers.values()))
     cells = [
-        [*(_percent(share, found.sum) for share in shares), *[nan] * (count - len(shares))]
+        [nan if place >= len(shares) or found.sum <= 0 else 100 * shares[place] / found.sum for place in range(count)]
         for shares in found.layers.values()
     ]
-    known = [value for shares in cells for value in shares if value == value]
+    known = [0.0, *(value for shares in cells for value in shares if isfinite(value))]
     return Picture(
         title,
-        Axis("bit position: weight bit + input digit, the most significant at the right", "names",
+        Axis("bit position (weight bit + input digit), 0: least significant", "names",
              list(map(str, range(count)))),
         Axis("", "names", list(found.layers)),
-        grid=Grid(cells, "share of the sum (%)", (min(0.0, *known), max(0.0, *known)), number=".0f", least=_LEAST),
+        grid=Grid(cells, "share of the sum (%)", (min(known), max(known) or 1.0), number=".0f", least=_LEAST),
         note=_note(found),
         numbers=[
             ["layer", "bit", "share"],
@@ -104,8 +104,12 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
     )  # fmt: skip
 
 
-def _percent(share: float, total: float) -> float:
-    return 100 * share / total if total else 0.0
+def _percent(share: float, total: float) -> float | None:
+    return 100 * share / total if total > 0 else None
+
+
+def _cell(percent: float | None) -> str:
+    return "" if percent is None else f"{percent:.1f}"
 
 
 def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | None]:
@@ -127,7 +131,3 @@ def _note(found: LossMap) -> str:
         of.append(f"noise and spreads times {found.stepped_back_to:.3g}")
     said = f"shares sum up to {found.sum:.4g} nats; the macro adds {found.increase:.4g} to the mean loss"
     return f"{said} ({', '.join(of)})" if of else said
-
-
-def _cell(value: float | None) -> object:
-    return "" if value is None else value
