@@ -1,4 +1,4 @@
-"""`asim report`: finished sweeps, yields and searches of one network as one HTML file, and its numbers as JSON."""
+"""`asim report`: sweeps, yields, searches, specs and doctors of one network as one HTML file, its numbers as JSON."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.run_section import report_of
 
 _SUFFIXES = (".html", ".htm")
-_RUNS = {"help": "folders of sweeps or searches (runs/NAME/sweep-HASH), or runs/NAME for all of it"}
+_RUNS = {"help": "folders of sweeps, searches, specs or doctors (runs/NAME/sweep-HASH), or runs/NAME for all of it"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ReportOptions:
     runs: list[str] = field(metadata=_RUNS)
     target: str | None = None
     """Accuracy to keep, such as '99 % of float' or '88 %'; null: that of a search or of --until, else '99 % of
-    quantized'."""
+    quantized'. A spec and a doctor have their own."""
     output: str | None = None
     """HTML file NAME.html, whose numbers go into NAME.report.json next to it; null: report.html, with report.json, in
     the folder that holds the runs."""
@@ -52,18 +52,20 @@ def report(options: ReportOptions) -> None:
         name = f"{found['title']}: " if len(runs) > 1 else ""
         print(f"verdict  {name}{found['verdict']}")
         if asked is not None and target != asked:
-            print(f"note     images of {run.folder} ended by '{run.until}', which decides no share of another network")
+            ended = f"images of {run.folder} ended by '{run.until}', which decides no share of another network"
+            print(f"note     {f'{run.folder} has a target of its own' if run.document else ended}")
     print(f"numbers  {beside}\nreport   {output}")
 
 
 def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
     """What each run is judged by: the target that was asked for, else its own.
 
-    A run whose images ended early decides no share of another network; next to one that does, its own target counts.
+    A spec or a doctor has its own, and a run whose images ended early decides no share of another network. Next to a
+    run that the target is for, theirs count.
     """
     if asked is None:
         return [each.own_target for each in runs]
-    can = [asked.of is None or each.until is None for each in runs]
+    can = [not each.document and (asked.of is None or each.until is None) for each in runs]
     return [asked if one or not any(can) else each.own_target for each, one in zip(runs, can, strict=True)]
 
 

@@ -1,5 +1,6 @@
-"""A sweep or search as the store keeps it: points, commands, settings, yields, costs; and its results.csv."""
+"""A sweep, search, spec or doctor as its store and its folder keep it: points, commands, settings, costs, documents."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Decision, Measure, Result, axis_text
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
@@ -20,6 +22,8 @@ RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
 """Files of a run, which nothing reads back; the last three are documents of the store, too."""
 YIELD_DOCUMENT, TRADED, COMMAND = "yields", "traded", "command "
 """Documents of the store: the chips of a yield and its thresholds, objectives and targets; commands by their digest."""
+STUDIES, MAP = ("spec", "doctor"), "map.json"
+"""Runs that write a document as they end, spec.json or doctor.json; and the map of a doctor."""
 _FIELDS = settings_of(MacroConfig)
 
 
@@ -73,7 +77,7 @@ class DesignLayers:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that is known of a sweep or a search."""
+    """Everything that is known of a sweep, a search, a spec or a doctor."""
 
     folder: Path
     results: tuple[Result, ...]
@@ -92,6 +96,16 @@ class Run:
     """What is traded, the first first."""
     targets: tuple[str, ...] = ()
     """What each point must keep, in words."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """What a spec or a doctor found, as in spec.json or doctor.json; empty for a sweep or a search."""
+    loss_map: LossMap | None = None
+    """The map of a doctor."""
+
+    @property
+    def kind(self) -> str:
+        """What its points were evaluated for: sweep, search, spec, doctor or yield."""
+        named = self.folder.resolve().name.partition("-")[0]
+        return "yield" if self.yields else named if named in ("search", *STUDIES) else "sweep"
 
     @property
     def until(self) -> str | None:
@@ -205,10 +219,12 @@ class Run:
 
     @property
     def own_target(self) -> Target:
-        """The first accuracy that a search asks for, or that ended images; else 99 % of the quantised one.
+        """That of a spec or a doctor; the first accuracy of a search, or that ended images; else 99 % of quantized.
 
         If images ended, that is of the quantised network's accuracy on all of them, as a number.
         """
+        if self.document:
+            return Target.read(self.document["target"], "`target`")
         asked = [Target.read(text, "`--target`") for text in (*self.targets, *([self.until] if self.until else []))]
         accuracies = [each for each in asked if each.form in ("accuracy", "share")]
         quantized = self.of_kind("quantized")
@@ -251,20 +267,24 @@ def is_among(result: Result, others: Sequence[Result | None]) -> bool:
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run in the folder of a sweep or search, from the store next to it.
+    """The run in a folder, from the store next to it and, of a spec or a doctor, from what it wrote.
 
     Args:
         folder: The folder, such as runs/quickstart/sweep-39d02d15.
 
     Raises:
-        FileNotFoundError: There is no store next to it, or no point of it.
+        FileNotFoundError: There is no store next to it, or no point of it, or a spec or doctor has not ended.
     """
     folder = Path(folder)
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
     results = tuple(map(Result.of_json, store.points(name)))
-    if not results:
+    document = _document(folder.absolute())
+    has_ended = document is not None and document.is_file()
+    if not results and not has_ended:
         what = "holds no run" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {what}; asim sweep and asim search write runs/NAME and runs/NAME/sweep-HASH")
+    if document is not None and not has_ended:
+        raise FileNotFoundError(f"{folder} has no {document.name}, as it has not ended; run its command again")
     yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
     commands = (CommandRecord.of_json(each) for each in store.documents_of(name, COMMAND))
     return Run(
@@ -276,17 +296,27 @@ def read_run(folder: str | Path) -> Run:
         thresholds=tuple(yields.get("thresholds", ())),
         network_cost=store.read(name, COST) or {},
         designs=tuple(DesignLayers(each["axes"], tuple(each["layers"])) for each in store.read(name, LAYERS) or ()),
+        document={} if document is None else json.loads(document.read_bytes()),
+        loss_map=LossMap.of_json(json.loads(drawn.read_bytes())) if (drawn := folder / MAP).is_file() else None,
         **{key: tuple(values) for key, values in traded.items()},
     )
 
 
 def run_names(folder: str | Path) -> list[str]:
-    """Names of the sweeps and searches in the store of a folder, such as runs/quickstart; none if there is no store.
+    """Names of the sweeps, searches, specs and doctors in a folder, such as runs/quickstart.
 
-    The points of a spec are chosen by their outcomes, and no picture of a sweep fits them.
+    Specs and doctors that have not ended are left out: their points tell nothing without the document.
     """
-    found = Store(folder, read_only=True).runs() if (Path(folder) / STORE).is_file() else []
-    return [name for name in found if not name.startswith("spec-")]
+    folder = Path(folder)
+    found = Store(folder, read_only=True).runs() if (folder / STORE).is_file() else []
+    ended = [path.parent.name for kind in STUDIES for path in sorted(folder.glob(f"{kind}-*/{kind}.json"))]
+    return [*(name for name in found if _document(folder / name) is None), *ended]
+
+
+def _document(folder: Path) -> Path | None:
+    """The file that a spec or a doctor writes as it ends; None for other runs."""
+    kind = folder.name.partition("-")[0]
+    return folder / f"{kind}.json" if kind in STUDIES else None
 
 
 _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")

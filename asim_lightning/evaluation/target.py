@@ -354,5 +354,13 @@ class Limit:
         """Plain values of it."""
         return {
             "property": self.name, "unit": self.unit, "kept": self.kept, "missed": self.missed,
-            "images_to_decide": self.images, "more_than_there_are": self.is_over,
+            "images_to_decide": self.images, "more_than_there_are": self.is_over, "values": list(self.rungs),
         }  # fmt: skip
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> "Limit":
+        """The limit of what `to_json` gave."""
+        return cls(
+            given["property"], given["unit"], tuple(given["values"]), given["kept"], given["missed"],
+            given["images_to_decide"], given["more_than_there_are"],
+        )  # fmt: skip

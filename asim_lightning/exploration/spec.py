@@ -81,7 +81,7 @@ class Spec:
     @property
     def table(self) -> Table[Limit]:
         """A row a property."""
-        return limits_table(self.limits, self.macro)
+        return limits_table(self.limits, self.macro.codes_of_full_scale, self.macro.full_scale_mv)
 
     def __str__(self) -> str:
         return "\n".join([str(self.table), *self.notes])
@@ -98,10 +98,12 @@ class Spec:
         return figure_of(limits_picture(self.limits, title)).axes[0]
 
     def to_json(self) -> dict[str, Any]:
-        """Target and limits as plain values."""
+        """Plain values, as in spec.json."""
         limits = [each.to_json() for each in self.limits]
         joint = next((each for each in limits if each["property"] == TOGETHER), None)
-        return {"target": str(self.target), "limits": limits, "joint": joint}
+        scale = {"codes": self.macro.codes_of_full_scale, "mv": self.macro.full_scale_mv}
+        target, notes = str(self.target), list(self.notes)
+        return {"target": target, "limits": limits, "joint": joint, "full_scale": scale, "notes": notes}
 
 
 class SpecStudy(Study):

@@ -24,8 +24,8 @@ _CHARACTERS = 90
 """Of a line of text across the figure."""
 _MOST_INSIDE = 6
 """Entries of a legend that stands among the points; a longer one would hide them."""
-_AROUND_BARS, _OF_BAR = 1.0, 0.22
-"""Height around bars, and of each, inches."""
+_AROUND_BARS, _OF_BAR, _OF_ROW = 1.0, 0.22, 0.16
+"""Height around bars, of each, and at least of each row of a heat map, inches."""
 _ACROSS = 3
 """Pictures next to each other."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -50,6 +50,8 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
     heights = [HEIGHT if lines == 1 else 0.75 * HEIGHT] * lines
     if pictures[0].has_bars:
         heights = [_AROUND_BARS + _OF_BAR * len(each.y.names) for each in pictures]
+    elif pictures[0].grid is not None:
+        heights = [max(height, _AROUND_BARS + _OF_ROW * len(pictures[0].y.names)) for height in heights]
     with rc_context(_STYLE):
         figure = new_figure(WIDTH if columns < _ACROSS else 1.4 * WIDTH, sum(heights))
         grid = figure.add_gridspec(lines, columns, height_ratios=heights)
@@ -187,8 +189,8 @@ def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
     for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
         is_marked, is_dark = (column, row) in grid.marked, values[row, column] < sum(grid.ends) / 2
         plot.text(
-            column, row, f"{values[row, column]:{grid.number}}" + (f"\n{grid.mark}" if is_marked else ""), ha="center",
-            va="center", fontsize=7, color="white" if is_dark else "black", weight="bold" if is_marked else "normal",
+            column, row, grid.text(column, row), ha="center", va="center", fontsize=7,
+            color="white" if is_dark else "black", weight="bold" if is_marked else "normal",
         )  # fmt: skip
     return image
 
@@ -200,7 +202,8 @@ def _set_axis(plot: Axes, name: str, axis: Axis) -> None:
     shown.set_label_text(axis.label)
     if axis.scale == "names":
         is_tight = name == "x" and sum(map(len, axis.names)) > 70
-        texts = ["\n".join(fill(line, 28) for line in text.splitlines()) for text in axis.names]
+        width = 28 if name == "x" else 40
+        texts = ["\n".join(fill(line, width) for line in text.splitlines()) for text in axis.names]
         turned: dict[str, Any] = {"rotation": 25, "ha": "right"} if is_tight else {}
         shown.set_ticks(range(len(texts)), texts, **turned)
         if name == "y" and not axis.ends:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.target import Limit
 from asim_lightning.report.picture import Axis, Picture, Series
@@ -13,21 +12,53 @@ _CHARACTER = 0.013
 """Width of a character, of the width of the figure."""
 
 
-def limits_table(limits: Sequence[Limit], macro: MacroConfig) -> Table[Limit]:
+def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
     """The table of limits.
 
     Args:
         limits: One or more.
-        macro: The macro, whose ADC and full scale give the other units of a noise in LSB.
+        codes: Codes that the full scale of the macro spans; None for an ideal converter.
+        full_scale_mv: Its full scale, mV; None where it is not known.
     """
+
+    def percent(row: Limit) -> float | None:
+        if row.unit != "lsb" or not row.kept:
+            return None
+        return noise_percent(f"{row.kept} lsb", row.name, codes, full_scale_mv)
+
+    def in_mv(row: Limit) -> float | None:
+        share = percent(row)
+        return None if share is None or full_scale_mv is None else share / 100 * full_scale_mv
+
+    def in_others(row: Limit) -> str:
+        known = ((percent(row), "%"), (in_mv(row), "mV"))
+        said = ", ".join(f"{value:.3g} {unit}" for value, unit in known if value is not None)
+        return said and f"kept: {said}"
+
     columns: list[Column[Limit]] = [
-        Column("property", lambda row: row.name.replace("_", " "), side="l"),
-        Column("kept up to", lambda row: _value(row, row.kept, "no value")),
-        Column("missed from", lambda row: _value(row, row.missed, "no value")),
-        Column("in other units", lambda row: _in_others(row, macro), side="l"),
-        Column("between", _between, side="l"),
+        Column("property", _words, {"property": lambda row: row.name, "unit": lambda row: row.unit}, side="l"),
+        Column("kept up to", lambda row: _value(row, row.kept, "no value"), {"kept": lambda row: row.kept}),
+        Column("missed from", lambda row: _value(row, row.missed, "no value"), {"missed": lambda row: row.missed}),
+        Column("in other units", in_others, {"kept_percent": percent, "kept_mv": in_mv}, side="l"),
+        Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
-    return Table(columns, limits)
+    return Table(columns, limits, title="Limits", file="limits.csv")
+
+
+def limits_words(limits: Sequence[Limit]) -> str:
+    """The last value of each property that surely keeps the target, in a line.
+
+    Args:
+        limits: One or more.
+    """
+    kept = [
+        f"{_words(each)} {each.kept:g}" + f" {each.unit}" * (not each.name.endswith(each.unit))
+        for each in limits
+        if each.kept is not None
+    ]
+    none = [_words(each) for each in limits if each.kept is None]
+    said = [f"surely kept up to {', '.join(kept)}"] if kept else []
+    return "; ".join([*said, *([f"surely kept by no value of {', '.join(none)}"] if none else [])])
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
@@ -57,17 +88,16 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
         Axis("", "names", [_name(each) for each in limits]),
         [Series(name, x, places, form="bar", style=0, colour=colour) for name, x, colour in parts],
         labels=labels,
-        numbers=[
-            ["property", "unit", "kept", "missed", "images_to_decide"],
-            *list[list[object]]([each.name, each.unit, each.kept, each.missed, each.images] for each in limits),
-        ],
-        file="spec.csv",
     )
+
+
+def _words(limit: Limit) -> str:
+    return limit.name.replace("_", " ")
 
 
 def _name(limit: Limit) -> str:
     first = next(value for value in limit.rungs if value)
-    return f"{limit.name.replace('_', ' ')}, {first:g} to {limit.rungs[-1]:g} {limit.unit}".rstrip()
+    return f"{_words(limit)}, {first:g} to {limit.rungs[-1]:g} {limit.unit}".rstrip()
 
 
 def _value(limit: Limit, value: float | None, none: str) -> str:
@@ -80,15 +110,6 @@ def _between(limit: Limit) -> str:
     if limit.images is None:
         return "undecided, more chips would decide"
     return f"undecided, {'more than the' if limit.is_over else 'about'} {limit.images:,} images would decide"
-
-
-def _in_others(limit: Limit, macro: MacroConfig) -> str:
-    """A noise or offset in LSB as percent of full scale and, if the full scale is known, in mV."""
-    if limit.unit != "lsb" or not limit.kept:
-        return ""
-    percent = noise_percent(f"{limit.kept} lsb", limit.name, macro.codes_of_full_scale, macro.full_scale_mv)
-    in_mv = "" if macro.full_scale_mv is None else f", {percent / 100 * macro.full_scale_mv:.3g} mV"
-    return f"kept: {percent:.3g} %{in_mv}"
 
 
 def _shares(limit: Limit) -> tuple[float, float]:

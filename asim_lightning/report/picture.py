@@ -123,6 +123,7 @@ class Grid:
         marked: Places (column, row) that stand out.
         mark: What is written there.
         number: Format of the numbers.
+        least: Numbers nearer to 0 are not written.
     """
 
     values: Sequence[Sequence[float]]
@@ -131,6 +132,14 @@ class Grid:
     marked: Sequence[tuple[int, int]] = ()
     mark: str = ""
     number: str = ".1f"
+    least: float = 0.0
+
+    def text(self, column: int, row: int) -> str:
+        """What is written in a cell: its number and, in a line of its own, the mark."""
+        value = self.values[row][column]
+        if not isfinite(value) or abs(value) < self.least:
+            return ""
+        return f"{value:{self.number}}" + f"\n{self.mark}" * ((column, row) in self.marked)
 
 
 @dataclass(frozen=True)

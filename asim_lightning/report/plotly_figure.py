@@ -35,14 +35,14 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
     ]
     if picture.grid is not None:
         grid = picture.grid
-        marks = [
-            [f"<br>{escape(grid.mark)}" * ((column, row) in grid.marked) for column in range(len(values))]
+        written = [
+            [escape(grid.text(column, row)).replace("\n", "<br>") for column in range(len(values))]
             for row, values in enumerate(grid.values)
         ]
         found.append(
-            {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": marks}
-            | {"zmin": grid.ends[0], "zmax": grid.ends[1], "texttemplate": f"%{{z:{grid.number}}}%{{text}}"}
-            | {"colorbar": {"title": {"text": grid.label}}}
+            {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": written}
+            | {"zmin": grid.ends[0], "zmax": grid.ends[1], "texttemplate": "%{text}"}
+            | {"colorbar": {"title": {"text": grid.label, "side": "right"}}}
         )
     if picture.labels:
         x, y, texts = zip(*picture.labels, strict=True)
@@ -58,7 +58,8 @@ def layout_of(picture: Picture) -> dict[str, Any]:
     has_bars = picture.has_bars
     names = len(picture.y.names) if picture.y.scale == "names" else 0
     numbers = sorted({x for each in picture.series for x in each.x if isfinite(x)})
-    turned = {"autorange": "reversed"} if has_bars else {}
+    turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first at the top
+    right = 32 if has_bars and picture.x.names else 12  # half of the last name
     ticks: dict[str, Any] = {}
     if picture.x.scale == "symlog":
         ticks = {"categoryarray": _places(numbers, picture.x)}
@@ -76,8 +77,8 @@ def layout_of(picture: Picture) -> dict[str, Any]:
             if mark.text and mark.along == "x"
         ],
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
-        "margin": {"l": 56, "r": 12, "t": 24 if any(mark.text for mark in picture.marks) else 12, "b": 50},
-        "height": 160 + 22 * names if has_bars else 420 + 12 * picture.entries,
+        "margin": {"l": 56, "r": right, "t": 24 if any(mark.text for mark in picture.marks) else 12, "b": 50},
+        "height": 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names),
         "barmode": "stack",
         "hovermode": "closest",
         "paper_bgcolor": "white",

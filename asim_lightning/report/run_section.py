@@ -17,6 +17,7 @@ from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
 from asim_lightning.report.picture import Picture
 from asim_lightning.report.run_tables import difference_table, setting_text, tables
+from asim_lightning.report.study_section import study_parts
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yields import yield_picture
@@ -52,18 +53,23 @@ class Section:
 
         Args:
             run: The run.
-            target: The accuracy to keep.
+            target: The accuracy to keep; of a spec or a doctor its own.
             title: Its headline; empty: `run_title`.
 
         Raises:
-            ValueError: The run lacks what the target is a share of, or is of an outcome that is no share.
+            ValueError: The run lacks what the target is a share of, is of an outcome that is no share, or has another
+                target of its own.
         """
         if not run.measure.is_share:
             raise ValueError(
                 f"a report is of an outcome between 0 and 1, got {run.measure.name}; `plot` and `frame` take any"
             )
-        said = run.measure.words(verdict(run, target))
-        return cls(run, title or run_title(run), said, pictures(run, target), tables(run, target))
+        if run.document:
+            found = study_parts(run, target)
+        else:
+            found = verdict(run, target), pictures(run, target), tables(run, target)
+        said, drawn, listed = found
+        return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
 
     def html(self, number: int) -> str:
         """The part of the page.
@@ -79,7 +85,7 @@ class Section:
             *([f"<h2>{escape(self.title)}</h2>"] if number else []),
             f'<p class="verdict">{escape(self.verdict)}</p>',
             list_html(facts(self.run)),
-            '<div class="figures">',
+            f'<div class="figures{" one" * (len(figures) == 1)}">',
             *figures,
             "</div>",
             *map(table_html, self.tables),
@@ -132,7 +138,8 @@ def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) ->
 def run_title(run: Run) -> str:
     """Name of the recipe, what was done, and the values of axes: "quickstart: search of ADC bits 6 to 9; rows 64"."""
     recipe = run.commands[-1].recipe if run.commands else run.folder.resolve().parent.name
-    kind = "yield" if run.yields else "search" if run.folder.name.startswith("search") else "sweep"
+    if run.document:
+        return f"{recipe}: {run.kind}"
     said = []
     for name in (name for name in run.axes if name != CHIP or not run.yields):
         values = distinct_values(point.axes[name] for point in run.points if name in point.axes)
@@ -142,7 +149,7 @@ def run_title(run: Run) -> str:
         else:
             listed = ", ".join(texts) if len(values) <= _FEW else f"({len(values)} values)"
         said.append(f"{head_of(name)} {listed}".strip())
-    return f"{recipe}: {kind}{' of ' * bool(said)}{'; '.join(said)}"
+    return f"{recipe}: {run.kind}{' of ' * bool(said)}{'; '.join(said)}"
 
 
 def run_titles(runs: Sequence[Run]) -> list[str]:
@@ -171,17 +178,18 @@ def facts(run: Run) -> list[tuple[str, str]]:
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     decided = any(point.difference is not None or point.decisions for point in run.results)
-    has_pairs = decided or run.yields or run.until is not None
+    has_pairs = decided or run.yields or run.until is not None or run.document
     pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
     reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
         ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
-        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data)),
+        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
-        ("points", f"{len(run.points):,} simulated, {reads} each"),
+        ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
         ("intervals", _intervals(run) + pairs),
+        ("notes", "; ".join(run.document.get("notes", ()))),
         ("files", f"results.csv and those next to it in {run.folder}"),
     ]
     return [(name, said) for name, said in found if said]
@@ -192,6 +200,8 @@ def _intervals(run: Run) -> str:
     if run.until is not None:
         images = max(each.images for each in run.results)
         return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
+    if run.document:
+        return "95 %, over images, and over chips of a macro with spreads; nothing in them knows of other data"
     if run.settings.get("search", {}).get("chips") is not None:
         return "95 %, over images and chips; nothing in them knows of other data"
     if run.yields:

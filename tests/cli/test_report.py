@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.cli.report import targets_of
-from asim_lightning.evaluation.run import COMMAND, Run
+from asim_lightning.evaluation.run import COMMAND, SETTINGS, Run
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from tests.cli.conftest import DAMAGED, Asim
+from tests.report.runs import MAPPED, doctor_document, spec_document
 
 
 def copied(sweep: Path, content: str = "content") -> None:
@@ -158,6 +159,44 @@ def test_a_run_whose_images_ended_is_judged_by_its_own_target_beside_others() ->
     assert targets_of([ended], share) == [share]  # which is refused
     assert targets_of([ended, whole], level) == [level, level]
     assert targets_of([ended, whole], None) == [own, Target("share", 0.99, "quantized")]
+    studied = Run(Path("spec-1"), (), document={"target": "yield 0.9 at 85 %"})
+    assert targets_of([studied, whole], level) == [Target("yield", 0.9, accuracy=0.85), level]
+
+
+def test_a_spec_and_a_doctor_have_sections_and_targets_of_their_own(sweep: Path, asim: Asim) -> None:
+    pytest.importorskip("plotly")
+    studied(sweep, "spec-1", spec_document())
+    studied(sweep, "doctor-1", doctor_document()).joinpath("map.json").write_text(json.dumps(MAPPED.to_json()))
+    studied(sweep, "spec-2", {}).joinpath("spec.json").unlink()  # which was stopped
+    answer = asim("report", "runs/tiny")
+    assert answer.last == "report   runs/tiny/report.html"
+    found = json.loads(Path("runs/tiny/report.json").read_text())["runs"]
+    assert [Path(each["folder"]).name for each in found] == [sweep.name, "spec-1", "doctor-1"]
+    assert [sorted(name for name in each if name.endswith(".csv")) for each in found[1:]] == [
+        ["limits.csv"], ["findings.csv", "layers_map.csv", "map.csv", "plans.csv"],
+    ]  # fmt: skip
+    verdicts = [line for line in answer.out.splitlines() if line.startswith("verdict  ")]
+    assert all(each["verdict"] in line for each, line in zip(found, verdicts, strict=True))
+    page = Path("runs/tiny/report.html").read_text(encoding="utf-8")
+    assert page.count('<section id="run-') == 3
+
+    asked = asim("report", "runs/tiny", "--target", "50 %")
+    assert asked.out.count("has a target of its own") == 2
+    assert (
+        "`--target` must be left out for runs/tiny/spec-1"
+        in asim("report", "runs/tiny/spec-1", "--target", "50 %").error
+    )
+    assert "spec-2 has no spec.json" in asim("report", "runs/tiny/spec-2").error
+
+
+def studied(sweep: Path, name: str, document: object) -> Path:
+    """A folder of a spec or doctor of the network of a sweep."""
+    store, folder = Store(sweep.parent), sweep.with_name(name)
+    store.write(name, SETTINGS, store.read(sweep.name, SETTINGS))
+    store.keep_point(name, "", 1, store.points(sweep.name)[0])
+    folder.mkdir()
+    (folder / f"{name.partition('-')[0]}.json").write_text(json.dumps(document))
+    return folder
 
 
 def texts_in(text: str) -> list[str]:

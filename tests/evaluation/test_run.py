@@ -1,5 +1,6 @@
 """A run is read back from its store, and its groups, front, cheapest points and decisions follow from its points."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import product
@@ -12,6 +13,7 @@ import pytest
 from asim_lightning.evaluation import run as runs
 from asim_lightning.evaluation.chip_yield import chip_yield
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, Verdict
 from asim_lightning.evaluation.run import CommandRecord, Run, read_run, result_rows, run_names
 from asim_lightning.evaluation.store import Store
@@ -79,6 +81,27 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         read_run(tmp_path / "sweep-1")
     assert run_names(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spec_or_doctor_counts_once_it_has_ended(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("doctor-1", "search-1", "spec-1", "spec-2"):
+        store.keep_point(name, "{}", 1, asdict(QUANTIZED))
+        (tmp_path / name).mkdir()
+    shares = LossMap({"conv1": (0.5, 1.5)}, 1.9)
+    (tmp_path / "doctor-1/map.json").write_text(json.dumps(shares.to_json()))  # which is made first
+    (tmp_path / "spec-2/spec.json").write_text(json.dumps({"target": "yield 0.9 at 85 %", "limits": []}))
+    assert run_names(tmp_path) == ["search-1", "spec-2"]
+    with pytest.raises(FileNotFoundError, match=r"spec-1 has no spec\.json"):
+        read_run(tmp_path / "spec-1")
+    (tmp_path / "doctor-1/doctor.json").write_text(json.dumps({"target": TARGET}))
+    assert run_names(tmp_path) == ["search-1", "spec-2", "doctor-1"]
+    found = {name: read_run(tmp_path / name) for name in run_names(tmp_path)}
+    assert [each.kind for each in found.values()] == ["search", "spec", "doctor"]
+    assert [str(each.own_target) for each in found.values()] == [
+        "accuracy 99 % of quantized", "yield 0.9 at 85 %", TARGET,
+    ]  # fmt: skip
+    assert [each.loss_map for each in found.values()] == [None, None, shares]
 
 
 def test_the_lines_of_results_csv() -> None:

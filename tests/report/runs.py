@@ -8,8 +8,10 @@ import numpy as np
 
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Kind, Result
 from asim_lightning.evaluation.run import CommandRecord, Run
+from asim_lightning.evaluation.target import TOGETHER, Limit
 
 IMAGES = 400
 
@@ -79,3 +81,46 @@ def of_chips(stopped: bool = False) -> Run:
         for chip, right in enumerate(each)
     ]
     return run(points, yields=tuple(yields), thresholds=(0.85, 0.9))
+
+
+RUNGS = (0.0, 0.1, 0.2, 0.4, 0.8)
+LIMITS = (
+    Limit("random_noise", "lsb", RUNGS, 0.2, 0.8, 1500),
+    Limit("adc_bits", "bits", (8.0, 7.0, 6.0), 7.0, 6.0),
+    Limit("gain", "%", RUNGS, None, 0.4, 2000, True),
+    Limit(TOGETHER, "times", RUNGS, 0.8, None),
+)
+
+
+def spec_document(limits: Sequence[Limit] = LIMITS, target: str = "accuracy 90 %") -> dict[str, Any]:
+    """What a spec writes, of a macro with a full scale of 255 codes and 510 mV."""
+    scale = {"codes": 255.0, "mv": 510.0}
+    return {"target": target, "limits": [each.to_json() for each in limits], "full_scale": scale, "notes": ["a rule"]}
+
+
+def plan(text: str, energy: float, mean: float, verdict: str, **others: Any) -> dict[str, Any]:
+    """A plan as in doctor.json, of a target that is met from -0.045."""
+    return {
+        "text": text, "macro": {"adc_bits": 11}, "rules": [{"match": "fc", "macro": {"votes": 3}}], "checkpoint": None,
+        "energy_uj": energy, "energy_low_uj": energy / 2, "energy_high_uj": 2 * energy, "mean": mean,
+        "low": mean - 0.01, "high": mean + 0.01, "threshold": -0.045, "verdict": verdict, "images_to_decide": None,
+        "file": None, **others,
+    }  # fmt: skip
+
+
+AS_IS = plan("the macro as it is", 9.7, -0.5, "missed")
+PLANS = (
+    plan("<fc> digital", 11.0, -0.04, "undecided", images_to_decide=4000),
+    plan("11 ADC bits", 13.0, -0.012, "kept", file="plan-1.yaml"),
+    plan("all digital", 14.0, 0.0, "kept", file="plan-2.yaml"),
+)
+
+
+def doctor_document(plans: Sequence[Mapping[str, Any]] = PLANS, **others: Any) -> dict[str, Any]:
+    """What a doctor writes."""
+    finding = {"kind": "range", "layers": ["conv1", "fc"], "text": "15 of 255 codes", "numbers": {"top": 15}}
+    given = {"target": "accuracy 95 % of quantized", "as_is": AS_IS, "plans": list(plans), "findings": [finding]}
+    return {**given, "gap": 0.01, "notes": ["a note"], **others}
+
+
+MAPPED = LossMap({"conv1": (0.0, 0.1, 0.2, 0.1), "fc <a>": (0.02, 1.4, 0.18), "head": (-0.004, 0.004)}, 1.9, images=40)

@@ -41,5 +41,5 @@ def test_labels_and_marked_cells_are_written():
     assert (texts["mode"], texts["x"], texts["y"], texts["text"]) == ("text", [1.0], [2.0], ["3 &amp; 4"])
     grid = Grid([[0.1, 0.2]], "loss", (0.1, 0.2), [(1, 0)], "cheapest", ".4g")
     (cells,) = traces_of(Picture("title", Axis("x"), Axis("y"), grid=grid))
-    assert cells["text"] == [["", "<br>cheapest"]]
-    assert cells["texttemplate"] == "%{z:.4g}%{text}"
+    assert cells["text"] == [["0.1", "0.2<br>cheapest"]]
+    assert cells["texttemplate"] == "%{text}"

@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from asim_lightning.report.plotly_figure import layout_of
 from asim_lightning.report.run_section import Section, facts, pictures, run_titles
 from asim_lightning.report.run_tables import difference_table
 from asim_lightning.table import Table, plain
-from tests.report.runs import COMMAND, of_adc, of_chips, point, run
+from tests.report.runs import COMMAND, MAPPED, doctor_document, of_adc, of_chips, point, run, spec_document
 
 plotly = pytest.importorskip("plotly")
 
@@ -330,6 +331,23 @@ def test_the_same_run_gives_the_same_page() -> None:
 )
 def test_what_intervals_hold_for(found: Run, said: str) -> None:
     assert dict(facts(found))["intervals"].startswith(said)
+
+
+def test_a_spec_and_a_doctor_have_a_figure_and_their_tables() -> None:
+    spec = replace(run([point(300, {})]), folder=Path("runs/mine/spec-1"), document=spec_document())
+    doctor = Run(Path("runs/mine/doctor-1"), (), document=doctor_document(), loss_map=MAPPED)
+    tables = ({"limits.csv", "settings.csv"}, {"plans.csv", "findings.csv", "layers_map.csv", "map.csv"})
+    for found, files, note in zip((spec, doctor), tables, ("a rule", "a note"), strict=True):
+        shown = Page(Section.of(found, found.own_target).html(0))
+        assert set(shown.tables) == files
+        assert all(len(rows) > 1 for rows in shown.tables.values())
+        assert note in shown.texts
+        assert ("div", {"class": "figures one"}) in shown.elements
+        assert run_titles([found]) == [f"mine: {found.kind}"]
+        with pytest.raises(ValueError, match="must be left out"):
+            Section.of(found, Target("accuracy", 0.5))
+    bare = replace(doctor, loss_map=None, document=doctor_document(findings=[]))
+    assert [each.file for each in Section.of(bare, bare.own_target).tables] == ["plans.csv"]
 
 
 def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
