@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -29,8 +30,9 @@ _GAIN = 1.0
 """Decibels of CSNR that another range must bring."""
 _FILLED, _NEARLY = 0.5, 1.1
 """Share of rows in use below which it is said; times the rows up to which more of them are offered to save a tile."""
-_FAR, _UNLIKELY, _HARMLESS = 3.0, 0.025, 0.5
-"""Standard deviations and LSB up to which a converter is like the rest, and how many normal ones are not, on average."""
+_FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
+"""Standard deviations and LSB up to which a converter is like the rest; how many of normal errors may be beyond."""
+_NORMAL = NormalDist()
 _MOST_BITS = 16
 
 
@@ -66,19 +68,20 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
     first = next(rest)
     layers = macro_layers(model.backbone)
     counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
-    geometries = {}
-    for layer, inputs in layer_inputs(model, first[:1]).items():
-        product, x, w = layer.product_on(*inputs)
-        geometries[layer.name] = product.geometry(x, w)
-    chip = []
-    if any(layer.transfer.converters_differ for layer in layers.values()):
-        chip = chip_layers(model, first[:1], model.chip)
+    inputs = layer_inputs(model, first[:1])
+    reached = {name: layer for name, layer in layers.items() if layer in inputs}
+    geometries, chip = dict[str, Geometry](), dict[str, ChipLayer]()
+    for name, layer in reached.items():
+        product, x, w = layer.product_on(*inputs[layer])
+        geometries[name] = product.geometry(x, w)
+    if any(layer.transfer.converters_differ for layer in reached.values()):
+        chip = dict(zip(reached, chip_layers(model, first[:1], model.chip), strict=True))
     return [
         *_ranges(layers, counts),
         *_idle_rows(layers, geometries),
         *_savable_tiles(layers, geometries),
         *_unused_planes(counts),
-        *_bad_converters({name: layer.macro for name, layer in layers.items()}, chip),
+        *_bad_converters(layers, chip),
         *_lost_codes(counts),
     ]
 
@@ -114,23 +117,20 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
         elif min(gains) == math.inf:
             text += ": with a range fitted to each layer (asim calibrate-adc) every count comes back"
         else:
-            numbers |= {"csnr_gain": min(gains)}
-            text += f": a range fitted to each layer (asim calibrate-adc) raises the CSNR by {_span(gains, 'dB')}"
+            numbers["csnr_gain"] = min(gains)
+            text += f": a range fitted to each layer (asim calibrate-adc) adds at least {min(gains):.2g} dB of CSNR"
         yield Finding(kind, tuple(found), text, numbers)
 
 
 def _used_range(seen: LayerCounts) -> float:
     """Share of the ADC's range that all but a thousandth of the counts take, in the cycle where it is largest."""
-    most = 0.0
+    codes, shares = seen.circuit.macro.signed_codes - 1, []
     for cycle, histogram in zip(seen.circuit.cycles, seen.histograms, strict=True):
-        if cycle.converted and cycle.top_code is not None:
-            below = histogram.shares.cumsum(0)
-            low, high = (
-                float(histogram.counts[min(len(below) - 1, int((below < share).sum()))])
-                for share in (_OUTSIDE / 2, 1 - _OUTSIDE / 2)
-            )
-            most = max(most, (high - low) / (cycle.counts_a_code * cycle.top_code * (2 if cycle.signed else 1)))
-    return most
+        if cycle.converted:
+            below, above = histogram.shares.cumsum(0), histogram.shares.flip(0).cumsum(0).flip(0)
+            inside = histogram.counts[(below > _OUTSIDE / 2) & (above > _OUTSIDE / 2)]
+            shares.append(float(inside[-1] - inside[0]) / (cycle.counts_a_code * codes))
+    return max(shares)
 
 
 def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
@@ -156,43 +156,35 @@ def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]
     used = {name: each.channels * each.elements / (tiles[name] * rows[name]) for name, each in geometries.items()}
     arrays = {name: each.groups * tiles[name] * rows[name] for name, each in geometries.items()}
     share = sum(used[name] * arrays[name] for name in arrays) / max(1, sum(arrays.values()))
-    for each in sorted(set(rows.values())) if share < _FILLED else []:
-        names = [name for name in geometries if rows[name] == each and used[name] < _FILLED]
-        if not names:
-            continue
+    idle = [name for name in geometries if used[name] < _FILLED and share < _FILLED]
+    for of_macro in sorted({rows[name] for name in idle}):
+        names = [name for name in idle if rows[name] == of_macro]
+        own, numbers = [used[name] for name in names], {"network": share}
+        text = f"Weights fill {_percents(own)} of the rows of {_named(names)}, {_percents([share])} in all layers"
         most = max(_fewest_rows(geometries[name], tiles[name]) for name in names)
         fitting = [_rows_from(layers[name].transfer, most) for name in names]
-        own, numbers = [used[name] for name in names], {"network": share}
-        text = (
-            f"Weights fill {_percents(own)} of the rows of {_named(names)}, and {_percents([share])} of all tiles' rows"
-        )
         if all(fitting):
-            numbers["rows"] = max(filter(None, fitting))
-            text += (
-                f": `rows` {numbers['rows']} takes as many tiles for these layers, with "
-                f"{_percents([numbers['rows'] / each])} of the full scale"
-            )
+            numbers["rows"] = more = max(filter(None, fitting))
+            text += f": `rows` {more} takes as many tiles, with {_percents([more / of_macro])} of the full scale"
         yield Finding("idle_rows", tuple(names), text, {**numbers, "least": min(own), "most": max(own)})
 
 
 def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
     """Layers that a few more rows would save a tile, whose rows are then idle."""
-    found: dict[tuple[MacroConfig, int], list[str]] = {}
+    found: dict[tuple[MacroConfig, int], dict[str, tuple[int, int]]] = {}
     for name, each in geometries.items():
         macro = layers[name].macro
         tiles = len(each.tiles(macro.rows))
         if tiles > 1 and (more := _fewest_rows(each, tiles - 1)) <= _NEARLY * macro.rows:
-            found.setdefault((macro, more), []).append(name)
-    for (macro, more), names in found.items():
-        circuit = layers[names[0]].transfer
+            saved = each.groups * (tiles - len(each.tiles(more)))
+            found.setdefault((macro, more), {})[name] = each.groups * tiles, saved
+    for (_, more), names in found.items():
+        circuit = layers[next(iter(names))].transfer
         if (changed := _with_rows(circuit, more)) is not None:
-            before, after = (
-                sum(geometries[name].groups * len(geometries[name].tiles(rows)) for name in names)
-                for rows in (macro.rows, more)
-            )
-            loss = ", but not every count comes back then" if _exact(circuit) > _exact(changed) else ""
-            text = f"`rows` {more} saves {before - after} of the {before} tiles of {_named(names)}{loss}"
-            yield Finding("idle_rows", tuple(names), text, {"rows": more, "before": before, "after": after})
+            before, saved = map(sum, zip(*names.values(), strict=True))
+            text = f"`rows` {more} saves {saved} of the {before} tiles of {_named(names)}"
+            text += ", but not every count comes back then" if _exact(circuit) > _exact(changed) else ""
+            yield Finding("idle_rows", tuple(names), text, {"rows": more, "tiles": before, "saved": saved})
 
 
 def _fewest_rows(geometry: Geometry, tiles: int) -> int:
@@ -238,50 +230,36 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         if weight or inputs:
             found.setdefault((transfer(macro, signed), weight, inputs), []).append(name)
     for (circuit, weight, inputs), names in found.items():
-        planes = [f"{kind} {_bits(bits)}" for kind, bits in (("weight", weight), ("input", inputs)) if bits]
-        cycles = circuit.cycles
+        parts = [
+            f"{kind} bits {', '.join(map(str, bits))}" for kind, bits in (("weight", weight), ("input", inputs)) if bits
+        ]
+        cycles, magnitude, fewer = circuit.cycles, circuit.macro.input_bits - circuit.signed_input, len(inputs)
         idle = sum(set(each.weight_bits) <= set(weight) or set(each.input_bits) <= set(inputs) for each in cycles)
-        text = (
-            f"The counts of {_named(names)} do not use {' and '.join(planes)}, so that {idle} of {len(cycles)} cycles "
-        )
-        text += "meet only 0"
-        magnitude, fewer = circuit.macro.input_bits - circuit.signed_input, len(inputs)
+        text = f"{idle} of {len(cycles)} cycles of {_named(names)} meet only 0, those of {' and '.join(parts)}"
         if not weight and 0 < fewer < magnitude and inputs[0] == magnitude - fewer:  # the highest ones
-            text += f": the input range is {2**fewer} times too large, and with one that fits `input_bits` "
-            text += f"{circuit.macro.input_bits - fewer} is as fine"
+            text += f": the input range is {2**fewer} times as large as these inputs need, and `input_bits` "
+            text += f"{circuit.macro.input_bits - fewer} with one that fits is as fine"
         numbers = {"weight_bits": len(weight), "input_bits": fewer, "idle_cycles": idle, "cycles": len(cycles)}
         yield Finding("unused_planes", tuple(names), text, numbers)
 
 
-def _bits(bits: Sequence[int]) -> str:
-    return f"bit {bits[0]}" if len(bits) == 1 else f"bits {', '.join(map(str, bits))}"
-
-
-def _bad_converters(macros: Mapping[str, MacroConfig], chip: Sequence[ChipLayer]) -> Iterator[Finding]:
+def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
     """Converters with larger errors than as many with normal errors of the same spread have."""
-    alike: dict[MacroConfig, list[ChipLayer]] = {}
-    for layer in chip:
-        if layer.converters:
-            alike.setdefault(macros[layer.name], []).append(layer)
-    for macro, layers in alike.items():
-        errors = [_largest_errors(layer, macro) for layer in layers]
-        every = torch.cat(errors)
-        median, far = float(every.median()), max(_FAR, _normal(1 - _UNLIKELY / len(every)))
-        limit = max(_HARMLESS, far * median / _normal(0.75))
-        names = [layer.name for layer, own in zip(layers, errors, strict=True) if bool((own > limit).any())]
-        if names:
+    alike: dict[MacroConfig, dict[str, Tensor]] = {}
+    for name, each in chip.items():
+        if each.converters:
+            macro = layers[name].macro
+            alike.setdefault(macro, {})[name] = _largest_errors(each, macro)
+    for errors in alike.values():
+        every = torch.cat([*errors.values()])
+        median, far = float(every.median()), max(_FAR, _NORMAL.inv_cdf(1 - _UNLIKELY / len(every)))
+        limit = max(_HARMLESS, far * median / _NORMAL.inv_cdf(0.75))
+        if names := [name for name, own in errors.items() if bool((own > limit).any())]:
             bad, worst = int((every > limit).sum()), float(every.max())
-            layer, own = next(
-                (layer, own) for layer, own in zip(layers, errors, strict=True) if float(own.max()) == worst
-            )
-            tile, group, output, bit = layer.place[int(own.argmax())].tolist()
             text = (
-                f"{bad} of {len(every):,} converters are off by more than {limit:.2g} LSB, in {_named(names)}; half of "
+                f"{bad} of {len(every):,} converters, in {_named(names)}, are off by {limit:.2g} to {worst:.2g} LSB, "
             )
-            text += (
-                f"all are off by at most {median:.2g} LSB. The worst, {worst:.3g} LSB, is in {layer.name}: tile {tile}"
-            )
-            text += f", group {group}, output {output}, weight bit {bit}"
+            text += f"although half of all are off by at most {median:.2g} LSB (asim chip lists the worst)"
             numbers = {"bad": bad, "converters": len(every), "limit": limit, "median": median, "worst": worst}
             yield Finding("bad_converters", tuple(names), text, numbers)
 
@@ -293,10 +271,6 @@ def _largest_errors(layer: ChipLayer, macro: MacroConfig) -> Tensor:
     gain = none if layer.gain is None else layer.gain - 1
     ends = [(offset + gain * code).abs() for code in (-top if macro.weight_parallel else 0, top)]
     return torch.maximum(*ends) + (none if (inl := layer.largest_inl) is None else inl)
-
-
-def _normal(probability: float) -> float:
-    return float(torch.special.ndtri(torch.tensor(probability, dtype=torch.float64)))
 
 
 def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
@@ -318,10 +292,10 @@ def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         changes += [f"`adc_bits` {bits}{' with `adc_step` 1' if coarse else ''}"] if bits else []
         if not changes:
             continue
-        shares, steps = zip(*layers.values(), strict=True)
-        text = f"An LSB of {has} bits on {on} rows is {_span(steps, 'counts', '.4g')}, so that counts share a code "
+        shares, lsbs = zip(*layers.values(), strict=True)
+        text = f"An LSB of {has} bits on {on} rows is {_span(lsbs, 'counts', '.4g')}, so that counts share a code "
         text += f"({_percents(shares)} of those of {_named(layers)}): {' or '.join(changes)} gives each its own"
-        numbers = {"least": min(shares), "most": max(shares), "lsb": max(steps), "rows": rows or 0, "bits": bits or 0}
+        numbers = {"least": min(shares), "most": max(shares), "lsb": max(lsbs), "rows": rows or 0, "bits": bits or 0}
         yield Finding("lost_codes", () if len(layers) == len(counts) else tuple(layers), text, numbers)
 
 
@@ -329,12 +303,12 @@ def _shared(circuit: Transfer, seen: LayerCounts) -> float:
     """Share of counts whose code is also that of another count that occurs, on average over converted cycles."""
     shares = []
     for cycle, histogram in zip(circuit.cycles, seen.histograms, strict=True):
-        if cycle.converted and cycle.top_code is not None:
-            level = circuit.column.level(histogram.counts.float(), cycle)
-            code = level.round().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
-            _, place, number = code.unique(return_inverse=True, return_counts=True)
+        if cycle.converted:
+            level, top = circuit.column.level(histogram.counts.float(), cycle), cycle.top_code or 0
+            codes = level.round().clamp(-top if cycle.signed else 0, top)
+            _, place, number = codes.unique(return_inverse=True, return_counts=True)
             shares.append(float(histogram.shares[number[place] > 1].sum()))
-    return sum(shares) / max(1, len(shares))
+    return sum(shares) / len(shares)
 
 
 def _named(names: Iterable[str]) -> str:
