@@ -113,7 +113,8 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
             text += "although an LSB is more than a count"
         numbers = {"least": min(shares), "most": max(shares)}
         if found is others:
-            text += ", and no range of as many bits does much better: `adc_bits` are too few"
+            if all(gain == gain for gain in gains):
+                text += ", and no range of as many bits does much better: more `adc_bits` are needed"
         elif min(gains) == math.inf:
             text += ": with a range fitted to each layer (asim calibrate-adc) every count comes back"
         else:
@@ -134,19 +135,19 @@ def _used_range(seen: LayerCounts) -> float:
 
 
 def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
-    """Decibels by which another range raises the CSNR; 0 if the macro's ADC can have none."""
+    """Decibels by which the best range raises the CSNR, or at least a good one does; NaN: not known."""
     circuit, macro = seen.circuit, seen.circuit.macro
     try:
         if not macro.weight_parallel:
             found = fitted_range(name, layer, seen)
-            before, after = found.before, found.after
-        else:  # a fit takes seconds a layer, and is as good as a range that ends where counts do, or better
-            step = math.ceil(float(max(each.counts.abs().max() for each in seen.histograms)) / (macro.top_code or 1))
-            other = transfer(macro.with_fields(adc_step=max(1, step)), circuit.signed_input, circuit.rows_in_use)
-            before, after = (overall(each, qualities(each, seen.histograms)).csnr for each in (circuit, other))
+            return found.after - found.before  # NaN if counts are all equal
+        # a fit takes seconds a layer, and is as good as a range that ends where counts do
+        step = math.ceil(float(max(each.counts.abs().max() for each in seen.histograms)) / (macro.top_code or 1))
+        other = transfer(macro.with_fields(adc_step=max(1, step)), circuit.signed_input, circuit.rows_in_use)
     except ValueError:  # such as one with digital_adc
-        return 0.0
-    return after - before if math.isfinite(before) else 0.0
+        return math.nan
+    before, after = (overall(each, qualities(each, seen.histograms)).csnr for each in (circuit, other))
+    return after - before if after - before >= _GAIN else math.nan
 
 
 def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
@@ -161,11 +162,11 @@ def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]
         names = [name for name in idle if rows[name] == of_macro]
         own, numbers = [used[name] for name in names], {"network": share}
         text = f"Weights fill {_percents(own)} of the rows of {_named(names)}, {_percents([share])} in all layers"
-        most = max(_fewest_rows(geometries[name], tiles[name]) for name in names)
+        most = max(geometries[name].fewest_rows(tiles[name]) for name in names)
         fitting = [_rows_from(layers[name].transfer, most) for name in names]
         if all(fitting):
             numbers["rows"] = more = max(filter(None, fitting))
-            text += f": `rows` {more} takes as many tiles, with {_percents([more / of_macro])} of the full scale"
+            text += f": for these `rows` {more} takes as many tiles, with {more / of_macro:.2g} of the full scale"
         yield Finding("idle_rows", tuple(names), text, {**numbers, "least": min(own), "most": max(own)})
 
 
@@ -175,7 +176,7 @@ def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geome
     for name, each in geometries.items():
         macro = layers[name].macro
         tiles = len(each.tiles(macro.rows))
-        if tiles > 1 and (more := _fewest_rows(each, tiles - 1)) <= _NEARLY * macro.rows:
+        if tiles > 1 and (more := each.fewest_rows(tiles - 1)) <= _NEARLY * macro.rows:
             saved = each.groups * (tiles - len(each.tiles(more)))
             found.setdefault((macro, more), {})[name] = each.groups * tiles, saved
     for (_, more), names in found.items():
@@ -185,14 +186,6 @@ def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geome
             text = f"`rows` {more} saves {saved} of the {before} tiles of {_named(names)}"
             text += ", but not every count comes back then" if _exact(circuit) > _exact(changed) else ""
             yield Finding("idle_rows", tuple(names), text, {"rows": more, "tiles": before, "saved": saved})
-
-
-def _fewest_rows(geometry: Geometry, tiles: int) -> int:
-    """Fewest rows with which the product takes so many tiles or fewer."""
-    channels, elements = geometry.channels, geometry.elements
-    if tiles >= 2 * channels:  # kernels are split
-        return -(-elements // (tiles // channels))
-    return elements * -(-channels // tiles)
 
 
 def _rows_from(circuit: Transfer, fewest: int) -> int | None:
@@ -230,9 +223,8 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         if weight or inputs:
             found.setdefault((transfer(macro, signed), weight, inputs), []).append(name)
     for (circuit, weight, inputs), names in found.items():
-        parts = [
-            f"{kind} bits {', '.join(map(str, bits))}" for kind, bits in (("weight", weight), ("input", inputs)) if bits
-        ]
+        planes = {"weight bits": weight, "input bits": inputs}
+        parts = [f"{kind} {', '.join(map(str, bits))}" for kind, bits in planes.items() if bits]
         cycles, magnitude, fewer = circuit.cycles, circuit.macro.input_bits - circuit.signed_input, len(inputs)
         idle = sum(set(each.weight_bits) <= set(weight) or set(each.input_bits) <= set(inputs) for each in cycles)
         text = f"{idle} of {len(cycles)} cycles of {_named(names)} meet only 0, those of {' and '.join(parts)}"
@@ -244,7 +236,7 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
 
 
 def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
-    """Converters with larger errors than as many with normal errors of the same spread have."""
+    """Converters with larger errors than as many normal ones have; shared ones count once for each of their layers."""
     alike: dict[MacroConfig, dict[str, Tensor]] = {}
     for name, each in chip.items():
         if each.converters:
@@ -256,10 +248,8 @@ def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]
         limit = max(_HARMLESS, far * median / _NORMAL.inv_cdf(0.75))
         if names := [name for name, own in errors.items() if bool((own > limit).any())]:
             bad, worst = int((every > limit).sum()), float(every.max())
-            text = (
-                f"{bad} of {len(every):,} converters, in {_named(names)}, are off by {limit:.2g} to {worst:.2g} LSB, "
-            )
-            text += f"although half of all are off by at most {median:.2g} LSB (asim chip lists the worst)"
+            text = f"{bad} of {len(every):,} converters, in {_named(names)}, are off by more than {limit:.2g} LSB, and "
+            text += f"up to {worst:.2g}, but half of all by at most {median:.2g} LSB: asim chip lists the worst"
             numbers = {"bad": bad, "converters": len(every), "limit": limit, "median": median, "worst": worst}
             yield Finding("bad_converters", tuple(names), text, numbers)
 
@@ -293,8 +283,8 @@ def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         if not changes:
             continue
         shares, lsbs = zip(*layers.values(), strict=True)
-        text = f"An LSB of {has} bits on {on} rows is {_span(lsbs, 'counts', '.4g')}, so that counts share a code "
-        text += f"({_percents(shares)} of those of {_named(layers)}): {' or '.join(changes)} gives each its own"
+        text = f"An LSB of {has} bits on {on} rows is {_span(lsbs, 'counts', '.4g')}, so that counts can share a code "
+        text += f"({_percents(shares)} of those of {_named(layers)} do): {' or '.join(changes)} gives each its own"
         numbers = {"least": min(shares), "most": max(shares), "lsb": max(lsbs), "rows": rows or 0, "bits": bits or 0}
         yield Finding("lost_codes", () if len(layers) == len(counts) else tuple(layers), text, numbers)
 
@@ -321,7 +311,5 @@ def _percents(shares: Sequence[float]) -> str:
 
 
 def _span(values: Sequence[float], unit: str, form: str = ".2g") -> str:
-    low, high = (
-        f"{value:.0f}" if form == ".2g" and value >= 10 else f"{value:{form}}" for value in (min(values), max(values))
-    )
+    low, high = (f"{each:{'.0f' if each >= 10 and form == '.2g' else form}}" for each in (min(values), max(values)))
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"

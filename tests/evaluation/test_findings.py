@@ -59,6 +59,16 @@ def test_clipped_counts_with_a_range_that_holds_them() -> None:
     assert few.numbers["most"] == pytest.approx(0.75 * 6 / 8)  # level 1.5 is a tie that goes to code 2, beyond the last
 
 
+def test_clipping_that_no_known_range_mends() -> None:
+    gain = {"column_args": {"gain": 1.5}, "digital_levels": 1, "digital_adc": True}
+    each = found(network(linear(), rows=8, adc_bits=4, **gain))["clipped"]
+    assert "adc_bits" not in each.text
+    one = torch.tensor([[1.0] * count + [0.0] * (8 - count) for count in (0, 0, 0, 1, 2)])
+    each = found(network(linear(), rows=8, adc_bits=1, adc_step=1), one)["clipped"]
+    assert each.numbers["most"] == pytest.approx(0.15)
+    assert "more `adc_bits`" in each.text
+
+
 def test_a_range_that_is_mostly_unused_matters_where_an_lsb_is_more_than_a_count() -> None:
     coarse = found(network(linear(), rows=64, adc_bits=4))["unused_range"]  # counts 7..8 of 64
     assert coarse.numbers == {"least": 1 / 64, "most": 1 / 64}
