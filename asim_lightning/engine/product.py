@@ -92,6 +92,12 @@ class Geometry:
             for low in range(0, elements, rows)
         ]
 
+    def fewest_rows(self, tiles: int) -> int:
+        """Fewest rows with which the whole summed dimension takes so many tiles, or fewer: 1 or more."""
+        if tiles >= 2 * self.channels:  # kernels are split
+            return -(-self.elements // (tiles // self.channels))
+        return self.elements * -(-self.channels // tiles)
+
     def rows_of(self, tile: Tile) -> int:
         """Rows of a tile that hold a weight."""
         channels = len(range(self.channels)[tile.channels])

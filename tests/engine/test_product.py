@@ -65,6 +65,14 @@ def test_tiles_hold_every_weight_once(kind: str, rows: int) -> None:
     assert torch.equal(torch.stack(counts).sum(0), product.multiplied(x, w))
 
 
+@pytest.mark.parametrize(("channels", "kernel"), [(5, (1, 1)), (4, (2, 3)), (1, (5, 5)), (3, (3, 3))])
+def test_fewest_rows_for_a_number_of_tiles(channels: int, kernel: tuple[int, int]) -> None:
+    geometry = Geometry(1, (1,), channels, kernel)
+    numbers = {rows: len(geometry.tiles(rows)) for rows in range(1, geometry.elements * channels + 1)}
+    for tiles in range(1, max(numbers.values()) + 1):
+        assert geometry.fewest_rows(tiles) == min(rows for rows, number in numbers.items() if number <= tiles)
+
+
 def test_a_kernel_with_more_elements_than_rows_is_split() -> None:
     found = Conv2dProduct((1, 1), (0, 0), (1, 1), 1).geometry_of(torch.Size((1, 2, 3, 3)))
     assert found.tiles(5) == [

@@ -1,0 +1,315 @@
+"""What can be said of a network on its macro without simulating it: ranges, rows, planes, converters and codes."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
+from asim_lightning.circuit.algorithm import with_equal_converters
+from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows
+from asim_lightning.circuit.transfer import Conversion
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.engine.adc_range import overall, qualities
+from asim_lightning.engine.product import Geometry
+from asim_lightning.evaluation.chip_layer import ChipLayer
+from asim_lightning.evaluation.chip_layers import chip_layers
+from asim_lightning.evaluation.layer_inputs import layer_counts, layer_inputs
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.count_histograms import LayerCounts, fitted_range
+from asim_lightning.surgery import macro_layers
+
+_CLIPPED, _USED, _OUTSIDE = 0.01, 0.25, 0.001
+"""Share of clipped counts from which it is said; share of the range below which all counts but so many lie."""
+_GAIN = 1.0
+"""Decibels of CSNR that another range must bring."""
+_FILLED, _NEARLY = 0.5, 1.1
+"""Share of rows in use below which it is said; times the rows up to which more of them are offered to save a tile."""
+_FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
+"""Standard deviations and LSB up to which a converter is like the rest; how many of normal errors may be beyond."""
+_NORMAL = NormalDist()
+_MOST_BITS = 16
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a network on its macro that costs accuracy or energy.
+
+    Attributes:
+        kind: clipped, unused_range, idle_rows, unused_planes, bad_converters or lost_codes.
+        layers: Full names of the layers that it is true of; empty: of the macro as a whole.
+        text: What is so, with numbers, and the change that mends it, if there is one.
+        numbers: The numbers behind the text; shares are 0..1.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    text: str
+    numbers: Mapping[str, float]
+
+
+@torch.no_grad()
+def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[Finding]:
+    """What the counts of the quantised network, the rows of its tiles and the converters of its chip say.
+
+    Nothing is simulated. Layers that no image reaches are left out.
+
+    Args:
+        model: Converted classifier, with its input ranges.
+        batches: Images, one or more. # (batch, channels, height, width) each
+        images: Images that are counted at most: 1 or more.
+    """
+    rest = iter(batches)
+    first = next(rest)
+    layers = macro_layers(model.backbone)
+    counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
+    inputs = layer_inputs(model, first[:1])
+    reached = {name: layer for name, layer in layers.items() if layer in inputs}
+    geometries, chip = dict[str, Geometry](), dict[str, ChipLayer]()
+    for name, layer in reached.items():
+        product, x, w = layer.product_on(*inputs[layer])
+        geometries[name] = product.geometry(x, w)
+    if any(layer.transfer.converters_differ for layer in reached.values()):
+        chip = dict(zip(reached, chip_layers(model, first[:1], model.chip), strict=True))
+    return [
+        *_ranges(layers, counts),
+        *_idle_rows(layers, geometries),
+        *_savable_tiles(layers, geometries),
+        *_unused_planes(counts),
+        *_bad_converters(layers, chip),
+        *_lost_codes(counts),
+    ]
+
+
+def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
+    """Layers whose ADC clips counts, and those whose ADC merges counts although its range is mostly unused."""
+    clipped: dict[str, tuple[float, float]] = {}  # share and gain in dB
+    unused: dict[str, tuple[float, float]] = {}
+    for name, seen in counts.items():
+        circuit, converted = seen.circuit, [cycle for cycle in seen.circuit.cycles if cycle.converted]
+        if circuit.macro.adc_bits is None or not converted:
+            continue
+        outside, used = overall(circuit, qualities(circuit, seen.histograms)).clipped, _used_range(seen)
+        if outside > _CLIPPED:
+            clipped[name] = outside, _gain(name, layers[name], seen)
+        elif used < _USED and max(each.counts_a_code for each in converted) > 1:
+            unused[name] = used, _gain(name, layers[name], seen)
+    unused = {name: each for name, each in unused.items() if each[1] >= _GAIN}
+    mended = {name: each for name, each in clipped.items() if each[1] >= _GAIN}
+    others = {name: each for name, each in clipped.items() if name not in mended}
+    for kind, found in (("clipped", mended), ("clipped", others), ("unused_range", unused)):
+        if not found:
+            continue
+        shares, gains = zip(*found.values(), strict=True)
+        if kind == "clipped":
+            text = f"{_percents(shares)} of the counts of {_named(found)} lie outside the range of the ADC"
+        else:
+            text = f"99.9 % of the counts of {_named(found)} lie within {_percents(shares)} of the range of the ADC, "
+            text += "although an LSB is more than a count"
+        numbers = {"least": min(shares), "most": max(shares)}
+        if found is others:
+            if all(gain == gain for gain in gains):
+                text += ", and no range of as many bits does much better: more `adc_bits` are needed"
+        elif min(gains) == math.inf:
+            text += ": with a range fitted to each layer (asim calibrate-adc) every count comes back"
+        else:
+            numbers["csnr_gain"] = min(gains)
+            text += f": a range fitted to each layer (asim calibrate-adc) adds at least {min(gains):.2g} dB of CSNR"
+        yield Finding(kind, tuple(found), text, numbers)
+
+
+def _used_range(seen: LayerCounts) -> float:
+    """Share of the ADC's range that all but a thousandth of the counts take, in the cycle where it is largest."""
+    codes, shares = seen.circuit.macro.signed_codes - 1, []
+    for cycle, histogram in zip(seen.circuit.cycles, seen.histograms, strict=True):
+        if cycle.converted:
+            below, above = histogram.shares.cumsum(0), histogram.shares.flip(0).cumsum(0).flip(0)
+            inside = histogram.counts[(below > _OUTSIDE / 2) & (above > _OUTSIDE / 2)]
+            shares.append(float(inside[-1] - inside[0]) / (cycle.counts_a_code * codes))
+    return max(shares)
+
+
+def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
+    """Decibels by which the best range raises the CSNR, or at least a good one does; NaN: not known."""
+    circuit, macro = seen.circuit, seen.circuit.macro
+    try:
+        if not macro.weight_parallel:
+            found = fitted_range(name, layer, seen)
+            return found.after - found.before  # NaN if counts are all equal
+        # a fit takes seconds a layer, and is as good as a range that ends where counts do
+        step = math.ceil(float(max(each.counts.abs().max() for each in seen.histograms)) / (macro.top_code or 1))
+        other = transfer(macro.with_fields(adc_step=max(1, step)), circuit.signed_input, circuit.rows_in_use)
+    except ValueError:  # such as one with digital_adc
+        return math.nan
+    before, after = (overall(each, qualities(each, seen.histograms)).csnr for each in (circuit, other))
+    return after - before if after - before >= _GAIN else math.nan
+
+
+def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
+    """Layers that leave most rows of their tiles idle, in a network that does."""
+    rows = {name: layers[name].macro.rows for name in geometries}
+    tiles = {name: len(each.tiles(rows[name])) for name, each in geometries.items()}
+    used = {name: each.channels * each.elements / (tiles[name] * rows[name]) for name, each in geometries.items()}
+    arrays = {name: each.groups * tiles[name] * rows[name] for name, each in geometries.items()}
+    share = sum(used[name] * arrays[name] for name in arrays) / max(1, sum(arrays.values()))
+    idle = [name for name in geometries if used[name] < _FILLED and share < _FILLED]
+    for of_macro in sorted({rows[name] for name in idle}):
+        names = [name for name in idle if rows[name] == of_macro]
+        own, numbers = [used[name] for name in names], {"network": share}
+        text = f"Weights fill {_percents(own)} of the rows of {_named(names)}, {_percents([share])} in all layers"
+        most = max(geometries[name].fewest_rows(tiles[name]) for name in names)
+        fitting = [_rows_from(layers[name].transfer, most) for name in names]
+        if all(fitting):
+            numbers["rows"] = more = max(filter(None, fitting))
+            text += f": for these `rows` {more} takes as many tiles, with {more / of_macro:.2g} of the full scale"
+        yield Finding("idle_rows", tuple(names), text, {**numbers, "least": min(own), "most": max(own)})
+
+
+def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
+    """Layers that a few more rows would save a tile, whose rows are then idle."""
+    found: dict[tuple[MacroConfig, int], dict[str, tuple[int, int]]] = {}
+    for name, each in geometries.items():
+        macro = layers[name].macro
+        tiles = len(each.tiles(macro.rows))
+        if tiles > 1 and (more := each.fewest_rows(tiles - 1)) <= _NEARLY * macro.rows:
+            saved = each.groups * (tiles - len(each.tiles(more)))
+            found.setdefault((macro, more), {})[name] = each.groups * tiles, saved
+    for (_, more), names in found.items():
+        circuit = layers[next(iter(names))].transfer
+        if (changed := _with_rows(circuit, more)) is not None:
+            before, saved = map(sum, zip(*names.values(), strict=True))
+            text = f"`rows` {more} saves {saved} of the {before} tiles of {_named(names)}"
+            text += ", but not every count comes back then" if _exact(circuit) > _exact(changed) else ""
+            yield Finding("idle_rows", tuple(names), text, {"rows": more, "tiles": before, "saved": saved})
+
+
+def _rows_from(circuit: Transfer, fewest: int) -> int | None:
+    """So many rows or, if counts would no longer come back, the next number with which they do; None: the macro takes
+    no other rows."""
+    changed = _with_rows(circuit, fewest)
+    if changed is None or _exact(changed) or not _exact(circuit):
+        return None if changed is None else fewest
+    _, above = exact_rows(changed.macro, circuit.signed_input)
+    return above if above is not None and above < circuit.macro.rows else fewest
+
+
+def _with_rows(circuit: Transfer, rows: int) -> Transfer | None:
+    try:
+        return transfer(circuit.macro.with_fields(rows=rows), circuit.signed_input, circuit.rows_in_use)
+    except ValueError:  # such as a measured column
+        return None
+
+
+def _exact(circuit: Transfer) -> bool:
+    return all(kind is Conversion.EXACT for kind in with_equal_converters(circuit).conversions)
+
+
+def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
+    """Bits of weights and of inputs, signs aside, whose cycles have only counts of 0."""
+    found: dict[tuple[Transfer, tuple[int, ...], tuple[int, ...]], list[str]] = {}
+    for name, seen in counts.items():
+        macro, signed = seen.circuit.macro, seen.circuit.signed_input
+        pairs = zip(seen.circuit.cycles, seen.histograms, strict=True)
+        active = [cycle for cycle, histogram in pairs if bool(histogram.counts.any())]
+        of_weights = {bit for cycle in active for bit in cycle.weight_bits}
+        of_inputs = {bit for cycle in active for bit in cycle.input_bits}
+        weight = tuple(bit for bit in range(macro.weight_bits - 1) if bit not in of_weights)
+        inputs = tuple(bit for bit in range(macro.input_bits - signed) if bit not in of_inputs)
+        if weight or inputs:
+            found.setdefault((transfer(macro, signed), weight, inputs), []).append(name)
+    for (circuit, weight, inputs), names in found.items():
+        planes = {"weight bits": weight, "input bits": inputs}
+        parts = [f"{kind} {', '.join(map(str, bits))}" for kind, bits in planes.items() if bits]
+        cycles, magnitude, fewer = circuit.cycles, circuit.macro.input_bits - circuit.signed_input, len(inputs)
+        idle = sum(set(each.weight_bits) <= set(weight) or set(each.input_bits) <= set(inputs) for each in cycles)
+        text = f"{idle} of {len(cycles)} cycles of {_named(names)} meet only 0, those of {' and '.join(parts)}"
+        if not weight and 0 < fewer < magnitude and inputs[0] == magnitude - fewer:  # the highest ones
+            text += f": the input range is {2**fewer} times as large as these inputs need, and `input_bits` "
+            text += f"{circuit.macro.input_bits - fewer} with one that fits is as fine"
+        numbers = {"weight_bits": len(weight), "input_bits": fewer, "idle_cycles": idle, "cycles": len(cycles)}
+        yield Finding("unused_planes", tuple(names), text, numbers)
+
+
+def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
+    """Converters with larger errors than as many normal ones have; shared ones count once for each of their layers."""
+    alike: dict[MacroConfig, dict[str, Tensor]] = {}
+    for name, each in chip.items():
+        if each.converters:
+            macro = layers[name].macro
+            alike.setdefault(macro, {})[name] = _largest_errors(each, macro)
+    for errors in alike.values():
+        every = torch.cat([*errors.values()])
+        median, far = float(every.median()), max(_FAR, _NORMAL.inv_cdf(1 - _UNLIKELY / len(every)))
+        limit = max(_HARMLESS, far * median / _NORMAL.inv_cdf(0.75))
+        if names := [name for name, own in errors.items() if bool((own > limit).any())]:
+            bad, worst = int((every > limit).sum()), float(every.max())
+            text = f"{bad} of {len(every):,} converters, in {_named(names)}, are off by more than {limit:.2g} LSB, and "
+            text += f"up to {worst:.2g}, but half of all by at most {median:.2g} LSB: asim chip lists the worst"
+            numbers = {"bad": bad, "converters": len(every), "limit": limit, "median": median, "worst": worst}
+            yield Finding("bad_converters", tuple(names), text, numbers)
+
+
+def _largest_errors(layer: ChipLayer, macro: MacroConfig) -> Tensor:
+    """Largest error of each converter by offset and gain, and by INL, LSB. # (converters,)"""
+    none, top = torch.zeros(layer.converters), macro.top_code or 1
+    offset = none if layer.offset is None else layer.offset
+    gain = none if layer.gain is None else layer.gain - 1
+    ends = [(offset + gain * code).abs() for code in (-top if macro.weight_parallel else 0, top)]
+    return torch.maximum(*ends) + (none if (inl := layer.largest_inl) is None else inl)
+
+
+def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
+    """Layers whose ADC has fewer codes than counts, with the nearest rows and bits that give each count a code."""
+    found: dict[tuple[Any, ...], dict[str, tuple[float, float]]] = {}
+    for name, seen in counts.items():
+        circuit = with_equal_converters(seen.circuit)
+        kinds = zip(circuit.cycles, circuit.conversions, strict=True)
+        steps = [each.counts_a_code for each, kind in kinds if kind is Conversion.LOSSY and each.counts_a_code > 1]
+        if steps:
+            macro, coarse = circuit.macro, circuit.macro.adc_step is not None
+            finest = macro.with_fields(adc_step=1, adc_low=0) if coarse else macro
+            bits = distinct_adc_bits(finest, circuit.signed_input)
+            rows = None if coarse else exact_rows(finest, circuit.signed_input)[0]
+            key = macro.adc_bits, macro.rows, coarse, rows, bits if bits and bits <= _MOST_BITS else None
+            found.setdefault(key, {})[name] = _shared(circuit, seen), max(steps)
+    for (has, on, coarse, rows, bits), layers in found.items():
+        changes = [f"`rows` {rows}"] if rows else []
+        changes += [f"`adc_bits` {bits}{' with `adc_step` 1' if coarse else ''}"] if bits else []
+        if not changes:
+            continue
+        shares, lsbs = zip(*layers.values(), strict=True)
+        text = f"An LSB of {has} bits on {on} rows is {_span(lsbs, 'counts', '.4g')}, so that counts can share a code "
+        text += f"({_percents(shares)} of those of {_named(layers)} do): {' or '.join(changes)} gives each its own"
+        numbers = {"least": min(shares), "most": max(shares), "lsb": max(lsbs), "rows": rows or 0, "bits": bits or 0}
+        yield Finding("lost_codes", () if len(layers) == len(counts) else tuple(layers), text, numbers)
+
+
+def _shared(circuit: Transfer, seen: LayerCounts) -> float:
+    """Share of counts whose code is also that of another count that occurs, on average over converted cycles."""
+    shares = []
+    for cycle, histogram in zip(circuit.cycles, seen.histograms, strict=True):
+        if cycle.converted:
+            level, top = circuit.column.level(histogram.counts.float(), cycle), cycle.top_code or 0
+            codes = level.round().clamp(-top if cycle.signed else 0, top)
+            _, place, number = codes.unique(return_inverse=True, return_counts=True)
+            shares.append(float(histogram.shares[number[place] > 1].sum()))
+    return sum(shares) / len(shares)
+
+
+def _named(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+
+
+def _percents(shares: Sequence[float]) -> str:
+    return _span([100 * share for share in shares], "%")
+
+
+def _span(values: Sequence[float], unit: str, form: str = ".2g") -> str:
+    low, high = (f"{each:{'.0f' if each >= 10 and form == '.2g' else form}}" for each in (min(values), max(values)))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
