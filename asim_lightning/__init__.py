@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from asim_lightning.circuit import MacroConfig, StaticEffects, explain
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.classifier.outcome import Outcome
-    from asim_lightning.exploration.python_calls import search, spec, study
+    from asim_lightning.exploration.python_calls import doctor, search, spec, study
     from asim_lightning.exploration.python_results import Results
     from asim_lightning.exploration.python_tables import calibrate_adc_, describe_chip
     from asim_lightning.nn import calibrate_, verify
@@ -35,6 +35,7 @@ _FOLDERS = {
     "change_macros_": "surgery",
     "convert_": "surgery",
     "describe_chip": "exploration.python_tables",
+    "doctor": "exploration.python_calls",
     "explain": "circuit",
     "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
@@ -45,7 +46,7 @@ _FOLDERS = {
 }
 __all__ = [
     "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule", "StaticEffects",
-    "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "explain", "search",
+    "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "doctor", "explain", "search",
     "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
 ]  # fmt: skip
 

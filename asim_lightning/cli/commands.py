@@ -49,6 +49,10 @@ COMMANDS = {
     "spec": Command(
         "spec.spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
     ),
+    "doctor": Command(
+        "doctor.doctor",
+        "What to change so that a target is kept: the cheapest plans, proved on other images and chips.",
+    ),
     "report": Command(
         "report.report",
         "Finished sweeps, yields and searches as one HTML file: verdict, figures, tables, commands; no network.",

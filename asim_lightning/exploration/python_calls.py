@@ -1,47 +1,38 @@
-"""`study`, `search` and `spec` of a network that is in memory, in one call each."""
+"""`study`, `search`, `spec` and `doctor` of a network that is in memory, in one call each."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningDataModule, Trainer
-from torch import Tensor, nn
+from lightning.pytorch import Trainer
+from torch import Tensor
 
-from asim_lightning.checks import check_names, check_whole
-from asim_lightning.classifier.network import CimModule, GivenNetwork
+from asim_lightning.checks import check_names
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
-from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.chip_yield import default_thresholds
-from asim_lightning.evaluation.results import Measure, Result
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
-from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.diagnosis import Diagnosis
+from asim_lightning.exploration.doctor import Doctor, DoctorSettings
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
+from asim_lightning.exploration.python_arguments import Network, Priced, Shared, samples, texts
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.runner import Runner
-from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
+from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import FORMS as SPEC_FORMS
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.yield_table import yield_text
-from asim_lightning.surgery import macro_layers
-
-Network = nn.Module
-"""A network that `convert_` has converted, all or a part of it; or a `CimClassifier`."""
 
 
 def study(
@@ -88,7 +79,7 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    given = _Priced(network, data, chips, trials, outcome, images, seed, runner, folder, fresh, until, technology)
+    given = Priced(network, data, chips, trials, outcome, images, seed, runner, folder, fresh, until, technology)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
     grid = _grid(axes)
     if chips is not None or (end is not None and end.form == "yield"):
@@ -130,13 +121,13 @@ def search(
         points: Points at most; of the method list the points.
         shared: The other arguments of `study`.
     """
-    given = _Priced(network, data, **shared)
+    given = Priced(network, data, **shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
     settings = SearchSettings(
         dict(space) if isinstance(space, Mapping) else space, method, points if isinstance(points, int) else None,
-        given.seed, ["accuracy" if each == given.measured.name else each for each in _texts("objectives", objectives)],
+        given.seed, ["accuracy" if each == given.measured.name else each for each in texts("objectives", objectives)],
         given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
     )  # fmt: skip
     with given.opened() as work:
@@ -174,11 +165,55 @@ def spec(
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    others = _Shared(network, data, chips, **shared)
+    others = Shared(network, data, chips, **shared)
     wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
     with others.opened() as work:
         settings = SpecSettings(wanted, properties, given, chips, others.trials)
         return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, others.fresh).run()
+
+
+def doctor(
+    network: Network,
+    data: Any,
+    target: str,
+    *,
+    proof_data: Any = None,
+    map: LossMap | None = None,
+    weights: Mapping[str, Mapping[str, Tensor]] = {},
+    proof_images: int = 1600,
+    technology: Technology | None = None,
+    **shared: Any,
+) -> Diagnosis:
+    """What to change so that the network keeps a target: the cheapest plans, proved, as `asim doctor` finds them.
+
+    Args:
+        network: The network.
+        data: Its samples. The first `images` of them, 400 by default, are of the map; the rest proves.
+        target: What it must keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
+        proof_data: Other samples that prove.
+        map: The map of an earlier diagnosis of the same network.
+        weights: State dictionaries of the network that may be taken in place of its own, by name.
+        proof_images: Samples that prove, at most.
+        technology: What energies are computed from; None: the default one.
+        shared: The other arguments of `study`, except for axes, targets and until.
+    """
+    images = shared.pop("images", None) or 400
+    if isinstance(data, ImageDataModule):
+        data = copy(data)
+        data.test_images = None
+    others = Priced(network, data, technology=technology, **shared)
+    wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
+    settings = DoctorSettings(wanted, images, proof_images, others.chips or 200, others.trials, tuple(weights), map)
+    with others.opened() as work:
+
+        def load(name: str) -> None:
+            network.load_state_dict(weights[name])
+
+        work = replace(work, load=load)
+        proof = None if proof_data is None else replace(work, data=samples(proof_data, None))
+        made = Doctor(work, settings, others.price, proof)
+        made.map_loss()
+        return made.run()
 
 
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
@@ -219,153 +254,6 @@ def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
     return result
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a study works with."""
-
-    trainer: Trainer
-    model: CimModule
-    data: LightningDataModule
-    runner: Runner
-    folder: Path
-    """Folder of the store."""
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What all calls take; `study` explains it."""
-
-    network: Any
-    data: Any
-    chips: int | None = None
-    trials: int = 1
-    outcome: str | Callable[..., Tensor] | Outcome = "accuracy"
-    images: int | None = None
-    seed: int = 0
-    runner: str | RunnerSettings | Trainer | None = None
-    folder: str | Path | None = None
-    fresh: bool = False
-
-    @cached_property
-    def measured(self) -> Outcome:
-        """The outcome."""
-        return Outcome.of(self.outcome)
-
-    def texts(self, name: str, targets: Sequence[str]) -> list[str]:
-        """Targets as they are read, which may call the accuracy by the outcome's name."""
-        return target_texts(name, _texts(name, targets), Measure.of(self.measured))
-
-    @contextmanager
-    def opened(self) -> Iterator[_Work]:
-        """What a study works with; afterwards the network is where it was, and in its modes."""
-        network, runner = self.network, self.runner
-        if not isinstance(network, nn.Module):
-            raise TypeError(f"`network` must be a torch.nn.Module, got a {type(network).__name__}")
-        if not macro_layers(network):
-            raise ValueError(
-                "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
-            )
-        check_whole("`seed`", self.seed, 0, 2**32 - 1)
-        samples = _samples(self.data, self.images)
-        model = _model(network, samples, self.measured, self.seed)
-        _calibrate(model, self.data)
-        device = next((each.device for each in network.parameters()), torch.device("cpu"))
-        logger = logging.getLogger("lightning.pytorch")
-        level = logger.level
-        with ExitStack() as stack:
-            stack.callback(network.to, device)  # Lightning brings it to the CPU
-            stack.callback(_set_modes, {module: module.training for module in network.modules()})
-            stack.callback(logger.setLevel, level)
-            logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
-            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
-            where = Path(self.folder or stack.enter_context(TemporaryDirectory()))
-            settings = RunnerSettings() if runner is None or isinstance(runner, Trainer) else runner
-            settings = settings if isinstance(settings, RunnerSettings) else RunnerSettings(settings)
-            yield _Work(trainer, model, samples, runner_of(settings, trainer, model, samples), where)
-
-
-@dataclass(frozen=True)
-class _Priced(_Shared):
-    """What calls take whose points have a cost."""
-
-    until: str | None = None
-    technology: Technology | None = None
-
-    @property
-    def ends(self) -> str | None:
-        """`until` as it is read."""
-        return None if self.until is None else self.texts("until", [self.until])[0]
-
-    @property
-    def price(self) -> Technology:
-        """The technology, or the default one."""
-        if not isinstance(self.technology, (Technology, type(None))):
-            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
-        return self.technology or Technology()
-
-
-def _samples(data: Any, images: int | None) -> LightningDataModule:
-    """The data module of a study: one of ours as it is, or the user's samples."""
-    if not isinstance(data, ImageDataModule):
-        return GivenData(data, images)
-    if images is not None:
-        check_whole("`images`", images, 1)
-        data = copy(data)
-        data.test_images = images
-    data.prepare_data()
-    data.setup("test")
-    return data
-
-
-def _model(network: Network, samples: LightningDataModule, outcome: Outcome, seed: int) -> CimModule:
-    if isinstance(network, CimModule):
-        if outcome != network.outcome:
-            raise ValueError(
-                f"`outcome` of a {type(network).__name__} is its {network.outcome.name}, got {outcome.name}; its "
-                "`backbone` takes any"
-            )
-        network.check_data(samples)
-        return network
-    if isinstance(samples, GivenData):
-        example = samples.example
-    else:
-        example = next(iter(samples.test_dataloader()))[0][:1]
-    device = next((each.device for each in network.parameters()), None)
-    model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
-    model.noise_seed = seed
-    return model
-
-
-def _set_modes(training: Mapping[nn.Module, bool]) -> None:
-    for module, mode in training.items():
-        module.training = mode
-
-
-def _calibrate(model: CimModule, data: Any) -> None:
-    """Fit input ranges that are missing to training images, if the data has any."""
-    if not needs_calibration(model.backbone):
-        return
-    if not isinstance(data, LightningDataModule):
-        raise ValueError(
-            "`network` must have its input ranges, got layers without; call calibrate_(network, batches) with training "
-            "inputs first"
-        )
-    data.setup("fit")
-    model.calibrate_where_missing(data)
-
-
-def _trainer(device: torch.device) -> Trainer:
-    return Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1 if device.index is None else [device.index] if device.type == "cuda" else 1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
 def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
     """The grid of axes by their full names."""
     if not isinstance(axes, Mapping):
@@ -384,9 +272,3 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
             nested[name] = values
     check_names(nested, SweepAxes, "axes", "axis")
     return SweepAxes(**nested)
-
-
-def _texts(name: str, given: Sequence[str]) -> list[str]:
-    if isinstance(given, str):
-        raise TypeError(f"`{name}` must be a list of texts, got {given!r} alone")
-    return list(given)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -43,6 +44,29 @@ class Planned:
     def key(self, chip: int) -> str:
         """Key of the trials of a chip."""
         return self.records.key(self.chips[chip], self.kind)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a study works with.
+
+    Attributes:
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up.
+        runner: Who computes the trials.
+        folder: Folder of the store.
+        fresh: Whether trials of earlier commands do not count.
+        load: Loads a checkpoint's weights into the model; None: there are no checkpoints.
+    """
+
+    trainer: Trainer
+    model: CimModule
+    data: LightningDataModule
+    runner: Runner
+    folder: Path
+    fresh: bool = False
+    load: Callable[[str], None] | None = None
 
 
 class Study:

@@ -1,0 +1,102 @@
+"""`asim doctor`: what to change so that the network keeps a target."""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.cli.recorded_command import StudyOptions, recorded
+from asim_lightning.cli.start import Setup, load_weights, prepare
+from asim_lightning.cli.strict_yaml import dump_yaml
+from asim_lightning.cost import Technology
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.run import MAP
+from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.exchange.read import read_checkpoint
+from asim_lightning.exploration.diagnosis import Diagnosis
+from asim_lightning.resources import shipped_file
+
+
+@dataclass(frozen=True)
+class DoctorOptions(StudyOptions):
+    """What the network must keep, on what plans are measured, and who computes them."""
+
+    target: str = "accuracy 99 % of quantized"
+    """What must be kept, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    images: int = 400
+    """Test images of the map, on which plans are chosen."""
+    proof_images: int = 1600
+    """Other test images, at most, on which the plans are proved; `data.test_images` does not count."""
+    chips: int = 200
+    """Chips of a proof, at most: 2..10000."""
+    trials: int = 1
+    """Reads of each chip of a noisy plan: 1..65535."""
+    checkpoints: list[str] = field(default_factory=list)
+    """Other weights that may be taken, such as of a training under noise."""
+    map: str | None = None
+    """map.json of an earlier call, which is not made again; null: it is made."""
+    technology: Technology = field(default_factory=Technology)
+    """What energies are computed from."""
+
+
+def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
+    """What to change so that the network keeps a target: the cheapest plans, proved on other images, noise and chips.
+
+    Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
+    """
+    from asim_lightning.exploration.doctor import FORMS, Doctor, DoctorSettings
+    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.study import Work
+    from asim_lightning.report.draw import save_figure
+
+    trainer, model, data = setup.trainer, setup.model, setup.data
+    target = Target.read(options.target, "`target`", FORMS)
+    known = None if options.map is None else read_map(options.map)
+    settings = DoctorSettings(
+        target, options.images, options.proof_images, options.chips, options.trials, options.checkpoints, known
+    )
+    if isinstance(data, ImageDataModule):
+        data = copy(data)
+        data.test_images = None
+    runner = runner_of(options.runner, trainer, model, data)
+    prepare(trainer, model, data)
+
+    def load(checkpoint: str) -> None:
+        path = str(shipped_file("checkpoints", checkpoint))
+        load_weights(model, path, read_checkpoint(path))
+
+    made = Doctor(Work(trainer, model, data, runner, setup.folder, options.fresh, load), settings, options.technology)
+    made.map_loss(setup.say)
+    with recorded(setup, made.folder):
+        found = made.run(setup.say, options.progress)
+    if not trainer.is_global_zero:
+        return
+    _write(found, made.folder, model.hparams["plan"]["rules"])
+    drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
+    save_figure(drawn.figure, made.folder / f"map.{options.format}")  # type: ignore[arg-type]
+    print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, plan-1.yaml ...")
+
+
+def _write(found: Diagnosis, folder: Path, rules: Sequence[Mapping[str, Any]]) -> None:
+    files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
+    texts = {name: dump_yaml(plan.recipe(rules)) for name, plan in zip(files, found.plans, strict=True)}
+    texts[MAP] = json.dumps(found.map.to_json(), indent=1)
+    texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
+    for name, text in texts.items():
+        write_whole(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+
+
+def read_map(path: str) -> LossMap:
+    """The map of a map.json.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return LossMap.of_json(json.loads(Path(path).read_text()))
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError(f"`map` must be a map.json of asim doctor, got {path}") from None

@@ -1,0 +1,228 @@
+"""A diagnosis: plans that were measured, with the map of the loss and what was found for nothing."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.evaluation.attribution import positions_of
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES, rule_of, setting_of
+from asim_lightning.evaluation.findings import Finding
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.results import AxisValue, Decision, Result, Verdict, axis_text
+from asim_lightning.evaluation.target import Target
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
+from asim_lightning.report.plans_table import plans_table, plans_verdict
+from asim_lightning.surgery import macro_layers
+from asim_lightning.surgery.plan import KINDS
+from asim_lightning.table import Table
+
+_NAMED = 2
+"""Layers that a plan's sentence names, at most."""
+OWN = "the macro as it is"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan and what it was measured to keep.
+
+    Attributes:
+        text: What it changes, in a few words.
+        macro: Fields of the macro of all layers that differ.
+        rules: Rules of single layers, as in `plan.rules`.
+        checkpoint: Other weights; None: the network's own.
+        energy_uj: Energy of an image, uJ.
+        energy_low_uj: Its lower end by the factors of the energy model, uJ.
+        energy_high_uj: Its upper end, uJ.
+        mean: What the target bounds: an accuracy, the difference to another network, or a yield.
+        low: Its lower end.
+        high: Its upper end.
+        threshold: The least that it must be.
+        verdict: kept, missed or undecided.
+        images_to_decide: About how many images, or chips of a yield, would decide; None: it is decided, or they do not.
+    """
+
+    text: str
+    macro: Mapping[str, Any]
+    rules: Sequence[Mapping[str, Any]]
+    checkpoint: str | None
+    energy_uj: float
+    energy_low_uj: float
+    energy_high_uj: float
+    mean: float
+    low: float
+    high: float
+    threshold: float
+    verdict: Verdict
+    images_to_decide: int | None = None
+
+    def recipe(self, rules: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Settings of a recipe that every command takes.
+
+        Args:
+            rules: The recipe's own rules, for layers that the plan leaves as they are.
+        """
+        plan: dict[str, Any] = {"macro": dict(self.macro)} if self.macro else {}
+        if self.rules:
+            plan["rules"] = [*map(dict, self.rules), *map(dict, rules)]
+        found: dict[str, Any] = {} if self.checkpoint is None else {"ckpt_path": self.checkpoint}
+        return {**found, **({"model": {"plan": plan}} if plan else {})}
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What to change so that a network keeps a target.
+
+    Attributes:
+        target: The target.
+        as_is: The macro as it is.
+        plans: The cheapest plan of each kind, those that are kept first; or, if none is, those that come nearest.
+        map: Shares of the loss by layer and bit position.
+        findings: What may be mended for nothing.
+        notes: What a reader should know, a line each.
+        gap: How much dearer the plan of single layers is than the least that may be, as a share; None: there is none.
+    """
+
+    target: Target
+    as_is: Plan
+    plans: tuple[Plan, ...]
+    map: LossMap
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    gap: float | None = None
+
+    @property
+    def table(self) -> Table[Mapping[str, Any]]:
+        """The macro as it is, and a row a plan."""
+        return plans_table(self.to_json())
+
+    def __str__(self) -> str:
+        found = self.to_json()
+        parts = [str(loss_map_table(self.map)), str(self.table), *(each.text for each in self.findings), *self.notes]
+        return "\n\n".join([*parts, plans_verdict(found)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The plans in a notebook."""
+        return self.table._repr_html_()
+
+    def plot(self, title: str = "") -> Axes:
+        """The map of the loss, as matplotlib's axes."""
+        return figure_of(loss_map_picture(self.map, title or "loss by layer and bit position")).axes[0]
+
+    def to_json(self, files: Sequence[str] = ()) -> dict[str, Any]:
+        """Plain values, as in doctor.json.
+
+        Args:
+            files: The file of each plan.
+        """
+        named = [*files, *[None] * (len(self.plans) - len(files))]
+        return {
+            "target": str(self.target),
+            "as_is": {**asdict(self.as_is), "file": None},
+            "plans": [{**asdict(plan), "file": file} for plan, file in zip(self.plans, named, strict=True)],
+            "findings": [asdict(each) for each in self.findings],
+            "gap": self.gap,
+            "notes": list(self.notes),
+        }
+
+
+def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], decision: Decision) -> Plan:
+    """A plan from its result.
+
+    Args:
+        model: Converted classifier, whose layers have rules of their own.
+        result: The result; its axes are the plan's changes.
+        compared: What the target bounds, with its interval, and the least that it must be.
+        decision: Whether it keeps the target.
+    """
+    macro, layers = dict[str, Any](), dict[str, dict[str, AxisValue]]()
+    for name, value in result.axes.items():
+        if name.startswith(RULES):
+            pattern, field = rule_of(name)
+            layers.setdefault(pattern, {})[field] = value
+        elif name != CHECKPOINT:
+            macro[name] = value
+    weights = result.axes.get(CHECKPOINT)
+    checkpoint = None if weights is None else str(weights)
+    own = {pattern_of(name): layer for name, layer in macro_layers(model.backbone).items()}
+    rules, words = [], dict[str, str]()
+    for pattern, fields in layers.items():
+        before, signed = own[pattern].assignment.rule, own[pattern].signed_input
+        kept = asdict(before) if isinstance(before, MacroConfig) else dict(before or {})
+        rules.append({"match": pattern, "macro": nested({**kept, **fields}), "signed_input": signed})
+        positions = positions_of(own[pattern].macro, signed)
+        words[pattern.removeprefix("re:")] = _layer_text(fields, positions)
+    found, threshold = compared
+    energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
+    return Plan(
+        _text(macro, words, checkpoint), nested(macro), rules, checkpoint, energy, least, most, found.mean,
+        float(found.low), float(found.high), threshold, decision.verdict, decision.images,
+    )  # fmt: skip
+
+
+def pattern_of(layer: str) -> str:
+    """The pattern of a rule that matches one layer only.
+
+    Args:
+        layer: Its full name.
+    """
+    return f"re:{re.escape(layer)}" if layer in KINDS or set(layer) & set("*?[") else layer
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a macro by the names of their axes, as a recipe has them: static effects in a mapping of their own."""
+    found = {name: value for name, value in fields.items() if not name.startswith("static")}
+    static = dict(fields.get("static") or {})
+    static |= {name.removeprefix("static."): value for name, value in fields.items() if name.startswith("static.")}
+    return {**found, **({"static": static} if static else {})}
+
+
+def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str | None) -> str:
+    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat".
+
+    Args:
+        macro: Fields of the macro of all layers.
+        layers: Changes of single layers in words, by the layer's name.
+        checkpoint: Other weights.
+    """
+    parts = [", ".join(_field_text(name, value) for name, value in macro.items() if name != "static.trim_step")]
+    alike: dict[str, list[str]] = {}
+    for name, words in layers.items():
+        alike.setdefault(words, []).append(name)
+    groups = sorted(alike.items(), key=lambda each: -len(each[1]))
+    for words, names in groups[:_NAMED]:
+        parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {words}")
+    if rest := sum(len(names) for _, names in groups[_NAMED:]):
+        parts.append(f"{rest} layers otherwise")
+    if checkpoint is not None:
+        parts.append(f"weights of {Path(checkpoint).stem}")
+    return "; ".join(each for each in parts if each) or OWN
+
+
+def _layer_text(fields: Mapping[str, Any], positions: int) -> str:
+    """The change of a layer with so many bit positions in a few words."""
+    parts = []
+    if (digital := fields.get("digital_levels")) is not None:
+        parts.append("digital" if digital == positions else f"{digital} digital positions")
+    if "votes" in fields:
+        levels = fields["vote_levels"]
+        parts.append(f"{fields['votes']} votes at {'all' if levels == positions else levels} positions")
+    if "adc_bits" in fields:
+        of = f" of {fields['adc_step']} counts an LSB" if "adc_step" in fields else ""
+        parts.append(f"{fields['adc_bits']} ADC bits{of}")
+    return " and ".join(parts)
+
+
+def _field_text(name: str, value: AxisValue) -> str:
+    if name == "static.trim":
+        return "offset and gain trimmed" if value == "both" else f"{value} trimmed"
+    return f"{axis_text(value)} {setting_of(name).label}"

@@ -1,0 +1,317 @@
+"""What to change so that a network keeps a target: a map of its loss, plans by cost, and their proof."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.checks import check_whole
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.cost import Technology
+from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.evaluation.attribution import loss_map
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES
+from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.evaluate import loader_of
+from asim_lightning.evaluation.findings import findings
+from asim_lightning.evaluation.layer_inputs import layer_counts
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.results import Result, canonical_json
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.diagnosis import Diagnosis, Plan, pattern_of, plan_of
+from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.limits import scaled, spreads_of
+from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.plan_study import (
+    Candidate,
+    Family,
+    Measured,
+    PlanStudy,
+    Proving,
+    Screening,
+)
+from asim_lightning.exploration.prescription import Fields, changes_of, prescriptions
+from asim_lightning.exploration.study import Work
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.count_histograms import fitted_range
+from asim_lightning.surgery import kept_assignments, macro_layers
+
+FORMS = ("accuracy", "share", "yield")
+"""Forms of a target that a doctor is for."""
+_SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
+"""Chips of a plan that is screened, and number of the first one that proves."""
+_MAPPED_CHIPS = 4
+_RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
+"""Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
+_MORE_BITS, _HALVED, _LEAST_ROWS, _TRIM_STEP = 6, 4, 8, "0.5 lsb"
+"""Of the macro of all layers: ADC bits and numbers of rows that are tried, fewest rows, and step of a new trim."""
+_PLANS = 30
+"""Trials of a study of plans, about."""
+_COLLAPSED, _STEPPED = 3.0, (0.6, 1.4)
+"""Increase of the loss, nats, from which no ranking helps, and to which noise and spreads are lowered."""
+
+
+@dataclass(frozen=True)
+class DoctorSettings:
+    """What must be kept, and on what it is measured.
+
+    Raises:
+        ValueError: A number is not allowed.
+    """
+
+    target: Target
+    images: int = 400
+    """Images of the map, on which plans are chosen."""
+    proof_images: int = 1600
+    """Other images, on which they are proved, at most."""
+    chips: int = 200
+    """Chips of a proof, at most."""
+    trials: int = 1
+    """Reads of each chip of a noisy plan."""
+    checkpoints: Sequence[str] = ()
+    """Other weights that may be taken."""
+    known: LossMap | None = None
+    """A map of the same network, which is not made again."""
+
+    def __post_init__(self) -> None:
+        check_whole("`images`", self.images, 1)
+        check_whole("`proof_images`", self.proof_images, 1)
+        check_whole("`chips`", self.chips, 2, 10000)
+        check_whole("`trials`", self.trials, 1, 65535)
+
+
+class Doctor:
+    """Maps the loss of a network, and finds and proves the cheapest plans that keep a target.
+
+    Args:
+        work: What it works with; its data has all images.
+        settings: What is asked for.
+        technology: What energies are computed from.
+        proof: Data of the proof; None: the images behind those of the map.
+
+    Raises:
+        ValueError: The network's chip is a file, or there are not more images than the map's.
+    """
+
+    def __init__(self, work: Work, settings: DoctorSettings, technology: Technology, proof: Work | None = None) -> None:
+        model = work.model
+        if isinstance(model.chip, SavedChip):
+            raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
+        self._work, self.settings, self._technology = work, settings, technology
+        self._figures = CostFigures(model, technology)
+        self._layers = macro_layers(model.backbone)
+        self._batches_of = work.data.test_dataloader()
+        count = len(self._batches_of.dataset)
+        self._places = range(min(settings.images, count if proof else count // 2))
+        self._proof = proof or work
+        rest = range(len(self._places), min(len(self._places) + settings.proof_images, count))
+        self._proof_places: range | None = rest if proof is None else None
+        self.notes: list[str] = []
+        self._gaps: dict[str, float] = {}
+        self._gap: float | None = None
+
+    def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
+        """Map the loss, and list the plans.
+
+        Args:
+            say: Takes a line.
+        """
+        settings, model = self.settings, self._work.model
+        model.to(self._work.trainer.strategy.root_device)
+        if settings.known is None:
+            say(f"map      of the loss of {len(self._places):,} images, by path attribution")
+        self._map = self._mapped() if settings.known is None else settings.known
+        self._families = [*self._of_layers(self._map), *self._of_macro()]
+        measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.trials)
+        self._screens = self._study(self._work, measured)
+        self.folder = self._screens.folder
+        """Folder of the run."""
+        self.notes += self._screens.notes
+
+    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
+        """Find the cheapest plans, and prove them.
+
+        Args:
+            say: Takes a line about each step.
+            progress: Whether a progress bar is shown.
+        """
+        said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
+        as_is, plans = self._proved(self._screened(say, progress), say, progress)
+        return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), self._gap)
+
+    def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
+        """Inputs, targets and indices of the first images of the map."""
+        yield from loader_of(self._batches_of, self._places[:images])
+
+    def _mapped(self) -> LossMap:
+        """The map, of noise and spreads that leave something to rank."""
+        with kept_assignments(self._work.model.backbone):
+            factor = self._step_back()
+            chips = range(_MAPPED_CHIPS)
+            found = loss_map(self._work.model, self._batches(), chips, self._changes())
+        if factor is None:
+            return found
+        self.notes.append(
+            f"the network has collapsed, where no ranking helps: the map is of noise and spreads times {factor:g}"
+        )
+        return replace(found, stepped_back_to=factor)
+
+    def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
+        """Changes of a layer, with ADC ranges that fit the counts that it meets."""
+        lossy = {
+            name: layer
+            for name, layer in self._layers.items()
+            if layer.macro.adc_bits is not None
+            and any(c.converted and c.counts_a_code > 1 for c in layer.transfer.cycles)
+        }
+        images = (batch[0] for batch in self._batches())
+        counts, _ = layer_counts(self._work.model, lossy, images, _RANGED, "test") if lossy else ({}, "")
+        ranges = {name: fitted_range(name, self._layers[name], each).fields for name, each in counts.items()}
+        return lambda layer: changes_of(layer, [ranges[layer.name]] if layer.name in ranges else [])
+
+    def _step_back(self) -> float | None:
+        """Lower the noise and the spreads of all layers until the loss has risen by about a nat; by which factor."""
+        if self._increase() <= _COLLAPSED or not any(spreads_of(layer.macro) for layer in self._layers.values()):
+            return None
+        own = {name: layer.assignment for name, layer in self._layers.items()}
+        low, high, factor = 0.0, 1.0, 0.5
+        for _ in range(_BISECTIONS):
+            for name, layer in self._layers.items():
+                spreads = scaled(spreads_of(own[name].macro)).axes(factor)
+                layer.assignment = own[name].ruled_by(spreads)
+            increase = self._increase()
+            if _STEPPED[0] <= increase <= _STEPPED[1]:
+                break
+            low, high = (low, factor) if increase > _STEPPED[1] else (factor, high)
+            factor = (low + high) / 2
+        return factor
+
+    def _increase(self) -> float:
+        """Loss of the simulated network minus that of the quantised one, nats an image, on the first images."""
+        model, losses, images = self._work.model, {"quantized": 0.0, "simulated": 0.0}, 0
+        for inputs, targets, ids in self._batches(_STEPPING):
+            images += len(ids)
+            for fidelity in losses:
+                with under(model, Condition(fidelity)), torch.no_grad(), noise_context(model.noise_seed, 0, ids):
+                    outputs = model(inputs.to(model.device))
+                    losses[fidelity] += len(ids) * float(model.outcome.loss(outputs, targets.to(model.device)))
+        return (losses["simulated"] - losses["quantized"]) / images
+
+    def _of_layers(self, mapped: LossMap) -> list[Family]:
+        """Changes of single layers, with more digital positions and without."""
+        families = []
+        for name, with_digital in (("layers", True), ("layers without more digital positions", False)):
+            candidates = []
+            for number, each in enumerate(prescriptions(self._work.model, mapped, self._technology, with_digital)):
+                point: Point = {
+                    f"{RULES}{pattern_of(layer)}.{field}": value
+                    for layer, fields in each.changes.items()
+                    for field, value in fields.items()
+                }
+                candidates.append(Candidate(point, each.energy, (number,)))
+                self._gaps[canonical_json(point)] = each.gap
+            families.append(Family(name, candidates))
+        return families
+
+    def _of_macro(self) -> list[Family]:
+        """Changes of the macro of all layers, with the network's own weights and with each of the others."""
+        base = next(iter(self._layers.values())).assignment.base
+        candidates = []
+        for fields, strength in _grid(base):
+            point: Point = dict(fields)
+            try:
+                energy = self._figures.at(point)["energy_uj"]
+            except ValueError:  # a layer, or a rule, does not allow it
+                continue
+            candidates.append(Candidate(point, energy, strength))
+        candidates.sort(key=lambda each: each.energy)
+        families = [Family("the macro", candidates)]
+        for checkpoint in self.settings.checkpoints:
+            others = [replace(each, point={**each.point, CHECKPOINT: checkpoint}) for each in candidates]
+            families.append(Family(f"the weights of {checkpoint}", others))
+        return families
+
+    def _study(self, work: Work, measured: Measured) -> PlanStudy:
+        names = dict.fromkeys(name for family in self._families for each in family.candidates for name in each.point)
+        return PlanStudy(work, measured, list(names), self.settings.checkpoints, self._figures)
+
+    def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
+        """The families with what is likely of some of their plans, on the images of the map."""
+        settings, study, families = self.settings, self._screens, self._families
+        proved = Measured(settings.target, range(settings.chips))
+        images = len(self._proof_places) if self._proof_places is not None else len(self._places)
+
+        def is_likely(result: Result) -> bool:
+            """Whether the proof, with more images or chips, would keep it if the mean stays."""
+            found, threshold = study.compared(result)
+            if settings.target.form == "yield":
+                return found.mean >= proved.good_chips / settings.chips
+            return found.mean - (found.mean - found.low) * sqrt(result.images / images) >= threshold
+
+        say(f"plans    {sum(len(each.candidates) for each in families):,}, of which the likely ones are looked for")
+        made = study.run(
+            lambda: Screening([Family(each.name, each.candidates) for each in families], is_likely),
+            _PLANS,
+            say,
+            progress,
+        )
+        return made.families
+
+    def _proved(
+        self, families: Sequence[Family], say: Callable[[str], None], progress: bool
+    ) -> tuple[Plan, tuple[Plan, ...]]:
+        """The macro as it is, and the cheapest plan of each family, measured on other images, noise and chips."""
+        settings, model = self.settings, self._proof.model
+        chips = range(_FIRST_PROVED, _FIRST_PROVED + settings.chips)
+        measured = Measured(settings.target, chips, self._proof_places, settings.trials, proves=True)
+        seed = model.noise_seed
+        model.noise_seed = (seed + 1) % 2**32
+        try:
+            study = self._study(self._proof, measured)
+            say("proof    of the cheapest likely plans, on other images, noise and chips")
+            tried = study.run(lambda: Proving({}, families, settings.target), _PLANS, say, progress).tried
+        finally:
+            model.noise_seed = seed
+        plans: dict[str, Plan] = {}
+        made = [plan_of(model, each, study.compared(each), each.decisions[str(settings.target)]) for _, each in tried]
+        for (family, result), plan in zip(tried[1:], made[1:], strict=True):
+            plans[family] = plan  # the last that was tried is the one that is kept, if one is
+            self._gap = self._gaps.get(canonical_json(result.axes), self._gap)
+        kept = {each.text: each for each in plans.values() if each.verdict == "kept"}
+        others = {each.text: each for each in plans.values() if each.verdict != "kept"}
+        ordered = sorted(kept.values(), key=lambda each: each.energy_uj)
+        nearest = sorted(others.values(), key=lambda each: each.threshold - each.mean)
+        return made[0], (*ordered, *nearest)
+
+
+def _loses_counts(layer: OnMacro) -> bool:
+    """Whether a code of the layer's ADC stands for more than one count."""
+    return layer.macro.adc_bits is not None and any(each.counts_a_code > 1 for each in layer.transfer.cycles)
+
+
+def _grid(base: MacroConfig) -> Iterator[tuple[Fields, tuple[float, ...]]]:
+    """Fields of a macro that may be changed for all layers, and how strong each change is."""
+    bits: list[int | None] = [base.adc_bits]
+    if base.adc_bits is not None and base.adc_step is None:
+        bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
+    rows = [each for each in dict.fromkeys(base.rows // 2**halved for halved in range(_HALVED)) if each >= _LEAST_ROWS]
+    encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
+    trims = [base.static.trim]
+    if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
+        trims.append("both")
+    for adc_bits, row, encoding, trim in product(bits, rows or [base.rows], encodings, trims):
+        fields = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding, "static.trim": trim}
+        own = {
+            "adc_bits": base.adc_bits,
+            "rows": base.rows,
+            "encoding_bits": base.encoding_bits,
+            "static.trim": trims[0],
+        }
+        changed = {name: value for name, value in fields.items() if value != own[name]}
+        if "static.trim" in changed:
+            changed["static.trim_step"] = _TRIM_STEP
+        yield changed, (adc_bits or 0, -row, -encoding, trims.index(trim))

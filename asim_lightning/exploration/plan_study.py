@@ -1,0 +1,338 @@
+"""A study of plans: changes of a macro, of single layers and of weights, each measured against a target."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from asim_lightning.circuit import transfer
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
+from asim_lightning.evaluation.binomial import clopper_pearson
+from asim_lightning.evaluation.chip_yield import good_chips, yield_figures
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import Decision, Outcomes, Result
+from asim_lightning.evaluation.target import Target, decide
+from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.search_space import of_network
+from asim_lightning.exploration.study import REFERENCES, Planned, Study, Work
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan that may be tried.
+
+    Attributes:
+        point: What it changes, by the name of its axis.
+        energy: Energy of an image, uJ.
+        strength: Numbers of which more never lose answers, by what is changed.
+    """
+
+    point: Point
+    energy: float
+    strength: tuple[float, ...]
+
+
+@dataclass(eq=False)
+class Family:
+    """Plans that change the same things.
+
+    Attributes:
+        name: What they change.
+        candidates: The plans, the cheapest first.
+        verdicts: Whether those that were tried are likely to keep the target, by place.
+    """
+
+    name: str
+    candidates: Sequence[Candidate]
+    verdicts: dict[int, bool] = field(default_factory=dict)
+
+    def next(self) -> int | None:
+        """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
+
+        A plan that is no stronger than one that failed fails, and none that is dearer than one that passes is wanted.
+        """
+        passed = min((place for place, good in self.verdicts.items() if good), default=len(self.candidates))
+        failed = [self.candidates[place].strength for place, good in self.verdicts.items() if not good]
+        left = [
+            place
+            for place, each in enumerate(self.candidates[:passed])
+            if place not in self.verdicts and not any(_is_no_stronger(each.strength, other) for other in failed)
+        ]
+        return left[len(left) // 2] if left else None
+
+    def after(self, place: int, more: float) -> int | None:
+        """The next plan that costs so many times as much at least and did not fail; None if there is none."""
+        least = more * self.candidates[place].energy
+        for later in range(place + 1, len(self.candidates)):
+            if self.candidates[later].energy >= least and self.verdicts.get(later, True):
+                return later
+        return None
+
+    @property
+    def cheapest(self) -> int | None:
+        """The cheapest plan that passed."""
+        return min((place for place, good in self.verdicts.items() if good), default=None)
+
+
+def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(mine, other, strict=True))
+
+
+class PlanMethod(Protocol):
+    """Proposes plans, and is told the result of each."""
+
+    def next(self) -> Point | None:
+        """The next plan; None if there is no more."""
+
+    def told(self, result: Result) -> None:
+        """Learn the result of the plan that was asked last."""
+
+
+Proposer = TypeVar("Proposer", bound=PlanMethod)
+
+
+class Screening:
+    """Finds the cheapest plan of each family that is likely to keep a target, family after family.
+
+    Args:
+        families: The families.
+        is_likely: Whether a result says so.
+    """
+
+    def __init__(self, families: Sequence[Family], is_likely: Callable[[Result], bool]) -> None:
+        self.families, self._is_likely = families, is_likely
+        self._asked: tuple[Family, int] | None = None
+
+    def next(self) -> Point | None:
+        """See `PlanMethod`."""
+        for family in self.families:
+            if (place := family.next()) is not None:
+                self._asked = family, place
+                return family.candidates[place].point
+        return None
+
+    def told(self, result: Result) -> None:
+        """See `PlanMethod`."""
+        if self._asked is not None:
+            family, place = self._asked
+            family.verdicts[place] = self._is_likely(result)
+
+
+class Proving:
+    """Tries the cheapest plan of each family that is likely, and dearer ones until one is surely kept.
+
+    Args:
+        own: The macro as it is, which is measured first.
+        families: The families, screened.
+        target: The target.
+    """
+
+    _ATTEMPTS = 4
+    _DEARER = 1.03
+
+    def __init__(self, own: Point, families: Sequence[Family], target: Target) -> None:
+        self._target = str(target)
+        self._points = self._all(own, families)
+        self._verdict = ""
+        self.tried: list[tuple[str, Result]] = []
+        """Name of the family, empty for the macro as it is, and the result of each plan."""
+        self._family = ""
+
+    def next(self) -> Point | None:
+        """See `PlanMethod`."""
+        return next(self._points, None)
+
+    def told(self, result: Result) -> None:
+        """See `PlanMethod`."""
+        self._verdict = result.decisions[self._target].verdict
+        self.tried.append((self._family, result))
+
+    def _all(self, own: Point, families: Sequence[Family]) -> Iterator[Point]:
+        yield own
+        for family in sorted(families, key=lambda each: each.candidates[each.cheapest or 0].energy):
+            self._family, place = family.name, family.cheapest
+            if place is None:
+                place = max(range(len(family.candidates)), key=lambda each: family.candidates[each].strength)
+            for _ in range(self._ATTEMPTS):
+                yield family.candidates[place].point
+                later = family.after(place, self._DEARER)
+                if self._verdict == "kept" or later is None:
+                    break
+                place = later
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What plans are measured on.
+
+    Attributes:
+        target: The target.
+        chips: Numbers of the chips of a plan whose chips differ.
+        places: Places of the images; None: all.
+        trials: Reads of each chip of a noisy plan.
+        proves: Whether chips end when they answer the target, else when they can no longer keep it.
+    """
+
+    target: Target
+    chips: range
+    places: range | None = None
+    trials: int = 1
+    proves: bool = False
+
+    @property
+    def good_chips(self) -> int:
+        """Good chips of which a yield is surely kept, if their number is fixed; one more than there are if none is."""
+        count = len(self.chips)
+        kept = (good for good in range(count + 1) if clopper_pearson(good, count)[0] >= self.target.value)
+        return next(kept, count + 1)
+
+
+class PlanStudy(Study):
+    """Measures plans one after another.
+
+    Args:
+        work: What it works with.
+        measured: What plans are measured on.
+        names: Names of the axes of all plans.
+        checkpoints: Weights of plans, next to the network's own.
+        figures: What plans cost.
+
+    Raises:
+        ValueError: The data has not so many images.
+    """
+
+    def __init__(
+        self, work: Work, measured: Measured, names: Sequence[str], checkpoints: Sequence[str], figures: CostFigures
+    ) -> None:
+        super().__init__(work.trainer, work.model, work.data, work.runner)
+        self.measured, self.figures, self._load_weights = measured, figures, work.load
+        self.chips_may_end = measured.target.form == "yield"
+        self._own = {name: value.clone() for name, value in self.model.state_dict().items()} if checkpoints else {}
+        self._loaded: str | None = None
+        self._of_kind: dict[str, Result] = {}
+        self._records: dict[str | None, Records] = {}
+        of = {"target": str(measured.target), "chips": str(measured.chips), "images": str(measured.places)}
+        axes = [*(name for name in names if name != CHECKPOINT), CHIP]
+        for checkpoint in (None, *checkpoints):
+            self._switch(checkpoint)
+            records = Records(
+                self.trainer, self.model, self.data, axes, work.folder, "doctor", described={"doctor": of},
+                fresh=work.fresh, places=measured.places,
+            )  # fmt: skip
+            for kind in REFERENCES:
+                records.points.add({}, kind)
+            records.points.add({}, "simulated")
+            records.open(has_table=checkpoint is None)  # the weights are part of the key
+            self._records[checkpoint] = records
+        self._switch(None)
+        self.records = self._records[None]
+        self.folder, self.notes = self.records.folder, self.records.notes
+
+    def run(self, make: Callable[[], Proposer], most: int, say: Callable[[str], None], progress: bool) -> Proposer:
+        """Measure the plans that a method proposes.
+
+        Args:
+            make: Makes the method.
+            most: Trials at most, about.
+            say: Takes a line about the time that is left, and one on trials of an earlier run.
+            progress: Whether a progress bar is shown.
+
+        Returns:
+            The method, which was told all results; in the first process only.
+        """
+        if self.trainer.is_global_zero:
+            self.records.store.clear_points(self.folder.name)
+        first = [Planned({}, kind, ({},), 1, self.records) for kind in REFERENCES]
+        self._plans: PlanMethod = make()
+        results = self.evaluate(first, self, most, progress, say)
+        self._switch(None)
+        replayed = make()  # forked processes told their own copy
+        self._of_kind = {each.kind: each for each in results if each.kind != "simulated"}
+        for each in results:
+            if each.kind == "simulated":
+                replayed.next()
+                replayed.told(each)
+        replayed.next()
+        return replayed
+
+    known = None
+
+    def ask(self) -> Point | None:
+        """The next plan, as a method of the study."""
+        return self._plans.next()
+
+    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
+        """Learns nothing: `told` does."""
+
+    def planned(self, point: Point) -> Planned:
+        """The trials of a plan, on each chip if chips differ."""
+        records, axes = self._records[_checkpoint_of(point)], of_network(point)
+        is_noisy = records.points.add(axes, "simulated")
+        chips: tuple[Point, ...] = (axes,)
+        if any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
+            chips = tuple({**axes, CHIP: number} for number in self.measured.chips)
+            for each in chips:
+                records.points.add(each, "simulated")
+        return Planned(point, "simulated", chips, self.measured.trials if is_noisy else 1, records)
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        """The result of a plan, over all its chips, with its cost and decision, which the method is told."""
+        if planned.kind != "simulated":
+            self._of_kind[planned.kind] = planned.records.result({}, planned.kind, chips)
+            return [self._of_kind[planned.kind]]
+        target, quantized = self.measured.target, self.references["quantized"][1]
+        result = planned.records.result(of_network(planned.point), "simulated", chips, quantized)
+        figures = self.figures.at(planned.point)
+        if target.form == "yield":
+            figures |= yield_figures(chips, target.accuracy)
+        result = replace(result, axes=planned.point, figures=figures)
+        decision = self._decided(result, chips)
+        result = replace(result, decisions={str(target): decision})
+        self._plans.told(result)
+        return [result]
+
+    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
+        """Whether the chips of a plan so far answer the target, or can no longer keep it."""
+        measured = self.measured
+        if planned.kind != "simulated" or measured.target.form != "yield":
+            return False
+        good = good_chips(chips, measured.target.accuracy)
+        if measured.proves:
+            return measured.target.answer_of_chips(good, len(chips)) is not None
+        return len(chips) - good > len(measured.chips) * (1.0 - measured.target.value)
+
+    def load(self, planned: Planned) -> None:
+        """Load the weights of a plan."""
+        self._switch(_checkpoint_of(planned.point))
+
+    def compared(self, result: Result) -> tuple[Interval, float]:
+        """What the target bounds of a plan, with its interval, and the least that it must be."""
+        target = self.measured.target
+        return target.bounds(result, self._of_kind[target.of] if target.of else None)
+
+    def _decided(self, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
+        target = self.measured.target
+        if target.form != "yield" or len(chips) < 2:
+            most = None if self.measured.places is None else 10**9
+            return self.decision(target, result, chips, most if len(chips) == 1 else None)
+        answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
+        if answer is None:
+            return decide(*target.bounds(result, None), len(chips), 10**6)
+        return Decision("kept" if answer else "missed")
+
+    def _switch(self, checkpoint: str | None) -> None:
+        if checkpoint == self._loaded:
+            return
+        if checkpoint is None:
+            self.model.load_state_dict(self._own)
+        elif self._load_weights is None:
+            raise ValueError("`checkpoints` needs a way to load weights, got none")
+        else:
+            self._load_weights(checkpoint)
+        self._loaded = checkpoint
+
+
+def _checkpoint_of(point: Mapping[str, Any]) -> str | None:
+    name = point.get(CHECKPOINT)
+    return None if name is None else str(name)

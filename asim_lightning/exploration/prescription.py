@@ -1,0 +1,178 @@
+"""What a layer's macro may be changed to, what that costs, and the cheapest changes that leave so much of the loss."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.cost import NetworkShape, Technology, cost
+from asim_lightning.evaluation.attribution import positions_of
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.nn import OnMacro
+from asim_lightning.surgery import kept_assignments, macro_layers
+
+Fields = Mapping[str, Any]
+_STEPS = 2000
+"""Steps of the energy in which cheapest changes are looked for."""
+
+
+def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
+    """Changes of one layer's macro that may be worth their cost, besides more digital positions.
+
+    Args:
+        layer: The layer.
+        ranges: ADC ranges that fit the layer's counts.
+    """
+    macro, found = layer.macro, list[Fields]()
+    positions = positions_of(macro, layer.signed_input)
+    if any(layer.transfer.noisy):
+        levels = sorted({positions // 2 or 1, positions})
+        found += [{"vote_levels": level, "votes": votes} for level in levels for votes in (3, 5)]
+    if macro.adc_bits is not None and macro.adc_step is None:
+        found += [{"adc_bits": macro.adc_bits + more} for more in (1, 2, 3)]
+    return [each for each in [*found, *ranges] if _takes(layer, each)]
+
+
+def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
+    """Fields that make a layer digital, on the rows that it uses, as all rows would be priced; others as they are."""
+    macro = layer.macro
+    if fields.get("digital_levels") != positions_of(macro, layer.signed_input):
+        return fields
+    own = {**fields, "rows": min(macro.rows, layer.rows_in_use or macro.rows)}
+    return own if _takes(layer, own) else fields
+
+
+def _takes(layer: OnMacro, fields: Fields) -> bool:
+    try:
+        layer.check_assignment(layer.assignment.ruled_by(fields))
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Prescription:
+    """Changes of layers.
+
+    Attributes:
+        changes: Fields of each layer that is changed, by its full name.
+        energy: Energy of an image, uJ, of all layers.
+        share: What is left of the loss increase, nats an image, as the map says.
+        gap: How much dearer it is than the least that may be, as a share: that of fractions of changes.
+    """
+
+    changes: Mapping[str, Fields]
+    energy: float
+    share: float
+    gap: float
+
+
+def prescriptions(
+    model: CimModule,
+    found: LossMap,
+    technology: Technology = Technology(),
+    with_digital: bool = True,
+    shape: NetworkShape | None = None,
+) -> list[Prescription]:
+    """The cheapest changes for less and less loss: a multiple-choice knapsack by dynamic programming.
+
+    Each layer has one of its changes or stays as it is. Energies are rounded up to 1/2000 of the dearest choice.
+
+    Args:
+        model: Converted classifier, with the macros of the map.
+        found: The map.
+        technology: What energies are computed from.
+        with_digital: Whether more positions may be digital.
+        shape: Shapes of the network's products, if they are known.
+
+    Returns:
+        The cheapest first; each one leaves less of the loss than those before.
+    """
+    layers, choices, left = macro_layers(model.backbone), dict[str, list[Fields]](), dict[str, list[float]]()
+    for name, changes in found.changes.items():
+        layer, shares = layers[name], [sum(found.layers[name]), *(each.share for each in changes)]
+        choices[name], left[name] = [], []
+        for fields, share in zip([{}, *(each.fields for each in changes)], shares, strict=True):
+            if with_digital or "digital_levels" not in fields:
+                choices[name].append(_on_own_rows(layer, fields))
+                left[name].append(max(0.0, share))  # less is luck, of which the cheapest would have most
+    energies, rest = _energies(model, choices, technology, shape)
+    costs = [np.array(energies[name]) for name in choices]
+    losses = [np.array(left[name]) for name in choices]
+    made = []
+    for picks in _fronts(costs, losses):
+        energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
+        share = sum(float(each[pick]) for each, pick in zip(losses, picks, strict=True))
+        named = {name: choices[name][pick] for name, pick in zip(choices, picks, strict=True) if choices[name][pick]}
+        least = rest + _least(costs, losses, share)
+        made.append(Prescription(named, energy, share, max(0.0, energy / least - 1.0)))
+    return made
+
+
+def _energies(
+    model: CimModule, choices: Mapping[str, Sequence[Fields]], technology: Technology, shape: NetworkShape | None
+) -> tuple[dict[str, list[float]], float]:
+    """The energy of each choice of each layer, and that of all other layers, uJ."""
+    layers, found = macro_layers(model.backbone), {name: list[float]() for name in choices}
+    rest = 0.0
+    with kept_assignments(model.backbone):
+        before = {name: layers[name].assignment for name in choices}
+        for number in range(max(map(len, choices.values()))):
+            for name, fields in choices.items():
+                layers[name].assignment = before[name].ruled_by(fields[min(number, len(fields) - 1)])
+            priced = {
+                each.name: 1e-9 * each.energy.total
+                for each in cost(model.backbone, technology, report=model.report, shape=shape).layers
+            }
+            rest = sum(energy for name, energy in priced.items() if name not in choices)
+            for name, fields in choices.items():
+                if number < len(fields):
+                    found[name].append(priced[name])
+    return found, rest
+
+
+def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> list[list[int]]:
+    """The choice of each layer with the least loss for each energy, the cheapest first."""
+    least, most = sum(float(each.min()) for each in costs), sum(float(each.max()) for each in costs)
+    step = (most - least) / _STEPS or 1.0
+    best = np.zeros(_STEPS + 1)  # least loss of the layers so far, for each energy above the least
+    picked = []
+    for cost_of, loss_of in zip(costs, losses, strict=True):
+        steps = np.ceil((cost_of - cost_of.min()) / step - 1e-9).astype(int)
+        after = np.full((len(steps), _STEPS + 1), np.inf)
+        for choice, up in enumerate(steps):
+            after[choice, up:] = best[: _STEPS + 1 - up] + loss_of[choice]
+        picked.append(after.argmin(axis=0))
+        best = after.min(axis=0)
+        picked[-1] = np.stack([picked[-1], steps[picked[-1]]])
+    found = []
+    for place in np.flatnonzero(np.diff(best, prepend=np.inf) < 0):
+        picks, left = [], int(place)
+        for pick, up in reversed(picked):
+            picks.append(int(pick[left]))
+            left -= int(up[left])
+        found.append(picks[::-1])
+    return found
+
+
+def _least(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]], share: float) -> float:
+    """The least energy that may leave a loss: each layer a mixture of its choices.
+
+    By Lagrange: the largest over prices p of ``sum_l min_c (cost + p loss) - p share``.
+    """
+
+    def bound(price: float) -> float:
+        return sum(float((c + price * x).min()) for c, x in zip(costs, losses, strict=True)) - price * share
+
+    slopes = np.unique(
+        np.concatenate(
+            [
+                ((c[:, None] - c) / np.where(x == x[:, None], np.inf, x - x[:, None])).ravel()
+                for c, x in zip(costs, losses, strict=True)
+            ]
+        )
+    )
+    return max(bound(price) for price in [0.0, *slopes[slopes > 0]])

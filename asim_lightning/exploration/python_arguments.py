@@ -1,0 +1,177 @@
+"""What `study`, `search`, `spec` and `doctor` take alike: a network, its samples, and how they are evaluated."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor, nn
+
+from asim_lightning.checks import check_whole
+from asim_lightning.classifier.network import CimModule, GivenNetwork
+from asim_lightning.classifier.outcome import Outcome
+from asim_lightning.cost import Technology
+from asim_lightning.data.given import GivenData
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.target import target_texts
+from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
+from asim_lightning.exploration.study import Work
+from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.surgery import macro_layers
+
+Network = nn.Module
+"""A network that `convert_` has converted, all or a part of it; or a `CimClassifier`."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all calls take; `study` explains it."""
+
+    network: Any
+    data: Any
+    chips: int | None = None
+    trials: int = 1
+    outcome: str | Callable[..., Tensor] | Outcome = "accuracy"
+    images: int | None = None
+    seed: int = 0
+    runner: str | RunnerSettings | Trainer | None = None
+    folder: str | Path | None = None
+    fresh: bool = False
+
+    @cached_property
+    def measured(self) -> Outcome:
+        """The outcome."""
+        return Outcome.of(self.outcome)
+
+    def texts(self, name: str, targets: Sequence[str]) -> list[str]:
+        """Targets as they are read, which may call the accuracy by the outcome's name."""
+        return target_texts(name, texts(name, targets), Measure.of(self.measured))
+
+    @contextmanager
+    def opened(self) -> Iterator[Work]:
+        """What a study works with; afterwards the network is where it was, and in its modes."""
+        network, runner = self.network, self.runner
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"`network` must be a torch.nn.Module, got a {type(network).__name__}")
+        if not macro_layers(network):
+            raise ValueError(
+                "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
+            )
+        check_whole("`seed`", self.seed, 0, 2**32 - 1)
+        found = samples(self.data, self.images)
+        model = _model(network, found, self.measured, self.seed)
+        _calibrate(model, self.data)
+        device = next((each.device for each in network.parameters()), torch.device("cpu"))
+        logger = logging.getLogger("lightning.pytorch")
+        level = logger.level
+        with ExitStack() as stack:
+            stack.callback(network.to, device)  # Lightning brings it to the CPU
+            stack.callback(_set_modes, {module: module.training for module in network.modules()})
+            stack.callback(logger.setLevel, level)
+            logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
+            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
+            where = Path(self.folder or stack.enter_context(TemporaryDirectory()))
+            settings = RunnerSettings() if runner is None or isinstance(runner, Trainer) else runner
+            settings = settings if isinstance(settings, RunnerSettings) else RunnerSettings(settings)
+            yield Work(trainer, model, found, runner_of(settings, trainer, model, found), where, self.fresh)
+
+
+@dataclass(frozen=True)
+class Priced(Shared):
+    """What calls take whose points have a cost."""
+
+    until: str | None = None
+    technology: Technology | None = None
+
+    @property
+    def ends(self) -> str | None:
+        """`until` as it is read."""
+        return None if self.until is None else self.texts("until", [self.until])[0]
+
+    @property
+    def price(self) -> Technology:
+        """The technology, or the default one."""
+        if not isinstance(self.technology, (Technology, type(None))):
+            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
+        return self.technology or Technology()
+
+
+def samples(data: Any, images: int | None) -> LightningDataModule:
+    """The data module of a study: one of ours as it is, or the user's samples."""
+    if not isinstance(data, ImageDataModule):
+        return GivenData(data, images)
+    if images is not None:
+        check_whole("`images`", images, 1)
+        data = copy(data)
+        data.test_images = images
+    data.prepare_data()
+    data.setup("test")
+    return data
+
+
+def _model(network: Network, samples: LightningDataModule, outcome: Outcome, seed: int) -> CimModule:
+    if isinstance(network, CimModule):
+        if outcome != network.outcome:
+            raise ValueError(
+                f"`outcome` of a {type(network).__name__} is its {network.outcome.name}, got {outcome.name}; its "
+                "`backbone` takes any"
+            )
+        network.check_data(samples)
+        return network
+    if isinstance(samples, GivenData):
+        example = samples.example
+    else:
+        example = next(iter(samples.test_dataloader()))[0][:1]
+    device = next((each.device for each in network.parameters()), None)
+    model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
+    model.noise_seed = seed
+    return model
+
+
+def _set_modes(training: Mapping[nn.Module, bool]) -> None:
+    for module, mode in training.items():
+        module.training = mode
+
+
+def _calibrate(model: CimModule, data: Any) -> None:
+    """Fit input ranges that are missing to training images, if the data has any."""
+    if not needs_calibration(model.backbone):
+        return
+    if not isinstance(data, LightningDataModule):
+        raise ValueError(
+            "`network` must have its input ranges, got layers without; call calibrate_(network, batches) with training "
+            "inputs first"
+        )
+    data.setup("fit")
+    model.calibrate_where_missing(data)
+
+
+def _trainer(device: torch.device) -> Trainer:
+    return Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1 if device.index is None else [device.index] if device.type == "cuda" else 1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def texts(name: str, given: Sequence[str]) -> list[str]:
+    """A list of texts.
+
+    Raises:
+        TypeError: It is one text.
+    """
+    if isinstance(given, str):
+        raise TypeError(f"`{name}` must be a list of texts, got {given!r} alone")
+    return list(given)
