@@ -33,8 +33,10 @@ class DoctorOptions(StudyOptions):
     """Other test images, at most, on which the plans are proved; `data.test_images` does not count."""
     chips: int = 200
     """Chips of a proof, at most: 2..10000."""
-    trials: int = 1
+    reads: int = 1
     """Reads of each chip of a noisy plan: 1..65535."""
+    plans: int = 3
+    """Plans that are surely kept, at most: each the cheapest of its kind."""
     checkpoints: list[str] = field(default_factory=list)
     """Other weights that may be taken, such as of a training under noise."""
     map: str | None = None
@@ -57,8 +59,9 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
     target = Target.read(options.target, "`target`", FORMS)
     known = None if options.map is None else read_map(options.map)
     settings = DoctorSettings(
-        target, options.images, options.proof_images, options.chips, options.trials, options.checkpoints, known
-    )
+        target, options.images, options.proof_images, options.chips, options.reads, options.plans,
+        options.checkpoints, known,
+    )  # fmt: skip
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None

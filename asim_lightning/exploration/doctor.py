@@ -26,14 +26,8 @@ from asim_lightning.exploration.diagnosis import Diagnosis, Plan, pattern_of, pl
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.limits import scaled, spreads_of
 from asim_lightning.exploration.methods import Point
-from asim_lightning.exploration.plan_study import (
-    Candidate,
-    Family,
-    Measured,
-    PlanStudy,
-    Proving,
-    Screening,
-)
+from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
+from asim_lightning.exploration.plan_study import Measured, PlanStudy
 from asim_lightning.exploration.prescription import Fields, changes_of, prescriptions
 from asim_lightning.exploration.study import Work
 from asim_lightning.nn import OnMacro
@@ -42,13 +36,14 @@ from asim_lightning.surgery import kept_assignments, macro_layers
 
 FORMS = ("accuracy", "share", "yield")
 """Forms of a target that a doctor is for."""
+TRIM = "static.trim"
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips of a plan that is screened, and number of the first one that proves."""
 _MAPPED_CHIPS = 4
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
-_MORE_BITS, _HALVED, _LEAST_ROWS, _TRIM_STEP = 6, 4, 8, "0.5 lsb"
-"""Of the macro of all layers: ADC bits and numbers of rows that are tried, fewest rows, and step of a new trim."""
+_MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
+"""Of the macro of all layers: ADC bits and shares of its rows that are tried, and the step of a new trim."""
 _PLANS = 30
 """Trials of a study of plans, about."""
 _COLLAPSED, _STEPPED = 3.0, (0.6, 1.4)
@@ -70,8 +65,10 @@ class DoctorSettings:
     """Other images, on which they are proved, at most."""
     chips: int = 200
     """Chips of a proof, at most."""
-    trials: int = 1
+    reads: int = 1
     """Reads of each chip of a noisy plan."""
+    plans: int = 3
+    """Plans that are surely kept, at most: each the cheapest of its kind."""
     checkpoints: Sequence[str] = ()
     """Other weights that may be taken."""
     known: LossMap | None = None
@@ -81,7 +78,8 @@ class DoctorSettings:
         check_whole("`images`", self.images, 1)
         check_whole("`proof_images`", self.proof_images, 1)
         check_whole("`chips`", self.chips, 2, 10000)
-        check_whole("`trials`", self.trials, 1, 65535)
+        check_whole("`reads`", self.reads, 1, 65535)
+        check_whole("`plans`", self.plans, 1, 100)
 
 
 class Doctor:
@@ -126,7 +124,7 @@ class Doctor:
             say(f"map      of the loss of {len(self._places):,} images, by path attribution")
         self._map = self._mapped() if settings.known is None else settings.known
         self._families = [*self._of_layers(self._map), *self._of_macro()]
-        measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.trials)
+        measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.reads)
         self._screens = self._study(self._work, measured)
         self.folder = self._screens.folder
         """Folder of the run."""
@@ -214,7 +212,7 @@ class Doctor:
                 }
                 candidates.append(Candidate(point, each.energy, (number,)))
                 self._gaps[canonical_json(point)] = each.gap
-            families.append(Family(name, candidates))
+            families.append(Family(name, name, candidates))
         return families
 
     def _of_macro(self) -> list[Family]:
@@ -222,17 +220,22 @@ class Doctor:
         base = next(iter(self._layers.values())).assignment.base
         candidates = []
         for fields, strength in _grid(base):
-            point: Point = dict(fields)
             try:
-                energy = self._figures.at(point)["energy_uj"]
+                energy = self._figures.at(fields)["energy_uj"]
             except ValueError:  # a layer, or a rule, does not allow it
                 continue
-            candidates.append(Candidate(point, energy, strength))
+            candidates.append(Candidate(dict(fields), energy, strength))
         candidates.sort(key=lambda each: each.energy)
-        families = [Family("the macro", candidates)]
-        for checkpoint in self.settings.checkpoints:
-            others = [replace(each, point={**each.point, CHECKPOINT: checkpoint}) for each in candidates]
-            families.append(Family(f"the weights of {checkpoint}", others))
+        trimmed = [each for each in candidates if TRIM in each.point]
+        plain = [each for each in candidates if TRIM not in each.point]
+        families = [Family("macro", "macro", plain)]
+        if trimmed:
+            families.append(Family("trimmed macro", "macro", trimmed))
+            self.notes.append("the energy of a trim is not counted")
+        for name in self.settings.checkpoints:
+            families.append(
+                Family(name, name, [replace(each, point={**each.point, CHECKPOINT: name}) for each in plain])
+            )
         return families
 
     def _study(self, work: Work, measured: Measured) -> PlanStudy:
@@ -253,13 +256,11 @@ class Doctor:
             return found.mean - (found.mean - found.low) * sqrt(result.images / images) >= threshold
 
         say(f"plans    {sum(len(each.candidates) for each in families):,}, of which the likely ones are looked for")
-        made = study.run(
-            lambda: Screening([Family(each.name, each.candidates) for each in families], is_likely),
-            _PLANS,
-            say,
-            progress,
-        )
-        return made.families
+
+        def method() -> Screening:
+            return Screening([replace(each, verdicts={}) for each in families], is_likely)
+
+        return study.run(method, _PLANS, say, progress).families
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
@@ -267,13 +268,13 @@ class Doctor:
         """The macro as it is, and the cheapest plan of each family, measured on other images, noise and chips."""
         settings, model = self.settings, self._proof.model
         chips = range(_FIRST_PROVED, _FIRST_PROVED + settings.chips)
-        measured = Measured(settings.target, chips, self._proof_places, settings.trials, proves=True)
+        measured = Measured(settings.target, chips, self._proof_places, settings.reads, proves=True)
         seed = model.noise_seed
         model.noise_seed = (seed + 1) % 2**32
         try:
             study = self._study(self._proof, measured)
             say("proof    of the cheapest likely plans, on other images, noise and chips")
-            tried = study.run(lambda: Proving({}, families, settings.target), _PLANS, say, progress).tried
+            tried = study.run(lambda: Proving(families, settings.target, settings.plans), _PLANS, say, progress).tried
         finally:
             model.noise_seed = seed
         plans: dict[str, Plan] = {}
@@ -293,25 +294,19 @@ def _loses_counts(layer: OnMacro) -> bool:
     return layer.macro.adc_bits is not None and any(each.counts_a_code > 1 for each in layer.transfer.cycles)
 
 
-def _grid(base: MacroConfig) -> Iterator[tuple[Fields, tuple[float, ...]]]:
+def _grid(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
     """Fields of a macro that may be changed for all layers, and how strong each change is."""
-    bits: list[int | None] = [base.adc_bits]
+    bits: list[Any] = [base.adc_bits]
     if base.adc_bits is not None and base.adc_step is None:
         bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
-    rows = [each for each in dict.fromkeys(base.rows // 2**halved for halved in range(_HALVED)) if each >= _LEAST_ROWS]
+    rows = list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
     encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
     trims = [base.static.trim]
     if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
         trims.append("both")
-    for adc_bits, row, encoding, trim in product(bits, rows or [base.rows], encodings, trims):
-        fields = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding, "static.trim": trim}
-        own = {
-            "adc_bits": base.adc_bits,
-            "rows": base.rows,
-            "encoding_bits": base.encoding_bits,
-            "static.trim": trims[0],
-        }
-        changed = {name: value for name, value in fields.items() if value != own[name]}
-        if "static.trim" in changed:
-            changed["static.trim_step"] = _TRIM_STEP
+    for adc_bits, row, encoding, trim in product(bits, rows, encodings, trims):
+        fields: Point = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}
+        changed = {name: value for name, value in fields.items() if value != getattr(base, name)}
+        if trim != base.static.trim:
+            changed |= {TRIM: trim, "static.trim_step": _TRIM_STEP}
         yield changed, (adc_bits or 0, -row, -encoding, trims.index(trim))

@@ -1,8 +1,8 @@
 """A study of plans: changes of a macro, of single layers and of weights, each measured against a target."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from asim_lightning.circuit import transfer
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
@@ -13,153 +13,13 @@ from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.target import Target, decide
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.plan_choice import PlanMethod, Proposer
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import REFERENCES, Planned, Study, Work
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plan that may be tried.
-
-    Attributes:
-        point: What it changes, by the name of its axis.
-        energy: Energy of an image, uJ.
-        strength: Numbers of which more never lose answers, by what is changed.
-    """
-
-    point: Point
-    energy: float
-    strength: tuple[float, ...]
-
-
-@dataclass(eq=False)
-class Family:
-    """Plans that change the same things.
-
-    Attributes:
-        name: What they change.
-        candidates: The plans, the cheapest first.
-        verdicts: Whether those that were tried are likely to keep the target, by place.
-    """
-
-    name: str
-    candidates: Sequence[Candidate]
-    verdicts: dict[int, bool] = field(default_factory=dict)
-
-    def next(self) -> int | None:
-        """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
-
-        A plan that is no stronger than one that failed fails, and none that is dearer than one that passes is wanted.
-        """
-        passed = min((place for place, good in self.verdicts.items() if good), default=len(self.candidates))
-        failed = [self.candidates[place].strength for place, good in self.verdicts.items() if not good]
-        left = [
-            place
-            for place, each in enumerate(self.candidates[:passed])
-            if place not in self.verdicts and not any(_is_no_stronger(each.strength, other) for other in failed)
-        ]
-        return left[len(left) // 2] if left else None
-
-    def after(self, place: int, more: float) -> int | None:
-        """The next plan that costs so many times as much at least and did not fail; None if there is none."""
-        least = more * self.candidates[place].energy
-        for later in range(place + 1, len(self.candidates)):
-            if self.candidates[later].energy >= least and self.verdicts.get(later, True):
-                return later
-        return None
-
-    @property
-    def cheapest(self) -> int | None:
-        """The cheapest plan that passed."""
-        return min((place for place, good in self.verdicts.items() if good), default=None)
-
-
-def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(mine, other, strict=True))
-
-
-class PlanMethod(Protocol):
-    """Proposes plans, and is told the result of each."""
-
-    def next(self) -> Point | None:
-        """The next plan; None if there is no more."""
-
-    def told(self, result: Result) -> None:
-        """Learn the result of the plan that was asked last."""
-
-
-Proposer = TypeVar("Proposer", bound=PlanMethod)
-
-
-class Screening:
-    """Finds the cheapest plan of each family that is likely to keep a target, family after family.
-
-    Args:
-        families: The families.
-        is_likely: Whether a result says so.
-    """
-
-    def __init__(self, families: Sequence[Family], is_likely: Callable[[Result], bool]) -> None:
-        self.families, self._is_likely = families, is_likely
-        self._asked: tuple[Family, int] | None = None
-
-    def next(self) -> Point | None:
-        """See `PlanMethod`."""
-        for family in self.families:
-            if (place := family.next()) is not None:
-                self._asked = family, place
-                return family.candidates[place].point
-        return None
-
-    def told(self, result: Result) -> None:
-        """See `PlanMethod`."""
-        if self._asked is not None:
-            family, place = self._asked
-            family.verdicts[place] = self._is_likely(result)
-
-
-class Proving:
-    """Tries the cheapest plan of each family that is likely, and dearer ones until one is surely kept.
-
-    Args:
-        own: The macro as it is, which is measured first.
-        families: The families, screened.
-        target: The target.
-    """
-
-    _ATTEMPTS = 4
-    _DEARER = 1.03
-
-    def __init__(self, own: Point, families: Sequence[Family], target: Target) -> None:
-        self._target = str(target)
-        self._points = self._all(own, families)
-        self._verdict = ""
-        self.tried: list[tuple[str, Result]] = []
-        """Name of the family, empty for the macro as it is, and the result of each plan."""
-        self._family = ""
-
-    def next(self) -> Point | None:
-        """See `PlanMethod`."""
-        return next(self._points, None)
-
-    def told(self, result: Result) -> None:
-        """See `PlanMethod`."""
-        self._verdict = result.decisions[self._target].verdict
-        self.tried.append((self._family, result))
-
-    def _all(self, own: Point, families: Sequence[Family]) -> Iterator[Point]:
-        yield own
-        for family in sorted(families, key=lambda each: each.candidates[each.cheapest or 0].energy):
-            self._family, place = family.name, family.cheapest
-            if place is None:
-                place = max(range(len(family.candidates)), key=lambda each: family.candidates[each].strength)
-            for _ in range(self._ATTEMPTS):
-                yield family.candidates[place].point
-                later = family.after(place, self._DEARER)
-                if self._verdict == "kept" or later is None:
-                    break
-                place = later
+_ALL_GOOD = 6
+"""Good chips without a bad one from which a yield is likely."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +31,7 @@ class Measured:
         chips: Numbers of the chips of a plan whose chips differ.
         places: Places of the images; None: all.
         trials: Reads of each chip of a noisy plan.
-        proves: Whether chips end when they answer the target, else when they can no longer keep it.
+        proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
     """
 
     target: Target
@@ -293,14 +153,15 @@ class PlanStudy(Study):
         return [result]
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips of a plan so far answer the target, or can no longer keep it."""
+        """Whether the chips of a plan so far are enough, as `Measured.proves` says."""
         measured = self.measured
         if planned.kind != "simulated" or measured.target.form != "yield":
             return False
         good = good_chips(chips, measured.target.accuracy)
         if measured.proves:
             return measured.target.answer_of_chips(good, len(chips)) is not None
-        return len(chips) - good > len(measured.chips) * (1.0 - measured.target.value)
+        bad = len(chips) - good
+        return bad > len(measured.chips) * (1.0 - measured.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
 
     def load(self, planned: Planned) -> None:
         """Load the weights of a plan."""

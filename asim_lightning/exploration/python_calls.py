@@ -203,7 +203,9 @@ def doctor(
         data.test_images = None
     others = Priced(network, data, technology=technology, **shared)
     wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
-    settings = DoctorSettings(wanted, images, proof_images, others.chips or 200, others.trials, tuple(weights), map)
+    settings = DoctorSettings(
+        wanted, images, proof_images, others.chips or 200, others.trials, checkpoints=tuple(weights), known=map
+    )
     with others.opened() as work:
 
         def load(name: str) -> None:

@@ -1,0 +1,164 @@
+"""Which plan to try next: the cheapest of each family that is likely to keep a target, then one that surely does."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.methods import Point
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan that may be tried.
+
+    Attributes:
+        point: What it changes, by the name of its axis.
+        energy: Energy of an image, uJ.
+        strength: Numbers of which more never lose answers, one for each thing that is changed.
+    """
+
+    point: Point
+    energy: float
+    strength: tuple[float, ...]
+
+
+@dataclass(eq=False)
+class Family:
+    """Plans that change the same things.
+
+    Attributes:
+        name: What they change.
+        group: Families of one group have strengths that can be compared.
+        candidates: The plans, the cheapest first.
+        verdicts: Whether those that were tried are likely to keep the target, by place.
+    """
+
+    name: str
+    group: str
+    candidates: Sequence[Candidate]
+    verdicts: dict[int, bool] = field(default_factory=dict)
+
+    def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
+        """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
+
+        A plan that is no stronger than one that failed fails, and none that is dearer than one that passes is wanted.
+
+        Args:
+            failed: Strengths of the plans of the group that failed.
+        """
+        last = len(self.candidates) if self.cheapest is None else self.cheapest
+        left = [
+            place
+            for place, each in enumerate(self.candidates[:last])
+            if place not in self.verdicts and not any(_is_no_stronger(each.strength, other) for other in failed)
+        ]
+        return left[len(left) // 2] if left else None
+
+    def after(self, place: int, times: float) -> int | None:
+        """The next plan that costs so many times as much, or more, and did not fail; None if there is none."""
+        least = times * self.candidates[place].energy
+        for later in range(place + 1, len(self.candidates)):
+            if self.candidates[later].energy >= least and self.verdicts.get(later, True):
+                return later
+        return None
+
+    @property
+    def cheapest(self) -> int | None:
+        """The cheapest plan that passed."""
+        return min((place for place, is_good in self.verdicts.items() if is_good), default=None)
+
+
+def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(mine, other, strict=True))
+
+
+class PlanMethod(Protocol):
+    """Proposes plans, and is told the result of each."""
+
+    def next(self) -> Point | None:
+        """The next plan; None if there is no more."""
+
+    def told(self, result: Result) -> None:
+        """Learn the result of the plan that was asked last."""
+
+
+Proposer = TypeVar("Proposer", bound=PlanMethod)
+
+
+class Screening:
+    """Finds the cheapest plan of each family that is likely to keep a target, family after family.
+
+    Args:
+        families: The families.
+        is_likely: Whether a result says so.
+    """
+
+    def __init__(self, families: Sequence[Family], is_likely: Callable[[Result], bool]) -> None:
+        self.families, self._is_likely = families, is_likely
+        self._failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
+        self._asked = families[0], 0
+
+    def next(self) -> Point | None:
+        """See `PlanMethod`."""
+        for family in self.families:
+            if (place := family.next(self._failed[family.group])) is not None:
+                self._asked = family, place
+                return family.candidates[place].point
+        return None
+
+    def told(self, result: Result) -> None:
+        """See `PlanMethod`."""
+        family, place = self._asked
+        family.verdicts[place] = self._is_likely(result)
+        if not family.verdicts[place]:
+            self._failed[family.group].append(family.candidates[place].strength)
+
+
+class Proving:
+    """Tries the cheapest likely plan of each family, and dearer ones until one is surely kept.
+
+    Args:
+        families: The families, screened.
+        target: The target.
+        most: Kept plans that are enough.
+    """
+
+    _ATTEMPTS = 4
+    _DEARER = 1.03
+
+    def __init__(self, families: Sequence[Family], target: Target, most: int) -> None:
+        self._families, self._target, self._most = families, str(target), most
+        self._points = self._all()
+        self._family, self._kept = "", 0
+        self.tried: list[tuple[str, Result]] = []
+        """Name of the family, empty for the macro as it is, and the result of each plan."""
+
+    def next(self) -> Point | None:
+        """See `PlanMethod`."""
+        return next(self._points, None)
+
+    def told(self, result: Result) -> None:
+        """See `PlanMethod`."""
+        self._kept += bool(self._family) and result.decisions[self._target].verdict == "kept"
+        self.tried.append((self._family, result))
+
+    def _all(self) -> Iterator[Point]:
+        yield {}  # the macro as it is
+        likely = [(each, each.cheapest) for each in self._families if each.cheapest is not None]
+        for family, place in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
+            self._family, before, later = family.name, self._kept, place
+            for _ in range(self._ATTEMPTS):
+                yield family.candidates[later].point
+                found = family.after(later, self._DEARER)
+                if self._kept > before or found is None:
+                    break
+                later = found
+            if self._kept == self._most:
+                return
+        if not self._kept:  # what comes nearest
+            for family in self._families:
+                self._family = family.name
+                if family.cheapest is None:
+                    yield max(family.candidates, key=lambda each: each.strength).point
