@@ -29,6 +29,7 @@ from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
 from asim_lightning.exploration.plan_study import Measured, PlanStudy
 from asim_lightning.exploration.prescription import Fields, changes_of, prescriptions
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.study import Work
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
@@ -39,7 +40,9 @@ FORMS = ("accuracy", "share", "yield")
 TRIM = "static.trim"
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips of a plan that is screened, and number of the first one that proves."""
-_MAPPED_CHIPS = 4
+_MAPPED_CHIPS = 2
+_MAPS = "maps of the loss"
+"""Where the store has maps."""
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
 _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
@@ -120,9 +123,11 @@ class Doctor:
         """
         settings, model = self.settings, self._work.model
         model.to(self._work.trainer.strategy.root_device)
-        if settings.known is None:
-            say(f"map      of the loss of {len(self._places):,} images, by path attribution")
-        self._map = self._mapped() if settings.known is None else settings.known
+        self._map = self._kept(say) if settings.known is None else settings.known
+        if (factor := self._map.stepped_back_to) is not None:
+            self.notes.append(
+                f"the network has collapsed, where no ranking helps: the map is of noise and spreads times {factor:g}"
+            )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
         measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.reads)
         self._screens = self._study(self._work, measured)
@@ -145,17 +150,27 @@ class Doctor:
         """Inputs, targets and indices of the first images of the map."""
         yield from loader_of(self._batches_of, self._places[:images])
 
+    def _kept(self, say: Callable[[str], None]) -> LossMap:
+        """The map of an earlier command; a new one if there is none."""
+        work = self._work
+        records = Records(work.trainer, work.model, work.data, [], work.folder, "doctor", places=self._places)
+        records.points.add({}, "simulated")
+        records.open(has_table=False)
+        key = f"{records.key({}, 'simulated')} {self._places}"
+        if work.trainer.is_global_zero and not work.fresh and (known := records.store.read(_MAPS, key)) is not None:
+            say("map      of an earlier run")
+            return LossMap.of_json(known)
+        say(f"map      of the loss of {len(self._places):,} images, by path attribution")
+        found = self._mapped()
+        if work.trainer.is_global_zero:
+            records.store.write(_MAPS, key, found.to_json())
+        return found
+
     def _mapped(self) -> LossMap:
         """The map, of noise and spreads that leave something to rank."""
         with kept_assignments(self._work.model.backbone):
             factor = self._step_back()
-            chips = range(_MAPPED_CHIPS)
-            found = loss_map(self._work.model, self._batches(), chips, self._changes())
-        if factor is None:
-            return found
-        self.notes.append(
-            f"the network has collapsed, where no ranking helps: the map is of noise and spreads times {factor:g}"
-        )
+            found = loss_map(self._work.model, self._batches(), range(_MAPPED_CHIPS), self._changes())
         return replace(found, stepped_back_to=factor)
 
     def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
