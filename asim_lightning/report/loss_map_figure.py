@@ -12,6 +12,8 @@ _MOST = 15
 """Rows of layers, after which the others are one row."""
 _LEAST = 0.5
 """Percent from which a share is written into its cell."""
+_SAID = 1.0
+"""Percent of the sum from which it is said where most of a layer's share is."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class LayerShare:
     @property
     def positions(self) -> str:
         """Where most of it is, as in "bits 8 to 10: 71 %"."""
-        if self.within is None:
+        if self.within is None or self.percent is None or self.percent < _SAID:
             return ""
         where = f"bit {self.first}" if self.first == self.last else f"bits {self.first} to {self.last}"
         return f"{where}: {self.within:.0f} %"
@@ -60,7 +62,7 @@ def loss_map_table(found: LossMap) -> Table[LayerShare]:
         rows.append(LayerShare(said, sum(others), _percent(sum(others), found.sum)))
     columns: list[Column[LayerShare]] = [
         Column("layer", lambda row: row.layer, {"layer": lambda row: row.layer}, side="l"),
-        Column("share\n(nats)", lambda row: f"{row.share:.4f}", {"share": lambda row: row.share}),
+        Column("share\n(nats)", lambda row: f"{round(row.share, 4) + 0.0:.4f}", {"share": lambda row: row.share}),
         Column("of the\nsum (%)", lambda row: _cell(row.percent), {"percent": lambda row: row.percent}),
         Column(
             "most of it in", lambda row: row.positions,
@@ -109,7 +111,7 @@ def _percent(share: float, total: float) -> float | None:
 
 
 def _cell(percent: float | None) -> str:
-    return "" if percent is None else f"{percent:.1f}"
+    return "" if percent is None else f"{round(percent, 1) + 0.0:.1f}"  # no -0.0
 
 
 def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | None]:
