@@ -49,8 +49,9 @@ _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125),
 """Of the macro of all layers: ADC bits and shares of its rows that are tried, and the step of a new trim."""
 _PLANS = 30
 """Trials of a study of plans, about."""
-_COLLAPSED, _STEPPED = 3.0, (0.6, 1.4)
-"""Increase of the loss, nats, from which no ranking helps, and to which noise and spreads are lowered."""
+_COLLAPSED, _LOST, _STEPPED = 3.0, 0.25, (0.6, 1.4)
+"""Increase of the loss, nats, and share of the right answers, beyond which no ranking helps; and the increase to which
+noise and spreads are lowered then."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ class Doctor:
         self._map = self._kept(say) if settings.known is None else settings.known
         if (factor := self._map.stepped_back_to) is not None:
             self.notes.append(
-                f"the network has collapsed, where no ranking helps: the map is of noise and spreads times {factor:g}"
+                f"the network has collapsed, so that no ranking of layers helps: the map is of its noise and spreads "
+                f"times {factor:g}"
             )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
         measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.reads)
@@ -188,31 +190,42 @@ class Doctor:
 
     def _step_back(self) -> float | None:
         """Lower the noise and the spreads of all layers until the loss has risen by about a nat; by which factor."""
-        if self._increase() <= _COLLAPSED or not any(spreads_of(layer.macro) for layer in self._layers.values()):
-            return None
         own = {name: layer.assignment for name, layer in self._layers.items()}
+
+        def increase(factor: float) -> tuple[float, bool]:
+            for name, layer in self._layers.items():
+                layer.assignment = own[name].ruled_by(scaled(spreads_of(own[name].macro)).axes(factor))
+            return self._increase()
+
+        if not increase(1.0)[1]:
+            return None
+        if increase(0.0)[0] > _STEPPED[1]:
+            increase(1.0)
+            self.notes.append("the network has collapsed without noise and spreads too, and no ranking of layers helps")
+            return None
         low, high, factor = 0.0, 1.0, 0.5
         for _ in range(_BISECTIONS):
-            for name, layer in self._layers.items():
-                spreads = scaled(spreads_of(own[name].macro)).axes(factor)
-                layer.assignment = own[name].ruled_by(spreads)
-            increase = self._increase()
-            if _STEPPED[0] <= increase <= _STEPPED[1]:
+            found, _ = increase(factor)
+            if _STEPPED[0] <= found <= _STEPPED[1]:
                 break
-            low, high = (low, factor) if increase > _STEPPED[1] else (factor, high)
+            low, high = (low, factor) if found > _STEPPED[1] else (factor, high)
             factor = (low + high) / 2
         return factor
 
-    def _increase(self) -> float:
-        """Loss of the simulated network minus that of the quantised one, nats an image, on the first images."""
-        model, losses, images = self._work.model, {"quantized": 0.0, "simulated": 0.0}, 0
+    def _increase(self) -> tuple[float, bool]:
+        """By how much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
+        model, images = self._work.model, 0
+        losses, values = {"quantized": 0.0, "simulated": 0.0}, {"quantized": 0.0, "simulated": 0.0}
         for inputs, targets, ids in self._batches(_STEPPING):
             images += len(ids)
             for fidelity in losses:
                 with under(model, Condition(fidelity)), torch.no_grad(), noise_context(model.noise_seed, 0, ids):
-                    outputs = model(inputs.to(model.device))
-                    losses[fidelity] += len(ids) * float(model.outcome.loss(outputs, targets.to(model.device)))
-        return (losses["simulated"] - losses["quantized"]) / images
+                    outputs, wanted = model(inputs.to(model.device)), targets.to(model.device)
+                losses[fidelity] += len(ids) * float(model.outcome.loss(outputs, wanted))
+                values[fidelity] += float(model.outcome.numbers(outputs, wanted)["value"].sum())
+        increase = (losses["simulated"] - losses["quantized"]) / images
+        is_lost = model.outcome.is_share and values["simulated"] < _LOST * values["quantized"]
+        return increase, increase > _COLLAPSED or is_lost
 
     def _of_layers(self, mapped: LossMap) -> list[Family]:
         """Changes of single layers, with more digital positions and without."""
