@@ -276,17 +276,17 @@ class Doctor:
         proved = Measured(settings.target, range(settings.chips))
         images = len(self._proof_places) if self._proof_places is not None else len(self._places)
 
-        def is_likely(result: Result) -> bool:
-            """Whether the proof, with more images or chips, would keep it if the mean stays."""
+        def margin_of(result: Result) -> float:
+            """By how much the proof, with its images or chips, would keep the target if the mean stays."""
             found, threshold = study.compared(result)
             if settings.target.form == "yield":
-                return found.mean >= proved.good_chips / settings.chips
-            return found.mean - (found.mean - found.low) * sqrt(result.images / images) >= threshold
+                return found.mean - proved.good_chips / settings.chips
+            return found.mean - (found.mean - found.low) * sqrt(result.images / images) - threshold
 
         say(f"plans    {sum(len(each.candidates) for each in families):,}, of which the likely ones are looked for")
 
         def method() -> Screening:
-            return Screening([replace(each, verdicts={}) for each in families], is_likely)
+            return Screening([replace(each, margins={}) for each in families], margin_of)
 
         return study.run(method, _PLANS, say, progress).families
 

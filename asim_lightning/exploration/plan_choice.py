@@ -32,13 +32,13 @@ class Family:
         name: What they change.
         group: Families of one group have strengths that can be compared.
         candidates: The plans, the cheapest first.
-        verdicts: Whether those that were tried are likely to keep the target, by place.
+        margins: By how much those that were tried are likely to keep the target, below 0 if they are not, by place.
     """
 
     name: str
     group: str
     candidates: Sequence[Candidate]
-    verdicts: dict[int, bool] = field(default_factory=dict)
+    margins: dict[int, float] = field(default_factory=dict)
 
     def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
         """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
@@ -52,7 +52,7 @@ class Family:
         left = [
             place
             for place, each in enumerate(self.candidates[:last])
-            if place not in self.verdicts and not any(_is_no_stronger(each.strength, other) for other in failed)
+            if place not in self.margins and not any(_is_no_stronger(each.strength, other) for other in failed)
         ]
         return left[len(left) // 2] if left else None
 
@@ -60,14 +60,14 @@ class Family:
         """The next plan that costs so many times as much, or more, and did not fail; None if there is none."""
         least = times * self.candidates[place].energy
         for later in range(place + 1, len(self.candidates)):
-            if self.candidates[later].energy >= least and self.verdicts.get(later, True):
+            if self.candidates[later].energy >= least and self.margins.get(later, 0.0) >= 0:
                 return later
         return None
 
     @property
     def cheapest(self) -> int | None:
         """The cheapest plan that passed."""
-        return min((place for place, is_good in self.verdicts.items() if is_good), default=None)
+        return min((place for place, margin in self.margins.items() if margin >= 0), default=None)
 
 
 def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -92,11 +92,11 @@ class Screening:
 
     Args:
         families: The families.
-        is_likely: Whether a result says so.
+        margin_of: By how much a result is likely to keep it, below 0 if it is not.
     """
 
-    def __init__(self, families: Sequence[Family], is_likely: Callable[[Result], bool]) -> None:
-        self.families, self._is_likely = families, is_likely
+    def __init__(self, families: Sequence[Family], margin_of: Callable[[Result], float]) -> None:
+        self.families, self._margin_of = families, margin_of
         self._failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
         self._asked = families[0], 0
 
@@ -111,8 +111,8 @@ class Screening:
     def told(self, result: Result) -> None:
         """See `PlanMethod`."""
         family, place = self._asked
-        family.verdicts[place] = self._is_likely(result)
-        if not family.verdicts[place]:
+        family.margins[place] = self._margin_of(result)
+        if family.margins[place] < 0:
             self._failed[family.group].append(family.candidates[place].strength)
 
 
@@ -126,7 +126,9 @@ class Proving:
     """
 
     _ATTEMPTS = 4
+    """Plans of a family, at most."""
     _DEARER = 1.03
+    """How many times as dear the second one is, at least; the third is that squared, and so on."""
 
     def __init__(self, families: Sequence[Family], target: Target, most: int) -> None:
         self._families, self._target, self._most = families, str(target), most
@@ -149,9 +151,9 @@ class Proving:
         likely = [(each, each.cheapest) for each in self._families if each.cheapest is not None]
         for family, place in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
             self._family, before, later = family.name, self._kept, place
-            for _ in range(self._ATTEMPTS):
+            for attempt in range(self._ATTEMPTS):
                 yield family.candidates[later].point
-                found = family.after(later, self._DEARER)
+                found = family.after(later, self._DEARER ** (2**attempt))
                 if self._kept > before or found is None:
                     break
                 later = found
@@ -160,5 +162,6 @@ class Proving:
         if not self._kept:  # what comes nearest
             for family in self._families:
                 self._family = family.name
-                if family.cheapest is None:
-                    yield max(family.candidates, key=lambda each: each.strength).point
+                if family.cheapest is None and family.margins:
+                    nearest = max(family.margins, key=lambda place: (family.margins[place], -place))
+                    yield family.candidates[nearest].point
