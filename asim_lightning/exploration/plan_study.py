@@ -18,6 +18,8 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import REFERENCES, Planned, Study, Work
 
+_MANY = 10**9
+"""Images or chips that an undecided plan may ask for."""
 _ALL_GOOD = 6
 """Good chips without a bad one from which a yield is likely."""
 
@@ -175,11 +177,10 @@ class PlanStudy(Study):
     def _decided(self, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         target = self.measured.target
         if target.form != "yield" or len(chips) < 2:
-            most = None if self.measured.places is None else 10**9
-            return self.decision(target, result, chips, most if len(chips) == 1 else None)
+            return self.decision(target, result, chips, _MANY if len(chips) == 1 else None)
         answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
         if answer is None:
-            return decide(*target.bounds(result, None), len(chips), 10**6)
+            return decide(*target.bounds(result, None), len(chips), _MANY)
         return Decision("kept" if answer else "missed")
 
     def _switch(self, checkpoint: str | None) -> None:
