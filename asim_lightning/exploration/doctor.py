@@ -96,7 +96,7 @@ class Doctor:
         proof: Data of the proof; None: the images behind those of the map.
 
     Raises:
-        ValueError: The network's chip is a file, or there are not more images than the map's.
+        ValueError: The network's chip is a file, or the map that is known is of other layers.
     """
 
     def __init__(self, work: Work, settings: DoctorSettings, technology: Technology, proof: Work | None = None) -> None:
@@ -106,6 +106,11 @@ class Doctor:
         self._work, self.settings, self._technology = work, settings, technology
         self._figures = CostFigures(model, technology)
         self._layers = macro_layers(model.backbone)
+        if settings.known is not None and set(settings.known.layers) != set(self._layers):
+            raise ValueError(
+                f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
+                f"got one of {len(settings.known.layers)} layers, such as {next(iter(settings.known.layers), 'none')}"
+            )
         self._batches_of = work.data.test_dataloader()
         count = len(self._batches_of.dataset)
         self._places = range(min(settings.images, count if proof else count // 2))
@@ -177,12 +182,7 @@ class Doctor:
 
     def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
         """Changes of a layer, with ADC ranges that fit the counts that it meets."""
-        lossy = {
-            name: layer
-            for name, layer in self._layers.items()
-            if layer.macro.adc_bits is not None
-            and any(c.converted and c.counts_a_code > 1 for c in layer.transfer.cycles)
-        }
+        lossy = {name: layer for name, layer in self._layers.items() if _loses_counts(layer)}
         images = (batch[0] for batch in self._batches())
         counts, _ = layer_counts(self._work.model, lossy, images, _RANGED, "test") if lossy else ({}, "")
         ranges = {name: fitted_range(name, self._layers[name], each).fields for name, each in counts.items()}
@@ -308,7 +308,8 @@ class Doctor:
         plans: dict[str, Plan] = {}
         made = [plan_of(model, each, study.compared(each), each.decisions[str(settings.target)]) for _, each in tried]
         for (family, result), plan in zip(tried[1:], made[1:], strict=True):
-            plans[family] = plan  # the last that was tried is the one that is kept, if one is
+            if result.axes:  # else it is the macro as it is
+                plans[family] = plan  # the last that was tried is the one that is kept, if one is
             self._gap = self._gaps.get(canonical_json(result.axes), self._gap)
         kept = {each.text: each for each in plans.values() if each.verdict == "kept"}
         others = {each.text: each for each in plans.values() if each.verdict != "kept"}

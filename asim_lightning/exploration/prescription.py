@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.cost import NetworkShape, Technology, cost
+from asim_lightning.cost import Technology, cost, network_shape
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.nn import OnMacro
@@ -75,7 +75,6 @@ def prescriptions(
     found: LossMap,
     technology: Technology = Technology(),
     with_digital: bool = True,
-    shape: NetworkShape | None = None,
 ) -> list[Prescription]:
     """The cheapest changes for less and less loss: a multiple-choice knapsack by dynamic programming.
 
@@ -86,7 +85,6 @@ def prescriptions(
         found: The map.
         technology: What energies are computed from.
         with_digital: Whether more positions may be digital.
-        shape: Shapes of the network's products, if they are known.
 
     Returns:
         The cheapest first; each one leaves less of the loss than those before.
@@ -99,7 +97,7 @@ def prescriptions(
             if with_digital or "digital_levels" not in fields:
                 choices[name].append(_on_own_rows(layer, fields))
                 left[name].append(max(0.0, share))  # less is luck, of which the cheapest would have most
-    energies, rest = _energies(model, choices, technology, shape)
+    energies, rest = _energies(model, choices, technology)
     costs = [np.array(energies[name]) for name in choices]
     losses = [np.array(left[name]) for name in choices]
     made = []
@@ -113,11 +111,11 @@ def prescriptions(
 
 
 def _energies(
-    model: CimModule, choices: Mapping[str, Sequence[Fields]], technology: Technology, shape: NetworkShape | None
+    model: CimModule, choices: Mapping[str, Sequence[Fields]], technology: Technology
 ) -> tuple[dict[str, list[float]], float]:
     """The energy of each choice of each layer, and that of all other layers, uJ."""
     layers, found = macro_layers(model.backbone), {name: list[float]() for name in choices}
-    rest = 0.0
+    rest, shape = 0.0, network_shape(model.backbone, model.example)
     with kept_assignments(model.backbone):
         before = {name: layers[name].assignment for name in choices}
         for number in range(max(map(len, choices.values()))):
@@ -130,7 +128,7 @@ def _energies(
             rest = sum(energy for name, energy in priced.items() if name not in choices)
             for name, fields in choices.items():
                 if number < len(fields):
-                    found[name].append(priced[name])
+                    found[name].append(priced.get(name, 0.0))  # not called: 0
     return found, rest
 
 
