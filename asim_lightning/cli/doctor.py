@@ -1,11 +1,9 @@
 """`asim doctor`: what to change so that the network keeps a target."""
 
 import json
-from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from asim_lightning.cli.recorded_command import StudyOptions, recorded
 from asim_lightning.cli.start import Setup, load_weights, prepare
@@ -78,15 +76,15 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
         found = made.run(setup.say, options.progress)
     if not trainer.is_global_zero:
         return
-    _write(found, made.folder, model.hparams["plan"]["rules"])
+    _write(found, made.folder)
     drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
     save_figure(drawn.figure, made.folder / f"map.{options.format}")  # type: ignore[arg-type]
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, plan-1.yaml ...")
 
 
-def _write(found: Diagnosis, folder: Path, rules: Sequence[Mapping[str, Any]]) -> None:
+def _write(found: Diagnosis, folder: Path) -> None:
     files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
-    texts = {name: dump_yaml(plan.recipe(rules)) for name, plan in zip(files, found.plans, strict=True)}
+    texts = {name: dump_yaml(plan.recipe) for name, plan in zip(files, found.plans, strict=True)}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
     for name, text in texts.items():

@@ -195,7 +195,7 @@ def _with_gradients(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            layer.has_gradient = False
+            del layer.has_gradient  # back to the class's, as keys of trials know what an instance has
 
 
 def positions_of(macro: MacroConfig, signed_input: bool) -> int:

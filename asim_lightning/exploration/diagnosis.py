@@ -15,8 +15,9 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES, rule_of, 
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import AxisValue, Decision, Result, Verdict, axis_text
+from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.plans_table import plans_table, plans_verdict
@@ -36,7 +37,7 @@ class Plan:
     Attributes:
         text: What it changes, in a few words.
         macro: Fields of the macro of all layers that differ.
-        rules: Rules of single layers, as in `plan.rules`.
+        rules: Rules of single layers in place of the network's own, as in `plan.rules`; empty: these stay.
         checkpoint: Other weights; None: the network's own.
         energy_uj: Energy of an image, uJ.
         energy_low_uj: Its lower end by the factors of the energy model, uJ.
@@ -63,15 +64,10 @@ class Plan:
     verdict: Verdict
     images_to_decide: int | None = None
 
-    def recipe(self, rules: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """Settings of a recipe that every command takes.
-
-        Args:
-            rules: The recipe's own rules, for layers that the plan leaves as they are.
-        """
-        plan: dict[str, Any] = {"macro": dict(self.macro)} if self.macro else {}
-        if self.rules:
-            plan["rules"] = [*map(dict, self.rules), *map(dict, rules)]
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Settings of a recipe that every command takes next to the network's own; its rules replace those."""
+        plan = {name: each for name, each in (("macro", self.macro), ("rules", self.rules)) if each}
         found: dict[str, Any] = {} if self.checkpoint is None else {"ckpt_path": self.checkpoint}
         return {**found, **({"model": {"plan": plan}} if plan else {})}
 
@@ -135,14 +131,14 @@ class Diagnosis:
         }
 
 
-def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], decision: Decision) -> Plan:
+def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], target: Target) -> Plan:
     """A plan from its result.
 
     Args:
         model: Converted classifier, whose layers have rules of their own.
         result: The result; its axes are the plan's changes.
         compared: What the target bounds, with its interval, and the least that it must be.
-        decision: Whether it keeps the target.
+        target: The target.
     """
     macro, layers = dict[str, Any](), dict[str, dict[str, AxisValue]]()
     for name, value in result.axes.items():
@@ -153,20 +149,32 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
             macro[name] = value
     weights = result.axes.get(CHECKPOINT)
     checkpoint = None if weights is None else str(weights)
-    own = {pattern_of(name): layer for name, layer in macro_layers(model.backbone).items()}
-    rules, words = [], dict[str, str]()
-    for pattern, fields in layers.items():
-        before, signed = own[pattern].assignment.rule, own[pattern].signed_input
-        kept = asdict(before) if isinstance(before, MacroConfig) else dict(before or {})
-        rules.append({"match": pattern, "macro": nested({**kept, **fields}), "signed_input": signed})
-        positions = positions_of(own[pattern].macro, signed)
-        words[pattern.removeprefix("re:")] = _layer_text(fields, positions)
+    words = {
+        name: _layer_text(layers[pattern_of(name)], positions_of(layer.macro, layer.signed_input))
+        for name, layer in macro_layers(model.backbone).items()
+        if pattern_of(name) in layers
+    }
     found, threshold = compared
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
+    decision = result.decisions[str(target)]
     return Plan(
-        _text(macro, words, checkpoint), nested(macro), rules, checkpoint, energy, least, most, found.mean,
-        float(found.low), float(found.high), threshold, decision.verdict, decision.images,
+        _text(macro, words, checkpoint), nested(macro), _rules(model, layers) if layers else [], checkpoint, energy,
+        least, most, found.mean, float(found.low), float(found.high), threshold, decision.verdict, decision.images,
     )  # fmt: skip
+
+
+def _rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rules in place of the network's own: those of changed layers, and of all others that may have one."""
+    plan = getattr(model, "hparams", {}).get("plan")
+    has_rules = plan is None or bool(plan["rules"])
+    found = []
+    for name, layer in quantized_layers(model.backbone).items():
+        rule = getattr(getattr(layer, "assignment", None), "rule", None)
+        fields = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
+        fields = nested({**fields, **changes.get(pattern_of(name), {})})
+        if fields or has_rules:
+            found.append({"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input})
+    return found
 
 
 def pattern_of(layer: str) -> str:

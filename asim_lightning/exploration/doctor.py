@@ -49,6 +49,7 @@ _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125),
 """Of the macro of all layers: ADC bits and shares of its rows that are tried, and the step of a new trim."""
 _PLANS = 30
 """Trials of a study of plans, about."""
+_LEAST_FACTOR = 1e-3
 _COLLAPSED, _LOST, _STEPPED = 3.0, 0.25, (0.6, 1.4)
 """Increase of the loss, nats, and share of the right answers, beyond which no ranking helps; and the increase to which
 noise and spreads are lowered then."""
@@ -150,7 +151,12 @@ class Doctor:
             progress: Whether a progress bar is shown.
         """
         said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
-        as_is, plans = self._proved(self._screened(say, progress), say, progress)
+        screened = self._screened(say, progress)
+        for family in screened:
+            if family.cheapest is None and family.margins:
+                short = -100 * max(family.margins.values())
+                self.notes.append(f"no plan of {family.name} is likely to keep it: the nearest is {short:.1f} % short")
+        as_is, plans = self._proved(screened, say, progress)
         return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), self._gap)
 
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
@@ -203,14 +209,16 @@ class Doctor:
             increase(1.0)
             self.notes.append("the network has collapsed without noise and spreads too, and no ranking of layers helps")
             return None
-        low, high, factor = 0.0, 1.0, 0.5
+        low, high, tried = _LEAST_FACTOR, 1.0, dict[float, float]()
         for _ in range(_BISECTIONS):
-            found, _ = increase(factor)
-            if _STEPPED[0] <= found <= _STEPPED[1]:
+            factor = sqrt(low * high)
+            tried[factor], _ = increase(factor)
+            if _STEPPED[0] <= tried[factor] <= _STEPPED[1]:
                 break
-            low, high = (low, factor) if found > _STEPPED[1] else (factor, high)
-            factor = (low + high) / 2
-        return factor
+            low, high = (low, factor) if tried[factor] > _STEPPED[1] else (factor, high)
+        nearest = min(tried, key=lambda each: abs(tried[each] - 1.0))
+        increase(nearest)  # which sets the layers
+        return nearest
 
     def _increase(self) -> tuple[float, bool]:
         """By how much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
@@ -230,7 +238,7 @@ class Doctor:
     def _of_layers(self, mapped: LossMap) -> list[Family]:
         """Changes of single layers, with more digital positions and without."""
         families = []
-        for name, with_digital in (("layers", True), ("layers without more digital positions", False)):
+        for name, with_digital in (("single layers", True), ("single layers without more digital positions", False)):
             candidates = []
             for number, each in enumerate(prescriptions(self._work.model, mapped, self._technology, with_digital)):
                 point: Point = {
@@ -256,14 +264,13 @@ class Doctor:
         candidates.sort(key=lambda each: each.energy)
         trimmed = [each for each in candidates if TRIM in each.point]
         plain = [each for each in candidates if TRIM not in each.point]
-        families = [Family("macro", "macro", plain)]
+        families = [Family("all layers alike", "macro", plain)]
         if trimmed:
-            families.append(Family("trimmed macro", "macro", trimmed))
+            families.append(Family("all layers alike and trimmed", "macro", trimmed))
             self.notes.append("the energy of a trim is not counted")
         for name in self.settings.checkpoints:
-            families.append(
-                Family(name, name, [replace(each, point={**each.point, CHECKPOINT: name}) for each in plain])
-            )
+            others = [replace(each, point={**each.point, CHECKPOINT: name}) for each in plain]
+            families.append(Family(f"all layers alike with the weights of {name}", name, others))
         return families
 
     def _study(self, work: Work, measured: Measured) -> PlanStudy:
@@ -306,7 +313,7 @@ class Doctor:
         finally:
             model.noise_seed = seed
         plans: dict[str, Plan] = {}
-        made = [plan_of(model, each, study.compared(each), each.decisions[str(settings.target)]) for _, each in tried]
+        made = [plan_of(model, each, study.compared(each), settings.target) for _, each in tried]
         for (family, result), plan in zip(tried[1:], made[1:], strict=True):
             if result.axes:  # else it is the macro as it is
                 plans[family] = plan  # the last that was tried is the one that is kept, if one is
