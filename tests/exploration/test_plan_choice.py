@@ -1,0 +1,165 @@
+"""The cheapest likely plan is found with few questions, and plans are proved until enough are kept."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asim_lightning.evaluation.results import Decision, Result, Verdict
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.plan_choice import Candidate, Family, PlanMethod, Proving, Screening
+
+TARGET = Target("accuracy", 0.9)
+Strength = tuple[float, ...]
+
+
+def result(point: Point, accuracy: float = 0.5, verdict: Verdict = "undecided") -> Result:
+    """The result of a plan, with an accuracy and a verdict on the target."""
+    return Result(
+        point,
+        "simulated",
+        1,
+        10,
+        accuracy,
+        accuracy,
+        accuracy,
+        0.0,
+        "exact",
+        decisions={str(TARGET): Decision(verdict)},
+    )
+
+
+def family(name: str, plans: Sequence[tuple[float, Strength]], group: str = "one") -> Family:
+    """A family of plans, each an energy and a strength; the point of each names its family and its place."""
+    candidates = [Candidate({"family": name, "place": n}, *plan) for n, plan in enumerate(sorted(plans))]
+    return Family(name, group, candidates)
+
+
+def chain(length: int, name: str = "a", energy: Callable[[int], float] = float) -> Family:
+    """A family of stronger and stronger plans."""
+    return family(name, [(energy(n), (float(n),)) for n in range(length)])
+
+
+def asked(method: PlanMethod, answer: Callable[[Point], Result]) -> list[tuple[str, int]]:
+    """Family and place of each plan that is asked; ("", -1) for the macro as it is."""
+    points = []
+    while (point := method.next()) is not None:
+        points.append((str(point.get("family", "")), int(point.get("place", -1))))  # type: ignore[arg-type]
+        method.told(answer(point))
+    return points
+
+
+def screened(families: Sequence[Family], keeps: Callable[[Strength], bool]) -> list[tuple[str, int]]:
+    """Screen families of which the strong enough plans pass; see `asked`."""
+    by_name = {each.name: each for each in families}
+
+    def answer(point: Point) -> Result:
+        each = by_name[str(point["family"])].candidates[int(point["place"])]  # type: ignore[arg-type]
+        return result(point, 0.9 if keeps(each.strength) else 0.1)
+
+    return asked(Screening(families, lambda each: each.accuracy - TARGET.value), answer)
+
+
+PLACES = st.integers(0, 5).map(float)
+STRENGTHS = st.tuples(PLACES, PLACES)
+
+
+@given(
+    st.lists(st.sets(STRENGTHS, min_size=1, max_size=16), min_size=1, max_size=3),
+    st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)),
+    st.sets(STRENGTHS, max_size=3),
+    st.booleans(),
+)
+def test_screening_finds_the_cheapest_that_passes(
+    sets: list[set[Strength]], prices: Strength, enough: set[Strength], is_one_group: bool
+) -> None:
+    def keeps(strength: Strength) -> bool:
+        return any(strength[0] >= one[0] and strength[1] >= one[1] for one in enough)
+
+    def energy(strength: Strength) -> float:
+        return prices[0] * strength[0] + prices[1] * strength[1]
+
+    families = [
+        family(str(n), [(energy(each), each) for each in plans], "one" if is_one_group else str(n))
+        for n, plans in enumerate(sets)
+    ]
+    points = screened(families, keeps)
+    assert len(set(points)) == len(points)
+    for each in families:
+        passing = [n for n, plan in enumerate(each.candidates) if keeps(plan.strength)]
+        assert each.cheapest == min(passing, default=None)
+
+
+@pytest.mark.parametrize("first", [0, 1, 40, 99, 100])
+def test_a_long_chain_is_halved(first: int) -> None:
+    plans = chain(100)
+    assert len(screened([plans], lambda strength: strength[0] >= first)) <= 7
+    assert plans.cheapest == (first if first < 100 else None)
+
+
+@pytest.mark.parametrize(("group", "others"), [("one", []), ("two", [("b", 0)])])
+def test_failures_are_shared_in_a_group(group: str, others: list[tuple[str, int]]) -> None:
+    strong, weak = family("a", [(5.0, (2.0, 2.0))]), family("b", [(1.0, (1.0, 2.0))], group)
+    assert screened([strong, weak], lambda strength: False) == [("a", 0), *others]
+    other = family("b", [(1.0, (0.0, 3.0))])
+    strong.margins.clear()
+    assert screened([strong, other], lambda strength: False) == [("a", 0), ("b", 0)]
+
+
+def proved(families: Sequence[Family], most: int, kept: Sequence[tuple[str, int]] = ()) -> list[tuple[str, int]]:
+    """Prove families of which some plans are kept; see `asked`."""
+
+    def answer(point: Point) -> Result:
+        is_kept = (point.get("family"), point.get("place")) in kept
+        return result(point, verdict="kept" if is_kept else "undecided")
+
+    method = Proving(families, TARGET, most)
+    points = asked(method, answer)
+    assert [name for name, _ in method.tried] == [name for name, _ in points]
+    assert points[0] == ("", -1)
+    return points[1:]
+
+
+def test_proving_goes_to_dearer_plans_until_one_is_kept() -> None:
+    plans = chain(100, energy=lambda n: 1.01**n)
+    plans.margins[10] = 0.0
+    points = proved([plans], 1)
+    energies = [plans.candidates[place].energy for _, place in points]
+    assert points[0] == ("a", 10)
+    assert len(points) == 4
+    for attempt, (one, other) in enumerate(pairwise(energies)):
+        assert 1.03 ** (2**attempt) <= other / one < 1.03 ** (2**attempt) * 1.0101
+    for count in range(1, 5):
+        assert proved([plans], 1, kept=[points[count - 1]]) == points[:count]
+
+
+def test_proving_leaves_out_what_failed_and_ends_with_the_dearest() -> None:
+    plans = chain(4, energy=lambda n: 2.0**n)
+    plans.margins.update({0: 0.1, 1: -0.1})
+    assert proved([plans], 1) == [("a", 0), ("a", 2), ("a", 3)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_proving_stops_at_enough_kept_plans_the_cheapest_first(most: int) -> None:
+    families = [chain(3, name, lambda n, base=base: base + n) for name, base in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
+    for each in families:
+        each.margins[0] = 0.0
+    assert proved(families, most, [("a", 0), ("b", 0), ("c", 0)]) == [("b", 0), ("c", 0), ("a", 0)][:most]
+
+
+def test_without_a_likely_plan_the_nearest_is_tried() -> None:
+    one, other, unasked = chain(4, "a"), chain(4, "b"), chain(4, "c")
+    one.margins.update({0: -0.4, 2: -0.1, 3: -0.2})
+    other.margins.update({3: -0.3, 1: -0.3})
+    assert proved([one, other, unasked], 3) == [("a", 2), ("b", 1)]
+
+
+def test_the_nearest_of_others_is_tried_only_if_none_is_kept() -> None:
+    likely, other = chain(1, "a"), chain(2, "b")
+    likely.margins[0] = 0.0
+    other.margins.update({0: -0.2, 1: -0.1})
+    assert proved([likely, other], 3, [("a", 0)]) == [("a", 0)]
+    assert proved([likely, other], 3) == [("a", 0), ("b", 1)]

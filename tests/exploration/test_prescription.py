@@ -1,0 +1,94 @@
+"""The cheapest changes of layers are those of all combinations, and no combination is cheaper than the bound."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from asim_lightning.exploration.prescription import _STEPS, _fronts, _least
+
+Arrays = Sequence[NDArray[Any]]
+_CLOSE = 1e-9
+
+
+def numbers(most: float) -> st.SearchStrategy[float]:
+    """Numbers of which some are equal, as those of layers of one shape are."""
+    return (st.integers(0, 8).map(lambda n: 1000 * n) | st.integers(0, 8000)).map(lambda n: most * n / 8000)
+
+
+@st.composite
+def instances(draw: st.DrawFn) -> tuple[Arrays, Arrays]:
+    """Energies and losses of 3 or 4 choices of each of 3 layers."""
+    counts = draw(st.lists(st.integers(3, 4), min_size=3, max_size=3))
+    costs, losses = (
+        [np.array(draw(st.lists(numbers(most), min_size=n, max_size=n))) for n in counts] for most in (10.0, 2.0)
+    )
+    return costs, losses
+
+
+def total(values: Arrays, picks: Sequence[int]) -> float:
+    """The sum of what is picked."""
+    return sum(float(each[pick]) for each, pick in zip(values, picks, strict=True))
+
+
+def combinations(costs: Arrays, losses: Arrays) -> Iterator[tuple[float, float]]:
+    """Energy and loss of each combination."""
+    for picks in product(*(range(len(each)) for each in costs)):
+        yield total(costs, picks), total(losses, picks)
+
+
+def step_of(costs: Arrays) -> float:
+    """The step to which energies are rounded."""
+    return sum(float(each.max() - each.min()) for each in costs) / _STEPS
+
+
+def rounded(costs: Arrays, picks: Sequence[int]) -> int:
+    """The steps of a combination above the least energy, those of each layer rounded up."""
+    step = step_of(costs) or 1.0
+    return sum(int(np.ceil((each[pick] - each.min()) / step - _CLOSE)) for each, pick in zip(costs, picks, strict=True))
+
+
+@given(instances())
+def test_no_combination_that_costs_less_leaves_less(instance: tuple[Arrays, Arrays]) -> None:
+    costs, losses = instance
+    found = [(total(costs, picks), total(losses, picks)) for picks in _fronts(costs, losses)]
+    slack = len(costs) * step_of(costs)  # each layer is rounded up
+    dearest = sum(float(each.max()) for each in costs)
+    for energy, loss in combinations(costs, losses):
+        assert all(left <= loss + _CLOSE for mine, left in found if energy + slack <= mine)
+        if energy + slack <= dearest:
+            assert any(mine <= energy + slack + _CLOSE and left <= loss + _CLOSE for mine, left in found)
+
+
+@given(instances())
+def test_the_front_is_in_order(instance: tuple[Arrays, Arrays]) -> None:
+    costs, losses = instance
+    found = _fronts(costs, losses)
+    steps, left = [rounded(costs, picks) for picks in found], [total(losses, picks) for picks in found]
+    assert steps[0] == 0
+    assert all(one < other for one, other in pairwise(steps))
+    assert all(one > other - _CLOSE for one, other in pairwise(left))
+    energies = [total(costs, picks) for picks in found]
+    slack = len(costs) * step_of(costs)
+    assert all(one < other + slack for one, other in pairwise(energies))
+
+
+@given(instances(), st.floats(0, 6))
+def test_no_combination_costs_less_than_the_bound(instance: tuple[Arrays, Arrays], share: float) -> None:
+    costs, losses = instance
+    least = _least(costs, losses, share)
+    assert all(least <= energy + _CLOSE for energy, loss in combinations(costs, losses) if loss <= share)
+
+
+def test_the_bound_is_that_of_a_mixture() -> None:
+    costs, losses = [np.array([1.0, 3.0])], [np.array([1.0, 0.0])]
+    assert [_least(costs, losses, share) for share in (2.0, 1.0, 0.5, 0.0)] == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_the_front_has_every_combination_that_is_worth_its_energy() -> None:
+    costs, losses = [np.array([0.0, 1.0]), np.array([0.0, 3.0, 1.0])], [np.array([1.0, 0.5]), np.array([4.0, 0.0, 3.0])]
+    assert _fronts(costs, losses) == [[0, 0], [0, 2], [1, 2], [0, 1], [1, 1]]
