@@ -66,9 +66,10 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
 
+    paths = {each: str(shipped_file("checkpoints", each)) for each in options.checkpoints}
+
     def load(checkpoint: str) -> None:
-        path = str(shipped_file("checkpoints", checkpoint))
-        load_weights(model, path, read_checkpoint(path))
+        load_weights(model, paths[checkpoint], read_checkpoint(paths[checkpoint]))
 
     made = Doctor(Work(trainer, model, data, runner, setup.folder, options.fresh, load), settings, options.technology)
     made.map_loss(setup.say)
@@ -76,19 +77,21 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
         found = made.run(setup.say, options.progress)
     if not trainer.is_global_zero:
         return
-    _write(found, made.folder)
+    plans = _write(found, made.folder)
     drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
     save_figure(drawn.figure, made.folder / f"map.{options.format}")  # type: ignore[arg-type]
-    print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, plan-1.yaml ...")
+    print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
 
 
-def _write(found: Diagnosis, folder: Path) -> None:
+def _write(found: Diagnosis, folder: Path) -> list[str]:
+    """Write the files; the names of the plans'."""
     files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
     texts = {name: dump_yaml(plan.recipe) for name, plan in zip(files, found.plans, strict=True)}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
     for name, text in texts.items():
         write_whole(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    return files
 
 
 def read_map(path: str) -> LossMap:

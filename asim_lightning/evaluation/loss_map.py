@@ -77,9 +77,9 @@ class LossMap:
         layers: dict[str, list[float]] = {}
         for each in given["shares"]:
             layers.setdefault(each["layer"], []).append(each["share"])
-        changes: dict[str, list[Change]] = {}
+        changes: dict[str, list[Change]] = {name: [] for name in layers}
         for each in given["changes"]:
-            changes.setdefault(each["layer"], []).append(Change(each["fields"], each["share"]))
+            changes[each["layer"]].append(Change(each["fields"], each["share"]))
         return cls(
             {name: tuple(shares) for name, shares in layers.items()},
             given["increase"],

@@ -57,10 +57,12 @@ class Family:
         return left[len(left) // 2] if left else None
 
     def after(self, place: int, times: float) -> int | None:
-        """The next plan that costs so many times as much, or more, and did not fail; None if there is none."""
+        """The next plan that costs so many times as much, or more, and is stronger than those that failed; None if
+        there is none."""
         least = times * self.candidates[place].energy
-        for later in range(place + 1, len(self.candidates)):
-            if self.candidates[later].energy >= least and self.margins.get(later, 0.0) >= 0:
+        failed = [self.candidates[each].strength for each, margin in self.margins.items() if margin < 0]
+        for later, each in enumerate(self.candidates):
+            if each.energy >= least and later > place and not any(_is_no_stronger(each.strength, x) for x in failed):
                 return later
         return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,12 @@ def prescriptions(
         named = {name: choices[name][pick] for name, pick in zip(choices, picks, strict=True) if choices[name][pick]}
         least = rest + _least(costs, losses, share)
         made.append(Prescription(named, energy, share, max(0.0, energy / least - 1.0)))
-    return made
+    least_share, kept = inf, []
+    for each in sorted(made, key=lambda each: each.energy):  # rounded energies have another order now and then
+        if each.share < least_share:
+            least_share = each.share
+            kept.append(each)
+    return kept
 
 
 def _energies(
@@ -136,13 +142,14 @@ def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> li
     """The choice of each layer with the least loss for each energy, the cheapest first."""
     least, most = sum(float(each.min()) for each in costs), sum(float(each.max()) for each in costs)
     step = (most - least) / _STEPS or 1.0
-    best = np.zeros(_STEPS + 1)  # least loss of the layers so far, for each energy above the least
+    places = _STEPS + len(costs) + 1  # all dearest choices too, as each is rounded up
+    best = np.zeros(places)  # least loss of the layers so far, for each energy above the least
     picked = []
     for cost_of, loss_of in zip(costs, losses, strict=True):
         steps = np.ceil((cost_of - cost_of.min()) / step - 1e-9).astype(int)
-        after = np.full((len(steps), _STEPS + 1), np.inf)
+        after = np.full((len(steps), places), np.inf)
         for choice, up in enumerate(steps):
-            after[choice, up:] = best[: _STEPS + 1 - up] + loss_of[choice]
+            after[choice, up:] = best[: places - up] + loss_of[choice]
         picked.append(after.argmin(axis=0))
         best = after.min(axis=0)
         picked[-1] = np.stack([picked[-1], steps[picked[-1]]])

@@ -1,0 +1,59 @@
+"""`asim doctor` prints a map and plans, and writes them; a plan is a recipe that other commands take."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asim_lightning.cli.doctor import read_map
+from asim_lightning.evaluation.run import run_names
+from tests.cli.conftest import Asim, Run
+
+QUICKSTART = (
+    "-c", "quickstart", "--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4",
+    "--model.plan.macro.random_noise", "0.5",
+)  # fmt: skip
+ASKED = ("--target", "accuracy 60 %", "--images", "24", "--proof_images", "40", "--plans", "1", "--progress", "false")
+
+
+def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
+    answer = asim("doctor", *QUICKSTART, *ASKED)
+    (files,) = (each.parent for each in Path("runs/quickstart").glob("doctor-*/doctor.json"))
+    assert answer.last == f"files    {files}/doctor.json, map.json, map.png, plan-1.yaml"
+    found = json.loads((files / "doctor.json").read_text())
+    assert found["target"] == "accuracy 60 %"
+    assert found["as_is"]["verdict"] == "missed"
+    assert [each["file"] for each in found["plans"]] == ["plan-1.yaml"]
+    mapped = json.loads((files / "map.json").read_text())
+    assert sum(each["share"] for each in mapped["shares"]) == pytest.approx(mapped["sum"])
+    assert read_map(str(files / "map.json")).images == 24
+    assert (files / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert run_names("runs/quickstart") == [files.name]
+    again = asim("validate", *QUICKSTART, "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
+    assert again.accuracy >= 60
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--target", "accuracy"), "`target` must be as in 'accuracy 88 %'"),
+        (("--target", "energy 2 uJ"), "`target` must be as in"),
+        (("--target", "accuracy 120 %"), "must be above 0 % and at most 100 %"),
+        (("--target", "yield 0.9"), "`target` must be as in"),
+        (("--images", "0"), "`images` must be 1 or more, got 0"),
+        (("--images", "many"), "images"),
+        (("--proof_images", "0"), "`proof_images` must be 1 or more"),
+        (("--chips", "1"), "`chips` must be 2..10000, got 1"),
+        (("--reads", "0"), "`reads` must be 1..65535, got 0"),
+        (("--plans", "0"), "`plans` must be 1..100, got 0"),
+        (("--map", "none.json"), "none.json"),
+        (("--map", "tiny.yaml"), "`map` must be a map.json of asim doctor, got tiny.yaml"),
+        (("--checkpoints", "[none]"), "none"),
+        (("--technology.preset", "3nm"), "preset"),
+        (("--imagse", "3"), "images"),
+    ],
+)
+def test_wrong_inputs(flags: tuple[str, str], said: str, asim: Asim, folder: Path, run: Run) -> None:
+    Path("tiny.yaml").write_text("a: 1\n")
+    answer = asim("doctor", "-c", str(run.config), "--ckpt_path", str(run.checkpoint), *flags)
+    assert said in answer.error
