@@ -43,7 +43,7 @@ class QuantizedLayer(RangedLayer):
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
     has_gradient: bool = False
-    """Whether outputs in evaluation have a gradient: that of training, straight through the rounding."""
+    """Whether outputs in evaluation have a gradient: straight through the rounding, and 0 beyond the range."""
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         check_flag("`signed_input`", signed_input)
@@ -114,7 +114,9 @@ class QuantizedLayer(RangedLayer):
             y = self._computed(x, w, bias).to(x.dtype)
         if not self.has_gradient:
             return y
-        rounded, _, _ = self._rounded(x, self._held_weight(w), bias)
+        w = self._held_weight(w)
+        x, w = _within(x, scale_of(self._largest_input(x)), self.signed_input), _within(w, self._weight_scale(w), True)
+        rounded, _, _ = self._rounded(x, w, bias)
         return y + (rounded - rounded.detach())  # the value of y, and the gradient of the other
 
     def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
@@ -336,6 +338,12 @@ class QuantizedLayer(RangedLayer):
         else:
             self.has_range = self._loaded_range(state_dict[prefix + "input_max"])
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:
+    """Values in the range of a quantiser, without a gradient beyond it."""
+    scale = scale.to(x.dtype)
+    return x.clamp(-scale if signed else torch.zeros_like(scale), scale)
 
 
 __all__ = ["FIDELITIES", "METHODS", "QuantizedLayer"]

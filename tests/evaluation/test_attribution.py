@@ -26,6 +26,7 @@ from tests.exploration.conftest import KWARGS
 
 MACRO = MacroConfig(4, 5, 16, 6, random_noise=1.0)
 Batch = tuple[Tensor, Tensor, Tensor]
+WEIGHTS = ("weight", "bias")
 
 
 def small(macro: MacroConfig = MACRO, seed: int = 0) -> tuple[CimModule, Batch]:
@@ -38,7 +39,9 @@ def small(macro: MacroConfig = MACRO, seed: int = 0) -> tuple[CimModule, Batch]:
 
 
 def rounded(layer: Any, x: Tensor) -> Tensor:
-    return fake_quantize(x, scale_of(layer.input_max), layer.input_bits, layer.signed_input)
+    scale = scale_of(layer.input_max)
+    held = x.clamp(-scale if layer.signed_input else 0 * scale, scale)  # without a gradient beyond the range
+    return fake_quantize(held, scale, layer.input_bits, layer.signed_input)
 
 
 def weight_of(layer: Any) -> Tensor:
@@ -66,7 +69,8 @@ def test_shares_are_those_of_the_chain_rule() -> None:
         y1 = rounded(first, x) @ weight_of(first).T + first.bias.detach() + s * errors[0]
         y2 = rounded(second, y1.relu()) @ weight_of(second).T + second.bias.detach() + s * errors[1]
         g2 = (y2.softmax(1) - nn.functional.one_hot(labels, 4)) / len(x)
-        g1 = (g2 @ weight_of(second)) * (y1 > 0)
+        reaches = (y1 > 0) & (y1 <= scale_of(second.input_max))
+        g1 = (g2 @ weight_of(second)) * reaches
         for place, (g, e) in enumerate(zip((g1, g2), errors, strict=True)):
             wanted[place] += weight / 2 * float((g * e).sum())
     found = loss_map(model, [(x, labels, ids)])
@@ -100,25 +104,121 @@ def test_a_change_has_the_share_of_a_layer_that_has_it() -> None:
     assert [each.share for each in whole] == [pytest.approx(0.0, abs=1e-6)]  # nothing of it is analog
 
 
-def test_a_layer_that_is_called_twice_and_two_batches() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+class Twice(nn.Module):
+    """A layer that is called twice, and activations that may work in place."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.fc(self.fc(x).relu_()).relu_())  # type: ignore[no-any-return]
+    def __init__(self, in_place: bool = False) -> None:
+        super().__init__()
+        self.stem, self.fc, self.head = nn.Linear(24, 16), nn.Linear(16, 16), nn.Linear(16, 5)
+        self.relu = nn.ReLU(in_place)
 
-    torch.manual_seed(1)
-    net, x = Twice(), torch.randn(64, 8)
-    convert_(net, Plan(MacroConfig(4, 5, 16, 6, random_noise=0.5)), example=x[:1])
-    calibrate_(net, [x])
-    labels, ids = torch.randint(0, 4, (64,)), torch.arange(64)
-    model = GivenNetwork(net.eval(), example=x[:1])
-    found = loss_map(model, [(x, labels, ids)])
-    assert abs(found.sum - found.increase) < 0.1 * sum(map(abs, found.by_layer.values()))
-    halves = loss_map(model, [(x[:32], labels[:32], ids[:32]), (x[32:], labels[32:], ids[32:])])
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        return self.head(self.relu(self.fc(self.relu(self.fc(x)))))  # type: ignore[no-any-return]
+
+
+def lossy(network: nn.Module, *rules: Rule, **fields: Any) -> tuple[CimModule, Batch]:
+    """A network whose classes are told apart by its weights, and whose macro loses nats."""
+    torch.manual_seed(0)
+    for weight in network.parameters():
+        nn.init.normal_(weight, std=2.0 * weight.shape[-1] ** -0.5 if weight.dim() > 1 else 0.1)
+    x, labels, ids = torch.rand(256, 24), torch.randint(5, (256,)), torch.arange(256)
+    macro = MacroConfig(**{"rows": 16, "adc_bits": 4, "random_noise": "0.4 lsb", **fields}, weight_bits=4, input_bits=4)
+    convert_(network, Plan(macro, list(rules), stem="macro", signed_input=False), example=x[:1])
+    calibrate_(network, [x])
+    return GivenNetwork(network.eval(), example=x[:1]), (x, labels, ids)
+
+
+@pytest.mark.parametrize("fields", [{}, {"random_noise": "1 lsb"}, {"weight_parallel": True}], ids=str)
+def test_shares_add_up_where_errors_leave_the_ranges_of_the_inputs(fields: dict[str, Any]) -> None:
+    model, batch = lossy(Twice(), **fields)
+    found = loss_map(model, [batch])
+    assert found.increase > 4
+    assert found.sum == pytest.approx(found.increase, rel=0.05)
+    assert loss_map(lossy(Twice(in_place=True), **fields)[0], [batch]) == found
+    halves = loss_map(model, [tuple(each[:100] for each in batch), tuple(each[100:] for each in batch)])
     assert halves.by_layer == pytest.approx(found.by_layer, rel=1e-4)
+
+
+def test_a_share_is_that_of_a_path_of_many_points() -> None:
+    model, (x, labels, ids) = lossy(nn.Sequential(nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 5)))
+    first, _, second = model.backbone
+    met, errors = x, []
+    for layer in (first, second):
+        y = outputs(model, "simulated", layer, met, ids)
+        errors.append((y - outputs(model, "quantized", layer, met, ids)).double().numpy())
+        met = y.relu()
+
+    def grid(values: Any, largest: float, steps: int) -> Any:
+        return np.rint(np.clip(values / largest, -1, 1) * steps) / steps * largest
+
+    (w, v), (b, c) = ([getattr(each, name).detach().double().numpy() for each in (first, second)] for name in WEIGHTS)
+    w, v = (grid(each, abs(each).max(), 7) for each in (w, v))
+    before = grid(x.double().numpy(), float(first.input_max), 15) @ w.T + b
+    shares = np.zeros(2)
+    for s in (np.arange(1000) + 0.5) / 1000:
+        hidden = before + s * errors[0]
+        logits = grid(np.maximum(hidden, 0), float(second.input_max), 15) @ v.T + c + s * errors[1]
+        to_logits = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - np.eye(5)[labels]
+        reaches = (hidden > 0) & (hidden < float(second.input_max))
+        shares += [((to_logits @ v) * reaches * errors[0]).sum(), (to_logits * errors[1]).sum()]
+    found = loss_map(model, [(x, labels, ids)]).by_layer
+    assert [found["0"], found["2"]] == pytest.approx(list(shares / 1000 / len(ids)), rel=0.02)
+
+
+def test_digital_positions_take_their_shares() -> None:
+    model, batch = lossy(Twice())
+    found = loss_map(model, [batch])
+    for name, shares in found.layers.items():
+        assert [each.fields["digital_levels"] for each in found.changes[name]] == [1, 2, 3, 4, 5, 6, 7]
+        left = [sum(shares[: 7 - level]) for level in range(1, 8)]
+        assert [each.share for each in found.changes[name]] == pytest.approx(left, abs=1e-5)
+
+
+CHANGES: list[dict[str, Any]] = [{"digital_levels": 0}, {"adc_bits": 5}, {"votes": 3, "vote_levels": 7}, {"rows": 8}]
+
+
+def test_the_share_of_a_change_is_that_of_a_layer_of_the_changed_macro() -> None:
+    model, (x, labels, ids) = lossy(nn.Sequential(nn.Linear(24, 5)))
+    found = loss_map(model, [(x, labels, ids)], changes=lambda layer: CHANGES)
+    mine = outputs(model, "simulated", model.backbone, x, ids)
+    exact = outputs(model, "quantized", model.backbone, x, ids)
+    gradient = torch.zeros_like(exact)
+    for point, weight in zip(*np.polynomial.legendre.leggauss(8), strict=True):
+        chances = (exact + (1 + point) / 2 * (mine - exact)).softmax(1)
+        gradient += weight / 2 * (chances - nn.functional.one_hot(labels, 5)) / len(x)
+    assert found.changes["0"][-4].share == found.by_layer["0"]  # the same macro, noise and inputs
+    for change, fields in zip(found.changes["0"][-4:], CHANGES, strict=True):
+        other, _ = lossy(nn.Sequential(nn.Linear(24, 5)), Rule("0", fields))
+        error = outputs(other, "simulated", other.backbone, x, ids) - exact
+        assert change.fields == fields
+        assert change.share == pytest.approx(float((gradient * error).sum()), rel=1e-3)
+
+
+def test_the_mean_over_chips_that_differ() -> None:
+    model, batch = lossy(Twice(), random_noise=0.0, static={"offset": "0.8 lsb"})
+    one, other, both = (loss_map(model, [batch], chips) for chips in ([0], [1], [0, 1]))
+    assert one.by_layer != other.by_layer
+    assert both.increase == pytest.approx((one.increase + other.increase) / 2)
+    assert both.by_layer == pytest.approx(
+        {name: (one.by_layer[name] + other.by_layer[name]) / 2 for name in one.layers}
+    )
+
+
+def test_after_a_wrong_change_the_network_is_what_it_was() -> None:
+    model, batch = lossy(Twice())
+    model.train()
+    model.fidelity, model.chip = "quantized", 5
+    layers = macro_layers(model.backbone).values()
+
+    def state() -> list[Any]:
+        of_layers = [(each.assignment, each.fidelity, each.training, each._forward_hooks.copy()) for each in layers]
+        return [of_layers, model.fidelity, model.chip, model.trial, model.training]
+
+    before = state()
+    with pytest.raises(ValueError, match="adc_bits"):
+        loss_map(model, [batch], changes=lambda layer: [{"adc_bits": 77}])
+    assert state() == before
 
 
 def test_positions() -> None:

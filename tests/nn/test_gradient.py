@@ -63,3 +63,24 @@ def test_value_of_evaluation_and_gradient_of_the_rounded_product(made: Any, fide
         again = nn.functional.conv2d(rounded, held, layer.bias, padding=layer.padding)
     for mine, other in zip(found, torch.autograd.grad(again, [x, *rest], towards), strict=True):
         assert torch.allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("signed", "inside"), [(False, [True, True, False]), (True, [False, True, True, False])])
+def test_an_input_beyond_the_stored_range_has_no_gradient(signed: bool, inside: list[bool]) -> None:
+    x = torch.tensor([[-1.5, 0.0, 1.0, 1.5]] if signed else [[0.0, 1.0, 1.5]], requires_grad=True)
+    layer = CimLinear(x.shape[1], 1, macro=SIGNED, signed_input=signed, name="fc")
+    layer.store_range(1.0)
+    layer.eval().has_gradient = True
+    (found,) = torch.autograd.grad(layer(x).sum(), x)
+    held = fake_quantize(layer.weight.detach(), scale_of(layer.weight.detach().abs().max()), 4, True)
+    assert torch.equal(found, held * torch.tensor([inside]))
+
+
+def test_both_operands_of_a_product_have_ranges() -> None:
+    layer = CimMatmul(SIGNED, signed_input=False, name="qk")
+    layer.store_range(1.0)
+    layer.store_weight_range(1.0)
+    layer.eval().has_gradient = True
+    x, w = torch.full((1, 1, 2), 1.0, requires_grad=True), torch.tensor([[[-1.5, 1.0]]], requires_grad=True)
+    found = torch.autograd.grad(layer(x, w).sum(), (x, w))
+    assert [each.flatten().tolist() for each in found] == [[pytest.approx(-1), pytest.approx(1)], [0, pytest.approx(1)]]
