@@ -58,3 +58,10 @@ def test_what_is_exported_at_the_top_is_there() -> None:
         assert getattr(asim_lightning, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'set_fidelity'"):
         asim_lightning.set_fidelity
+
+
+def test_files_that_contributing_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:asim_lightning|tests|notebooks|checkpoints|\.ci)/[\w./]+)", text))
+    assert len(paths) > 30
+    assert not [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
