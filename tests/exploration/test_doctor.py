@@ -101,6 +101,7 @@ def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
     assert found[0].plans == found[1].plans
 
 
+@pytest.mark.slow
 def test_other_weights(make: Make, tmp_path: Path) -> None:
     of, target = make(macro=MACRO.with_fields(random_noise=0.2), batch=24), Target.read("accuracy 30 %", "`target`")
     own = {name: value.clone() for name, value in of.model.state_dict().items()}
