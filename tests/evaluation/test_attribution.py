@@ -288,13 +288,12 @@ def test_a_layer_with_three_times_the_noise_is_first_of_every_seed(kind: str, se
     assert first_of(kind, seed) == BAD[kind][0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "seed"),
-    [("resnet", 0), *(pytest.param(kind, seed, marks=pytest.mark.slow) for kind in BAD for seed in range(1, 10))],
-)
-def test_a_layer_with_stuck_cells_is_first(kind: str, seed: int) -> None:
-    model, data = shipped(kind, 0.02)
-    layer = macro_layers(model.backbone)[BAD[kind][0]]
-    layer.assignment = layer.assignment.ruled_by({"static.stuck_at_1": 0.05})
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
+def test_a_layer_with_stuck_cells_is_first(seed: int) -> None:
+    bad, noise = BAD["resnet"]
+    model, data = shipped("resnet", noise)
+    layer = macro_layers(model.backbone)[bad]
+    layer.assignment = layer.assignment.ruled_by({"static.stuck_at_1": 0.2})
+    model.noise_seed = seed
     found = loss_map(model, data.test_dataloader(), [seed])
-    assert next(iter(found.by_layer)) == BAD[kind][0]
+    assert next(iter(found.by_layer)) == bad
