@@ -59,8 +59,8 @@ def loss_map(
     A layer's error e is its simulated output minus the exact output for the same input. The quantised network with
     ``s e`` added after every layer is exact at s = 0 and simulated at s = 1, and the share of a layer is the integral
     over s of ``gradient . e``: all shares sum to the increase of the loss. A bit position's share is that of the part
-    of e that vanishes if the position is digital; the share of a change is that of the e of the changed macro, for the
-    same inputs.
+    of e that vanishes if the position is digital; what stays if all are is that of stuck cells. The share of a change
+    is that of the e of the changed macro, for the same inputs.
 
     Args:
         model: Converted classifier; the macros of its layers count, its noise seed and its read.
@@ -91,14 +91,16 @@ def loss_map(
             advance()
     if not images:
         raise ValueError("a map of the loss needs one image or more, got none")
-    positions, left = {}, {}
+    positions, left, rest = {}, {}, {}
     for name, layer in layers.items():
         count = len(_digital(layer))
         own, *digital = shares[name][: count + 1] / images
         positions[name] = _by_position(layer, own, digital)
+        if not layer.macro.weight_parallel and (stays := float([own, *digital][-1])):
+            rest[name] = stays
         each = zip(asked[name][1:], shares[name][1:] / images, strict=True)
         left[name] = tuple(Change(fields, float(share)) for fields, share in each)
-    return LossMap(positions, increase / images, None, left, images)
+    return LossMap(positions, increase / images, None, left, images, rest)
 
 
 class _Path:

@@ -29,6 +29,7 @@ class LossMap:
         stepped_back_to: Factor of noise and spreads that the map is of; None: 1, the macro as it is.
         changes: Changes of each layer's macro, with the share that is left of the layer's.
         images: Images that it is of.
+        rest: The share of a layer that stays if all its bit positions are digital, if any does: that of stuck cells.
     """
 
     layers: Mapping[str, tuple[float, ...]]
@@ -36,11 +37,12 @@ class LossMap:
     stepped_back_to: float | None = None
     changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     images: int = 0
+    rest: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def by_layer(self) -> dict[str, float]:
         """The share of each layer, the largest first."""
-        found = {name: sum(shares) for name, shares in self.layers.items()}
+        found = {name: sum(shares) + self.rest.get(name, 0.0) for name, shares in self.layers.items()}
         return dict(sorted(found.items(), key=lambda each: -each[1]))
 
     @property
@@ -60,6 +62,7 @@ class LossMap:
             "increase": self.increase,
             "stepped_back_to": self.stepped_back_to,
             "images": self.images,
+            "rest": dict(self.rest),
             "changes": [
                 {"layer": name, "fields": dict(each.fields), "share": each.share}
                 for name, changes in self.changes.items()
@@ -86,4 +89,5 @@ class LossMap:
             given["stepped_back_to"],
             {name: tuple(each) for name, each in changes.items()},
             given["images"],
+            given.get("rest", {}),
         )

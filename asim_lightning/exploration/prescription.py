@@ -92,7 +92,7 @@ def prescriptions(
     """
     layers, choices, left = macro_layers(model.backbone), dict[str, list[Fields]](), dict[str, list[float]]()
     for name, changes in found.changes.items():
-        layer, shares = layers[name], [sum(found.layers[name]), *(each.share for each in changes)]
+        layer, shares = layers[name], [found.by_layer[name], *(each.share for each in changes)]
         choices[name], left[name] = [], []
         for fields, share in zip([{}, *(each.fields for each in changes)], shares, strict=True):
             if with_digital or "digital_levels" not in fields:

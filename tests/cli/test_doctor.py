@@ -7,7 +7,9 @@ import pytest
 
 from asim_lightning.cli.doctor import read_map
 from asim_lightning.evaluation.run import run_names
+from asim_lightning.evaluation.store import STORE
 from tests.cli.conftest import Asim, Run
+from tests.cli.wrong_inputs import Wrong, assert_refused
 
 QUICKSTART = (
     "-c", "quickstart", "--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4",
@@ -31,6 +33,38 @@ def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
     assert run_names("runs/quickstart") == [files.name]
     again = asim("validate", *QUICKSTART, "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
     assert again.accuracy >= 60
+    asim("cost", *QUICKSTART, "-c", files / "plan-1.yaml")
+    priced = json.loads(Path("runs/plan-1/cost.json").read_text())
+    assert 1e-6 * priced["total"]["energy_pj"] == pytest.approx(found["plans"][0]["energy_uj"])
+
+    (Path("runs/quickstart") / STORE).unlink()  # where the map is, too
+    easier = asim("doctor", *QUICKSTART, *ASKED, "--target", "accuracy 50 %", "--map", files / "map.json")
+    assert "path attribution" not in easier.out
+    (other,) = {each.parent for each in Path("runs/quickstart").glob("doctor-*/doctor.json")} - {files}
+    assert json.loads((other / "map.json").read_text()) == mapped
+    cheapest = json.loads((other / "doctor.json").read_text())["plans"][0]
+    assert cheapest["energy_uj"] <= found["plans"][0]["energy_uj"]
+
+
+MAP = {"shares": [], "increase": 1.0, "stepped_back_to": None, "changes": [], "images": 4}
+OTHER = {**MAP, "shares": [{"layer": "other", "diagonal": 0, "share": 1.0}]}
+NO_MAP = "`map` must be a map.json of asim doctor, got map.json"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no JSON", NO_MAP),
+        ("[]", NO_MAP),
+        ("{}", NO_MAP),
+        (json.dumps({**MAP, "shares": [{"share": 1}]}), NO_MAP),
+        (json.dumps(MAP), "`map` must be of the 14 layers of this network"),
+        (json.dumps(OTHER), "got one of 1 layers, such as other"),
+    ],
+)
+def test_wrong_maps(content: str, said: str, asim: Asim, folder: Path, run: Run) -> None:
+    arguments = ("doctor", "-c", "tiny.yaml", "--ckpt_path", "trained.ckpt", "--map", "map.json")
+    assert_refused(Wrong(arguments, said, {"map.json": content}), asim, folder, run)
 
 
 @pytest.mark.parametrize(

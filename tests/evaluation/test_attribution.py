@@ -195,6 +195,19 @@ def test_the_share_of_a_change_is_that_of_a_layer_of_the_changed_macro() -> None
         assert change.share == pytest.approx(float((gradient * error).sum()), rel=1e-3)
 
 
+@pytest.mark.parametrize("levels", [0, 7])
+def test_stuck_cells_stay_if_all_positions_are_digital(levels: int) -> None:
+    stuck = {"digital_levels": levels, "random_noise": 0.0, "static": {"stuck_at_1": 0.03}}
+    model, batch = lossy(Twice(), Rule("fc", stuck), digital_levels=7)
+    found = loss_map(model, [batch])
+    assert found.increase > 0.2
+    assert set(found.rest) == {"fc"}
+    assert next(iter(found.by_layer)) == "fc"
+    assert found.sum == pytest.approx(found.increase, rel=0.05)
+    last = found.changes["fc"][-1:]
+    assert [each.share for each in last] == [found.rest["fc"]] * len(last)
+
+
 def test_the_mean_over_chips_that_differ() -> None:
     model, batch = lossy(Twice(), random_noise=0.0, static={"offset": "0.8 lsb"})
     one, other, both = (loss_map(model, [batch], chips) for chips in ([0], [1], [0, 1]))
@@ -273,3 +286,14 @@ def test_a_layer_with_three_times_the_noise_is_first(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_a_layer_with_three_times_the_noise_is_first_of_every_seed(kind: str, seed: int) -> None:
     assert first_of(kind, seed) == BAD[kind][0]
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
+def test_a_layer_with_stuck_cells_is_first(seed: int) -> None:
+    bad, noise = BAD["resnet"]
+    model, data = shipped("resnet", noise)
+    layer = macro_layers(model.backbone)[bad]
+    layer.assignment = layer.assignment.ruled_by({"static.stuck_at_1": 0.2})
+    model.noise_seed = seed
+    found = loss_map(model, data.test_dataloader(), [seed])
+    assert next(iter(found.by_layer)) == bad

@@ -26,6 +26,7 @@ def maps(draw: st.DrawFn) -> LossMap:
         draw(st.none() | st.floats(0, 1)),
         {name: draw(changes) for name in layers},
         draw(st.integers(0, 10**6)),
+        {name: draw(NUMBERS) for name in layers},
     )
 
 
@@ -38,9 +39,12 @@ def test_a_map_is_the_same_after_json(mapped: LossMap) -> None:
 @given(maps())
 def test_layers_come_with_the_largest_share_first_and_add_up(mapped: LossMap) -> None:
     found = mapped.by_layer
-    assert found == {name: pytest.approx(fsum(shares)) for name, shares in mapped.layers.items()}
+    assert found == {
+        name: pytest.approx(fsum([*shares, mapped.rest.get(name, 0.0)]), abs=1e-12)
+        for name, shares in mapped.layers.items()
+    }
     assert all(one >= other for one, other in pairwise(found.values()))
-    assert mapped.sum == pytest.approx(fsum(share for shares in mapped.layers.values() for share in shares))
+    assert mapped.sum == pytest.approx(fsum(found.values()), abs=1e-12)
     assert mapped.to_json()["sum"] == mapped.sum
 
 
@@ -56,6 +60,7 @@ def test_json_has_a_share_for_each_diagonal() -> None:
         "increase": 1.5,
         "stepped_back_to": None,
         "images": 0,
+        "rest": {},
         "changes": [{"layer": "head", "fields": {"votes": 3}, "share": 0.5}],
     }
     assert list(mapped.by_layer) == ["head", "conv1"]
