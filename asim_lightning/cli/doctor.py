@@ -101,6 +101,10 @@ def read_map(path: str) -> LossMap:
         ValueError: It is none.
     """
     try:
-        return LossMap.of_json(json.loads(Path(path).read_text()))
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError):
+        return LossMap.of_json(json.loads(Path(path).read_text(), parse_constant=_no_number))
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"`map` must be a map.json of asim doctor, got {path}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no share")

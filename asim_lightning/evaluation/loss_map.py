@@ -76,13 +76,14 @@ class LossMap:
 
         Raises:
             KeyError: A value is missing.
+            TypeError: A value is of another kind.
         """
         layers: dict[str, list[float]] = {}
         for each in given["shares"]:
-            layers.setdefault(each["layer"], []).append(each["share"])
+            layers.setdefault(each["layer"], []).append(float(each["share"]))
         changes: dict[str, list[Change]] = {name: [] for name in layers}
         for each in given["changes"]:
-            changes[each["layer"]].append(Change(each["fields"], each["share"]))
+            changes[each["layer"]].append(Change(dict(each["fields"]), float(each["share"])))
         return cls(
             {name: tuple(shares) for name, shares in layers.items()},
             given["increase"],

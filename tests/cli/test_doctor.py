@@ -60,6 +60,8 @@ NO_MAP = "`map` must be a map.json of asim doctor, got map.json"
         (json.dumps({**MAP, "shares": [{"share": 1}]}), NO_MAP),
         (json.dumps(MAP), "`map` must be of the 14 layers of this network"),
         (json.dumps(OTHER), "got one of 1 layers, such as other"),
+        ('{"shares": [{"layer": "fc", "diagonal": 0, "share": NaN}], "increase": 1, "changes": []}', NO_MAP),
+        ('{"shares": [{"layer": "fc", "diagonal": 0, "share": null}], "increase": 1, "changes": []}', NO_MAP),
     ],
 )
 def test_wrong_maps(content: str, said: str, asim: Asim, folder: Path, run: Run) -> None:
