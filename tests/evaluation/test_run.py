@@ -88,7 +88,7 @@ def test_a_spec_or_doctor_counts_once_it_has_ended(tmp_path: Path) -> None:
     for name in ("doctor-1", "search-1", "spec-1", "spec-2"):
         store.keep_point(name, "{}", 1, asdict(QUANTIZED))
         (tmp_path / name).mkdir()
-    shares = LossMap({"conv1": (0.5, 1.5)}, 1.9)
+    shares = LossMap({"conv1": (0.5, 1.5)}, 1.9, changes={"conv1": ()})
     (tmp_path / "doctor-1/map.json").write_text(json.dumps(shares.to_json()))  # which is made first
     (tmp_path / "spec-2/spec.json").write_text(json.dumps({"target": "yield 0.9 at 85 %", "limits": []}))
     assert run_names(tmp_path) == ["search-1", "spec-2"]
