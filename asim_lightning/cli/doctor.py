@@ -17,6 +17,7 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.resources import shipped_file
+from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,19 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
         found = made.run(setup.say, options.progress)
     if not trainer.is_global_zero:
         return
-    plans = _write(found, made.folder)
+    plans = _write(found, made.folder, setup)
     drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
     save_figure(drawn.figure, made.folder / f"map.{options.format}")  # type: ignore[arg-type]
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
 
 
-def _write(found: Diagnosis, folder: Path) -> list[str]:
+def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
     """Write the files; the names of the plans'."""
     files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
-    texts = {name: dump_yaml(plan.recipe) for name, plan in zip(files, found.plans, strict=True)}
+    base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
+    path = None if setup.start.path is None else str(Path(setup.start.path).resolve())
+    recipes = [plan.whole_recipe(base, path) for plan in found.plans]
+    texts = {name: dump_yaml(json.loads(json.dumps(each))) for name, each in zip(files, recipes, strict=True)}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
     for name, text in texts.items():

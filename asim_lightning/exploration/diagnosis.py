@@ -64,6 +64,20 @@ class Plan:
     verdict: Verdict
     images_to_decide: int | None = None
 
+    def whole_recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
+        """The recipe with the whole macro and the weights that it was measured with.
+
+        Args:
+            base: The macro as it is.
+            checkpoint: The network's own weights; None: they are not in a file.
+        """
+        static = {f"static.{name}": value for name, value in self.macro.get("static", {}).items()}
+        macro = base.with_fields(**{name: each for name, each in self.macro.items() if name != "static"}, **static)
+        found = self.recipe
+        weights = found.get("ckpt_path", checkpoint)
+        plan = {**found.get("model", {}).get("plan", {}), "macro": asdict(macro)}
+        return {**({} if weights is None else {"ckpt_path": weights}), "model": {"plan": plan}}
+
     @property
     def recipe(self) -> dict[str, Any]:
         """Settings of a recipe that every command takes next to the network's own; its rules replace those."""

@@ -1,5 +1,6 @@
 """What to change so that a network keeps a target: a map of its loss, plans by cost, and their proof."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -7,10 +8,12 @@ from math import sqrt
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map
@@ -20,8 +23,10 @@ from asim_lightning.evaluation.evaluate import loader_of
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import layer_counts
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Result, canonical_json
+from asim_lightning.evaluation.results import Result, canonical_json, digest_of
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import lsb_note
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, pattern_of, plan_of
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.limits import scaled, spreads_of
@@ -30,6 +35,7 @@ from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, S
 from asim_lightning.exploration.plan_study import Measured, PlanStudy
 from asim_lightning.exploration.prescription import Fields, changes_of, prescriptions
 from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import Work
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
@@ -47,6 +53,10 @@ _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
 _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
 """Of the macro of all layers: ADC bits and shares of its rows that are tried, and the step of a new trim."""
+_TOLD, _OFF = 0.01, 0.2
+"""Increase of the loss, nats, and part of it by which the sum of shares may differ, from which it is said."""
+_MEAN_CHIPS = 10
+"""Chips of a mean accuracy, at most; a yield takes more."""
 _PLANS = 30
 """Trials of a study of plans, about."""
 _LEAST_FACTOR = 1e-3
@@ -114,10 +124,16 @@ class Doctor:
             )
         self._batches_of = work.data.test_dataloader()
         count = len(self._batches_of.dataset)
+        if count < 2:
+            raise ValueError(
+                f"`data` must have 2 samples or more, for the choice of plans and their proof, got {count}"
+            )
         self._places = range(min(settings.images, count if proof else count // 2))
         self._proof = proof or work
         rest = range(len(self._places), min(len(self._places) + settings.proof_images, count))
-        self._proof_places: range | None = rest if proof is None else None
+        if proof is not None:
+            rest = range(min(settings.proof_images, len(proof.data.test_dataloader().dataset)))
+        self._proof_places = rest
         self.notes: list[str] = []
         self._gaps: dict[str, float] = {}
         self._gap: float | None = None
@@ -137,11 +153,23 @@ class Doctor:
                 f"times {factor:g}"
             )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
-        measured = Measured(settings.target, range(_SCREENED_CHIPS), self._places, settings.reads)
+        chips = _SCREENED_CHIPS if settings.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
+        measured = Measured(settings.target, range(chips), self._places, settings.reads)
         self._screens = self._study(self._work, measured)
         self.folder = self._screens.folder
         """Folder of the run."""
-        self.notes += self._screens.notes
+        self.notes += [*self._screens.notes, *self._doubts()]
+
+    def _doubts(self) -> Iterator[str]:
+        """What a reader must know of the map and the plans, a line each."""
+        points = [of_network(each.point) for family in self._families for each in family.candidates]
+        if (note := lsb_note(points, self._screens.records.points.macros)) is not None:
+            yield note
+        outcome, found = self._work.model.outcome, self._map
+        if outcome.loss is F.cross_entropy and outcome.number is not right:
+            yield f"the map is of the cross-entropy; an Outcome with a `loss` maps that of {outcome.name}"
+        if found.increase > _TOLD and abs(found.sum / found.increase - 1) > _OFF:
+            yield f"shares sum to {100 * found.sum / found.increase:.0f} % of the increase: take their order with care"
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them.
@@ -159,6 +187,11 @@ class Doctor:
         as_is, plans = self._proved(screened, say, progress)
         return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), self._gap)
 
+    @property
+    def _chips(self) -> int:
+        """Chips of a plan whose chips differ, at most."""
+        return self.settings.chips if self.settings.target.form == "yield" else min(_MEAN_CHIPS, self.settings.chips)
+
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
         """Inputs, targets and indices of the first images of the map."""
         yield from loader_of(self._batches_of, self._places[:images])
@@ -169,7 +202,8 @@ class Doctor:
         records = Records(work.trainer, work.model, work.data, [], work.folder, "doctor", places=self._places)
         records.points.add({}, "simulated")
         records.open(has_table=False)
-        key = f"{records.key({}, 'simulated')} {self._places}"
+        loss = digest_of(Contents().of([work.model.outcome.loss], "the loss of the outcome"))
+        key = f"{records.key({}, 'simulated')} {self._places} {loss}"
         if work.trainer.is_global_zero and not work.fresh and (known := records.store.read(_MAPS, key)) is not None:
             say("map      of an earlier run")
             return LossMap.of_json(known)
@@ -281,7 +315,7 @@ class Doctor:
         """The families with what is likely of some of their plans, on the images of the map."""
         settings, study, families = self.settings, self._screens, self._families
         proved = Measured(settings.target, range(settings.chips))
-        images = len(self._proof_places) if self._proof_places is not None else len(self._places)
+        images = len(self._proof_places)
 
         def margin_of(result: Result) -> float:
             """By how much the proof, with its images or chips, would keep the target if the mean stays."""
@@ -302,7 +336,7 @@ class Doctor:
     ) -> tuple[Plan, tuple[Plan, ...]]:
         """The macro as it is, and the cheapest plan of each family, measured on other images, noise and chips."""
         settings, model = self.settings, self._proof.model
-        chips = range(_FIRST_PROVED, _FIRST_PROVED + settings.chips)
+        chips = range(_FIRST_PROVED, _FIRST_PROVED + self._chips)
         measured = Measured(settings.target, chips, self._proof_places, settings.reads, proves=True)
         seed = model.noise_seed
         model.noise_seed = (seed + 1) % 2**32
@@ -318,10 +352,19 @@ class Doctor:
             if result.axes:  # else it is the macro as it is
                 plans[family] = plan  # the last that was tried is the one that is kept, if one is
             self._gap = self._gaps.get(canonical_json(result.axes), self._gap)
-        kept = {each.text: each for each in plans.values() if each.verdict == "kept"}
-        others = {each.text: each for each in plans.values() if each.verdict != "kept"}
-        ordered = sorted(kept.values(), key=lambda each: each.energy_uj)
-        nearest = sorted(others.values(), key=lambda each: each.threshold - each.mean)
+        tries = Counter(family for family, _ in tried[1:])
+        self.notes += [
+            f"{count} plans of {name} were tried on the same images, and each interval is of one plan"
+            for name, count in tries.items()
+            if count > 1
+        ]
+        different = list(
+            {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}.values()
+        )
+        ordered = sorted((each for each in different if each.verdict == "kept"), key=lambda each: each.energy_uj)
+        nearest = sorted(
+            (each for each in different if each.verdict != "kept"), key=lambda each: each.threshold - each.mean
+        )
         return made[0], (*ordered, *nearest)
 
 

@@ -9,14 +9,15 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.chip_yield import good_chips, yield_figures
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Outcomes, Result
+from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
 from asim_lightning.evaluation.target import Target, decide
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import PlanMethod, Proposer
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.records import Records, paired_difference
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import REFERENCES, Planned, Study, Work
+from asim_lightning.nn.calibration import quantized_layers
 
 _MANY = 10**9
 """Images or chips that an undecided plan may ask for."""
@@ -68,11 +69,16 @@ class PlanStudy(Study):
         self, work: Work, measured: Measured, names: Sequence[str], checkpoints: Sequence[str], figures: CostFigures
     ) -> None:
         super().__init__(work.trainer, work.model, work.data, work.runner)
+        if checkpoints and not self.runner.follows_network:
+            raise ValueError(
+                "`checkpoints` must be absent with `runner: ray`, whose workers keep the weights that they started with"
+            )
         self.measured, self.figures, self._load_weights = measured, figures, work.load
         self.chips_may_end = measured.target.form == "yield"
         self._own = {name: value.clone() for name, value in self.model.state_dict().items()} if checkpoints else {}
         self._loaded: str | None = None
         self._of_kind: dict[str, Result] = {}
+        self._paired: dict[str, Interval] = {}
         self._records: dict[str | None, Records] = {}
         of = {"target": str(measured.target), "chips": str(measured.chips), "images": str(measured.places)}
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
@@ -149,6 +155,8 @@ class PlanStudy(Study):
         if target.form == "yield":
             figures |= yield_figures(chips, target.accuracy)
         result = replace(result, axes=planned.point, figures=figures)
+        if target.of is not None:
+            self._paired[canonical_json(result.axes)] = paired_difference(chips, self.references[target.of][1])
         decision = self._decided(result, chips)
         result = replace(result, decisions={str(target): decision})
         self._plans.told(result)
@@ -172,7 +180,8 @@ class PlanStudy(Study):
     def compared(self, result: Result) -> tuple[Interval, float]:
         """What the target bounds of a plan, with its interval, and the least that it must be."""
         target = self.measured.target
-        return target.bounds(result, self._of_kind[target.of] if target.of else None)
+        paired = self._paired.get(canonical_json(result.axes))
+        return target.bounds(result, self._of_kind[target.of] if target.of else None, paired)
 
     def _decided(self, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         target = self.measured.target
@@ -191,7 +200,11 @@ class PlanStudy(Study):
         elif self._load_weights is None:
             raise ValueError("`checkpoints` needs a way to load weights, got none")
         else:
+            for layer in quantized_layers(self.model.backbone).values():
+                if layer.input_range == "calibrated":
+                    layer.clear_range(self.model.device)  # else weights without ranges would keep those of others
             self._load_weights(checkpoint)
+            self.model.calibrate_where_missing(self.data)
         self._loaded = checkpoint
 
 

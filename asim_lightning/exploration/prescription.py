@@ -121,7 +121,8 @@ def _energies(
 ) -> tuple[dict[str, list[float]], float]:
     """The energy of each choice of each layer, and that of all other layers, uJ."""
     layers, found = macro_layers(model.backbone), {name: list[float]() for name in choices}
-    rest, shape = 0.0, network_shape(model.backbone, model.example)
+    example = None if model.example is None else model.example.to(model.device)
+    rest, shape = 0.0, network_shape(model.backbone, example)
     with kept_assignments(model.backbone):
         before = {name: layers[name].assignment for name in choices}
         for number in range(max(map(len, choices.values()))):

@@ -26,6 +26,7 @@ from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Network, Priced, Shared, samples, texts
 from asim_lightning.exploration.python_results import Results
+from asim_lightning.exploration.runner import TrainerRunner
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
@@ -188,16 +189,18 @@ def doctor(
 
     Args:
         network: The network.
-        data: Its samples. The first `images` of them, 400 by default, are of the map; the rest proves.
+        data: Its samples, in an order of no meaning, such as not by class. The first `images` of them, 400 by default,
+            are of the map; the rest proves.
         target: What it must keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
-        proof_data: Other samples that prove.
+        proof_data: Other samples that prove, by the trainer's process.
         map: The map of an earlier diagnosis of the same network.
         weights: State dictionaries of the network that may be taken in place of its own, by name.
         proof_images: Samples that prove, at most.
         technology: What energies are computed from; None: the default one.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
-    images = shared.pop("images", None) or 400
+    images = shared.pop("images", None)
+    images = 400 if images is None else images
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
@@ -212,7 +215,11 @@ def doctor(
             network.load_state_dict(weights[name])
 
         work = replace(work, load=load)
-        proof = None if proof_data is None else replace(work, data=samples(proof_data, None))
+        proof = None
+        if proof_data is not None:
+            others_samples = samples(proof_data, None)
+            runner = TrainerRunner(work.trainer, work.model, others_samples)
+            proof = replace(work, data=others_samples, runner=runner)
         made = Doctor(work, settings, others.price, proof)
         made.map_loss()
         return made.run()

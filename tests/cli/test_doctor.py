@@ -31,7 +31,7 @@ def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
     assert read_map(str(files / "map.json")).images == 24
     assert (files / "map.png").read_bytes().startswith(b"\x89PNG")
     assert run_names("runs/quickstart") == [files.name]
-    again = asim("validate", *QUICKSTART, "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
+    again = asim("validate", "-c", "quickstart", "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
     assert again.accuracy >= 60
     asim("cost", *QUICKSTART, "-c", files / "plan-1.yaml")
     priced = json.loads(Path("runs/plan-1/cost.json").read_text())

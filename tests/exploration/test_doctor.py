@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import asim_lightning
 from asim_lightning import Rule
@@ -124,6 +125,15 @@ def test_from_python(make: Make) -> None:
     assert LossMap.of_json(found.map.to_json()) == found.map
     assert found.plot("a map").figure.get_suptitle() == "a map"
     assert "<table" in found._repr_html_()
+
+
+def test_other_samples_prove(make: Make) -> None:
+    of = make(macro=NOISY, batch=24)
+    samples = [of.data.test_dataloader().dataset[place] for place in range(8)]
+    images, labels = torch.stack([each[0] for each in samples]), torch.tensor([int(each[1]) for each in samples])
+    wrong = images, (labels + 1) % 10
+    found = asim_lightning.doctor(of.model.backbone, (images, labels), "accuracy 60 %", proof_data=wrong)
+    assert all(each.mean < 0.5 for each in (found.as_is, *found.plans))
 
 
 @pytest.mark.parametrize(
