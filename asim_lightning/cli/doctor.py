@@ -12,7 +12,7 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import MAP
-from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.target import MEASURED, Target
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.diagnosis import Diagnosis
@@ -49,13 +49,13 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
     """
-    from asim_lightning.exploration.doctor import FORMS, Doctor, DoctorSettings
+    from asim_lightning.exploration.doctor import Doctor, DoctorSettings
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.study import Work
     from asim_lightning.report.draw import save_figure
 
     trainer, model, data = setup.trainer, setup.model, setup.data
-    target = Target.read(options.target, "`target`", FORMS)
+    target = Target.read(options.target, "`target`", MEASURED)
     known = None if options.map is None else read_map(options.map)
     settings = DoctorSettings(
         target, options.images, options.proof_images, options.chips, options.reads, options.plans,
@@ -66,7 +66,6 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
         data.test_images = None
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
-
     paths = {each: str(shipped_file("checkpoints", each)) for each in options.checkpoints}
 
     def load(checkpoint: str) -> None:

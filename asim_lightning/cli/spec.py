@@ -7,7 +7,7 @@ from typing import Any
 from asim_lightning.cli.recorded_command import StudyOptions, recorded
 from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
-from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.target import MEASURED, Target
 from asim_lightning.evaluation.whole_file import write_whole
 
 
@@ -33,11 +33,11 @@ def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.
     """
     from asim_lightning.exploration.runner_settings import runner_of
-    from asim_lightning.exploration.spec import FORMS, SpecSettings, SpecStudy
+    from asim_lightning.exploration.spec import SpecSettings, SpecStudy
     from asim_lightning.report.draw import save_figure
 
     trainer, model, data = setup.trainer, setup.model, setup.data
-    target = Target.read(options.target, "`target`", FORMS)
+    target = Target.read(options.target, "`target`", MEASURED)
     settings = SpecSettings(target, options.properties, options.given, options.chips, options.trials)
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)

@@ -65,7 +65,7 @@ def loss_map(
     Args:
         model: Converted classifier; the macros of its layers count, its noise seed and its read.
         batches: Inputs, targets and indices.
-        chips: Chips over which the mean is taken; if all chips are equal, the first one only.
+        chips: Chips over which the mean is taken; if all chips are equal, they do not count.
         changes: Fields of the macro of changes of a layer.
         advance: Called after each batch on each chip.
 
@@ -73,21 +73,21 @@ def loss_map(
         ValueError: There are no images.
     """
     layers = macro_layers(model.backbone)
+    numbers: Sequence[int | None] = chips
     if not any(layer.transfer.differs_by_chip for layer in layers.values()):
-        chips = chips[:1]
+        numbers = [None]
     asked = {name: [dict[str, Any](), *_digital(layer), *changes(layer)] for name, layer in layers.items()}
     shares = {name: np.zeros(len(each)) for name, each in asked.items()}
     increase, images = 0.0, 0
     for inputs, targets, ids in batches:
         images += len(ids)
-        for chip in chips:
-            differs = any(layer.transfer.differs_by_chip for layer in layers.values())
-            with under(model, Condition("simulated", chip=chip if differs else None)):
+        for chip in numbers:
+            with under(model, Condition("simulated", chip=chip)):
                 path = _Path(model, layers, inputs.to(model.device), targets.to(model.device), ids)
-                increase += path.increase / len(chips)
+                increase += path.increase / len(numbers)
                 for name, calls in path.calls.items():
                     found = [path.share(layers[name], calls, fields) for fields in asked[name]]
-                    shares[name] += np.array(found) / len(chips)
+                    shares[name] += np.array(found) / len(numbers)
             advance()
     if not images:
         raise ValueError("a map of the loss needs one image or more, got none")

@@ -31,7 +31,9 @@ EXAMPLES = {
     "latency": "'latency 5 ms'",
 }
 """Forms of a target, each with an example."""
-OF_A_POINT = ("accuracy", "share", "yield", *UNITS)
+MEASURED = ("accuracy", "share", "yield")
+"""Forms of a target on what is measured of the answers."""
+OF_A_POINT = (*MEASURED, *UNITS)
 """Forms of a target that a point keeps or misses."""
 ENDS_IMAGES = ("accuracy", "width")
 """Forms of a target that ends the images of a point when it is answered."""

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from math import sqrt
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
@@ -33,7 +31,7 @@ from asim_lightning.exploration.limits import scaled, spreads_of
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
 from asim_lightning.exploration.plan_study import Measured, PlanStudy
-from asim_lightning.exploration.prescription import Fields, changes_of, prescriptions
+from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import Work
@@ -41,9 +39,6 @@ from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.surgery import kept_assignments, macro_layers
 
-FORMS = ("accuracy", "share", "yield")
-"""Forms of a target that a doctor is for."""
-TRIM = "static.trim"
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips of a plan that is screened, and number of the first one that proves."""
 _MAPPED_CHIPS = 2
@@ -51,8 +46,6 @@ _MAPS = "maps of the loss"
 """Where the store has maps."""
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
-_MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
-"""Of the macro of all layers: ADC bits and shares of its rows that are tried, and the step of a new trim."""
 _TOLD, _OFF = 0.01, 0.2
 """Increase of the loss, nats, and part of it by which the sum of shares may differ, from which it is said."""
 _MEAN_CHIPS = 10
@@ -116,6 +109,7 @@ class Doctor:
             raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
         self._work, self.settings, self._technology = work, settings, technology
         self._figures = CostFigures(model, technology)
+        self._figures.at({})  # refuses before the work
         self._layers = macro_layers(model.backbone)
         if settings.known is not None and set(settings.known.layers) != set(self._layers):
             raise ValueError(
@@ -261,7 +255,8 @@ class Doctor:
         for inputs, targets, ids in self._batches(_STEPPING):
             images += len(ids)
             for fidelity in losses:
-                with under(model, Condition(fidelity)), torch.no_grad(), noise_context(model.noise_seed, 0, ids):
+                noise = noise_context(model.noise_seed, model.trial, ids, model.chip)
+                with under(model, Condition(fidelity)), torch.no_grad(), noise:
                     outputs, wanted = model(inputs.to(model.device)), targets.to(model.device)
                 losses[fidelity] += len(ids) * float(model.outcome.loss(outputs, wanted))
                 values[fidelity] += float(model.outcome.numbers(outputs, wanted)["value"].sum())
@@ -289,7 +284,7 @@ class Doctor:
         """Changes of the macro of all layers, with the network's own weights and with each of the others."""
         base = next(iter(self._layers.values())).assignment.base
         candidates = []
-        for fields, strength in _grid(base):
+        for fields, strength in changes_of_macro(base):
             try:
                 energy = self._figures.at(fields)["energy_uj"]
             except ValueError:  # a layer, or a rule, does not allow it
@@ -371,21 +366,3 @@ class Doctor:
 def _loses_counts(layer: OnMacro) -> bool:
     """Whether a code of the layer's ADC stands for more than one count."""
     return layer.macro.adc_bits is not None and any(each.counts_a_code > 1 for each in layer.transfer.cycles)
-
-
-def _grid(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
-    """Fields of a macro that may be changed for all layers, and how strong each change is."""
-    bits: list[Any] = [base.adc_bits]
-    if base.adc_bits is not None and base.adc_step is None:
-        bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
-    rows = list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
-    encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
-    trims = [base.static.trim]
-    if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
-        trims.append("both")
-    for adc_bits, row, encoding, trim in product(bits, rows, encodings, trims):
-        fields: Point = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}
-        changed = {name: value for name, value in fields.items() if value != getattr(base, name)}
-        if trim != base.static.trim:
-            changed |= {TRIM: trim, "static.trim_step": _TRIM_STEP}
-        yield changed, (adc_bits or 0, -row, -encoding, trims.index(trim))

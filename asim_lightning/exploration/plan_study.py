@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from asim_lightning.circuit import transfer
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.chip_yield import good_chips, yield_figures
@@ -15,7 +13,7 @@ from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import PlanMethod, Proposer
 from asim_lightning.exploration.records import Records, paired_difference
-from asim_lightning.exploration.search_space import of_network
+from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.exploration.study import REFERENCES, Planned, Study, Work
 from asim_lightning.nn.calibration import quantized_layers
 
@@ -33,14 +31,14 @@ class Measured:
         target: The target.
         chips: Numbers of the chips of a plan whose chips differ.
         places: Places of the images; None: all.
-        trials: Reads of each chip of a noisy plan.
+        reads: Reads of each chip of a noisy plan.
         proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
     """
 
     target: Target
     chips: range
     places: range | None = None
-    trials: int = 1
+    reads: int = 1
     proves: bool = False
 
     @property
@@ -62,8 +60,11 @@ class PlanStudy(Study):
         figures: What plans cost.
 
     Raises:
-        ValueError: The data has not so many images.
+        ValueError: The data has not so many images, or workers would not follow other weights.
     """
+
+    known = None
+    """No plan is known before: the study is its own method, and asks the one that it runs."""
 
     def __init__(
         self, work: Work, measured: Measured, names: Sequence[str], checkpoints: Sequence[str], figures: CostFigures
@@ -124,8 +125,6 @@ class PlanStudy(Study):
         replayed.next()
         return replayed
 
-    known = None
-
     def ask(self) -> Point | None:
         """The next plan, as a method of the study."""
         return self._plans.next()
@@ -135,14 +134,8 @@ class PlanStudy(Study):
 
     def planned(self, point: Point) -> Planned:
         """The trials of a plan, on each chip if chips differ."""
-        records, axes = self._records[_checkpoint_of(point)], of_network(point)
-        is_noisy = records.points.add(axes, "simulated")
-        chips: tuple[Point, ...] = (axes,)
-        if any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
-            chips = tuple({**axes, CHIP: number} for number in self.measured.chips)
-            for each in chips:
-                records.points.add(each, "simulated")
-        return Planned(point, "simulated", chips, self.measured.trials if is_noisy else 1, records)
+        records, measured = self._records[checkpoint_of(point)], self.measured
+        return self.on_chips(point, records, measured.chips, measured.reads)
 
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """The result of a plan, over all its chips, with its cost and decision, which the method is told."""
@@ -175,7 +168,7 @@ class PlanStudy(Study):
 
     def load(self, planned: Planned) -> None:
         """Load the weights of a plan."""
-        self._switch(_checkpoint_of(planned.point))
+        self._switch(checkpoint_of(planned.point))
 
     def compared(self, result: Result) -> tuple[Interval, float]:
         """What the target bounds of a plan, with its interval, and the least that it must be."""
@@ -206,8 +199,3 @@ class PlanStudy(Study):
             self._load_weights(checkpoint)
             self.model.calibrate_where_missing(self.data)
         self._loaded = checkpoint
-
-
-def _checkpoint_of(point: Mapping[str, Any]) -> str | None:
-    name = point.get(CHECKPOINT)
-    return None if name is None else str(name)

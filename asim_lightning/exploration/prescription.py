@@ -1,23 +1,29 @@
 """What a layer's macro may be changed to, what that costs, and the cheapest changes that leave so much of the loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology, cost, network_shape
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.exploration.methods import Point
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import kept_assignments, macro_layers
 
 Fields = Mapping[str, Any]
 _STEPS = 2000
 """Steps of the energy in which cheapest changes are looked for."""
+TRIM = "static.trim"
+_MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
+"""Of the macro of all layers: numbers of ADC bits and shares of its rows that are tried, and the step of a new trim."""
 
 
 def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
@@ -35,6 +41,29 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     if macro.adc_bits is not None and macro.adc_step is None:
         found += [{"adc_bits": macro.adc_bits + more} for more in (1, 2, 3)]
     return [each for each in [*found, *ranges] if _takes(layer, each)]
+
+
+def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
+    """Changes of the macro of all layers, by the names of axes, each with the strength of its ADC bits, rows, encoding
+    and trim: more never loses answers.
+
+    Args:
+        base: The macro.
+    """
+    bits: list[Any] = [base.adc_bits]
+    if base.adc_bits is not None and base.adc_step is None:
+        bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
+    rows = list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
+    encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
+    trims = [base.static.trim]
+    if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
+        trims.append("both")
+    for adc_bits, row, encoding, trim in product(bits, rows, encodings, trims):
+        fields: Point = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}
+        changed = {name: value for name, value in fields.items() if value != getattr(base, name)}
+        if trim != base.static.trim:
+            changed |= {TRIM: trim, "static.trim_step": _TRIM_STEP}
+        yield changed, (adc_bits or 0, -row, -encoding, trims.index(trim))
 
 
 def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:

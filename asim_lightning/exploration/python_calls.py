@@ -18,7 +18,7 @@ from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
-from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
+from asim_lightning.evaluation.target import ENDS_IMAGES, MEASURED, OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor, DoctorSettings
@@ -30,7 +30,6 @@ from asim_lightning.exploration.runner import TrainerRunner
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.exploration.spec import FORMS as SPEC_FORMS
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.yield_table import yield_text
@@ -167,7 +166,7 @@ def spec(
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
     others = Shared(network, data, chips, **shared)
-    wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
+    wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
     with others.opened() as work:
         settings = SpecSettings(wanted, properties, given, chips, others.trials)
         return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, others.fresh).run()
@@ -205,7 +204,7 @@ def doctor(
         data = copy(data)
         data.test_images = None
     others = Priced(network, data, technology=technology, **shared)
-    wanted = Target.read(others.texts("target", [target])[0], "`target`", SPEC_FORMS)
+    wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
     settings = DoctorSettings(
         wanted, images, proof_images, others.chips or 200, others.trials, checkpoints=tuple(weights), known=map
     )

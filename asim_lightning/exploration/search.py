@@ -22,7 +22,7 @@ from asim_lightning.exploration.methods import LEARNING, Listed, Method, Point, 
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Runner
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
-from asim_lightning.exploration.search_space import SearchSpace, of_network
+from asim_lightning.exploration.search_space import SearchSpace, checkpoint_of, of_network
 from asim_lightning.exploration.study import REFERENCES, Planned, Study
 
 
@@ -113,7 +113,7 @@ class Search(Study):
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip."""
-        axes, records = of_network(point), self._records[_checkpoint_of(point)]
+        axes, records = of_network(point), self._records[checkpoint_of(point)]
         chips: tuple[Point, ...] = (axes,)
         if self.settings.chips is not None:
             chips = tuple({**axes, "chip": number} for number in range(self.settings.chips))
@@ -134,7 +134,7 @@ class Search(Study):
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on one, at a point."""
-        return self._records[_checkpoint_of(point)].points.macros(of_network(point))
+        return self._records[checkpoint_of(point)].points.macros(of_network(point))
 
     @property
     def _owner(self) -> Point:
@@ -157,7 +157,7 @@ class Search(Study):
                 self._of(checkpoint).points.add({}, kind)
         for point in checked:
             try:
-                self._of(_checkpoint_of(point)).points.add(self._on_chip(of_network(point)), "simulated")
+                self._of(checkpoint_of(point)).points.add(self._on_chip(of_network(point)), "simulated")
                 self.figures.at({name: point[name] for name in point if name.startswith(TECHNOLOGY)})
                 self._check_numbers(point)
             except ValueError as error:
@@ -193,7 +193,7 @@ class Search(Study):
         return self._records[checkpoint]
 
     def _switch(self, point: Point) -> None:
-        checkpoint = _checkpoint_of(point)
+        checkpoint = checkpoint_of(point)
         if checkpoint is not None and checkpoint != self._loaded:
             if self._load_weights is None:
                 raise ValueError("`search.space.checkpoint` needs a way to load checkpoints, got none")
@@ -223,11 +223,6 @@ class Search(Study):
         if (question := self.settings.question) is not None:
             figures |= yield_figures(chips, question.accuracy)
         return replace(result, axes=point, figures=figures)
-
-
-def _checkpoint_of(point: Mapping[str, AxisValue]) -> str | None:
-    name = point.get(CHECKPOINT)
-    return None if name is None else str(name)
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

@@ -131,6 +131,12 @@ def of_network(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     return {name: value for name, value in point.items() if name != CHECKPOINT and not name.startswith(TECHNOLOGY)}
 
 
+def checkpoint_of(point: Mapping[str, AxisValue]) -> str | None:
+    """The checkpoint of a point; None: the network's own weights."""
+    name = point.get(CHECKPOINT)
+    return None if name is None else str(name)
+
+
 def of_technology(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     """What of a point changes the technology."""
     return {name.removeprefix(TECHNOLOGY): value for name, value in point.items() if name.startswith(TECHNOLOGY)}

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from matplotlib.axes import Axes
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -31,8 +31,6 @@ from asim_lightning.report.limits_figure import limits_picture, limits_table
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import Table
 
-FORMS = ("accuracy", "share", "yield")
-"""Forms of a target that a spec is for."""
 _A_PROPERTY = 10
 """Points of a property, about."""
 
@@ -187,14 +185,7 @@ class SpecStudy(Study):
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip if chips differ."""
-        is_noisy = self.records.points.add(point, "simulated")
-        macros = self.records.points.macros(point)
-        chips: tuple[Point, ...] = (point,)
-        if any(transfer(macro, False).differs_by_chip for macro in macros):
-            chips = tuple({**point, CHIP: number} for number in range(self.settings.chips))
-            for each in chips:
-                self.records.points.add(each, "simulated")
-        return Planned(point, "simulated", chips, self.settings.trials if is_noisy else 1, self.records)
+        return self.on_chips(point, self.records, range(self.settings.chips), self.settings.trials)
 
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """The result of a point, over all its chips, with its decision, which the method is told."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning.circuit import transfer
 from asim_lightning.classifier.network import CimModule
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
@@ -14,6 +16,7 @@ from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records, paired_difference, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
+from asim_lightning.exploration.search_space import of_network
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.surgery import macro_layers
 
@@ -108,6 +111,24 @@ class Study:
     def planned(self, point: Point) -> Planned:
         """The trials of a point that the method has proposed."""
         raise NotImplementedError
+
+    def on_chips(self, point: Point, records: Records, chips: Sequence[int], reads: int) -> Planned:
+        """The trials of a point, on each chip if chips differ; several reads if it is noisy.
+
+        Args:
+            point: The point, as the method proposed it.
+            records: Records of its network.
+            chips: Numbers of the chips.
+            reads: Reads of each chip.
+        """
+        axes = of_network(point)
+        is_noisy = records.points.add(axes, "simulated")
+        places: tuple[Point, ...] = (axes,)
+        if any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
+            places = tuple({**axes, CHIP: number} for number in chips)
+            for each in places:
+                records.points.add(each, "simulated")
+        return Planned(point, "simulated", places, reads if is_noisy else 1, records)
 
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """The results of a point from its outcomes by chip and read; called once a point, in order."""
