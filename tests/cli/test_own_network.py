@@ -9,7 +9,7 @@ import yaml
 
 from tests.cli.conftest import Asim
 
-GUIDE = Path(__file__).parents[2] / "notebooks" / "USING.md"
+GUIDE = Path(__file__).parents[2] / "notebooks" / "guide" / "own_network.md"
 MINE = """
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
@@ -33,7 +33,7 @@ def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.syspath_prepend(folder)
     (folder / "my_net.py").write_text(MINE)
-    (text,) = re.findall(r"```yaml\n(data: my_net.*?)```", GUIDE.read_text(), re.S)
+    (text,) = re.findall(r'```yaml title="own.yaml"\n(.*?)```', GUIDE.read_text(), re.S)
     assert text.count("\n") <= 15
     (folder / "own.yaml").write_text(f"{text}trainer: {{max_epochs: 1}}\n")
     torch.manual_seed(0)
