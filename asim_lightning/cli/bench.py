@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from asim_lightning.bench import BenchImages, read_images, time_layers
 from asim_lightning.bench.images import random_images
 from asim_lightning.bench.inference import inferences
@@ -14,9 +16,14 @@ from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.start import Setup, prepare
+from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.evaluate import evaluate
+from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.exchange.published.modules import PublishedCode, load_published, with_published
+from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.command_tables import TIMES_LEGEND, layer_table, network_table
@@ -107,17 +114,23 @@ class VerifyOptions:
 
     samples: int = 2
     """Test images: 1 or more; all of the first batch if it has fewer."""
+    published: str | None = None
+    """Folder of a checkout of the published simulator, whose code is run: its layers answer in place of ours on all
+    test images, and both accuracies are printed."""
 
 
 def verify(setup: Setup, options: VerifyOptions = VerifyOptions()) -> None:
-    """Compare all engines on the network's own layers and inputs, code by code.
+    """Compare all engines on the network's own layers, code by code, or the network with the published layers.
 
     Raises:
-        ValueError: No layer is on a macro, or there is no sample.
+        ValueError: No layer is on a macro, there is no sample, or a folder is no checkout.
         SystemExit: With code 1, if a layer's engines differ.
     """
     prepare(setup.trainer, setup.model, setup.data)
-    needed_layers(setup.model, "asim verify")
+    layers = needed_layers(setup.model, "asim verify")
+    if options.published is not None:
+        _verify_published(setup, load_published(options.published), layers)
+        return
     check_whole("`samples`", options.samples, 1)
     images = next(iter(setup.data.test_dataloader()))[0][: options.samples]
     inputs = layer_inputs(setup.model, images)
@@ -131,3 +144,24 @@ def verify(setup: Setup, options: VerifyOptions = VerifyOptions()) -> None:
     print(f"{good} of {len(found)} layers agree on {used} test image{'s' if used > 1 else ''}{fewer}")
     if good < len(found):
         raise SystemExit(1)
+
+
+def _verify_published(setup: Setup, code: PublishedCode, layers: dict[str, OnMacro]) -> None:
+    """Print the accuracy by our layers and by the published ones, on the same images, and their difference."""
+
+    def answers() -> NDArray[Any]:
+        return evaluate(setup.trainer, setup.model, setup.data.test_dataloader(), Condition()).value[:, None]
+
+    ours = answers()
+    print(f"ours       {_percent(accuracy_interval(ours))}", flush=True)
+    with with_published(code, layers) as reasons:
+        theirs = answers()
+    kept = {name: why for name, why in reasons.items() if why}
+    print(f"published  {_percent(accuracy_interval(theirs))}, {len(reasons) - len(kept)} of {len(reasons)} layers")
+    print(f"difference {_percent(difference_interval(ours, theirs), '+')}")
+    for name, why in kept.items():
+        print(f"ours in both: {name}, as the published code does not compute {why}")
+
+
+def _percent(found: Interval, sign: str = "") -> str:
+    return f"{found.mean:{sign}.2%} [{found.low:{sign}.2%}, {found.high:{sign}.2%}]".replace("%", " %")

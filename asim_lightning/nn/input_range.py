@@ -173,7 +173,7 @@ class RangedLayer(nn.Module):
 
     def _range_in_use(self) -> Tensor | None:
         """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
-        stored = None if self.training else self._stored_range()
+        stored = None if self.training else self.stored_range()
         if stored is not None or self.training or self.input_range == "batch":
             return stored
         if not self.warned and not torch.compiler.is_compiling():
@@ -186,7 +186,7 @@ class RangedLayer(nn.Module):
             )
         return None
 
-    def _stored_range(self) -> Tensor | None:
+    def stored_range(self) -> Tensor | None:
         """The range that does not depend on the batch, where there is one. # ()"""
         if self.input_range == "pact" and self._pact:
             return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]

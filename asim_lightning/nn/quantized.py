@@ -98,7 +98,7 @@ class QuantizedLayer(RangedLayer):
             )
         if x.numel() == 0:
             return
-        values = InputRange(self.signed_input, *torch.aminmax(x.detach()), self._stored_range())
+        values = InputRange(self.signed_input, *torch.aminmax(x.detach()), self.stored_range())
         if not torch.compiler.is_compiling():
             values.check(self.name)
         elif x.device.type in ("cpu", "cuda"):  # torch asserts on no other device

@@ -1,0 +1,171 @@
+"""The layers of a checkout of the published simulator, in place of ours in a network."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import StaticEffects
+from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
+
+_FOLDERS = ("module", "tools")
+"""Folders that the layers are imported from; they are not packages, and other code may have folders of these names."""
+
+
+@dataclass(frozen=True)
+class PublishedCode:
+    """The two layers of a checkout."""
+
+    conv: type[nn.Module]
+    linear: type[nn.Module]
+
+
+def load_published(checkout: str | Path) -> PublishedCode:
+    """Import the layers of a checkout; other modules named `module` or `tools` stay as they are.
+
+    Raises:
+        ValueError: The folder is no checkout of the published code.
+    """
+    folder = Path(checkout).expanduser().resolve()
+    with _importing(folder):
+        try:
+            return PublishedCode(
+                importlib.import_module("module.asim_conv").ASiMConv2d,
+                importlib.import_module("module.asim_linear").ASiMLinear,
+            )
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{folder} is no checkout of the published code (github.com/Keio-CSG/ASiM): {error}"
+            ) from error
+
+
+@contextmanager
+def _importing(folder: Path) -> Iterator[None]:
+    def mine() -> dict[str, Any]:
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] in _FOLDERS}
+
+    before = mine()
+    for name in before:
+        del sys.modules[name]
+    for name in _FOLDERS:
+        package = ModuleType(name)
+        package.__path__ = [str(folder / name)]
+        sys.modules[name] = package
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in mine():
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def why_not(layer: OnMacro, x: Tensor) -> str:
+    """Why the published code does not compute a layer for an input; empty if it does."""
+    macro, conv = layer.macro, isinstance(layer, CimConv2d)
+    if not isinstance(layer, (CimConv2d, CimLinear)):
+        return "a product of two activations"
+    if macro.weight_parallel or macro.column != "charge" or (macro.vote_levels and macro.votes > 1):
+        return "votes, weight-parallel conversion and other columns are extensions"
+    if macro.static != StaticEffects():
+        return "static effects are an extension"
+    if macro.adc_step is not None:
+        return "an ADC with a range of its own"
+    if macro.adc_bits is None or macro.adc_bits > 127:
+        return "an ideal converter"
+    if layer.per_channel:
+        return "a scale for each output channel"
+    if conv and layer.signed_input and macro.encoding_bits > 1:
+        return "a signed input with encoding"
+    if isinstance(layer, CimConv2d):
+        square = not isinstance(layer.padding, str) and all(
+            len(set(pair)) == 1 for pair in (layer.kernel_size, layer.stride, layer.padding)
+        )
+        plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
+        if not square or not plain or layer.kernel_size[0] ** 2 > macro.rows:
+            return "groups, dilation, or another kernel or padding than it takes"
+    if not conv and x.dim() not in (2, 3):
+        return f"an input of {x.dim()} dimensions"
+    return ""
+
+
+def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module:
+    """The published layer with geometry, parameters and macro of one of this package, in simulation.
+
+    Args:
+        code: The checkout.
+        layer: A layer that the published code computes (see `why_not`).
+        x: Input of the layer.
+    """
+    macro = layer.macro
+    settings: dict[str, Any] = {
+        "bias": getattr(layer, "bias", None) is not None,
+        "wbit": macro.weight_bits,
+        "xbit": macro.input_bits,
+        "adc_prec": macro.adc_bits,
+        "nrow": macro.rows,
+        "rand_noise_sigma": macro.random_noise_percent,
+        "non_linear_sigma": macro.nonlinear_noise_percent,
+        "act_enc": macro.encoding_bits if macro.encoding_bits > 1 else None,
+        "signed_act": layer.signed_input,
+        "hybrid_levels": macro.digital_levels or None,
+        "mode": "Simulation",
+        "device": str(x.device),
+    }
+    if isinstance(layer, CimConv2d):
+        geometry = {"kernel_size": layer.kernel_size[0], "stride": layer.stride[0], "padding": int(layer.padding[0])}
+        built = code.conv(layer.in_channels, layer.out_channels, **geometry, **settings)
+    else:
+        settings["layer"] = "fc" if x.dim() == 2 else "proj"
+        built = code.linear(layer.in_features, layer.out_features, **settings)
+    for name in ("weight", "bias"):
+        setattr(built, name, getattr(layer, name))
+    return built.eval()
+
+
+@contextmanager
+def with_published(code: PublishedCode, layers: dict[str, OnMacro]) -> Iterator[dict[str, str]]:
+    """Let the published layers answer in place of some of ours, while the context is open.
+
+    A published layer scales its input by the largest value of the batch. So that it uses the stored range of our layer,
+    its input is clipped to that range, and one more sample, which is all at the end of the range, joins the batch.
+
+    Args:
+        code: The checkout.
+        layers: Layers of the network, by name.
+
+    Yields:
+        Why a layer still answers itself, by name; empty for a published one. Filled as layers are called.
+    """
+    reasons: dict[str, str] = {}
+
+    def published(name: str) -> Any:
+        def answer(layer: Any, operands: tuple[Tensor, ...], ours: Tensor) -> Tensor:
+            x = operands[0]
+            reasons[name] = why_not(layer, x)
+            if reasons[name]:
+                return ours
+            largest = layer.stored_range()
+            if largest is not None:
+                x = torch.cat(
+                    [x.clamp(-largest if layer.signed_input else 0, largest), largest.expand(1, *x.shape[1:])]
+                )
+            result: Tensor = published_layer(code, layer, x)(x)
+            return result[: len(ours)]
+
+        return answer
+
+    hooks = [layer.register_forward_hook(published(name)) for name, layer in layers.items()]
+    try:
+        yield reasons
+    finally:
+        for hook in hooks:
+            hook.remove()
