@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         set_train_noise_,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _FOLDERS = {
     "CimClassifier": "classifier",
     "ConversionReport": "surgery",
