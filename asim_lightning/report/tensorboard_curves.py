@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import mean
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -130,7 +131,7 @@ def over_chips(rows: Sequence[Result]) -> list[Result]:
         if len(some) == 1
         else replace(
             some[0],
-            accuracy=float(np.mean([row.accuracy for row in some])),
+            accuracy=mean(row.accuracy for row in some),  # exact, so within the ends
             low=min(row.accuracy for row in some),
             high=max(row.accuracy for row in some),
         )

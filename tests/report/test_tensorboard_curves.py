@@ -10,7 +10,14 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.report.draw import new_figure
-from asim_lightning.report.tensorboard_curves import Curves, axis_curves, energy_curves, scalar_steps, write_run
+from asim_lightning.report.tensorboard_curves import (
+    Curves,
+    axis_curves,
+    energy_curves,
+    over_chips,
+    scalar_steps,
+    write_run,
+)
 from tests.callbacks.conftest import read_events
 from tests.report.conftest import simulated
 from tests.report.runs import of_adc, point, run
@@ -141,3 +148,10 @@ def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown() -
 def test_no_curve_without_energies_or_with_chips() -> None:
     assert energy_curves(of_adc(False)) == {}
     assert energy_curves(run([point(300 + chip, {"chip": chip}, {"energy_uj": 1.0}) for chip in range(3)])) == {}
+
+
+def test_chips_that_are_equal_have_their_accuracy() -> None:
+    # a rounded mean of 0.1, 0.1 and 0.1 lies above all three
+    rows = [Result({"chip": chip}, "simulated", 1, 50, 0.1, 0.05, 0.2, 1, "native") for chip in range(3)]
+    (found,) = over_chips(rows)
+    assert (found.low, found.accuracy, found.high) == (0.1, 0.1, 0.1)
