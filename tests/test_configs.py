@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -25,7 +26,9 @@ from tests.commands import parsed
 from tests.data.published_layouts import write_cifar10_pickles
 from tests.data.real_pictures import real_pictures
 
-RECIPES = sorted(path for path in shipped_folder("configs").glob("*.yaml") if not path.stem.startswith(MACRO))
+FIGURE = "figure_"
+"""Start of the names of recipes that go on top of a network's."""
+RECIPES = sorted(path for path in shipped_folder("configs").glob("*.yaml") if not path.stem.startswith((MACRO, FIGURE)))
 PUBLISHED_NOISE = {"resnet18_cifar10": 100, "resnet18_imagenet": 50, "vitb32_cifar10": 60}  # percent, of training
 FIGURE_9A = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]  # percent of full scale
 
@@ -108,6 +111,16 @@ def assert_has_a_cost(model: CimClassifier) -> None:
     assert {layer.name for layer in found.layers if layer.macro} == {row.name for row in model.report.on_macro}
     assert all(layer.energy.total > 0 and (layer.macro or layer.why_digital) for layer in found.layers)
     assert found.rows_in_use < 1
+
+
+@pytest.mark.parametrize("path", shipped_folder("configs").glob(f"{FIGURE}*.yaml"), ids=lambda path: path.stem)
+def test_figures_of_the_paper_go_on_top_of_a_network(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert lines[1].startswith(f"# asim sweep -c resnet18_cifar10_sim -c {path.stem} ")
+    for recipe in ("resnet18_cifar10_sim", "quickstart"):
+        axes = parsed(["sweep", "-c", recipe, "-c", path.stem]).axes.as_dict()
+        given = {name: values for name, values in axes.items() if values is not None}
+        assert given == yaml.safe_load(path.read_text())["axes"]
 
 
 FITS = [path for path in RECIPES if commands(path)[0][0] == "fit"]
