@@ -76,14 +76,15 @@ def _chosen_layer(setup: Setup, name: str | None) -> str:
 
 def _draw(setup: Setup, name: str, folder: Path, options: ExplainOptions, circuits: list[Transfer]) -> None:
     """Write the page of a layer, and the curve of each measured column."""
-    from asim_lightning.report.count_figure import count_page, plot_counts
+    from asim_lightning.report.count_figure import count_figure
+    from asim_lightning.report.draw import save_figure
     from asim_lightning.report.measured_figure import draw_measured
 
     prepare(setup.trainer, setup.model, setup.data)
     layers = {name: macro_layers(setup.model.backbone)[name]}
     counts, seen = training_counts(setup.model, layers, setup.data, options.images)
-    page = count_page(name, counts[name], seen)
-    print(f"\nplot     {plot_counts(page, folder / f'{name}.{options.format}')}")
+    path = save_figure(count_figure(name, counts[name], seen), folder / f"{name}.{options.format}")
+    print(f"\nplot     {path}")
     for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
         setup.say(f"plot     {path}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asim_lightning.report.count_figure import CountPage
+from asim_lightning.report.draw import new_figure
 from tests.cli.conftest import Asim, Run
 from tests.cli.wrong_inputs import Wrong, assert_refused
 
@@ -84,10 +84,13 @@ def test_fewer_images_than_asked_for_are_counted(
     few = (*simulated, "--images", "30", "--data.init_args.held_out", "9990")  # of 10,000 training images
     lines = asim("calibrate-adc", *few).out.splitlines()
     assert "ADC ranges, fitted to the counts of 10 training images, all that there are (--images 30)" in lines
-    pages: list[CountPage] = []
-    monkeypatch.setattr("asim_lightning.report.count_figure.plot_counts", lambda page, path: pages.append(page) or path)
+    said: list[str] = []
+    monkeypatch.setattr(
+        "asim_lightning.report.count_figure.count_figure",
+        lambda name, counts, images: said.append(images) or new_figure(1, 1, 20),
+    )
     assert asim("explain", *few, "--plot", "pages").code == 0
-    assert ". 10 training images, all that there are (--images 30), " in pages[0].text
+    assert said == ["10 training images, all that there are (--images 30)"]
 
 
 WRONG = {

@@ -1,7 +1,10 @@
 """The tables line up, and say what was measured."""
 
+import math
+
 from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
-from asim_lightning.report.command_tables import layer_table, network_table
+from asim_lightning.nn.count_histograms import AdcRange
+from asim_lightning.report.command_tables import layer_table, network_table, range_table
 
 PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
 SIMULATED = InferenceTime(
@@ -29,3 +32,17 @@ def test_layer_table_has_a_sum() -> None:
     assert lines[3] == ["a", "CimConv2d", "3x8x8", "->", "4x8x8", "exact", "+", "events", "events", "1,000", "10.0",
                         "30.0", "3.33e4", "25.0", "%"]  # fmt: skip
     assert lines[5] == ["2", "layers", "1,500", "20.0", "40.0", "3.75e4", "75.0", "%"]
+
+
+def test_the_table_of_ranges() -> None:
+    rows = [
+        AdcRange("layer1.conv", 6, 1, 0, 3.64, math.inf, (0.0, 0.0)),
+        AdcRange("fc", 6, 2, 34, -math.inf, 44.04, (0.0, 0.00001, 0.005, 0.123)),
+    ]
+    assert str(range_table(rows)).splitlines()[:5] == [
+        "              ADC             CSNR (dB)         clipped",
+        "layer        bits  step  low     before  after  %",
+        "-----------  ----  ----  ---  ---------  -----  ------------",
+        "layer1.conv     6     1    0        3.6  exact  0",
+        "fc              6     2   34          -   44.0  0 <.01 .5 12",
+    ]
