@@ -46,7 +46,7 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
     folder = setup.folder if options.output is None else Path(options.output)
     if options.validate:
         from asim_lightning.report.draw import figure_of, save_figure
-        from asim_lightning.report.validation_figure import validation_pictures
+        from asim_lightning.report.layers import validation_pictures
 
         found = validate_model(options.technology)
         drawn = figure_of(*validation_pictures(found), title="energy model against published macros")

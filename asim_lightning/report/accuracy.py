@@ -1,7 +1,7 @@
 """Accuracy with error bars along one axis, as a picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
@@ -13,11 +13,9 @@ from asim_lightning.evaluation.results import (
     value_words,
 )
 from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
-from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text
+from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text, value_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series, number_axis
 from asim_lightning.table import Rows
-
-"""The axis that tells compared sweeps apart."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,6 @@ class AccuracyPlot:
     """Name of the setting along x."""
     title: str = ""
     """Headline."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Text of an axis, with its unit, by name; these come before those of settings."""
     num_classes: int | None = None
     """Classes of the task, to mark the accuracy of guessing; None: unmarked."""
     adc_bits: int | None = None
@@ -51,35 +47,33 @@ def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
         ValueError: No simulated point has the axis.
     """
     axis = plot.axis
-    rows, names, is_percent = in_one_unit(rows, axis, plot.labels)
-    lines, note = drawn_lines(rows, axis, names)
+    rows, label = in_one_unit(rows, axis)
+    lines, note = drawn_lines(rows, axis)
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
     drawn = [*(row for _, line in lines for row in line), *along]
     values = distinct_values(row.axes[axis] for row in drawn)
-    bits = _one_resolution(lines, plot.adc_bits) if is_percent and axis in NOISE_AXES else None
-    x = _axis(label_of(axis, names), values, bits)
+    is_percent = axis in NOISE_AXES and label == label_of(axis)
+    x = _axis(label, values, _one_resolution(lines, plot.adc_bits) if is_percent else None)
     places = {axis_text(value): float(place if x.scale == "names" else value) for place, value in enumerate(values)}  # type: ignore[arg-type]
     is_joined = axis != CHIP and not any(isinstance(value, (str, Mapping)) for value in values)
     numbers: Rows = [["line", axis, "accuracy", "low", "high"]]
     series = []
     for index, (others, line) in enumerate(lines):
-        name = legend_text(others, names) or "simulated"
+        name = legend_text(others) or "simulated"
         at = [places[axis_text(row.axes[axis])] for row in line]
-        texts = [_text(name, row, {axis: row.axes[axis]}, names) for row in line]
+        texts = [_text(name, row, f"{head_of(axis)} {value_text(label, row.axes[axis])}") for row in line]
         series.append(accuracy_series(line, at, name, index, texts, is_line=is_joined))
         numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
     for kind, colour, dashes in (("float", BLACK, 0), ("quantized", GREY, 1)):
         for others, line in sweep_lines(along, axis, kind) if any(row.kind == kind for row in along) else ():  # type: ignore[arg-type]
-            name = f"{kind} ({legend_text(others, names)})" if others else kind
-            drawn_line = accuracy_series(
-                line, [places[axis_text(row.axes[axis])] for row in line], name, 0, (), is_joined
-            )
-            series.append(replace(drawn_line, low=(), high=(), colour=colour, marker="tick", dashes=dashes))
-    marks = reference_marks([row for row in references if axis not in row.axes], numbers, names)
+            name = f"{kind} ({legend_text(others)})" if others else kind
+            at = [places[axis_text(row.axes[axis])] for row in line]
+            known = accuracy_series(line, at, name, 0, (), is_joined)
+            series.append(replace(known, low=(), high=(), colour=colour, marker="tick", dashes=dashes))
+    marks = reference_marks([row for row in references if axis not in row.axes], numbers)
     y, chance = _height([*drawn, *references], plot.num_classes)
-    head = head_of(axis, names)
-    title = plot.title or f"Accuracy against {head}"
+    title = plot.title or f"Accuracy against {head_of(axis)}"
     return Picture(title, x, y, series, [*marks, *chance], note=note, numbers=numbers, file=f"accuracy_vs_{axis}.csv")
 
 
@@ -121,21 +115,18 @@ def accuracy_series(
     return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
 
 
-def reference_marks(
-    rows: Sequence[Result], numbers: Rows, names: Mapping[str, str] = {}, columns: int = 1
-) -> list[Mark]:
+def reference_marks(rows: Sequence[Result], numbers: Rows, columns: int = 1) -> list[Mark]:
     """The accuracies of the float and the quantised network as lines, one with both names if they are equal.
 
     Args:
         rows: Their results.
         numbers: Table of what is drawn, which gets a row for each, in place.
-        names: Text of an axis by name.
         columns: Columns of the table between its first and the accuracy.
     """
     levels: dict[str, list[str]] = {}
     unit = " %" if all(row.measure.is_share for row in rows) else ""
     for row in rows:
-        where = f" ({legend_text(row.axes, names)})" if row.axes else ""
+        where = f" ({legend_text(row.axes)})" if row.axes else ""
         levels.setdefault(row.measure.text(row.accuracy), []).append(f"{row.kind}{where}")
         padding = [""] * (len(numbers[0]) - columns - 4)
         numbers.append([f"{row.kind}{where}", *[""] * columns, row.accuracy, row.low, row.high, *padding])
@@ -161,11 +152,11 @@ def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
     return number_axis(label, [float(value) for value in values], above=above)  # type: ignore[arg-type]
 
 
-def _text(name: str, row: Result, axes: Mapping[str, AxisValue], names: Mapping[str, str]) -> str:
+def _text(name: str, row: Result, where: str) -> str:
     reads = f" in {row.trials} reads" if row.trials > 1 else ""
     head = [] if name == "simulated" else [name]
     accuracy = f"{row.measure.quantity(row.accuracy)} {row.measure.interval(row.low, row.high)}"
-    return "\n".join([*head, legend_text(axes, names), accuracy, f"{row.images:,} images{reads}"])
+    return "\n".join([*head, where, accuracy, f"{row.images:,} images{reads}"])
 
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:

@@ -1,6 +1,6 @@
 """The curves of a sweep, and the choice of those that are drawn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from asim_lightning.evaluation.axis_settings import is_condition
@@ -39,7 +39,7 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> 
     return list(groups.values())
 
 
-def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
+def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
     """The lines of a figure, and a note that says how to read them.
 
     Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
@@ -49,7 +49,6 @@ def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> 
     Args:
         rows: Results of the sweep.
         axis: Name of the setting along x.
-        names: Text of an axis by name.
 
     Raises:
         ValueError: No simulated point has the axis.
@@ -62,7 +61,7 @@ def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> 
         strongest = max(others, key=lambda name: _effect(lines, name))
         rest = [name for name in others if name != strongest]
         lines = _over_the_rest(lines, axis, strongest)
-        designs, met = ([head_of(name, names) for name in rest if is_condition(name) is kind] for kind in (False, True))
+        designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
     if len(lines) > MOST_CURVES:

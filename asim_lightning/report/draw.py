@@ -136,7 +136,10 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
     x, y = np.asarray(each.x, float), np.asarray(each.y, float)
     label = each.name or "_"
     if each.form == "bar":
-        _draw_bars(plot, each, label)
+        hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
+        ends = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
+        before = [max((end for at, end in ends.items() if abs(at - place) < 1e-6), default=0.0) for place in y]
+        plot.barh(y, x, 0.7, before, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0.3)
         return
     if each.form == "step":
         if each.low:
@@ -161,26 +164,12 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
     plot.autoscale_view()
 
 
-def _draw_bars(plot: Axes, each: Series, label: str) -> None:
-    before = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
-    lefts = [max((end for place, end in before.items() if abs(place - y) < 1e-6), default=0.0) for y in each.y]
-    hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
-    plot.barh(
-        each.y, each.x, height=0.7, left=lefts, color=each.shown_colour, label=label, hatch=hatch, edgecolor="white",
-        linewidth=0.3,
-    )  # fmt: skip
-
-
 def _draw_mark(plot: Axes, mark: Mark) -> None:
     given: dict[str, Any] = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
     (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
     if mark.text:
-        where = (mark.at, 1.0), ("data", "axes fraction") if mark.along == "x" else ("axes fraction", "data")
-        place = where[0] if mark.along == "x" else where[0][::-1]
-        plot.annotate(
-            mark.text, place, (0, 3), xycoords=where[1], textcoords="offset points", ha="center", fontsize=7.5,
-            color="0.35",
-        )  # fmt: skip
+        above: Any = {"xycoords": plot.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
+        plot.annotate(mark.text, (mark.at, 1.0), (0, 3), fontsize=7.5, color="0.35", **above)
 
 
 def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
@@ -196,9 +185,7 @@ def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
 
 
 def _set_axis(plot: Axes, name: str, axis: Axis) -> None:
-    shown = plot.xaxis if name == "x" else plot.yaxis
-    set_limits = plot.set_xlim if name == "x" else plot.set_ylim
-    set_scale = plot.set_xscale if name == "x" else plot.set_yscale
+    shown, set_limits = (plot.xaxis, plot.set_xlim) if name == "x" else (plot.yaxis, plot.set_ylim)
     shown.set_label_text(axis.label)
     if axis.scale == "names":
         is_tight = name == "x" and sum(map(len, axis.names)) > 70
@@ -209,7 +196,8 @@ def _set_axis(plot: Axes, name: str, axis: Axis) -> None:
         if name == "y" and not axis.ends:
             plot.invert_yaxis()
     elif axis.scale in ("log", "symlog"):
-        set_scale(axis.scale, **({"linthresh": axis.least, "linscale": 0.4} if axis.scale == "symlog" else {}))
+        around_0 = {"linthresh": axis.least, "linscale": 0.4} if axis.scale == "symlog" else {}
+        (plot.set_xscale if name == "x" else plot.set_yscale)(axis.scale, **around_0)
         _write_decades(shown)
         if axis.scale == "symlog":
             last = shown.get_view_interval()[1]

@@ -21,35 +21,28 @@ ALL_DIGITAL = "all_digital_uj"
 """Column of the energy of the same products in a digital macro, µJ an image."""
 
 
-def label_of(name: str, labels: Mapping[str, str] = {}) -> str:
-    """The text of an axis with its unit; of a field in some layers only, rules.PATTERN.FIELD, with the pattern.
-
-    Args:
-        name: Name of the axis.
-        labels: Other texts than its setting's, by name.
-    """
+def label_of(name: str) -> str:
+    """The text of an axis with its unit; of a field in some layers only, rules.PATTERN.FIELD, with the pattern."""
     if name.startswith(RULES):
         pattern, field = rule_of(name)
-        what, bracket, unit = label_of(field, labels).partition(" (")
+        what, bracket, unit = label_of(field).partition(" (")
         return f"{what} of {pattern}{bracket}{unit}"
-    return labels.get(name, setting_of(name).heading)
+    return setting_of(name).heading
 
 
-def head_of(name: str, labels: Mapping[str, str] = {}) -> str:
+def head_of(name: str) -> str:
     """The text of an axis without its unit."""
-    return label_of(name, labels).split(" (")[0]
+    return label_of(name).split(" (")[0]
 
 
-def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] = {}) -> str:
+def legend_text(axes: Mapping[str, AxisValue]) -> str:
     """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
-    return ", ".join(
-        f"{head_of(name, labels)} {value_text(name, value, labels)}".strip() for name, value in axes.items()
-    )
+    return ", ".join(f"{head_of(name)} {value_text(label_of(name), value)}".strip() for name, value in axes.items())
 
 
-def value_text(name: str, value: AxisValue, labels: Mapping[str, str] = {}) -> str:
-    """A value of an axis with its unit: "0.1 %"."""
-    inside = label_of(name, labels).partition(" (")[2].rstrip(")").split(" of ")[0]
+def value_text(label: str, value: AxisValue) -> str:
+    """A value of an axis with the unit of its label: "0.1 %"."""
+    inside = label.partition(" (")[2].rstrip(")").split(" of ")[0]
     return f"{value_words(value)} {inside}" if inside and is_number(value) else value_words(value)
 
 
@@ -83,19 +76,15 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def in_one_unit(
-    rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {}
-) -> tuple[Sequence[Result], Mapping[str, str], bool]:
-    """Rows with the noise along an axis as numbers of one unit where they share one, else as texts with units.
+def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], str]:
+    """Rows with the noise along an axis as numbers of one unit if they share one, else as texts with units.
 
     Returns:
-        The rows, the labels with that unit, and whether it is percent of full scale.
+        The rows, and the text of the axis with that unit.
     """
-    if axis not in NOISE_AXES:
-        return rows, labels, False
-    shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes)
+    shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
     if shared == "%":
-        return rows, labels, True
+        return rows, label_of(axis)
     found = []
     for row in rows:
         read = quantity(row.axes.get(axis))
@@ -104,7 +93,7 @@ def in_one_unit(
             row = replace(row, axes={**row.axes, axis: value})
         found.append(row)
     unit = {"lsb": " (LSB)", None: ""}.get(shared, f" ({shared})")
-    return found, {**labels, axis: f"{head_of(axis, labels)}{unit}"}, False
+    return found, f"{head_of(axis)}{unit}"
 
 
 def unit_of(name: str) -> str:

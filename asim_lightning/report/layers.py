@@ -1,4 +1,4 @@
-"""Energy by layer as a picture, of a report and of `asim cost`, and whose layers a report shows."""
+"""Pictures of energies: by layer, for a report and for `asim cost`, and of the model against silicon."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +7,13 @@ from typing import Any
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_table
 from asim_lightning.cost.layer_cost import PARTS
+from asim_lightning.cost.validation import Validation
 from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import choices
 from asim_lightning.report.labels import legend_text
-from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Series
+from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series
 from asim_lightning.report.verdict import point_words
 
 _STYLES = {name: style for style, name in enumerate(PARTS)}
@@ -113,6 +114,61 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
         series.append(Series("in a digital macro", digital, places, colour=BLACK, marker="star", texts=texts))
     names = [str(layer["layer"]) for layer in layers]
     return Picture(title, Axis(f"energy an image ({unit})"), Axis("", "names", names), series)
+
+
+def validation_pictures(found: Validation) -> list[Picture]:
+    """Energy of a column of each chip, components, and the fall with the supply."""
+    chips = sorted((1e-3 * each.reported, 1e-3 * each.modelled, each.what) for each in found.chips)
+    reported, modelled = [each[0] for each in chips], [each[1] for each in chips]
+    ends = [0.5 * min(*reported, *modelled), 2.5 * max(*reported, *modelled)]
+    bounds = [
+        Series(name, ends, [factor * end for end in ends], form="line", colour=GREY, marker="none", dashes=dashes)
+        for name, factor, dashes in (
+            ("equal", 1.0, 0), (f"within {found.factor:g}", found.factor, 1), ("", 1 / found.factor, 1)
+        )
+    ]  # fmt: skip
+    key = ", ".join(f"{number} {what}" for number, (*_, what) in enumerate(chips, 1))
+    scatter = Picture(
+        "charge-redistribution macros",
+        Axis("reported energy of a column (pJ)", "log"),
+        Axis("modelled (pJ)", "log"),
+        [*bounds, Series("", reported, modelled)],
+        labels=[(x, y, str(number)) for number, (x, y, _) in enumerate(chips, 1)],
+        note=key,
+    )
+    names = [f"{each.what.removeprefix('Jia 65 nm, ')}\n{each.note}".strip() for each in found.components]
+    ratios = [each.ratio for each in found.components]
+    parts = Picture(
+        "Jia 65 nm, measured parts",
+        Axis("model / measured", ends=(0.0, 1.25)),
+        Axis("", "names", names),
+        [Series("", ratios, range(len(ratios)), form="bar")],
+        [Mark("x", 1.0, dashes=0, colour=BLACK)],
+        labels=[(ratio, place, f"{ratio:.2f}") for place, ratio in enumerate(ratios)],
+    )
+    volts = [float(each.what.split()[-2]) for each in found.supplies]
+    square = [1e-3 * each.modelled for each in found.supplies]
+    low, high = [each / 1.3 for each in square], [each * 1.3 for each in square]
+    supplies = Picture(
+        "Wang 22 nm",
+        Axis("supply (V)"),
+        Axis("energy of a column (pJ)"),
+        [
+            Series(
+                "V² from the highest, within 1.3",
+                volts,
+                square,
+                low,
+                high,
+                form="line",
+                colour=GREY,
+                marker="none",
+            ),
+            Series("reported", volts, [1e-3 * each.reported for each in found.supplies], style=1),
+            Series("modelled", volts, [1e-3 * each.modelled for each in found.absolute], form="line", marker="none"),
+        ],
+    )
+    return [scatter, parts, supplies]
 
 
 def _name(part: str) -> str:

@@ -1,6 +1,6 @@
 """What a figure shows, described once; `draw` draws it by matplotlib and `plotly_figure` for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, TypeAlias, TypeVar
@@ -99,7 +99,7 @@ class Mark:
         along: The axis on which it stands.
         at: Its number there.
         name: Its entry in the legend; empty: it has none.
-        text: What is written at its end.
+        text: What is written above it; of a line along x only.
         dashes: Number of its dashes.
         colour: Its colour.
     """
@@ -188,20 +188,19 @@ def drawn_of(found: Sequence[Item]) -> list[Item]:
     return [found[round(place * (len(found) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
 
 
-def number_axis(label: str, numbers: Sequence[float], **others: object) -> Axis:
+def number_axis(label: str, numbers: Sequence[float], above: tuple[str, float] | None = None) -> Axis:
     """An axis of numbers: linear, unless they span decades and most would lie on top of each other.
 
     Args:
         label: Its text, with the unit.
         numbers: What stands along it, one number or more.
-        others: Other attributes of the axis.
+        above: See `Axis`.
     """
     rising = sorted(set(numbers))
-    above = [number for number in rising if number > 0]
-    given: Mapping[str, object] = others
-    spans_decades = len(above) > 2 and rising[0] >= 0 and above[-1] >= _DECADES * above[0]
+    positive = [number for number in rising if number > 0]
+    spans_decades = len(positive) > 2 and rising[0] >= 0 and positive[-1] >= _DECADES * positive[0]
     if spans_decades and rising[len(rising) // 2] - rising[0] < _CROWDED * (rising[-1] - rising[0]):
-        scale = "log" if len(above) == len(rising) else "symlog"
-        return Axis(f"{label}, log scale", scale, least=above[0], **given)  # type: ignore[arg-type]
+        scale: Literal["log", "symlog"] = "log" if len(positive) == len(rising) else "symlog"
+        return Axis(f"{label}, log scale", scale, least=positive[0], above=above)
     whole = len(rising) <= _FEW and all(isfinite(each) and float(each).is_integer() for each in rising)
-    return Axis(label, ticks=rising if whole else (), **given)  # type: ignore[arg-type]
+    return Axis(label, ticks=rising if whole else (), above=above)

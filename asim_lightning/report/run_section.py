@@ -3,26 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number
 from asim_lightning.evaluation.run import CommandRecord, Run
-from asim_lightning.evaluation.target import Target, meaning_of_early_end
+from asim_lightning.evaluation.target import Limit, Target, meaning_of_early_end
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.choices import energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
-from asim_lightning.report.labels import head_of, macro_words, value_text
+from asim_lightning.report.labels import head_of, label_of, macro_words, value_text
 from asim_lightning.report.layers import layers_picture
+from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
+from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.numbers import duration
 from asim_lightning.report.picture import Picture
+from asim_lightning.report.plans_table import findings_table, plans_table, plans_verdict
 from asim_lightning.report.run_tables import difference_table, setting_text, tables
-from asim_lightning.report.study_section import study_parts
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yields import yield_picture
 from asim_lightning.table import Rows, Table
 
+_Parts: TypeAlias = tuple[str, list[Picture], list[Table[Any]]]
+"""What a run shows in words, its figures and its tables."""
 _FEW = 3
 """Values that a title lists."""
 _MOST_AXES = 8
@@ -65,10 +69,9 @@ class Section:
                 f"a report is of an outcome between 0 and 1, got {run.measure.name}; `plot` and `frame` take any"
             )
         if run.document:
-            found = study_parts(run, target)
+            said, drawn, listed = _study_parts(run, target)
         else:
-            found = verdict(run, target), pictures(run, target), tables(run, target)
-        said, drawn, listed = found
+            said, drawn, listed = verdict(run, target), pictures(run, target), tables(run, target)
         return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
 
     def html(self, number: int) -> str:
@@ -143,7 +146,7 @@ def run_title(run: Run) -> str:
     said = []
     for name in (name for name in run.axes if name != CHIP or not run.yields):
         values = distinct_values(point.axes[name] for point in run.points if name in point.axes)
-        texts = [value_text(name, value) for value in values]
+        texts = [value_text(label_of(name), value) for value in values]
         if len(values) > 1 and all(map(is_number, values)):
             listed = f"{axis_text(values[0])} to {texts[-1]}"
         else:
@@ -242,3 +245,31 @@ def _pairs(values: Any) -> str:
 
 def _ends(numbers: Sequence[int]) -> str:
     return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+
+
+def _study_parts(run: Run, target: Target) -> _Parts:
+    """The answer of a spec or a doctor, its figures and its tables; its target is its own."""
+    if target != run.own_target:
+        raise ValueError(
+            f"`--target` must be left out for {run.folder}, which has its own, '{run.own_target}', got '{target}'"
+        )
+    return _of_spec(run) if "limits" in run.document else _of_doctor(run)
+
+
+def _of_spec(run: Run) -> _Parts:
+    limits = [Limit.of_json(each) for each in run.document["limits"]]
+    scale = run.document["full_scale"]
+    table = limits_table(limits, scale["codes"], scale["mv"])
+    said = f"{run.own_target}: {limits_words(limits)}."
+    return said, [limits_picture(limits, "How bad each property may be")], [table]
+
+
+def _of_doctor(run: Run) -> _Parts:
+    tables: list[Table[Any]] = [plans_table(run.document)]
+    if run.document["findings"]:
+        tables.append(findings_table(run.document))
+    pictures = []
+    if run.loss_map is not None:
+        tables.append(loss_map_table(run.loss_map))
+        pictures.append(loss_map_picture(run.loss_map, "Where the answers are lost"))
+    return plans_verdict(run.document), pictures, tables

@@ -67,7 +67,7 @@ def write_run(
                 writer.add_scalar(tag, number, step)
 
 
-def axis_curves(rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {}) -> Curves:
+def axis_curves(rows: Sequence[Result], axis: str) -> Curves:
     """Accuracy over an axis, a curve for each line of the picture (`drawn_lines`); none along chips.
 
     Several chips are one line: their mean, and the lowest and highest of them.
@@ -75,14 +75,13 @@ def axis_curves(rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {
     Args:
         rows: Results of a sweep.
         axis: Name of the axis.
-        labels: Text of an axis by name, for the choice of lines.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
     if axis == CHIP:
         return {}
-    lines, _ = drawn_lines(over_chips(rows), axis, labels)
+    lines, _ = drawn_lines(over_chips(rows), axis)
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
     return {_tag(tag, others, "/"): [(steps[axis_text(row.axes[axis])], row) for row in line] for others, line in lines}
 

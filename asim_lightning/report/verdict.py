@@ -7,7 +7,7 @@ from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
-from asim_lightning.report.labels import ALL_DIGITAL, cost_text, head_of, legend_text, value_text
+from asim_lightning.report.labels import ALL_DIGITAL, cost_text, head_of, label_of, legend_text, value_text
 
 _FEW = 4
 """Values that a line lists."""
@@ -104,7 +104,7 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
     """The values of one axis, as "random noise 0 %, 0.05 %", or how many points there are."""
     if len(names) > 1:
         return legend_text(points[0].axes) if len(points) == 1 else f"{len(points)} points"
-    texts = [value_text(names[0], point.axes[names[0]]) for point in points]
+    texts = [value_text(label_of(names[0]), point.axes[names[0]]) for point in points]
     listed = ", ".join(texts) if len(texts) <= _FEW else f"{texts[0]} to {texts[-1]} ({len(texts)} points)"
     return f"{head_of(names[0])} {listed}".strip()
 

@@ -104,6 +104,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
     """
     groups, measure = groups_of_chips(rows), rows[0].measure
     names = list(dict.fromkeys(name for others, _ in groups for name in others))
+    label = "static effects" if names == ["static"] else label_of(names[0]) if len(names) == 1 else ""
     texts = [
         value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
         for others, chips in groups
@@ -128,8 +129,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
     images = groups[0][1][0].images
     return Picture(
         title,
-        Axis(label_of(names[0], {"static": "static effects"}) if len(names) == 1 else "", "names", texts,
-             ends=(-0.6, len(groups) - 0.4)),
+        Axis(label, "names", texts, ends=(-0.6, len(groups) - 0.4)),
         Axis(measure.heading),
         [
             Series("mean of them", means_x, means_y, form="line", style=1, marker="tick", dashes=0),

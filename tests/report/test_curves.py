@@ -36,17 +36,17 @@ def grid(**axes):
 
 def test_few_lines_are_drawn_as_they_are():
     rows = [point(low=0.8, high=0.95, **axes) for axes in grid(random_noise=(0, 1), adc_bits=range(MOST_CURVES))]
-    assert drawn_lines(rows, "random_noise", {}) == (sweep_lines(rows, "random_noise"), "bars: 95 % intervals")
+    assert drawn_lines(rows, "random_noise") == (sweep_lines(rows, "random_noise"), "bars: 95 % intervals")
 
 
 def test_the_strongest_axis_is_drawn_of_many():
     many = grid(random_noise=(0, 1), rows=(64, 128, 255), votes=(1, 3, 5))
     rows = [point(accuracy=0.9 - 0.001 * axes["rows"] - 0.01 * axes["votes"], **axes) for axes in many]
-    lines, note = drawn_lines(rows, "random_noise", {"votes": "number of votes"})
+    lines, note = drawn_lines(rows, "random_noise")
     assert [others for others, _ in lines] == [{"rows": 64}, {"rows": 128}, {"rows": 255}]
     assert [row.axes["random_noise"] for row in lines[0][1]] == [0, 1]
     assert [line[0].axes["votes"] for _, line in lines] == [1, 1, 1]  # the best, with its own interval
-    assert note == "points: at the best number of votes; bars: 95 % intervals"
+    assert note == "points: at the best votes; bars: 95 % intervals"
 
 
 def test_the_best_design_is_the_best_under_its_hardest_conditions():
@@ -55,14 +55,14 @@ def test_the_best_design_is_the_best_under_its_hardest_conditions():
         point(accuracy=0.9 - 0.001 * axes["rows"] - 0.05 * axes["random_noise"] + 0.01 * axes["votes"], **axes)
         for axes in many
     ]
-    lines, note = drawn_lines(rows, "adc_bits", {})
+    lines, note = drawn_lines(rows, "adc_bits")
     assert note == "points: at the best votes under the hardest random noise; bars: 95 % intervals"
     assert {(row.axes["votes"], row.axes["random_noise"]) for _, line in lines for row in line} == {(3, 1)}
 
 
 def test_of_one_axis_with_many_values_the_ends_are_among_those_drawn():
     rows = [point(**axes) for axes in grid(random_noise=(0, 1), rows=(*range(20, 40), 10))]
-    lines, note = drawn_lines(rows, "random_noise", {})
+    lines, note = drawn_lines(rows, "random_noise")
     found = [others["rows"] for others, _ in lines]
     assert (len(found), found[0], found[-1]) == (8, 10, 39)
     assert found == sorted(found)
@@ -72,5 +72,5 @@ def test_of_one_axis_with_many_values_the_ends_are_among_those_drawn():
 def test_points_that_lack_an_axis_are_a_line_of_their_own():
     rows = [point(**axes) for axes in grid(random_noise=(0, 1), adc_bits=(6, 7, 8), votes=(1, 3, 5))]
     rows += [point(accuracy=0.2, random_noise=0)]
-    lines, _ = drawn_lines(rows, "random_noise", {})
+    lines, _ = drawn_lines(rows, "random_noise")
     assert {} in [others for others, _ in lines]

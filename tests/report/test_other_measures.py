@@ -61,7 +61,7 @@ def test_of_many_lines_those_with_the_least_are_drawn() -> None:
         for rows in range(1, 8)
         for weight_bits in (1, 2)
     ]
-    lines, _ = drawn_lines(rows, "adc_bits", {})
+    lines, _ = drawn_lines(rows, "adc_bits")
     assert {row.axes["weight_bits"] for _, line in lines for row in line} == {1}
 
 
