@@ -94,26 +94,20 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
     """Gain and offset of converters by a column's own pattern, float32. # (converters,) each
 
     Raises:
-        ValueError: The column gives anything but two finite numbers a converter, or others at a second call.
+        ValueError: A number is not finite, or another one at a second call.
     """
     found = []
     for _ in range(2):
-        try:
-            gain, offset = column.converters(places)
-            found.append(
-                [torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for each in (gain, offset)]
-            )
-        except Exception as error:
-            raise ValueError(
-                f"{_name(column, 'converters')} must give a gain and an offset of each converter, or one for all "
-                f"{len(places.macro)}, but raises {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from error
-    for which, (values, again) in zip(("gain", "offset"), zip(*found, strict=True), strict=True):
+        given = zip(("gain", "offset"), column.converters(places), strict=True)
+        found.append(
+            {of: torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for of, each in given}
+        )
+    for of, values in found[0].items():
         if not bool(values.isfinite().all()):
-            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got another {which}")
-        if not torch.equal(values, again):
-            raise ValueError(f"{_name(column, 'converters')} must give the same each time, got another {which}")
-    return found[0][0], found[0][1]
+            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got another {of}")
+        if not torch.equal(values, found[1][of]):
+            raise ValueError(f"{_name(column, 'converters')} must give the same each time, got another {of}")
+    return found[0]["gain"], found[0]["offset"]
 
 
 def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
@@ -199,13 +193,7 @@ def _check_neighbours(column: Column, function: str, counts: Tensor, expected: T
 def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
     """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
     given = counts.clone()
-    try:
-        codes = getattr(column, function)(given, cycle)
-    except Exception as error:
-        raise ValueError(
-            f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__} for "
-            f"{tuple(counts.shape)}: {' '.join(str(error).split())}"
-        ) from error
+    codes = getattr(column, function)(given, cycle)
     if not torch.equal(given, counts):
         raise ValueError(f"{_name(column, function)} must leave the counts as they are, but changes them in place")
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:

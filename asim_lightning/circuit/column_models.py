@@ -1,7 +1,6 @@
 """Column models by name, the one that a macro names, and what it finds where its arguments point."""
 
 from dataclasses import replace
-from inspect import signature
 
 from asim_lightning.checks import built, named_class
 from asim_lightning.circuit.columns import Charge, Column, Current
@@ -47,19 +46,8 @@ def build_column(macro: MacroConfig) -> Column:
         ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments, or
             the macro cannot have its cells.
     """
-    kind, named = column_class(macro), f"`macro.column` {macro.column}"
-    names = list(signature(kind).parameters)
-    if "macro" in macro.column_args:
-        raise ValueError("`macro.column_args` must not name macro, which every column is given")
-    if not names or names[0] in macro.column_args:
-        expected, given = (", ".join(["self", *each]) for each in (["macro", *names], names))
-        raise ValueError(f"{named} must take the macro first, as in __init__({expected}), got __init__({given})")
-    try:
-        column = built(kind, (macro,), macro.column_args, "`macro.column_args`", f"column {macro.column}")
-    except ValueError:
-        raise  # a column's own words about its arguments
-    except Exception as error:
-        raise ValueError(f"{named} cannot be built: {type(error).__name__}: {error}") from error
+    what = f"column {macro.column}"
+    column = built(column_class(macro), (macro,), macro.column_args, "`macro.column_args`", what)
     if macro.static.cell_percent:
         column.cell_sigma = macro.static.cell_percent
     column.macro = macro  # also where a user's __init__ does not call ours

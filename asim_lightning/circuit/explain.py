@@ -5,11 +5,12 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from asim_lightning.checks import check_flag
+from asim_lightning.circuit import columns
 from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
     Algorithm,
@@ -18,12 +19,12 @@ from asim_lightning.circuit.algorithm import (
     largest_error_probability,
     why_no_events,
 )
-from asim_lightning.circuit.columns import Column, codes_of_full_scale
+from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer, without_pattern
-from asim_lightning.table import text_table
+from asim_lightning.table import Column, Table
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
@@ -87,29 +88,22 @@ def _binary_weight(group: list[ExplainedCycle]) -> str:
     return ("-" if group[0].cycle.sign < 0 else "+") + f"2^{low}" + (f"..2^{high}" if high != low else "")
 
 
-class _Column(NamedTuple):
-    heading: str
-    second_line: str
-    side: str
-    text: Callable[[list[ExplainedCycle]], str]
-    """Of cycles that differ in their weight bit only."""
-
-
-_COLUMNS = (
-    _Column("weight", "bits", "l", _bits("weight_bits")),
-    _Column("input", "bits", "l", _bits("input_bits")),
-    _Column("", "cycles", "r", lambda group: str(len(group))),
-    _Column("binary", "weight", "l", _binary_weight),
-    _Column("full", "scale", "r", lambda group: str(group[0].cycle.full_scale)),
-    _Column("", "domain", "l", lambda group: group[0].domain),
-    _Column("", "votes", "r", lambda group: str(group[0].cycle.votes)),
-    _Column("LSB", "counts", "r", _number(".4g", "lsb")),
-    _Column("sigma", "LSB", "r", _number(".4g", "sigma_lsb")),
-    _Column("sigma", "%", "r", _number(".3g", "sigma_percent")),
-    _Column("sigma", "mV", "r", _number(".3g", "sigma_mv")),
-    _Column("", "P(wrong)", "r", _number(".1e", "error_probability")),
-    _Column("noise-", "free", "l", lambda group: str(group[0].conversion)),
-)
+_COLUMNS: list[Column[list[ExplainedCycle]]] = [
+    Column("weight\nbits", _bits("weight_bits"), side="l"),
+    Column("input\nbits", _bits("input_bits"), side="l"),
+    Column("cycles", len),
+    Column("binary\nweight", _binary_weight, side="l"),
+    Column("full\nscale", lambda group: group[0].cycle.full_scale),
+    Column("domain", lambda group: group[0].domain, side="l"),
+    Column("votes", lambda group: group[0].cycle.votes),
+    Column("LSB\ncounts", _number(".4g", "lsb")),
+    Column("sigma\nLSB", _number(".4g", "sigma_lsb")),
+    Column("sigma\n%", _number(".3g", "sigma_percent")),
+    Column("sigma\nmV", _number(".3g", "sigma_mv")),
+    Column("P(wrong)", _number(".1e", "error_probability")),
+    Column("noise-\nfree", lambda group: group[0].conversion, side="l"),
+]
+"""Columns of the text; a row has cycles that differ in their weight bit only."""
 
 
 @dataclass(frozen=True)
@@ -197,18 +191,15 @@ class Explanation:
         return values | {"cycles": [c.to_dict() for c in self.cycles]}
 
     def __str__(self) -> str:
-        heads = [column.heading for column in _COLUMNS], [column.second_line for column in _COLUMNS]
-        groups = (list(group) for _, group in groupby(self.cycles, _alike))
-        rows = [[column.text(group) for column in _COLUMNS] for group in groups]
-        table = text_table([*heads, *rows], 2, "".join(column.side for column in _COLUMNS))
+        groups = [list(group) for _, group in groupby(self.cycles, _alike)]
         heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro, self.signed_input), *self._range()]
-        return "\n".join([*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals())])
+        parts = [*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, self._totals())]
+        return "\n".join(parts)
 
     def _totals(self) -> list[str]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
         cycles = f"{_plural(len(self.cycles), 'cycle')} ({kinds}; {self.digital_cycles} digital)"
-        below = "none" if self.exact_rows_below is None else str(self.exact_rows_below)
-        above = "none" if self.exact_rows_above is None else str(self.exact_rows_above)
+        below, above = self.exact_rows_below or "none", self.exact_rows_above or "none"
         return [
             f"per output and tile: {cycles}, {_plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
@@ -226,15 +217,11 @@ class Explanation:
         low, high = (-top if macro.weight_parallel else 0), macro.adc_low + macro.adc_step * top
         counts = max((c.cycle.largest_count for c in self.cycles if c.cycle.converted), default=0)
         used = "" if self.rows_in_use is None else f" with {min(self.rows_in_use, macro.rows)} rows in use"
-        full_scales = sorted({c.cycle.full_scale for c in self.cycles if c.cycle.converted})
         first = macro.adc_low + macro.adc_step * low
         words = f"ADC range: codes {low}..{top} are counts {first}..{high} in steps of {macro.adc_step}"
-        volts = ""
-        if len(full_scales) > 1:
-            volts = (
-                f"; full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
-                "differs in volts"
-            )
+        full_scales = sorted({c.cycle.full_scale for c in self.cycles if c.cycle.converted})
+        shared = f"full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
+        volts = f"; {shared}differs in volts" * (len(full_scales) > 1)
         noise = "noise in % and mV is of the full swing and does not shrink with the range"
         return [f"{words}; counts reach {counts}{used}{volts}; {noise}"]
 
@@ -333,7 +320,7 @@ def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer 
         return None
 
 
-def _explained(column: Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
+def _explained(column: columns.Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
     if not cycle.converted:
         return ExplainedCycle(cycle, kind)
     half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32)

@@ -75,8 +75,3 @@ def test_a_derived_column_has_no_gain_before_an_adc_range() -> None:
     transfer(MacroConfig(column=kind, column_args={"gain": 1.1}), False)
     with pytest.raises(ValueError, match=r"`macro\.column_args\.gain` must be 1 with `macro\.adc_step` and a column"):
         transfer(MacroConfig(column=kind, column_args={"gain": 1.1}, **ranged), False)
-
-
-def test_an_argument_named_macro_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`macro\.column_args` must not name macro"):
-        resolved(MacroConfig(column_args={"macro": 1}))

@@ -133,8 +133,6 @@ class Wrong(Charge):
     def converters(self, places: ConverterPlaces) -> Any:
         """See `Column.converters`."""
         return {
-            "one": 1.0,
-            "shape": (torch.ones(3), 0.0),
             "infinite": (1.0, places.column / 0),
             "random": (torch.rand(len(places.column)), 0.0),
         }[self.kind]
@@ -143,8 +141,6 @@ class Wrong(Charge):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("one", "must give a gain and an offset of each converter, or one for all 20, but raises TypeError"),
-        ("shape", "or one for all 20, but raises RuntimeError"),
         ("infinite", "must give finite numbers, got another offset"),
         ("random", "must give the same each time, got another gain"),
     ],
