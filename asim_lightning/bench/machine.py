@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,10 +37,6 @@ class Machine:
         threads = f"{self.threads} of {self.processors} threads"
         software = f"torch {torch.__version__}, C++ kernels {self.kernels}"
         return f"{self.cpu} ({self.capability}), {threads}, {software}, device {self.device}"
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values by name."""
-        return asdict(self)
 
 
 def this_machine(device: torch.device) -> Machine:

@@ -23,7 +23,7 @@ def to_dict(
     """All measurements, and the machine that they were made on, as plain values."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine.to_dict(),
+        "machine": asdict(machine),
         "versions": versions(),
         "network": _network(model, images),
         "images": images.source,

@@ -197,14 +197,7 @@ def _end(function: Callable[..., Array], inside: Array, outside: Array, *given: 
 
 
 def _of_two_codes(upper: NDArray[np.int64], above: Array, allowed: Array, top: int) -> tuple[Array, Array]:
-    """The largest sigma for which any third code has at most the probability that is allowed, and its level.
-
-    Args:
-        upper: The higher of the two codes. # (counts,)
-        above: Probability of the higher code. # (counts,)
-        allowed: Probability of all other codes together. # (counts,)
-        top: Largest code.
-    """
+    """The largest sigma for which any third code has at most the probability that is allowed, and its level."""
     z = ndtri(above)
 
     def left(sigma: Array, z: Array, upper: Array, allowed: Array) -> Array:

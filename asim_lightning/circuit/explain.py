@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -59,12 +59,6 @@ class ExplainedCycle:
         if self.cycle.analog:
             return "analog"
         return "digital+ADC" if self.cycle.converted else "digital"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name, those of the cycle included."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "cycle"}
-        cycle = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.cycle).items()}
-        return {**cycle, **own, "domain": self.domain, "conversion": self.conversion.value}
 
 
 def _number(form: str, name: str) -> Callable[[list[ExplainedCycle]], str]:
@@ -178,17 +172,6 @@ class Explanation:
         if largest_error_probability(circuit) <= LARGEST_ERROR_PROBABILITY:
             return f"conversions are noisy, {wrong}, but codes are too many to tabulate"
         return f"conversions are noisy, {wrong}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name: numbers, strings, lists and dictionaries."""
-        names = (
-            "signed_input", "rows_in_use", "exact", "why", "conversions", "digital_cycles", "conversion_kinds",
-            "exact_rows_below", "exact_rows_above", "distinct_adc_bits",
-        )  # fmt: skip
-        values = {"macro": asdict(self.macro), "algorithm": self.algorithm.value} | {
-            name: getattr(self, name) for name in names
-        }
-        return values | {"cycles": [c.to_dict() for c in self.cycles]}
 
     def __str__(self) -> str:
         groups = [list(group) for _, group in groupby(self.cycles, _alike)]

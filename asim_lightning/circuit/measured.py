@@ -116,11 +116,7 @@ class Measured(Column):
         )
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
-        """Refuse cycles that are converted at another full scale than the file's.
-
-        Raises:
-            ValueError: There are some.
-        """
+        """Refuse cycles that are converted at another full scale than the file's."""
         others = sorted({c.full_scale for c in cycles if c.converted})
         if others and others != [self.curve.full_scale]:
             raise ValueError(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -41,14 +40,7 @@ class Preset:
     """Published operations of one bit by one bit a picojoule, two a product; None where there are none."""
 
     def config(self, **changes: Any) -> MacroConfig:
-        """The macro: a field's default where nobody published it.
-
-        Args:
-            changes: Fields that differ, such as bits of weights.
-
-        Raises:
-            ValueError: A field is unknown, or a value is not allowed.
-        """
+        """The macro: a field's default where nobody published it."""
         return MacroConfig().with_fields(**{**self.macro, **changes})
 
     def describes(self, macro: MacroConfig) -> bool:
@@ -74,9 +66,5 @@ def preset(name: str) -> Preset:
         raise ValueError(
             f"`plan.preset` must be a published macro that asim macros lists, got {name!r}; nearest: {', '.join(near)}"
         )
-    values = yaml.safe_load(_file(name).read_text(encoding="utf-8"))
-    return Preset(name, **values)
-
-
-def _file(name: str) -> Path:
-    return shipped_folder("configs") / f"{MACRO}{name}.yaml"
+    file = shipped_folder("configs") / f"{MACRO}{name}.yaml"
+    return Preset(name, **yaml.safe_load(file.read_text(encoding="utf-8")))

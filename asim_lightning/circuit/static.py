@@ -212,11 +212,7 @@ def converter_deviations(macro: "MacroConfig", code: float) -> dict[str, float]:
 
 
 def static_effects(value: Any) -> StaticEffects:
-    """The effects that a mapping of fields describes.
-
-    Raises:
-        ValueError: It is no mapping, or a name is no field (the nearest are given).
-    """
+    """The effects that a mapping of fields describes."""
     if isinstance(value, StaticEffects):
         return value
     if not isinstance(value, Mapping):

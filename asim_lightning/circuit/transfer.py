@@ -91,10 +91,6 @@ class Transfer:
     def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
         """Weight of a code in the integer sum of codes, in units of ``scale / divisor`` of an output: sign, binary
         weight and span; where votes are summed, ``most_votes / votes`` of it.
-
-        Args:
-            cycle: The cycle.
-            votes: Votes that are summed; default: the cycle's.
         """
         # with a step of counts a code is worth as much whatever the full scale is
         is_span = cycle.top_code is not None and self.macro.adc_step is None

@@ -29,8 +29,7 @@ def number_in(text: str, unit: str) -> float | None:
 def canonical_quantity(value: float | str) -> float | str:
     """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", and "0.2 %" the number 0.2.
 
-    Args:
-        value: A number (percent) or a string with a unit; anything else is returned as it is.
+    Anything else than a text with a unit is returned as it is.
     """
     read = quantity(value)
     if read is None or not isinstance(value, str):

@@ -54,7 +54,7 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
             "model.chip": chip.path if isinstance(chip, SavedChip) else chip,
             "data.seed": getattr(setup.data, "seed", None),
         },
-        machine=this_machine(setup.trainer.strategy.root_device).to_dict(),
+        machine=asdict(this_machine(setup.trainer.strategy.root_device)),
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from asim_lightning.cost.cost_table import cost_text
 from asim_lightning.cost.layer_cost import Energy, LayerCost, tops_per_watt
+from asim_lightning.cost.network_shape import WeightLoads
 from asim_lightning.cost.operations import Operations
 from asim_lightning.cost.technology import Technology, technology_preset
-from asim_lightning.cost.weight_loads import WeightLoads
 from asim_lightning.surgery.conversion_report import describe
 
 
@@ -47,11 +47,10 @@ class CostReport:
         """Energy by part, fJ."""
         return sum((layer.energy for layer in self.layers), Energy())
 
-    @property
-    def rows_in_use(self) -> float:
-        """Share of the rows of macros that hold a weight, over all cycles; 1 where no layer is on one."""
-        on_macro = sum((layer.done for layer in self.layers if layer.macro is not None), Operations())
-        return on_macro.rows_in_use
+    @cached_property
+    def on_macro(self) -> tuple[LayerCost, ...]:
+        """Layers on macros."""
+        return tuple(layer for layer in self.layers if layer.macro is not None)
 
     @property
     def energy_range(self) -> tuple[float, float]:
@@ -73,9 +72,8 @@ class CostReport:
     def verdict(self) -> str:
         """Whether layers take less on their macros or in a digital one, or the factors cannot tell; empty where no
         layer is on a macro."""
-        on_macro = [layer for layer in self.layers if layer.macro is not None]
-        here = sum((layer.energy for layer in on_macro), Energy())
-        there, factor = sum(layer.all_digital for layer in on_macro), self.technology.digital_factor
+        here = sum((layer.energy for layer in self.on_macro), Energy())
+        there, factor = sum(layer.all_digital for layer in self.on_macro), self.technology.digital_factor
         if not there:
             return ""
         low, high = energy_range(here, self.technology)
@@ -109,20 +107,19 @@ class CostReport:
     @property
     def peak_tops_per_watt(self) -> float | None:
         """That of the layers on macros if every row of every tile held a weight; None where there are none."""
-        on_macro = [layer for layer in self.layers if layer.macro is not None]
-        energy = sum(layer.energy.total for layer in on_macro)
-        return tops_per_watt(sum(layer.done.row_macs for layer in on_macro), energy)
+        energy = sum(layer.energy.total for layer in self.on_macro)
+        return tops_per_watt(sum(layer.done.row_macs for layer in self.on_macro), energy)
 
     @property
     def bit_mac_energy(self) -> tuple[float, float, float] | None:
         """Energy a multiplication of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and
         that of a digital macro; None where no layer is on one."""
-        on_macro = [layer for layer in self.layers if layer.macro is not None]
-        bit_macs = sum(layer.bit_macs for layer in on_macro)
+        layers = self.on_macro
+        bit_macs = sum(each.done.macs * each.bits[0] * each.bits[1] for each in layers)
         if not bit_macs:
             return None
-        energy, digital = sum(each.energy.total for each in on_macro), sum(each.all_digital for each in on_macro)
-        peak = sum(each.done.row_macs * each.bits[0] * each.bits[1] for each in on_macro)
+        energy, digital = sum(each.energy.total for each in layers), sum(each.all_digital for each in layers)
+        peak = sum(each.done.row_macs * each.bits[0] * each.bits[1] for each in layers)
         return energy / bit_macs, energy / peak, digital / bit_macs
 
     @property
@@ -135,11 +132,11 @@ class CostReport:
     def published_bit_tops_per_watt(self) -> float | None:
         """The published number to compare `peak_bit_tops_per_watt` with. None if nobody published one, or if the
         technology or the macro of a layer differs from the published macro."""
-        name, on_macro = self.technology.preset, [layer.macro for layer in self.layers if layer.macro is not None]
+        name = self.technology.preset
         chip = technology_preset(name).chip
-        if chip is None or not on_macro or self.technology != Technology(name):
+        if chip is None or not self.on_macro or self.technology != Technology(name):
             return None
-        return chip.tops_per_watt if all(chip.describes(macro) for macro in on_macro) else None
+        return chip.tops_per_watt if all(each.macro and chip.describes(each.macro) for each in self.on_macro) else None
 
     @property
     def area(self) -> float | None:

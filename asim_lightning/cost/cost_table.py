@@ -32,9 +32,6 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     """A row for each layer, and one for all: what is done for one image, its energy and its time.
 
     Columns of what no layer does, and of the macro if all layers have the same, are only in the CSV.
-
-    Args:
-        layers: Rows of `CostReport.rows`, one or more.
     """
     total = _sum(layers)
     unit, size = _smaller_unit(1e3 * total["energy_pj"])

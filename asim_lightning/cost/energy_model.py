@@ -148,11 +148,7 @@ def charge_column(
 
 
 def energy_model(technology: Technology) -> EnergyModel:
-    """The energy model that a technology names.
-
-    Raises:
-        ValueError: There is no such class, or it does not take the arguments.
-    """
+    """The energy model that a technology names."""
     kind = named_class("`technology.energy_model`", technology.energy_model, {"charge": EnergyModel}, EnergyModel)
     what = f"the energy model {technology.energy_model}"
     return built(kind, (technology,), technology.energy_model_args, "`technology.energy_model_args`", what)

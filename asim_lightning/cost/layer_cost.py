@@ -48,11 +48,6 @@ class LayerCost:
     all_digital: float
     """Energy of its multiplications in a digital macro of the same technology, fJ."""
 
-    @property
-    def bit_macs(self) -> int:
-        """Multiplications of one bit by one bit."""
-        return self.done.macs * self.bits[0] * self.bits[1]
-
 
 def tops_per_watt(macs: int, femtojoules: float) -> float | None:
     """Operations a picojoule, two a multiplication; None without energy."""
@@ -60,16 +55,15 @@ def tops_per_watt(macs: int, femtojoules: float) -> float | None:
 
 
 def output_energy(circuit: Transfer, model: EnergyModel, active: Sequence[ActiveCells] | None = None) -> Energy:
-    """Energy of all cycles of one output on one tile, and of its shift-adds.
-
-    Args:
-        circuit: Schedule of the macro.
-        model: Energy of a conversion and of a digital cycle.
-        active: Cells that are on in each cycle, where the technology asks for them.
-    """
+    """Energy of all cycles of one output on one tile, and of its shift-adds."""
     energy = Energy()
-    for number, cycle in enumerate(circuit.cycles):
-        energy += _of_cycle(model, circuit.macro, cycle, None if active is None else active[number])
+    for cycle, cells in zip(circuit.cycles, active or [None] * len(circuit.cycles), strict=True):
+        if cycle.converted:
+            one = model.conversion(circuit.macro, cycle, cells)
+            energy += Energy(**one.parts).times(cycle.votes)
+        else:
+            bits = len(cycle.weight_bits), len(cycle.input_bits)
+            energy += Energy(digital=model.digital_cycle(circuit.macro.rows, *bits))
     for digit in input_digits(circuit.cycles):
         energy += Energy(shift_add=_shift_add_energy(model, circuit.macro, digit))
     return energy
@@ -78,16 +72,7 @@ def output_energy(circuit: Transfer, model: EnergyModel, active: Sequence[Active
 def macro_cost(
     name: str, kind: str, circuit: Transfer, shapes: Sequence[ProductShape], model: EnergyModel, output: Energy
 ) -> LayerCost:
-    """Cost of a layer on a macro.
-
-    Args:
-        name: Full name of the layer.
-        kind: Its kind.
-        circuit: Schedule of its macro.
-        shapes: Its products, one a call.
-        model: Energy of digital products and of written cells.
-        output: Energy of one output on one tile.
-    """
+    """Cost of a layer on a macro."""
     macro = circuit.macro
     calls = [operations(shape, circuit) for shape in shapes]
     # each call takes time and energy, on the arrays of the largest
@@ -102,25 +87,9 @@ def macro_cost(
 def digital_cost(
     name: str, kind: str, macs: int, bits: tuple[int, int], why_digital: str, model: EnergyModel
 ) -> LayerCost:
-    """Cost of a layer that is computed digitally, by integers; its time and its memory are left out.
-
-    Args:
-        name: Full name of the layer.
-        kind: Its kind.
-        macs: Multiplications for one image.
-        bits: Bits of weights and inputs.
-        why_digital: Why it is on no macro.
-        model: Energy of digital products.
-    """
+    """Cost of a layer that is computed digitally, by integers; its time and its memory are left out."""
     energy = macs * model.digital_cycle(1, *bits)
     return LayerCost(name, kind, None, bits, why_digital, Operations(macs=macs), Energy(digital=energy), energy)
-
-
-def _of_cycle(model: EnergyModel, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None) -> Energy:
-    if not cycle.converted:
-        return Energy(digital=model.digital_cycle(macro.rows, len(cycle.weight_bits), len(cycle.input_bits)))
-    one = model.conversion(macro, cycle, active)
-    return Energy(**one.parts).times(cycle.votes)
 
 
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:

@@ -10,9 +10,8 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
-from asim_lightning.cost.network_shape import NetworkShape, network_shape
+from asim_lightning.cost.network_shape import NetworkShape, WeightLoads, network_shape, weight_loads
 from asim_lightning.cost.technology import Technology
-from asim_lightning.cost.weight_loads import WeightLoads, weight_loads
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of
@@ -163,11 +162,7 @@ def _notes(
 
 
 def accuracy_note(circuits: Iterable[Transfer]) -> str:
-    """That a macro loses codes or makes many wrong, about the worst of all circuits; empty if none does.
-
-    Args:
-        circuits: Schedule and column of each layer.
-    """
+    """That a macro loses codes or makes many wrong, about the worst of all circuits; empty if none does."""
     lossy: dict[Transfer, int] = {}
     wrong: dict[Transfer, float] = {}
     for each in dict.fromkeys(circuits):

@@ -51,10 +51,6 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
     votes of converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads =
     matrices steps T rounds``, where each digit takes as many rounds as its busiest converter makes conversions, one
     for a digit without conversions; ``cycles = steps rounds``.
-
-    Args:
-        shape: The product.
-        circuit: Schedule of its macro.
     """
     macro, tiles = circuit.macro, shape.tiles(circuit.macro.rows)
     digits = list(input_digits(circuit.cycles))
@@ -79,13 +75,7 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
 
 
 def _rounds(digit: list[Cycle], outputs: int, shared: int) -> int:
-    """Conversions of the busiest converter for a digit; 1 where none is converted.
-
-    Args:
-        digit: Cycles of the digit, one for each weight bit.
-        outputs: Outputs of the array.
-        shared: Neighbouring columns, weight bits of an output and then of the next, that share a converter.
-    """
+    """Conversions of the busiest converter for a digit; 1 where none is converted."""
     votes = [cycle.votes if cycle.converted else 0 for cycle in digit]
     columns = (votes * min(outputs, shared + 1))[: len(votes) * outputs]  # then it repeats
     return max(1, *(sum(columns[first : first + shared]) for first in range(0, len(columns), shared)))

@@ -55,21 +55,12 @@ class ProductShape:
         return self.steps * self.weights if self.needed is None else self.needed
 
     def tiles(self, rows: int) -> tuple[int, ...]:
-        """Rows in use in each tile of a matrix.
-
-        Args:
-            rows: Rows of the macro.
-        """
+        """Rows in use in each tile of a matrix."""
         return tuple(map(self.geometry.rows_of, self.geometry.tiles(rows)))
 
 
 def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
-    """The shape of a call's product.
-
-    Args:
-        layer: The layer.
-        inputs: What its forward takes, of one image.
-    """
+    """The shape of the product of a call with the inputs of one image."""
     product, x, w = layer.product_on(*inputs)
     needed = None
     if isinstance(layer, CimConvTranspose2d):  # its macro holds zeros, too, and converts outputs around the image

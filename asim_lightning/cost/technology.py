@@ -188,11 +188,7 @@ class Technology:
         return hash((self.preset, self.node, self.supply, self.charging, self.energy_model))
 
     def with_fields(self, **changes: Any) -> "Technology":
-        """A copy with some fields changed.
-
-        Raises:
-            ValueError: A name is no field (the nearest names are given), or a value is not allowed.
-        """
+        """A copy with some fields changed."""
         return replace(self, **changes)
 
     def value(self, name: str) -> Any:

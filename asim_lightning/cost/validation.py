@@ -41,11 +41,7 @@ class Chip:
         return 2e3 * self.rows * self.input_bits * self.weight_bits / self.tops_per_watt
 
     def modelled(self, technology: Technology) -> ConversionEnergy:
-        """Energy of a column and its conversion by the coefficients of a technology, at the chip's node and supply.
-
-        Args:
-            technology: Its coefficients, and its unit capacitor where it has one.
-        """
+        """Energy of a column and its conversion by the coefficients of a technology, at the chip's node and supply."""
         return charge_column(
             technology.with_fields(node=self.node, supply=self.supply),
             self.rows,
@@ -63,7 +59,6 @@ class Comparison:
     what: str
     reported: float
     modelled: float
-    unit: str
     note: str = ""
     chip: Chip | None = field(default=None, repr=False)
 
@@ -73,9 +68,7 @@ class Comparison:
         return self.modelled / self.reported
 
 
-_NOTES = {
-    "Wang 22 nm": "the row pairs the efficiency at 0.7 V with a supply of 1.1 V: see the supplies below",
-}
+_NOTES = {"Wang 22 nm": "the row pairs the efficiency at 0.7 V with a supply of 1.1 V: see the supplies below"}
 JIA_COMPONENTS = {0.85: (9700.0, 1790.0), 1.2: (20400.0, 3560.0)}
 """Jia, JSSC 2020, 65 nm: energy of a column's array and of its ADC, fJ, by supply (CiMLoop jia_jssc_2020)."""
 WANG_SUPPLIES = {0.7: 31.998, 0.8: 22.590, 0.9: 18.439, 1.0: 16.376, 1.1: 15.467}
@@ -87,16 +80,12 @@ CR_CIM = Chip(0, "CR-CIM 65 nm", "Yoshioka, ISSCC 2024", 65, 1.0, 1088, 1, 1, 10
 def published_chips() -> tuple[Chip, ...]:
     """The rows that the model is fitted to."""
     text = files("asim_lightning.cost").joinpath("silicon/charge_macros.csv").read_text(encoding="utf-8")
-    kinds: dict[str, Callable[[str], float]] = {"index": int, "rows": int, "converters": int}
-    found = []
-    for row in csv.DictReader(io.StringIO(text)):
-        numbers = {
-            name: kinds.get(name, float)(value) if value else None
-            for name, value in row.items()
-            if name not in ("chip", "paper")
-        }
-        found.append(Chip(chip=row["chip"], paper=row["paper"], **numbers))  # type: ignore[arg-type]
-    return tuple(found)
+    kinds: dict[str, Callable[[str], object]] = dict.fromkeys(("index", "rows", "converters"), int)
+    kinds |= {"chip": str, "paper": str}
+    return tuple(
+        Chip(**{name: kinds.get(name, float)(value) if value else None for name, value in row.items()})  # type: ignore[arg-type]
+        for row in csv.DictReader(io.StringIO(text))
+    )
 
 
 @dataclass(frozen=True)
@@ -135,17 +124,22 @@ class Validation:
 
 
 def validate_model(technology: Technology = Technology()) -> Validation:
-    """Compare the coefficients of a technology with silicon; node, supply and cell are those of each chip.
-
-    Args:
-        technology: The coefficients.
-    """
+    """Compare the coefficients of a technology with silicon; node, supply and cell are those of each chip."""
     plain = technology.with_fields(unit_capacitor=None, preset="28nm")
     measured = plain.with_fields(unit_capacitor=technology_preset("jia_2020").values["unit_capacitor"])
     chips = published_chips()
     supplies, absolute = _supplies(next(chip for chip in chips if chip.index == 89), plain)
     return Validation(
-        tuple(_column(chip, plain) for chip in chips),
+        tuple(
+            Comparison(
+                f"{chip.chip}, {chip.supply:g} V",
+                chip.reported,
+                chip.modelled(plain).total,
+                _NOTES.get(chip.chip, ""),
+                chip,
+            )
+            for chip in chips
+        ),
         tuple(_components([chip for chip in chips if chip.index == 5], plain, measured)),
         supplies,
         absolute,
@@ -157,12 +151,6 @@ def validate_model(technology: Technology = Technology()) -> Validation:
     )
 
 
-def _column(chip: Chip, technology: Technology) -> Comparison:
-    what = f"{chip.chip}, {chip.supply:g} V"
-    note = _NOTES.get(chip.chip, "")
-    return Comparison(what, chip.reported, chip.modelled(technology).total, "fJ", note, chip)
-
-
 def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) -> list[Comparison]:
     found = []
     for chip in sorted(chips, key=lambda chip: chip.supply):
@@ -171,10 +159,10 @@ def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) 
         at = f"{chip.chip}, {chip.supply:g} V"
         cell = f"measured cell: {measured.parasitics:g} x {measured.unit_capacitor:g} fF"
         found += [
-            Comparison(f"{at}: column", chip.reported, by_cell.total, "fJ", cell),
-            Comparison(f"{at}: array", array, by_cell.array, "fJ", cell),
-            Comparison(f"{at}: array", array, by_fit.array, "fJ", "fitted cell"),
-            Comparison(f"{at}: ADC", adc, by_fit.adc, "fJ"),
+            Comparison(f"{at}: column", chip.reported, by_cell.total, cell),
+            Comparison(f"{at}: array", array, by_cell.array, cell),
+            Comparison(f"{at}: array", array, by_fit.array, "fitted cell"),
+            Comparison(f"{at}: ADC", adc, by_fit.adc),
         ]
     return found
 
@@ -185,8 +173,8 @@ def _supplies(chip: Chip, technology: Technology) -> tuple[tuple[Comparison, ...
     for supply, efficiency in WANG_SUPPLIES.items():
         what, reported = f"{chip.chip}, {supply:g} V", 2e3 * chip.rows / efficiency
         square = 2e3 * chip.rows / WANG_SUPPLIES[highest] * (supply / highest) ** 2
-        scaled.append(Comparison(what, reported, square, "fJ", f"V^2 from {highest:g} V"))
-        absolute.append(Comparison(what, reported, replace(chip, supply=supply).modelled(technology).total, "fJ"))
+        scaled.append(Comparison(what, reported, square, f"V^2 from {highest:g} V"))
+        absolute.append(Comparison(what, reported, replace(chip, supply=supply).modelled(technology).total))
     return tuple(scaled), tuple(absolute)
 
 

@@ -101,35 +101,24 @@ def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: Ac
 def accuracy_series(
     rows: Sequence[Result], x: Sequence[float], name: str, style: int, texts: Sequence[str], is_line: bool
 ) -> Series:
-    """Accuracies in percent with their intervals.
-
-    Args:
-        rows: Their points.
-        x: Position of each.
-        name: Name in the legend.
-        style: Number of the series.
-        texts: What is said of each point.
-        is_line: Whether a line joins them.
-    """
+    """Accuracies in percent with their intervals, at places along x; texts say more of each point."""
     y, low, high = ([row.measure.shown(getattr(row, name)) for row in rows] for name in ("accuracy", "low", "high"))
     return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
 
 
-def reference_marks(rows: Sequence[Result], numbers: Rows, columns: int = 1) -> list[Mark]:
+def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
     """The accuracies of the float and the quantised network as lines, one with both names if they are equal.
 
-    Args:
-        rows: Their results.
-        numbers: Table of what is drawn, which gets a row for each, in place.
-        columns: Columns of the table between its first and the accuracy.
+    The table of what is drawn gets a row for each, in place.
     """
+    at = numbers[0].index("accuracy")
     levels: dict[str, list[str]] = {}
     unit = " %" if all(row.measure.is_share for row in rows) else ""
     for row in rows:
         where = f" ({legend_text(row.axes)})" if row.axes else ""
         levels.setdefault(row.measure.text(row.accuracy), []).append(f"{row.kind}{where}")
-        padding = [""] * (len(numbers[0]) - columns - 4)
-        numbers.append([f"{row.kind}{where}", *[""] * columns, row.accuracy, row.low, row.high, *padding])
+        others = [""] * (len(numbers[0]) - at - 3)
+        numbers.append([f"{row.kind}{where}", *[""] * (at - 1), row.accuracy, row.low, row.high, *others])
     return [
         Mark(
             "y",

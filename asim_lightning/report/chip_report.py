@@ -75,12 +75,7 @@ def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
 
 
 def histogram_picture(label: str, values: Tensor) -> Picture:
-    """How many converters have which error.
-
-    Args:
-        label: The error, with its unit.
-        values: That of each converter. # (converters,)
-    """
+    """How many converters have which error."""
     counts, edges = np.histogram(values.numpy(), bins=min(60, max(10, len(values) // 20)))
     steps = Series("", [*edges, edges[-1]], [0, *counts, 0], form="step")
     title = f"mean {float(values.mean()):.3g}, sd {float(values.std(unbiased=False)):.3g}"

@@ -46,12 +46,7 @@ def varied(run: Run) -> dict[str, list[AxisValue]]:
 
 
 def conditions_of(point: Result, several: Collection[str]) -> Axes:
-    """Values of the conditions of a point.
-
-    Args:
-        point: The point.
-        several: Names of the axes that have several values.
-    """
+    """Values of the conditions of a point."""
     axes = point.axes
     return {name: value for name, value in axes.items() if is_condition(name) and name in several}
 

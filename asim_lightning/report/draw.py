@@ -72,28 +72,14 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
 
 
 def new_figure(width: float, height: float, dots: int = _DOTS) -> Figure:
-    """An empty figure that no window shows.
-
-    Args:
-        width: Width, inches.
-        height: Height, inches.
-        dots: Of a PNG, an inch.
-    """
+    """An empty figure that no window shows: its size in inches, and the dots an inch of a PNG."""
     figure = Figure(figsize=(width, height), dpi=dots, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that the suffix of its file says: png, pdf or svg.
-
-    Args:
-        figure: The figure.
-        path: The file.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write a figure in the format that the suffix of its file says: png, pdf or svg."""
     write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi="figure"))
     return path
 

@@ -82,15 +82,7 @@ a { color: #005a8e; }
 
 
 def page(title: str, body: str) -> str:
-    """A whole page.
-
-    Args:
-        title: Its title, as text.
-        body: Content of its main part, as HTML.
-
-    Raises:
-        ModuleNotFoundError: plotly is not installed; the message says what to install.
-    """
+    """A whole page."""
     try:
         from plotly.offline import get_plotlyjs
     except ModuleNotFoundError:
@@ -105,15 +97,7 @@ def page(title: str, body: str) -> str:
 
 
 def figure_html(picture: Picture, identifier: str) -> str:
-    """A figure with its caption: how to read it, and the CSV of its numbers.
-
-    Args:
-        picture: What is drawn.
-        identifier: Name of the figure's element, once in a page.
-
-    Raises:
-        ModuleNotFoundError: plotly is not installed.
-    """
+    """A figure with its caption: how to read it, and the CSV of its numbers."""
     try:
         from plotly.graph_objects import Figure
         from plotly.io import to_html

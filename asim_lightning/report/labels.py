@@ -112,12 +112,7 @@ def cost_label(name: str) -> str:
 
 
 def cost_text(name: str, costs: Mapping[str, float]) -> str:
-    """A number with four digits, the ends between which a model knows it, and its unit: "1.234 [0.9, 1.6] µJ".
-
-    Args:
-        name: Its column.
-        costs: Numbers by column.
-    """
+    """A number with four digits, the ends between which a model knows it, and its unit: "1.234 [0.9, 1.6] µJ"."""
     low, high = (costs.get(name + end) for end in _ENDS)
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
     return f"{costs[name]:.4g}{ends} {unit_of(name)}".rstrip()

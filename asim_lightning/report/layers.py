@@ -24,13 +24,6 @@ def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
 
     They are those of the point that the verdict names, the cheapest that keeps the target. Where no point is known to
     keep it, they are those of all points if these share them, else those of the macro that the settings have.
-
-    Args:
-        run: The run.
-        target: The accuracy to keep.
-
-    Raises:
-        ValueError: The run lacks what the target is a share of.
     """
     if len(run.designs) == 1:
         (design,) = run.designs
@@ -49,15 +42,7 @@ def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
 
 
 def layers_picture(run: Run, target: Target) -> Picture | None:
-    """Energy by layer, split into its parts; None if it is not known.
-
-    Args:
-        run: The run.
-        target: The accuracy to keep, which decides whose layers they are.
-
-    Raises:
-        ValueError: The run lacks what the target is a share of.
-    """
+    """Energy by layer, split into its parts; None if it is not known."""
     layers, note = layers_shown(run, target)
     if not layers:
         return None

@@ -46,11 +46,7 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
 
 
 def limits_words(limits: Sequence[Limit]) -> str:
-    """The last value of each property that surely keeps the target, in a line.
-
-    Args:
-        limits: One or more.
-    """
+    """The last value of each property that surely keeps the target, in a line."""
     kept = [
         f"{_words(each)} {each.kept:g}" + f" {each.unit}" * (not each.name.endswith(each.unit))
         for each in limits
@@ -62,12 +58,7 @@ def limits_words(limits: Sequence[Limit]) -> str:
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
-    """A bar a property: values that keep the target, those that are undecided, and those that miss it.
-
-    Args:
-        limits: One or more.
-        title: Its headline.
-    """
+    """A bar a property: values that keep the target, those that are undecided, and those that miss it."""
     ends = [_shares(each) for each in limits]
     places = [float(place) for place in range(len(limits))]
     parts = [

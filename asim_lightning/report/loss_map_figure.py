@@ -46,11 +46,7 @@ class LayerShare:
 
 
 def loss_map_table(found: LossMap) -> Table[LayerShare]:
-    """The table of a map: a row a layer, the largest share first.
-
-    Args:
-        found: The map.
-    """
+    """The table of a map: a row a layer, the largest share first."""
     shares = found.by_layer
     names = list(shares)
     rows = [
@@ -77,12 +73,7 @@ def loss_map_table(found: LossMap) -> Table[LayerShare]:
 
 
 def loss_map_picture(found: LossMap, title: str) -> Picture:
-    """A heat map of layers, in the order of the network, and bit positions.
-
-    Args:
-        found: The map.
-        title: Its headline.
-    """
+    """A heat map of layers, in the order of the network, and bit positions."""
     count = max(map(len, found.layers.values()))
     cells = [
         [nan if place >= len(shares) or found.sum <= 0 else 100 * shares[place] / found.sum for place in range(count)]

@@ -43,10 +43,6 @@ def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:
 
     ``INL(k) = level(k) - level(0) - k * slope`` and ``DNL(k) = level(k) - level(k - 1) - slope``, where
     ``slope = (level(full scale) - level(0)) / full scale``. 95 % intervals are drawn where single reads are there.
-
-    Args:
-        curve: The column.
-        top: Largest code of its ADC.
     """
     level, sigma, counts = curve.level, curve.sigma, np.arange(len(curve.level))
     slope = (level[-1] - level[0]) / curve.full_scale

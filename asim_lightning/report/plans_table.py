@@ -14,11 +14,7 @@ Plan: TypeAlias = Mapping[str, Any]
 
 
 def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
-    """The macro as it is and the plans; the cheapest that keeps the target stands out.
-
-    Args:
-        found: What a doctor found, as in doctor.json.
-    """
+    """The macro as it is and the plans; the cheapest that keeps the target stands out."""
     target, plans = _target(found), [found["as_is"], *found["plans"]]
     columns: list[Column[Plan]] = [
         Column("plan", itemgetter("text"), {"plan": itemgetter("text")}, side="l"),
@@ -38,11 +34,7 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
 
 
 def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
-    """What a doctor saw without a simulation, a row each.
-
-    Args:
-        found: What a doctor found, as in doctor.json.
-    """
+    """What a doctor saw without a simulation, a row each."""
     columns: list[Column[Mapping[str, Any]]] = [
         Column("finding", itemgetter("text"), {"kind": itemgetter("kind"), "finding": itemgetter("text")}, side="l"),
         Column("", None, {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}),
@@ -51,11 +43,7 @@ def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
 
 
 def plans_verdict(found: Mapping[str, Any]) -> str:
-    """The cheapest plan that keeps the target, next to the macro as it is; if none does, the nearest.
-
-    Args:
-        found: What a doctor found, as in doctor.json.
-    """
+    """The cheapest plan that keeps the target, next to the macro as it is; if none does, the nearest."""
     target, as_is = _target(found), found["as_is"]
     plans = [as_is, *found["plans"]]
     best = _cheapest(plans)

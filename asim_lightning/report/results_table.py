@@ -16,6 +16,7 @@ from asim_lightning.report.table_columns import (
     accuracy_columns,
     axis_columns,
     cost_column,
+    of,
     table_head,
     target_column,
 )
@@ -47,14 +48,22 @@ _RIGHT: Column[Result] = Column(
 )
 
 
+_DIFFERENCE: Column[Interval] = Column(
+    "to quantized (points)",
+    lambda found: f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}",
+    {
+        "difference": lambda found: found.mean,
+        "difference_low": lambda found: found.low,
+        "difference_high": lambda found: found.high,
+    },
+)
+
+
 def results_table(rows: Sequence[Result]) -> Table[Result]:
     """Table of the results: float first, then quantized, then simulated, each in the given order.
 
     Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
     the number of right answers: the mean over the trials, and its range.
-
-    Args:
-        rows: The results, one or more.
     """
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     costs = _COSTS if any(name in row.figures for row in rows for name in _COSTS) else ()
@@ -73,12 +82,7 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 
 
 def search_text(found: Run, technology: str) -> str:
-    """Table of a search, the cheapest point under each condition, and how to read both.
-
-    Args:
-        found: What a search found.
-        technology: What energy and latency were computed from, in words.
-    """
+    """Table of a search, the cheapest point under each condition, and how to read both."""
     front, cheapest, measure = found.front, found.cheapest, found.points[0].measure
     shown = [each for each in found.points if is_among(each, front) or is_among(each, cheapest)]
     shown = found.points if len(found.points) <= _MOST_ROWS else shown
@@ -141,15 +145,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         _KIND,
         *axis_columns(run.axes, rows, lambda name: table_head(run, name)),
         *accuracy_columns(measure),
-        Column(
-            "to quantized (points)",
-            lambda row: "-" if row.difference is None else difference_text(row.difference),
-            {
-                "difference": lambda row: "" if row.difference is None else row.difference.mean,
-                "difference_low": lambda row: "" if row.difference is None else row.difference.low,
-                "difference_high": lambda row: "" if row.difference is None else row.difference.high,
-            },
-        ),
+        of(lambda row: row.difference, _DIFFERENCE),
         replace(target_column(str(target), measure), head="target"),
         *(_only_in_csv(cost_column(name, 4, cost_label(name)), name not in main) for name in run.costs),
         Column(
@@ -202,13 +198,7 @@ class Difference:
 
 
 def differences_text(axis: str, found: Sequence[Difference], measure: Measure = Measure()) -> str:
-    """Table of the differences, of shares in points, below a line that says what they are.
-
-    Args:
-        axis: Name of the axis.
-        found: Its differences, one or more.
-        measure: What is measured.
-    """
+    """Table of the differences, of shares in points, below a line that says what they are."""
 
     def text(number: float) -> str:
         return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"
@@ -222,8 +212,3 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return f"{head}\n{Table(columns, found)}"
-
-
-def difference_text(found: Interval) -> str:
-    """A difference of accuracies in points with its interval, as in "-1.25 [-2.50, 0.00]"."""
-    return f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}"

@@ -75,14 +75,7 @@ class Section:
         return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
 
     def html(self, number: int) -> str:
-        """The part of the page.
-
-        Args:
-            number: Place of the run on the page, from 1; 0: alone, under the headline of the page.
-
-        Raises:
-            ModuleNotFoundError: plotly is not installed.
-        """
+        """The part of the page: its place on it from 1, or 0 for the only run, under the headline of the page."""
         figures = [figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)]
         parts = [
             *([f"<h2>{escape(self.title)}</h2>"] if number else []),

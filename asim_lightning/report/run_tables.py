@@ -23,15 +23,7 @@ from asim_lightning.table import Column, Table, plain
 
 
 def tables(run: Run, target: Target) -> list[Table[Any]]:
-    """The tables of a run's results, in the order of a page.
-
-    Args:
-        run: The run.
-        target: The accuracy to keep.
-
-    Raises:
-        ValueError: The run lacks what the target is a share of.
-    """
+    """The tables of a run's results, in the order of a page."""
     found = (choice_table(run, target), yield_table(run), point_table(run, target), layer_table(run, target))
     return [each for each in found if each is not None]
 

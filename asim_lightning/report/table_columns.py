@@ -1,22 +1,18 @@
 """Columns that tables of results share: axes, intervals, accuracies, costs, decisions."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from asim_lightning.evaluation.results import AxisValue, Measure, Result, axis_text, is_number, value_words
 from asim_lightning.evaluation.run import Run
 from asim_lightning.report.labels import cost_label, head_of, label_of
 from asim_lightning.table import Column, Row
 
+Held = TypeVar("Held")
+
 
 def axis_columns(names: Sequence[str], rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:
-    """A column for each axis; a dash stands for an axis that a row does not have.
-
-    Args:
-        names: Names of the axes.
-        rows: What the table is of, each with its `axes`.
-        head: Gives the heading of an axis.
-    """
+    """A column for each axis; a dash stands for an axis that a row does not have."""
     return [_axis_column(name, rows, head(name)) for name in names]
 
 
@@ -45,14 +41,7 @@ def interval(
     names: tuple[str, str] = ("low", "high"),
     text: Callable[[float, float], str] = Measure().interval,
 ) -> Column[Row]:
-    """A column of intervals; its cells are empty where there is none.
-
-    Args:
-        head: Its heading.
-        ends: The ends of a row.
-        names: What the CSV names them.
-        text: The cell of two ends.
-    """
+    """A column of intervals; its cells are empty where there is none."""
 
     def end(side: int) -> Callable[[Row], object]:
         return lambda row: "" if (found := ends(row)) is None else found[side]
@@ -97,16 +86,11 @@ def target_column(target: str, measure: Measure) -> Column[Result]:
     )
 
 
-def of(number: Callable[[Row], Result | None], column: Column[Result]) -> Column[Row]:
-    """A column of a result that a row holds; its cells are empty where it holds none.
+def of(held: Callable[[Row], Held | None], column: Column[Held]) -> Column[Row]:
+    """A column of something that a row holds, such as a result; its cells are empty if the row holds none."""
 
-    Args:
-        number: The result of a row.
-        column: The column.
-    """
-
-    def cell(text: Callable[[Result], object], none: str) -> Callable[[Row], object]:
-        return lambda row: none if (found := number(row)) is None else text(found)
+    def cell(text: Callable[[Held], object], none: str) -> Callable[[Row], object]:
+        return lambda row: none if (found := held(row)) is None else text(found)
 
     return Column(
         column.head,

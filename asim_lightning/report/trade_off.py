@@ -27,10 +27,6 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     Points that miss a target are crosses, undecided ones open, and the cheapest that keeps it has a ring. The float and
     the quantised network are horizontal lines, and the all-digital point stands at the quantised accuracy, with the
     factor within which it is known.
-
-    Args:
-        run: The run; its decisions tell which points keep its targets.
-        title: Headline.
     """
     others = [FIGURES.get(name, name) for name in run.objectives if name != "accuracy"]
     points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]
@@ -58,7 +54,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     series += _verdicts(run, cost)
     if cost == "energy_uj":
         series += _digital(run, numbers)
-    marks = reference_marks([each for each in run.references if not each.axes], numbers, columns=2)
+    marks = reference_marks([each for each in run.references if not each.axes], numbers)
     values = [point.figures[cost] for point in points]
     is_log = min(values) > 0 and max(values) > _RATIO * min(values)
     what, _, unit = cost_label(cost).partition(" (")
@@ -75,11 +71,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
 
 
 def map_pictures(run: Run) -> list[Picture]:
-    """Accuracy over the two axes with most values, a picture for each value of a third; none for other numbers of axes.
-
-    Args:
-        run: The run.
-    """
+    """Accuracy over the two axes with most values, a picture for each value of a third; none for other axes."""
     several = {name: _values(run, name) for name in (run.points[0].axes if run.points else ())}
     order = sorted((name for name in several if len(several[name]) > 1), key=lambda name: -len(several[name]))
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):

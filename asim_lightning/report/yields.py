@@ -95,13 +95,7 @@ def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue
 
 
 def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float] = ()) -> Picture:
-    """Accuracy of each chip as a dot, in a group for each combination of the other axes, with the mean of each group.
-
-    Args:
-        rows: Results of a sweep with an axis of chips.
-        title: Headline.
-        thresholds: Accuracies that are marked, 0..1.
-    """
+    """Accuracy of each chip as a dot, in groups by the other axes, with their means; thresholds are shares, 0..1."""
     groups, measure = groups_of_chips(rows), rows[0].measure
     names = list(dict.fromkeys(name for others, _ in groups for name in others))
     label = "static effects" if names == ["static"] else label_of(names[0]) if len(names) == 1 else ""

@@ -1,12 +1,13 @@
-"""Gain and offset that all converters of a column share."""
+"""Gain and offset that all converters of a column share, and noise of a user's own."""
 
 import re
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from asim_lightning.circuit import Charge, Conversion, MacroConfig, resolved, transfer
+from asim_lightning.circuit import Charge, Column, Conversion, Cycle, MacroConfig, resolved, transfer
 
 COUNTS = torch.arange(256.0)
 
@@ -42,13 +43,17 @@ def test_without_gain_and_offset_levels_are_the_published_ones() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no number": ({"column_args": {"gain": "1 %"}}, "`macro.column_args.gain` must be a number, got '1 %'"),
+    "no number": ({"column_args": {"gain": "1 %"}}, "`macro.column_args` does not fit column charge"),
     "no gain": ({"column_args": {"gain": 0}}, "`macro.column_args.gain` must be more than 0 and at most 10, got 0"),
     "far off": ({"column_args": {"offset": 300}}, "`macro.column_args.offset` must be -255..255 LSB, got 300"),
-    "nan": ({"column_args": {"offset": float("nan")}}, "`macro.column_args.offset` must be a number of LSB, got nan"),
+    "nan": ({"column_args": {"offset": float("nan")}}, "`macro.column_args.offset` must be -255..255 LSB, got nan"),
     "ideal": (
         {"adc_bits": None, "column_args": {"offset": 1.0}},
-        "`macro.column_args.offset` must be 0 for an ideal converter (adc_bits null), got 1.0",
+        "`macro.column_args.offset` must be -0..0 LSB, got 1.0",
+    ),
+    "ideal gain": (
+        {"adc_bits": None, "column_args": {"gain": 1.1}},
+        "must be 1 for an ideal converter (adc_bits null), got 1.1",
     ),
 }
 
@@ -75,3 +80,44 @@ def test_a_derived_column_has_no_gain_before_an_adc_range() -> None:
     transfer(MacroConfig(column=kind, column_args={"gain": 1.1}), False)
     with pytest.raises(ValueError, match=r"`macro\.column_args\.gain` must be 1 with `macro\.adc_step` and a column"):
         transfer(MacroConfig(column=kind, column_args={"gain": 1.1}, **ranged), False)
+
+
+class OwnNoise(Column):
+    """Noise of its own, which takes nothing from the macro."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return torch.full((), 0.3)
+
+
+class HalfOwnNoise(Column):
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return torch.full((), 0.3 + self.macro.random_noise_percent)
+
+
+@pytest.mark.parametrize("name", ["random_noise", "nonlinear_noise"])
+def test_noise_that_a_column_ignores_is_refused(name: str) -> None:
+    kind = f"{__name__}.OwnNoise"
+    transfer(MacroConfig(column=kind), False)
+    said = f"`macro.{name}` must be 0 with column {kind}, whose sigma does not depend on it, got 0.2"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        transfer(MacroConfig(column=kind, **{name: 0.2}), False)
+
+
+def test_noise_that_a_column_uses_in_part_is_taken() -> None:
+    transfer(MacroConfig(column=f"{__name__}.Quadrature", random_noise="0.001 lsb"), False)
+    kind = f"{__name__}.HalfOwnNoise"
+    transfer(MacroConfig(column=kind, random_noise=0.2), False)
+    with pytest.raises(ValueError, match=r"`macro\.nonlinear_noise` must be 0 with column"):
+        transfer(MacroConfig(column=kind, random_noise=0.2, nonlinear_noise=0.1), False)
+
+
+def test_noise_that_no_cycle_has_is_not_asked_for() -> None:
+    macro = MacroConfig(column=f"{__name__}.OwnNoise", random_noise="0.1 lsb", digital_levels=15)
+    assert not any(transfer(macro, False).noisy)
+
+
+class Quadrature(Column):
+    """Much noise of its own beside the macro's."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return (super().sigma(count, cycle) ** 2 + 4.0).sqrt()

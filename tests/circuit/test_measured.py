@@ -26,7 +26,7 @@ from tests.circuit.measured_chips import (
 )
 from tests.engine.rare.test_distribution import noise_of
 
-SIGMAS = [0.1, 0.2, 0.3, 0.5, 1.0]
+SIGMAS = [0.1, 0.3, 1.0]
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)  # with weights of 1 an output is the code of one conversion
 
 
@@ -58,8 +58,7 @@ def difference(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
-@pytest.mark.parametrize("engine", ["reference", "native"])
-@pytest.mark.parametrize("form", ["reads", "moments"])
+@pytest.mark.parametrize(("engine", "form"), [("native", "reads"), ("native", "moments"), ("reference", "moments")])
 def test_simulated_codes_are_those_measured(sigma: float, engine: str, form: str, tmp_path: Path) -> None:
     spread = np.where(COUNTS > 0, sigma, 0.0)
     codes = codes_of(bent_level(), spread, 500, 1)
@@ -81,22 +80,23 @@ def test_rare_wrong_codes_are_drawn_as_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_a_known_column_is_recovered_within_its_intervals(sigma: float, tmp_path: Path) -> None:
     level = bent_level()
-    codes = codes_of(level, sigma, 500, 4)
+    codes = codes_of(level, sigma, 200, 4)
     column = transfer(measured(written(tmp_path, reads_csv(codes))), False).column
     assert isinstance(column, Measured)
-    levels, sigmas = intervals(histogram(codes), TOP)
-    two = column.curve.sigma > 0
+    some = slice(None, None, 3)  # each count is fitted by itself
+    levels, sigmas = intervals(histogram(codes)[some], TOP)
+    two = column.curve.sigma[some] > 0
     assert (np.isnan(levels[0]) == ~two).all()
     for truth, found, (low, high) in (
-        (level[two], column.curve.level[two], levels[:, two]),
-        (np.full(int(two.sum()), sigma), column.curve.sigma[two], sigmas[:, two]),
+        (level[some][two], column.curve.level[some][two], levels[:, two]),
+        (np.full(int(two.sum()), sigma), column.curve.sigma[some][two], sigmas[:, two]),
     ):
         assert (low <= found + 1e-6).all()
         assert (found <= high + 1e-6).all()
         missed = int(((truth < low) | (truth > high)).sum())
         expected = 0.05 * len(truth)
         assert missed <= expected + 4 * math.sqrt(expected)
-    assert np.abs(column.curve.level - level)[~two].max(initial=0.0) <= 0.5  # of one code no more is known
+    assert np.abs(column.curve.level - level)[some][~two].max(initial=0.0) <= 0.5  # of one code no more is known
 
 
 def test_where_all_reads_gave_one_code_it_comes_back_without_noise(tmp_path: Path) -> None:

@@ -36,38 +36,38 @@ def parts(fit: ModelFit) -> list[Estimate]:
     return [alpha, fit.offset, fit.gain, fit.random_noise, fit.nonlinear_noise]
 
 
-@pytest.mark.parametrize("moments", [False, True], ids=["reads", "moments"])
-@pytest.mark.parametrize("truth", CHIPS.values(), ids=CHIPS)
-def test_what_made_the_codes_lies_within_the_intervals(truth: tuple[float, ...], moments: bool) -> None:
-    missed = 0
-    for seed in range(3):
+@pytest.mark.parametrize(
+    ("name", "moments"), [("charge", False), ("current", True), ("bent current", False), ("random noise alone", True)]
+)
+def test_what_made_the_codes_lies_within_the_intervals(name: str, moments: bool) -> None:
+    truth, missed = CHIPS[name], 0
+    for seed in range(2):
         charge, current = fitted(truth, seed, moments=moments)
+        assert current.log_likelihood >= charge.log_likelihood - 1e-6
         missed += sum(not e.low - 1e-9 <= v <= e.high + 1e-9 for e, v in zip(parts(current), truth, strict=True))
         if truth[0] == 0:
             assert charge.aic < current.aic + 10
         else:
             assert current.aic < charge.aic - 100
-    assert missed <= 4  # of 15, 5 % of which are expected; more than 4 once in 1,600
+    assert missed <= 3  # of 10, 5 % of which are expected; more than 3 once in 1,000
 
 
 def test_intervals_shrink_with_the_root_of_the_reads() -> None:
-    few, many = (fitted(CHIPS["charge"], 1, reads)[0] for reads in (50, 800))
+    few, many = (fitted(CHIPS["charge"], 1, reads)[0] for reads in (25, 400))
     for a, b in zip(parts(few)[1:], parts(many)[1:], strict=True):
         assert (a.high - a.low) / (b.high - b.low) == pytest.approx(4, rel=0.5)
 
 
 def test_noise_that_is_not_there_has_an_upper_end_alone() -> None:
-    found = [fitted(CHIPS["random noise alone"], seed)[0].nonlinear_noise for seed in range(3)]
+    found = [fitted(CHIPS["random noise alone"], seed)[0].nonlinear_noise for seed in range(2)]
     assert any(each.value == 0 for each in found)
     assert all(each.low == 0 for each in found)
     assert all(0 < each.high < 0.2 for each in found)
 
 
 def test_akaikes_criterion_counts_parameters() -> None:
-    charge, current = fitted(CHIPS["charge"], 2)
-    assert charge.aic == 8 - 2 * charge.log_likelihood
-    assert current.aic == 10 - 2 * current.log_likelihood
-    assert current.log_likelihood >= charge.log_likelihood - 1e-6
+    each = Estimate(0.0, 0.0, 0.0)
+    assert [ModelFit("", alpha, each, each, each, each, -100.0).aic for alpha in (None, each)] == [208, 210]
 
 
 def test_each_count_by_itself_explains_a_column_of_no_model() -> None:
@@ -81,7 +81,6 @@ def test_each_count_by_itself_explains_a_column_of_no_model() -> None:
 SIGMAS = {
     "rises": np.sqrt(0.04 + 0.04 * COUNTS / ROWS),
     "even": np.full(ROWS + 1, 0.3),
-    "even and small": np.full(ROWS + 1, 0.1),
     "falls": np.sqrt(0.04 + 0.6 / (COUNTS + 1)),
 }
 

@@ -9,8 +9,7 @@ from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_report import energy_range
 from asim_lightning.cost.cost_table import count, energy, layer_table, part_table, technology_line, time, totals_text
 from asim_lightning.cost.validation import validate_model
-from asim_lightning.report.layers import cost_pictures
-from asim_lightning.report.layers import validation_pictures
+from asim_lightning.report.layers import cost_pictures, validation_pictures
 
 
 def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
