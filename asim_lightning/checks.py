@@ -2,13 +2,13 @@
 
 import importlib
 import math
-import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
-from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -132,7 +132,7 @@ def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Calla
         build, names = kind.__init__, [each.name for each in fields(kind)]
 
         def value_of(name: str, value: Any) -> Any:
-            return taken.get(name, _python_number)(value)
+            return taken[name](value) if name in taken else value.item() if isinstance(value, np.generic) else value
 
         @wraps(build)
         def init(self: "Config", *args: Any, **values: Any) -> None:
@@ -144,18 +144,6 @@ def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Calla
         return kind
 
     return decorated
-
-
-def _python_number(value: Any) -> Any:
-    if isinstance(value, (bool, int, float)):
-        return value
-    return (
-        int(value)
-        if isinstance(value, numbers.Integral)
-        else float(value)
-        if isinstance(value, numbers.Real)
-        else value
-    )
 
 
 def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], base: type[Base]) -> type[Base]:
@@ -199,20 +187,9 @@ def built(kind: type[Base], supplied: Sequence[Any], arguments: Mapping[str, Any
         what: What they are for, such as "column charge".
 
     Raises:
-        ValueError: The class does not take the arguments; those that it takes or needs are named.
+        ValueError: The class does not take the arguments; Python says which.
     """
     try:
         return kind(*supplied, **arguments)
     except TypeError as error:
-        why = _misfit(kind, arguments, len(supplied), error)
-        raise ValueError(f"{setting} does not fit {what}: {why}") from None
-
-
-def _misfit(kind: type[Any], given: Iterable[str], supplied: int, error: TypeError) -> str:
-    parameters = list(signature(kind).parameters.values())[supplied:]
-    named = {p.name: p for p in parameters if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)}
-    unknown = [name for name in given if name not in named]
-    if unknown and len(named) == len(parameters):
-        return f"it takes {', '.join(named) or 'no arguments'}, got {unknown[0]!r}"
-    missing = [name for name, p in named.items() if p.default is Parameter.empty and name not in given]
-    return f"it needs {', '.join(missing)}, got {', '.join(given) or 'no arguments'}" if missing else str(error)
+        raise ValueError(f"{setting} does not fit {what}: {error}") from error

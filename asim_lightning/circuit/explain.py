@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from asim_lightning.checks import check_flag
 from asim_lightning.circuit import columns
 from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
@@ -226,11 +225,8 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
         rows_in_use: Most rows of a tile that hold weights; None: all. See `transfer`.
 
     Raises:
-        ValueError: The macro is not a MacroConfig, or cannot take a signed input.
+        ValueError: The macro cannot take a signed input.
     """
-    if not isinstance(macro, MacroConfig):
-        raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
-    check_flag("`signed_input`", signed_input)
     circuit = transfer(macro, signed_input, rows_in_use)
     described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ in place and sign alone convert alike
     cycles = []

@@ -13,7 +13,7 @@ from asim_lightning.evaluation.results import (
     value_words,
 )
 from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
-from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text, value_text
+from asim_lightning.report.labels import accuracy_text, head_of, in_one_unit, label_of, legend_text, value_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series, number_axis
 from asim_lightning.table import Rows
 
@@ -144,8 +144,7 @@ def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
 def _text(name: str, row: Result, where: str) -> str:
     reads = f" in {row.trials} reads" if row.trials > 1 else ""
     head = [] if name == "simulated" else [name]
-    accuracy = f"{row.measure.quantity(row.accuracy)} {row.measure.interval(row.low, row.high)}"
-    return "\n".join([*head, where, accuracy, f"{row.images:,} images{reads}"])
+    return "\n".join([*head, where, accuracy_text(row), f"{row.images:,} images{reads}"])
 
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:

@@ -83,28 +83,29 @@ a { color: #005a8e; }
 
 def page(title: str, body: str) -> str:
     """A whole page."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(MISSING_PLOTLY) from None
+    script = _plotly().offline.get_plotlyjs()
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<script>{get_plotlyjs()}</script>\n{_RESIZE}\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<script>{script}</script>\n{_RESIZE}\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def figure_html(picture: Picture, identifier: str) -> str:
-    """A figure with its caption: how to read it, and the CSV of its numbers."""
+def _plotly() -> Any:
     try:
-        from plotly.graph_objects import Figure
-        from plotly.io import to_html
+        import plotly.io
+        import plotly.offline
     except ModuleNotFoundError:
         raise ModuleNotFoundError(MISSING_PLOTLY) from None
-    drawn = to_html(
-        Figure({"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}}),
+    return plotly
+
+
+def figure_html(picture: Picture, identifier: str) -> str:
+    """A figure with its caption: how to read it, and the CSV of its numbers."""
+    drawn = _plotly().io.to_html(
+        {"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}},
         full_html=False,
         include_plotlyjs=False,
         div_id=identifier,

@@ -46,6 +46,11 @@ def value_text(label: str, value: AxisValue) -> str:
     return f"{value_words(value)} {inside}" if inside and is_number(value) else value_words(value)
 
 
+def accuracy_text(row: Result) -> str:
+    """The mean outcome of a point with its interval: "91.75 % [88.75, 94.75]"."""
+    return f"{row.measure.quantity(row.accuracy)} {row.measure.interval(row.low, row.high)}"
+
+
 def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, varied: Collection[str] = ()) -> str:
     """A macro in a few words: "W8A8, 255 rows, 8-bit ADC", and each other field that has not its default.
 

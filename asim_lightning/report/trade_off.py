@@ -8,7 +8,15 @@ from asim_lightning.evaluation.results import Result, axis_text, axis_value, dis
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
-from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
+from asim_lightning.report.labels import (
+    accuracy_text,
+    cost_label,
+    cost_text,
+    head_of,
+    label_of,
+    legend_text,
+    main_costs,
+)
 from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Marker, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
@@ -189,8 +197,7 @@ def _labels(run: Run, cost: str) -> tuple[list[tuple[float, float, str]], str]:
 
 def _text(run: Run, point: Result) -> str:
     lines = [legend_text({name: value}) for name, value in point.axes.items()]
-    measure = point.measure
-    lines.append(f"{measure.quantity(point.accuracy)} {measure.interval(point.low, point.high)}")
+    lines.append(accuracy_text(point))
     costs = main_costs([name for name in point.figures if name in run.costs])
     lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.figures)}" for name in costs]
     return "\n".join([*lines, *([point.verdict] if run.targets else [])])

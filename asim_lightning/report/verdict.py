@@ -7,7 +7,15 @@ from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
-from asim_lightning.report.labels import ALL_DIGITAL, cost_text, head_of, label_of, legend_text, value_text
+from asim_lightning.report.labels import (
+    ALL_DIGITAL,
+    accuracy_text,
+    cost_text,
+    head_of,
+    label_of,
+    legend_text,
+    value_text,
+)
 
 _FEW = 4
 """Values that a line lists."""
@@ -73,8 +81,7 @@ def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """A point with its accuracy, the interval of it, and its energy where it is known."""
     name = energy_of(run)
-    measure = point.measure
-    numbers = f"{measure.quantity(point.accuracy)} {measure.interval(point.low, point.high)}"
+    numbers = accuracy_text(point)
     if name is not None and name in point.figures:
         numbers += f", {cost_text(name, point.figures)}"
     return f"{point_words(run, point, without)} ({numbers})"

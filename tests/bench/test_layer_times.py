@@ -1,5 +1,7 @@
 """Times of layers inside the network."""
 
+from typing import Any
+
 import pytest
 
 from asim_lightning.bench import time_layers
@@ -7,11 +9,15 @@ from asim_lightning.bench.network_times import conversions
 from tests.bench.conftest import classifier, some_images
 
 
+def hooks(model: Any) -> list[list[Any]]:
+    return [[*module._forward_hooks, *module._forward_pre_hooks] for module in model.modules()]
+
+
 def test_layers() -> None:
     model, images = classifier(random_noise=0.05), some_images(6)
-    model.fidelity = "float"
+    model.fidelity, before = "float", hooks(model)
     found = {each.name: each for each in time_layers(model, images, 2, 2)}
-    assert model.fidelity == "float"
+    assert (model.fidelity, hooks(model)) == ("float", before)
     counts = conversions(model, images)
     assert list(found) == [name for name in counts if name in found]  # in the order in which they run
     assert len(found) == len(counts)
@@ -24,10 +30,3 @@ def test_layers() -> None:
         assert each.conversions == counts[name]
         assert each.conversions_per_second == pytest.approx(2 * counts[name] / each.simulated.median)
         assert 0 < each.share < 1
-
-
-def test_no_hook_stays() -> None:
-    model = classifier()
-    before = [[*module._forward_hooks, *module._forward_pre_hooks] for module in model.modules()]
-    time_layers(model, some_images(2), 1, 1)
-    assert [[*module._forward_hooks, *module._forward_pre_hooks] for module in model.modules()] == before

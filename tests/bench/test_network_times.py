@@ -1,5 +1,6 @@
 """Whole-network times: which ways there are, on which inputs, and that numbers agree with each other."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from asim_lightning import CimClassifier
 from asim_lightning.bench import time_network
-from asim_lightning.bench.inference import Inference, inferences, unconverted
+from asim_lightning.bench.inference import Inference, inferences, seconds_of, unconverted
 from asim_lightning.bench.network_times import conversions
 from asim_lightning.engine import current_scope
 from asim_lightning.nn import PACT
@@ -108,3 +109,7 @@ def test_numbers_agree(model: CimClassifier) -> None:
     for simulated in times[2:]:
         assert simulated.conversions == made
         assert simulated.conversions_per_second == pytest.approx(2 * made / simulated.repeats.median)
+
+
+def test_seconds_are_those_of_the_work() -> None:
+    assert seconds_of(lambda: time.sleep(0.01), CPU) >= 0.01

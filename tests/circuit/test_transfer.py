@@ -182,14 +182,6 @@ def test_error_probability_of_a_cycle_is_the_average_over_the_middle_half_of_its
     assert found == pytest.approx(sum(map(wrong, range(64, 192))) / 128, rel=1e-4)
 
 
-def test_published_sigma_in_codes() -> None:
-    macro = MacroConfig(rows=100, random_noise=0.3, nonlinear_noise=2.0)
-    column, cycle = build_column(macro), schedule(macro, False)[0]
-    counts = torch.tensor([0.0, 50.0, 100.0])
-    expected = [2.55 * math.hypot(0.3, 2.0 / math.sqrt(n + 1)) for n in (0, 50, 100)]
-    torch.testing.assert_close(column.sigma(counts, cycle), torch.tensor(expected), rtol=1e-6, atol=0)
-
-
 def test_a_users_column_is_named_by_its_import_path() -> None:
     macro = MacroConfig(column=f"{__name__}.Bent", column_args={"bow": 0.3})
     found = transfer(macro, False)

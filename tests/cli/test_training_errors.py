@@ -38,7 +38,7 @@ FLAGS = {
     ),
     "noise arguments": (
         ("--model.train_noise_args", "{by: 3}"),
-        "`train_noise_args` does not fit proportional: it takes no arguments, got 'by'",
+        "`train_noise_args` does not fit proportional: ",
     ),
     "negative noise": (("--model.train_noise", "-1"), "`model.train_noise` must be 0 or more, got -1.0"),
     "infinite noise": (("--model.train_noise", ".inf"), "`model.train_noise` must be 0 or more, got inf"),

@@ -36,14 +36,11 @@ def test_columns_stand_where_something_is_in_them() -> None:
     assert {row[0] for row in plain.numbers} == {"layer", "0", "2", "4"}
 
 
-def test_a_cost_prints_as_its_tables() -> None:
+def test_a_cost_prints_as_its_tables_without_layers_too() -> None:
     found = report()
     assert str(found) == "\n\n".join(
         (technology_line(Technology()), str(layer_table(found.rows())), str(part_table(found)), totals_text(found))
     )
-
-
-def test_a_network_without_layers_has_a_cost_of_nothing() -> None:
     assert "0.00 fJ an image" in str(cost(nn.Sequential(nn.ReLU()), example=torch.zeros(1, 3, 4, 4)))
 
 

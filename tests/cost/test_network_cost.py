@@ -90,7 +90,11 @@ def test_multiplications_are_those_of_the_conversion_and_vit_has_heads() -> None
     """QK and AV: 3 heads of 5 tokens; keys and scores applied, queries and values written for each image."""
     model = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=10).eval()
     report = convert_(model, Plan())
-    found = {layer.name: layer for layer in cost(model, report=report).layers}
+    plain, priced = cost(model, report=report), cost(model, Technology(cell_write=2.0))
+    assert plain.energy.writes == 0.0
+    assert priced.energy.writes == pytest.approx(plain.done.cells_written * 2 * 0.81)
+    assert any("counted and not priced" in note for note in plain.notes)
+    found = {layer.name: layer for layer in plain.layers}
     assert {name: layer.done.macs for name, layer in found.items()} == {row.name: row.macs for row in report}
     qk, av = found["blocks.0.attn.qk"], found["blocks.0.attn.av"]
     assert qk.done.conversions == 3 * 5 * 5 * 64
@@ -174,16 +178,13 @@ def test_layers_may_be_computed_digitally() -> None:
         cost(model, example=IMAGE, digital=["stem"])
 
 
-def test_ranges_hold_the_factors_of_analog_and_digital_parts() -> None:
-    found = costs(digital_levels=2)
+def test_ranges_hold_the_factors_and_a_technology_with_areas_gives_one() -> None:
+    found = costs(Technology(preset="65nm"), digital_levels=2)
     digital, analog = found.energy.digital, found.energy.total - found.energy.digital
     assert found.energy_range == pytest.approx((analog / 1.5 + digital / 2, analog * 1.5 + digital * 2))
     assert found.all_digital_range == pytest.approx((found.all_digital / 2, found.all_digital * 2))
 
-
-def test_area_is_given_where_cells_and_converters_have_one() -> None:
     assert costs().area is None
-    found = costs(Technology(preset="65nm"))
     assert found.area == pytest.approx(1e-6 * (found.done.all_cells * 4.93 + found.done.converters * 1941))
     # 72 rows x 16 outputs and 16 x 5, 8 bits each, on 255 rows
     assert (found.done.cells, found.done.all_cells) == (8 * (72 * 16 + 80), 8 * 255 * 21)
@@ -234,18 +235,13 @@ def test_notes_say_what_is_assumed() -> None:
     assert "left out: softmax" in text
 
 
-def test_written_cells_are_priced_where_a_coefficient_is_given() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=10).eval()
-    convert_(model, Plan())
-    plain, priced = cost(model), cost(model, Technology(cell_write=2.0))
-    assert plain.energy.writes == 0.0
-    assert priced.energy.writes == pytest.approx(plain.done.cells_written * 2 * 0.81)
-    assert any("counted and not priced" in note for note in plain.notes)
-
-
-def test_json_has_every_number_with_its_source() -> None:
-    found = costs(Technology(supply=0.8)).as_json()
+def test_json_has_every_number_with_its_source_and_layers_have_their_own() -> None:
+    found = costs(Technology(preset="65nm", supply=0.8)).as_json()
     assert found["technology"]["supply"] == {"value": 0.8, "source": "given"}
+    assert found["total"]["area_mm2"] == pytest.approx(sum(row["area_mm2"] for row in found["layers"]))
+    rows = {row["layer"]: row for row in found["layers"]}
+    assert rows["conv"]["tops"] == pytest.approx(2e-12 * 16 * 16 * 72 / (16 * 8 * 25e-9))
+    assert rows["stem"]["tops"] is None
     assert found["total"]["energy_pj"] == pytest.approx(sum(row["energy_pj"] for row in found["layers"]))
     assert found["total"]["conversions"] == sum(row["conversions"] for row in found["layers"])
 
@@ -253,13 +249,10 @@ def test_json_has_every_number_with_its_source() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_published_macro_has_a_cost(name: str) -> None:
     """Ideal columns, digits of several bits, one conversion for all bits: each is priced, within the nodes fitted."""
-    model = Small().eval()
     chip = preset(name)
-    convert_(model, Plan(macro=chip.config()), torch.randn(2, 3, 8, 8))
-    found = cost(model, Technology(node=chip.node), IMAGE)
+    found = costs(Technology(node=chip.node), **chip.macro)
     assert found.energy.array > 0 < found.energy.adc
     assert (found.energy.drivers > 0) == (chip.config().encoding_bits > 1 or chip.config().weight_parallel)
-    assert found.rows_in_use <= 1
 
 
 def test_a_layer_that_is_called_twice_takes_twice_the_time_on_the_same_arrays() -> None:
@@ -279,15 +272,6 @@ def test_a_layer_that_is_called_twice_takes_twice_the_time_on_the_same_arrays() 
     assert found.done.conversions == 2 * 8 * 64 * 64
     assert found.done.cycles == 2 * 64 * 8
     assert (found.done.cells, found.done.converters) == (8 * 8 * 9 * 8, 64)
-
-
-def test_layers_have_time_and_area_of_their_own() -> None:
-    found = costs(Technology(preset="65nm"))
-    rows = found.rows()
-    assert sum(row["area_mm2"] for row in rows) == pytest.approx(found.area)
-    conv = next(row for row in rows if row["layer"] == "conv")
-    assert conv["tops"] == pytest.approx(2e-12 * 16 * 16 * 72 / (16 * 8 * 25e-9))
-    assert next(row for row in rows if row["layer"] == "stem")["tops"] is None
 
 
 @pytest.mark.parametrize(

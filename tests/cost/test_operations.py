@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from asim_lightning import MacroConfig
-from asim_lightning.cost import Operations
 from asim_lightning.cost.operations import operations
 from asim_lightning.cost.product_shape import product_shape
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
@@ -82,9 +81,3 @@ def test_windows_have_weights_of_their_own() -> None:
     assert (shape.matrices, shape.steps, shape.columns, shape.weights) == (8, 5, 5, 8 * 5 * 8)
     shape = product_shape(CimLinear(8, 3, macro=macro), torch.zeros(4, 5, 8))
     assert (shape.matrices, shape.steps, shape.columns, shape.weights) == (1, 20, 3, 24)
-
-
-def test_rows_in_use_of_nothing() -> None:
-    """Digital layers leave no row idle."""
-    assert Operations(macs=3).rows_in_use == 1.0
-    assert (Operations(macs=1, row_macs=4) + Operations(macs=2, row_macs=4)).rows_in_use == 0.375

@@ -81,9 +81,6 @@ def test_units_are_taken_and_give_the_number() -> None:
     assert given == numbers
     assert given.source("supply") == "given"
     assert Technology().with_fields(supply="0.85 V").volts == 0.85
-
-
-def test_numbers_of_numpy_are_taken() -> None:
     assert Technology(node=np.float32(28.0), columns=np.int64(64)) == Technology(node=28.0, columns=64)  # type: ignore[arg-type]
 
 
@@ -95,8 +92,6 @@ def test_numbers_of_numpy_are_taken() -> None:
             "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, choi_2022",
         ),
         ({"supply": 900}, "`technology.supply` must be 0.2..3 V, got 900"),
-        ({"node": 0}, "`technology.node` must be 3..250 nm, got 0"),
-        ({"cycle_ns": -1}, "`technology.cycle_ns` must be 0.01..1000000 ns, got -1"),
         ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
         (
             {"unit_capacitor": "1.5 nm"},
@@ -106,13 +101,10 @@ def test_numbers_of_numpy_are_taken() -> None:
             {"supply": "much"},
             "`technology.supply` must be 0.2..3 V, a number or with a unit such as '0.2 V', got 'much'",
         ),
-        ({"supply": "900 V"}, "`technology.supply` must be 0.2..3 V, got '900 V'"),
         ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
-        ({"parasitics": 0.3}, "`technology.parasitics` must be 1..10, got 0.3"),
         ({"factor": None}, "`technology.factor` must be 1..100, got None"),
         ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
-        ({"cell_write": -2}, "`technology.cell_write` must be 0..1000000 fF, got -2"),
         ({"float_bits": 0}, "`technology.float_bits` must be 1..32, got 0"),
         ({"charging": "fix"}, "`technology.charging` must be one of fixed, redistribution, ground, got 'fix'; did"),
         ({"energy_model_args": [1]}, "`technology.energy_model_args` must be a mapping of argument names, got [1]"),

@@ -106,8 +106,3 @@ def test_the_first_best_and_last_epoch():
     picture = epochs_picture(results, "val", AccuracyPlot("random_noise"))
     assert picture.title == "Epoch 2: 2000 images of val"
     assert [line.name for line in picture.series] == ["epoch 0 (first)", "epoch 1 (best)", "epoch 2 (last)"]
-
-
-def test_unknown_axis():
-    with pytest.raises(ValueError, match=r"\(random_noise\), got 'rows'"):
-        accuracy_picture([simulated(random_noise=0)], AccuracyPlot("rows"))

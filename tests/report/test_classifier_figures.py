@@ -6,8 +6,7 @@ import pytest
 from asim_lightning.report.classifier_figures import confusion_figure, mistakes_figure
 
 
-@pytest.mark.parametrize("classes", [2, 20, 21, 251, 1000])
-@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("classes", "normalize"), [(2, True), (20, False), (21, True), (251, False), (1000, True)])
 def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> None:
     counts = np.diag(np.arange(classes))  # class 0 has no images
     counts[-1, 0] = 1
@@ -22,7 +21,7 @@ def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> No
     assert np.isfinite(drawn).all()
 
 
-@pytest.mark.parametrize(("count", "channels"), [(1, 1), (5, 3), (36, 1)])
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (10, 3)])
 def test_a_figure_for_any_number_of_images(count: int, channels: int) -> None:
     images = [np.zeros((channels, 5, 7), np.float32)] * count
     figure = mistakes_figure(images, [("a name that is very much too long", "b", 0.99999)] * count, "Title")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 from base64 import b64decode
 from dataclasses import replace
@@ -15,7 +14,6 @@ from asim_lightning.cost.operations import Operations
 from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.plotly_figure import layout_of
 from asim_lightning.report.run_section import Section, facts, pictures, run_titles
 from asim_lightning.report.run_tables import difference_table
 from asim_lightning.table import Table, plain
@@ -156,6 +154,8 @@ def test_what_figures_draw_is_in_their_csv(found: Run) -> None:
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_the_numbers_of_a_section_are_what_its_links_save(found: Run) -> None:
     saved = Section.of(found, TARGET).numbers
+    assert saved["settings.csv"] == difference_table(COMMAND).numbers
+    assert "differences.csv" not in saved  # which a sweep writes of its points
     text = {name: [["" if cell is None else str(cell) for cell in row] for row in rows] for name, rows in saved.items()}
     assert text == section(found).tables
 
@@ -254,37 +254,6 @@ def test_the_front_and_the_point_of_the_verdict_are_drawn() -> None:
     assert "ADC bits 7\nrandom noise 0 %\n92.00 % [89.00, 95.00]\nenergy 3.5 [2.8, 4.2] µJ\nkept" in texts
 
 
-def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
-    points = [
-        point(300 + bits, {"adc_bits": bits, "random_noise": noise}, {"energy_uj": bits})
-        for bits in (7, 8)
-        for noise in range(20)
-    ]
-    (picture, *_) = pictures(run(points), TARGET)
-    names = [each.name for each in picture.series if each.name.startswith("front")]
-    assert (len(names), names[0], names[-1]) == (8, "front at random noise 0 %", "front at random noise 19 %")
-    assert "8 of 20 conditions are drawn" in picture.note
-
-
-def test_it_says_where_there_are_no_pairs_of_images() -> None:
-    without = run([point(300, {"rows": 1})])
-    assert "decided without pairs of images" in " ".join(section(without).texts)
-    assert "decided without pairs of images" not in " ".join(section(of_adc()).texts)
-
-
-def test_a_page_says_where_it_is_from() -> None:
-    said = " ".join(section(of_adc()).texts)
-    for part in (
-        "asim sweep -c mine --trials 1",
-        "model.noise_seed 7",
-        "torch 2.13.0",
-        "a processor <fast>",
-        "75.0 s",
-    ):
-        assert part in said
-    assert "The folder has no record of a command" in " ".join(section(replace(of_adc(), commands=())).texts)
-
-
 def test_differences_to_recipe_and_preset() -> None:
     assert difference_table(COMMAND).numbers == [
         ["setting", "differs from", "there", "here"],
@@ -314,12 +283,6 @@ def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
     assert len(parsed.tables["n.csv"]) == 1501
 
 
-def test_the_same_run_gives_the_same_page() -> None:
-    first, second = (Section.of(of_adc(), TARGET).html(0) for _ in range(2))
-    assert first == second
-    assert json.dumps([layout_of(picture) for picture in pictures(of_chips(), TARGET)], default=float)
-
-
 @pytest.mark.parametrize(
     ("found", "said"),
     [
@@ -331,6 +294,16 @@ def test_the_same_run_gives_the_same_page() -> None:
 )
 def test_what_intervals_hold_for(found: Run, said: str) -> None:
     assert dict(facts(found))["intervals"].startswith(said)
+    assert "without pairs of images" not in dict(facts(found))["intervals"]
+
+
+def test_a_page_says_what_it_was_computed_from() -> None:
+    said = " ".join(section(of_adc()).texts)
+    for part in ("asim sweep -c mine --trials 1", "model.noise_seed 7", "torch 2.13.0", "a processor <fast>", "75.0 s"):
+        assert part in said
+    bare = replace(run([point(300, {"rows": 1})]), commands=())
+    assert "no record of a command" in " ".join(section(bare).texts)
+    assert "decided without pairs of images" in dict(facts(bare))["intervals"]
 
 
 def test_a_spec_and_a_doctor_have_a_figure_and_their_tables() -> None:
@@ -348,9 +321,3 @@ def test_a_spec_and_a_doctor_have_a_figure_and_their_tables() -> None:
             Section.of(found, Target("accuracy", 0.5))
     bare = replace(doctor, loss_map=None, document=doctor_document(findings=[]))
     assert [each.file for each in Section.of(bare, bare.own_target).tables] == ["plans.csv"]
-
-
-def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
-    found = Section.of(of_adc(), TARGET).numbers
-    assert found["settings.csv"] == difference_table(COMMAND).numbers
-    assert "differences.csv" not in found

@@ -129,6 +129,11 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
     assert picture.note == "bars: 95 % intervals; ADC bits at 1: 6, 2: 7, 3: 8"
     assert (60.0, pytest.approx(70.0), "1") in picture.labels
     assert trade_off_picture(replace(two, objectives=("accuracy",))) is None
+    many = trade_off_picture(found(adc_bits=[7, 8], random_noise=[0.001 * number for number in range(20)]))
+    assert many is not None
+    names = [each.name for each in many.series if each.name.startswith("front")]
+    assert (len(names), names[0], names[-1]) == (8, "front at random noise 0 %", "front at random noise 0.019 %")
+    assert "8 of 20 conditions are drawn" in many.note
 
 
 def test_points_that_others_better_are_pale_and_have_an_entry() -> None:

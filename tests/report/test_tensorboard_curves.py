@@ -76,14 +76,6 @@ def test_several_lines_are_one_run_with_a_chart_of_all(tmp_path: Path) -> None:
     assert tags == [f"{TAG}/adc_bits=6/mean", f"{TAG}/adc_bits=8/mean"]
 
 
-def test_along_chips_there_is_the_figure_and_no_curve(tmp_path: Path) -> None:
-    write(tmp_path, [*REFERENCES, *(simulated(0.9, chip=chip) for chip in range(3))], "chip")
-    events = read_events(tmp_path)
-    assert set(events.Tags()["scalars"]) == {"sweep/accuracy_float", "sweep/accuracy_quantized"}
-    assert "custom_scalars__config__" not in events.Tags()["tensors"]
-    assert len(events.Images("sweep/a")) == 1
-
-
 def test_thirty_chips_are_one_run_with_a_band_and_a_histogram(tmp_path: Path) -> None:
     write(tmp_path, [simulated(0.5 + c / 100 - n, random_noise=n, chip=c) for n in (0, 0.1) for c in range(30)])
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
@@ -146,6 +138,7 @@ def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown() -
 
 
 def test_no_curve_without_energies_or_with_chips() -> None:
+    assert axis_curves([*REFERENCES, *(simulated(0.9, chip=chip) for chip in range(3))], "chip") == {}
     assert energy_curves(of_adc(False)) == {}
     assert energy_curves(run([point(300 + chip, {"chip": chip}, {"energy_uj": 1.0}) for chip in range(3)])) == {}
 

@@ -45,16 +45,13 @@ def test_each_combination_has_a_curve_and_what_they_share_is_in_the_headline() -
     ]
 
 
-def test_of_many_curves_some_are_drawn_and_it_says_so() -> None:
-    picture = yield_picture([chips([80 + n, 90], rows=n) for n in range(1, 13)])
-    assert len(picture.series) == MOST_CURVES
-    assert f"{MOST_CURVES} of 12 curves" in picture.note
-
-
 def test_the_note_says_what_the_band_is() -> None:
     fixed, stopped = (yield_picture([chips([90, 91], stopped)]).note for stopped in (False, True))
     assert fixed == "bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within 0.96 (DKW)"
     assert stopped == "bands: at each accuracy, each end holds with 95 % at any number of chips"
+    many = yield_picture([chips([80 + n, 90], rows=n) for n in range(1, 13)])
+    assert len(many.series) == MOST_CURVES
+    assert f"{MOST_CURVES} of 12 curves" in many.note
 
 
 def test_a_threshold_far_away_does_not_press_the_curve_together() -> None:
@@ -111,12 +108,6 @@ def test_the_text_tells_these_images_from_all() -> None:
     assert "          90    45 of 50  0.900   [0.782, 0.967]" in text
     assert "lies within 0.192 of the one drawn" in " ".join(text.split())
     assert "answer" not in text
-
-
-def test_several_reads_have_a_spread_of_their_own() -> None:
-    text = " ".join(yield_text([chips([90, 92], reads=3)], [0.9], None).split())
-    assert "as the mean of 3 reads" in text
-    assert "without read noise" in text
 
 
 @pytest.mark.parametrize(
