@@ -193,7 +193,13 @@ def _check_neighbours(column: Column, function: str, counts: Tensor, expected: T
 def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
     """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
     given = counts.clone()
-    codes = getattr(column, function)(given, cycle)
+    try:
+        codes = getattr(column, function)(given, cycle)
+    except Exception as error:  # whoever tries other macros asks whether the column takes them
+        raise ValueError(
+            f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
     if not torch.equal(given, counts):
         raise ValueError(f"{_name(column, function)} must leave the counts as they are, but changes them in place")
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:

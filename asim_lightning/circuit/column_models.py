@@ -46,8 +46,13 @@ def build_column(macro: MacroConfig) -> Column:
         ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments, or
             the macro cannot have its cells.
     """
-    what = f"column {macro.column}"
-    column = built(column_class(macro), (macro,), macro.column_args, "`macro.column_args`", what)
+    kind, what = column_class(macro), f"column {macro.column}"
+    try:
+        column = built(kind, (macro,), macro.column_args, "`macro.column_args`", what)
+    except ValueError:
+        raise  # a column's own words about its arguments
+    except Exception as error:  # whoever tries other macros asks whether the column takes them
+        raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
     if macro.static.cell_percent:
         column.cell_sigma = macro.static.cell_percent
     column.macro = macro  # also where a user's __init__ does not call ours
