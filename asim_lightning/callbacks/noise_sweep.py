@@ -34,7 +34,7 @@ from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
 from asim_lightning.nn import OnMacro
-from asim_lightning.report.accuracy import AccuracyPlot, epochs_picture
+from asim_lightning.report.accuracy import epochs_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
 from asim_lightning.surgery import macro_layers
@@ -225,8 +225,7 @@ class NoiseSweep(Callback):
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = getattr(module, "num_classes", None)
         adc_bits = bits.pop() if len(bits) == 1 else None
-        plot = AccuracyPlot(self.axis, num_classes=classes, adc_bits=adc_bits)
-        return figure_of(epochs_picture(self.results, self.split, plot))
+        return figure_of(epochs_picture(self.results, self.split, self.axis, classes, adc_bits))
 
     def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
         layers = macro_layers(module)

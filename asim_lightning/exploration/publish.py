@@ -32,7 +32,7 @@ from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import in_one_unit, macro_words
 from asim_lightning.report.picture import MOST_CURVES, Format
@@ -78,12 +78,11 @@ def publish(
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     title = _title(name, sweep.macro, rows, _rules(sweep), axis)
-    plot = AccuracyPlot(axis, title, num_classes=num_classes, adc_bits=adc_bits)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
-        drawn = chips_picture(rows, plot.title, levels)
+        drawn = chips_picture(rows, title, levels)
     else:
-        drawn = accuracy_picture(rows, plot)
+        drawn = accuracy_picture(rows, axis, title, num_classes, adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     run = Run(sweep.folder, tuple(rows))

@@ -12,7 +12,7 @@ from asim_lightning.evaluation.results import AxisValue, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.publish import plot_axis
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.html_page import page
 from asim_lightning.report.results_table import results_table
@@ -110,7 +110,7 @@ class Results(Sequence[Result]):
         elif axis is None and (traded := self._traded()) is not None:
             drawn = traded
         else:
-            drawn = accuracy_picture(self.run.results, AccuracyPlot(axis or plot_axis(self.run.results)))
+            drawn = accuracy_picture(self.run.results, axis or plot_axis(self.run.results))
         words = self[0].measure.words
         drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
         return figure_of(drawn).axes[0]

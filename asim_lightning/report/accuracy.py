@@ -1,7 +1,7 @@
 """Accuracy with error bars along one axis, as a picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
@@ -18,21 +18,9 @@ from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Seri
 from asim_lightning.table import Rows
 
 
-@dataclass(frozen=True)
-class AccuracyPlot:
-    """Axis, headline and marks of a plot of accuracies."""
-
-    axis: str
-    """Name of the setting along x."""
-    title: str = ""
-    """Headline."""
-    num_classes: int | None = None
-    """Classes of the task, to mark the accuracy of guessing; None: unmarked."""
-    adc_bits: int | None = None
-    """Bits of the ADC if all points share them and have no such axis, for a second axis in LSB."""
-
-
-def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
+def accuracy_picture(
+    rows: Sequence[Result], axis: str, title: str = "", num_classes: int | None = None, adc_bits: int | None = None
+) -> Picture:
     """Accuracy in percent against one axis, one line for each combination of the other axes, as `drawn_lines` has them.
 
     Points of kind float and quantized are horizontal lines unless they have the axis themselves. Noise that is given in
@@ -41,12 +29,14 @@ def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
 
     Args:
         rows: Results of the sweep; those without the axis are left out, except float and quantized ones.
-        plot: Axis, headline and marks.
+        axis: Name of the setting along x.
+        title: Headline.
+        num_classes: Classes of the task, to mark the accuracy of guessing; None: unmarked.
+        adc_bits: Bits of the ADC if all points share them and have no such axis.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    axis = plot.axis
     rows, label = in_one_unit(rows, axis)
     lines, note = drawn_lines(rows, axis)
     references = [row for row in rows if row.kind != "simulated"]
@@ -54,7 +44,7 @@ def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
     drawn = [*(row for _, line in lines for row in line), *along]
     values = distinct_values(row.axes[axis] for row in drawn)
     is_percent = axis in NOISE_AXES and label == label_of(axis)
-    x = _axis(label, values, _one_resolution(lines, plot.adc_bits) if is_percent else None)
+    x = _axis(label, values, _one_resolution(lines, adc_bits) if is_percent else None)
     places = {axis_text(value): float(place if x.scale == "names" else value) for place, value in enumerate(values)}  # type: ignore[arg-type]
     is_joined = axis != CHIP and not any(isinstance(value, (str, Mapping)) for value in values)
     numbers: Rows = [["line", axis, "accuracy", "low", "high"]]
@@ -72,18 +62,26 @@ def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
             known = accuracy_series(line, at, name, 0, (), is_joined)
             series.append(replace(known, low=(), high=(), colour=colour, marker="tick", dashes=dashes))
     marks = reference_marks([row for row in references if axis not in row.axes], numbers)
-    y, chance = _height([*drawn, *references], plot.num_classes)
-    title = plot.title or f"Accuracy against {head_of(axis)}"
+    y, chance = _height([*drawn, *references], num_classes)
+    title = title or f"Accuracy against {head_of(axis)}"
     return Picture(title, x, y, series, [*marks, *chance], note=note, numbers=numbers, file=f"accuracy_vs_{axis}.csv")
 
 
-def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: AccuracyPlot) -> Picture:
+def epochs_picture(
+    results: Mapping[int, Sequence[Result]],
+    split: str,
+    axis: str,
+    num_classes: int | None = None,
+    adc_bits: int | None = None,
+) -> Picture:
     """Accuracy against noise while a network is trained: the last sweep, the first, and the one with the best mean.
 
     Args:
         results: Results of each epoch that had a sweep.
         split: Name of the images that the accuracy is of: val or test.
-        plot: Axis and marks; its headline is replaced by epoch, number of images and split.
+        axis: See `accuracy_picture`.
+        num_classes: See there.
+        adc_bits: See there.
     """
     epochs = list(results)
     best = max(epochs, key=lambda epoch: sum(row.merit for row in results[epoch]))
@@ -95,7 +93,7 @@ def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: Ac
         for epoch in dict.fromkeys(epoch for _, epoch in marked):
             name = f"{epoch} ({', '.join(word for word, other in marked if other == epoch)})"
             rows += [replace(row, axes={**row.axes, "epoch": name}) for row in results[epoch]]
-    return accuracy_picture(rows, replace(plot, title=title))
+    return accuracy_picture(rows, axis, title, num_classes, adc_bits)
 
 
 def accuracy_series(

@@ -9,7 +9,7 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Limit, Target, meaning_of_early_end
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.choices import energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, label_of, macro_words, value_text
@@ -163,7 +163,7 @@ def pictures(run: Run, target: Target) -> list[Picture]:
         found.append(yield_picture(run.yields, thresholds=run.thresholds))
     else:
         for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]:
-            found.append(accuracy_picture(run.results, AccuracyPlot(axis)))
+            found.append(accuracy_picture(run.results, axis))
         found += map_pictures(run)[:1] if len(varied(run)) == 2 else []
     return [each for each in (*found, layers_picture(run, target)) if each is not None]
 

@@ -8,7 +8,7 @@ import pytest
 from asim_lightning import MacroConfig, Rule
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.picture import Picture
 from tests.exploration.conftest import Make
 
@@ -81,9 +81,9 @@ def test_titles_name_what_is_the_same_at_all_points(
 ) -> None:
     titles: list[str] = []
 
-    def spy(rows: Any, plot: AccuracyPlot) -> Picture:
-        titles.append(plot.title)
-        return accuracy_picture(rows, plot)
+    def spy(rows: Any, axis: str, title: str, *others: Any) -> Picture:
+        titles.append(title)
+        return accuracy_picture(rows, axis, title, *others)
 
     monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     sweep = make(axes, trials=1)
@@ -95,9 +95,9 @@ def test_titles_name_what_is_the_same_at_all_points(
 def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
 
-    def spy(rows: Any, plot: AccuracyPlot) -> Picture:
-        drawn.append([row.axes[plot.axis] for row in rows if row.axes])
-        return accuracy_picture(rows, plot)
+    def spy(rows: Any, axis: str, *others: Any) -> Picture:
+        drawn.append([row.axes[axis] for row in rows if row.axes])
+        return accuracy_picture(rows, axis, *others)
 
     monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]

@@ -3,7 +3,7 @@
 import pytest
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture, epochs_picture
+from asim_lightning.report.accuracy import accuracy_picture, epochs_picture
 from tests.report.conftest import simulated
 
 FLOAT = Result({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
@@ -15,8 +15,8 @@ def rows_for(axis, values):
 
 
 def test_values_intervals_and_references():
-    plot = AccuracyPlot("random_noise", "Title", num_classes=10)
-    picture = accuracy_picture(rows_for("random_noise", (0.2, 0, 0.05, 0.1)), plot)
+    rows = rows_for("random_noise", (0.2, 0, 0.05, 0.1))
+    picture = accuracy_picture(rows, "random_noise", "Title", num_classes=10)
     (line,) = picture.series
     assert (picture.title, picture.x.label, picture.y.label) == (
         "Title",
@@ -37,33 +37,28 @@ def test_values_intervals_and_references():
 
 def test_chance_is_marked_if_accuracies_come_near():
     rows = [FLOAT, simulated(random_noise=0), simulated(0.2, random_noise=1)]
-    picture = accuracy_picture(rows, AccuracyPlot("random_noise", num_classes=10))
+    picture = accuracy_picture(rows, "random_noise", num_classes=10)
     assert picture.marks[-1].name == "chance 10 %"
     assert picture.y.ends[0] < 10
 
 
 def test_equal_references_are_one_line():
     rows = [FLOAT, Result({}, "quantized", 1, 2000, 0.93, 0.91, 0.94, 1, ""), simulated(random_noise=0)]
-    assert [mark.name for mark in accuracy_picture(rows, AccuracyPlot("random_noise")).marks] == [
-        "float and quantized 93.00 %"
-    ]
+    assert [mark.name for mark in accuracy_picture(rows, "random_noise").marks] == ["float and quantized 93.00 %"]
 
 
 def test_noise_in_lsb_on_top_if_the_resolution_is_known():
     rows = rows_for("random_noise", (0, 0.1, 0.2))
-    assert accuracy_picture(rows, AccuracyPlot("random_noise", adc_bits=8)).x.above == (
+    assert accuracy_picture(rows, "random_noise", adc_bits=8).x.above == (
         "noise in LSB of the 8-bit ADC",
         2.55,
     )
     same = [simulated(random_noise=0, adc_bits=6), simulated(random_noise=100, adc_bits=6)]
-    assert accuracy_picture(same, AccuracyPlot("random_noise")).x.above[1] == pytest.approx(0.63)
+    assert accuracy_picture(same, "random_noise").x.above[1] == pytest.approx(0.63)
     mixed = [*same, simulated(random_noise=0, adc_bits=8)]
     in_lsb, ideal = [simulated(random_noise="0.3 lsb")], [simulated(random_noise=0, adc_bits=None)]
     for other in (mixed, in_lsb, ideal):
-        assert (
-            accuracy_picture(other, AccuracyPlot("random_noise", adc_bits=8 if other is not mixed else None)).x.above
-            is None
-        )
+        assert accuracy_picture(other, "random_noise", adc_bits=8 if other is not mixed else None).x.above is None
 
 
 @pytest.mark.parametrize(
@@ -71,22 +66,22 @@ def test_noise_in_lsb_on_top_if_the_resolution_is_known():
     [((0, "0.3 lsb", "1 lsb"), "random noise (LSB)", [0, 0.3, 1]), (("1 mV", "2.5 mV"), "random noise (mV)", [1, 2.5])],
 )
 def test_noise_is_labelled_in_its_unit(values, label, x):
-    picture = accuracy_picture(rows_for("random_noise", values), AccuracyPlot("random_noise"))
+    picture = accuracy_picture(rows_for("random_noise", values), "random_noise")
     assert (picture.x.label, list(picture.series[0].x)) == (label, x)
 
 
 def test_noise_in_several_units_and_names_stand_in_order_without_a_line():
-    picture = accuracy_picture(rows_for("random_noise", (0.1, "0.3 lsb")), AccuracyPlot("random_noise"))
+    picture = accuracy_picture(rows_for("random_noise", (0.1, "0.3 lsb")), "random_noise")
     assert (picture.x.label, sorted(picture.x.names)) == ("random noise", ["0.1 %", "0.3 lsb"])
     assert picture.series[0].form == "points"
     columns = ("charge", "my_laboratory.columns.SplitCapacitorColumn", "silicon.columns.Measured")
-    picture = accuracy_picture(rows_for("column", columns), AccuracyPlot("column"))
+    picture = accuracy_picture(rows_for("column", columns), "column")
     assert picture.x.names == ["charge", "SplitCapacitorColumn", "Measured"]
 
 
 def test_one_line_for_each_combination_of_the_others():
     rows = [simulated(adc_bits=b, random_noise=n, column="charge") for b in (6, 7, 8, None) for n in (0, 0.1)]
-    picture = accuracy_picture(rows, AccuracyPlot("adc_bits"))
+    picture = accuracy_picture(rows, "adc_bits")
     assert [line.name for line in picture.series] == ["random noise 0 %", "random noise 0.1 %"]
     assert [line.form for line in picture.series] == ["line", "line"]
     assert picture.x.names == ["6", "7", "8", "null"]
@@ -94,7 +89,7 @@ def test_one_line_for_each_combination_of_the_others():
 
 def test_quantized_points_along_the_axis_are_a_line():
     quantized = [Result({"weight_bits": w}, "quantized", 1, 100, 0.1 * w, 0, 1, 1, "exact") for w in (8, 2, 4)]
-    picture = accuracy_picture([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], AccuracyPlot("weight_bits"))
+    picture = accuracy_picture([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], "weight_bits")
     line = picture.series[-1]
     assert (line.name, list(line.x), list(line.y)) == ("quantized", [2, 4, 8], pytest.approx([20, 40, 80]))
 
@@ -103,6 +98,6 @@ def test_the_first_best_and_last_epoch():
     results = {
         e: [simulated(a, random_noise=0), simulated(a - 0.1, random_noise=1)] for e, a in ((0, 0.5), (1, 0.9), (2, 0.8))
     }
-    picture = epochs_picture(results, "val", AccuracyPlot("random_noise"))
+    picture = epochs_picture(results, "val", "random_noise")
     assert picture.title == "Epoch 2: 2000 images of val"
     assert [line.name for line in picture.series] == ["epoch 0 (first)", "epoch 1 (best)", "epoch 2 (last)"]

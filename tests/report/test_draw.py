@@ -7,7 +7,7 @@ from math import nan
 import pytest
 from matplotlib.image import imread
 
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series, number_axis
 from tests.report.conftest import simulated
@@ -52,9 +52,7 @@ def test_a_step_has_its_band_and_bars_stand_on_each_other():
 def test_decades_are_numbers_and_0_is_among_them():
     noises = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
     for some in (noises, noises[1:]):
-        picture = accuracy_picture(
-            [simulated(random_noise=each) for each in some], AccuracyPlot("random_noise", adc_bits=8)
-        )
+        picture = accuracy_picture([simulated(random_noise=each) for each in some], "random_noise", adc_bits=8)
         plot = figure_of(picture).axes[0]
         texts = [text.get_text() for text in plot.get_xticklabels() if text.get_text()]
         assert {"0.001", "0.01", "0.1", "1"} <= set(texts)

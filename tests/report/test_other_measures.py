@@ -7,7 +7,7 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Measure, Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture, epochs_picture
+from asim_lightning.report.accuracy import accuracy_picture, epochs_picture
 from asim_lightning.report.choices import choices
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.results_table import Difference, differences_text
@@ -40,7 +40,7 @@ def test_the_trade_off_has_its_numbers_at_the_points() -> None:
 
 
 def test_references_are_where_they_are_and_have_no_chance() -> None:
-    picture = accuracy_picture(of_bits().results, AccuracyPlot("adc_bits", num_classes=10))
+    picture = accuracy_picture(of_bits().results, "adc_bits", num_classes=10)
     assert [(mark.name, mark.at) for mark in picture.marks] == [("float 0.2", 0.2), ("quantized 0.201", 0.201)]
 
 
@@ -50,7 +50,7 @@ def test_the_best_has_the_least() -> None:
     assert found.nearest.axes == {"adc_bits": 8}
     assert "ADC bits 8 (0.25 [0.225, 0.275], 80 µJ)" in choice_facts(given, found)[1]
     epochs = {epoch: [of_loss(loss, adc_bits=8)] for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.5))}
-    picture = epochs_picture(epochs, "val", AccuracyPlot("adc_bits"))
+    picture = epochs_picture(epochs, "val", "adc_bits")
     assert [each.name for each in picture.series] == ["epoch 1 (first)", "epoch 2 (best)", "epoch 3 (last)"]
 
 
