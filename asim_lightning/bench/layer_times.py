@@ -1,8 +1,9 @@
 """Times of each layer on a macro during inference of the whole network."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,23 +82,17 @@ def _timed(
     times: dict[str, float] = {}
     started: dict[str, float] = {}
 
-    def start(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            synchronize(device)
-            started[name] = time.perf_counter()
+    def start(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        synchronize(device)
+        started[name] = time.perf_counter()
 
-        return hook
+    def stop(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        synchronize(device)
+        times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
+        shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
 
-    def stop(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            synchronize(device)
-            times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
-            shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
-
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(start(name)) for name, layer in layers.items()]
-    hooks += [layer.register_forward_hook(stop(name)) for name, layer in layers.items()]
+    hooks = [layer.register_forward_pre_hook(partial(start, name)) for name, layer in layers.items()]
+    hooks += [layer.register_forward_hook(partial(stop, name)) for name, layer in layers.items()]
     try:
         yield times
     finally:

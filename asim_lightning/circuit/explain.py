@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -60,20 +60,12 @@ class ExplainedCycle:
         return "digital+ADC" if self.cycle.converted else "digital"
 
 
-def _number(form: str, name: str) -> Callable[[list[ExplainedCycle]], str]:
-    def text(group: list[ExplainedCycle]) -> str:
-        value = getattr(group[0], name)
-        return "-" if value is None else "0" if value == 0 else format(value, form)
-
-    return text
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else "0" if value == 0 else format(value, form)
 
 
-def _bits(name: str) -> Callable[[list[ExplainedCycle]], str]:
-    def text(group: list[ExplainedCycle]) -> str:
-        low, high = getattr(group[0].cycle, name)[0], getattr(group[-1].cycle, name)[-1]
-        return str(low) if low == high else f"{low}..{high}"
-
-    return text
+def _bits(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}..{high}"
 
 
 def _binary_weight(group: list[ExplainedCycle]) -> str:
@@ -82,18 +74,20 @@ def _binary_weight(group: list[ExplainedCycle]) -> str:
 
 
 _COLUMNS: list[Column[list[ExplainedCycle]]] = [
-    Column("weight\nbits", _bits("weight_bits"), side="l"),
-    Column("input\nbits", _bits("input_bits"), side="l"),
+    Column(
+        "weight\nbits", lambda group: _bits(group[0].cycle.weight_bits[0], group[-1].cycle.weight_bits[-1]), side="l"
+    ),
+    Column("input\nbits", lambda group: _bits(group[0].cycle.input_bits[0], group[-1].cycle.input_bits[-1]), side="l"),
     Column("cycles", len),
     Column("binary\nweight", _binary_weight, side="l"),
     Column("full\nscale", lambda group: group[0].cycle.full_scale),
     Column("domain", lambda group: group[0].domain, side="l"),
     Column("votes", lambda group: group[0].cycle.votes),
-    Column("LSB\ncounts", _number(".4g", "lsb")),
-    Column("sigma\nLSB", _number(".4g", "sigma_lsb")),
-    Column("sigma\n%", _number(".3g", "sigma_percent")),
-    Column("sigma\nmV", _number(".3g", "sigma_mv")),
-    Column("P(wrong)", _number(".1e", "error_probability")),
+    Column("LSB\ncounts", lambda group: _number(group[0].lsb, ".4g")),
+    Column("sigma\nLSB", lambda group: _number(group[0].sigma_lsb, ".4g")),
+    Column("sigma\n%", lambda group: _number(group[0].sigma_percent, ".3g")),
+    Column("sigma\nmV", lambda group: _number(group[0].sigma_mv, ".3g")),
+    Column("P(wrong)", lambda group: _number(group[0].error_probability, ".1e")),
     Column("noise-\nfree", lambda group: group[0].conversion, side="l"),
 ]
 """Columns of the text; a row has cycles that differ in their weight bit only."""

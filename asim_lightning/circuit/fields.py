@@ -52,9 +52,7 @@ def setting(
         said: Other attributes of the setting.
     """
     metadata = {_KEY: Setting(label, **said)}
-    if default_factory is not MISSING:
-        return field(default_factory=default_factory, metadata=metadata, kw_only=kw_only)
-    return field(default=default, metadata=metadata, kw_only=kw_only)
+    return field(default=default, default_factory=default_factory, metadata=metadata, kw_only=kw_only)
 
 
 def settings_of(kind: type) -> dict[str, Setting]:

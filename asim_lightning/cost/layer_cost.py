@@ -57,7 +57,8 @@ def tops_per_watt(macs: int, femtojoules: float) -> float | None:
 def output_energy(circuit: Transfer, model: EnergyModel, active: Sequence[ActiveCells] | None = None) -> Energy:
     """Energy of all cycles of one output on one tile, and of its shift-adds."""
     energy = Energy()
-    for cycle, cells in zip(circuit.cycles, active or [None] * len(circuit.cycles), strict=True):
+    on: Sequence[ActiveCells | None] = [None] * len(circuit.cycles) if active is None else active
+    for cycle, cells in zip(circuit.cycles, on, strict=True):
         if cycle.converted:
             one = model.conversion(circuit.macro, cycle, cells)
             energy += Energy(**one.parts).times(cycle.votes)

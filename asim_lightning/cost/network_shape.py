@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,19 +45,16 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
         )
     found: dict[str, list[ProductShape]] = {}
 
-    def keep(name: str) -> Any:
-        def hook(layer: Any, inputs: tuple[Any, ...]) -> None:
-            tensors = [each for each in inputs if isinstance(each, Tensor)]
-            found.setdefault(name, []).append(product_shape(layer, *tensors))
-
-        return hook
+    def keep(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
+        tensors = [each for each in inputs if isinstance(each, Tensor)]
+        found.setdefault(name, []).append(product_shape(layer, *tensors))
 
     def run(x: Tensor) -> Probe:
         found.clear()
         return probe(model, {}, x[:1].to(next(model.parameters(), x).device))
 
     layers = macro_layers(model)
-    hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+    hooks = [layer.register_forward_pre_hook(partial(keep, name)) for name, layer in layers.items()]
     try:
         with kept_fidelities(model):
             set_fidelity_(model, "float")

@@ -123,8 +123,8 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
     label = each.name or "_"
     if each.form == "bar":
         hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
-        ends = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
-        before = [max((end for at, end in ends.items() if abs(at - place) < 1e-6), default=0.0) for place in y]
+        tips = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
+        before = [max((tip for at, tip in tips.items() if abs(at - place) < 1e-6), default=0.0) for place in y]
         plot.barh(y, x, 0.7, before, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0.3)
         return
     if each.form == "step":
