@@ -7,8 +7,8 @@ from typing import Any
 
 from asim_lightning.cost.cost_table import cost_text
 from asim_lightning.cost.layer_cost import Energy, LayerCost, tops_per_watt
-from asim_lightning.cost.network_shape import WeightLoads
 from asim_lightning.cost.operations import Operations
+from asim_lightning.cost.product_shape import WeightLoads
 from asim_lightning.cost.technology import Technology, technology_preset
 from asim_lightning.surgery.conversion_report import describe
 

@@ -10,7 +10,8 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
-from asim_lightning.cost.network_shape import NetworkShape, WeightLoads, network_shape, weight_loads
+from asim_lightning.cost.network_shape import NetworkShape, network_shape
+from asim_lightning.cost.product_shape import WeightLoads, weight_loads
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts

@@ -282,9 +282,7 @@ def test_a_noise_model_of_ones_own(make_trainer: MakeTrainer, tmp_path: Path, mo
     loaded = CimClassifier.load_from_checkpoint(tmp_path / "own.ckpt", map_location="cpu", weights_only=True, **named)
     assert {layer.train_noise_model.by for layer in macro_layers(loaded.backbone).values()} == {0.5}  # type: ignore[attr-defined]
     assert loaded.train_noise == 2.0
-    with pytest.raises(
-        ValueError, match=r"`train_noise_args` does not fit my_noise.Shift: .*'by'"
-    ):
+    with pytest.raises(ValueError, match=r"`train_noise_args` does not fit my_noise.Shift: .*'by'"):
         make_model(train_noise_model="my_noise.Shift")
     with pytest.raises(ValueError, match="which cannot be imported: module 'my_noise' has no attribute 'Shifted'"):
         make_model(train_noise_model="my_noise.Shifted")

@@ -50,14 +50,10 @@ FILES = {
     ),
     "NaN": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got nan", line(SEVEN, "7,nan,0")),
     "infinite": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,inf")),
-    "no number": wrong_file(
-        "must have 3 numbers a line: could not convert string 'seven'", line(SEVEN, "7,seven,0")
-    ),
+    "no number": wrong_file("must have 3 numbers a line: could not convert string 'seven'", line(SEVEN, "7,seven,0")),
     "negative": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,-1")),
     "fractional count": wrong_file("line 9: count must be a whole number, 0..1048576, got 7.5", line(SEVEN, "7.5,7,0")),
-    "fields": wrong_file(
-        "must have 3 numbers a line: the number of columns changed", line(SEVEN, "7,7")
-    ),
+    "fields": wrong_file("must have 3 numbers a line: the number of columns changed", line(SEVEN, "7,7")),
     "falling": wrong_file(
         "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8", line(SEVEN, "7,8.7,0.5")
     ),

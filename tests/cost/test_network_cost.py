@@ -13,7 +13,7 @@ from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.cost.network_cost import accuracy_note
-from asim_lightning.cost.network_shape import weight_loads
+from asim_lightning.cost.product_shape import weight_loads
 from asim_lightning.nn.count_histograms import count_histograms
 from asim_lightning.surgery import macro_layers
 
