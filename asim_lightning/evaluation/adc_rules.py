@@ -1,5 +1,6 @@
-"""Fitted ADC ranges as rules of a plan."""
+"""Rules of a plan for single layers, such as for fitted ADC ranges."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,22 +9,24 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import matched
 from asim_lightning.nn.count_histograms import AdcRange
+from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.surgery import macro_layers
 from asim_lightning.surgery.plan import KINDS
 
 
 def pattern_of(name: str) -> str:
-    """What matches a layer in a plan: its full name, unless that is the name of a kind of layers."""
-    return f"re:{name}" if name in KINDS else name
+    """What matches only one layer in a plan: its full name, unless that is a kind of layers or a pattern."""
+    return f"re:{re.escape(name)}" if name in KINDS or set(name) & set("*?[") else name
+
+
+def own_fields(layer: QuantizedLayer) -> dict[str, Any]:
+    """Fields of the macro that a layer's own rule sets."""
+    rule = getattr(getattr(layer, "assignment", None), "rule", None)
+    return asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
 
 
 def rules_with(model: CimModule, ranges: Sequence[AdcRange]) -> list[dict[str, Any]]:
-    """Rules of the plan that set these ranges, and those of its rules that decide about other layers.
-
-    Args:
-        model: Converted classifier.
-        ranges: A range for each layer on a macro.
-    """
+    """Rules that set the range of each layer on a macro, and the rules of the plan that decide about other layers."""
     layers = macro_layers(model.backbone)
     others: list[dict[str, Any]] = []
     signs: dict[str, bool | None] = {}
@@ -36,8 +39,8 @@ def rules_with(model: CimModule, ranges: Sequence[AdcRange]) -> list[dict[str, A
         decided |= names
     rules = []
     for each in ranges:
-        rule = layers[each.name].assignment.rule
-        own = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
         sign = {} if signs.get(each.name) is None else {"signed_input": signs[each.name]}
-        rules.append({"match": pattern_of(each.name), "macro": {**own, **each.fields}, **sign})
+        rules.append(
+            {"match": pattern_of(each.name), "macro": {**own_fields(layers[each.name]), **each.fields}, **sign}
+        )
     return [*rules, *others]

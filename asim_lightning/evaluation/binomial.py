@@ -19,14 +19,6 @@ def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, 
     """Clopper and Pearson's interval of a share, for a number of trials that was fixed before.
 
     Its ends are the shares at which so many good ones or more, and so many or fewer, have probability (1 - level) / 2.
-
-    Args:
-        good: Good ones: 0..total.
-        total: Trials: 1 or more.
-        level: Share of intervals that hold the true share at least, between 0 and 1.
-
-    Raises:
-        ValueError: `good` or `total` is not allowed.
     """
     _check(good, total)
 
@@ -48,11 +40,6 @@ def evidence_above(good: int, total: int, share: float) -> float:
     While the true share is at most this one, it exceeds 1/alpha with probability alpha at most, however often one looks
     (Ville's inequality): it is a nonnegative supermartingale of mean 1 at most. It is -inf if the integral is below the
     least float, which only happens far on the other side of the share.
-
-    Args:
-        good: Good ones: 0..total.
-        total: Trials so far: 0 or more.
-        share: The share, between 0 and 1.
     """
     below, above = log(share), log1p(-share)
     part = float(bdtr(good, total + 1, share))  # of the integral over 0..1
@@ -71,12 +58,6 @@ def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -
     """Whether the true share is at least a share; None while the chips so far do not decide.
 
     It may be asked after every trial: a decision is wrong with probability alpha at most.
-
-    Args:
-        good: Good ones: 0..total.
-        total: Trials so far: 0 or more.
-        share: The share, between 0 and 1.
-        alpha: Probability of a wrong decision at most.
     """
     if evidence_above(good, total, share) > -log(alpha):
         return True
@@ -86,13 +67,7 @@ def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -
 def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float, float]:
     """Both ends of the sequence that `sequence_decides` asks: each holds at all numbers of trials at once.
 
-    Args:
-        good: Good ones: 0..total.
-        total: Trials so far: 1 or more.
-        alpha: Probability that an end is ever on the wrong side, at most.
-
-    Raises:
-        ValueError: `good` or `total` is not allowed.
+    An end is ever on the wrong side with probability alpha at most.
     """
     from scipy.optimize import brentq  # takes as long to import as all else of scipy here
 
@@ -119,15 +94,7 @@ def hypergeometric_interval(right: int, seen: int, total: int, alpha: float = 0.
     The sequence of Waudby-Smith and Ramdas (arXiv 2006.04347): every total R of right answers is kept for which
     ``betabinomial(R; n, 1, 1) / betabinomial(R - a; n - t, 1 + a, 1 + t - a) < 1 / alpha``, with a right of t seen and
     n in all. It holds at all t at once with probability 1 - alpha at least, so that outcomes may decide when to stop.
-
-    Args:
-        right: Right answers: 0..seen.
-        seen: Images seen: 0..total.
-        total: All images: 1 or more.
-        alpha: Probability that the accuracy is ever outside.
-
-    Returns:
-        The accuracy on the images seen, and the bounds of that on all images.
+    The mean is the accuracy on the images seen.
     """
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 2)))])  # of factorials
     rest = total - seen

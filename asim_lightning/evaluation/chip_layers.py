@@ -13,12 +13,7 @@ from asim_lightning.nn import OnMacro
 
 @torch.no_grad()
 def chip_layers(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
-    """The layers on a macro that an image meets, as a chip has them.
-
-    Args:
-        model: Converted classifier.
-        images: Images, for the shapes that layers meet. # (batch, channels, height, width)
-        chip: Number of the chip, or one from a file.
+    """The layers on a macro that an image meets, as a chip has them; images only say which shapes layers meet.
 
     Raises:
         ValueError: No layer is on a macro.

@@ -142,16 +142,9 @@ class ChipYield:
 
 
 def chip_yield(
-    axes: Mapping[str, AxisValue],
-    chips: Mapping[int, Sequence[Outcomes]],
-    stopped_by_outcomes: bool = False,
+    axes: Mapping[str, AxisValue], chips: Mapping[int, Sequence[Outcomes]], stopped_by_outcomes: bool = False
 ) -> ChipYield:
-    """Accuracies of chips and the interval of their mean.
-
-    Args:
-        axes: Values of the other axes of the sweep.
-        chips: What each read of each chip answered, by number of the chip.
-        stopped_by_outcomes: Whether outcomes decided how many chips there are.
+    """Accuracies of chips, from the reads of each by its number, and the interval of their mean.
 
     Raises:
         ValueError: There are fewer than two chips, or they have different reads or images.
@@ -169,21 +162,14 @@ def chip_yield(
 
 
 def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
-    """How many chips have at least an accuracy, 0..1.
-
-    Args:
-        chips: The outcomes of each read of each chip.
-        accuracy: The accuracy.
-    """
+    """How many chips, of which the reads are given, have at least an accuracy, 0..1."""
     return _good(_right(chips), len(chips[0][0].value), accuracy)
 
 
 def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> dict[str, float]:
     """Share of the chips that have at least an accuracy, 0..1, and its bounds by Clopper and Pearson, by name.
 
-    Args:
-        chips: The outcomes of each read of each chip; a single one stands for all, which are equal.
-        accuracy: The accuracy.
+    A single chip stands for all, which are equal.
     """
     good = good_chips(chips, accuracy)
     low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
@@ -207,7 +193,7 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
     would resample too narrowly: there the parts of images and of chips add as in `crossed_difference`.
 
     Args:
-        shares: Right answers of each chip at each image, as a share of its reads: 0..1. # (chips, images)
+        shares: Right answers of each chip at each image, as a share of its reads. # (chips, images)
         seed: Seed of the resampling.
     """
     chips, images = shares.shape
@@ -257,20 +243,16 @@ def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[f
     """Ends of an interval by images with the part of few chips. # (chips,)"""
     mean, chips = float(accuracies.mean()), len(accuracies)
     half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
-    if accuracies.min() < 0.0 or accuracies.max() > 1.0:  # of no share, which has no logit
-        return of_images.mean - hypot(of_images.mean - of_images.low, half), of_images.mean + hypot(
-            of_images.high - of_images.mean, half
-        )
-    if not 0.0 < mean < 1.0:
-        return of_images.low, of_images.high
-    # far out the ends are 0 and 1, and exp has an end too
-    step = exp(min(half / (mean * (1.0 - mean)), 700.0))
-    low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))
-    below, above = (
-        hypot(of_images.mean - of_images.low, mean - low),
-        hypot(of_images.high - of_images.mean, high - mean),
-    )
-    return of_images.mean - below, of_images.mean + above
+    below = above = half
+    if accuracies.min() >= 0.0 and accuracies.max() <= 1.0:  # else it is no share, which has no logit
+        if not 0.0 < mean < 1.0:
+            return of_images.low, of_images.high
+        # far out the ends are 0 and 1, and exp has an end too
+        step = exp(min(half / (mean * (1.0 - mean)), 700.0))
+        low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))
+        below, above = mean - low, high - mean
+    center = of_images.mean
+    return center - hypot(center - of_images.low, below), center + hypot(of_images.high - center, above)
 
 
 def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:
@@ -305,11 +287,7 @@ def default_thresholds(accuracy: float) -> list[float]:
 
 
 def thresholds_of(percents: Sequence[float] | None, of_chips: bool) -> list[float]:
-    """Thresholds as shares, 0..1; none where none are given.
-
-    Args:
-        percents: Accuracies in percent: above 0, at most 100.
-        of_chips: Whether there are chips that they can count.
+    """Thresholds as shares, 0..1, from percents; none if none are given.
 
     Raises:
         ValueError: One is out of range, the list is empty, or there are no chips.

@@ -59,10 +59,6 @@ class Condition:
 def under(model: CimModule, condition: Condition) -> Iterator[None]:
     """The network in evaluation under a condition; afterwards it is what it was, layer by layer.
 
-    Args:
-        model: Converted classifier.
-        condition: The condition.
-
     Raises:
         ValueError: A name of a layer or field matches nothing, or a layer's macro does not take a value.
     """
@@ -110,11 +106,7 @@ def matched(model: CimModule, pattern: str, where: str) -> set[str]:
 
 
 def is_noisy(model: CimModule) -> bool:
-    """Whether one read of the chip differs from the next: a layer that is simulated has noisy conversions.
-
-    Args:
-        model: Converted classifier, under the condition that is asked about.
-    """
+    """Whether one read differs from the next under the model's condition: a simulated layer has noisy conversions."""
     layers = macro_layers(model.backbone).values()
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
 
@@ -122,19 +114,12 @@ def is_noisy(model: CimModule) -> bool:
 def noise_text(model: CimModule) -> str:
     """The noise of layers that are simulated, and their chip if chips differ, as in "random_noise 0.05, chip 0" or "no
     noise"; empty if no layer is simulated.
-
-    Args:
-        model: Converted classifier, under the condition that is asked about.
     """
     layers = [layer for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
     if not layers:
         return ""
-    macros = [layer.macro for layer in layers]
-    found = []
-    for name in NOISES:
-        values = list(dict.fromkeys(getattr(macro, name) for macro in macros))
-        if any(values):
-            found.append(f"{name} {' and '.join(map(axis_text, values))}")
+    values = {name: dict.fromkeys(getattr(layer.macro, name) for layer in layers) for name in NOISES}
+    found = [f"{name} {' and '.join(map(axis_text, each))}" for name, each in values.items() if any(each)]
     noise = ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
     if not any(layer.transfer.differs_by_chip for layer in layers):
         return noise
@@ -142,9 +127,5 @@ def noise_text(model: CimModule) -> str:
 
 
 def chips_differ(model: CimModule) -> bool:
-    """Whether one chip differs from the next: a layer has cells or converters that do.
-
-    Args:
-        model: Converted classifier, under the condition that is asked about.
-    """
+    """Whether one chip differs from the next: a layer has cells or converters that do."""
     return any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values())

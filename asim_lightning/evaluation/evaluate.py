@@ -1,23 +1,26 @@
 """The network's answers, image by image, under a condition; in Lightning's test or validation, or within a fit."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from types import SimpleNamespace
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import gather
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
-from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.lightning_private import EvaluationLoop, pickles_work
 from asim_lightning.surgery import macro_layers
@@ -32,12 +35,7 @@ class Evaluate(Protocol):
     """Evaluates the images of a run under a condition."""
 
     def __call__(self, condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
-        """The answers to the images.
-
-        Args:
-            condition: The condition.
-            places: Places of the images in their data set; None: all of the run.
-        """
+        """The answers to images by their places in the data set; None: to all of the run."""
 
 
 _FIELDS = ("index", "value", "prediction")
@@ -54,14 +52,8 @@ def evaluate(
 ) -> Outcomes:
     """The answers to some images under a condition: those of all processes, the same on each.
 
-    It works wherever the trainer is at work, in a fit too. The network is left as it was.
-
-    Args:
-        trainer: The trainer, whose device and precision are used.
-        model: Converted classifier.
-        batches: This process's share of the images.
-        condition: The condition.
-        advance: Called after each batch, such as by a progress bar.
+    It works wherever the trainer is at work, in a fit too. The network is left as it was. The batches are the share of
+    this process; `advance` is called after each.
 
     Raises:
         ValueError: There are no images, two have one index, or the condition does not fit the network.
@@ -137,6 +129,55 @@ def run_evaluations(
     return returned.value  # type: ignore[no-any-return]
 
 
+class EvaluationBar:
+    """A bar over the batches of several evaluations, which goes when they are done.
+
+    Args:
+        evaluations: Number of evaluations.
+        loader: The batches of each; where it has no length, no time left is shown.
+        shown: Whether the bar is shown, where standard error is a terminal: in a file or a pipe it would be noise.
+        processes: Processes among which the images of each are shared out; the batches of one are counted.
+    """
+
+    def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
+        batches = sized_len(loader)
+        self._batches = None if batches is None else -(-batches // processes)
+        self._bar = tqdm(
+            total=None if self._batches is None else evaluations * self._batches,
+            disable=not (shown and sys.stderr.isatty()),
+            unit="batch",
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def advance(self) -> None:
+        """Count a batch."""
+        self._bar.update()
+
+    def leave_out(self) -> None:
+        """Take an evaluation out of the total, as another command has done it."""
+        if self._batches is not None:
+            self._bar.total -= self._batches
+            self._bar.refresh()
+
+    def describe(self, evaluation: str) -> None:
+        """Name the evaluation that begins."""
+        self._bar.set_description(evaluation, refresh=False)
+
+    def above(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """Says a line as `say` does, with room made above the bar."""
+
+        def said(line: str) -> None:
+            self._bar.clear()
+            say(line)
+
+        return said
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()
+
+
 def evaluate_each(
     trainer: Trainer,
     model: CimModule,
@@ -156,13 +197,10 @@ def evaluate_each(
         model: Converted classifier.
         data: Its data, set up.
         conditions: Conditions, each with its name.
-        trials: Reads of the chip under a condition with noise: 1..65535; without noise there is one.
+        trials: Reads of the chip under a condition with noise; without noise there is one.
         line: Makes the line from the name and the answers.
         say: Takes the line.
-        split: Images, as for `run_evaluations`.
-
-    Raises:
-        ValueError: As for `run_evaluations`.
+        split: Images, as for `run_evaluations`, which refuses the same.
     """
     reads, first = [], model.trial
     for _, condition in conditions:
@@ -187,13 +225,6 @@ def evaluate_each(
         return run_evaluations(trainer, model, data, work, split, bar.advance)
     finally:
         bar.close()
-
-
-class _Returned(Generic[Result]):
-    """A result that Lightning hands on as it is."""
-
-    def __init__(self, value: Result) -> None:
-        self.value = value
 
 
 class _Loop(EvaluationLoop):
@@ -221,16 +252,11 @@ class _Loop(EvaluationLoop):
             batches = islice(loader, limit) if places is None else loader_of(loader, places)
             return evaluate(trainer, model, batches, condition, self._advance)
 
-        return _Returned(self._work(evaluate_under))
+        return SimpleNamespace(value=self._work(evaluate_under))  # which Lightning hands on as it is
 
 
 def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:
-    """A loader of some images of another's data set, shared out over the processes, in batches as large.
-
-    Args:
-        loader: The other.
-        places: Places of the images in its data set.
-    """
+    """A loader of some images of another's data set, shared out over the processes, in batches as large."""
     images = Subset(loader.dataset, list(places))
     return DataLoader(
         images,

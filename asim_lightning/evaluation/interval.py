@@ -83,9 +83,6 @@ def difference_interval(
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
 
-    Returns:
-        ``mean(correct) - mean(other)`` and its interval, each -1..1.
-
     Raises:
         ValueError: An array is not a filled two-dimensional array of finite numbers, or images differ in number.
     """

@@ -15,11 +15,7 @@ from asim_lightning.surgery import macro_layers
 
 
 def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
-    """The layers on macros, by full name.
-
-    Args:
-        model: Converted classifier.
-        what: What needs them, for the message, such as "asim bench".
+    """The layers on macros, by full name; `what` needs them, such as "asim bench".
 
     Raises:
         ValueError: There is none.
@@ -34,12 +30,7 @@ def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
 
 @torch.no_grad()
 def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor, ...]]:
-    """The arguments of the first call of each layer on a macro in the quantised network, for layers that are called.
-
-    Args:
-        model: Converted classifier.
-        images: Images. # (batch, channels, height, width)
-    """
+    """The arguments of the first call of each layer on a macro in the quantised network, for layers that are called."""
     found: dict[Any, tuple[Tensor, ...]] = {}
 
     def keep(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:

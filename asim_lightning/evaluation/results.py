@@ -116,11 +116,7 @@ def joined(first: Outcomes, second: Outcomes) -> Outcomes:
 
 
 def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
-    """A trial on some of its samples only.
-
-    Args:
-        outcomes: The trial.
-        index: Indices of the samples.
+    """A trial on some of its samples only, by their indices.
 
     Raises:
         ValueError: The trial lacks one.
@@ -259,16 +255,10 @@ class Result:
 def result_of(
     axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
 ) -> Result:
-    """The mean outcome of a point, with its 95 % interval over images.
-
-    Args:
-        axes: Value of each axis of the point, by name.
-        kind: What computed the matrix products.
-        trials: The outcomes of each trial.
-        measure: What is measured.
+    """The mean outcome of a point over its trials, with its 95 % interval over images.
 
     Raises:
-        ValueError: There is no trial, or trials saw different images.
+        ValueError: Trials saw different images.
     """
     if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
         raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")

@@ -198,24 +198,16 @@ class Run:
         return found[0]
 
     def decision(self, target: Target, result: Result) -> Decision:
-        """Whether a point keeps a target; what a search has decided counts.
-
-        Raises:
-            ValueError: As for `reference`.
-        """
+        """Whether a point keeps a target; what a search has decided counts. It refuses what `reference` refuses."""
         return result.decisions.get(str(target)) or target.decide(result, self.reference(target), self.images)
 
-    def decided(self, target: Target) -> "Run":
-        """The same run with each simulated point decided on one target.
-
-        Raises:
-            ValueError: As for `reference`.
-        """
+    def decided(self, *targets: Target) -> "Run":
+        """The same run with each simulated point decided on some targets. It refuses what `reference` refuses."""
         results = [
-            replace(each, decisions={str(target): self.decision(target, each)} if each.kind == "simulated" else {})
+            replace(each, decisions={str(one): self.decision(one, each) for one in targets if each.kind == "simulated"})
             for each in self.results
         ]
-        return replace(self, results=tuple(results), targets=(str(target),))
+        return replace(self, results=tuple(results), targets=tuple(map(str, targets)))
 
     @property
     def own_target(self) -> Target:
@@ -267,10 +259,7 @@ def is_among(result: Result, others: Sequence[Result | None]) -> bool:
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run in a folder, from the store next to it and, of a spec or a doctor, from what it wrote.
-
-    Args:
-        folder: The folder, such as runs/quickstart/sweep-39d02d15.
+    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its own document.
 
     Raises:
         FileNotFoundError: There is no store next to it, or no point of it, or a spec or doctor has not ended.
@@ -323,12 +312,7 @@ _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "a
 
 
 def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
-    """The lines of results.csv, the names of the columns first; shares are 0..1.
-
-    Args:
-        run: The run.
-        axes: Names of its axes.
-    """
+    """The lines of results.csv, the names of the columns first; shares are 0..1."""
     figures = list(dict.fromkeys(name for result in run.results for name in result.figures))
     differences = ("difference", "difference_low", "difference_high")
     rows: list[list[object]] = [

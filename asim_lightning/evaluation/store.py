@@ -1,18 +1,26 @@
-"""Finished trials and points of a recipe's runs, their settings and commands, in one SQLite file."""
+"""Finished trials and points of a recipe's runs, with settings and commands, in one SQLite file; locks of trials."""
 
+import errno
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.results import Outcomes, joined
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 STORE = "runs.sqlite"
 _VERSION = 1
@@ -54,16 +62,9 @@ class Store:
                 raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start anew")
 
     def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
-        """Keep a trial; with samples of it that are there, of which the new ones replace equal ones.
+        """Keep a trial, with samples of it that are there, of which the new ones replace equal ones; all that is known.
 
-        Args:
-            key: Key of all that decides the outcomes next to the number of the trial.
-            trial: Number of the read.
-            outcomes: Its outcomes.
-            point: What people call the point.
-
-        Returns:
-            All that is known of the trial.
+        The key is of all that decides the outcomes next to the number of the trial; `point` is a name for people.
         """
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
@@ -100,14 +101,7 @@ class Store:
                 yield from found
 
     def keep_point(self, run: str, point: str, trials: int, result: Mapping[str, Any]) -> None:
-        """Keep the result of a point of a run, unless that of more trials is there.
-
-        Args:
-            run: Name of the run's folder.
-            point: What tells points of the run apart.
-            trials: Trials of the result.
-            result: The result, as JSON has it.
-        """
+        """Keep the result of a point of a run, as JSON has it, unless that of more trials is there."""
         with self._transaction(write=True) as connection:
             connection.execute(
                 "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = "
@@ -231,3 +225,51 @@ def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | N
     samples, outcomes, predictions, seconds, engine = row
     prediction = None if predictions is None else np.frombuffer(zlib.decompress(predictions), "<i4").astype(np.int64)
     return Outcomes(unpacked(samples), np.frombuffer(zlib.decompress(outcomes), "<f4"), seconds, engine, prediction)
+
+
+_files: dict[Path, tuple[int, BinaryIO]] = {}
+"""By path: the process that opened a file, and the file.
+
+A process that closes a file gives all names in it, whoever in the process holds them. So each file is opened once, and
+stays open. A forked process opens its own."""
+
+
+class FileLocks:
+    """Names that one process of a machine or a shared filesystem holds at a time; a process that ends holds none.
+
+    Each name is a byte of one file, which stays empty. Where a filesystem or system has no locks, all are free.
+
+    Args:
+        path: The file; made where it is absent, once a name is taken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+
+    def take(self, name: str, wait: bool) -> bool:
+        """Hold a name, or wait until it is free; False if another process holds it."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.lockf(self._opened(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, _place(name))
+        except OSError as error:
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        return True
+
+    def give(self, name: str) -> None:
+        """Hold a name no more."""
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.lockf(self._opened(), fcntl.LOCK_UN, 1, _place(name))
+
+    def _opened(self) -> BinaryIO:
+        process, file = _files.get(self._path, (0, None))
+        if file is None or process != os.getpid() or not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("ab")
+            _files[self._path] = os.getpid(), file
+        return file
+
+
+def _place(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=7).digest(), "big")

@@ -52,11 +52,6 @@ Group = TypeVar("Group", bound=Hashable)
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
     """Targets as they are read, which may call the accuracy by the name of what is measured.
 
-    Args:
-        setting: What the user calls the setting.
-        texts: The targets.
-        measure: What is measured.
-
     Raises:
         ValueError: A target is on a measure that is no share.
     """
@@ -88,15 +83,10 @@ class Target:
 
     @classmethod
     def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
-        """The target that a text says, such as "accuracy 99 % of quantized".
-
-        Args:
-            text: The text.
-            setting: What the user calls the setting.
-            forms: Forms that it may have.
+        """The target that a text says, such as "accuracy 99 % of quantized", in one of some forms.
 
         Raises:
-            ValueError: It has none of them, or a number is out of its range.
+            ValueError: It has none of these forms, or a number is out of its range.
         """
         found = _read(text.strip()) if isinstance(text, str) else None
         if found is None or found.form not in forms:
@@ -135,11 +125,6 @@ class Target:
         """Whether the accuracy on all images keeps it, after some in random order; None if they do not decide.
 
         It may be asked as often as wanted: `hypergeometric_interval` holds at all numbers of images together.
-
-        Args:
-            right: Right answers.
-            seen: Images so far.
-            total: All images.
         """
         found = hypergeometric_interval(right, seen, total)
         if self.form == "width":
@@ -150,7 +135,7 @@ class Target:
         """After how many images it is answered; all if it never is, None if those so far do not decide.
 
         Args:
-            correct: Whether each answer is right, in the order of evaluation. # (seen,)
+            correct: Whether each answer so far is right, in the order of evaluation. # (seen,)
             total: All images.
         """
         step = ceil(total / _LOOKS)
@@ -161,12 +146,7 @@ class Target:
         return total if len(correct) >= total else None
 
     def answer_of_chips(self, good: int, chips: int) -> bool | None:
-        """Whether the yield keeps it, after some chips; None if they do not decide. It may be asked after every chip.
-
-        Args:
-            good: Good chips.
-            chips: Chips so far.
-        """
+        """Whether the yield keeps it; None if the chips so far do not decide. It may be asked after every chip."""
         return sequence_decides(good, chips, self.value)
 
     def decide(
@@ -235,12 +215,7 @@ def _read(text: str) -> Target | None:
 
 
 def meaning_of_early_end(target: Target, total: int) -> str:
-    """What intervals say of points whose images a target ended.
-
-    Args:
-        target: The target.
-        total: All images.
-    """
+    """What intervals say of points whose images a target ended, of `total` images."""
     return (
         f"Images ended by '{target}': intervals bound the accuracy on these {total:,} images, and hold with 95 % "
         "however often one looks."
@@ -251,13 +226,8 @@ def decide(found: Interval, threshold: float, images: int, most: int | None = No
     """Whether a mean over images is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images: the end on the other side of the threshold is on this side
-    after ``images ((mean - end) / (mean - threshold))^2`` of them, if the mean stays.
-
-    Args:
-        found: The mean and its interval.
-        threshold: What it is compared with.
-        images: Images that it is of.
-        most: Images that there are; None: more of them would not decide.
+    after ``images ((mean - end) / (mean - threshold))^2`` of them, if the mean stays. There are `most` images in all;
+    None: more of them would not decide.
     """
     if found.low >= threshold - CLOSE:
         return Decision("kept")
@@ -290,12 +260,8 @@ def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
 def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Group]) -> list[int]:
     """Places of points that no other of their group is better than in one objective and at least as good in all.
 
-    Groups come in the order of their first point; within a group the first objective gets worse.
-
-    Args:
-        results: The points.
-        objectives: Names of figures.
-        group: The conditions of a point, which nobody chooses.
+    Groups come in the order of their first point; within a group the first objective gets worse. A group is the
+    conditions of a point, which nobody chooses.
     """
     found = []
     for places in grouped(results, group):
@@ -346,11 +312,8 @@ class Limit:
     @property
     def is_decided(self) -> bool:
         """Whether no value lies between those that are kept and those that miss."""
-        places = [
-            self.rungs.index(each) if each is not None else end
-            for each, end in ((self.kept, -1), (self.missed, len(self.rungs)))
-        ]
-        return places[1] - places[0] == 1
+        kept = -1 if self.kept is None else self.rungs.index(self.kept)
+        return kept + 1 == (len(self.rungs) if self.missed is None else self.rungs.index(self.missed))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of it."""

@@ -42,16 +42,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bo
 
 
 def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
-    """Write a CSV file whole.
-
-    Args:
-        path: The file, as for `write_whole`.
-        rows: Its lines, the names of the columns first, as for `csv_text`.
-        line_end: What ends a line.
-
-    Raises:
-        OSError: It cannot be written; the message names it.
-    """
+    """Write a CSV file as `write_whole` does; the first row has the names of its columns."""
     text = csv_text(rows, line_end)
     write_whole(path, lambda file: file.write(text.encode(errors="surrogateescape")))
 

@@ -18,7 +18,6 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
-from asim_lightning.evaluation.file_locks import FileLocks
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import (
     AxisValue,
@@ -34,7 +33,7 @@ from asim_lightning.evaluation.results import (
     result_of,
 )
 from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result_rows
-from asim_lightning.evaluation.store import Store, unpacked
+from asim_lightning.evaluation.store import FileLocks, Store, unpacked
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.exploration.axes import condition_at, patterns_of

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from asim_lightning.circuit import transfer
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.progress import EvaluationBar
+from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.estimate import time_left

@@ -113,8 +113,10 @@ def _probability(logits: np.ndarray, truth: float) -> np.ndarray:
     return np.vectorize(NormalDist().cdf)(logits + shift)
 
 
-@pytest.mark.parametrize(("chips", "student"), [(2, 12.71), (3, 4.30), (5, 2.78), (10, 2.26), (20, 2.09)])
-@pytest.mark.parametrize("spread", [0.1, 0.3])
+@pytest.mark.parametrize(
+    ("chips", "student", "spread"),
+    [(2, 12.71, 0.1), (2, 12.71, 0.3), (3, 4.30, 0.3), (5, 2.78, 0.1), (10, 2.26, 0.3), (20, 2.09, 0.3)],
+)
 def test_intervals_of_few_chips_hold_the_truth(chips: int, student: float, spread: float) -> None:
     """An image's ease and a chip's share add, four times, in the logit of a right answer; 400 images, 93 % or more."""
     rng = np.random.default_rng(1)
@@ -126,15 +128,15 @@ def test_intervals_of_few_chips_hold_the_truth(chips: int, student: float, sprea
     truth = float(right(ease + share).mean())
     difference = truth - float(right(ease).mean())
     held, intervals = np.zeros(2), []
-    for _ in range(600):
+    for _ in range(300):
         ease, share, luck = 1.3 + 0.8 * rng.normal(size=400), spread * rng.normal(size=(chips, 1)), rng.random(400)
         found = crossed_interval((rng.random((chips, 400)) < right(ease + share)).astype(np.float32))
         less = crossed_difference([each[:, None] for each in luck < right(ease + share)], luck < right(ease))
         held += (found.low <= truth <= found.high, less.low <= difference <= less.high)
         intervals.append([(found.mean, less.mean), (found.low, less.low), (found.high, less.high)])
-    assert (held / 600 >= 0.93).all()
+    assert (held / 300 >= 0.93).all()
     # nor are they much wider than those of a mean of so many chips with normal shares
-    means, lows, highs = np.moveaxis(np.array(intervals), 1, 0)  # (600, 2) each
+    means, lows, highs = np.moveaxis(np.array(intervals), 1, 0)  # (300, 2) each
     assert ((highs - lows).mean(0) / 2 <= 1.4 * student * means.std(0)).all()
 
 

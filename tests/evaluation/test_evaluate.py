@@ -1,16 +1,25 @@
 """One evaluator: what Lightning's test finds, condition by condition, in a run of its own and within a fit."""
 
+import io
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import MacroConfig, Plan
 from asim_lightning.evaluation import Condition
-from asim_lightning.evaluation.evaluate import Answers, Evaluate, evaluate, evaluate_each, run_evaluations
+from asim_lightning.evaluation.evaluate import (
+    Answers,
+    Evaluate,
+    EvaluationBar,
+    evaluate,
+    evaluate_each,
+    run_evaluations,
+)
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_data, make_model
@@ -164,3 +173,40 @@ def test_each_condition_has_its_line_and_reads_and_leaves_the_network_as_it_was(
     assert np.array_equal(real[:, 0], outcomes_of(Condition("float")).correct)
     assert (model.fidelity, model.trial) == ("quantized", 7)
     assert {layer.fidelity for layer in macro_layers(model.backbone).values()} == {"quantized"}
+
+
+class Stream(io.StringIO):
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@pytest.mark.parametrize(("is_terminal", "shown"), [(True, True), (False, True), (True, False)])
+def test_the_bar_is_drawn_on_a_terminal_alone(is_terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(is_terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    bar = EvaluationBar(2, [1, 2, 3], shown)
+    bar.describe("a point")
+    bar.advance()
+    bar.leave_out()
+    bar.close()
+    assert ("/3 [" in stream.getvalue()) is (is_terminal and shown)
+    assert ("/6 [" in stream.getvalue()) is (is_terminal and shown)
+    assert is_terminal or stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("processes", "total"), [(1, 10), (2, 6), (3, 4), (10, 2)])
+def test_processes_share_the_batches_of_an_evaluation(
+    processes: int, total: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loader = DataLoader(TensorDataset(torch.zeros(9)), batch_size=2)  # of 9, 5, 3 and 1 images: 5, 3, 2 and 1 batches
+    stream = Stream(is_terminal=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    bar = EvaluationBar(2, loader, True, processes)
+    bar.above(print)("a line")
+    bar.close()
+    assert f"0/{total} " in stream.getvalue()
+    assert capsys.readouterr().out == "a line\n"

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from asim_lightning.evaluation.results import Outcomes, Result
-from asim_lightning.evaluation.store import STORE, Store, unpacked
+from asim_lightning.evaluation.store import STORE, FileLocks, Store, unpacked
 
 WRITER = """
 import sys
@@ -140,19 +141,6 @@ def test_a_file_that_another_process_has_begun_is_empty(tmp_path: Path) -> None:
     assert same(Store(tmp_path).trial("a", 0), outcomes())
 
 
-def test_ten_thousand_trials_open_at_once(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.add("a", 0, outcomes())
-    with sqlite3.connect(tmp_path / STORE) as connection:
-        connection.execute(
-            "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 10000) INSERT INTO trials SELECT "
-            "'key' || k, 0, point, samples, outcomes, predictions, seconds, engine FROM trials, n"
-        )
-    start = time.perf_counter()
-    assert Store(tmp_path).trial("key9999", 0) is not None
-    assert time.perf_counter() - start < 0.2
-
-
 def test_a_damaged_store_is_set_aside_and_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / STORE).write_text("no database, " * 100)
     with pytest.raises(ValueError, match=r"runs.sqlite is damaged .*not a database"):
@@ -180,3 +168,48 @@ def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ValueError, match="must be of version 1, got 7"):
         Store(tmp_path)
     assert list(tmp_path.glob("*.damaged")) == []
+
+
+def _take(path: Path, answers: Any) -> None:
+    locks = FileLocks(path)
+    answers.put([locks.take(name, wait=False) for name in "ab"])
+
+
+def others(path: Path) -> list[bool]:
+    """Whether another process gets the names a and b."""
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=_take, args=(path, answers))
+    process.start()
+    found: list[bool] = answers.get(timeout=120)
+    process.join()
+    return found
+
+
+def test_a_name_is_held_by_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "locks"
+    locks = FileLocks(path)
+    assert locks.take("a", wait=False)
+    assert others(path) == [False, True]
+    assert locks.take("b", wait=False)  # the other has ended
+    locks.give("a")
+    assert others(path) == [True, False]
+    assert path.read_bytes() == b""
+
+
+def test_locks_that_end_leave_the_names_of_other_ones_in_the_process(tmp_path: Path) -> None:
+    """As an old sweep in a notebook that Python collects while another sweep runs."""
+    old, locks = FileLocks(tmp_path / "locks"), FileLocks(tmp_path / "locks")
+    old.take("b", wait=False)
+    locks.take("a", wait=False)
+    old.give("b")
+    del old
+    assert others(tmp_path / "locks") == [False, True]
+
+
+def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path / "locks")
+    locks.take("a", wait=False)
+    (tmp_path / "locks").unlink()
+    assert locks.take("a", wait=False)
+    assert others(tmp_path / "locks") == [False, True]

@@ -20,7 +20,7 @@ from tests.exploration.conftest import IMAGES, Make, environment, predictions, r
 HOLDS = """
 import sys
 from pathlib import Path
-from asim_lightning.evaluation.file_locks import FileLocks
+from asim_lightning.evaluation.store import FileLocks
 
 locks = FileLocks(Path(sys.argv[1]))
 print(locks.take(sys.argv[2], wait=False), flush=True)
