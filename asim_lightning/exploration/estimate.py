@@ -47,12 +47,9 @@ def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, tria
 
 
 def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
-    """About how long the rest takes, from the first simulated trials; empty where too few tell, or it is not long.
+    """About how long the trials that are left take, from the seconds of the first simulated ones.
 
-    Args:
-        seconds: What each simulated trial took.
-        left: Trials to compute.
-        workers: Trials that are computed at a time.
+    It is empty if too few of them tell, or it is not long.
     """
     left_each = left / workers
     told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first

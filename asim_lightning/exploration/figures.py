@@ -42,10 +42,6 @@ class CostFigures:
 
         A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
 
-        Args:
-            axes: Values of axes, fields of the technology too.
-            kind: What computes the products.
-
         Raises:
             ValueError: The technology does not take a field, or asks for counts of images.
         """
@@ -66,11 +62,7 @@ class CostFigures:
         return self._cost(axes).rows()
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-        """The axes on which a cost may depend: without noise and chip where no user's own model of energies has them.
-
-        Args:
-            axes: Values of axes.
-        """
+        """The axes on which a cost may depend: without noise and chip if no user's own model of energies has them."""
         own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
@@ -114,12 +106,6 @@ def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]]
     """Write layers.json: what each layer takes for one image at each design among some points; the store keeps it, too.
 
     Nothing is written, and what an earlier call wrote removed, if there are more than `_MOST_DESIGNS`.
-
-    Args:
-        figures: Figures of the network.
-        points: Values of the axes of all points.
-        store: Store of the run.
-        folder: Folder of the run.
 
     Raises:
         OSError: It cannot be written.

@@ -78,10 +78,6 @@ class Points:
 
         A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
 
-        Args:
-            axes: Values of axes.
-            kind: What computes the products.
-
         Raises:
             ValueError: As for `add`.
         """
@@ -180,14 +176,8 @@ def _name(axes: Mapping[str, AxisValue], kind: Kind) -> str:
 
 
 def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
-    """What a macro computes: the same for macros that differ in what has no effect, such as votes of no cycle.
-
-    Args:
-        macro: The macro.
-        signed_input: Whether its input is signed.
-        contents: Describes a user's column, which may use the value of any field.
-    """
-    is_users = macro.column not in COLUMNS
+    """What a macro computes: the same for macros that differ in what has no effect, such as votes of no cycle."""
+    is_users = macro.column not in COLUMNS  # which may use the value of any field
     cycles = schedule(macro, signed_input)
     content: dict[str, object] = {
         **_values(macro, is_users),
@@ -207,12 +197,7 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
 
 
 def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, object]:
-    """Values of the settings on which outcomes depend, in one way of writing.
-
-    Args:
-        config: A macro, or static effects.
-        with_all: Whether with those that are known by their effect.
-    """
+    """Values of the settings on which outcomes depend, in one way of writing; all, or without those known by effect."""
     return {
         name: canonical_quantity(getattr(config, name))
         for name, each in settings_of(type(config)).items()
@@ -221,9 +206,7 @@ def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, ob
 
 
 def _static(macro: MacroConfig) -> dict[str, object]:
-    """Static effects as engines use them, whatever unit they are written in: offset and trim step in LSB, other spreads
-    in percent.
-    """
+    """Static effects as engines use them: offset and trim step in LSB, other spreads in percent."""
     offset, trim_step = macro.converter_spreads
     return {**_values(macro.static, False), "offset": offset, "trim_step": trim_step}
 
@@ -231,8 +214,7 @@ def _static(macro: MacroConfig) -> dict[str, object]:
 @lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything
 def _tables(found: Transfer) -> str:
     """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, wherever it has it from,
-    such as a file that it reads at each call or a table of its module.
-    """
+    such as a file that it reads at each call or a table of its module."""
     digest = hashlib.sha256(f"{found.column.cell_sigma} {found.cycles}".encode())
     kinds = {(c.full_scale, c.top_code, c.analog, c.converted, c.signed): c for c in found.cycles}
     for cycle in kinds.values():

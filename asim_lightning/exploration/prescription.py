@@ -29,9 +29,7 @@ _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125),
 def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     """Changes of one layer's macro that may be worth their cost, besides more digital positions.
 
-    Args:
-        layer: The layer.
-        ranges: ADC ranges that fit the layer's counts.
+    Among them are ADC ranges that fit the layer's counts.
     """
     macro, found = layer.macro, list[Fields]()
     positions = positions_of(macro, layer.signed_input)
@@ -45,11 +43,7 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
 
 def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
     """Changes of the macro of all layers, by the names of axes, each with the strength of its ADC bits, rows, encoding
-    and trim: more never loses answers.
-
-    Args:
-        base: The macro.
-    """
+    and trim: more never loses answers."""
     bits: list[Any] = [base.adc_bits]
     if base.adc_bits is not None and base.adc_step is None:
         bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
@@ -202,12 +196,7 @@ def _least(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]], share:
     def bound(price: float) -> float:
         return sum(float((c + price * x).min()) for c, x in zip(costs, losses, strict=True)) - price * share
 
-    slopes = np.unique(
-        np.concatenate(
-            [
-                ((c[:, None] - c) / np.where(x == x[:, None], np.inf, x - x[:, None])).ravel()
-                for c, x in zip(costs, losses, strict=True)
-            ]
-        )
-    )
-    return max(bound(price) for price in [0.0, *slopes[slopes > 0]])
+    pairs = zip(costs, losses, strict=True)
+    slopes = [((c[:, None] - c) / np.where(x == x[:, None], np.inf, x - x[:, None])).ravel() for c, x in pairs]
+    prices = np.unique(np.concatenate(slopes))
+    return max(bound(price) for price in [0.0, *prices[prices > 0]])

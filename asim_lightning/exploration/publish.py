@@ -60,15 +60,8 @@ def publish(
 ) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
-    The table has the points that were asked for; plot and dashboard, as results.csv, all that the run has.
-
-    Args:
-        results: One result a point.
-        sweep: The finished sweep.
-        name: Name of the run, for the headline.
-        num_classes: Number of classes.
-        thresholds: Accuracies from which a chip counts as good, 0..1, as in `publish_yields`; None: there are none.
-        suffix: Format of the picture.
+    The table has the points that were asked for; plot and dashboard, as results.csv, all that the run has. Thresholds
+    are as in `publish_yields`; None: there are none.
     """
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
@@ -95,17 +88,12 @@ def publish(
 
 
 def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
-    """The table of a sweep, and what is to be said about it.
-
-    Args:
-        results: One result a point.
-        sweep: The finished sweep.
-        axis: Axis whose steps are compared; None: that of a plot of the results.
-    """
+    """The table of a sweep, and what is to be said about it, such as the steps along an axis; None: that of a plot."""
+    note = lsb_note([row.axes for row in results if row.kind == "simulated"], sweep.records.points.macros)
     lines = [
         _table(results),
-        *_equal_points(results, sweep),
-        *_lsb_note(results, sweep),
+        *_equal_points(results),
+        *([] if note is None else ["", f"note     {note}"]),
         *([] if sweep.figures is None else ["", str(sweep.figures)]),
         *_changes(results, sweep, axis or plot_axis(results)),
     ]
@@ -121,14 +109,7 @@ def plot_axis(rows: Sequence[Result]) -> str:
 
 
 def publish_search(found: Run, search: Search, name: str, suffix: Format = "png") -> str:
-    """Write files and pictures into the search's folder, and return the table and where they are.
-
-    Args:
-        found: What the search found.
-        search: The search.
-        name: Name of the run, for the headline.
-        suffix: Format of the pictures.
-    """
+    """Write files and pictures into the search's folder, and return the table and where they are."""
     title = f"{name}, {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     macros = search.macros(found.points[0].axes)
@@ -147,12 +128,7 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
 
 
 def whole_search_text(found: Run, search: Search) -> str:
-    """The table of a search, and what is to be said about it.
-
-    Args:
-        found: What the search found.
-        search: The search.
-    """
+    """The table of a search, and what is to be said about it."""
     note, ends = lsb_note([point.axes for point in found.points], search.macros), search.settings.ends
     lines = [
         search_text(found, str(search.technology)),
@@ -195,13 +171,7 @@ def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
 
 
 def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
-    """What each step along an axis changes, for each combination of the other axes.
-
-    Args:
-        results: Results of the sweep, whose trials its store has.
-        sweep: The sweep.
-        axis: Name of the axis.
-    """
+    """What each step along an axis changes, for each combination of the other axes."""
     lines: dict[str, list[Result]] = {}
     for row in (row for row in results if row.kind == "simulated"):
         others = {name: value for name, value in row.axes.items() if name != axis}
@@ -222,7 +192,7 @@ def _numbers(row: Result, sweep: Sweep) -> NDArray[np.generic]:
     return np.stack([read.numbers for read in sweep.records.reads(row)], axis=1)
 
 
-def _equal_points(results: Sequence[Result], sweep: Sweep) -> list[str]:
+def _equal_points(results: Sequence[Result]) -> list[str]:
     """A note on points whose layers compute the same, so that an axis does nothing there."""
     same: dict[str, list[Result]] = {}
     for row in results:
@@ -235,12 +205,6 @@ def _equal_points(results: Sequence[Result], sweep: Sweep) -> list[str]:
     more = [f"{len(groups[0]) - _MOST_EQUAL:,} more"] if len(groups[0]) > _MOST_EQUAL else []
     more += [f"so do those of {len(groups) - 1:,} more such groups"] if len(groups) > 1 else []
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
-
-
-def _lsb_note(results: Sequence[Result], sweep: Sweep) -> list[str]:
-    simulated = [row.axes for row in results if row.kind == "simulated"]
-    note = lsb_note(simulated, sweep.records.points.macros)
-    return [] if note is None else ["", f"note     {note}"]
 
 
 def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
@@ -262,12 +226,7 @@ def publish_yields(
 ) -> str:
     """Write picture and table of the yields of a sweep over chips, and return text and where the files are.
 
-    Args:
-        results: One result a point.
-        sweep: The finished sweep.
-        name: Name of the run, for the headline.
-        thresholds: Accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
-        suffix: Format of the picture.
+    Thresholds are accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
     """
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
     thresholds = _levels(results, sweep, thresholds)
@@ -300,14 +259,9 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
 
 
 def _title(name: str, macro: MacroConfig, rows: Sequence[Result], rules: int = 0, axis: str = "") -> str:
-    """Name of the run, the macro, and what else was the same at all points.
+    """Name of the run, the macro as it is configured, its number of rules, and what else was the same at all points.
 
-    Args:
-        name: Name of the run.
-        macro: The macro as it is configured.
-        rows: The results.
-        rules: How many rules give layers other macros.
-        axis: Axis that the picture shows, even if it has one value.
+    The axis that the picture shows is left out, even if it has one value.
     """
     single = {each: value for each, value in _single(rows).items() if each != axis}
     varied = [each for each in rows[-1].axes if each not in single]

@@ -41,31 +41,6 @@ def test_macros_that_compute_the_same(one: dict[str, Any], other: dict[str, Any]
     assert content(BASE.with_fields(**one)) == content(BASE.with_fields(**other))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"rows": 254},
-        {"adc_step": 1},
-        {"adc_step": 1, "adc_low": 2},
-        {"adc_bits": None},
-        {"weight_bits": 7},
-        {"encoding_bits": 2},
-        {"nonlinear_noise": 0.1},
-        {"vote_levels": 3, "votes": 3},
-        {"digital_levels": 2},
-        {"weight_parallel": True},
-        {"column": "current"},
-        {"column": "current", "column_args": {"alpha": 0.1}},
-    ],
-    ids=str,
-)
-def test_macros_that_do_not(changes: dict[str, Any]) -> None:
-    others = [content(BASE.with_fields(**changes)), content(BASE.with_fields(column="current"))]
-    assert content(BASE) not in others
-    voted = BASE.with_fields(vote_levels=3, votes=3)
-    assert content(voted) != content(voted.with_fields(vote="mean"))
-
-
 EVERYTHING: dict[str, Any] = {
     "offset": "1 mV", "gain": 1.0, "inl": 1.0, "cell_mismatch": 1.0, "reference": "absolute", "parasitics": 0.1,
     "stuck_at_0": 0.01, "stuck_at_1": 0.01, "trim": "offset", "trim_step": "0.1 mV", "placement": "reuse", "macros": 2,
@@ -220,24 +195,6 @@ def test_a_column_is_described_as_engines_know_it(load: Load, tmp_path: Path) ->
     (tmp_path / "curve.txt").write_text("0.5")  # in one process, tables of the same class stay
     assert transfer(macro, False).column.in_column == 1.0  # type: ignore[attr-defined]
     assert content(macro) == before
-
-
-def test_a_column_that_is_drawn_at_import_is_another_one_each_time(load: Load) -> None:
-    text = """
-import torch
-from asim_lightning.circuit import Column
-
-class Mine(Column):
-    OFFSET = torch.randn(())
-
-    def level(self, count, cycle):
-        return super().level(count, cycle) + self.OFFSET
-"""
-    tables = []
-    for _ in range(2):
-        load("my_offset", text)
-        tables.append(content(MacroConfig(4, 4, column="my_offset.Mine"))["tables"])
-    assert tables[0] != tables[1]
 
 
 PATTERN = """

@@ -1,16 +1,19 @@
 """What a sweep shows: its table, picture and files, with titles that name what is the same at all points."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from asim_lightning import MacroConfig, Rule
+from asim_lightning import Rule
+from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.publish import publish
+from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.report.accuracy import accuracy_picture
+from asim_lightning.report.labels import in_one_unit
 from asim_lightning.report.picture import Picture
-from tests.exploration.conftest import Make
+from tests.exploration.conftest import MACRO, Make
 
 
 def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
@@ -25,40 +28,47 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
     assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
 
 
-@pytest.mark.parametrize(
-    ("axes", "picture"),
-    [
-        (SweepAxes(chip=[0, 1, 2]), "accuracy_of_chips.png"),
-        (SweepAxes(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), "accuracy_of_chips.png"),
-        (SweepAxes(chip=[0, 1], random_noise=[0.3, 1.0]), "accuracy_vs_random_noise.png"),
-        (SweepAxes(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), "accuracy_vs_random_noise.png"),
-    ],
-)
-def test_single_chips_are_dots_where_no_line_of_each_has_an_order(axes: SweepAxes, picture: str, make: Make) -> None:
-    macro = MacroConfig(weight_bits=4, input_bits=4, static={"offset": "3 lsb"})  # type: ignore[arg-type]
-    sweep = make(axes, trials=1, macro=macro)
-    said = publish(sweep.run(), sweep, "tiny", 10)
-    assert f"picture  {sweep.folder / picture}" in said
-    assert [path.name for path in sweep.folder.glob("*.png")] == [picture]
+def rows_of(axes: SweepAxes) -> list[Result]:
+    """A result for each point of a grid."""
+    return [Result(point, "simulated", 1, 8, 0.5, 0.4, 0.6, 1.0, "exact") for point in axes.points()]
 
 
 @pytest.mark.parametrize(
-    ("axes", "note"),
+    ("axes", "are_dots"),
     [
-        (SweepAxes(random_noise=[0.3], votes=[1, 3]), "random_noise 0.3, votes 1; random_noise 0.3, votes 3"),
-        (
-            SweepAxes(random_noise=[0.3, 0], votes=[1, 3, 5, 7, 9]),
-            "random_noise 0.3, votes 1; random_noise 0.3, votes 3; random_noise 0.3, votes 5; random_noise 0.3, "
-            "votes 7; 1 more; so do those of 1 more such groups",
-        ),
-        (SweepAxes(random_noise=[0.3, 0]), None),
+        (SweepAxes(chip=[0, 1, 2]), True),
+        (SweepAxes(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), True),
+        (SweepAxes(chip=[0, 1], random_noise=[0.3, 1.0]), False),
+        (SweepAxes(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), False),
     ],
 )
-def test_points_of_an_axis_that_does_nothing_are_named(axes: SweepAxes, note: str | None, make: Make) -> None:
-    sweep = make(axes, trials=1)
-    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
-    notes = [line for line in said if "compute the same" in line]
-    assert notes == ([] if note is None else [f"note     these points compute the same: {note}"])
+def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SweepAxes, are_dots: bool) -> None:
+    rows = rows_of(axes)
+    axis = plot_axis(rows)
+    assert _is_of_chips(in_one_unit(rows, axis)[0], axis) == are_dots
+
+
+def test_chips_have_a_picture_of_their_own(make: Make) -> None:
+    sweep = make(SweepAxes(chip=[0, 1, 2]), trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
+    picture = sweep.folder / "accuracy_of_chips.svg"
+    assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", 10, suffix="svg")
+    assert picture.read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("votes", "note"),
+    [
+        ([1, 3], "random_noise 0.3, votes 1; random_noise 0.3, votes 3"),
+        ([1, 3, 5, 7, 9], "random_noise 0.3, votes 1; random_noise 0.3, votes 3; random_noise 0.3, votes 5; "
+         "random_noise 0.3, votes 7; 1 more; so do those of 1 more such groups"),
+        ([1], None),
+    ],
+)  # fmt: skip
+def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: str | None) -> None:
+    noises = [0.3] if len(votes) == 2 else [0.3, 0]
+    rows = rows_of(SweepAxes(random_noise=noises, votes=votes))
+    found = _equal_points([replace(row, point=str(row.axes["random_noise"])) for row in rows])
+    assert found == ([] if note is None else ["", f"note     these points compute the same: {note}"])
 
 
 def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None:
@@ -68,7 +78,7 @@ def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None
 
 
 @pytest.mark.parametrize(
-    ("axes", "picture", "title"),
+    ("axes", "axis", "title"),
     [
         (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows, random noise 0.3 %"),
         (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 64 rows, 8-bit ADC"),
@@ -76,20 +86,10 @@ def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None
         (SweepAxes(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
     ],
 )
-def test_titles_name_what_is_the_same_at_all_points(
-    axes: SweepAxes, picture: str, title: str, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    titles: list[str] = []
-
-    def spy(rows: Any, axis: str, title: str, *others: Any) -> Picture:
-        titles.append(title)
-        return accuracy_picture(rows, axis, title, *others)
-
-    monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
-    sweep = make(axes, trials=1)
-    assert f"accuracy_vs_{picture}.svg" in publish(sweep.run(), sweep, "tiny", 10, suffix="svg")
-    assert (sweep.folder / f"accuracy_vs_{picture}.svg").read_bytes().startswith(b"<?xml")
-    assert titles == [title]
+def test_titles_name_what_is_the_same_at_all_points(axes: SweepAxes, axis: str, title: str) -> None:
+    rows = rows_of(axes)
+    assert plot_axis(rows) == axis
+    assert _title("tiny", MACRO, rows, axis=axis) == title
 
 
 def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
