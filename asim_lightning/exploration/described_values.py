@@ -35,30 +35,21 @@ class Contents:
         self._met: dict[int, tuple[object, object]] = {}
         """By identity: a class, function or object, kept alive, and its description; until that is known, its name."""
 
-    def of(self, value: object, where: str) -> object:
+    def of(self, value: object, where: str, objects: bool = False) -> object:
         """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
 
-        What is not plain is noted in `unknown` under the name that the user knows it by.
+        What is not plain is noted in `unknown` under the name that the user knows it by. With `objects` an object is
+        described by class and attributes. Of a library's object that is not plain the class has to do: the library's
+        version stands for it.
         """
         try:
-            return self.plain(value, where)
-        except _NOT_PLAIN as error:
-            self.unknown[f"{where}: {error}"] = None
-            return {"unknown": str(error)}
-
-    def state(self, value: object, where: str) -> object:
-        """A value as `of` has it, and objects by class and attributes.
-
-        Of a library's object that is not plain the class has to do: the library's version stands for it.
-        """
-        try:
-            return self.plain(value, where, objects=True)
+            return self.plain(value, where, objects)
         except _NOT_PLAIN as error:
             self.unknown[f"{where}: {error}"] = None
             return {"unknown": str(error)}
 
     def plain(self, value: Any, where: str, objects: bool = False) -> Any:
-        """A value as `of`, or `state`, has it; raises one of `_NOT_PLAIN` if there is no such description."""
+        """A value as `of` has it; raises one of `_NOT_PLAIN` if there is no such description."""
         if value is None or type(value) in (bool, int, str):
             return value
         if isinstance(value, float):
@@ -115,14 +106,14 @@ class Contents:
         if isinstance(value, type):
             own = [vars(kind) for kind in kinds if is_own(file_of(kind.__module__))]
             held = [
-                [key, self.state(each, where)] for space in own for key, each in space.items() if _counts(key, each)
+                [key, self.of(each, where, True)] for space in own for key, each in space.items() if _counts(key, each)
             ]
             return [name, held] if held else name
         if not isinstance(value, FunctionType):
             return name
         around = [each.cell_contents for each in value.__closure__ or ()]
         named = _named(value) if is_own(value.__code__.co_filename) else []
-        inside = self.state([around, value.__defaults__, value.__kwdefaults__, vars(value), named], where)
+        inside = self.of([around, value.__defaults__, value.__kwdefaults__, vars(value), named], where, True)
         return [f"{name}:{value.__code__.co_firstlineno}", inside]
 
     def _object(self, value: Any, where: str) -> object:

@@ -157,16 +157,16 @@ def _structure(model: CimModule, contents: Contents) -> str:
             if key not in idle:
                 if getattr(value, "__self__", None) is module:  # a method, whose object is described here
                     value = value.__func__
-                found.append([key, contents.state(value, f"model.{name}.{key}")])
+                found.append([key, contents.of(value, f"model.{name}.{key}", objects=True)])
     return digest_of(found)
 
 
 def _outcome(outcome: Outcome, contents: Contents) -> list[object]:
     """An outcome, whose number may be an object that is called, of the user's or a network."""
     known = isinstance(outcome.number, nn.Module) or is_own(file_of(type(outcome.number).__module__))
-    number = (contents.state if known else contents.of)(outcome.number, "outcome")
+    number = contents.of(outcome.number, "outcome", objects=known)
     rest = {name: value for name, value in vars(outcome).items() if name not in ("loss", "number")}
-    return [contents.code(type(outcome), "outcome"), contents.state(rest, "outcome"), number]
+    return [contents.code(type(outcome), "outcome"), contents.of(rest, "outcome", objects=True), number]
 
 
 def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:

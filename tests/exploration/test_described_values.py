@@ -71,7 +71,7 @@ def class_of(amount: Any) -> type:
 
 def described(value: Any) -> str:
     contents = Contents()
-    text = json.dumps(contents.state(value, "it"), sort_keys=True)
+    text = json.dumps(contents.of(value, "it", objects=True), sort_keys=True)
     assert not contents.unknown
     return text
 
