@@ -59,13 +59,12 @@ class SearchSettings:
             check_whole("`search.chips`", self.chips, 2, 10000)
         self._check_objectives()
         if self.method == "list":
-            if not self.points or not all(isinstance(point, Mapping) and point for point in self.points):
+            are_points = all(isinstance(point, Mapping) and point for point in self.points)
+            if not are_points or len({tuple(sorted(point)) for point in self.points}) != 1:
                 raise ValueError(
-                    "`search.points` must be a list of one or more mappings, such as [{adc_bits: 7, rows: 64}], with "
-                    f"the method list, got {self.points!r}"
+                    "`search.points` must be a list of one or more mappings of the same axes, such as [{adc_bits: 7, "
+                    f"rows: 64}}], with the method list, got {self.points!r}"
                 )
-            if len({tuple(sorted(point)) for point in self.points}) > 1:
-                raise ValueError(f"`search.points` must all have the same axes, got {self.points!r}")
         self._check_until()
         if sum(each.form == "yield" for each in self.targets) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")

@@ -62,8 +62,8 @@ class SearchSpace:
     """Axes, each with a list of values or a range.
 
     Args:
-        given: Values by name as in a sweep's axes, with `checkpoint` and `technology` beside them; a range is a mapping
-            of low, high and, where wanted, step or log.
+        given: Values by name as in a sweep's axes, also of `checkpoint` and `technology`; a range is a mapping of low,
+            high and maybe step or log.
 
     Raises:
         ValueError: A name is no axis, or values are not allowed.
@@ -75,16 +75,14 @@ class SearchSpace:
                 "`search.space` must be a mapping of axes to values or ranges, such as {adc_bits: [6, 7, 8], "
                 f"random_noise: {{low: 0.02, high: 0.2}}}}, got {given!r}"
             )
-        self.axes: dict[str, list[AxisValue] | Range] = {}
-        known = [each.name for each in fields(SweepAxes)]
+        known = [*(each.name for each in fields(SweepAxes)), CHECKPOINT, "technology"]
         flat: dict[str, Any] = {}
         for name, values in given.items():
-            if str(name).split(".")[0] not in (*known, CHECKPOINT, "technology"):
-                near = get_close_matches(str(name), [*known, CHECKPOINT, "technology"], n=2) or known[:4]
+            if str(name).split(".")[0] not in known:
+                near = get_close_matches(str(name), known, n=2) or known[:4]
                 raise ValueError(f"`search.space.{name}` is no axis; nearest: {', '.join(near)}")
             _flatten(str(name), values, flat)
-        for name, values in flat.items():
-            self.axes[name] = _values(name, values)
+        self.axes = {name: _values(name, values) for name, values in flat.items()}
         for name in (each.removeprefix(TECHNOLOGY) for each in self.axes if each.startswith(TECHNOLOGY)):
             Technology().with_fields(**{name: getattr(Technology(), name, None)})  # its refusal names near ones
 
@@ -184,20 +182,18 @@ def _number(field: str, value: Any) -> Any:
 
 
 def _range(name: str, given: Mapping[str, Any]) -> Range:
-    unknown = [key for key in given if key not in _RANGE]
-    if unknown or not {"low", "high"} <= set(given):
-        raise ValueError(f"`search.space.{name}` must be a range of low, high, step and log, got {dict(given)!r}")
-    found = replace(Range(0, 1), **given)
-    ends = [found.low, found.high, *([] if found.step is None else [found.step])]
-    if not all(is_number(each) and math.isfinite(each) for each in ends) or not isinstance(found.log, bool):
-        raise ValueError(
-            f"`search.space.{name}` must be a range of numbers, and log true or false, got {dict(given)!r}"
-        )
-    if found.low >= found.high or (found.step is not None and found.step <= 0) or (found.log and found.low <= 0):
-        allowed = "low below high, step above 0, and low above 0 with log"
+    found = replace(Range(0, 1), **{key: value for key, value in given.items() if key in _RANGE})
+    numbers = [found.low, found.high, *([] if found.step is None else [found.step])]
+    if (
+        not {"low", "high"} <= set(given) <= set(_RANGE)
+        or not all(is_number(each) and math.isfinite(each) for each in numbers)
+        or found.low >= found.high
+        or (found.step is not None and found.step <= 0)
+        or not isinstance(found.log, bool)
+        or (found.log and (found.step is not None or found.low <= 0))
+    ):
+        allowed = "numbers low below high, and maybe step above 0, or log: true with low above 0"
         raise ValueError(f"`search.space.{name}` must be a range with {allowed}, got {dict(given)!r}")
-    if found.log and found.step is not None:
-        raise ValueError(f"`search.space.{name}` must have step or log, not both, got {dict(given)!r}")
     if (found.count or 0) > MOST_POINTS:
         raise ValueError(f"`search.space.{name}` must have at most {MOST_POINTS:,} values, got {found.count:,}")
     return found
