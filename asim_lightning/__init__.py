@@ -6,9 +6,8 @@ if TYPE_CHECKING:
     from asim_lightning.circuit import MacroConfig, StaticEffects, explain
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.classifier.outcome import Outcome
-    from asim_lightning.exploration.python_calls import doctor, search, spec, study
+    from asim_lightning.exploration.python_calls import calibrate_adc_, describe_chip, doctor, search, spec, study
     from asim_lightning.exploration.python_results import Results
-    from asim_lightning.exploration.python_tables import calibrate_adc_, describe_chip
     from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import (
         ConversionReport,
@@ -31,10 +30,10 @@ _FOLDERS = {
     "Rule": "surgery",
     "StaticEffects": "circuit",
     "calibrate_": "nn",
-    "calibrate_adc_": "exploration.python_tables",
+    "calibrate_adc_": "exploration.python_calls",
     "change_macros_": "surgery",
     "convert_": "surgery",
-    "describe_chip": "exploration.python_tables",
+    "describe_chip": "exploration.python_calls",
     "doctor": "exploration.python_calls",
     "explain": "circuit",
     "search": "exploration.python_calls",

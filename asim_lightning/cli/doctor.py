@@ -50,8 +50,8 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
     """
     from asim_lightning.exploration.doctor import Doctor, DoctorSettings
+    from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.runner_settings import runner_of
-    from asim_lightning.exploration.study import Work
     from asim_lightning.report.draw import save_figure
 
     trainer, model, data = setup.trainer, setup.model, setup.data
@@ -71,7 +71,7 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
     def load(checkpoint: str) -> None:
         load_weights(model, paths[checkpoint], read_checkpoint(paths[checkpoint]))
 
-    made = Doctor(Work(trainer, model, data, runner, setup.folder, options.fresh, load), settings, options.technology)
+    made = Doctor(Work(trainer, model, data, setup.folder, runner, options.fresh, load), settings, options.technology)
     made.map_loss(setup.say)
     with recorded(setup, made.folder):
         found = made.run(setup.say, options.progress)

@@ -27,6 +27,7 @@ def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:
     Writes results.csv, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
     """
     from asim_lightning.exploration.publish import publish_search
+    from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.search import Search
 
@@ -39,7 +40,8 @@ def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:
         path = str(shipped_file("checkpoints", checkpoint))
         load_weights(model, path, read_checkpoint(path))
 
-    made = Search(trainer, model, setup.data, asked, options.technology, str(setup.folder), load, runner, options.fresh)
+    work = Work(trainer, model, setup.data, setup.folder, runner, options.fresh, load)
+    made = Search(work, asked, options.technology)
     for note in made.notes:
         setup.say(note)
     count = made.space.count() if asked.method in ("grid", "random") else None

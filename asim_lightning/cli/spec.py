@@ -32,6 +32,7 @@ def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:
 
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.
     """
+    from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.spec import SpecSettings, SpecStudy
     from asim_lightning.report.draw import save_figure
@@ -41,7 +42,7 @@ def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:
     settings = SpecSettings(target, options.properties, options.given, options.chips, options.trials)
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
-    made = SpecStudy(trainer, model, data, settings, setup.folder, runner, options.fresh)
+    made = SpecStudy(Work(trainer, model, data, setup.folder, runner, options.fresh), settings)
     for note in made.notes:
         setup.say(note)
     with recorded(setup, made.folder):

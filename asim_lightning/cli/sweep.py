@@ -40,6 +40,7 @@ def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
     from asim_lightning.exploration.axes import with_chips
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.publish import publish, publish_yields
+    from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.sweep import Sweep
 
@@ -59,10 +60,8 @@ def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     setup.say(f"grid     {grid_line(model, data, axes, options.trials)}{fewer}")
     prepare(trainer, model, data)
-    made = Sweep(
-        trainer, model, data, axes, options.trials, str(setup.folder), options.progress, until, options.technology,
-        runner, options.fresh,
-    )  # fmt: skip
+    work = Work(trainer, model, data, setup.folder, runner, options.fresh)
+    made = Sweep(work, axes, options.trials, until, options.technology, options.progress)
     for note in made.notes:
         setup.say(note)
     with recorded(setup, made.folder):

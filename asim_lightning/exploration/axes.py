@@ -28,11 +28,7 @@ _LSB_CHANGES = {"adc_bits": "one more bit halves", "adc_step": "twice the step d
 
 
 def axes_of(config: type) -> Any:
-    """A dataclass that has a list of values, or None, for each setting of a configuration.
-
-    Args:
-        config: A dataclass whose fields are settings.
-    """
+    """A dataclass that has a list of values, or None, for each setting of a configuration."""
     kinds, lines, axes = get_type_hints(config), ["Values of settings.", "", "Args:"], []
     for name, each in settings_of(config).items():
         with_unit = ", or with a unit such as 0.3 lsb" if each.has_units else ""
@@ -97,41 +93,32 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
 
 
 def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> SweepAxes:
-    """The grid with an axis of chips 0 to `chips` - 1, last.
+    """The grid with an axis of chips 0 to `chips` - 1, last: 2..10000, None: `MOST_CHIPS`.
 
     Args:
         axes: The other axes.
-        chips: Number of chips: 2..10000; None: `MOST_CHIPS`.
+        chips: Number of chips.
         until: The target that may end them before.
 
     Raises:
         ValueError: The number is not allowed, or the grid has an axis of chips.
     """
-    name = "`chips`"
-    check_whole(name, MOST_CHIPS if chips is None else chips, 2, 10000)
+    count = MOST_CHIPS if chips is None else chips
+    check_whole("`chips`", count, 2, 10000)
     if axes.chip is not None:
-        given = f"{name} {chips}" if until is None else f"`until` '{until}'"
+        given = f"`chips` {chips}" if until is None else f"`until` '{until}'"
         raise ValueError(f"{given} takes chips 0, 1, 2, ..., so that `axes.chip` must be absent, got {axes.chip}")
-    return replace(axes, chip=list(range(MOST_CHIPS if chips is None else chips)))
+    return replace(axes, chip=list(range(count)))
 
 
 def check_count(name: str, count: int) -> None:
-    """Refuse a grid of too many points.
-
-    Raises:
-        ValueError: There are more than `MOST_POINTS`.
-    """
+    """Refuse a grid of more than `MOST_POINTS` points."""
     if count > MOST_POINTS:
         raise ValueError(f"{name} must have at most {MOST_POINTS:,} points, got {count:,}")
 
 
 def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
-    """Each value of an axis once, quantities in one way of writing.
-
-    Args:
-        name: Name of the axis.
-        values: Its values.
-    """
+    """Each value of an axis once, quantities in one way of writing."""
     if setting_of(name).has_units:
         values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
     return list({axis_text(value): value for value in values}.values())
@@ -148,12 +135,7 @@ def _check_static(static: object) -> None:
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:
-    """The condition of a point.
-
-    Args:
-        point: Value of each axis, by name.
-        fidelity: Fidelity of every layer.
-        trial: Number of the read; None: the classifier's.
+    """The condition of a point, by the values of its axes.
 
     Raises:
         ValueError: The chip is none.
@@ -168,6 +150,14 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
     return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)
 
 
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a macro by the names of their axes, as a recipe has them: static effects in a mapping of their own."""
+    found = {name: value for name, value in fields.items() if not name.startswith("static")}
+    static = dict(fields.get("static") or {})
+    static |= {name.removeprefix("static."): value for name, value in fields.items() if name.startswith("static.")}
+    return {**found, **({"static": static} if static else {})}
+
+
 def patterns_of(names: Iterable[str]) -> list[str]:
     """Patterns of layers in names of axes, each once."""
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
@@ -176,21 +166,12 @@ def patterns_of(names: Iterable[str]) -> list[str]:
 def lsb_note(
     points: Iterable[Mapping[str, AxisValue]], macros_at: Callable[[Mapping[str, AxisValue]], Iterable[MacroConfig]]
 ) -> str | None:
-    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not.
-
-    Args:
-        points: Axes of the points.
-        macros_at: The macros of a point's layers.
-    """
+    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not."""
     deciding = (*_LSB_CHANGES, "static")
     first: dict[str, Mapping[str, AxisValue]] = {}  # of the points that differ in these fields
     for point in points:
-        values = {
-            name: value
-            for name, value in point.items()
-            if name.rpartition(".")[2] in deciding or setting_of(name).has_units
-        }
-        first.setdefault(canonical_json(values), point)
+        names = [name for name in point if name.rpartition(".")[2] in deciding or setting_of(name).has_units]
+        first.setdefault(canonical_json({name: point[name] for name in names}), point)
     macros = {macro for point in first.values() for macro in macros_at(point)}
     swept = {name.rpartition(".")[2] for point in first.values() for name in point}
     lsb = {

@@ -1,6 +1,5 @@
 """A diagnosis: plans that were measured, with the map of the loss and what was found for nothing."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
+from asim_lightning.evaluation.adc_rules import own_fields, pattern_of
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES, rule_of, setting_of
 from asim_lightning.evaluation.findings import Finding
@@ -17,12 +17,12 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import nested
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.plans_table import plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
-from asim_lightning.surgery.plan import KINDS
 from asim_lightning.table import Table
 
 _NAMED = 2
@@ -65,7 +65,7 @@ class Plan:
     images_to_decide: int | None = None
 
     def whole_recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
-        """The recipe with the whole macro and the weights that it was measured with.
+        """The recipe with the whole macro, from the macro as it is, and the weights that it was measured with.
 
         Args:
             base: The macro as it is.
@@ -129,11 +129,7 @@ class Diagnosis:
         return figure_of(loss_map_picture(self.map, title or "loss by layer and bit position")).axes[0]
 
     def to_json(self, files: Sequence[str] = ()) -> dict[str, Any]:
-        """Plain values, as in doctor.json.
-
-        Args:
-            files: The file of each plan.
-        """
+        """Plain values, as in doctor.json, with the file of each plan."""
         named = [*files, *[None] * (len(self.plans) - len(files))]
         return {
             "target": str(self.target),
@@ -146,12 +142,12 @@ class Diagnosis:
 
 
 def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], target: Target) -> Plan:
-    """A plan from its result.
+    """A plan from its result, of which the axes are its changes.
 
     Args:
         model: Converted classifier, whose layers have rules of their own.
-        result: The result; its axes are the plan's changes.
-        compared: What the target bounds, with its interval, and the least that it must be.
+        result: The result.
+        compared: The interval that the target bounds, and the least that it must be.
         target: The target.
     """
     macro, layers = dict[str, Any](), dict[str, dict[str, AxisValue]]()
@@ -183,39 +179,14 @@ def _rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[d
     has_rules = plan is None or bool(plan["rules"])
     found = []
     for name, layer in quantized_layers(model.backbone).items():
-        rule = getattr(getattr(layer, "assignment", None), "rule", None)
-        fields = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
-        fields = nested({**fields, **changes.get(pattern_of(name), {})})
+        fields = nested({**own_fields(layer), **changes.get(pattern_of(name), {})})
         if fields or has_rules:
             found.append({"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input})
     return found
 
 
-def pattern_of(layer: str) -> str:
-    """The pattern of a rule that matches one layer only.
-
-    Args:
-        layer: Its full name.
-    """
-    return f"re:{re.escape(layer)}" if layer in KINDS or set(layer) & set("*?[") else layer
-
-
-def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a macro by the names of their axes, as a recipe has them: static effects in a mapping of their own."""
-    found = {name: value for name, value in fields.items() if not name.startswith("static")}
-    static = dict(fields.get("static") or {})
-    static |= {name.removeprefix("static."): value for name, value in fields.items() if name.startswith("static.")}
-    return {**found, **({"static": static} if static else {})}
-
-
 def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str | None) -> str:
-    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat".
-
-    Args:
-        macro: Fields of the macro of all layers.
-        layers: Changes of single layers in words, by the layer's name.
-        checkpoint: Other weights.
-    """
+    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat"."""
     parts = [", ".join(_field_text(name, value) for name, value in macro.items() if name != "static.trim_step")]
     alike: dict[str, list[str]] = {}
     for name, words in layers.items():

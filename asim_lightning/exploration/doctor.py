@@ -14,18 +14,19 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.evaluation.adc_rules import pattern_of
 from asim_lightning.evaluation.attribution import loss_map
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import loader_of
 from asim_lightning.evaluation.findings import findings
-from asim_lightning.evaluation.layer_inputs import layer_counts
+from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.described_values import Contents
-from asim_lightning.exploration.diagnosis import Diagnosis, Plan, pattern_of, plan_of
+from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.limits import scaled, spreads_of
 from asim_lightning.exploration.methods import Point
@@ -33,11 +34,11 @@ from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, S
 from asim_lightning.exploration.plan_study import Measured, PlanStudy
 from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
-from asim_lightning.exploration.study import Work
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
-from asim_lightning.surgery import kept_assignments, macro_layers
+from asim_lightning.surgery import kept_assignments
 
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips of a plan that is screened, and number of the first one that proves."""
@@ -108,9 +109,9 @@ class Doctor:
         if isinstance(model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
         self._work, self.settings, self._technology = work, settings, technology
+        self._layers = needed_layers(model, "A doctor")
         self._figures = CostFigures(model, technology)
         self._figures.at({})  # refuses before the work
-        self._layers = macro_layers(model.backbone)
         if settings.known is not None and set(settings.known.layers) != set(self._layers):
             raise ValueError(
                 f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
@@ -133,11 +134,7 @@ class Doctor:
         self._gap: float | None = None
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
-        """Map the loss, and list the plans.
-
-        Args:
-            say: Takes a line.
-        """
+        """Map the loss, and list the plans; `say` takes a line."""
         settings, model = self.settings, self._work.model
         model.to(self._work.trainer.strategy.root_device)
         self._map = self._kept(say) if settings.known is None else settings.known
@@ -166,12 +163,7 @@ class Doctor:
             yield f"shares sum to {100 * found.sum / found.increase:.0f} % of the increase: take their order with care"
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
-        """Find the cheapest plans, and prove them.
-
-        Args:
-            say: Takes a line about each step.
-            progress: Whether a progress bar is shown.
-        """
+        """Find the cheapest plans, and prove them; `say` takes a line about each step."""
         said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
         screened = self._screened(say, progress)
         for family in screened:
@@ -193,7 +185,7 @@ class Doctor:
     def _kept(self, say: Callable[[str], None]) -> LossMap:
         """The map of an earlier command; a new one if there is none."""
         work = self._work
-        records = Records(work.trainer, work.model, work.data, [], work.folder, "doctor", places=self._places)
+        records = Records(work, [], "doctor", places=self._places)
         records.points.add({}, "simulated")
         records.open(has_table=False)
         loss = digest_of(Contents().of([work.model.outcome.loss], "the loss of the outcome"))
@@ -338,7 +330,7 @@ class Doctor:
         try:
             study = self._study(self._proof, measured)
             say("proof    of the cheapest likely plans, on other images, noise and chips")
-            tried = study.run(lambda: Proving(families, settings.target, settings.plans), _PLANS, say, progress).tried
+            tried = study.run(lambda: Proving(families, settings.plans), _PLANS, say, progress).tried
         finally:
             model.noise_seed = seed
         plans: dict[str, Plan] = {}
@@ -353,14 +345,13 @@ class Doctor:
             for name, count in tries.items()
             if count > 1
         ]
-        different = list(
-            {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}.values()
-        )
-        ordered = sorted((each for each in different if each.verdict == "kept"), key=lambda each: each.energy_uj)
-        nearest = sorted(
-            (each for each in different if each.verdict != "kept"), key=lambda each: each.threshold - each.mean
-        )
-        return made[0], (*ordered, *nearest)
+        different = {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}
+
+        def order(plan: Plan) -> tuple[bool, float]:
+            is_kept = plan.verdict == "kept"
+            return not is_kept, plan.energy_uj if is_kept else plan.threshold - plan.mean
+
+        return made[0], tuple(sorted(different.values(), key=order))
 
 
 def _loses_counts(layer: OnMacro) -> bool:

@@ -9,7 +9,7 @@ from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.evaluation.results import AxisValue, Decision
+from asim_lightning.evaluation.results import AxisValue, Decision, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit
 from asim_lightning.exploration.methods import Point
 
@@ -46,8 +46,6 @@ class Bisection:
         together: Gives the property of all together from the limits of each; None if there is none.
     """
 
-    known = None
-
     def __init__(
         self, properties: Sequence[Property], base: Point, together: Callable[[Sequence[Limit]], Property | None]
     ) -> None:
@@ -75,13 +73,10 @@ class Bisection:
             self._verdicts[joint.name] = {}
         return self.ask()
 
-    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
-        """Learns nothing: `decided` says what a point is worth."""
-
-    def decided(self, decision: Decision) -> None:
-        """Learn whether the point that was asked last keeps the target."""
+    def tell(self, result: Result) -> None:
+        """Learn whether the point that was asked last keeps its only target."""
         name, rung = self._asked
-        self._verdicts[name][rung] = decision
+        (self._verdicts[name][rung],) = result.decisions.values()
 
 
 def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int, int]:
@@ -132,11 +127,7 @@ def spreads_of(macro: MacroConfig) -> Point:
 
 
 def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> list[Property]:
-    """The properties of a macro whose limits may be looked for.
-
-    Args:
-        macro: The macro.
-        names: Names of those that are wanted; None: all that it may have.
+    """The properties of a macro whose limits may be looked for: those of some names; None: all that it may have.
 
     Raises:
         ValueError: A name is none of them.
@@ -173,23 +164,18 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
 
 
 def scaled(spreads: Mapping[str, AxisValue]) -> Property:
-    """Spreads and noise together, each a factor times its value.
+    """Spreads and noise together, by the name of their axis, each a factor times its value."""
 
-    Args:
-        spreads: Their values, by the name of their axis.
-    """
+    def times(factor: float, value: AxisValue) -> AxisValue:
+        if isinstance(value, (list, tuple)):  # an INL of all converters
+            return [factor * each for each in value]  # type: ignore[return-value]
+        number, unit = quantity(value) or (0.0, "")
+        return 0 if factor == 0 else canonical_quantity(f"{factor * number:.4g} {unit}")
 
     def axes(factor: float) -> Point:
-        return {name: _times(factor, value) for name, value in spreads.items()}
+        return {name: times(factor, value) for name, value in spreads.items()}
 
     return Property(TOGETHER, "times", _rungs(1e-2, 10.0), axes)
-
-
-def _times(factor: float, value: AxisValue) -> AxisValue:
-    if isinstance(value, (list, tuple)):  # an INL of all converters
-        return [factor * each for each in value]  # type: ignore[return-value]
-    number, unit = quantity(value) or (0.0, "")
-    return 0 if factor == 0 else canonical_quantity(f"{factor * number:.4g} {unit}")
 
 
 def _rungs(low: float, high: float) -> tuple[float, ...]:

@@ -1,13 +1,13 @@
 """Which point a search evaluates next: a grid, a list, at random, or as Optuna proposes."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from asim_lightning.evaluation.results import AxisValue, canonical_json
+from asim_lightning.evaluation.results import AxisValue, Result, canonical_json
 from asim_lightning.exploration.search_space import Range, SearchSpace
 
 _REPEATS = 50
@@ -16,54 +16,34 @@ _STARTS = 16
 """Points at random before Optuna's sampler learns from them."""
 
 Point = dict[str, AxisValue]
+Worth: TypeAlias = Callable[[Result], tuple[Sequence[float], Mapping[str, float]]]
 
 
 class Method(Protocol):
-    """Proposes points, one after another, and is told what each was worth."""
-
-    @property
-    def known(self) -> Sequence[Point] | None:
-        """All its points, if they depend on no outcome; then it is never asked."""
+    """Proposes points, one after another, and learns from the result of each."""
 
     def ask(self) -> Point | None:
-        """The next point; None where there is no more."""
+        """The next point; None if there is no more."""
 
-    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
-        """Learn what the point that was asked last is worth.
-
-        Args:
-            point: The point.
-            costs: Its objectives; less is better.
-            excesses: How far it is from keeping each target; 0 or less where it keeps it.
-        """
+    def tell(self, result: Result) -> None:
+        """Learn the result of the point that was asked last."""
 
 
-class Listed:
-    """Points that are known before.
+AnyMethod = TypeVar("AnyMethod", bound=Method)
 
-    Args:
-        points: The points.
-    """
 
-    def __init__(self, points: Sequence[Point]) -> None:
-        self.known: Sequence[Point] = points
-
-    def ask(self) -> Point | None:
-        """No point: all are known."""
-        return None
-
-    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
-        """Learns nothing."""
+def replayed(method: AnyMethod, results: Iterable[Result]) -> AnyMethod:
+    """A new method, brought to where another one ended: forked processes had their own copy of that one."""
+    for each in results:
+        if each.kind == "simulated":
+            method.ask()
+            method.tell(each)
+    method.ask()
+    return method
 
 
 def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
-    """Points at random, each once; fewer where the space has no more.
-
-    Args:
-        space: Where they are drawn.
-        count: How many; more of them begin with the same.
-        seed: Seed of the draws.
-    """
+    """So many points at random, each once; fewer if the space has no more. More of them begin with the same ones."""
     rng, found, repeats = np.random.default_rng(seed), dict[str, Point](), 0
     while len(found) < count and repeats < _REPEATS * count:
         point = space.draw(rng)
@@ -85,14 +65,14 @@ class Optuna:
         trials: Points at most, each counted once.
         seed: Seed of the search.
         objectives: Number of objectives.
+        worth: Gives a result's objectives, of which less is better, and how far it is from keeping each target: 0 or
+            less if it keeps it.
 
     Raises:
         ValueError: Optuna is not installed.
     """
 
-    known = None
-
-    def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int) -> None:
+    def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int, worth: Worth) -> None:
         if find_spec("optuna") is None:
             raise ValueError("`search.method` optuna needs the package optuna: pip install 'asim_lightning[search]'")
         import optuna
@@ -100,7 +80,7 @@ class Optuna:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna: Any = optuna
         self._study: Any = optuna.create_study(directions=["minimize"] * objectives)
-        self._space, self._trials, self._seed = space, trials, seed
+        self._space, self._trials, self._seed, self._worth = space, trials, seed, worth
         self._known: dict[str, tuple[Sequence[float], Mapping[str, float]]] = {}
         self._asked: Any = None
 
@@ -127,10 +107,10 @@ class Optuna:
             self._tell(*known)
         return None
 
-    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
-        """Learn what the point that was asked last is worth."""
-        self._known[canonical_json(point)] = costs, excesses
-        self._tell(costs, excesses)
+    def tell(self, result: Result) -> None:
+        """Learn the result of the point that was asked last."""
+        self._known[canonical_json(result.axes)] = worth = self._worth(result)
+        self._tell(*worth)
 
     def _tell(self, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
         for name, excess in excesses.items():
@@ -152,6 +132,6 @@ class Optuna:
         return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")
 
 
-LEARNING: dict[str, Callable[[SearchSpace, int, int, int], Method]] = {"optuna": Optuna}
-"""Methods that learn from each point, by name; called with the space, points at most, seed and number of objectives."""
+LEARNING: dict[str, Callable[[SearchSpace, int, int, int, Worth], Method]] = {"optuna": Optuna}
+"""Methods that learn from each point, by name; called as `Optuna`."""
 METHODS = ("grid", "list", "random", *LEARNING)

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.methods import Point
 
 
@@ -43,10 +41,8 @@ class Family:
     def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
         """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
 
-        A plan that is no stronger than one that failed fails, and none that is dearer than one that passes is wanted.
-
-        Args:
-            failed: Strengths of the plans of the group that failed.
+        A plan that is no stronger than one of the group that failed fails too, and none that is dearer than one that
+        passes is wanted.
         """
         last = len(self.candidates) if self.cheapest is None else self.cheapest
         left = [
@@ -76,19 +72,6 @@ def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(a <= b for a, b in zip(mine, other, strict=True))
 
 
-class PlanMethod(Protocol):
-    """Proposes plans, and is told the result of each."""
-
-    def next(self) -> Point | None:
-        """The next plan; None if there is no more."""
-
-    def told(self, result: Result) -> None:
-        """Learn the result of the plan that was asked last."""
-
-
-Proposer = TypeVar("Proposer", bound=PlanMethod)
-
-
 class Screening:
     """Finds the cheapest plan of each family that is likely to keep a target, family after family.
 
@@ -102,16 +85,16 @@ class Screening:
         self._failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
         self._asked = families[0], 0
 
-    def next(self) -> Point | None:
-        """See `PlanMethod`."""
+    def ask(self) -> Point | None:
+        """The next plan; None if there is no more."""
         for family in self.families:
             if (place := family.next(self._failed[family.group])) is not None:
                 self._asked = family, place
                 return family.candidates[place].point
         return None
 
-    def told(self, result: Result) -> None:
-        """See `PlanMethod`."""
+    def tell(self, result: Result) -> None:
+        """Learn the result of the plan that was asked last."""
         family, place = self._asked
         family.margins[place] = self._margin_of(result)
         if family.margins[place] < 0:
@@ -123,7 +106,6 @@ class Proving:
 
     Args:
         families: The families, screened.
-        target: The target.
         most: Kept plans that are enough.
     """
 
@@ -132,20 +114,20 @@ class Proving:
     _DEARER = 1.03
     """How many times as dear the second one is, at least; the third is that squared, and so on."""
 
-    def __init__(self, families: Sequence[Family], target: Target, most: int) -> None:
-        self._families, self._target, self._most = families, str(target), most
+    def __init__(self, families: Sequence[Family], most: int) -> None:
+        self._families, self._most = families, most
         self._points = self._all()
         self._family, self._kept = "", 0
         self.tried: list[tuple[str, Result]] = []
         """Name of the family, empty for the macro as it is, and the result of each plan."""
 
-    def next(self) -> Point | None:
-        """See `PlanMethod`."""
+    def ask(self) -> Point | None:
+        """The next plan; None if there is no more."""
         return next(self._points, None)
 
-    def told(self, result: Result) -> None:
-        """See `PlanMethod`."""
-        self._kept += bool(self._family) and result.decisions[self._target].verdict == "kept"
+    def tell(self, result: Result) -> None:
+        """Learn the result of the plan that was asked last."""
+        self._kept += bool(self._family) and result.verdict == "kept"
         self.tried.append((self._family, result))
 
     def _all(self) -> Iterator[Point]:

@@ -22,13 +22,9 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
+from asim_lightning.exploration.runner import Work, quiet_trainer
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
-from asim_lightning.exploration.study import Work
 from asim_lightning.nn.calibration import needs_calibration
-from asim_lightning.surgery import macro_layers
-
-Network = nn.Module
-"""A network that `convert_` has converted, all or a part of it; or a `CimClassifier`."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +49,12 @@ class Shared:
 
     def texts(self, name: str, targets: Sequence[str]) -> list[str]:
         """Targets as they are read, which may call the accuracy by the outcome's name."""
-        return target_texts(name, texts(name, targets), Measure.of(self.measured))
+        return target_texts(name, targets, Measure.of(self.measured))
 
     @contextmanager
     def opened(self) -> Iterator[Work]:
         """What a study works with; afterwards the network is where it was, and in its modes."""
         network, runner = self.network, self.runner
-        if not isinstance(network, nn.Module):
-            raise TypeError(f"`network` must be a torch.nn.Module, got a {type(network).__name__}")
-        if not macro_layers(network):
-            raise ValueError(
-                "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
-            )
         check_whole("`seed`", self.seed, 0, 2**32 - 1)
         found = samples(self.data, self.images)
         model = _model(network, found, self.measured, self.seed)
@@ -77,11 +67,11 @@ class Shared:
             stack.callback(_set_modes, {module: module.training for module in network.modules()})
             stack.callback(logger.setLevel, level)
             logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
-            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
             where = Path(self.folder or stack.enter_context(TemporaryDirectory()))
-            settings = RunnerSettings() if runner is None or isinstance(runner, Trainer) else runner
-            settings = settings if isinstance(settings, RunnerSettings) else RunnerSettings(settings)
-            yield Work(trainer, model, found, runner_of(settings, trainer, model, found), where, self.fresh)
+            given = None if isinstance(runner, Trainer) else runner
+            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
+            settings = given if isinstance(given, RunnerSettings) else RunnerSettings(given or "trainer")
+            yield Work(trainer, model, found, where, runner_of(settings, trainer, model, found), self.fresh)
 
 
 @dataclass(frozen=True)
@@ -99,8 +89,6 @@ class Priced(Shared):
     @property
     def price(self) -> Technology:
         """The technology, or the default one."""
-        if not isinstance(self.technology, (Technology, type(None))):
-            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
         return self.technology or Technology()
 
 
@@ -117,7 +105,7 @@ def samples(data: Any, images: int | None) -> LightningDataModule:
     return data
 
 
-def _model(network: Network, samples: LightningDataModule, outcome: Outcome, seed: int) -> CimModule:
+def _model(network: nn.Module, samples: LightningDataModule, outcome: Outcome, seed: int) -> CimModule:
     if isinstance(network, CimModule):
         if outcome != network.outcome:
             raise ValueError(
@@ -155,23 +143,6 @@ def _calibrate(model: CimModule, data: Any) -> None:
 
 
 def _trainer(device: torch.device) -> Trainer:
-    return Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1 if device.index is None else [device.index] if device.type == "cuda" else 1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-
-
-def texts(name: str, given: Sequence[str]) -> list[str]:
-    """A list of texts.
-
-    Raises:
-        TypeError: It is one text.
-    """
-    if isinstance(given, str):
-        raise TypeError(f"`{name}` must be a list of texts, got {given!r} alone")
-    return list(given)
+    if device.type == "cuda" and device.index is not None:
+        return quiet_trainer(accelerator="gpu", devices=[device.index])
+    return quiet_trainer(accelerator="gpu" if device.type == "cuda" else device.type, devices=1)

@@ -1,20 +1,24 @@
-"""`study`, `search`, `spec` and `doctor` of a network that is in memory, in one call each."""
+"""Commands as calls for a network that is in memory: studies, and the tables of its ADC ranges and of a chip."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
-from asim_lightning.checks import check_names
+from asim_lightning.checks import check_names, check_whole
+from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import RULES
+from asim_lightning.evaluation.chip_layer import ChipLayer
+from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.chip_yield import default_thresholds
+from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
@@ -24,19 +28,23 @@ from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor, DoctorSettings
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
-from asim_lightning.exploration.python_arguments import Network, Priced, Shared, samples, texts
+from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.runner import TrainerRunner
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.nn.count_histograms import AdcRange, fitted_range
+from asim_lightning.report.chip_report import chip_table
+from asim_lightning.report.command_tables import range_table
 from asim_lightning.report.yield_table import yield_text
+from asim_lightning.surgery import apply_point
+from asim_lightning.table import Table
 
 
 def study(
-    network: Network,
+    network: nn.Module,
     data: Any,
     *,
     axes: Mapping[str, Sequence[Any]] = {},
@@ -89,17 +97,14 @@ def study(
     if len(of_chips) > 1 or (chips is None and of_chips):
         raise ValueError(f"`targets` may have one yield, which needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
-        sweep = Sweep(
-            work.trainer, work.model, work.data, grid, trials, work.folder, until=end, technology=given.price,
-            runner=work.runner, fresh=fresh,
-        )  # fmt: skip
+        sweep = Sweep(work, grid, trials, end, given.price)
         said = list(sweep.notes)
         results = sweep.run(said.append)
         return _of_sweep(results, sweep, wanted, said)
 
 
 def search(
-    network: Network,
+    network: nn.Module,
     data: Any,
     *,
     space: Mapping[str, Any] = {},
@@ -126,15 +131,12 @@ def search(
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
     settings = SearchSettings(
-        dict(space) if isinstance(space, Mapping) else space, method, points if isinstance(points, int) else None,
-        given.seed, ["accuracy" if each == given.measured.name else each for each in texts("objectives", objectives)],
+        {**space}, method, points if isinstance(points, int) else None, given.seed,
+        ["accuracy" if each == given.measured.name else each for each in objectives],
         given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
     )  # fmt: skip
     with given.opened() as work:
-        made = Search(
-            work.trainer, work.model, work.data, settings, given.price, work.folder, runner=work.runner,
-            fresh=given.fresh,
-        )  # fmt: skip
+        made = Search(work, settings, given.price)
         said = list(made.notes)
         found = made.run(said.append)
         if not work.trainer.is_global_zero:
@@ -145,7 +147,7 @@ def search(
 
 
 def spec(
-    network: Network,
+    network: nn.Module,
     data: Any,
     target: str,
     *,
@@ -169,11 +171,11 @@ def spec(
     wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
     with others.opened() as work:
         settings = SpecSettings(wanted, properties, given, chips, others.trials)
-        return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, others.fresh).run()
+        return SpecStudy(work, settings).run()
 
 
 def doctor(
-    network: Network,
+    network: nn.Module,
     data: Any,
     target: str,
     *,
@@ -214,11 +216,7 @@ def doctor(
             network.load_state_dict(weights[name])
 
         work = replace(work, load=load)
-        proof = None
-        if proof_data is not None:
-            others_samples = samples(proof_data, None)
-            runner = TrainerRunner(work.trainer, work.model, others_samples)
-            proof = replace(work, data=others_samples, runner=runner)
+        proof = None if proof_data is None else replace(work, data=samples(proof_data, None), runner=None)
         made = Doctor(work, settings, others.price, proof)
         made.map_loss()
         return made.run()
@@ -238,34 +236,25 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
     if sweep.figures is not None:
         simulated = [each.axes for each in results if each.kind == "simulated"]
         write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
-    run = replace(read_run(sweep.folder), results=tuple(results), targets=tuple(map(str, targets)))
+    run = replace(read_run(sweep.folder), results=tuple(results))
     if question is not None:
         run = replace(run, results=tuple(_with_yield(each, sweep, question) for each in run.results))
-    decided = [
-        replace(each, decisions={str(target): run.decision(target, each) for target in targets})
-        if each.kind == "simulated"
-        else each
-        for each in run.results
-    ]
-    words = results[0].measure.words
-    yields = ["", words(yield_text(sweep.yields, levels[::-1], None))] if levels else []
-    return Results(replace(run, results=tuple(decided)), "\n".join([sweep_text(decided, sweep), *yields, *said]))
+    run = run.decided(*targets)
+    yields = ["", run.measure.words(yield_text(sweep.yields, levels[::-1], None))] if levels else []
+    return Results(run, "\n".join([sweep_text(run.results, sweep), *yields, *said]))
 
 
 def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
     """A result on a chip with the yield of the chips of its point."""
-    for each in sweep.yields:
-        if each.axes == {name: value for name, value in result.axes.items() if name in each.axes}:
-            at = each.at(question.accuracy)
-            found = {"yield": at.share, "yield_low": at.low, "yield_high": at.high}
-            return replace(result, figures={**result.figures, **found}) if result.kind == "simulated" else result
-    return result
+    found = next((each for each in sweep.yields if each.axes.items() <= result.axes.items()), None)
+    if found is None or result.kind != "simulated":
+        return result
+    at = found.at(question.accuracy)
+    return replace(result, figures={**result.figures, "yield": at.share, "yield_low": at.low, "yield_high": at.high})
 
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
     """The grid of axes by their full names."""
-    if not isinstance(axes, Mapping):
-        raise TypeError(f"`axes` must be a mapping of names to lists of values, got a {type(axes).__name__}")
     nested: dict[str, Any] = {}
     for name, values in axes.items():
         values = values if isinstance(values, (Mapping, str)) or not hasattr(values, "__iter__") else list(values)
@@ -280,3 +269,53 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
             nested[name] = values
     check_names(nested, SweepAxes, "axes", "axis")
     return SweepAxes(**nested)
+
+
+def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64) -> Table[AdcRange]:
+    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of some inputs, in place.
+
+    Args:
+        network: A converted network, with its input ranges.
+        batches: Training inputs, or lists and tuples that begin with them, as (images, labels) of a DataLoader.
+        images: Inputs that are used, at most.
+
+    Returns:
+        The ranges, which print as `asim calibrate-adc` shows them.
+
+    Raises:
+        ValueError: No layer is on a macro, a macro can have no range, or no input reaches a layer.
+    """
+    check_whole("`images`", images, 1)
+    model = network if isinstance(network, CimModule) else GivenNetwork(network)
+    layers = needed_layers(model, "calibrate_adc_")
+    for layer in layers.values():
+        layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
+    inputs = (batch[0] if isinstance(batch, (list, tuple)) else batch for batch in batches)
+    counts, _ = layer_counts(model, layers, inputs, images, "training")
+    if missing := [name for name in layers if name not in counts]:
+        raise ValueError(f"`batches` must reach every layer, got none for {missing[0]}")
+    ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
+    fields = {each.name: each.fields for each in ranges}
+    apply_point(network, {}, fields, {name: {name} for name in fields})
+    return range_table(ranges)
+
+
+def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[ChipLayer]:
+    """What a chip gives each layer: converters, stuck cells and cells.
+
+    Args:
+        network: A converted network whose macros have static effects.
+        inputs: Inputs of the network, for the shapes that layers meet.
+        chip: Number of the chip.
+
+    Returns:
+        The layers, which print as `asim chip` shows them.
+
+    Raises:
+        ValueError: No layer is on a macro, or all chips are equal.
+    """
+    check_whole("`chip`", chip, 0, 2**32 - 1)
+    model = network if isinstance(network, CimModule) else GivenNetwork(network)
+    if not any(layer.transfer.differs_by_chip for layer in needed_layers(model, "describe_chip").values()):
+        raise ValueError("No chip differs from another: set `static` of the macro, such as {'offset': '0.3 lsb'}")
+    return chip_table(chip_layers(model, inputs[:1], chip))

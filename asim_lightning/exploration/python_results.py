@@ -20,8 +20,6 @@ from asim_lightning.report.run_section import Section, run_title
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.yields import yield_picture
 
-_SUFFIXES = (".html", ".htm")
-
 
 @dataclass(frozen=True, repr=False)
 class Results(Sequence[Result]):
@@ -80,21 +78,17 @@ class Results(Sequence[Result]):
         return results_table(self.run.results)._repr_html_()
 
     def frame(self) -> Any:
-        """The results as a pandas DataFrame, a row each.
+        """The results as a pandas DataFrame, a row each; it needs pandas."""
+        import pandas  # type: ignore[import-untyped]
 
-        Raises:
-            ModuleNotFoundError: pandas is not installed.
-        """
-        try:
-            import pandas  # type: ignore[import-untyped]
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError("`frame` needs pandas, which is not installed: pip install pandas") from None
-        fields = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
-        rows = [
-            {**each.axes, **{name: getattr(each, name) for name in fields}, **each.figures, **_texts(each.decisions)}
+        names = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
+        return pandas.DataFrame(
+            {
+                **each.axes, **{name: getattr(each, name) for name in names}, **each.figures,
+                **{name: str(decision) for name, decision in each.decisions.items()},
+            }
             for each in self
-        ]
-        return pandas.DataFrame(rows)
+        )  # fmt: skip
 
     def plot(self, axis: str | None = None) -> Axes:
         """The results as a picture: yields over accuracy, what is traded, or accuracy along an axis.
@@ -105,12 +99,12 @@ class Results(Sequence[Result]):
         Returns:
             matplotlib's axes; `.figure` shows and saves the picture.
         """
+        drawn = None
         if axis is None and self.run.yields:
             drawn = yield_picture(self.run.yields, thresholds=self.run.thresholds)
-        elif axis is None and (traded := self._traded()) is not None:
-            drawn = traded
-        else:
-            drawn = accuracy_picture(self.run.results, axis or plot_axis(self.run.results))
+        elif axis is None and "search" in self.run.settings:
+            drawn = trade_off_picture(self.run, run_title(self.run))
+        drawn = drawn or accuracy_picture(self.run.results, axis or plot_axis(self.run.results))
         words = self[0].measure.words
         drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
         return figure_of(drawn).axes[0]
@@ -118,25 +112,13 @@ class Results(Sequence[Result]):
     def report(self, path: str | Path) -> Path:
         """Write the results as one HTML page that needs no network; of a share of samples, such as an accuracy.
 
-        Args:
-            path: The file, .html or .htm.
-
         Raises:
             ModuleNotFoundError: plotly is not installed.
-            ValueError: The file has another suffix, or the outcome is no share.
+            ValueError: The outcome is no share.
         """
         path = Path(path)
-        if path.suffix.lower() not in _SUFFIXES:
-            raise ValueError(f"`path` of report must be a file {' or '.join(_SUFFIXES)}, got {path}")
         title = run_title(self.run)
         body = f"<h1>{escape(title)}</h1>{Section.of(self.run, self.run.own_target).html(0)}"
         content = page(title, body).encode()
         write_whole(path, lambda file: file.write(content))
         return path
-
-    def _traded(self) -> Any:
-        return trade_off_picture(self.run, run_title(self.run)) if "search" in self.run.settings else None
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items()}

@@ -25,7 +25,7 @@ from asim_lightning.data.given import give_indices_
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed, quiet_trainer
 
 MOST_DEATHS = 3
 """Workers that a trial may lose; at the next one it is given up."""
@@ -43,8 +43,8 @@ class RayRunner:
         trainer: The trainer, of one process; its device, precision and limits are those of the workers.
         model: Converted classifier.
         data: Its data, which each worker reads on its node.
-        workers: Number of workers: 1 or more; None: as many as there are CPUs for.
-        threads: CPUs of a worker: 1 or more.
+        workers: Number of workers; None: as many as there are CPUs for.
+        threads: CPUs of a worker.
         address: HOST:PORT of a cluster that runs; None: on this machine.
     """
 
@@ -102,13 +102,7 @@ class RayRunner:
 def _computed(
     trials: Iterable[tuple[Key, Steps]], idle: list[Any], advance: Callable[[], None]
 ) -> Iterator[tuple[Key, Outcomes]]:
-    """The outcomes of trials, each as soon as it is finished.
-
-    Args:
-        trials: The trials.
-        idle: Workers, all of which are idle again at the end.
-        advance: Called after each batch.
-    """
+    """The outcomes of trials, each as soon as it is finished; at the end all workers are idle again."""
     import ray
 
     waiting, jobs = iter(trials), dict[Any, tuple[Key, Steps, Any, str]]()
@@ -205,10 +199,7 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
 
 
 def _set_variables(address: str | None) -> None:
-    """Set Ray's variables, which it reads when it is imported.
-
-    Args:
-        address: HOST:PORT of a cluster; None: a cluster of our own.
+    """Set Ray's variables, which it reads when it is imported; without an address those of a cluster of our own.
 
     Raises:
         ValueError: Our own cluster would take jobs without a token.
@@ -235,14 +226,7 @@ def _set_variables(address: str | None) -> None:
 def packed(
     trainer: Trainer, model: CimModule, data: LightningDataModule, on_gpu: bool, threads: int
 ) -> tuple[bytes, list[str]]:
-    """What a `Worker` needs to compute what a trainer would in this process.
-
-    Args:
-        trainer: The trainer, of one process.
-        model: Converted classifier.
-        data: Its data module; our own are sent without images, which workers read.
-        on_gpu: Whether a worker has a GPU.
-        threads: Threads of a worker.
+    """What a `Worker` needs to compute what a trainer would in this process; our own data go without images.
 
     Raises:
         ValueError: Something in them cannot be pickled.
@@ -272,23 +256,14 @@ def packed(
 
 
 class Worker:
-    """Owns the network of a process; it is built at the first evaluation, and kept.
-
-    Args:
-        content: What it needs, as `packed` gives it.
-        modules: Folders of modules, such as the user's own.
-    """
+    """Owns the network of a process, from what `packed` gives; it is built at the first evaluation, and kept."""
 
     def __init__(self, content: bytes, modules: Sequence[str]) -> None:
         self._content, self._modules = content, modules
         self._built: tuple[Trainer, CimModule, LightningDataModule] | None = None
 
     def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
-        """The answers to images under a condition, and the number of their batches.
-
-        Args:
-            condition: The condition.
-            places: Places of the images in their data set; None: all test images.
+        """The answers to images by their places, or to all test images, under a condition, and the number of batches.
 
         Raises:
             ValueError: The node lacks a file or a module.
@@ -312,14 +287,5 @@ class Worker:
         torch.set_num_threads(threads)  # Ray sets a variable for it, which torch may have read before
         if os.path.isdir(settings["default_root_dir"]):  # on another node it may be absent, and absolute paths do
             os.chdir(settings["default_root_dir"])
-        trainer = Trainer(
-            **settings,
-            devices=1,
-            plugins=[LightningEnvironment()],  # whatever cluster the worker is started by
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        return trainer, model, data
+        # whatever cluster the worker is started by
+        return quiet_trainer(**settings, devices=1, plugins=[LightningEnvironment()]), model, data

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.outcome import right
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -39,9 +37,11 @@ from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points
-from asim_lightning.exploration.runner import Evaluation, Steps
+from asim_lightning.exploration.runner import Evaluation, Steps, Work
 from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
 
+REFERENCES: tuple[Kind, ...] = ("float", "quantized")
+"""The networks that simulated points are compared with."""
 _ORDER = 0
 """Seed of the order of images if they may end early."""
 _LEAST, _PARTS = 25, 20
@@ -58,15 +58,11 @@ class Records:
     Only the process of rank 0 reads and writes the store.
 
     Args:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up; the images of its test loader are evaluated.
+        work: Network, data and trainer, and where the store is.
         names: Names of the axes.
-        folder: Folder of the store, below which the run's own is made.
         what: What the run is: sweep or search.
         until: A target that ends the images of each simulated point when it is answered.
         described: What else names the run's folder, and decides no outcome.
-        fresh: Whether trials of earlier commands do not count.
         places: Places of the images that are evaluated among those of the test loader; None: all.
 
     Raises:
@@ -75,28 +71,23 @@ class Records:
 
     def __init__(
         self,
-        trainer: Trainer,
-        model: CimModule,
-        data: LightningDataModule,
+        work: Work,
         names: Sequence[str],
-        folder: str | Path,
-        what: str = "sweep",
+        what: str,
         until: Target | None = None,
-        described: Mapping[str, object] | None = None,
-        fresh: bool = False,
+        described: Mapping[str, object] = {},
         places: range | None = None,
     ) -> None:
-        self._trainer, self._model, self._data = trainer, model, data
-        self.names, self._parent, self._what, self._until = list(names), Path(folder), what, until
-        self._described, self._fresh, self._places = dict(described or {}), fresh, places
+        self._trainer, self._model, self._data, self._fresh = work.trainer, work.model, work.data, work.fresh
+        self.names, self._parent, self._what, self._until = list(names), Path(work.folder), what, until
+        self._described, self._places = described, places
         self._columns = Contents()
-        self.points = Points(model, self._columns, patterns_of(names))
+        self.points = Points(work.model, self._columns, patterns_of(names))
+        for kind in REFERENCES:
+            self.points.add({}, kind)
 
     def open(self, has_table: bool = True) -> None:
-        """Name the run and open the store, once the points that are known were worked out.
-
-        Args:
-            has_table: Whether the run's table is of these records.
+        """Name the run, and its table if it is of these records, once the points that are known were worked out.
 
         Raises:
             ValueError: Images cannot end early with this data.
@@ -156,12 +147,7 @@ class Records:
         return self._keys[name]
 
     def finished(self, keys: Iterable[str], kind: Kind) -> set[tuple[str, int]]:
-        """Key and number of the trials of some keys that lack no image.
-
-        Args:
-            keys: Keys.
-            kind: What computes their products.
-        """
+        """Key and number of the trials of some keys that lack no image."""
         return {
             (key, trial)
             for key, trial, samples in self.store.samples(keys)
@@ -173,9 +159,7 @@ class Records:
         return self._whole(self._stored(key, trial), kind)
 
     def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
-        """A finished trial, on the images that are asked for.
-
-        `fresh` makes no difference: a forked process of this command may have computed the trial.
+        """A finished trial, on the images that are asked for, also if it was computed by a forked process.
 
         Raises:
             ValueError: The trial is not finished.
@@ -190,15 +174,9 @@ class Records:
         return [self.outcomes(result.axes, result.kind, trial) for trial in range(result.trials)]
 
     def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
-        """Compute what the store lacks of a trial, and keep it.
+        """Compute what the store lacks of a trial, and keep it; its outcomes on the images that are asked for.
 
-        Args:
-            axes: The point.
-            kind: What computes the products.
-            trial: Number of the read.
-
-        Returns:
-            The trial's outcomes on the images that are asked for, the same on all processes.
+        They are the same on all processes.
         """
         key, name = self.key(axes, kind), trial_name(axes, kind, trial)
         condition = condition_at(axes, kind, trial)
@@ -220,13 +198,7 @@ class Records:
         return self._asked(found, kind)
 
     def claim(self, key: str, trial: int, wait: bool) -> bool:
-        """Take a trial for this command until `release` or its end; False if another command has it.
-
-        Args:
-            key: Key of the point.
-            trial: Number of the read.
-            wait: Wait until no other command has it.
-        """
+        """Take a trial for this command until `release` or its end, or wait for it; False if another command has it."""
         alone = self._trainer.world_size == 1  # processes of one command work on the same trial
         return not alone or self._locks.take(f"{key}-{trial}", wait)
 
@@ -247,7 +219,7 @@ class Records:
             axes: The point.
             kind: What computed the products.
             chips: The outcomes of each read of each chip.
-            reference: Those of the quantised network.
+            reference: The outcomes of the quantised network.
         """
         measure = Measure.of(self._model.outcome)
         found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
@@ -276,11 +248,7 @@ class Records:
         return tuple(map(Result.of_json, self.store.points(self.folder.name)))
 
     def export(self) -> None:
-        """Write results.csv: one row a finished point of the run.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+        """Write results.csv: one row a finished point of the run."""
         traded: dict[str, Any] = self.store.read(self.folder.name, TRADED) or {}
         traded = {name: tuple(values) for name, values in traded.items()}
         run = Run(self.folder, self.results(), **traded)
@@ -343,12 +311,7 @@ class Records:
 
 
 def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:
-    """Accuracy minus that of a reference on the same images.
-
-    Args:
-        chips: The outcomes of each read of each chip.
-        reference: Outcomes of the reference; it may have more images.
-    """
+    """Accuracy of all reads of all chips minus that of a reference on the same images; it may have more images."""
     same = part_of(reference, chips[0][0].sample_index).numbers
     return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)
 

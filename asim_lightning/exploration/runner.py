@@ -1,8 +1,9 @@
-"""Who computes the trials of a study: the trainer's own processes, in this file, or workers of Ray."""
+"""What a study works with, and who computes its trials: the trainer's own processes, or workers of Ray."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -37,10 +38,7 @@ class Run(Protocol):
         """The outcomes of trials, each as soon as it is finished, which may be in another order.
 
         A trial is taken when there is a worker for it. So that decisions on what to compute may depend on outcomes,
-        what the caller does with an outcome comes before the next trial is taken.
-
-        Args:
-            trials: The trials, each with a key that tells it apart.
+        what the caller does with an outcome comes before the next trial is taken. Each trial has a key of its own.
         """
 
 
@@ -53,25 +51,39 @@ class Runner(Protocol):
     """Whether weights count that the network gets between two trials; if not, those at the start of the work."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do some work that computes trials; whatever was started for it ends with it.
+        """Do some work that computes trials, and return its result; whatever was started for it ends with it.
 
         Args:
             work: It is called with a function that computes trials.
             advance: Called after each batch of images, by a progress bar.
-
-        Returns:
-            What the work returned.
         """
 
 
-class TrainerRunner:
-    """One trial after the other: in this process, or shared out by images over the ranks of a trainer.
+@dataclass(frozen=True)
+class Work:
+    """What a study works with.
 
-    Args:
-        trainer: The trainer.
-        model: Converted classifier.
-        data: Its data.
+    Attributes:
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up; the images of its test loader are evaluated.
+        folder: Folder of the store, below which each run makes its own.
+        runner: Who computes the trials; None: the trainer's processes.
+        fresh: Whether trials of earlier commands do not count.
+        load: Loads a checkpoint's weights into the model; None: there are no checkpoints.
     """
+
+    trainer: Trainer
+    model: CimModule
+    data: LightningDataModule
+    folder: str | Path
+    runner: Runner | None = None
+    fresh: bool = False
+    load: Callable[[str], None] | None = None
+
+
+class TrainerRunner:
+    """One trial after the other: in this process, or shared out by images over the ranks of a trainer."""
 
     workers = 1
     follows_network = True
@@ -98,15 +110,18 @@ class TrainerRunner:
         return run_evaluations(*self._given, on_each_rank, advance=advance)
 
 
-def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:
-    """The next evaluation that a trial asks for, or its outcomes if it is finished.
+def quiet_trainer(**settings: Any) -> Trainer:
+    """A Lightning trainer that only evaluates, and writes and shows nothing."""
+    return Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, **settings,
+    )  # fmt: skip
 
-    Args:
-        steps: The trial.
-        outcomes: Those of the evaluation that it asked for last; None at its start.
-    """
+
+def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:
+    """The next evaluation that a trial asks for, given the outcomes of the last one, or its own if it is finished."""
     try:
-        return next(steps) if outcomes is None else steps.send(outcomes)
+        return steps.send(outcomes)  # type: ignore[arg-type]  # None at its start
     except StopIteration as end:
         found: Outcomes = end.value
         return found

@@ -40,12 +40,6 @@ class RunnerSettings:
 def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data: LightningDataModule) -> Runner:
     """The runner that settings describe.
 
-    Args:
-        settings: Its settings.
-        trainer: Lightning trainer.
-        model: Converted classifier.
-        data: Its data.
-
     Raises:
         ValueError: It is not installed, or not for so many processes.
     """

@@ -1,29 +1,23 @@
 """A search over macros, chips, checkpoints and technologies for what trades accuracy, energy and time best."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import inf
-from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
-
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
-from asim_lightning.evaluation.chip_yield import yield_figures
-from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text
+from asim_lightning.evaluation.results import AxisValue, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
-from asim_lightning.exploration.estimate import all_images
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import LEARNING, Listed, Method, Point, random_points
+from asim_lightning.exploration.methods import LEARNING, Point, random_points
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Runner
+from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace, checkpoint_of, of_network
-from asim_lightning.exploration.study import REFERENCES, Planned, Study
+from asim_lightning.exploration.study import Planned, Study
 
 
 class Search(Study):
@@ -32,84 +26,52 @@ class Search(Study):
     A search that was stopped and starts again finds its trials and proposes the same points.
 
     Args:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up; the images of its test loader are evaluated.
+        work: What it works with.
         settings: What is searched.
         technology: What energy and latency are computed from.
-        folder: Folder of the store, below which the search's own is made.
-        load: Loads a checkpoint's weights into the model, if the space has checkpoints.
-        runner: Who computes the trials; None: the trainer's processes.
-        fresh: Whether trials of earlier commands do not count.
 
     Raises:
         ValueError: No layer is on a macro, or a setting or point is not allowed.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        model: CimModule,
-        data: LightningDataModule,
-        settings: SearchSettings,
-        technology: Technology,
-        folder: str | Path,
-        load: Callable[[str], None] | None = None,
-        runner: Runner | None = None,
-        fresh: bool = False,
-    ) -> None:
-        super().__init__(trainer, model, data, runner)
-        self.settings = settings
-        self.technology, self._load_weights, self._folder, self._fresh = technology, load, Path(folder), fresh
+    figures: CostFigures
+
+    def __init__(self, work: Work, settings: SearchSettings, technology: Technology) -> None:
+        super().__init__(work)
+        self.settings, self.technology, self.targets = settings, technology, settings.targets
         self.space = _space(settings)
         axis = self.space.axes.get(CHECKPOINT)
         self._checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
-        if axis is not None and not self.runner.follows_network:
-            raise ValueError(
-                "`search.space.checkpoint` must be absent with `runner: ray`, whose workers keep the weights that they "
-                "started with; a search for each checkpoint, by `ckpt_path`, takes it"
-            )
+        self.owner = {} if axis is None else {CHECKPOINT: self._checkpoints[0]}
         if settings.chips is not None and "chip" in self.space.axes:
             raise ValueError("`search.chips` takes chips 0, 1, 2, ..., so that `search.space.chip` must be absent")
         names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
-        self.figures = CostFigures(model, technology)
-        self._method: Method = Listed([])
+        self.figures = CostFigures(work.model, technology)
         self._records: dict[str | None, Records] = {}
-        self._loaded: str | None = None
         self._listed = self._checked()
         for checkpoint in self._checkpoints:
             self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # its weights are part of the key
         self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
-        self.folder, self.notes = self.records.folder, self.records.notes
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
-        """Evaluate what is not finished yet.
-
-        Args:
-            say: Takes a line about the time that is left, once the first simulated trials tell it, and one on trials of
-                an earlier run.
-            progress: Whether a progress bar is shown.
-
-        Returns:
-            All points, in the order in which they were asked for, references first; in the first process only.
-        """
+        """Evaluate what is not finished yet; `say` and the results are as for `Study.evaluate`."""
         settings = self.settings
-        traded: dict[str, Any] = {
-            "objectives": tuple(settings.objectives), "targets": tuple(map(str, settings.targets))
-        }  # fmt: skip
+        traded: dict[str, Any] = {"objectives": tuple(settings.objectives), "targets": tuple(map(str, self.targets))}
         if self.trainer.is_global_zero:
-            self.records.store.clear_points(self.folder.name)  # those of another call may not be asked for now
             self.records.store.write(self.folder.name, TRADED, traded)
-        if self._listed is not None:
-            self._method = Listed(self._listed)
-        else:
+        method, most = None, 0
+        if settings.method in LEARNING:
             learning = LEARNING[settings.method]
-            self._method = learning(self.space, settings.most, settings.seed, len(settings.objectives))
-        asked = [Planned(self._owner, kind, ({},), 1, self.records) for kind in REFERENCES]
-        most = settings.most * settings.reads * (settings.chips or 1)
-        results = self.evaluate(asked, self._method, most, progress, say)
+            method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
+            most = settings.most * settings.reads * (settings.chips or 1)
+        results = self.evaluate([self.planned(each) for each in self._listed], method, most, progress, say)
         return Run(self.folder, tuple(results), self.records.settings, **traded)
+
+    @property
+    def most_images(self) -> int | None:
+        """None if images end, as those that answer one target decide no other."""
+        return super().most_images if self.settings.ends is None else None
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip."""
@@ -120,41 +82,38 @@ class Search(Study):
         reads = self.settings.reads if records.points.add(chips[0], "simulated") else 1
         return Planned(point, "simulated", chips, reads, records)
 
-    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """The result of a point, over all its chips, with its decisions, which the method is told."""
-        if planned.kind != "simulated":
-            return [replace(planned.records.result({}, planned.kind, chips), axes=self._owner)]
-        quantized = self.references["quantized"][1]
-        measured = planned.records.result(of_network(planned.point), "simulated", chips, quantized)
-        return [self._judged(self._figured(planned, measured, chips), chips)]
-
-    def load(self, planned: Planned) -> None:
-        """Load the checkpoint of a point."""
-        self._switch(planned.point)
+    def figures_at(self, point: Point) -> dict[str, float]:
+        """The cost of a point, and the macro's numbers that are traded."""
+        figures = super().figures_at(point)
+        (macro, *_) = self.macros(point)
+        for name in MACRO_FIGURES:
+            if name in self.settings.objectives:
+                value = getattr(macro, name)
+                figures[name] = inf if value is None else float(value)
+        return figures
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on one, at a point."""
         return self._records[checkpoint_of(point)].points.macros(of_network(point))
 
-    @property
-    def _owner(self) -> Point:
-        """The axes of the references: the first checkpoint, if there are several."""
-        return {} if self._checkpoints == [None] else {CHECKPOINT: self._checkpoints[0]}
+    def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
+        """Objectives of a result, less is better, and how far it is from keeping each target."""
+        references = self.references
+        excesses = {str(each): -each.margin(result, references[each.of] if each.of else None) for each in self.targets}
+        return costs(result, self.settings.objectives), excesses
 
-    def _checked(self) -> list[Point] | None:
-        """The points of a method that knows them before, each worked out; None if it does not."""
+    def _checked(self) -> list[Point]:
+        """The points of a method that knows them before; all points that are known are worked out."""
         settings, space = self.settings, self.space
+        known, checked = list[Point](), list[Point]()
         if settings.method in LEARNING:
-            LEARNING[settings.method](space, 1, 0, 1)  # that its package is installed
-            known, checked = None, [dict(point) for point in _one_at_a_time(space)]
+            LEARNING[settings.method](space, 1, 0, 1, self._worth)  # that its package is installed
+            checked = list(_one_at_a_time(space))
         elif settings.method == "random":
             known = checked = random_points(space, settings.most, settings.seed)
         else:
             given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
             known = checked = [dict(point) for _, point in zip(range(settings.most), given, strict=False)]
-        for checkpoint in self._checkpoints:
-            for kind in REFERENCES:
-                self._of(checkpoint).points.add({}, kind)
         for point in checked:
             try:
                 self._of(checkpoint_of(point)).points.add(self._on_chip(of_network(point)), "simulated")
@@ -182,47 +141,12 @@ class Search(Study):
 
     def _of(self, checkpoint: str | None) -> Records:
         """The records of the network with a checkpoint's weights, which it has then."""
-        self._switch({} if checkpoint is None else {CHECKPOINT: checkpoint})
+        self.switch(checkpoint)
         if checkpoint not in self._records:
             # what a run depends on; more trials go on in the same
             described = {"search": {**asdict(self.settings), "trials": None}, "technology": asdict(self.technology)}
-            self._records[checkpoint] = Records(
-                self.trainer, self.model, self.data, self._names, self._folder, "search", self.settings.ends,
-                described, self._fresh,
-            )  # fmt: skip
+            self._records[checkpoint] = Records(self.work, self._names, "search", self.settings.ends, described)
         return self._records[checkpoint]
-
-    def _switch(self, point: Point) -> None:
-        checkpoint = checkpoint_of(point)
-        if checkpoint is not None and checkpoint != self._loaded:
-            if self._load_weights is None:
-                raise ValueError("`search.space.checkpoint` needs a way to load checkpoints, got none")
-            self._load_weights(checkpoint)
-            self._loaded = checkpoint
-
-    def _judged(self, result: Result, chips: list[list[Outcomes]]) -> Result:
-        """A result with its decisions, which the method is told."""
-        # images decide on one chip, but not on all chips, nor if they ended as they answer another target
-        most = all_images(self.data) if len(chips) == 1 and self.settings.ends is None else None
-        decisions, excesses = {}, {}
-        for target in self.settings.targets:
-            decisions[str(target)] = self.decision(target, result, chips, most)
-            excesses[str(target)] = -target.margin(result, self.references[target.of][0] if target.of else None)
-        self._method.tell(dict(result.axes), costs(result, self.settings.objectives), excesses)
-        return replace(result, decisions=decisions)
-
-    def _figured(self, planned: Planned, result: Result, chips: list[list[Outcomes]]) -> Result:
-        """A result with its cost, its yield and the macro's numbers that are traded."""
-        point = planned.point
-        figures = self.figures.at(point)
-        (macro, *_) = self.macros(point)
-        for name in MACRO_FIGURES:
-            if name in self.settings.objectives:
-                value = getattr(macro, name)
-                figures[name] = inf if value is None else float(value)
-        if (question := self.settings.question) is not None:
-            figures |= yield_figures(chips, question.accuracy)
-        return replace(result, axes=point, figures=figures)
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

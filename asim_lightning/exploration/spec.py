@@ -4,31 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
 from matplotlib.axes import Axes
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.chip_yield import yield_figures
-from asim_lightning.evaluation.results import Outcomes, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
-from asim_lightning.exploration.axes import lsb_note
-from asim_lightning.exploration.estimate import all_images
+from asim_lightning.exploration.axes import lsb_note, nested
 from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Point, replayed
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Runner
-from asim_lightning.exploration.study import REFERENCES, Planned, Study
+from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.study import Planned, Study
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.limits_figure import limits_picture, limits_table
-from asim_lightning.surgery import macro_layers
 from asim_lightning.table import Table
 
 _A_PROPERTY = 10
@@ -108,38 +101,23 @@ class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
     Args:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up; the images of its test loader are evaluated.
+        work: What it works with.
         settings: What is asked for.
-        folder: Folder of the store, below which the run's own is made.
-        runner: Who computes the trials; None: the trainer's processes.
-        fresh: Whether trials of earlier commands do not count.
 
     Raises:
         ValueError: No layer is on a macro, its chip is a file, or a property or an axis is not allowed.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        model: CimModule,
-        data: LightningDataModule,
-        settings: SpecSettings,
-        folder: str | Path,
-        runner: Runner | None = None,
-        fresh: bool = False,
-    ) -> None:
-        super().__init__(trainer, model, data, runner)
-        if isinstance(model.chip, SavedChip):
-            raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {model.chip.path}")
-        self.settings, self.target = settings, settings.target
+    def __init__(self, work: Work, settings: SpecSettings) -> None:
+        super().__init__(work)
+        if isinstance(chip := work.model.chip, SavedChip):
+            raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
+        self.settings, self.target, self.targets = settings, settings.target, [settings.target]
         if self.target.form == "yield" and clopper_pearson(settings.chips, settings.chips)[0] < self.target.value:
             least = next(n for n in count(settings.chips) if clopper_pearson(n, n)[0] >= self.target.value)
             raise ValueError(f"`chips` must be at least {least} to keep '{self.target}' surely, got {settings.chips}")
-        layers = macro_layers(model.backbone)
-        base = next(iter(layers.values())).assignment.base
-        self._ruled = [layer.assignment.ruled for layer in layers.values()]
+        base = next(iter(self.layers.values())).assignment.base
+        self._ruled = [layer.assignment.ruled for layer in self.layers.values()]
         self._own = {
             name: value
             for name, value in spreads_of(base).items()
@@ -153,11 +131,7 @@ class SpecStudy(Study):
         self.properties = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
         names = [*self._base, *(name for each in self.properties for name in each.axes(each.rungs[-1])), CHIP]
         described = {"spec": {"target": str(self.target), "base": self._base, "chips": settings.chips}}
-        self.records = Records(
-            trainer, model, data, list(dict.fromkeys(names)), folder, "spec", described=described, fresh=fresh
-        )
-        for kind in REFERENCES:
-            self.records.points.add({}, kind)
+        self.records = Records(work, list(dict.fromkeys(names)), "spec", described=described)
         self.records.points.add(self._base, "simulated")
         for each in self.properties if settings.properties else ():
             if len(self._taken(each).rungs) < 2:
@@ -165,39 +139,19 @@ class SpecStudy(Study):
         self.properties = [each for each in map(self._taken, self.properties) if len(each.rungs) > 1]
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
-        self._method = Bisection(self.properties, self._base, self._together)
         self.records.open()
-        self.folder, self.notes = self.records.folder, [*self.records.notes, *self._notes()]
+        self.records.notes += self._notes()
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
-        """Find the limits.
-
-        Args:
-            say: Takes a line about the time that is left, and one on trials of an earlier run.
-            progress: Whether a progress bar is shown.
-        """
-        if self.trainer.is_global_zero:
-            self.records.store.clear_points(self.folder.name)
-        first = [Planned({}, kind, ({},), 1, self.records) for kind in REFERENCES]
-        self.results = self.evaluate(first, self._method, len(self.properties) * _A_PROPERTY, progress, say)
-        limits = tuple(self._replayed().limits)
+        """Find the limits; `say` takes a line on trials of an earlier run, and one about the time that is left."""
+        most = len(self.properties) * _A_PROPERTY
+        self.results = self.evaluate([], self._bisection(), most, progress, say)
+        limits = tuple(replayed(self._bisection(), self.results).limits)
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip if chips differ."""
         return self.on_chips(point, self.records, range(self.settings.chips), self.settings.trials)
-
-    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """The result of a point, over all its chips, with its decision, which the method is told."""
-        if planned.kind != "simulated":
-            return [self.records.result({}, planned.kind, chips)]
-        target = self.target
-        result = self.records.result(planned.point, "simulated", chips, self.references["quantized"][1])
-        if target.form == "yield":
-            result = replace(result, figures={**result.figures, **yield_figures(chips, target.accuracy)})
-        decision = self.decision(target, result, chips, all_images(self.data) if len(chips) == 1 else None)
-        self._method.decided(decision)
-        return [replace(result, decisions={str(target): decision})]
 
     def _taken(self, given: Property) -> Property:
         """A property with the values that every layer takes: a rule or a signed input may allow fewer."""
@@ -208,15 +162,8 @@ class SpecStudy(Study):
                 rungs.append(value)
         return replace(given, rungs=tuple(rungs))
 
-    def _replayed(self) -> Bisection:
-        """The method as it ended: forked processes had their own copy, and the results have its decisions."""
-        found = Bisection(self.properties, self._base, self._together)
-        for each in self.results:
-            if each.kind == "simulated":
-                found.ask()
-                found.decided(each.decisions[str(self.target)])
-        found.ask()  # makes the last property, if no point of it was left to ask
-        return found
+    def _bisection(self) -> Bisection:
+        return Bisection(self.properties, self._base, self._together)
 
     def _notes(self) -> list[str]:
         """Lines on fields that rules decide, and on bits that change the LSB of a noise that is given."""
@@ -239,7 +186,4 @@ class SpecStudy(Study):
     def _keeps(self, together: Limit) -> dict[str, Any] | None:
         if together.name != TOGETHER or together.kept is None:
             return None
-        found = {**self._base, **self._joint.axes(together.kept)}
-        fields = {name: value for name, value in found.items() if not name.startswith("static.")}
-        static = {name.removeprefix("static."): value for name, value in found.items() if name.startswith("static.")}
-        return {**fields, **({"static": static} if static else {})}
+        return nested({**self._base, **self._joint.axes(together.kept)})

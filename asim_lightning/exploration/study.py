@@ -1,27 +1,27 @@
 """A study: points of a method, each evaluated under its conditions; no finished trial is lost or computed twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
 
 from asim_lightning.circuit import transfer
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.evaluate import EvaluationBar
+from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.estimate import time_left
+from asim_lightning.exploration.estimate import all_images, time_left
+from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Method, Point
-from asim_lightning.exploration.records import Records, paired_difference, trial_name
-from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
-from asim_lightning.exploration.search_space import of_network
+from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work
+from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.lightning_private import works_elsewhere
-from asim_lightning.surgery import macro_layers
+from asim_lightning.nn.calibration import quantized_layers
 
-REFERENCES: tuple[Kind, ...] = ("float", "quantized")
-"""The networks that simulated points are compared with."""
 Place = tuple[int, int, int]
 """A trial: number of its point within a batch, of its chip, and of its read."""
 
@@ -49,40 +49,14 @@ class Planned:
         return self.records.key(self.chips[chip], self.kind)
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a study works with.
-
-    Attributes:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up.
-        runner: Who computes the trials.
-        folder: Folder of the store.
-        fresh: Whether trials of earlier commands do not count.
-        load: Loads a checkpoint's weights into the model; None: there are no checkpoints.
-    """
-
-    trainer: Trainer
-    model: CimModule
-    data: LightningDataModule
-    runner: Runner
-    folder: Path
-    fresh: bool = False
-    load: Callable[[str], None] | None = None
-
-
 class Study:
-    """Evaluates points batch by batch: a grid is one batch, and a method that learns proposes one point after another.
+    """Evaluates points that are known before, and then those that a method proposes one after another.
 
     The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what is to be
     computed. A subclass says what the trials of a point are, and what comes of their outcomes.
 
     Args:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up; the images of its test loader are evaluated.
-        runner: Who computes the trials; None: the trainer's processes.
+        work: What it works with.
 
     Raises:
         ValueError: No layer is on a macro.
@@ -92,35 +66,70 @@ class Study:
     """Whether outcomes decide how much is computed."""
     chips_may_end = False
     """Whether `is_over` may end the chips of a point."""
+    goes_on = False
+    """Whether the run has the points of earlier calls too, which this one may not ask for."""
+    figures: CostFigures | None = None
+    """What points cost; None: no point has a cost."""
+    targets: Sequence[Target] = ()
+    """What each simulated point must keep."""
     records: Records
     """Records that have the table of the run."""
 
-    def __init__(
-        self, trainer: Trainer, model: CimModule, data: LightningDataModule, runner: Runner | None = None
-    ) -> None:
-        if not macro_layers(model.backbone):
-            raise ValueError(
-                "A sweep or search needs a network with layers on a macro, got one without; set `model.plan`, or call "
-                "convert_ in Python"
-            )
-        self.trainer, self.model, self.data = trainer, model, data
-        self.runner: Runner = runner or TrainerRunner(trainer, model, data)
-        self.references: dict[Kind, tuple[Result, Outcomes]] = {}
+    def __init__(self, work: Work) -> None:
+        self.layers = needed_layers(work.model, "A sweep or search")
+        self.work, self.trainer, self.model, self.data = work, work.trainer, work.model, work.data
+        self.runner: Runner = work.runner or TrainerRunner(work.trainer, work.model, work.data)
+        self.references: dict[Kind, Result] = {}
         """The float and the quantised network, once they are evaluated."""
+        self.outcomes: dict[Kind, Outcomes] = {}
+        """Their outcomes."""
+        self.owner: Point = {}
+        """Axes of these references, as of several checkpoints they are of the first."""
+        self._own_weights: dict[str, Tensor] = {}
+        self._loaded: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.records.folder
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know before the points are evaluated, a line each."""
+        return self.records.notes
+
+    @property
+    def most_images(self) -> int | None:
+        """Images that there are, as more of them may decide on a point of one chip; None: they may not."""
+        return all_images(self.data)
+
+    def switch(self, checkpoint: str | None) -> None:
+        """Give the network a checkpoint's weights, with input ranges that fit them; None: its own."""
+        if checkpoint == self._loaded:
+            return
+        if self.work.load is None or not self.runner.follows_network:
+            raise ValueError(
+                f"other weights need a way to load them, and a runner that follows them, as `runner: ray` does not, "
+                f"got the checkpoint {checkpoint}"
+            )
+        if self._loaded is None:
+            self._own_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        if checkpoint is None:
+            self.model.load_state_dict(self._own_weights)
+        else:
+            for layer in quantized_layers(self.model.backbone).values():
+                if layer.input_range == "calibrated":
+                    layer.clear_range(self.model.device)  # else weights without ranges would keep those of others
+            self.work.load(checkpoint)
+            self.model.calibrate_where_missing(self.data)
+        self._loaded = checkpoint
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point that the method has proposed."""
         raise NotImplementedError
 
     def on_chips(self, point: Point, records: Records, chips: Sequence[int], reads: int) -> Planned:
-        """The trials of a point, on each chip if chips differ; several reads if it is noisy.
-
-        Args:
-            point: The point, as the method proposed it.
-            records: Records of its network.
-            chips: Numbers of the chips.
-            reads: Reads of each chip.
-        """
+        """The trials of a point, on each chip if chips differ; several reads of each if it is noisy."""
         axes = of_network(point)
         is_noisy = records.points.add(axes, "simulated")
         places: tuple[Point, ...] = (axes,)
@@ -130,53 +139,62 @@ class Study:
                 records.points.add(each, "simulated")
         return Planned(point, "simulated", places, reads if is_noisy else 1, records)
 
+    def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
+        """The result of the float or the quantised network."""
+        result = planned.records.result({}, planned.kind, [[outcomes]])
+        return replace(result, axes=planned.point)
+
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """The results of a point from its outcomes by chip and read; called once a point, in order."""
-        raise NotImplementedError
+        """The results of a simulated point from its outcomes by chip and read; called once a point, in order."""
+        axes, quantized = of_network(planned.point), self.outcomes["quantized"]
+        result = planned.records.result(axes, planned.kind, chips, quantized)
+        figures = self.figures_at(planned.point)
+        for target in self.targets:
+            if target.form == "yield":
+                figures |= yield_figures(chips, target.accuracy)
+        result = replace(result, axes=planned.point, figures=figures)
+        decisions = {str(each): self.decision(each, result, chips) for each in self.targets}
+        return [replace(result, decisions=decisions)]
+
+    def figures_at(self, point: Point) -> dict[str, float]:
+        """What a simulated point is compared by, next to its outcomes."""
+        return {} if self.figures is None else self.figures.at(point)
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the chips of a point so far, by chip and read, are enough."""
         return False
 
-    def decision(
-        self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]], most: int | None
-    ) -> Decision:
-        """Whether a point keeps a target, which may be a share of a network that is evaluated.
-
-        Args:
-            target: The target.
-            result: The point.
-            chips: Its outcomes by chip and read.
-            most: Images that there are; None: more of them would not decide.
-        """
-        reference, outcomes = self.references[target.of] if target.of else (None, None)
-        paired = None if outcomes is None else paired_difference(chips, outcomes)
-        return target.decide(result, reference, most, paired)
-
-    def load(self, planned: Planned) -> None:
-        """Bring the weights of a point's network, if points have different ones."""
+    def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
+        """Whether a point keeps a target, which may be a share of a reference; see `Target.decide`."""
+        most = self.most_images if len(chips) == 1 else None
+        if target.of is None:
+            return target.decide(result, None, most)
+        paired = paired_difference(chips, self.outcomes[target.of])
+        return target.decide(result, self.references[target.of], most, paired)
 
     def evaluate(
-        self, first: Sequence[Planned], method: Method, most: int, progress: bool, say: Callable[[str], None]
+        self, points: Sequence[Planned], method: Method | None, most: int, progress: bool, say: Callable[[str], None]
     ) -> list[Result]:
         """Evaluate what is not finished yet, and keep the results.
 
         Args:
-            first: Points that are evaluated first, and that the method does not know.
-            method: Proposes the other points.
-            most: Trials at most, if the method does not know its points.
+            points: Points that are known before.
+            method: Proposes other points; None: there are none.
+            most: Trials of these other points at most.
             progress: Whether a progress bar is shown.
             say: Takes a line on trials of an earlier run, and one on the time that is left.
 
         Returns:
-            The results, in order; in the first process only.
+            The results, those of the references first, in order; in the first process only.
         """
         is_first = self.trainer.is_global_zero
-        batch = [*first, *map(self.planned, method.known or ())]
+        if is_first and not self.goes_on:
+            self.records.store.clear_points(self.folder.name)
+        batch = [*(Planned(self.owner, kind, ({},), 1, self.records) for kind in REFERENCES), *points]
         self._asked: set[tuple[str, int]] = set()
         self._read = self._computed = 0
         todo = self._missing(batch) if is_first else set()
-        self._learns = method.known is None
+        self._method, self._learns = method, method is not None
         self._left = len(todo) + (most if self._learns else 0)
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
@@ -188,14 +206,16 @@ class Study:
 
         def work(run: Run) -> list[Result]:
             results = self._kept(self._evaluated(run, batch, todo))
-            while self._learns and (point := method.ask()) is not None:
+            while method is not None and (point := method.ask()) is not None:
                 results += self._kept(self._evaluated(run, [self.planned(point)]))
             return results
 
         try:
             if not (todo or self._learns or self._others_wait()):
                 return work(lambda trials: iter(()))
-            return self.runner.work(work, self._bar.advance)
+            results = self.runner.work(work, self._bar.advance)
+            self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked ones have own
+            return results
         finally:
             self._bar.close()
             if is_first:
@@ -207,9 +227,13 @@ class Study:
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()
         for planned, chips in evaluated:
-            results = self.told(planned, chips)
-            if planned.kind != "simulated":
-                self.references[planned.kind] = results[0], chips[0][0]
+            if planned.kind == "simulated":
+                results = self.told(planned, chips)
+                if self._method is not None:
+                    self._method.tell(*results)
+            else:
+                results = [self.reference(planned, chips[0][0])]
+                self.references[planned.kind], self.outcomes[planned.kind] = results[0], chips[0][0]
             if self.trainer.is_global_zero:
                 for each in results:
                     self.records.keep(each)
@@ -305,7 +329,7 @@ class Study:
         is_claimed = records.claim(key, read, wait or (self.chips_may_end and self.runner.workers == 1))
         if not is_claimed and not self.chips_may_end:
             return
-        self.load(planned)
+        self.switch(checkpoint_of(planned.point))
         self._bar.describe(trial_name(planned.chips[chip], planned.kind, read))
 
         def steps() -> Steps:

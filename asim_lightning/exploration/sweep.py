@@ -3,25 +3,21 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.checks import check_whole
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text, canonical_json
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes, distinct
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import Listed, Point
+from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Runner
+from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
-from asim_lightning.surgery import macro_layers
 
 _SILENT = 2.0
 """Seconds of work on the points before a bar shows it."""
@@ -33,39 +29,31 @@ class Sweep(Study):
     Chips are no points of their own: those of a point are evaluated in their order, until enough are known.
 
     Args:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module; the images of its test loader are evaluated.
+        work: What it works with.
         axes: The grid.
         trials: Reads of the chip for each noisy point.
-        folder: Folder of the store, below which the sweep's own is made.
-        progress: Whether a progress bar with the time left is shown.
         until: A target on the yield, which ends the chips of each point when it is answered, or on the accuracy, which
             ends its images.
         technology: What a point's cost is computed from; None: no point has a cost.
-        runner: Who computes the trials; None: the trainer's processes.
-        fresh: Whether trials of earlier commands do not count.
+        progress: Whether a progress bar with the time left is shown.
 
     Raises:
         ValueError: No layer is on a macro, there is no trial, or several if the target takes one, or a point is not
             allowed.
     """
 
+    goes_on = True
+
     def __init__(
         self,
-        trainer: Trainer,
-        model: CimModule,
-        data: LightningDataModule,
+        work: Work,
         axes: SweepAxes,
         trials: int,
-        folder: str | Path,
-        progress: bool = True,
         until: Target | None = None,
         technology: Technology | None = None,
-        runner: Runner | None = None,
-        fresh: bool = False,
+        progress: bool = True,
     ) -> None:
-        super().__init__(trainer, model, data, runner)
+        super().__init__(work)
         check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
@@ -73,53 +61,46 @@ class Sweep(Study):
         self.progress, self.until = progress, until
         self.may_end = until is not None
         self.chips_may_end = until is not None and until.form == "yield"
-        self.layers = macro_layers(model.backbone)
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names = list(next(iter(axes.points())))
-        self.records = Records(trainer, model, data, names, folder, "sweep", of_images, fresh=fresh)
-        self._points = [self._plan({}, "float", 1), self._plan({}, "quantized", 1)]
-        self._points += self._grid(axes, trials)  # all points first: a wrong one is refused
-        self.figures = None if technology is None else CostFigures(model, technology)
+        self.records = Records(work, names, "sweep", of_images)
+        self._points = self._grid(axes, trials)  # all points first: a wrong one is refused
+        self.figures = None if technology is None else CostFigures(work.model, technology)
         if self.figures is not None:
             self.figures.at({})  # refuses before the work
         self.records.open()
-        self.folder, self.notes = self.records.folder, self.records.notes
         self.yields: list[ChipYield] = []
         """The chips of each combination of the other axes, if the sweep ran over chips."""
 
     def run(self, say: Callable[[str], None] = lambda line: None) -> tuple[Result, ...]:
-        """Evaluate what is not finished yet.
-
-        Args:
-            say: Takes a line about trials of an earlier run, if any, and one about the time that is left, once the
-                first simulated trials tell it.
+        """Evaluate what is not finished yet; `say` as for `Study.evaluate`.
 
         Returns:
             One result a point and chip, float and quantised first, without chips after an answer to `until`; in the
             first process only.
         """
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self.figures is not None:
             self._price_again()
-        results = self.evaluate(self._points, Listed([]), 0, self.progress, say)
+        results = self.evaluate(self._points, None, 0, self.progress, say)
         if self.trainer.is_global_zero:
             self.yields = self._yields_of(results)
         return tuple(results)
 
+    def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
+        """The result of the float or the quantised network, with its cost."""
+        return self._priced(super().reference(planned, outcomes))
+
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """A result for each chip of a point."""
-        reference = self.references.get("quantized", (None, None))[1]
-        results = [
-            self.records.result(axes, planned.kind, [reads], reference)
+        return [
+            self._priced(self.records.result(axes, planned.kind, [reads], self.outcomes["quantized"]))
             for axes, reads in zip(planned.chips, chips, strict=False)  # without chips after an answer
         ]
-        if self.figures is None:
-            return results
-        return [replace(each, figures=self.figures.at(each.axes, each.kind)) for each in results]
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the target on the yield is answered by the chips so far."""
-        if self.until is None or not self.chips_may_end or planned.kind != "simulated" or len(chips) < 2:
+        if self.until is None or not self.chips_may_end or len(chips) < 2:
             return False
         return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
 
@@ -138,18 +119,18 @@ class Sweep(Study):
 
     def _price_again(self) -> None:
         """Give points of earlier commands, which are in the run's table too, the costs of this command's technology."""
-        if self.figures is None:
-            return
         for result in self.records.results():
-            figures = self.figures.at(result.axes, result.kind)
-            if figures != result.figures:
-                self.records.keep(replace(result, figures=figures))
+            if (priced := self._priced(result)) != result:
+                self.records.keep(priced)
 
-    def _plan(self, axes: Point, kind: Kind, reads: int, chips: Sequence[AxisValue] = ()) -> Planned:
+    def _priced(self, result: Result) -> Result:
+        return result if self.figures is None else replace(result, figures=self.figures.at(result.axes, result.kind))
+
+    def _plan(self, axes: Point, reads: int, chips: Sequence[AxisValue]) -> Planned:
         names = self.records.names  # in their order, as the first axis with several values is drawn
         on_chips = [{name: chip if name == CHIP else axes[name] for name in names} for chip in chips] or [axes]
-        noisy = [self.records.points.add(each, kind) for each in on_chips]
-        return Planned(axes, kind, tuple(on_chips), reads if noisy[0] else 1, self.records)
+        noisy = [self.records.points.add(each, "simulated") for each in on_chips]
+        return Planned(axes, "simulated", tuple(on_chips), reads if noisy[0] else 1, self.records)
 
     def _grid(self, axes: SweepAxes, trials: int) -> list[Planned]:
         """The points of the grid, the chips of each together."""
@@ -167,7 +148,7 @@ class Sweep(Study):
             dynamic_ncols=True,
         ):
             try:
-                planned.append(self._plan(point, "simulated", trials, chips))
+                planned.append(self._plan(point, trials, chips))
             except ValueError as error:
                 where = f", at the point {axes_text(point)} of `axes`" if point else ""
                 raise ValueError(f"{error}{where}") from None

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import yaml
-from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
@@ -28,7 +27,7 @@ from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.runner import Evaluation, Steps, proceed
+from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed, quiet_trainer
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.sweep import Sweep
@@ -111,18 +110,9 @@ def make(tmp_path: Path) -> Make:
         path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
         load_weights(model, path, read_checkpoint(path))
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
-        trainer = Trainer(
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-            **(trainer_options or {}),
-        )
-        return CountingSweep(
-            trainer, model, data, axes, trials, tmp_path / folder, False, until, technology, fresh=fresh
-        )
+        trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
+        work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)
+        return CountingSweep(work, axes, trials, until, technology, progress=False)
 
     return sweep
 
@@ -230,11 +220,8 @@ def search(tmp_path: Path) -> MakeSearch:
         load("fashion_resnet_qat")
         data = FashionMNIST(test_images=images, eval_batch_size=8)
         data.setup("test")
-        trainer = Trainer(
-            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
-        )  # fmt: skip
+        trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path)
         settings = SearchSettings(**{"space": GRID, **options})
-        return Search(trainer, model, data, settings, technology or Technology(), tmp_path / folder, load)
+        return Search(Work(trainer, model, data, tmp_path / folder, load=load), settings, technology or Technology())
 
     return made

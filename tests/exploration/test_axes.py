@@ -14,7 +14,7 @@ from asim_lightning.exploration.axes import SweepAxes, axes_of, condition_at, ls
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
-from tests.exploration.conftest import MACRO, Make, predictions
+from tests.exploration.conftest import Make, predictions
 
 
 def test_every_field_of_the_macro_is_an_axis() -> None:
@@ -112,17 +112,6 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
     alone.run()
     assert sorted(predictions(swept).values()) == sorted(predictions(alone).values())
     assert len({tuple(each) for each in predictions(swept).values()}) > 1
-
-
-def test_chips_differ_where_their_cells_do(make: Make) -> None:
-    cells = MACRO.with_fields(column="current", column_args={"cell_sigma": 30.0})
-    swept = make(SweepAxes(chip=[0, 5]), macro=cells)
-    swept.run()
-    alone = make(SweepAxes(random_noise=[0]), macro=cells, folder="b", chip=5)
-    alone.run()
-    assert len(predictions(swept)) == 4
-    assert sorted(predictions(alone).values())[-1] in predictions(swept).values()
-    assert all(each in predictions(swept).values() for each in predictions(alone).values())
 
 
 @pytest.mark.parametrize(

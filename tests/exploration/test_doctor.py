@@ -14,11 +14,11 @@ from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.diagnosis import Diagnosis, nested
+from asim_lightning.exploration.axes import nested
+from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor, DoctorSettings
 from asim_lightning.exploration.prescription import prescriptions
-from asim_lightning.exploration.runner import TrainerRunner
-from asim_lightning.exploration.study import Work
+from asim_lightning.exploration.runner import Work
 from tests.exploration.conftest import MACRO, CountingSweep, Make, stored, trials
 
 NOISY = MACRO.with_fields(random_noise=0.5)
@@ -28,7 +28,7 @@ TARGET = Target.read("accuracy 60 %", "`target`")
 def work(of: CountingSweep, folder: Path, **changes: Any) -> Work:
     data = copy(of.data)
     data.test_images = None
-    return Work(of.trainer, of.model, data, TrainerRunner(of.trainer, of.model, data), folder, **changes)
+    return Work(of.trainer, of.model, data, folder, **changes)
 
 
 def doctor(made: Work, target: Target = TARGET, **settings: Any) -> Diagnosis:
@@ -118,22 +118,17 @@ def test_other_weights(make: Make, tmp_path: Path) -> None:
     assert same.recipe["ckpt_path"] == "same"
 
 
-def test_from_python(make: Make) -> None:
-    of = make(macro=NOISY, batch=24)
-    found = asim_lightning.doctor(of.model.backbone, of.data, "accuracy 60 %", images=24, proof_images=40)
-    assert found.plans[0].text in str(found)
-    assert LossMap.of_json(found.map.to_json()) == found.map
-    assert found.plot("a map").figure.get_suptitle() == "a map"
-    assert "<table" in found._repr_html_()
-
-
-def test_other_samples_prove(make: Make) -> None:
+def test_from_python_with_other_samples_that_prove(make: Make) -> None:
     of = make(macro=NOISY, batch=24)
     samples = [of.data.test_dataloader().dataset[place] for place in range(8)]
     images, labels = torch.stack([each[0] for each in samples]), torch.tensor([int(each[1]) for each in samples])
     wrong = images, (labels + 1) % 10
-    found = asim_lightning.doctor(of.model.backbone, (images, labels), "accuracy 60 %", proof_data=wrong)
+    found = asim_lightning.doctor(of.model.backbone, of.data, "accuracy 60 %", images=24, proof_data=wrong)
     assert all(each.mean < 0.5 for each in (found.as_is, *found.plans))
+    assert found.plans[0].text in str(found)
+    assert LossMap.of_json(found.map.to_json()) == found.map
+    assert found.plot("a map").figure.get_suptitle() == "a map"
+    assert "<table" in found._repr_html_()
 
 
 @pytest.mark.parametrize(

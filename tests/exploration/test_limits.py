@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies
 
 from asim_lightning.circuit import MacroConfig, StaticEffects
-from asim_lightning.evaluation.results import Decision
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import TOGETHER
 from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
 
@@ -18,9 +18,9 @@ def run(bisection: Bisection, kept: float, missed: float) -> int:
     count = 0
     while (point := bisection.ask()) is not None:
         (value,) = point.values()
-        bisection.decided(
-            Decision("kept") if value < kept else Decision("missed") if value >= missed else Decision("undecided", 900)
-        )
+        known = Decision("kept" if value < kept else "missed")
+        decision = Decision("undecided", 900) if kept <= value < missed else known
+        bisection.tell(Result(point, "simulated", 1, 9, 0.5, 0.5, 0.5, 0.0, "exact", decisions={"target": decision}))
         count += 1
     return count
 

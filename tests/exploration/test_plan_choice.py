@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from asim_lightning.evaluation.results import Decision, Result, Verdict
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.methods import Point
-from asim_lightning.exploration.plan_choice import Candidate, Family, PlanMethod, Proving, Screening
+from asim_lightning.exploration.methods import Method, Point
+from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
 
 TARGET = Target("accuracy", 0.9)
 Strength = tuple[float, ...]
@@ -43,12 +43,12 @@ def chain(length: int, name: str = "a", energy: Callable[[int], float] = float) 
     return family(name, [(energy(n), (float(n),)) for n in range(length)])
 
 
-def asked(method: PlanMethod, answer: Callable[[Point], Result]) -> list[tuple[str, int]]:
+def asked(method: Method, answer: Callable[[Point], Result]) -> list[tuple[str, int]]:
     """Family and place of each plan that is asked; ("", -1) for the macro as it is."""
     points = []
-    while (point := method.next()) is not None:
+    while (point := method.ask()) is not None:
         points.append((str(point.get("family", "")), int(point.get("place", -1))))  # type: ignore[arg-type]
-        method.told(answer(point))
+        method.tell(answer(point))
     return points
 
 
@@ -116,7 +116,7 @@ def proved(families: Sequence[Family], most: int, kept: Sequence[tuple[str, int]
         is_kept = (point.get("family"), point.get("place")) in kept
         return result(point, verdict="kept" if is_kept else "undecided")
 
-    method = Proving(families, TARGET, most)
+    method = Proving(families, most)
     points = asked(method, answer)
     assert [name for name, _ in method.tried] == [name for name, _ in points]
     assert points[0] == ("", -1)

@@ -1,5 +1,6 @@
 """What the records of a network know of a trial, what they compute, and what a point's result is made of."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.run import SETTINGS
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Evaluation, proceed
 from asim_lightning.exploration.sweep import Sweep
-from tests.exploration.conftest import IMAGES, Make, rows
+from tests.exploration.conftest import IMAGES, MACRO, Make, predictions, rows, without_time
 
 AXES = {"random_noise": 0.3}
 
@@ -96,3 +99,137 @@ def test_runs_of_other_versions_are_named(make: Make) -> None:
     assert make().notes == ["sweep-00000000 is the same sweep by another torch, whose trials are not used"]
     (records.folder.parent / "records-1" / "trials").mkdir(parents=True)
     assert "trials of an earlier version in" in make().notes[0]
+
+
+def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:
+    axes = SweepAxes(vote_levels=[0, 1], votes=[1, 3], vote=["mode", "median"], random_noise=[0.5])
+    sweep = make(axes)
+    results = sweep.run()
+    assert len(results) == 2 + 8
+    assert sweep.evaluations == 2 + 2 * 3  # no votes, 3 votes by mode, 3 votes by median
+    unvoted = [r for r in results[2:] if r.axes["vote_levels"] == 0 or r.axes["votes"] == 1]
+    assert len({r.right for r in unvoted}) == 1
+    again = make(axes)
+    assert without_time(again.run()) == without_time(results)
+    assert again.evaluations == 0
+    assert len(rows(sweep.folder)) == 10
+    percent = make(SweepAxes(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
+    assert percent.folder == sweep.folder
+    percent.run()
+    assert percent.evaluations == 0
+
+
+def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
+    first = make()
+    first.run()
+    second = make(macro=MACRO.with_fields(random_noise=2.0))
+    second.run()
+    assert first.folder == second.folder
+    assert second.evaluations == 0
+    wide = make(SweepAxes(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
+    wide.run()
+    narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
+    narrow.run()
+    assert wide.folder == narrow.folder
+    assert narrow.evaluations == 0  # the first sweep had the quantised network of 4 bits
+
+
+def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
+    large = make(SweepAxes(random_noise=[0.3, 1.0, 2.0]), trials=3)
+    large.run()
+    before = rows(large.folder)
+    publish(large.records.results(), large, "tiny", 10)
+    picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
+    small = make(SweepAxes(random_noise=[1.0]), trials=1)
+    results = small.run()
+    assert [r.trials for r in results] == [1, 1, 1]
+    said = publish(results, small, "tiny", 10)
+    assert rows(small.folder) == before
+    assert (large.folder / "accuracy_vs_random_noise.png").read_bytes() == picture
+    assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1
+
+
+def test_more_trials_keep_the_finished_ones(make: Make) -> None:
+    make(trials=1).run()
+    more = make(trials=3)
+    assert [r.trials for r in more.run()] == [1, 1, 3, 3]
+    assert more.evaluations == 4
+    fewer = make(trials=2)
+    assert [r.trials for r in fewer.run()] == [1, 1, 2, 2]
+    assert fewer.evaluations == 0
+    whole = make(trials=3, folder="b")
+    assert without_time(whole.run()) == without_time(make(trials=3).run())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"noise_seed": 1},
+        {"chip": 1},
+        {"macro": MACRO.with_fields(rows=64)},
+        {"trainer_options": {"limit_test_batches": 1}},
+        {"trainer_options": {"precision": "bf16-mixed"}},
+        {"axes": SweepAxes(adc_bits=[8])},
+    ],
+    ids=str,
+)
+def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any], make: Make) -> None:
+    assert make(**other).folder != make().folder == make(fidelity="float", trials=5).folder
+
+
+def test_other_axes_find_what_any_sweep_has_computed(make: Make) -> None:
+    make(SweepAxes(random_noise=[0.3, 1.0])).run()
+    rows_too = make(SweepAxes(rows=[255, 64], random_noise=[0.3]))
+    rows_too.run()
+    assert rows_too.evaluations == 2  # both reads of 64 rows
+    ruled = make(SweepAxes(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
+    ruled.run()
+    assert ruled.evaluations == 0
+    assert len({rows_too.folder, ruled.folder, make().folder}) == 3
+
+
+def test_more_images_compute_only_the_new_ones(make: Make) -> None:
+    few = make(images=6)
+    few.run()
+    more = make(images=8)
+    found = more.run()
+    assert [len(each.places or ()) for each in more.asked] == [2] * 6
+    whole = make(images=8, folder="b")
+    assert without_time(found) == without_time(whole.run())
+    assert predictions(more) == predictions(whole)
+    again = make(images=6)
+    assert without_time(again.run()) == without_time(make(images=6, folder="c").run())
+    assert again.evaluations == 0
+
+
+def test_noise_is_common_to_all_points(make: Make) -> None:
+    """Noise that differs a hair gives the same answers, and another seed's does not."""
+    near = make(SweepAxes(random_noise=[1.0, 1.0000001]), trials=1)
+    near.run()
+    points = [near.records.outcomes(row.axes, row.kind, 0).prediction.tolist() for row in near.records.results()]
+    one, other = points[2:]
+    assert one == other
+    seed = make(SweepAxes(random_noise=[1.0]), trials=1, noise_seed=1, folder="b")
+    seed.run()
+    assert one not in predictions(seed).values()
+
+
+def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
+    lines: list[str] = []
+    make(trials=1).run(lines.append)
+    assert lines == []
+    make(trials=2).run(lines.append)
+    make(trials=1).run(lines.append)
+    assert lines == [
+        "record   4 of 6 trials are of an earlier run, seconds too; 2 are computed",
+        "record   all 4 trials are of an earlier run, seconds too; nothing is computed",
+    ]
+
+
+def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.exploration.records._PAUSE", math.inf)  # one export before that of the end
+    stopped = make()
+    stopped.stops_at = 5
+    with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
+        stopped.run()
+    assert [row["kind"] for row in rows(stopped.folder)] == ["float", "quantized", "simulated"]

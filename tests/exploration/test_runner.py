@@ -49,6 +49,7 @@ SWEEPS = """
     from asim_lightning.exchange.read import read_checkpoint
     from asim_lightning.data import FashionMNIST
     from asim_lightning.exploration.axes import SweepAxes
+    from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.sweep import Sweep
     from asim_lightning.resources import shipped_file
     from tests.exploration.conftest import KWARGS, MACRO
@@ -63,7 +64,8 @@ SWEEPS = """
         strategy = "auto" if devices == "1" else "ddp"
         trainer = Trainer(accelerator="cpu", devices=int(devices), strategy=strategy, logger=False,
                           enable_checkpointing=False, enable_progress_bar=False)
-        Sweep(trainer, model, data, SweepAxes(random_noise=[float(noise)]), 2, folder, False).run()
+        work = Work(trainer, model, data, folder)
+        Sweep(work, SweepAxes(random_noise=[float(noise)]), 2, progress=False).run()
 """
 
 

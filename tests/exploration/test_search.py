@@ -17,7 +17,6 @@ import pytest
 
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE
 from asim_lightning.evaluation.target import Target
@@ -25,7 +24,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Evaluation, Steps, proceed
+from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
@@ -150,12 +149,14 @@ def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSe
     one = search(space={"adc_bits": [6]})
     settings = SearchSettings(space={"checkpoint": ["fashion_resnet_qat", "fashion_resnet_nat"]})
     runner = RayRunner(one.trainer, one.model, one.data, 1)
-    with pytest.raises(ValueError, match=r"`search.space.checkpoint` must be absent with `runner: ray`, whose workers"):
-        Search(one.trainer, one.model, one.data, settings, Technology(), tmp_path / "b", lambda name: None, runner)
+    work = Work(one.trainer, one.model, one.data, tmp_path / "b", runner, load=lambda name: None)
+    with pytest.raises(ValueError, match="as `runner: ray` does not, got the checkpoint fashion_resnet_qat"):
+        Search(work, settings, Technology())
 
 
 def test_files_and_text(search: MakeSearch) -> None:
-    made = search(constraints=["accuracy 50 % of quantized"])
+    space = {"adc_bits": {"low": 6, "high": 7}, "random_noise": ["0.3 lsb", "1 lsb"]}
+    made = search(space=space, constraints=["accuracy 50 % of quantized"])
     text = publish_search(made.run(progress=False), made, "tiny")
     names = {path.name for path in made.folder.iterdir()}
     assert {"results.csv", "settings.json", "trade_off.png", "accuracy_map.png"} <= names
@@ -163,12 +164,7 @@ def test_files_and_text(search: MakeSearch) -> None:
     assert "Front: no point at the same noise is better in one of accuracy and energy" in text
     assert "all-digital" in text
     assert text.count("\nfront") + text.count("\ncheapest") >= 1
-
-
-def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(search: MakeSearch) -> None:
-    made = search(space={"adc_bits": {"low": 6, "high": 7}, "random_noise": ["0.3 lsb"]}, images=2)
-    said = publish_search(made.run(progress=False), made, "tiny").splitlines()
-    assert [line[:26] for line in said if line.startswith("Note")] == ["Note: random_noise 0.3 lsb"]
+    assert "Note: random_noise in lsb follows the LSB of each adc_bits" in text
 
 
 def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: list[Any]) -> None:
@@ -290,11 +286,6 @@ def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearc
     found = stopped.run(progress=False)
     assert [str(point.decisions["accuracy 50 %"]) for point in found.points] == ["kept", "missed"]
     assert [each.images for each in found.references] == [120, 120]
-    for point in found.points:
-        assert point.images < 120
-        bounds = hypergeometric_interval(sum(point.right), point.images, 120)
-        assert (point.low, point.high) == (bounds.low, bounds.high)
-        assert point.low >= 0.5 or point.high < 0.5
     assert "Images ended by 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
         found, stopped, "tiny"
     )
@@ -303,7 +294,3 @@ def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearc
         (point.right, point.images) for point in found.points
     ]
     assert sweep.evaluations == 0
-    whole = search(**options)
-    assert whole.folder != stopped.folder
-    assert all(point.images == 120 for point in whole.run(progress=False).points)
-    assert plain(search(until="accuracy 50 %", **options).run(progress=False)) == plain(found)

@@ -1,13 +1,15 @@
 """Spaces of a search have the points that they say, and methods propose each once, the same each time."""
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import patterns_of
-from asim_lightning.exploration.methods import Optuna, random_points
+from asim_lightning.exploration.methods import Optuna, Point, random_points
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.search_space import Range, SearchSpace, of_network, of_technology
 
@@ -79,13 +81,22 @@ def test_random_points_are_within_and_begin_alike() -> None:
     assert len(random_points(small, 100, 0)) == 4
 
 
+def of(point: Point) -> Result:
+    """The result of a point, of which only the axes matter here."""
+    return Result(point, "simulated", 1, 10, 0.5, 0.5, 0.5, 0.0, "exact")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
 def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
+    def worth(result: Result) -> tuple[tuple[float, float], dict[str, float]]:
+        rows, bits = float(result.axes["rows"]), float(result.axes["adc_bits"])  # type: ignore[arg-type]
+        return (rows, bits), {"t": 7.0 - bits}
+
     def proposed(trials: int, seed: int) -> list[Any]:
-        method, found = Optuna(SearchSpace(SPACE), trials, seed, 2), []
+        method, found = Optuna(SearchSpace(SPACE), trials, seed, 2, worth), []
         while (point := method.ask()) is not None:
             found.append(point)
-            method.tell(point, (float(point["rows"]), float(point["adc_bits"])), {"t": 7.0 - point["adc_bits"]})  # type: ignore
+            method.tell(of(point))
         return found
 
     first = proposed(25, 1)
@@ -93,10 +104,10 @@ def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
     assert proposed(30, 1)[:25] == first
     assert proposed(25, 2) != first
     assert [type(point["rows"]) for point in first] == [int] * 25
-    small, found = Optuna(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1), []
+    small, found = Optuna(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1, lambda result: ((1.0,), {})), []
     while (point := small.ask()) is not None:
         found.append(point)
-        small.tell(point, (1.0,), {})
+        small.tell(of(point))
     assert sorted(found, key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
 
 
@@ -112,7 +123,7 @@ def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() ->
         }
     )  # fmt: skip
 
-    def costs(point: dict[str, Any]) -> tuple[float, float]:
+    def costs(point: Mapping[str, Any]) -> tuple[float, float]:
         counts = point["rows"] * (2 ** point["encoding_bits"] - 1)
         lost = max(0.0, np.log2(counts + 1) - point["adc_bits"]) + 0.3 / point["votes"]
         accuracy = 0.92 - 0.1 * lost / (1 + point["digital_levels"]) - 0.004 * (8 - point["weight_bits"])
@@ -126,12 +137,16 @@ def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() ->
     kept = [costs(point) for point in space.grid() if -costs(point)[0] >= target]
     assert space.count() == 400
     best = min(kept, key=lambda each: each[1])
+
+    def worth(result: Result) -> tuple[tuple[float, float], dict[str, float]]:
+        return costs(result.axes), {"accuracy": target + costs(result.axes)[0]}
+
     gaps = []
     for seed in range(5):
-        method, found = Optuna(space, 60, seed, 2), []
+        method, found = Optuna(space, 60, seed, 2, worth), []
         while (point := method.ask()) is not None:
             found.append(costs(point))
-            method.tell(point, found[-1], {"accuracy": target + found[-1][0]})
+            method.tell(of(point))
         assert len(found) == 60
         near = [energy for minus, energy in found if -minus >= -best[0] - 0.01]
         gaps.append(min(near, default=float("inf")) / best[1] - 1)

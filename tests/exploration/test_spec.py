@@ -1,6 +1,7 @@
 """Limits of properties are those that a sweep finds, and a spec goes on from its records."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def spec(
     make: Make, folder: Path, macro: MacroConfig = MACRO, target: Target = TARGET, **settings: object
 ) -> SpecStudy:
     of = make(images=16, batch=16, macro=macro)
-    return SpecStudy(of.trainer, of.model, of.data, SpecSettings(target, **settings), folder)
+    return SpecStudy(replace(of.work, folder=folder), SpecSettings(target, **settings))
 
 
 def verdicts(make: Make, limit: Limit, axis: str) -> list[str]:
@@ -109,7 +110,7 @@ def test_from_python(make: Make) -> None:
 def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(make: Make, tmp_path: Path) -> None:
     of = make(images=8, batch=8, rules=[Rule("layer4.*", {"random_noise": 0.2})])
     settings = SpecSettings(TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"})
-    rules, bits = SpecStudy(of.trainer, of.model, of.data, settings, tmp_path).notes
+    rules, bits = SpecStudy(replace(of.work, folder=tmp_path), settings).notes
     assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
@@ -133,7 +134,7 @@ def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
     found = []
     for options in ({}, {"devices": 2, "strategy": "ddp_fork"}):
         of = make(images=16, batch=8, trainer_options=options)
-        made = SpecStudy(of.trainer, of.model, of.data, settings, tmp_path / str(len(found)))
+        made = SpecStudy(replace(of.work, folder=tmp_path / str(len(found))), settings)
         found.append(made.run(progress=False))
     assert found[0] == found[1]
     assert found[0].limits[0].kept
@@ -152,12 +153,12 @@ def test_what_cannot_be_found_is_refused(
 ) -> None:
     of = make(images=8, batch=8, rules=rules)
     with pytest.raises(ValueError, match=said):
-        SpecStudy(of.trainer, of.model, of.data, SpecSettings(**{"target": TARGET, **settings}), tmp_path)
+        SpecStudy(replace(of.work, folder=tmp_path), SpecSettings(**{"target": TARGET, **settings}))
 
 
 def test_values_that_a_layer_does_not_take_are_not_tried(make: Make, tmp_path: Path) -> None:
     of = make(images=8, batch=8, rules=[Rule("layer4.*", {"input_bits": 2}), Rule("fc", {}, signed_input=True)])
-    made = SpecStudy(of.trainer, of.model, of.data, SpecSettings(TARGET), tmp_path)
+    made = SpecStudy(replace(of.work, folder=tmp_path), SpecSettings(TARGET))
     values = {each.name: each.rungs for each in made.properties}
     assert values["encoding_bits"] == (1, 2)
     assert max(made._taken(scaled({"static.stuck_at_1": 0.2})).rungs) < 5.1

@@ -2,20 +2,34 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from asim_lightning import MacroConfig
+from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
-from asim_lightning.evaluation.target import Target, costs
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.study import Planned, Study
 from asim_lightning.exploration.sweep import Sweep
-from tests.exploration.conftest import IMAGES, Make, environment, predictions, rows, without_time
+from tests.exploration.conftest import (
+    IMAGES,
+    Make,
+    environment,
+    kill_at,
+    predictions,
+    rows,
+    stored,
+    without_time,
+    write_recipe,
+)
 
 HOLDS = """
 import sys
@@ -31,37 +45,28 @@ sys.stdin.readline()
 class Bisection:
     """Halves the range of an axis: at its low end points keep a target, and at its high end they do not."""
 
-    known = None
-
     def __init__(self, axis: str, low: float, high: float, halvings: int) -> None:
         self.axis, self.low, self.high, self._left = axis, low, high, halvings
 
     def ask(self) -> Point | None:
         return {self.axis: (self.low + self.high) / 2} if self._left else None
 
-    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
+    def tell(self, result: Result) -> None:
         self._left -= 1
-        middle = float(point[self.axis])  # type: ignore[arg-type]
-        self.low, self.high = (self.low, middle) if max(excesses.values()) > 0 else (middle, self.high)
+        middle = float(result.axes[self.axis])  # type: ignore[arg-type]
+        self.low, self.high = (self.low, middle) if result.accuracy < 0.5 else (middle, self.high)
 
 
 class Bisected(Study):
     """What a user writes for a study of his own, here with the records of a sweep."""
 
-    def __init__(self, sweep: Sweep, method: Bisection) -> None:
-        super().__init__(sweep.trainer, sweep.model, sweep.data)
-        self.records, self.method, self.target = sweep.records, method, Target("accuracy", 0.5)
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(sweep.work)
+        self.records = sweep.records
 
     def planned(self, point: Point) -> Planned:
         self.records.points.add(point, "simulated")
         return Planned(point, "simulated", (point,), 2, self.records)
-
-    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        result = self.records.result(planned.point, planned.kind, chips)
-        if planned.kind == "simulated":
-            excess = -self.target.margin(result, None)
-            self.method.tell(planned.point, costs(result, ["accuracy"]), {str(self.target): excess})
-        return [result]
 
 
 def test_a_method_is_told_each_result_and_proposes_the_next_point(make: Make) -> None:
@@ -69,21 +74,20 @@ def test_a_method_is_told_each_result_and_proposes_the_next_point(make: Make) ->
 
     def bisected() -> tuple[Bisection, list[Result], int]:
         sweep, method = make(images=60), Bisection("random_noise", 0.0, 1.6, 4)
-        reference = Planned({}, "quantized", ({},), 1, sweep.records)
-        results = Bisected(sweep, method).evaluate([reference], method, 8, False, said.append)
+        results = Bisected(sweep).evaluate([], method, 8, False, said.append)
         return method, results, sweep.evaluations
 
     method, results, evaluations = bisected()
-    assert (len(results), evaluations, said) == (1 + 4, 1 + 4 * 2, [])
-    assert [row.trials for row in results] == [1, 2, 2, 2, 2]
-    accuracies = {float(row.axes["random_noise"]): row.accuracy for row in results[1:]}  # type: ignore[arg-type]
+    assert (len(results), evaluations, said) == (2 + 4, 2 + 4 * 2, [])
+    assert [row.trials for row in results] == [1, 1, 2, 2, 2, 2]
+    accuracies = {float(row.axes["random_noise"]): row.accuracy for row in results[2:]}  # type: ignore[arg-type]
     assert method.high - method.low == pytest.approx(0.1)
     assert {noise for noise, accuracy in accuracies.items() if accuracy >= 0.5} == {
         noise for noise in accuracies if noise <= method.low
     }
     again, known, evaluations = bisected()
     assert (without_time(tuple(known)), again.low, evaluations) == (without_time(tuple(results)), method.low, 0)
-    assert said == ["record   9 of 9 trials are of an earlier run, seconds too"]
+    assert said == ["record   10 of 10 trials are of an earlier run, seconds too"]
 
 
 @pytest.mark.parametrize("at", [1, 5])
@@ -126,3 +130,96 @@ def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make:
     ]  # fmt: skip
     assert results[2].right[0] == IMAGES
     assert "theirs" in results[2].algorithm
+
+
+AXES = SweepAxes(random_noise=[0, 0.2])
+MACRO = MacroConfig()
+TARGET = Target("accuracy", 0.5)
+
+
+def test_points_end_where_they_are_answered(make: Make) -> None:
+    sweep = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, batch=25)
+    results = sweep.run()
+    assert [row.images for row in results[:2]] == [120, 120]
+    (sure, chance) = results[2:]
+    assert sure.images < 120
+    assert chance.images < 120
+    for row in (sure, chance):
+        found = hypergeometric_interval(sum(row.right), row.images, 120)
+        assert (row.low, row.high) == (found.low, found.high)
+    assert sure.low >= 0.5
+    assert chance.high < 0.5
+    assert "Images ended by 'accuracy 50 %'" in publish(results, sweep, "tiny", 10)
+    again = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, batch=7)
+    assert without_time(again.run()) == without_time(results)
+    assert again.evaluations == 0
+
+
+def test_the_answer_does_not_depend_on_what_was_there(make: Make) -> None:
+    whole = make(AXES, trials=1, images=120, macro=MACRO)
+    everything = whole.run()
+    stopped = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET)
+    first = stopped.run()
+    assert stopped.evaluations == 0
+    alone = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, folder="b")
+    assert without_time(alone.run()) == without_time(first)
+    assert whole.folder != stopped.folder
+    rest = make(AXES, trials=1, images=120, macro=MACRO, folder="b")
+    assert without_time(rest.run()) == without_time(everything)
+    assert predictions(rest) == predictions(whole)
+
+
+def test_what_it_does_not_go_with(make: Make) -> None:
+    with pytest.raises(ValueError, match=r"`trials` must be 1 with `until` 'accuracy 50 %', .*got 2"):
+        make(AXES, trials=2, until=TARGET)
+    with pytest.raises(ValueError, match=r"^'accuracy 50 %' ends images early only with a data"):
+        make(AXES, trials=1, until=TARGET, trainer_options={"limit_test_batches": 1})
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """A sweep of 2 + 2 x 3 trials as a program."""
+    trainer = {"accelerator": "cpu", "default_root_dir": str(tmp_path / "runs")}
+    write_recipe(tmp_path, 100, trainer=trainer, axes={"random_noise": [0.3, 1.0]}, trials=3)
+    return [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
+
+
+def said_by(command: list[str], *arguments: object) -> str:
+    """What a command prints, in a process of its own, as modules of the tests would be code of the user's."""
+    given = [*command, *map(str, arguments)]
+    done = subprocess.run(given, env=environment(), capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(command: list[str], tmp_path: Path) -> None:
+    grid = [*command, "--axes.random_noise", "[0.3, 0.5, 0.7, 1.0]", "--data.init_args.test_images", "60"]
+
+    kill_at((1, 3, 6, 9, 12), grid, tmp_path)
+    before = stored(tmp_path)
+    said_by(grid)
+    assert before.items() <= stored(tmp_path).items()
+    said_by(grid, "--trainer.default_root_dir", tmp_path / "other")
+    (folder,), (whole,) = (list(tmp_path.glob(f"{root}/tiny/sweep-*")) for root in ("runs", "other"))
+    assert rows(folder) == rows(whole)
+    assert len(rows(folder)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("of_chips", [False, True])
+def test_two_processes_give_the_same(command: list[str], tmp_path: Path, of_chips: bool) -> None:
+    given, table = ["--data.init_args.test_images", "41"], "results.csv"
+    if of_chips:  # they stop at the same chip
+        given += ["--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20"]
+        given += ["--axes.random_noise", "[0.3]", "--trials", "1", "--until", "yield 0.3 at 10 %"]
+        table = "yield.csv"
+    found = []
+    for devices, strategy in (("1", "auto"), ("2", "ddp"), ("2", "ddp_fork")):
+        options = ["--trainer.devices", devices, "--trainer.strategy", strategy]
+        said_by(command, *given, *options, "--trainer.default_root_dir", tmp_path / strategy)
+        (folder,) = (tmp_path / strategy).glob("tiny/sweep-*")
+        found.append((folder / table).read_text() if of_chips else rows(folder))
+    assert found[0] == found[1] == found[2]

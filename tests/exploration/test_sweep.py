@@ -1,12 +1,17 @@
 """A point's result depends on the point alone, and the network is left as it was."""
 
+import csv
+import re
+
 import pytest
 
 from asim_lightning import Rule
 from asim_lightning.cost import Technology
-from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.surgery import macro_layers
-from tests.exploration.conftest import IMAGES, MACRO, Make, predictions
+from asim_lightning.evaluation.chip_yield import thresholds_of
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.publish import publish_yields
+from tests.exploration.conftest import IMAGES, MACRO, Make, predictions, without_time
 
 
 def test_several_axes_give_every_combination(make: Make) -> None:
@@ -56,15 +61,7 @@ def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
     assert second not in [answers for (_, trial), answers in predictions(whole).items() if trial == 0]
 
 
-def test_a_point_is_what_asim_test_measures_there(make: Make) -> None:
-    sweep = make(SweepAxes(random_noise=[0.3]), trials=1)
-    accuracy = sweep.run()[-1].accuracy
-    alone = make(macro=MACRO.with_fields(random_noise=0.3))
-    measured = alone.trainer.test(alone.model, datamodule=alone.data, verbose=False)[0]["test/acc"]
-    assert measured == pytest.approx(accuracy)
-
-
-def test_rules_win_over_axes(make: Make) -> None:
+def test_a_point_is_what_asim_test_measures_there_and_rules_win_over_axes(make: Make) -> None:
     rules = [Rule("fc", {"adc_bits": 8}), Rule("layer1.*", {"random_noise": 0})]
     sweep = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, rules=rules)
     before = {name: layer.assignment for name, layer in sweep.layers.items()}
@@ -78,16 +75,141 @@ def test_rules_win_over_axes(make: Make) -> None:
     assert sorted(predictions(without).values()) != sorted(predictions(sweep).values())
 
 
-def test_the_network_is_left_as_it_was(make: Make) -> None:
-    sweep = make(SweepAxes(adc_bits=[5], random_noise=[0.2]), fidelity="quantized", trial=3)
-    callbacks = list(sweep.trainer.callbacks)  # type: ignore[attr-defined]
-    sweep.run()
-    assert {layer.macro for layer in macro_layers(sweep.model.backbone).values()} == {MACRO}
-    assert (sweep.model.fidelity, sweep.model.trial) == ("quantized", 3)
-    assert sweep.trainer.callbacks == callbacks  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("trials", [0, 65536])
 def test_trials_are_checked(trials: int, make: Make) -> None:
     with pytest.raises(ValueError, match=r"`trials` must be 1\.\.65535"):
         make(trials=trials)
+
+
+CHIPS = MACRO.with_fields(static={"offset": "0.3 lsb"})
+CELLS = MACRO.with_fields(column="current")  # three times the work, by the reference engine
+EASY, HARD = (Target.read(f"yield {text} %", "--until") for text in ("0.3 at 1", "0.9 at 100"))
+
+
+def chips(count: int | None, until: Target | None = None, **axes: object) -> SweepAxes:
+    return with_chips(SweepAxes(**(axes or {"random_noise": [0.0]})), count, until)
+
+
+def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
+    sweep = make(chips(4, random_noise=[0.0, 1.0]), macro=CHIPS)
+    results = sweep.run()
+    points = [(row.axes["random_noise"], row.axes["chip"]) for row in results[2:]]
+    assert points == [(noise, chip) for noise in (0, 1) for chip in range(4)]
+    assert len({tuple(each) for each in predictions(sweep).values()}) >= 6
+    assert [(each.axes, each.chips, each.reads) for each in sweep.yields] == [
+        ({"random_noise": 0}, (0, 1, 2, 3), 1),
+        ({"random_noise": 1}, (0, 1, 2, 3), 2),
+    ]
+    assert [each.right.tolist() for each in sweep.yields] == [
+        [list(row.right) for row in results[2:] if row.axes["random_noise"] == noise] for noise in (0, 1)
+    ]
+
+
+def test_a_chip_that_is_given_twice_is_one(make: Make) -> None:
+    sweep = make(SweepAxes(chip=[3, 3, 1]), trials=1, macro=CHIPS, images=2)
+    assert [row.axes.get("chip") for row in sweep.run()] == [None, None, 3, 1]
+    assert [each.chips for each in sweep.yields] == [(3, 1)]
+
+
+def test_more_chips_go_on_where_fewer_ended(make: Make) -> None:
+    make(chips(2), macro=CHIPS).run()
+    more = make(chips(5), macro=CHIPS)
+    results = more.run()
+    assert more.evaluations == 3
+    assert without_time(make(chips(5), macro=CHIPS, folder="b").run()) == without_time(results)
+
+
+@pytest.mark.parametrize("stops_at", [3, 5])
+def test_a_sweep_that_was_stopped_between_chips_goes_on_to_the_same_yield(make: Make, stops_at: int) -> None:
+    stopped = make(chips(4), macro=CHIPS)
+    stopped.stops_at = stops_at
+    with pytest.raises(SystemExit):  # Lightning's
+        stopped.run()
+    again = make(chips(4), macro=CHIPS)
+    results = again.run()
+    assert again.evaluations == 2 + 4 - (stops_at - 1)
+    text = publish_yields(results, again, "name", [0.5])
+    whole = make(chips(4), macro=CHIPS, folder="b")
+    assert publish_yields(whole.run(), whole, "name", [0.5]).replace(str(whole.folder), str(again.folder)) == text
+
+
+def test_an_answer_ends_the_chips_of_its_combination_only(make: Make) -> None:
+    effects = [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]
+    target = Target("yield", 0.5, accuracy=0.5)
+    sweep = make(chips(12, target, static=effects), until=target)
+    sweep.run()
+    good, bad = sweep.yields
+    assert (len(good.chips), len(bad.chips)) == (7, 7)  # of coins that all fall alike
+    assert (good.good(0.5), bad.good(0.5)) == (7, 0)
+    assert sweep.evaluations == 2 + 14
+    assert good.bounds(7)[0] > 0.5 > bad.bounds(0)[1]
+
+
+def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Make) -> None:
+    macro = MACRO.with_fields(static={"offset": "0.1 lsb"})
+    first = make(chips(20, EASY), macro=macro, until=EASY)
+    results = first.run()
+    count = len(results) - 2
+    assert count == 4  # all good
+    make(chips(10), macro=macro).run()  # more than were needed
+    again = make(chips(20, EASY), macro=macro, until=EASY)
+    said: list[str] = []
+    assert without_time(again.run(said.append)) == without_time(results)
+    assert again.evaluations == 0
+    assert said == ["record   12 of 22 trials are of an earlier run, seconds too; at most 10 are computed"]
+    text = publish_yields(results, again, "name", [])
+    assert f"after {count} chips with {count} good on these {IMAGES} images" in text
+    assert "Clopper" not in text + "".join((again.folder / "yield.csv").read_text())
+
+
+def test_a_target_that_is_not_decided_says_so(make: Make) -> None:
+    sweep = make(chips(3, HARD), macro=CHIPS, until=HARD)
+    text = publish_yields(sweep.run(), sweep, "name", [])
+    assert re.search(
+        r"answer   yield 0\.9 at 100 %, random_noise 0: (undecided at the limit, 0\.\d+ to|no, at most)", text
+    )
+
+
+def test_a_target_counts_all_reads(make: Make) -> None:
+    sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CHIPS, until=HARD, trials=3)
+    sweep.run()
+    assert [each.reads for each in sweep.yields] == [3]
+    assert sweep.evaluations == 2 + 2 * 3
+
+
+def test_yields_are_a_picture_and_a_table(make: Make) -> None:
+    sweep = make(chips(3, column_args=[{"cell_sigma": 1}, {"cell_sigma": 40}]), macro=CELLS)
+    text = publish_yields(sweep.run(), sweep, "name", [0.5, 0.25])
+    with (sweep.folder / "yield.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["column_args"], row["accuracy"], row["chips"]) for row in rows] == [
+        (sigma, threshold, "3")
+        for sigma in ('{"cell_sigma": 1}', '{"cell_sigma": 40}')
+        for threshold in ("0.5", "0.25")
+    ]
+    assert {row["bounds"] for row in rows} == {"Clopper-Pearson"}
+    assert (sweep.folder / "yield.png").read_bytes().startswith(b"\x89PNG")
+    assert f"picture  {sweep.folder / 'yield.png'}" in text
+    assert f"the accuracy on these {IMAGES} images is at least so much." in text
+    assert "On all images: bounds of the share of all chips" in text
+
+
+def test_chips_that_are_none_are_refused() -> None:
+    for count in (1, 0, 10_001):
+        with pytest.raises(ValueError, match=f"`chips` must be 2..10000, got {count}"):
+            with_chips(SweepAxes(), count, None)
+    with pytest.raises(ValueError, match=r"`chips` 3 takes chips 0, 1, 2, ..., so that `axes.chip` must be absent"):
+        with_chips(SweepAxes(chip=[1]), 3, None)
+    with pytest.raises(ValueError, match=r"`until` 'yield 0.3 at 1 %' takes chips"):
+        with_chips(SweepAxes(chip=[1]), None, EASY)
+    assert len(with_chips(SweepAxes(), None, EASY).chip or []) == 500
+
+
+def test_thresholds_are_percents_of_chips() -> None:
+    assert thresholds_of(None, False) == []
+    assert thresholds_of([90, 0.5], True) == [0.9, 0.005]
+    for wrong in ([], [0], [101], [float("nan")]):
+        with pytest.raises(ValueError, match="`thresholds` must be a list of percents above 0, 100 at most"):
+            thresholds_of(wrong, True)
+    with pytest.raises(ValueError, match="need `chips` or `until`"):
+        thresholds_of([90], False)

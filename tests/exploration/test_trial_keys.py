@@ -1,8 +1,6 @@
 """A key answers only for what was measured: whatever can change an outcome changes it, and nothing else does."""
 
 import importlib
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint, Timer, TQDMProgressBar
 from PIL import Image
 from torch import nn
@@ -22,10 +20,11 @@ from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.runner import Work, quiet_trainer
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
-from tests.exploration.conftest import CountingSweep, Load, environment
+from tests.exploration.conftest import CountingSweep, Load
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 DATA = """
@@ -75,10 +74,7 @@ def fitted(**options: Any) -> CimClassifier:
 
 
 def found(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> Fingerprint:
-    made = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, **trainer,
-    )  # fmt: skip
+    made = quiet_trainer(accelerator="cpu", **trainer)
     return fingerprint(model or fitted(), data or make_data(), made, ["random_noise"])
 
 
@@ -104,6 +100,7 @@ def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
         lambda model: setattr(model.backbone.bn1, "new_attribute", (1, None)),
         lambda model: setattr(model.backbone.bn1, "pool", "max"),
         lambda model: setattr(model.backbone, "act1", nn.GELU()),
+        lambda model: setattr(model.backbone, "cfg", SimpleNamespace(scale=3)),
         lambda model: setattr(model.backbone, "activation", nn.functional.relu),
         lambda model: setattr(model.backbone.layer1[0].conv1, "signed_input", True),
         lambda model: model.backbone.fc.register_forward_hook(lambda *_: None),
@@ -113,14 +110,6 @@ def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
 )
 def test_an_edit_of_the_network_gives_another_key(change: Callable[[CimClassifier], object]) -> None:
     assert key(model=changed(change)) == key(model=changed(change)) != key()
-
-
-def test_state_in_a_plain_object_of_a_network_counts() -> None:
-    first, second = (
-        changed(lambda model, scale=scale: setattr(model.backbone, "cfg", SimpleNamespace(scale=scale)))
-        for scale in (2, 3)
-    )
-    assert key(model=first) != key(model=second)
 
 
 def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
@@ -211,7 +200,7 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
         ConfusionMatrix(), LastCheckpoint(), NoiseRamp(1.0), NoiseSweep([0.1]), Timer(), EarlyStopping("val/acc"),
         TQDMProgressBar(), LambdaCallback(on_test_start=lambda *_: None),
     ]  # fmt: skip
-    made = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    made = quiet_trainer(accelerator="cpu")
     plain = fingerprint(fitted(), make_data(), made, [])
     made.callbacks += [*idle, ModelCheckpoint(tmp_path)]  # type: ignore[attr-defined]
     assert fingerprint(fitted(), make_data(), made, []) == plain
@@ -273,38 +262,11 @@ def test_code_without_a_file_is_told() -> None:
         Own.__module__ = module
 
 
-SCRIPT = """
-import my_data
-from asim_lightning.evaluation.results import digest_of
-from tests.exploration.test_trial_keys import changed, found
-model = changed(lambda model: setattr(model.backbone, "names", {"a", "b", "c"}))
-print(digest_of(found(my_data.Mine(), model).settings))
-"""
-
-
-@pytest.mark.slow  # test_described_values has the order of sets
-def test_two_processes_give_one_key(tmp_path: Path) -> None:
-    (tmp_path / "my_data.py").write_text(DATA)
-    (tmp_path / "script.py").write_text(SCRIPT)
-    running = [
-        subprocess.Popen(
-            [sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-            env={**environment(), "PYTHONHASHSEED": seed},
-        )
-        for seed in "12"
-    ]  # fmt: skip
-    said = [each.communicate()[0].split()[-1] for each in running]
-    assert len(said[0]) == 64
-    assert said[0] == said[1]
-
-
-def swept(folder: Path, data: Any, axes: SweepAxes, **options: Any) -> tuple[Sweep, int]:
+def swept(folder: Path, data: Any, axes: SweepAxes) -> tuple[Sweep, int]:
     """A finished sweep, and how many evaluations it took."""
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, **options,
-    )  # fmt: skip
-    sweep = CountingSweep(trainer, fitted(plan=Plan(MacroConfig(4, 4))), data, axes, 1, folder / "runs", progress=False)
+    trainer = quiet_trainer(accelerator="cpu", default_root_dir=folder)
+    work = Work(trainer, fitted(plan=Plan(MacroConfig(4, 4))), data, folder / "runs")
+    sweep = CountingSweep(work, axes, 1, progress=False)
     sweep.run()
     return sweep, sweep.evaluations
 
@@ -328,13 +290,3 @@ def test_an_edited_data_module_and_other_images_are_measured_anew(load: Load, tm
     edited, count = swept(tmp_path, module.Mine(), axes)
     assert count == 3
     assert edited.records.results()[0].right != first.records.results()[0].right
-
-
-def test_nothing_is_reused_without_a_key_and_one_line_says_so(tmp_path: Path) -> None:
-    callback = Disturbing(object())
-    for _ in range(2):
-        sweep, count = swept(tmp_path, make_data(test_images=10), SweepAxes(random_noise=[0.0]), callbacks=[callback])
-        assert count == 3
-        assert len(sweep.notes) == 1
-        assert "no outcome of an earlier run is used" in sweep.notes[0]
-    assert "without_fingerprint" in (sweep.folder / "settings.json").read_text()
