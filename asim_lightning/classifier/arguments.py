@@ -9,8 +9,9 @@ from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.classifier.optimizer import OptimizerConfig
 from asim_lightning.engine import SavedChip
-from asim_lightning.nn.quantized import FIDELITIES, METHODS
+from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.nn.training_noise import ChipNoise, TrainingNoise
+from asim_lightning.quant import METHODS
 from asim_lightning.surgery import Plan, check_chip
 
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)

@@ -5,10 +5,10 @@ from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
 from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
-from asim_lightning.nn.floating import FloatConv2d, FloatLinear
+from asim_lightning.nn.floating import FloatConv2d, FloatLinear, FloatMatmul
 from asim_lightning.nn.input_range import INPUT_RANGES
 from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
-from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
+from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT

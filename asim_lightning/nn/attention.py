@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.on_macro import OnMacro
@@ -80,20 +79,15 @@ class CimAttention(nn.Module):
             name: Full name in the network.
             settings: More arguments of CimLinear.
         """
-        if not hasattr(attention, "qkv"):
-            raise ValueError(f"from_timm takes timm.layers.Attention, got {type(attention).__name__}")
         prefix = name + "." if name else ""
-        common = {"input_range": input_range}
-        qk = CimMatmul(qk_macro or macro, signed_input=True, name=prefix + "qk", **common)  # type: ignore[arg-type]
+        qk = CimMatmul(qk_macro or macro, True, input_range, prefix + "qk")
         scores = Assignment(av_macro) if av_macro else Assignment(macro, is_scores=True)
-        av = CimMatmul(scores.macro, signed_input=False, name=prefix + "av", **common)  # type: ignore[arg-type]
+        av = CimMatmul(scores.macro, False, input_range, prefix + "av")
         av.assignment = scores
         layer = cls(attention, qk, av)
         for part in ("qkv", "proj"):
-            linear = CimLinear.from_float(
-                getattr(attention, part), proj_macro or macro, True, name=prefix + part, **common, **settings
-            )
-            setattr(layer, part, linear)
+            linear, own = getattr(attention, part), proj_macro or macro
+            setattr(layer, part, CimLinear.from_float(linear, own, True, input_range, name=prefix + part, **settings))
         return layer.to(next(attention.parameters()).device)
 
     @property
@@ -122,17 +116,6 @@ class CimAttention(nn.Module):
         for part in self.parts:
             if isinstance(part, OnMacro):
                 part.train_noise = amount
-
-    def calibrate(self, x: Tensor, method: str = "max") -> None:
-        """Fit the input ranges of all parts to one batch, store them, and use them from now on.
-
-        Args:
-            x: Tokens. # (batch, tokens, channels)
-            method: "max", "percentile" or "mse".
-        """
-        for part in self.parts:
-            part.input_range = "calibrated"
-        calibrate_(self, [x], method)
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Attend.

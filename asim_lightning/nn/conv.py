@@ -10,11 +10,9 @@ from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
+from asim_lightning.nn.layer_forms import HeldWeight, pads_same, standardization_of
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.quantized import QuantizedLayer
-
-_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
 class QuantizedConv(QuantizedLayer):
@@ -49,7 +47,7 @@ class QuantizedConv(QuantizedLayer):
         x, axes = inputs[0], len(self.kernel_size)
         fits = x.dim() in (axes + 1, axes + 2) and x.shape[-axes - 1] == self.in_channels
         size = "height, width" if axes == 2 else "length"
-        self._check_input(x, fits, f"(batch, {self.in_channels}, {size})")
+        self._check_inputs(fits, f"(batch, {self.in_channels}, {size})", x)
         for axis in range(0 if self.transposed else axes):
             span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
             pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
@@ -64,49 +62,15 @@ class QuantizedConv(QuantizedLayer):
 class _QuantizedConv2d(QuantizedConv, HeldWeight):
     """Convolution of integers; subclasses multiply them digitally or on a macro."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        signed_input: bool,
-        input_range: str = "batch",
-        per_channel: bool = False,
-        name: str = "",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        # torch allows 'same' with stride 1 alone; TensorFlow's networks use it with any
-        given = 0 if padding == "same" else padding
-        nn.Conv2d.__init__(
-            self, in_channels, out_channels, kernel_size, stride, given, dilation, groups, bias,
-            padding_mode,  # type: ignore[arg-type]
-            device=device, dtype=dtype,
-        )  # fmt: skip
-        if padding == "same":
-            self.padding = "same"
-        self._setup(signed_input, input_range, per_channel, name, device)
+    _torchs = nn.Conv2d
 
     @classmethod
-    def _like(cls, conv: nn.Conv2d, **settings: Any) -> Any:
-        form = conv_form(conv)
-        if form is None:
-            known = "a torch.nn.Conv2d or timm's Conv2dSame, StdConv2d or ScaledStdConv2d"
-            raise ValueError(f"{cls.__name__} takes {known}, got {type(conv).__name__}")
-        padding = "same" if form.same else conv.padding  # padded at run time
-        layer = cls(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation,  # type: ignore
-            conv.groups, conv.bias is not None, conv.padding_mode, device="meta", **settings,
-        )  # fmt: skip
-        layer.take_form(conv, form)
-        return layer._with_parameters_of(conv)
+    def _like(cls, layer: nn.Module) -> Any:
+        new = super()._like(layer)
+        new.standardization = standardization_of(layer)  # type: ignore[arg-type]
+        if pads_same(layer):  # type: ignore[arg-type]
+            new.padding = "same"
+        return new
 
     def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()
@@ -131,20 +95,15 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The input with all padding that a convolution cannot add itself, and the zeros on each side that it can."""
-        before, after = [], []
-        for axis in (0, 1):
-            if self.padding == "same":
-                kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
-                low, high = same_padding(x.shape[2 + axis], kernel, stride, dilation)
-            else:
-                low = high = 0 if self.padding == "valid" else int(self.padding[axis])
-            before.append(low)
-            after.append(high)
-        if self.padding_mode == "zeros" and before == after:
+        if self.padding == "same":
+            before, behind = self.same_pads(x)
+        else:
+            before = behind = [0, 0] if self.padding == "valid" else [int(count) for count in self.padding]
+        if self.padding_mode == "zeros" and before == behind:
             return x, (before[0], before[1])
-        if any(before) or any(after):
-            pads = [before[1], after[1], before[0], after[0]]
-            x = F.pad(x, pads, mode=_PAD_MODES[self.padding_mode])
+        if any(before) or any(behind):
+            pads = [before[1], behind[1], before[0], behind[0]]
+            x = F.pad(x, pads, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
         return x, (0, 0)
 
 
@@ -163,36 +122,46 @@ class QuantConv2d(_QuantizedConv2d):
     """
 
     def __init__(
-        self, *args: Any, weight_bits: int = 8, input_bits: int = 8, signed_input: bool = True, **kwargs: Any
+        self,
+        *args: Any,
+        weight_bits: int = 8,
+        input_bits: int = 8,
+        signed_input: bool = True,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        **kwargs: Any,
     ) -> None:
-        self._bits = (weight_bits, input_bits)
-        self._assignment: Assignment | None = None
-        super().__init__(*args, signed_input=signed_input, **kwargs)
+        super().__init__(*args, **kwargs)
         _check_bits(weight_bits, input_bits, signed_input)
+        self._own_bits = (weight_bits, input_bits)
+        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
 
     @classmethod
-    def from_float(cls, conv: nn.Conv2d, weight_bits: int = 8, input_bits: int = 8, **settings: Any) -> "QuantConv2d":
+    def from_float(
+        cls,
+        conv: nn.Conv2d,
+        weight_bits: int = 8,
+        input_bits: int = 8,
+        signed_input: bool = True,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+    ) -> "QuantConv2d":
         """A digital quantised convolution that shares a float convolution's parameters."""
-        layer: QuantConv2d = cls._like(conv, weight_bits=weight_bits, input_bits=input_bits, **settings)
+        layer: QuantConv2d = cls._like(conv)
+        _check_bits(weight_bits, input_bits, signed_input)
+        layer._own_bits = (weight_bits, input_bits)
+        layer._setup(signed_input, input_range, per_channel, name, conv.weight.device)
         return layer
 
-    @property
-    def assignment(self) -> Assignment | None:
-        """The macro whose bits the layer follows (`Assignment.digital_bits`); None where its bits are its own."""
-        return self._assignment
-
-    @assignment.setter
-    def assignment(self, assignment: Assignment) -> None:
-        self.check_assignment(assignment)
-        self._assignment, self._bits = assignment, assignment.digital_bits
-
     def check_assignment(self, assignment: Assignment) -> None:
-        """Refuse bits that this layer does not take.
-
-        Raises:
-            ValueError: They do not fit the layer's input.
-        """
+        """See `QuantizedLayer.check_assignment`."""
         _check_bits(*assignment.digital_bits, self.signed_input)
+
+    @property
+    def _bits(self) -> tuple[int, int]:  # type: ignore[override]
+        return self._own_bits if self._assignment is None else self._assignment.digital_bits
 
 
 @cache
@@ -204,34 +173,9 @@ def _check_bits(weight_bits: int, input_bits: int, signed_input: bool) -> None:
 class CimConv2d(OnMacro, _QuantizedConv2d):
     """Convolution on a macro: groups, depthwise, rectangular kernels, dilation, every padding mode, "same".
 
-    A tile holds whole kernels of as many input channels as its rows take; every input channel is computed.
-
-    Args:
-        macro: The macro.
-        signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether each output channel's weights have a scale of their own.
-        name: Full name in the network; keys the noise.
-
-    The other arguments are those of torch.nn.Conv2d; padding "same" takes any stride.
+    A tile holds whole kernels of as many input channels as its rows take; every input channel is computed. The
+    arguments are those of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
     """
-
-    def __init__(self, *args: Any, macro: MacroConfig, signed_input: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, signed_input=signed_input, **kwargs)
-        self.macro = macro
-
-    @classmethod
-    def from_float(
-        cls,
-        conv: nn.Conv2d,
-        macro: MacroConfig,
-        signed_input: bool = False,
-        input_range: str = "batch",
-        **settings: Any,
-    ) -> "CimConv2d":
-        """A convolution on a macro that shares a float convolution's parameters."""
-        layer: CimConv2d = cls._like(conv, macro=macro, signed_input=signed_input, input_range=input_range, **settings)
-        return layer
 
     @property
     def _may_be_linear(self) -> bool:

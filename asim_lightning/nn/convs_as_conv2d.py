@@ -7,53 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import Conv2dProduct, Product
 from asim_lightning.nn.conv import QuantizedConv
-from asim_lightning.nn.floating import Reproducible
-from asim_lightning.nn.layer_forms import is_plain_conv
 from asim_lightning.nn.on_macro import OnMacro
-
-_SAME_FOR_ALL = ("stride", "padding", "dilation", "groups", "padding_mode")
 
 
 class _AsConv2d(OnMacro, QuantizedConv):
     """A convolution that is rearranged to a convolution of images, whose weight the macro holds."""
-
-    _float_class: type[nn.modules.conv._ConvNd]
-    """torch's layer."""
-
-    def __init__(
-        self,
-        *args: Any,
-        macro: MacroConfig,
-        signed_input: bool = False,
-        input_range: str = "batch",
-        per_channel: bool = False,
-        name: str = "",
-        **kwargs: Any,
-    ) -> None:
-        self._float_class.__init__(self, *args, **kwargs)  # type: ignore[arg-type]
-        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
-        self._check_geometry()
-        self.macro = macro
-
-    @classmethod
-    def from_float(cls, conv: Any, macro: MacroConfig, signed_input: bool = False, **settings: Any) -> Any:
-        """A layer on a macro that shares a float layer's parameters.
-
-        Raises:
-            ValueError: The layer is of a subclass, whose forward may compute something else, or see the constructor.
-        """
-        if not is_plain_conv(conv, cls._float_class):
-            raise ValueError(f"{cls.__name__} takes a torch.nn.{cls._float_class.__name__}, got {type(conv).__name__}")
-        same = {name: getattr(conv, name) for name in _SAME_FOR_ALL}
-        if conv.transposed:
-            same["output_padding"] = conv.output_padding
-        size = conv.in_channels, conv.out_channels, conv.kernel_size
-        bias = conv.bias is not None
-        layer = cls(*size, bias=bias, device="meta", macro=macro, signed_input=signed_input, **same, **settings)
-        return layer._with_parameters_of(conv)
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return self._conv2d, self._images(x), w
@@ -71,24 +31,14 @@ class _AsConv2d(OnMacro, QuantizedConv):
         """Its input. # (batch, in channels, height, width)"""
         raise NotImplementedError
 
-    def _check_geometry(self) -> None:
-        """Refuse what the layer does not compute."""
-
 
 class CimConv1d(_AsConv2d, nn.Conv1d):
     """Convolution of one dimension on a macro, as one of images with one row: groups, dilation, every padding mode.
 
-    Args:
-        macro: The macro.
-        signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether each output channel's weights have a scale of their own.
-        name: Full name in the network; keys the noise.
-
-    The other arguments are those of torch.nn.Conv1d.
+    The arguments are those of torch.nn.Conv1d and of `OnMacro`.
     """
 
-    _float_class = nn.Conv1d
+    _torchs = nn.Conv1d
 
     def _held_weight(self, w: Tensor) -> Tensor:
         return w.unsqueeze(2)
@@ -119,10 +69,6 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
         return y.squeeze(2)
 
 
-class FloatConv1d(Reproducible, nn.Conv1d):
-    """A convolution of one dimension that stays in floating point."""
-
-
 class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
     """Transposed convolution on a macro, without its inserted zeros: a convolution with ``stride * stride`` outputs for
     each output channel.
@@ -134,17 +80,11 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
     divide the kernel, some of these outputs meet fewer pixels, and their other cells hold weights of 0. Outputs of the
     first and last windows that lie outside of the output image are converted, too.
 
-    Args:
-        macro: The macro.
-        signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether the weights of each output channel and neighbouring output have a scale of their own.
-        name: Full name in the network; keys the noise.
-
-    The other arguments are those of torch.nn.ConvTranspose2d.
+    The arguments are those of torch.nn.ConvTranspose2d and of `OnMacro`. With `per_channel`, each neighbouring output
+    has a scale of its own, too.
     """
 
-    _float_class = nn.ConvTranspose2d
+    _torchs = nn.ConvTranspose2d
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         """See `QuantizedConv.forward`; the size of an output is that of `output_padding`."""
@@ -155,7 +95,8 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
             )
         return super().forward(x)
 
-    def _check_geometry(self) -> None:
+    def _setup(self, *args: Any) -> None:
+        super()._setup(*args)
         if not meets_inputs(self):
             raise ValueError(
                 f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation without a factor of it, so "
@@ -219,7 +160,3 @@ def meets_inputs(conv: nn.ConvTranspose2d) -> bool:
     """Whether every output of a transposed convolution meets an input, which `CimConvTranspose2d` needs."""
     axes = zip(conv.kernel_size, conv.stride, conv.dilation, strict=True)
     return all(kernel >= stride and gcd(dilation, stride) == 1 for kernel, stride, dilation in axes)
-
-
-class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
-    """A transposed convolution that stays in floating point."""

@@ -11,50 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
+from asim_lightning.nn.layer_forms import HeldWeight, check_plain, pads_same, standardization_of
 
 
 def reproducible(x: Tensor) -> Tensor:
     """The tensor in the type in which float layers sum: float64 where the device has it."""
     return x if x.device.type == "mps" else x.double()
-
-
-class FloatConv2d(HeldWeight):
-    """A convolution that stays in floating point."""
-
-    same_padding: bool = False
-    """Whether padding follows TensorFlow's "same" for any stride."""
-
-    @classmethod
-    def from_float(cls, conv: nn.Conv2d) -> "FloatConv2d":
-        """The same convolution; parameters are shared.
-
-        Raises:
-            ValueError: Its class may compute something else.
-        """
-        form = conv_form(conv)
-        if form is None:
-            raise ValueError(f"{cls.__name__} takes a convolution that it knows, got {type(conv).__name__}")
-        layer = cls.__new__(cls)
-        layer.__dict__ = conv.__dict__.copy()
-        layer.same_padding, layer.standardization = form.same, form.standardization
-        return layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
-        if self.same_padding:
-            x = F.pad(x, self._same_pads(x))
-        if self.training:
-            return self._conv_forward(x, self.held_weight(), self.bias)
-        bias = None if self.bias is None else reproducible(self.bias)
-        with torch.autocast(x.device.type, enabled=False):
-            return self._conv_forward(reproducible(x), reproducible(self.held_weight()), bias).to(x.dtype)
-
-    def _same_pads(self, x: Tensor) -> list[int]:
-        pads: list[int] = []
-        for axis in (1, 0):  # F.pad starts with the last axis
-            pads += same_padding(x.shape[2 + axis], self.kernel_size[axis], self.stride[axis], self.dilation[axis])
-        return pads
 
 
 class Reproducible(nn.Module):
@@ -80,15 +42,38 @@ class Reproducible(nn.Module):
             return super(Reproducible, exact).forward(reproducible(input), *args, **kwargs).to(input.dtype)  # type: ignore[misc,no-any-return]
 
 
-class FloatLinear(nn.Linear):
-    """A linear layer that stays in floating point."""
+class FloatConv2d(Reproducible, HeldWeight):
+    """A convolution that stays in floating point."""
+
+    same_padding: bool = False
+    """Whether padding follows TensorFlow's "same" for any stride."""
 
     @classmethod
-    def from_float(cls, linear: nn.Linear) -> "FloatLinear":
-        """The same layer; parameters are shared."""
-        layer = cls.__new__(cls)
-        layer.__dict__ = linear.__dict__.copy()
+    def from_float(cls, module: Any) -> "FloatConv2d":
+        """The same convolution; parameters are shared.
+
+        Raises:
+            ValueError: Its class may compute something else.
+        """
+        check_plain(module, nn.Conv2d, cls)
+        layer: FloatConv2d = super().from_float(module)
+        layer.same_padding, layer.standardization = pads_same(module), standardization_of(module)
         return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
+        if self.same_padding:
+            (top, left), (bottom, right) = self.same_pads(x)
+            x = F.pad(x, [left, right, top, bottom])
+        if self.training:
+            return self._conv_forward(x, self.held_weight(), self.bias)
+        bias = None if self.bias is None else reproducible(self.bias)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._conv_forward(reproducible(x), reproducible(self.held_weight()), bias).to(x.dtype)
+
+
+class FloatLinear(Reproducible, nn.Linear):
+    """A linear layer that stays in floating point."""
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply, with the layer's bias or without. # (..., in features) to (..., out features)"""
@@ -98,3 +83,22 @@ class FloatLinear(nn.Linear):
         bias = None if bias is None else reproducible(bias)
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(reproducible(x), reproducible(self.weight), bias).to(x.dtype)
+
+
+class FloatConv1d(Reproducible, nn.Conv1d):
+    """A convolution of one dimension that stays in floating point."""
+
+
+class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
+    """A transposed convolution that stays in floating point."""
+
+
+class FloatMatmul(nn.Module):
+    """``x @ w^T`` kept in floating point, with an answer that depends on nothing but the sample."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""
+        if self.training:
+            return x @ w.transpose(-1, -2)
+        with torch.autocast(x.device.type, enabled=False):
+            return (reproducible(x) @ reproducible(w).transpose(-1, -2)).to(x.dtype)

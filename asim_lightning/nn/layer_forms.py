@@ -1,5 +1,4 @@
-"""Layer classes that compute a plain product, of torch, timm, and subclasses that change nothing; and what special
-convolutions do to weight and padding.
+"""Layers that compute what a class of torch's says, and what timm's special convolutions do to weight and padding.
 
 timm's classes are recognised by their names, as layers do not import timm.
 """
@@ -12,6 +11,43 @@ from torch import Tensor, nn
 
 _SAME = ("Conv2dSame", "StdConv2dSame", "ScaledStdConv2dSame")
 _STANDARDIZED = ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
+_TIMMS: dict[type[nn.Module], tuple[str, ...]] = {nn.Conv2d: (*_SAME, *_STANDARDIZED), nn.Linear: ("Linear",)}
+
+
+def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a layer computes what a class of torch's does, or one of timm's that this module knows."""
+    cls = type(layer)
+    if not isinstance(layer, kind) or not is_called_plainly(layer):
+        return False
+    names = ("forward", "_conv_forward", "_output_padding")
+    return _is_timms(cls, _TIMMS.get(kind, ())) or all(
+        getattr(cls, name, None) is getattr(kind, name, None) for name in names
+    )
+
+
+def check_plain(layer: nn.Module, kind: type[nn.Module], taker: type[nn.Module]) -> None:
+    """Refuse a layer that may compute something else than a class of torch's.
+
+    Args:
+        layer: The layer.
+        kind: torch's class.
+        taker: The class that takes such layers, for the message.
+
+    Raises:
+        ValueError: The layer's class, or its forward, is not known.
+    """
+    if not is_plain(layer, kind):
+        also = f" or timm's {', '.join(_TIMMS[kind])}" if kind in _TIMMS else ""
+        raise ValueError(f"{taker.__name__} takes a torch.nn.{kind.__name__}{also}, got {type(layer).__name__}")
+
+
+def is_called_plainly(module: nn.Module) -> bool:
+    """Whether calling a module runs its class's forward: neither forward nor __call__ is replaced."""
+    return "forward" not in vars(module) and type(module).__call__ is nn.Module.__call__
+
+
+def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
+    return kind.__name__ in names and kind.__module__.split(".")[0] == "timm"
 
 
 @dataclass(frozen=True)
@@ -36,68 +72,39 @@ class Standardization:
         return F.batch_norm(flat, None, None, factor, training=True, momentum=0.0, eps=self.eps).reshape_as(weight)
 
 
-@dataclass(frozen=True)
-class ConvForm:
-    """How a convolution differs from torch.nn.Conv2d.
-
-    Attributes:
-        same: Whether it pads as TensorFlow does, for any stride.
-        standardization: Standardisation of its weight; None where there is none.
-    """
-
-    same: bool = False
-    standardization: Standardization | None = None
-
-
-def conv_form(conv: nn.Conv2d) -> ConvForm | None:
-    """How a convolution differs from torch.nn.Conv2d; None where its class may compute something else."""
-    kind = type(conv)
-    if not is_called_plainly(conv):
-        return None
-    if kind.forward is nn.Conv2d.forward and kind._conv_forward is nn.Conv2d._conv_forward:
-        return ConvForm()
-    if not _is_timms(kind, (*_SAME, *_STANDARDIZED)):
-        return None
+def standardization_of(conv: nn.Conv2d) -> Standardization | None:
+    """How a convolution standardises its weight; None if it does not."""
     layer: Any = conv
-    same = kind.__name__ in _SAME and getattr(layer, "same_pad", True)
-    if kind.__name__ not in _STANDARDIZED:
-        return ConvForm(same)
-    return ConvForm(same, Standardization(layer.eps, getattr(layer, "scale", 1.0)))
+    is_standardized = _is_timms(type(conv), _STANDARDIZED)
+    return Standardization(layer.eps, getattr(layer, "scale", 1.0)) if is_standardized else None
 
 
-def is_plain_linear(linear: nn.Linear) -> bool:
-    """Whether a linear layer computes what torch.nn.Linear does."""
-    plain = type(linear).forward is nn.Linear.forward or _is_timms(type(linear), ("Linear",))
-    return plain and is_called_plainly(linear)
-
-
-def is_plain_conv(conv: nn.Module, kind: type) -> bool:
-    """Whether a convolution computes what a class of torch's does."""
-    names = ("forward", "_conv_forward", "_output_padding")
-    same = all(getattr(type(conv), name, None) is getattr(kind, name, None) for name in names)
-    return isinstance(conv, kind) and same and is_called_plainly(conv)
-
-
-def is_called_plainly(module: nn.Module) -> bool:
-    """Whether calling a module runs its class's forward: neither forward nor __call__ is replaced."""
-    return "forward" not in vars(module) and type(module).__call__ is nn.Module.__call__
-
-
-def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
-    return kind.__name__ in names and kind.__module__.split(".")[0] == "timm"
+def pads_same(conv: nn.Conv2d) -> bool:
+    """Whether a convolution of timm's pads as TensorFlow does, for any stride."""
+    return _is_timms(type(conv), _SAME) and bool(getattr(conv, "same_pad", True))
 
 
 class HeldWeight(nn.Conv2d):
-    """A convolution whose macro holds its weight, standardised where the convolution standardises it."""
+    """A convolution whose weight may be standardised, and whose padding may be "same" with any stride."""
 
     standardization: Standardization | None = None
     gain: nn.Parameter | None
 
-    def take_form(self, conv: nn.Conv2d, form: ConvForm) -> None:
-        """Take over another convolution's form and its gain."""
-        self.standardization = form.standardization
-        if isinstance(gain := getattr(conv, "gain", None), nn.Parameter) and form.standardization is not None:
-            self.gain = gain
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        # torch allows "same" with stride 1 alone
+        given = 0 if padding == "same" else padding
+        super().__init__(in_channels, out_channels, kernel_size, stride, given, *args, **kwargs)
+        if padding == "same":
+            self.padding = "same"
 
     def held_weight(self) -> Tensor:
         """The weight that the macro holds. # (outputs, channels a group, kernel height, kernel width)"""
@@ -105,11 +112,15 @@ class HeldWeight(nn.Conv2d):
             return self.weight
         return self.standardization.apply(self.weight, getattr(self, "gain", None))
 
+    def same_pads(self, x: Tensor) -> tuple[list[int], list[int]]:
+        """Elements before and behind rows and columns, so that an image has ``ceil(size / stride)`` outputs an axis.
 
-def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Padding before and after one axis so that the output has ``ceil(size / stride)`` elements.
-
-    An odd total puts the extra element behind, as TensorFlow and torch do.
-    """
-    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-    return total // 2, total - total // 2
+        An odd element goes behind, as TensorFlow and torch do.
+        """
+        before, behind = [], []
+        for axis, size in enumerate(x.shape[2:]):
+            kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+            total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+            before.append(total // 2)
+            behind.append(total - total // 2)
+        return before, behind

@@ -1,16 +1,13 @@
 """The kinds of torch's layers that macros compute: a new one is a line here, next to its classes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
 
 from asim_lightning.nn.conv import CimConv2d
-from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d, FloatConv1d, FloatConvTranspose2d
-from asim_lightning.nn.floating import FloatConv2d, FloatLinear
-from asim_lightning.nn.layer_forms import conv_form, is_plain_conv, is_plain_linear
+from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
+from asim_lightning.nn.floating import FloatConv1d, FloatConv2d, FloatConvTranspose2d, FloatLinear
 from asim_lightning.nn.linear import CimLinear
 
 
@@ -23,23 +20,19 @@ class LayerKind:
         on_macro: The layer on a macro; ``on_macro.from_float(layer, macro, signed_input, ...)`` makes it.
         in_float: The layer that stays in floating point; ``in_float.from_float(layer)`` makes it.
         axes: Axes of an output whose second axis are the layer's outputs.
-        is_plain: Whether a layer computes what its class says, as subclasses may not.
     """
 
     torchs: type[nn.Module]
     on_macro: Any
     in_float: Any
     axes: int
-    is_plain: Callable[[Any], bool]
 
 
 LAYER_KINDS = (
-    LayerKind(nn.Conv2d, CimConv2d, FloatConv2d, 4, lambda conv: conv_form(conv) is not None),
-    LayerKind(nn.Linear, CimLinear, FloatLinear, 2, is_plain_linear),
-    LayerKind(nn.Conv1d, CimConv1d, FloatConv1d, 3, partial(is_plain_conv, kind=nn.Conv1d)),
-    LayerKind(
-        nn.ConvTranspose2d, CimConvTranspose2d, FloatConvTranspose2d, 4, partial(is_plain_conv, kind=nn.ConvTranspose2d)
-    ),
+    LayerKind(nn.Conv2d, CimConv2d, FloatConv2d, 4),
+    LayerKind(nn.Linear, CimLinear, FloatLinear, 2),
+    LayerKind(nn.Conv1d, CimConv1d, FloatConv1d, 3),
+    LayerKind(nn.ConvTranspose2d, CimConvTranspose2d, FloatConvTranspose2d, 4),
 )
 TORCH_LAYERS = tuple(kind.torchs for kind in LAYER_KINDS)
 FLOAT_LAYERS = tuple(kind.in_float for kind in LAYER_KINDS)

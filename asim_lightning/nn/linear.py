@@ -1,13 +1,10 @@
 """Linear layers on a macro: with a weight of their own, or one that comes with each call."""
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
-from asim_lightning.nn.layer_forms import is_plain_linear
 from asim_lightning.nn.on_macro import OnMacro
 
 
@@ -24,63 +21,10 @@ class _LinearOnMacro(OnMacro):
 class CimLinear(_LinearOnMacro, nn.Linear):
     """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
 
-    Args:
-        in_features: Input features.
-        out_features: Output features.
-        bias: Whether a bias is added, in floating point.
-        macro: The macro.
-        signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether each output's weights have a scale of their own.
-        name: Full name in the network; keys the noise.
+    Its arguments are those of torch.nn.Linear and of `OnMacro`; the bias is added in floating point.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        macro: MacroConfig,
-        signed_input: bool = False,
-        input_range: str = "batch",
-        per_channel: bool = False,
-        name: str = "",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
-        self._setup(signed_input, input_range, per_channel, name, device)
-        self.macro = macro
-
-    @classmethod
-    def from_float(
-        cls,
-        linear: nn.Linear,
-        macro: MacroConfig,
-        signed_input: bool = False,
-        input_range: str = "batch",
-        **settings: Any,
-    ) -> "CimLinear":
-        """A linear layer on a macro that shares a float layer's parameters.
-
-        Raises:
-            ValueError: The layer is of a subclass, whose forward may compute something else.
-        """
-        if not is_plain_linear(linear):
-            raise ValueError(f"{cls.__name__} takes a torch.nn.Linear or timm's, got {type(linear).__name__}")
-        layer = cls(
-            linear.in_features,
-            linear.out_features,
-            linear.bias is not None,
-            macro=macro,
-            signed_input=signed_input,
-            input_range=input_range,
-            device="meta",
-            **settings,
-        )
-        shared: CimLinear = layer._with_parameters_of(linear)
-        return shared
+    _torchs = nn.Linear
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply.
@@ -102,21 +46,14 @@ class CimLinear(_LinearOnMacro, nn.Linear):
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x = inputs[0]
-        self._check_input(x, x.dim() > 0 and x.shape[-1] == self.in_features, f"(..., {self.in_features})")
+        self._check_inputs(x.dim() > 0 and x.shape[-1] == self.in_features, f"(..., {self.in_features})", x)
         return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
 
 
 class CimFunctionalLinear(_LinearOnMacro):
     """``x @ weight^T`` on a macro, with a weight that comes with each call, such as another module's parameter.
 
-    The weight has no batch dimension.
-
-    Args:
-        macro: The macro.
-        signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch" or "calibrated".
-        per_channel: Whether each output's weights have a scale of their own.
-        name: Full name in the network; keys the noise.
+    The weight has no batch dimension. The arguments are those of `OnMacro`.
     """
 
     def __init__(
@@ -126,11 +63,10 @@ class CimFunctionalLinear(_LinearOnMacro):
         input_range: str = "batch",
         per_channel: bool = False,
         name: str = "",
-        device: Any = None,
     ) -> None:
-        super().__init__()
-        self._setup(signed_input, input_range, per_channel, name, device)
-        self.macro = macro
+        super().__init__(
+            macro=macro, signed_input=signed_input, input_range=input_range, per_channel=per_channel, name=name
+        )
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Multiply.
@@ -149,11 +85,6 @@ class CimFunctionalLinear(_LinearOnMacro):
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w = inputs
-        if not (x.is_floating_point() and w.is_floating_point()):
-            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
-        if x.dim() < 2 or w.dim() != 2 or x.shape[-1] != w.shape[-1]:
-            raise ValueError(
-                f"Layer `{self.name}` needs operands of shapes (batch, ..., k) and (n, k), got {tuple(x.shape)} and "
-                f"{tuple(w.shape)}"
-            )
+        fits = x.dim() > 1 and w.dim() == 2 and x.shape[-1] == w.shape[-1]
+        self._check_inputs(fits, "(batch, ..., k) and (n, k)", x, w)
         return x, w

@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
-from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.quant import RangeObserver, largest_value, scale_of
 
@@ -31,16 +30,9 @@ class CimMatmul(OnMacro):
     """Calibrated range of w; -1 where there is none. # ()"""
 
     def __init__(
-        self,
-        macro: MacroConfig,
-        signed_input: bool = True,
-        input_range: str = "batch",
-        name: str = "",
-        device: Any = None,
+        self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""
     ) -> None:
-        super().__init__()
-        self._setup(signed_input, input_range, False, name, device)
-        self.macro = macro
+        super().__init__(macro=macro, signed_input=signed_input, input_range=input_range, name=name)
 
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated ranges of both operands."""
@@ -48,7 +40,7 @@ class CimMatmul(OnMacro):
         self.has_weight_range = False
         self.register_buffer("weight_max", torch.full((), -1.0, dtype=torch.float32, device=device))
 
-    def calibrate(self, x: Tensor, w: Tensor | str = "max", method: str = "max") -> None:  # type: ignore[override]
+    def calibrate(self, x: Tensor, w: Tensor, method: str = "max") -> None:  # type: ignore[override]
         """Fit the ranges of both operands to one batch, store them, and use them from now on.
 
         Args:
@@ -57,10 +49,8 @@ class CimMatmul(OnMacro):
             method: "max", "percentile" or "mse".
 
         Raises:
-            ValueError: w is missing, the method is unknown, or a value is not finite.
+            ValueError: The method is unknown, or a value is not finite.
         """
-        if not isinstance(w, Tensor):
-            raise ValueError(f"Layer `{self.name}` multiplies two activations and needs both to calibrate, got {w!r}")
         self.check_values(w if self.signed_input else w.abs())
         observer = RangeObserver(method, self.weight_bits, True)
         observer.update(w)
@@ -111,27 +101,11 @@ class CimMatmul(OnMacro):
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w = inputs
-        if x.dim() < 3 or x.dim() != w.dim() or x.shape[:-2] != w.shape[:-2] or x.shape[-1] != w.shape[-1]:
-            raise ValueError(
-                f"Layer `{self.name}` needs operands of shapes (batch, ..., m, k) and (batch, ..., n, k), "
-                f"got {tuple(x.shape)} and {tuple(w.shape)}"
-            )
-        if not (x.is_floating_point() and w.is_floating_point()):
-            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
+        fits = 2 < x.dim() == w.dim() and x.shape[:-2] == w.shape[:-2] and x.shape[-1] == w.shape[-1]
+        self._check_inputs(fits, "(batch, ..., m, k) and (batch, ..., n, k)", x, w)
         return x, w
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         stored = state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())
         self.has_weight_range = self._loaded_range(stored)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class FloatMatmul(nn.Module):
-    """``x @ w^T`` kept in floating point, with an answer that depends on nothing but the sample."""
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""
-        if self.training:
-            return x @ w.transpose(-1, -2)
-        with torch.autocast(x.device.type, enabled=False):
-            return (reproducible(x) @ reproducible(w).transpose(-1, -2)).to(x.dtype)

@@ -35,7 +35,51 @@ from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
 
 class OnMacro(QuantizedLayer):
-    """A quantised layer whose product a macro computes."""
+    """A quantised layer whose product a macro computes.
+
+    Args:
+        args: Arguments of torch's layer.
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether each output's weights have a scale of their own.
+        name: Full name in the network; keys the noise.
+        kwargs: More arguments of torch's layer.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
+        self.macro = macro
+
+    @classmethod
+    def from_float(
+        cls,
+        layer: Any,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+    ) -> Any:
+        """A layer on a macro that shares a float layer's parameters.
+
+        Raises:
+            ValueError: The layer may compute something else than its class of torch's.
+        """
+        new = cls._like(layer)
+        new._setup(signed_input, input_range, per_channel, name, layer.weight.device)
+        new.macro = macro
+        return new
 
     def _setup(self, *args: Any) -> None:
         super()._setup(*args)
@@ -88,30 +132,14 @@ class OnMacro(QuantizedLayer):
     @property
     def macro(self) -> MacroConfig:
         """The macro; assigning another one replaces the plan's macro and its rule for this layer."""
-        return self._assignment.macro
+        return self.assignment.macro  # type: ignore[no-any-return]
 
     @macro.setter
     def macro(self, macro: MacroConfig) -> None:
         self.assignment = Assignment(macro)
 
-    @property
-    def assignment(self) -> Assignment:
-        """Where the layer's macro comes from; assigning another assignment changes the macro."""
-        return self._assignment
-
-    @assignment.setter
-    def assignment(self, assignment: Assignment) -> None:
-        self.check_assignment(assignment)
-        self._assignment = assignment
-
     def check_assignment(self, assignment: Assignment) -> None:
-        """Refuse an assignment that this layer cannot have.
-
-        Raises:
-            ValueError: The macro does not take the layer's input.
-        """
-        if not isinstance(assignment, Assignment):
-            raise ValueError(f"`assignment` must be an Assignment, got {assignment!r}")
+        """See `QuantizedLayer.check_assignment`."""
         transfer(assignment.macro, self.signed_input, self.rows_in_use)
 
     @property
@@ -132,7 +160,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def _bits(self) -> tuple[int, int]:  # type: ignore[override]
-        macro = self._assignment.macro
+        macro = self.macro
         return macro.weight_bits, macro.input_bits
 
     def extra_repr(self) -> str:

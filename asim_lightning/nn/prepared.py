@@ -37,9 +37,6 @@ class Programs:
                 programs[product] = prepare()
         return programs[product]
 
-    def __deepcopy__(self, memo: Any) -> "Programs":
-        return Programs()
-
     def __reduce__(self) -> Any:
         return Programs, ()
 
@@ -166,9 +163,6 @@ class PreparedWeight:
                 self._kept = tuple(map(_Snapshot.of, parts)), settings, found
             return found
         return kept[2]
-
-    def __deepcopy__(self, memo: Any) -> "PreparedWeight":
-        return PreparedWeight()
 
     def __reduce__(self) -> Any:
         return PreparedWeight, ()

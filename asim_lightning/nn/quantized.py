@@ -1,26 +1,22 @@
 """The base of quantised layers: fidelity, operands, checks of the input."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.input_range import InputRange, RangedLayer
+from asim_lightning.nn.layer_forms import check_plain
 from asim_lightning.nn.prepared import LayerOperands, PreparedWeight, QuantizedWeight
-from asim_lightning.quant import (
-    METHODS,
-    fake_quantize,
-    levels,
-    quantize,
-    scale_of,
-    weight_scale,
-)
+from asim_lightning.quant import fake_quantize, levels, quantize, scale_of, weight_scale
 
 FIDELITIES = ("float", "quantized", "estimated", "simulated")
 
@@ -33,6 +29,8 @@ class QuantizedLayer(RangedLayer):
     computes the product defines `_bits`, `_setup`, `_computed`, `_program` and `_with_train_noise`.
     """
 
+    _torchs: type[nn.Module] = nn.Module
+    """torch's class of the layer, if it has one."""
     _output_axes: int = 0
     """Axes of an output behind its channel."""
     _keeps_weight: bool = True
@@ -40,6 +38,7 @@ class QuantizedLayer(RangedLayer):
     _ranges: tuple[str, ...] = ("input_max",)
     _bits: tuple[int, int]
     """Bits of a weight, and of an input, signs included."""
+    _assignment: Assignment | None = None
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
     has_gradient: bool = False
@@ -68,6 +67,27 @@ class QuantizedLayer(RangedLayer):
     def fidelity(self, value: str) -> None:
         check_choice("`fidelity`", value, FIDELITIES)
         self._fidelity = value
+
+    @property
+    def assignment(self) -> Any:
+        """The `Assignment` of the macro, or of the macro whose bits a digital layer follows; None: its bits are its own.
+
+        Assigning another one changes the macro or the bits.
+        """
+        return self._assignment
+
+    @assignment.setter
+    def assignment(self, assignment: Assignment) -> None:
+        self.check_assignment(assignment)
+        self._assignment = assignment
+
+    def check_assignment(self, assignment: Assignment) -> None:
+        """Refuse an assignment that this layer cannot have.
+
+        Raises:
+            ValueError: The macro, or the bits, do not fit the layer's input.
+        """
+        raise NotImplementedError
 
     @property
     def weight_bits(self) -> int:
@@ -225,17 +245,29 @@ class QuantizedLayer(RangedLayer):
         """Input, with a batch dimension, and weight of a call."""
         raise NotImplementedError
 
-    def _check_input(self, x: Tensor, fits: bool, shape: str) -> None:
-        if not x.is_floating_point():
-            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
+    def _check_inputs(self, fits: bool, shapes: str, *inputs: Tensor) -> None:
+        what = "an input of shape" if len(inputs) == 1 else "operands of shapes"
+        if not all(x.is_floating_point() for x in inputs):
+            raise ValueError(f"Layer `{self.name}` needs floating-point inputs, got {_listed(x.dtype for x in inputs)}")
         if not fits:
-            raise ValueError(f"Layer `{self.name}` needs an input of shape {shape}, got {tuple(x.shape)}")
+            given = _listed(tuple(x.shape) for x in inputs)
+            raise ValueError(f"Layer `{self.name}` needs {what} {shapes}, got {given}")
 
-    def _with_parameters_of(self, layer: Any) -> Any:
-        """This layer with the parameters and the mode of a float layer."""
-        self.weight, self.bias = layer.weight, layer.bias
-        self.clear_range(layer.weight.device)
-        return self.train(layer.training)
+    @classmethod
+    def _like(cls, layer: nn.Module) -> Any:
+        """A layer with a float layer's geometry, parameters and mode; `_setup` is to follow.
+
+        Raises:
+            ValueError: The layer may compute something else than its class of torch's.
+        """
+        check_plain(layer, cls._torchs, cls)
+        new = cls.__new__(cls)
+        nn.Module.__init__(new)
+        vars(new).update({name: value for name, value in vars(layer).items() if name not in vars(new)})
+        for name, parameter in {"weight": layer.weight, **layer._parameters}.items():
+            new.register_parameter(name, parameter)  # type: ignore[arg-type]
+        new.training = layer.training
+        return new
 
     @property
     def held_bias(self) -> Tensor | None:
@@ -346,4 +378,5 @@ def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:
     return x.clamp(-scale if signed else torch.zeros_like(scale), scale)
 
 
-__all__ = ["FIDELITIES", "METHODS", "QuantizedLayer"]
+def _listed(values: Iterable[Any]) -> str:
+    return " and ".join(map(str, values))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from asim_lightning.nn import PACT, Assignment, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
+from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer, RoutedModule
 from asim_lightning.nn.calibration import warn_of_missing_ranges
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.surgery.check import check_installed
@@ -25,7 +25,7 @@ from asim_lightning.surgery.layers import (
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Operand, Probe, keep_example_shape_, on_example, probe
-from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_signed, replacement
+from asim_lightning.surgery.replacement import encodes_second, follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
 
@@ -109,9 +109,8 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         try:
             # scores that passed through a layer have a sign, as other inputs have
             assignment = Assignment(plan.macro, layer.kind == "av" and not signed, rule.macro if rule else None)
-            settings = Settings(plan, assignment, signed, kept.get(layer.name, ""))
-            module, why = replacement(layer, settings)
-            if isinstance(module, (OnMacro, QuantConv2d)):
+            module, why = replacement(layer, plan, assignment, signed, kept.get(layer.name, ""))
+            if isinstance(module, QuantizedLayer):
                 module.assignment = assignment
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from asim_lightning.nn import Assignment, OnMacro, QuantConv2d
+from asim_lightning.nn import Assignment, OnMacro
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
 
@@ -38,8 +38,7 @@ class Family:
         Raises:
             ValueError: The layers do not take it.
         """
-        if isinstance(self._first, (OnMacro, QuantConv2d)):
-            self._first.check_assignment(assignment)
+        self._first.check_assignment(assignment)
 
     def bits(self, assignment: Assignment | None) -> tuple[int, int]:
         """Bits of the layers' weights and inputs with an assignment of `assignments_at`."""
@@ -62,7 +61,7 @@ def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) 
     """
     found: dict[Any, dict[str, QuantizedLayer]] = {}
     for name, layer in quantized_layers(model).items():
-        assignment = layer.assignment if isinstance(layer, (OnMacro, QuantConv2d)) else None
+        assignment = layer.assignment
         bits = (layer.weight_bits, layer.input_bits) if assignment is None else None
         matched = tuple(pattern for pattern, names in patterns.items() if name in names)
         found.setdefault((type(layer), layer.signed_input, assignment, bits, matched), {})[name] = layer

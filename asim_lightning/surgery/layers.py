@@ -10,7 +10,7 @@ from torch import nn
 
 from asim_lightning.nn import QuantizedLayer
 from asim_lightning.nn.convs_as_conv2d import meets_inputs
-from asim_lightning.nn.layer_forms import conv_form, is_called_plainly
+from asim_lightning.nn.layer_forms import is_called_plainly, is_plain, standardization_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
 from asim_lightning.surgery.probe import FunctionProduct, Probe, configured_layers
 from asim_lightning.surgery.watch import Call
@@ -51,15 +51,12 @@ def is_known(layer: nn.Module) -> bool:
     """Whether surgery knows the product of a layer's class; subclasses, which may compute another one, are not
     known."""
     kind = kind_of(layer)
-    return kind is not None and kind.is_plain(layer)
+    return kind is not None and is_plain(layer, kind.torchs)
 
 
 def can_fold_norm(layer: nn.Module) -> bool:
     """Whether a BatchNorm behind a layer can be folded into its weight."""
-    if isinstance(layer, nn.Conv2d):
-        form = conv_form(layer)
-        return form is not None and form.standardization is None
-    return is_known(layer)
+    return is_known(layer) and not (isinstance(layer, nn.Conv2d) and standardization_of(layer))
 
 
 def without_statistics(norm: nn.Module) -> nn.Module | None:

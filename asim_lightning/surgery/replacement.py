@@ -1,11 +1,11 @@
 """The replacement of a layer: on a macro, digital, or float."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import (
     PACT,
     Assignment,
@@ -16,46 +16,50 @@ from asim_lightning.nn import (
     QuantConv2d,
 )
 from asim_lightning.nn.layer_kinds import kind_of
-from asim_lightning.surgery.layers import FoundLayer
+from asim_lightning.surgery.layers import FoundLayer, is_known
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.probe import Operand, Sighting
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What decides a layer's replacement.
+def replacement(
+    layer: FoundLayer, plan: Plan, assignment: Assignment, signed: bool, kept: str
+) -> tuple[nn.Module, str]:
+    """The new module of a layer, and why it is not on a macro; an empty reason if it is.
 
-    Attributes:
+    Args:
+        layer: The layer.
         plan: The plan.
         assignment: The layer's macro, and where it comes from.
         signed: Whether its inputs are signed.
-        kept: Why it stays float; empty where it does not.
-    """
-
-    plan: Plan
-    assignment: Assignment
-    signed: bool
-    kept: str
-
-
-def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
-    """The new module, and why it is not on a macro; an empty reason where it is.
+        kept: Why it stays float; empty if it does not.
 
     Raises:
         ValueError: The macro does not fit the layer.
     """
-    plan, macro, signed = settings.plan, settings.assignment.macro, settings.signed
+    macro, module = assignment.macro, layer.module
     if layer.product is not None:
-        return (FloatMatmul(), settings.kept) if settings.kept else (_operator(layer, settings), "")
-    module = layer.module
-    if settings.kept:
-        return _float(module), settings.kept
+        return (FloatMatmul(), kept) if kept else (_operator(layer, plan, macro, signed), "")
+    if kept:
+        return _float(module), kept
     common: dict[str, Any] = {"input_range": plan.input_range, "name": layer.name, "per_channel": plan.per_channel}
-    if layer.kind == "stem" and plan.stem != "macro":
-        return _stem(module, settings, common)
-    if (kind := kind_of(module)) is None:
-        raise ValueError(f"surgery does not know {type(module).__name__}")
-    return kind.on_macro.from_float(module, macro, signed, **common), ""
+    if layer.kind != "stem" or plan.stem == "macro":
+        kind: Any = kind_of(module)
+        return kind.on_macro.from_float(module, macro, signed, **common), ""
+    if plan.stem == "float":
+        return _float(module), "plan.stem"
+    if plan.stem == "published" and is_patch_embedding(module):
+        return _float(module), "patch embedding"
+    if not isinstance(module, nn.Conv2d):
+        if plan.stem == "published":
+            return _float(module), f"first layer: no digital {type(module).__name__}"
+        raise ValueError(
+            f"`plan.stem` must be published, float or macro where the first layer is a {type(module).__name__}, got "
+            "quantized"
+        )
+    if plan.input_range == "pact":
+        common["input_range"] = "calibrated"
+    digital = QuantConv2d.from_float(module, *assignment.digital_bits, signed_input=signed, **common)
+    return digital, "first convolution: digital"
 
 
 def is_patch_embedding(stem: nn.Module) -> bool:
@@ -111,43 +115,21 @@ def follow_pact(new: OnMacro, sighting: Sighting | None, model: nn.Module) -> No
         new.input_range = "calibrated"
 
 
-def _operator(layer: FoundLayer, settings: Settings) -> nn.Module:
-    plan, module = settings.plan, layer.module
+def _operator(layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool) -> nn.Module:
     # a product of activations has no clip before it
     input_range = "calibrated" if plan.input_range == "pact" else plan.input_range
-    device = next((p.device for p in module.parameters()), None)
     new: CimMatmul | CimFunctionalLinear
     if layer.product is not None and layer.product.batched:
-        new = CimMatmul(settings.assignment.macro, settings.signed, input_range, layer.name, device)
+        new = CimMatmul(macro, signed, input_range, layer.name)
     else:
-        new = CimFunctionalLinear(
-            settings.assignment.macro, settings.signed, input_range, plan.per_channel, layer.name, device
-        )  # fmt: skip
-    return new.train(module.training)  # type: ignore[no-any-return]
-
-
-def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[nn.Module, str]:
-    plan = settings.plan
-    if plan.stem == "float":
-        return _float(stem), "plan.stem"
-    if plan.stem == "published" and is_patch_embedding(stem):
-        return _float(stem), "patch embedding"
-    if not isinstance(stem, nn.Conv2d):
-        if plan.stem == "published":
-            return _float(stem), f"first layer: no digital {type(stem).__name__}"
-        raise ValueError(
-            f"`plan.stem` must be published, float or macro where the first layer is a {type(stem).__name__}, got "
-            "quantized"
-        )
-    bits = settings.assignment.digital_bits
-    if plan.input_range == "pact":
-        common = {**common, "input_range": "calibrated"}
-    return QuantConv2d.from_float(stem, *bits, signed_input=settings.signed, **common), "first convolution: digital"
+        new = CimFunctionalLinear(macro, signed, input_range, plan.per_channel, layer.name)
+    device = next((p.device for p in layer.module.parameters()), None)
+    return new.to(device).train(layer.module.training)  # type: ignore[no-any-return]
 
 
 def _float(module: nn.Module) -> nn.Module:
     kind = kind_of(module)
     # a parametrised layer's class computes its weight
-    if kind is None or not kind.is_plain(module) or is_parametrized(module):
+    if kind is None or not is_known(module) or is_parametrized(module):
         return module
     return kind.in_float.from_float(module)  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from torch import nn
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import SavedChip
-from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
+from asim_lightning.nn import OnMacro, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery.families import assignments_at, families_of
@@ -86,7 +86,7 @@ def apply_point(
     families = families_of(model, patterns)
     for family, assignment in zip(families, assignments_at(families, point, rules), strict=True):
         for layer in family.layers.values():
-            if assignment is not None and isinstance(layer, (OnMacro, QuantConv2d)):
+            if assignment is not None:
                 layer.assignment = assignment
     place_tiles_(model)
 
@@ -94,12 +94,13 @@ def apply_point(
 @contextmanager
 def kept_assignments(model: nn.Module) -> Iterator[None]:
     """Restores the assignment of every layer at the end."""
-    before = _assignments(model)
+    before = {layer: layer.assignment for layer in quantized_layers(model).values()}
     try:
         yield
     finally:
         for layer, assignment in before.items():
-            layer.assignment = assignment
+            if assignment is not None:
+                layer.assignment = assignment
         place_tiles_(model)
 
 
@@ -112,12 +113,6 @@ def kept_fidelities(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, fidelity in before.items():
             layer.fidelity = fidelity
-
-
-def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
-    """Assignments of layers on macros, and of digital layers that follow the plan's macro."""
-    found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}
-    return {layer: assignment for layer, assignment in found.items() if assignment is not None}
 
 
 def check_chip(model: nn.Module, chip: int | SavedChip) -> None:

@@ -158,7 +158,7 @@ def half(layer: Any) -> None:
 
 def fewer_bits(layer: Any) -> None:
     if isinstance(layer, QuantConv2d):
-        layer._bits = (3, 8)
+        layer._own_bits = (3, 8)
     else:
         layer.macro = layer.macro.with_fields(weight_bits=3)
 

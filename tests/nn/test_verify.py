@@ -225,10 +225,6 @@ def test_messages() -> None:
     network = nn.Sequential(conv(SMALL), nn.ReLU(), conv(SMALL))
     with pytest.raises(ValueError, match=allowed + "Sequential, whose layers 0, 2 can be verified one by one$"):
         verify(network, x)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs tensors to verify, got none$"):
-        verify(conv(SMALL))
-    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs tensors to verify, got list$"):
-        verify(conv(SMALL), [1.0])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^`max_samples` must be 1 or more, got 0$"):
         verify(conv(SMALL), x, max_samples=0)
     with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs at least one sample to verify, got shape \(0, 8"):
