@@ -71,10 +71,6 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
 def image_channels(config: BackboneConfig, network: nn.Module) -> int | None:
     """Channels of an image that a network takes: the argument `in_chans`, else those in timm's configuration, else
     those of the first convolution; None where there is none of them.
-
-    Args:
-        config: What the network was built from.
-        network: The network.
     """
     size = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
     first = next((each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d)), None)
@@ -92,15 +88,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_name(setting: str, name: str) -> None:
-    """Refuse a name that is not a network of timm, or a tag that timm does not know.
-
-    Args:
-        setting: What the user calls the setting.
-        name: The name, with or without a tag.
-
-    Raises:
-        ValueError: There is no such network or tag; the nearest names or the tags are given.
-    """
+    """Refuse a name, with or without a tag, that timm does not know; `setting` is what the user calls it."""
     import timm
 
     base, _, tag = name.partition(".")
@@ -114,12 +102,7 @@ def check_name(setting: str, name: str) -> None:
 
 
 def unknown_tag(name: str, tag: str) -> str:
-    """Sentence that timm has no weights with this tag, and which tags it has.
-
-    Args:
-        name: timm's name of the network.
-        tag: The tag that was asked for.
-    """
+    """Sentence that timm has no weights with this tag, and which tags it has."""
     import timm
 
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name}.*")]

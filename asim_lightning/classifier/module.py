@@ -24,7 +24,8 @@ from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import Plan, convert_, set_max_elements_, set_train_noise_
+from asim_lightning.surgery import Plan, convert_, set_train_noise_
+from asim_lightning.surgery.settings import set_max_elements_
 
 
 class CimClassifier(CimModule):

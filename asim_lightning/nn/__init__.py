@@ -6,20 +6,16 @@ from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
 from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear, FloatMatmul
-from asim_lightning.nn.input_range import INPUT_RANGES
 from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
 from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT
-from asim_lightning.nn.quantized import FIDELITIES, QuantizedLayer
-from asim_lightning.nn.routed import Route, RoutedModule, route_, routing_paused, unroute_
-from asim_lightning.nn.training_noise import TrainingNoise, training_noise
-from asim_lightning.nn.verify import Verification, verify
+from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.nn.training_noise import TrainingNoise
+from asim_lightning.nn.verify import verify
 
 __all__ = [
-    "FIDELITIES",
-    "INPUT_RANGES",
     "PACT",
     "Assignment",
     "CimAttention",
@@ -36,14 +32,7 @@ __all__ = [
     "OnMacro",
     "QuantConv2d",
     "QuantizedLayer",
-    "Route",
-    "RoutedModule",
     "TrainingNoise",
-    "Verification",
     "calibrate_",
-    "route_",
-    "routing_paused",
-    "training_noise",
-    "unroute_",
     "verify",
 ]

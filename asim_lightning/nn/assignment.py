@@ -64,19 +64,11 @@ class Assignment:
         return weight, inputs
 
     def changed(self, **changes: Any) -> "Assignment":
-        """The assignment with other fields of the plan's macro.
-
-        Raises:
-            ValueError: A name is no field, or the plan's macro or the layer's does not take a value.
-        """
+        """The assignment with other fields of the plan's macro."""
         return replace(self, base=self.base.with_fields(**changes))
 
     def ruled_by(self, fields: Mapping[str, Any]) -> "Assignment":
-        """The assignment where a rule decides some fields, whatever another rule says of them.
-
-        Raises:
-            ValueError: A name is no field, or the macro does not take a value.
-        """
+        """The assignment where a rule decides some fields, whatever another rule says of them."""
         if not fields:
             return self
         if isinstance(self.rule, MacroConfig):

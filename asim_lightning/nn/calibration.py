@@ -27,9 +27,6 @@ def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
     """Warn once of all layers of a network that would use the maximum of each batch.
 
     A forward pre-hook of the network, which takes itself away once there is nothing more to say.
-
-    Args:
-        model: A converted network.
     """
     if torch.compiler.is_compiling() or model.training:
         return

@@ -28,16 +28,13 @@ class QuantizedConv(QuantizedLayer):
     transposed: bool
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
+        """Convolve; the output has the type and device of x.
 
         Args:
             x: Floating point. # (batch, in channels, *size) or (in channels, *size)
 
         Returns:
-            Same type and device as x. # (batch, out channels, *out size), or without batch
-
-        Raises:
-            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+            # (batch, out channels, *out size), or without batch
         """
         batch, weight = self._called_with(x)
         y = self.rearranged(self._answer(batch, weight, self.held_bias))
@@ -110,15 +107,8 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
 class QuantConv2d(_QuantizedConv2d):
     """Digital convolution of integers, without macro, noise or ADC, such as a network's first.
 
-    Args:
-        weight_bits: Bits of a weight, sign included.
-        input_bits: Bits of an input, sign included where it is signed.
-        signed_input: Whether inputs are signed.
-        input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether each output channel's weights have a scale of their own.
-        name: Full name in the network.
-
-    The other arguments are those of torch.nn.Conv2d; padding "same" takes any stride.
+    The arguments are those of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`, but the bits of
+    weights and inputs, signs included, instead of a macro.
     """
 
     def __init__(

@@ -86,11 +86,8 @@ def count_histograms(
 
     Args:
         model: The network, in evaluation.
-        layers: Layers of it, by full name.
+        layers: Layers of it, by full name; one that no image reaches has no counts.
         batches: Inputs of the network. # (batch, channels, height, width) each
-
-    Returns:
-        Counts by the layer's name; of layers that no image reaches there are none.
     """
     found: dict[str, LayerCounts] = {}
 
@@ -140,13 +137,7 @@ class AdcRange:
 
 
 def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
-    """The range with the least sum over cycles of 4^shift times the mean square error.
-
-    Args:
-        name: Full name of the layer.
-        layer: The layer, whose ADC has bits.
-        counts: Its counts.
-    """
+    """The range of a layer's ADC with the least sum over cycles of 4^shift times the mean square error."""
     circuit = counts.circuit
     step, low = fit_range(circuit, counts.histograms)
     fitted = transfer(circuit.macro.with_fields(adc_step=step, adc_low=low), layer.signed_input, layer.rows_in_use)

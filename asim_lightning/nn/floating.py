@@ -50,11 +50,7 @@ class FloatConv2d(Reproducible, HeldWeight):
 
     @classmethod
     def from_float(cls, module: Any) -> "FloatConv2d":
-        """The same convolution; parameters are shared.
-
-        Raises:
-            ValueError: Its class may compute something else.
-        """
+        """The same convolution, if its class is known; parameters are shared."""
         check_plain(module, nn.Conv2d, cls)
         layer: FloatConv2d = super().from_float(module)
         layer.same_padding, layer.standardization = pads_same(module), standardization_of(module)

@@ -63,9 +63,6 @@ class InputRange(NamedTuple):
     def check(self, name: str) -> None:
         """Refuse values that a layer does not take.
 
-        Args:
-            name: Full name of the layer.
-
         Raises:
             ValueError: A value is not finite, or is negative where the layer is unsigned.
         """
@@ -123,9 +120,6 @@ class RangedLayer(nn.Module):
         Args:
             x: Inputs of the layer.
             method: "max", "percentile" or "mse" (see `RangeObserver`).
-
-        Raises:
-            ValueError: The method is unknown, or x is not finite.
         """
         self.check_values(x)
         observer = RangeObserver(method, self.input_bits, self.signed_input)
@@ -133,11 +127,7 @@ class RangedLayer(nn.Module):
         self.store_range(observer.fit())
 
     def store_range(self, largest: float) -> None:
-        """Store an input range and use it from now on.
-
-        Raises:
-            ValueError: The range is negative or not finite.
-        """
+        """Store an input range, which must be finite and not negative, and use it from now on."""
         self.input_max.fill_(self._checked_range(largest))
         self.has_range = True
         self.input_range = "calibrated"

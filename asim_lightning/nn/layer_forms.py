@@ -26,16 +26,7 @@ def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def check_plain(layer: nn.Module, kind: type[nn.Module], taker: type[nn.Module]) -> None:
-    """Refuse a layer that may compute something else than a class of torch's.
-
-    Args:
-        layer: The layer.
-        kind: torch's class.
-        taker: The class that takes such layers, for the message.
-
-    Raises:
-        ValueError: The layer's class, or its forward, is not known.
-    """
+    """Refuse a layer that may compute something else than a class of torch's, which the taker replaces."""
     if not is_plain(layer, kind):
         also = f" or timm's {', '.join(_TIMMS[kind])}" if kind in _TIMMS else ""
         raise ValueError(f"{taker.__name__} takes a torch.nn.{kind.__name__}{also}, got {type(layer).__name__}")

@@ -27,7 +27,7 @@ class CimLinear(_LinearOnMacro, nn.Linear):
     _torchs = nn.Linear
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
-        """Multiply.
+        """Multiply; the output has the type and device of x.
 
         Args:
             x: Floating point. # (..., in features)
@@ -35,10 +35,7 @@ class CimLinear(_LinearOnMacro, nn.Linear):
                 weight may add another.
 
         Returns:
-            Same type and device as x. # (..., out features)
-
-        Raises:
-            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+            # (..., out features)
         """
         batch, weight = self._called_with(x)
         y = self._answer(batch, weight, self.bias if with_bias else None)
@@ -69,17 +66,14 @@ class CimFunctionalLinear(_LinearOnMacro):
         )
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Multiply.
+        """Multiply; the output has the type and device of x.
 
         Args:
             x: Floating point; the first axis is the batch. # (batch, ..., in features)
             weight: Floating point. # (out features, in features)
 
         Returns:
-            Same type and device as x. # (batch, ..., out features)
-
-        Raises:
-            ValueError: Shapes or types do not fit, or a value is not finite.
+            # (batch, ..., out features)
         """
         return self._answer(*self._called_with(x, weight))
 

@@ -15,13 +15,7 @@ class CimMatmul(OnMacro):
     """``x @ w^T`` of two activations: w is written into the macro's cells, x is applied to its rows and encoded.
 
     w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. Every matrix of the
-    leading dimensions has a macro of its own.
-
-    Args:
-        macro: The macro.
-        signed_input: Whether x is signed.
-        input_range: "batch" or "calibrated", for both operands.
-        name: Full name in the network; keys the noise.
+    leading dimensions has a macro of its own. The arguments are those of `OnMacro`.
     """
 
     _keeps_weight = False
@@ -47,9 +41,6 @@ class CimMatmul(OnMacro):
             x: Encoded operand.
             w: Stored operand.
             method: "max", "percentile" or "mse".
-
-        Raises:
-            ValueError: The method is unknown, or a value is not finite.
         """
         self.check_values(w if self.signed_input else w.abs())
         observer = RangeObserver(method, self.weight_bits, True)
@@ -58,26 +49,19 @@ class CimMatmul(OnMacro):
         self.store_weight_range(observer.fit())
 
     def store_weight_range(self, largest: float) -> None:
-        """Store the range of w.
-
-        Raises:
-            ValueError: The range is negative or not finite.
-        """
+        """Store the range of w, which must be finite and not negative."""
         self.weight_max.fill_(self._checked_range(largest))
         self.has_weight_range = True
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Multiply.
+        """Multiply; the output has the type and device of x.
 
         Args:
             x: Encoded operand, floating point. # (batch, ..., m, k)
             w: Stored operand, floating point. # (batch, ..., n, k)
 
         Returns:
-            Same type and device as x. # (batch, ..., m, n)
-
-        Raises:
-            ValueError: Shapes do not fit, or an operand is not finite.
+            # (batch, ..., m, n)
         """
         return self._answer(*self._called_with(x, w))
 

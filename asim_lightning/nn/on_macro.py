@@ -71,11 +71,7 @@ class OnMacro(QuantizedLayer):
         per_channel: bool = False,
         name: str = "",
     ) -> Any:
-        """A layer on a macro that shares a float layer's parameters.
-
-        Raises:
-            ValueError: The layer may compute something else than its class of torch's.
-        """
+        """A layer on a macro that shares the parameters of a float layer, whose class must be known."""
         new = cls._like(layer)
         new._setup(signed_input, input_range, per_channel, name, layer.weight.device)
         new.macro = macro
@@ -184,26 +180,12 @@ class OnMacro(QuantizedLayer):
         return self.engine or choose(self.transfer, device)
 
     def product_on(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
-        """The product that a call computes, and its operands before they are quantised; their shapes alone matter.
-
-        Args:
-            inputs: What the layer's forward takes.
-
-        Raises:
-            ValueError: The layer refuses their shapes.
-        """
+        """The product that a call computes, and its operands before they are quantised; only their shapes matter."""
         x, w = self._called_with(*inputs)
         return self._product(x, self._held_weight(w))
 
     def conversions(self, *inputs: Tensor) -> int:
-        """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes.
-
-        Args:
-            inputs: What the layer's forward takes; their shapes alone matter.
-
-        Raises:
-            ValueError: The layer refuses their shapes.
-        """
+        """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes."""
         product, x, w = self.product_on(*inputs)
         return conversion_count(product, self.transfer, x, w)
 
@@ -262,22 +244,15 @@ class OnMacro(QuantizedLayer):
     def chip_of(self, chip: int | SavedChip) -> Chip:
         """The layer's part of a chip.
 
-        Args:
-            chip: Its number, or a chip from a file.
-
         Raises:
-            ValueError: The file is not of a chip of the layer's macro.
+            ValueError: The chip is from a file, and not of the layer's macro.
         """
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
         check_saved(found, self.transfer)
         return found
 
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
-        """The key of the layer's programs for a macro, and the function that prepares them.
-
-        Raises:
-            ValueError: The engine that was set does not compute the macro.
-        """
+        """The key of the layer's programs for a macro, and the function that prepares them."""
         circuit, device = self.transfer, noise.sample_ids.device
         found = self.chip_of(noise.chip)
         chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)

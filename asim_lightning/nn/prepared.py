@@ -23,10 +23,7 @@ class Programs:
     def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
         """The program of a product, prepared at its first use.
 
-        Args:
-            macro: What else the programs depend on; those of another macro are dropped.
-            product: The linear map.
-            prepare: Prepares the program.
+        Programs for another macro, or whatever else they depend on, are dropped.
         """
         of, programs = self._kept
         if of != macro:
@@ -70,8 +67,7 @@ class QuantizedWeight:
         return self._weights.setdefault(integers.shape, Weights(integers))
 
     def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scale of the inputs and value of one count in the output; computed where the key is not that of the last
-        call.
+        """Scale of the inputs and value of one count in the output, computed if the key is not that of the last call.
 
         # () and () or (outputs,)
         """
@@ -144,13 +140,8 @@ class PreparedWeight:
         serves: bool,
         quantize: Callable[[], tuple[Tensor, Tensor]],
     ) -> QuantizedWeight:
-        """The quantised weight; quantised again if anything changed.
-
-        Args:
-            parts: See `asked`.
-            settings: See `asked`.
-            serves: Whether the kept weight serves again, by what `asked` gave.
-            quantize: Computes integers and scale.
+        """The quantised weight; quantised again unless the kept one serves, by what `asked` gave for the same parts and
+        settings.
         """
         if parts[0].is_meta:  # has no numbers
             return QuantizedWeight(*quantize())

@@ -70,7 +70,7 @@ class QuantizedLayer(RangedLayer):
 
     @property
     def assignment(self) -> Any:
-        """The `Assignment` of the macro, or of the macro whose bits a digital layer follows; None: its bits are its own.
+        """The `Assignment` of the macro, or of the macro whose bits a digital layer follows; None: it follows none.
 
         Assigning another one changes the macro or the bits.
         """
@@ -82,11 +82,7 @@ class QuantizedLayer(RangedLayer):
         self._assignment = assignment
 
     def check_assignment(self, assignment: Assignment) -> None:
-        """Refuse an assignment that this layer cannot have.
-
-        Raises:
-            ValueError: The macro, or the bits, do not fit the layer's input.
-        """
+        """Refuse an assignment whose macro, or bits, do not fit the layer's input."""
         raise NotImplementedError
 
     @property
@@ -105,11 +101,9 @@ class QuantizedLayer(RangedLayer):
         return f"{super().extra_repr()}, {kind} input, range={self.input_range}, fidelity={self.fidelity}"
 
     def check_values(self, x: Tensor) -> None:
-        """Refuse inputs with values that the layer does not take.
+        """Refuse values that are not finite, or negative where the layer is unsigned, and an export to ONNX.
 
-        Raises:
-            ValueError: A value is not finite, or is negative where the layer is unsigned; RuntimeError in a graph of
-                torch.compile or torch.export. Or torch exports to ONNX.
+        A graph of torch.compile or torch.export raises a RuntimeError.
         """
         if is_exported() and torch.onnx.is_in_onnx_export():
             raise ValueError(
@@ -127,7 +121,9 @@ class QuantizedLayer(RangedLayer):
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
         if self.training and x.numel():
-            return self._trained(x, self._held_weight(w), bias)
+            w = self._held_weight(w)
+            y, x_scale, w_scale = self._rounded(x, w, bias)
+            return self._with_train_noise(y, x, w, x_scale, w_scale)
         if self.fidelity == "float" or x.numel() == 0:
             return self._float(x, self._held_weight(w), bias)
         with torch.no_grad():
@@ -138,10 +134,6 @@ class QuantizedLayer(RangedLayer):
         x, w = _within(x, scale_of(self._largest_input(x)), self.signed_input), _within(w, self._weight_scale(w), True)
         rounded, _, _ = self._rounded(x, w, bias)
         return y + (rounded - rounded.detach())  # the value of y, and the gradient of the other
-
-    def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        y, x_scale, w_scale = self._rounded(x, w, bias)
-        return self._with_train_noise(y, x, w, x_scale, w_scale)
 
     def _rounded(self, x: Tensor, w: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The product of fake-quantised operands, with the gradient of the identity, and the scales of both."""
@@ -178,11 +170,7 @@ class QuantizedLayer(RangedLayer):
         )
 
     def _read(self, x: Tensor, w: Tensor, with_check: bool) -> tuple[float, QuantizedWeight]:
-        """Range of the input, and the weight as integers; a device is waited for once, unless the weight changed.
-
-        Raises:
-            ValueError: The layer does not take a value of the weight, or, if they are checked, of the inputs.
-        """
+        """Range of the input, and the weight as integers; a device is waited for once, unless the weight changed."""
         stored = self._range_in_use()
         if self._keeps_weight:
             parts, settings = self._weight_parts(w), (self._bits[0], self.per_channel)
@@ -219,23 +207,15 @@ class QuantizedLayer(RangedLayer):
         return weight.programs.of(key, product, lambda: exact(weight.weights(operands.integers)))
 
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
-        """The integer product that a call in evaluation computes: the product, and its inputs and weights in float32.
-
-        Args:
-            inputs: What the layer's forward takes.
-
-        Raises:
-            ValueError: The layer refuses the inputs.
-        """
+        """The integer product that a call in evaluation computes, and its inputs and weights in float32."""
         with torch.no_grad():
             found = self._operands(*self._called_with(*inputs))
             return found.product, found.quantizer.integers(found.x), found.integers
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """Store the ranges that a call with these inputs would take, and use them from now on.
+        """Store the ranges that a call with these inputs would take; returns the value of one count in the output.
 
-        Returns:
-            Value of one count in the output. # () or (outputs,)
+        # () or (outputs,)
         """
         x, w = self._called_with(*inputs)
         self.store_range(float(self._largest_input(x)))
@@ -255,11 +235,7 @@ class QuantizedLayer(RangedLayer):
 
     @classmethod
     def _like(cls, layer: nn.Module) -> Any:
-        """A layer with a float layer's geometry, parameters and mode; `_setup` is to follow.
-
-        Raises:
-            ValueError: The layer may compute something else than its class of torch's.
-        """
+        """A layer with a float layer's geometry, parameters and mode; `_setup` is to follow."""
         check_plain(layer, cls._torchs, cls)
         new = cls.__new__(cls)
         nn.Module.__init__(new)
@@ -301,7 +277,7 @@ class QuantizedLayer(RangedLayer):
         return y if y.dim() >= 2 + self._output_axes else y.view(*y.shape, *[1] * self._output_axes)
 
     def _per_output(self, scale: Tensor) -> Tensor:
-        """A scale of () or (outputs, 1, ...) in a shape that broadcasts against the output."""
+        """A scale, () or (outputs, 1, ...), in a shape that broadcasts against the output."""
         return scale if scale.dim() == 0 else scale.view(-1, *[1] * self._output_axes)
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:

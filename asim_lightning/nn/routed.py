@@ -45,8 +45,12 @@ class RoutedModule(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, with its products on operators."""
         mode = _RoutedForward(self)
-        with mode, _on_stack(mode):
-            y = super().__call__(*args, **kwargs)
+        _running.modes.append(mode)
+        try:
+            with mode:
+                y = super().__call__(*args, **kwargs)
+        finally:
+            _running.modes.remove(mode)
         if mode.count < len(self.routes):
             raise ValueError(
                 f"`{self.routed_name}` made {len(self.routes)} products by function calls when it was converted, and "
@@ -59,12 +63,9 @@ class RoutedModule(nn.Module):
 
 
 def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
-    """Let operators compute the products of a module, in place; the module stays an instance of its class.
+    """Let operators compute the products of a module, in the order of their calls, in place.
 
-    Args:
-        module: The module.
-        routes: Operators of its products, in the order of their calls.
-        name: Full name of the module, for messages.
+    The module stays an instance of its class. Its full name is for messages.
     """
     module.__class__ = _routed_class(type(module))
     module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
@@ -90,7 +91,7 @@ def unroute_(module: nn.Module) -> None:
 @contextmanager
 def routing_paused() -> Iterator[None]:
     """Inside, running modules leave their products to torch; modules that are called there route theirs."""
-    modes = list(_stack())
+    modes = list(_running.modes)
     for mode in modes:
         mode.paused += 1
     try:
@@ -174,36 +175,24 @@ class _Pause:
     change: int
 
     def __call__(self, *_: Any) -> None:
-        for mode in reversed(_stack()):
+        for mode in reversed(_running.modes):
             if mode.routed_name == self.routed_name:
                 mode.paused += self.change
                 return
 
 
-_local = threading.local()
+class _Running(threading.local):
+    """The routed modules that run in a thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.modes: list[_RoutedForward] = []
 
 
-def _stack() -> list[_RoutedForward]:
-    """The routed modules that run in this thread, outermost first."""
-    if not hasattr(_local, "stack"):
-        _local.stack = []
-    stack: list[_RoutedForward] = _local.stack
-    return stack
-
-
-@contextmanager
-def _on_stack(mode: _RoutedForward) -> Iterator[None]:
-    stack = _stack()
-    stack.append(mode)
-    try:
-        yield
-    finally:
-        stack.remove(mode)
+_running = _Running()
 
 
 def _saved_tensors_hooks() -> Any:
-    """The hooks that pack tensors for the backward pass, such as activation checkpointing; None where there are
-    none."""
+    """The hooks that pack tensors for the backward pass, as activation checkpointing has; None: there are none."""
     return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 

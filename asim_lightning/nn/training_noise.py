@@ -140,14 +140,7 @@ class ChipNoise(TrainingNoise):
         return y + error.to(y.dtype)
 
     def check_file(self, path: str) -> None:
-        """Refuse a chip in a file where another one is asked for.
-
-        Args:
-            path: The file.
-
-        Raises:
-            ValueError: It is.
-        """
+        """Refuse a chip in a file where another one is asked for."""
         if self.chip is not None:
             raise ValueError(
                 f"`train_noise_args.chip` must be null with `model.chip_file` {path}, which is one chip, got "
@@ -155,12 +148,7 @@ class ChipNoise(TrainingNoise):
             )
 
     def number(self, noise: Noise, chip: Chip) -> int:
-        """Number of the chip in a step, which is the same in all layers.
-
-        Args:
-            noise: Noise of a layer in the step.
-            chip: The layer's part of the model's chip.
-        """
+        """Number of the chip in a step, which is the same in all layers."""
         if self.chip != "fresh":
             return chip.number if self.chip is None else int(self.chip)
         words = (torch.tensor(word, device="cpu") for word in (noise.step, 0, 0, 0))

@@ -37,11 +37,7 @@ class RangeObserver:
         self.samples: list[Tensor] = []
 
     def update(self, x: Tensor) -> None:
-        """Take one batch into account.
-
-        Raises:
-            ValueError: A value is not finite.
-        """
+        """Take one batch into account, which must be finite."""
         values = x.detach().float().flatten()
         values = values.abs() if self.signed else values.clamp_min(0.0)
         largest = float(values.max())

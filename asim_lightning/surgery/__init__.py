@@ -9,7 +9,6 @@ Example: the input on which the network is run once. Probe: what that run shows.
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow, report_of
 from asim_lightning.surgery.convert import convert_
 from asim_lightning.surgery.fold import fold_batchnorm_, fold_state
-from asim_lightning.surgery.norms import FoldedNorm, Folding
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.settings import (
     apply_point,
@@ -19,14 +18,11 @@ from asim_lightning.surgery.settings import (
     macro_layers,
     place_tiles_,
     set_fidelity_,
-    set_max_elements_,
     set_train_noise_,
 )
 
 __all__ = [
     "ConversionReport",
-    "FoldedNorm",
-    "Folding",
     "Plan",
     "ReportRow",
     "Rule",
@@ -41,6 +37,5 @@ __all__ = [
     "place_tiles_",
     "report_of",
     "set_fidelity_",
-    "set_max_elements_",
     "set_train_noise_",
 ]

@@ -1,6 +1,5 @@
 """Checks of a converted network: that it computes in float what it did before, and calls every new layer as often."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -8,14 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
-from asim_lightning.nn import QuantizedLayer, RoutedModule, routing_paused
+from asim_lightning.nn import QuantizedLayer
+from asim_lightning.nn.routed import RoutedModule, routing_paused
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Probe
 from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
-from asim_lightning.surgery.watch import run_watched
+from asim_lightning.surgery.watch import relative_difference, run_watched
 
 _OF_A_MODULE = 1e-3
 _OF_A_NETWORK = 1e-2
@@ -66,7 +66,7 @@ def check_installed(
             f"`{name or 'the network'}` computes something else with its products on operators (relative difference "
             f"{difference:.2g} in float); put its products in `plan.keep`"
         )
-    if (difference := _difference(output, seen.output)) > _OF_A_NETWORK:
+    if (difference := relative_difference(output, seen.output)) > _OF_A_NETWORK:
         raise ValueError(
             f"The converted network computes something else in float (relative difference {difference:.2g}): a layer "
             "or attention of it does more than its class says; put it in `plan.keep`"
@@ -106,21 +106,6 @@ class _Comparison:
         finally:
             torch.set_rng_state(later)
             self._repeats = False
-        difference = _difference(output, expected)
+        difference = relative_difference(output, expected)
         if difference > _OF_A_MODULE:
             self.wrong[name] = max(difference, self.wrong.get(name, 0.0))
-
-
-def _difference(output: Any, expected: Any) -> float:
-    """Largest difference as a share of the largest number; 0 where rounding of the type explains it, infinite where a
-    number meets NaN or infinity."""
-    largest = 0.0
-    for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
-        if not (isinstance(got, Tensor) and got.is_floating_point() and got.numel()):
-            continue
-        if got.shape != wanted.shape or not torch.equal(got.isfinite(), wanted.isfinite()):
-            return math.inf
-        scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
-        difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
-        largest = max(largest, difference if difference > 64 * torch.finfo(got.dtype).eps else 0.0)
-    return largest

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer, RoutedModule
+from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import warn_of_missing_ranges
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
+from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
 from asim_lightning.surgery.conversion_report import KEPT, ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
@@ -24,8 +25,8 @@ from asim_lightning.surgery.layers import (
 )
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan, Rule, matching
-from asim_lightning.surgery.probe import Operand, Probe, keep_example_shape_, on_example, probe
-from asim_lightning.surgery.replacement import encodes_second, follow_pact, is_signed, replacement
+from asim_lightning.surgery.probe import Probe, keep_example_shape_, on_example, probe
+from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
 
@@ -101,11 +102,11 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     ruled = _ruled(layers, plan)
     new: dict[str, nn.Module] = {}
     rows: list[ReportRow] = []
-    _check_run(layers, seen, kept)
+    _check_run(layers, kept)
     for layer in layers:
         _check_known(layer, seen, kept)
         rule = ruled.get(layer.name)
-        signed, how = is_signed(layer, _input(layer, seen), plan, rule)
+        signed, how = is_signed(layer, plan, rule)
         try:
             # scores that passed through a layer have a sign, as other inputs have
             assignment = Assignment(plan.macro, layer.kind == "av" and not signed, rule.macro if rule else None)
@@ -115,9 +116,9 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
         if isinstance(module, OnMacro) and layer.product is None and plan.input_range == "pact":
-            follow_pact(module, seen.layers.get(layer.name), model)
+            follow_pact(module, layer, model)
         new[layer.name] = module
-        rows.append(_row(layer, module, seen, how, why))
+        rows.append(_row(layer, module, how, why))
     undo = install_(model, layers, new, seen)
     place_tiles_(model)
     try:
@@ -136,7 +137,7 @@ def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Sample
     why: dict[str, str] = {}
     for layer in layers:
         keys = {layer.product.call} if layer.product else {layer.name, *seen.calls_on(layer.name)}
-        if keys & samples.constant and not _sees_image(layer, seen):
+        if keys & samples.constant and not layer.sees_image:
             why[layer.name] = "function of no image: computed in float"
         elif keys & samples.mixed:
             why[layer.name] = "first axis of its inputs is not the batch: noise could not follow an image"
@@ -144,7 +145,7 @@ def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Sample
             why[layer.name] = "second operand depends on the image and has no batch axis"
         elif layer.product is None and not isinstance(layer.module, (nn.Conv2d, nn.Linear)):
             # networks are converted for other layers than these, which need not stop them
-            if layer.name not in seen.layers:
+            if layer.sighting is None:
                 why[layer.name] = "no forward called it on the example"
             elif layer.name in seen.with_more:
                 why[layer.name] = "is called with more than its input"
@@ -154,13 +155,6 @@ def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Sample
     for pattern in plan.keep:
         why |= dict.fromkeys(matching(pattern, kinds, "plan.keep"), "plan.keep")
     return why
-
-
-def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
-    if layer.product is not None:
-        return layer.product.a.sees_image or layer.product.b.sees_image
-    sighting = seen.layers.get(layer.name)
-    return sighting is None or sighting.input.sees_image
 
 
 def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
@@ -183,15 +177,8 @@ def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
     return ruled
 
 
-def _input(layer: FoundLayer, seen: Probe) -> Operand:
-    if layer.product is not None:
-        return layer.product.b if encodes_second(layer) else layer.product.a
-    sighting = seen.layers.get(layer.name)
-    return Operand() if sighting is None else sighting.input
-
-
-def _check_run(layers: Sequence[FoundLayer], seen: Probe, kept: Mapping[str, str]) -> None:
-    idle = [each.name for each in layers if each.product is None and each.name not in {*seen.layers, *kept}]
+def _check_run(layers: Sequence[FoundLayer], kept: Mapping[str, str]) -> None:
+    idle = [x.name for x in layers if x.product is None and x.sighting is None and x.name not in kept]
     if idle:
         shown = ", ".join(f"`{name}`" for name in idle[:3])
         more = f" and {len(idle) - 3} more layers" if len(idle) > 3 else ""
@@ -220,14 +207,13 @@ def _leave_routed(model: nn.Module, seen: Probe) -> None:
         seen.others[owner] = seen.others.get(owner, 0) + sum(made.macs for made in seen.products.pop(owner))
 
 
-def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) -> ReportRow:
+def _row(layer: FoundLayer, module: nn.Module, how: str, why: str) -> ReportRow:
     on_macro = module.macro if isinstance(module, OnMacro) else None
     stated = how if isinstance(module, QuantizedLayer) else "float"
     if layer.product is not None:
         before, macs = f"{layer.kind.upper() if layer.kind in ('qk', 'av') else layer.kind} product", layer.product.macs
     else:
-        sighting = seen.layers.get(layer.name)
-        before, macs = type(layer.module).__name__, sighting.macs if sighting else None  # type: ignore[assignment]
+        before, macs = type(layer.module).__name__, layer.sighting.macs if layer.sighting else None  # type: ignore[assignment]
     return ReportRow(layer.name, layer.kind, before, type(module).__name__, on_macro, macs, stated, why)
 
 

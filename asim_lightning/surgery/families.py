@@ -33,11 +33,7 @@ class Family:
         return self._first.signed_input
 
     def check(self, assignment: Assignment) -> None:
-        """Refuse an assignment that the layers do not take.
-
-        Raises:
-            ValueError: The layers do not take it.
-        """
+        """Refuse an assignment that the layers do not take."""
         self._first.check_assignment(assignment)
 
     def bits(self, assignment: Assignment | None) -> tuple[int, int]:

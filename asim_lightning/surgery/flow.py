@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,12 +32,7 @@ _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
 class Flow(TorchDispatchMode):
-    """While active, tracks the origin of each tensor, and counts multiplications.
-
-    Args:
-        image: The network's input.
-        running: Returns the name of the running module.
-    """
+    """While active, tracks the origin of each tensor, and counts multiplications."""
 
     def __init__(self, image: Tensor, running: Callable[[], str]) -> None:
         super().__init__()
@@ -121,24 +117,17 @@ class Flow(TorchDispatchMode):
         return result
 
 
+@dataclass(slots=True, eq=False)
 class _Marks:
     """Origin of a tensor."""
 
-    __slots__ = ("before", "image", "last", "owner", "products", "scores", "untouched")
-
-    def __init__(
-        self,
-        image: bool = False,
-        untouched: bool = False,
-        scores: bool = False,
-        owner: str = "",
-        products: frozenset[Call] = frozenset(),
-        last: frozenset[str] = frozenset(),
-        before: frozenset[str] = frozenset(),
-    ) -> None:
-        self.image, self.untouched, self.scores = image, untouched, scores
-        self.owner, self.products = owner, products
-        self.last, self.before = last, before  # layers since which there is no other, and those before them
+    image: bool = False
+    untouched: bool = False
+    scores: bool = False
+    owner: str = ""
+    products: frozenset[Call] = frozenset()
+    last: frozenset[str] = frozenset()  # layers since which there is no other
+    before: frozenset[str] = frozenset()  # layers before those
 
 
 _NOTHING = _Marks()

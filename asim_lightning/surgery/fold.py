@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from asim_lightning.surgery.install import replace_
 from asim_lightning.surgery.layers import without_statistics
 from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
-from asim_lightning.surgery.watch import run_watched
+from asim_lightning.surgery.watch import relative_difference, run_watched
 
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
@@ -43,23 +42,16 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
 
 
 def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Module]:
-    """Put folded layers into a network, in place, and check that it still computes the same.
-
-    Args:
-        model: The network.
-        folding: The BatchNorms to fold.
-
-    Returns:
-        The modules that were there before, by full name.
+    """Put folded layers into a network, in place, and return the modules that were there before, by full name.
 
     Raises:
-        ValueError: It computes something else, or does not run, as its forward reads the folded weights without calling
-            the modules. The network is unchanged then.
+        ValueError: The network computes something else, or does not run, as its forward reads the folded weights
+            without calling the modules. It is unchanged then.
     """
     before = replace_(model, folded_modules(model, folding.pairs))
     try:
         output = run_watched(model, folding.example, [], [])
-        if not _alike(output, folding.output):
+        if relative_difference(output, folding.output) > 1e-3:
             raise ValueError(
                 "`fold_batchnorm` must leave what a network computes, which this one's forward pass does not allow: it "
                 "reads a layer or BatchNorm in another way than by calling it"
@@ -68,21 +60,6 @@ def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Modul
         replace_(model, before)
         raise
     return before
-
-
-def _alike(output: Any, expected: Any) -> bool:
-    """Whether outputs are the same up to rounding."""
-    pairs = list(zip(tree_leaves(output), tree_leaves(expected), strict=True))
-    return all(
-        torch.allclose(a, b, rtol=0.0, atol=_tolerance(b), equal_nan=True)
-        for a, b in pairs
-        if isinstance(a, Tensor) and isinstance(b, Tensor) and b.is_floating_point()
-    )
-
-
-def _tolerance(expected: Tensor) -> float:
-    largest = expected.abs().nan_to_num(0.0).max() if expected.numel() else torch.zeros(())
-    return max(1e-3, 100 * torch.finfo(expected.dtype).eps) * float(largest)
 
 
 def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, nn.Module]:
@@ -145,15 +122,12 @@ def _outputs(weight: Tensor, transposed: int) -> int:
 
 
 def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
-    """Fold a state dict from before folding; entries that are folded already stay.
+    """Fold a state dict from before folding; entries that are folded already stay, and so does the given state dict.
 
     Args:
-        state: State dict, which stays as it is.
+        state: State dict.
         pairs: The BatchNorms to fold.
         prefix: Prefix of every key, such as "backbone.".
-
-    Returns:
-        The state dict of the folded network.
     """
     folded = dict(state)
     for pair in pairs:

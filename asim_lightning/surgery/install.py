@@ -4,29 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from asim_lightning.nn import (
-    CimAttention,
-    CimLinear,
-    FloatLinear,
-    MultiheadAttention,
-    QuantizedLayer,
-    Route,
-    route_,
-    unroute_,
-)
+from asim_lightning.nn import CimAttention, CimLinear, FloatLinear, MultiheadAttention, QuantizedLayer
 from asim_lightning.nn.layer_forms import is_called_plainly
+from asim_lightning.nn.routed import Route, route_, unroute_
 from asim_lightning.surgery.layers import FoundLayer, is_timms_attention
 from asim_lightning.surgery.probe import FunctionProduct, Probe
-from asim_lightning.surgery.replacement import encodes_second
 from asim_lightning.surgery.watch import Call
 
 
 def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Replace modules of a network, in place.
-
-    Args:
-        model: The network.
-        modules: New modules by full name.
+    """Replace modules of a network by full name, in place.
 
     Returns:
         The modules before, in reverse order, so that a second call with them undoes the first.
@@ -46,11 +33,7 @@ def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn
 
 
 def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
-    """Replacements of torch's MultiheadAttentions, by full name, to be installed before the network is watched.
-
-    Raises:
-        ValueError: One has parts that surgery does not know, hooks, or a forward of its own.
-    """
+    """Replacements of torch's MultiheadAttentions, by full name, to be installed before the network is watched."""
     new: dict[int, MultiheadAttention] = {}
     places: dict[str, nn.Module] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -73,13 +56,7 @@ def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
 def install_(
     model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe
 ) -> Callable[[], None]:
-    """Put new layers and operators into a network, in place.
-
-    Args:
-        model: The network.
-        layers: The layers to replace.
-        new: The new layers and operators by full name.
-        seen: A run of the network.
+    """Put new layers and operators, by full name, into a network, in place.
 
     Returns:
         A function that puts everything back.
@@ -137,7 +114,7 @@ def _routes(
     for made in products:
         if made.layer is None:
             layer = names[made.call]
-            routes.append(Route(layer.name.rpartition(".")[2], encodes_second(layer)))
+            routes.append(Route(layer.name.rpartition(".")[2], layer.encodes_second))
             continue
         module, inside = new[made.layer], not owner or made.layer.startswith(owner + ".")
         if inside and isinstance(module, (CimLinear, FloatLinear)):

@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -12,7 +10,8 @@ from asim_lightning.nn import QuantizedLayer
 from asim_lightning.nn.convs_as_conv2d import meets_inputs
 from asim_lightning.nn.layer_forms import is_called_plainly, is_plain, standardization_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
-from asim_lightning.surgery.probe import FunctionProduct, Probe, configured_layers
+from asim_lightning.surgery.plan import matching
+from asim_lightning.surgery.probe import FunctionProduct, Operand, Probe, Sighting, configured_layers
 from asim_lightning.surgery.watch import Call
 
 _OURS = (QuantizedLayer, *FLOAT_LAYERS)
@@ -31,19 +30,41 @@ class FoundLayer:
     """The layer; for a function product, its owner."""
     product: FunctionProduct | None = None
     """The function product, where it is one."""
+    sighting: Sighting | None = None
+    """What the run shows of a layer; None if it did not run."""
 
+    @property
+    def encodes_second(self) -> bool:
+        """Whether a macro's rows get the second operand of ``a @ b``: keys, scores, or else what cannot be negative."""
+        product = self.product
+        if product is None or not product.batched:
+            return False
+        if self.kind == "qk":
+            return True
+        if self.kind == "av":
+            return product.b.is_score and not product.a.is_score
+        return product.b.origin is not None and product.a.origin is None
 
-def attention_class() -> type[nn.Module]:
-    """timm's self-attention class."""
-    from timm.layers.attention import Attention
+    @property
+    def input(self) -> Operand:
+        """The input that is applied to the macro's rows."""
+        if self.product is not None:
+            return self.product.b if self.encodes_second else self.product.a
+        return Operand() if self.sighting is None else self.sighting.input
 
-    return Attention
+    @property
+    def sees_image(self) -> bool:
+        """Whether an operand depends on the network's input."""
+        operands = [self.input] if self.product is None else [self.product.a, self.product.b]
+        return any(operand.sees_image for operand in operands)
 
 
 def is_timms_attention(module: nn.Module) -> bool:
     """Whether CimAttention computes the same as a module."""
+    from timm.layers.attention import Attention
+
     hooked = module._forward_hooks or module._forward_pre_hooks
-    plain = type(module) is attention_class() and is_called_plainly(module) and not hooked
+    plain = type(module) is Attention and is_called_plainly(module) and not hooked
     return plain and getattr(module, "gate", None) is None
 
 
@@ -126,10 +147,10 @@ def named_by_kind(
     }
     found = []
     for name, module in layers.items():
-        sighting = probe.layers.get(name)
-        reads_image = sighting is not None and sighting.reads_image
-        kind = "stem" if reads_image else "head" if name in heads else _kind(name, module, attentions)
-        found.append(FoundLayer(name, kind, module))
+        seen = probe.layers.get(name)
+        is_stem = seen is not None and seen.reads_image
+        kind = "stem" if is_stem else "head" if name in heads else _kind(name, module, attentions)
+        found.append(FoundLayer(name, kind, module, sighting=seen))
     places = {name: place for place, name in enumerate(probe.order)}
 
     def place(layer: FoundLayer) -> int:
@@ -184,23 +205,12 @@ def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:
 
 
 def find_relus(model: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
-    """ReLUs of a network that are replaced by PACTs, by full name.
-
-    Args:
-        model: The network.
-        keep: Globs over the full names of those that stay ReLUs.
-
-    Raises:
-        ValueError: There is no ReLU, or a glob matches none.
-    """
+    """ReLUs of a network that are replaced by PACTs, by full name; those that a pattern matches are kept."""
     relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
     if not relus:
         raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
-    for pattern in keep:
-        if not any(fnmatchcase(name, pattern) for name in relus):
-            near = get_close_matches(pattern, relus, n=3, cutoff=0.3) or list(relus)[:3]
-            raise ValueError(f"`plan.pact_keep` matches no ReLU with {pattern!r}; nearest: {', '.join(near)}")
-    return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}
+    kept = {name for pattern in keep for name in matching(pattern, dict.fromkeys(relus, ""), "plan.pact_keep")}
+    return {name: relu for name, relu in relus.items() if name not in kept}
 
 
 def unknown_layer(module: nn.Module) -> tuple[str, str] | None:

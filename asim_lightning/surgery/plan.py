@@ -30,11 +30,6 @@ class Rule:
     """As the plan's `signed_input`, for these layers; null: the plan's."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.match, str) or not self.match:
-            allowed = "a glob, a `re:` expression or a layer kind"
-            raise ValueError(f"`plan.rules.match` must be {allowed}, got {self.match!r}")
-        if not isinstance(self.macro, (MacroConfig, dict)):
-            raise ValueError(f"`plan.rules.macro` must be a mapping of macro fields, got {self.macro!r}")
         if not self.macro and self.signed_input is None:
             raise ValueError(
                 f"`plan.rules.macro` must be a mapping of one or more macro fields, such as {{adc_bits: 10}}, got none "
@@ -89,10 +84,6 @@ class Plan:
             self._resolve(self.preset)
         elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
-        if not isinstance(self.rules, (list, tuple)):
-            raise ValueError(
-                f"`plan.rules` must be a list of rules with match, macro and signed_input, got {self.rules!r}"
-            )
         object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             check_choice(f"`plan.{name}`", getattr(self, name), allowed)

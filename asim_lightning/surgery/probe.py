@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -47,16 +47,11 @@ class Operand:
 class Sighting:
     """What is known of a layer."""
 
-    macs: int
-    """Multiplications for one sample, of all calls."""
     input: Operand
     reads_image: bool
     """Whether its input is the image itself, in pixels or patches."""
-
-    @property
-    def origin(self) -> Origin | None:
-        """The operation that makes its input non-negative; None where there is none."""
-        return self.input.origin
+    macs: int = 0
+    """Multiplications for one sample, of all calls."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +60,29 @@ class FunctionProduct:
 
     Attributes:
         call: The module that makes it, and the product's number.
-        macs: Multiplications for one sample, of all forwards of the module.
         a: First operand of ``a @ b``.
         b: Second operand.
         batched: Whether the second operand has the leading dimensions of the first.
-        softmaxed: Whether the result goes into a softmax.
         layer: The linear layer whose weight the second operand is.
+        macs: Multiplications for one sample, of all forwards of the module.
+        softmaxed: Whether the result goes into a softmax.
     """
 
     call: Call
-    macs: int
     a: Operand
     b: Operand
     batched: bool
-    softmaxed: bool = False
     layer: str | None = None
+    macs: int = 0
+    softmaxed: bool = False
 
 
-@dataclass
-class Probe:
-    """A run of a network.
+class Probe(Watcher):
+    """A run of a network, which `probe` makes.
+
+    Args:
+        layers: Its convolutions and linear layers by full name.
+        example: Its input. # (batch, ...)
 
     Attributes:
         layers: Layers that ran, by full name, in the order in which they first ran.
@@ -100,43 +98,108 @@ class Probe:
         output: Output of the network.
     """
 
-    layers: dict[str, Sighting] = field(default_factory=dict)
-    products: dict[str, list[FunctionProduct]] = field(default_factory=dict)
-    order: dict[str | Call, None] = field(default_factory=dict)
-    others: dict[str, int] = field(default_factory=dict)
-    functions: dict[str, str] = field(default_factory=dict)
-    uneven: set[str] = field(default_factory=set)
-    last: set[str] = field(default_factory=set)
-    with_more: set[str] = field(default_factory=set)
-    calls: Counter[str | Call] = field(default_factory=Counter)
-    output: Any = None
+    flow: Flow
+
+    def __init__(self, layers: Mapping[str, nn.Module], example: Tensor) -> None:
+        self.layers: dict[str, Sighting] = {}
+        self.products: dict[str, list[FunctionProduct]] = {}
+        self.order: dict[str | Call, None] = {}
+        self.others: dict[str, int] = {}
+        self.functions: dict[str, str] = {}
+        self.last: set[str] = set()
+        self.with_more: set[str] = set()
+        self.uneven: set[str] = set()
+        self.calls: Counter[str | Call] = Counter()
+        self.output: Any = None
+        self.provenance = Provenance()
+        self._linears = {f"{name}.weight" for name, layer in layers.items() if isinstance(layer, nn.Linear)}
+        self._batch = max(1, example.shape[0] if example.dim() else 1)
+        self._made: dict[Call, FunctionProduct] = {}
 
     def calls_on(self, layer: str) -> set[Call]:
         """Function calls on the weight of a linear layer."""
         return {made.call for products in self.products.values() for made in products if made.layer == layer}
 
+    def activation(self, name: str) -> Callable[..., None]:
+        """A hook that marks the output of an activation as non-negative."""
+        return lambda module, inputs, output: self.provenance.mark(output, name)
+
+    def layer(self, name: str, x: Tensor, y: Tensor) -> None:
+        """Record a layer's input, and the origin of its output."""
+        self._note(name, x)
+        self.flow.after_layer(name, x, y)
+
+    def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
+        """Let the multiplications of the product be counted."""
+        self.flow.product = call
+
+    def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
+        """Record a product's operands, and the origin of its result."""
+        self.flow.product = None
+        weight = call.weight or ""
+        layer = weight.removesuffix(".weight") if call.whole and weight in self._linears else None
+        if layer is not None:
+            self._note(layer, a)
+        else:
+            self.order.setdefault(call)
+            self.calls[call] += 1
+        new = FunctionProduct(call, self._operand(a), self._operand(b), b.dim() > 2, layer)
+        before = self._made.get(call)
+        if before is not None:
+            new = replace(new, a=new.a.and_(before.a), b=new.b.and_(before.b))
+        twins = [each for each in self._made if (each.owner, each.number) == (call.owner, call.number)]
+        if (before is not None and before.batched != new.batched) or any(each != call for each in twins):
+            self.uneven.add(call.owner)
+        self._made[call] = new
+        self.flow.after_product(call, a, b, y, layer)
+
+    def count(self) -> None:
+        """Add multiplications for one sample, once the network has run."""
+        macs = self.flow.macs
+        for name, sighting in self.layers.items():
+            share = macs.pop(name, 0) + sum(macs[call] for call, made in self._made.items() if made.layer == name)
+            self.layers[name] = replace(sighting, macs=self._a_sample(share, sighting.input.repeats))
+        for call, made in self._made.items():
+            share = self._a_sample(macs.pop(call, 0), made.a.repeats or made.b.repeats)
+            product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
+            self.products.setdefault(call.owner, []).append(product)
+        self.others = {str(name): count // self._batch for name, count in macs.items() if count}
+        self.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}
+
+    def _note(self, name: str, x: Tensor) -> None:
+        self.order.setdefault(name)
+        self.calls[name] += 1
+        # a linear layer on flat images is no stem: it sees each image as a whole
+        new = Sighting(self._operand(x), self.flow.is_image(x) and x.dim() > 2)
+        before = self.layers.get(name)
+        if before is not None:  # called twice: unsigned only if both inputs are
+            new = Sighting(new.input.and_(before.input), new.reads_image and before.reads_image)
+        self.layers[name] = new
+
+    def _operand(self, x: Tensor) -> Operand:
+        sees_image = self.flow.sees_image(x)
+        # a function of no image may still be computed for each one
+        repeats = sees_image or x.shape[0] == self._batch
+        return Operand(self.provenance.origin(x), sees_image, self.flow.is_score(x), repeats)
+
+    def _a_sample(self, macs: int, repeats: bool) -> int:
+        return macs // self._batch if repeats else macs
+
 
 def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Probe:
-    """Run the network once, in evaluation, and record what runs.
-
-    Args:
-        model: The network.
-        layers: Its convolutions and linear layers by full name.
-        example: Input. # (batch, ...)
-
-    Raises:
-        ValueError: The network does not run on the example.
-    """
-    trace = _Trace(layers, example.shape[0] if example.dim() else 1)
-    watch = Watch(model, layers, trace)
-    trace.flow = Flow(example, lambda: watch.running)
+    """Run the network once, in evaluation, and record what runs of it and of its convolutions and linear layers."""
+    seen = Probe(layers, example)
+    watch = Watch(model, layers, seen)
+    seen.flow = Flow(example, lambda: watch.running)
     hooks = [
-        module.register_forward_hook(trace.activation(name))
+        module.register_forward_hook(seen.activation(name))
         for name, module in model.named_modules()
         if isinstance(module, PACT) or type(module) is nn.ReLU
     ]
-    output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
-    return replace(trace.found(), output=output, last=trace.flow.last_layers(output), with_more=watch.with_more)
+    seen.output = run_watched(model, example, [watch, seen.provenance, seen.flow], [*watch.hooks, *hooks])
+    seen.count()
+    seen.last, seen.with_more = seen.flow.last_layers(seen.output), watch.with_more
+    return seen
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
@@ -188,95 +251,6 @@ def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
     channels |= dict.fromkeys([size[0]] if size else [3])
     kind = None if first is None else kind_of(first)
     return [(1, count, *s[: 2 if kind is None else kind.axes - 2]) for count in channels for s in sizes]
-
-
-class _Trace(Watcher):
-    """Records a run for a probe."""
-
-    flow: Flow
-
-    def __init__(self, layers: Mapping[str, nn.Module], batch: int) -> None:
-        self._batch = max(1, batch)
-        self.provenance = Provenance()
-        self._layers = layers
-        self._probe = Probe()
-        self._made: dict[Call, FunctionProduct] = {}
-
-    def activation(self, name: str) -> Callable[..., None]:
-        """A hook that marks the output of an activation as non-negative."""
-        return lambda module, inputs, output: self.provenance.mark(output, name)
-
-    def layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Record a layer's input, and the origin of its output."""
-        self._note(name, x)
-        self.flow.after_layer(name, x, y)
-
-    def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
-        """Let the multiplications of the product be counted."""
-        self.flow.product = call
-
-    def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
-        """Record a product's operands, and the origin of its result."""
-        self.flow.product = None
-        layer = self._layer_of(call)
-        if layer is not None:
-            self._note(layer, a)
-        else:
-            self._probe.order.setdefault(call)
-            self._probe.calls[call] += 1
-        batched = b.dim() > 2
-        new = FunctionProduct(call, 0, self._operand(a), self._operand(b), batched, layer=layer)
-        before = self._made.get(call)
-        if before is not None:
-            new = replace(new, a=new.a.and_(before.a), b=new.b.and_(before.b))
-        twins = [each for each in self._made if (each.owner, each.number) == (call.owner, call.number)]
-        if (before is not None and before.batched != batched) or any(each != call for each in twins):
-            self._probe.uneven.add(call.owner)
-        self._made[call] = new
-        self.flow.after_product(call, a, b, y, layer)
-
-    def found(self) -> Probe:
-        """The probe, with multiplications for one sample."""
-        macs = self.flow.macs
-        for name, sighting in self._probe.layers.items():
-            share = macs.pop(name, 0)
-            share += sum(macs[call] for call in self._made if self._layer_of(call) == name)
-            self._probe.layers[name] = replace(sighting, macs=self._a_sample(share, sighting.input.repeats))
-        for call, made in self._made.items():
-            share = self._a_sample(macs.pop(call, 0), made.a.repeats or made.b.repeats)
-            product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
-            self._probe.products.setdefault(call.owner, []).append(product)
-        self._probe.others = {str(name): count // self._batch for name, count in macs.items() if count}
-        self._probe.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}
-        return self._probe
-
-    def _note(self, name: str, x: Tensor) -> None:
-        self._probe.order.setdefault(name)
-        self._probe.calls[name] += 1
-        # a linear layer on flat images is no stem: it sees each image as a whole
-        new = Sighting(0, self._operand(x), self.flow.is_image(x) and x.dim() > 2)
-        before = self._probe.layers.get(name)
-        if before is not None:  # called twice: unsigned only if both inputs are
-            new = Sighting(0, new.input.and_(before.input), new.reads_image and before.reads_image)
-        self._probe.layers[name] = new
-
-    def _layer_of(self, call: Call) -> str | None:
-        """The linear layer whose weight a functional linear uses."""
-        name, _, leaf = (call.weight or "").rpartition(".")
-        return name if call.whole and leaf == "weight" and isinstance(self._layers.get(name), nn.Linear) else None
-
-    def _operand(self, x: Tensor) -> Operand:
-        sees_image = self.flow.sees_image(x)
-        return Operand(
-            origin=self.provenance.origin(x),
-            sees_image=sees_image,
-            is_score=self.flow.is_score(x),
-            # a function of no image may still be computed for each one
-            repeats=sees_image or x.shape[0] == self._batch,
-        )
-
-    def _a_sample(self, macs: int, repeats: bool) -> int:
-        return macs // self._batch if repeats else macs
 
 
 def configured_layers(model: nn.Module, key: str) -> tuple[str, ...]:

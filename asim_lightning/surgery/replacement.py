@@ -18,24 +18,12 @@ from asim_lightning.nn import (
 from asim_lightning.nn.layer_kinds import kind_of
 from asim_lightning.surgery.layers import FoundLayer, is_known
 from asim_lightning.surgery.plan import Plan, Rule
-from asim_lightning.surgery.probe import Operand, Sighting
 
 
 def replacement(
     layer: FoundLayer, plan: Plan, assignment: Assignment, signed: bool, kept: str
 ) -> tuple[nn.Module, str]:
-    """The new module of a layer, and why it is not on a macro; an empty reason if it is.
-
-    Args:
-        layer: The layer.
-        plan: The plan.
-        assignment: The layer's macro, and where it comes from.
-        signed: Whether its inputs are signed.
-        kept: Why it stays float; empty if it does not.
-
-    Raises:
-        ValueError: The macro does not fit the layer.
-    """
+    """The new module of a layer, and why it is not on a macro (empty if it is); `kept` says why it stays float."""
     macro, module = assignment.macro, layer.module
     if layer.product is not None:
         return (FloatMatmul(), kept) if kept else (_operator(layer, plan, macro, signed), "")
@@ -69,15 +57,8 @@ def is_patch_embedding(stem: nn.Module) -> bool:
     return stem.stride == stem.kernel_size and max(stem.kernel_size) > 1
 
 
-def is_signed(layer: FoundLayer, input: Operand, plan: Plan, rule: Rule | None) -> tuple[bool, str]:
-    """Whether a layer's inputs are signed, and the reason.
-
-    Args:
-        layer: The layer or product.
-        input: The input that is applied to the macro's rows.
-        plan: The plan.
-        rule: The layer's rule; None where it has none.
-    """
+def is_signed(layer: FoundLayer, plan: Plan, rule: Rule | None) -> tuple[bool, str]:
+    """Whether the inputs of a layer with a rule, or without one, are signed, and the reason."""
     ruled = None if rule is None else rule.signed_input
     for where, signed in (("plan.rules", ruled), ("plan.signed_input", plan.signed_input)):
         if signed is not None:
@@ -86,28 +67,16 @@ def is_signed(layer: FoundLayer, input: Operand, plan: Plan, rule: Rule | None) 
         return True, "signed: first layer"
     if layer.kind == "qk":
         return True, "signed: keys and queries"
-    if input.origin is None:
+    origin = layer.input.origin
+    if origin is None:
         return True, "signed: no ReLU before"
-    what = "scores" if input.is_score and not input.origin.producer else None
-    return False, f"unsigned: {what or 'after ' + (input.origin.producer or 'a ReLU')}"
+    what = "scores" if layer.input.is_score and not origin.producer else None
+    return False, f"unsigned: {what or 'after ' + (origin.producer or 'a ReLU')}"
 
 
-def encodes_second(layer: FoundLayer) -> bool:
-    """Whether the second operand of a product ``a @ b`` is applied to the macro's rows: keys, scores multiplied from
-    the right, or else the operand that cannot be negative."""
-    product = layer.product
-    if product is None or not product.batched:
-        return False
-    if layer.kind == "qk":
-        return True
-    if layer.kind == "av":
-        return product.b.is_score and not product.a.is_score
-    return product.b.origin is not None and product.a.origin is None
-
-
-def follow_pact(new: OnMacro, sighting: Sighting | None, model: nn.Module) -> None:
+def follow_pact(new: OnMacro, layer: FoundLayer, model: nn.Module) -> None:
     """Take a layer's input range from the PACT before it; calibrate it where there is no PACT."""
-    producer = sighting.origin.producer if sighting and sighting.origin else None
+    producer = layer.input.origin.producer if layer.input.origin else None
     pact = dict(model.named_modules()).get(producer) if producer else None
     if isinstance(pact, PACT):
         new.follow_pact(pact)

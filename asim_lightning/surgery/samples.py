@@ -30,13 +30,7 @@ class Samples:
 def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Samples:
     """Run the network on two pairs of random images with the same first image, and compare the inputs of layers.
 
-    Args:
-        model: The network.
-        layers: Its convolutions and linear layers by full name.
-        example: An input, for its shape. # (batch, ...)
-
-    Returns:
-        What was found; nothing where the network does not run on pairs of random images.
+    Nothing is found if the network does not run on pairs of random images of the example's shape.
     """
     if example.is_complex() or example.dim() < 2:
         return Samples()

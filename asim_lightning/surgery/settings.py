@@ -47,11 +47,7 @@ def place_tiles_(model: nn.Module) -> None:
 
 
 def set_fidelity_(model: nn.Module, fidelity: str) -> None:
-    """Set the fidelity of every quantised layer, in place.
-
-    Raises:
-        ValueError: The fidelity is unknown.
-    """
+    """Set the fidelity of every quantised layer, in place."""
     check_choice("`fidelity`", fidelity, FIDELITIES)
     for layer in quantized_layers(model).values():
         layer.fidelity = fidelity
@@ -133,11 +129,7 @@ def check_chip(model: nn.Module, chip: int | SavedChip) -> None:
 
 
 def set_max_elements_(model: nn.Module, count: int | None) -> None:
-    """Set how many counts the reference engine holds at a time in every layer that is on a macro, in place.
-
-    Raises:
-        ValueError: The number is below 1.
-    """
+    """Set how many counts the reference engine holds at a time in every layer that is on a macro, in place."""
     for layer in macro_layers(model).values():
         layer.max_elements = count
 

@@ -1,5 +1,6 @@
 """A watched run of a network: the calls of its layers, and the products that its modules make by functions."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import FloatMatmul, QuantizedLayer
@@ -138,9 +140,6 @@ def run_watched(
 ) -> Any:
     """Output of a network that runs once, in evaluation, within modes; afterwards hooks are removed and training modes
     restored.
-
-    Raises:
-        ValueError: The network does not run on the example.
     """
     training = {module: module.training for module in model.modules()}
     model.eval()
@@ -160,3 +159,18 @@ def run_watched(
             handle.remove()
         for module, was_training in training.items():
             module.training = was_training
+
+
+def relative_difference(output: Any, expected: Any) -> float:
+    """Largest difference as a share of the largest number; 0 where rounding of the type explains it, infinite where a
+    number meets NaN or infinity."""
+    largest = 0.0
+    for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
+        if not (isinstance(got, Tensor) and got.is_floating_point() and got.numel()):
+            continue
+        if got.shape != wanted.shape or not torch.equal(got.isfinite(), wanted.isfinite()):
+            return math.inf
+        scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
+        difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
+        largest = max(largest, difference if difference > 64 * torch.finfo(got.dtype).eps else 0.0)
+    return largest

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig
-from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, Route, calibrate_, route_, unroute_
-from asim_lightning.nn.floating import FloatLinear
+from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, calibrate_
+from asim_lightning.nn.routed import Route, route_, unroute_
 
 FINE = MacroConfig(16, 16, adc_bits=None)
 COARSE = MacroConfig(adc_bits=1, random_noise=50.0)
@@ -161,5 +161,5 @@ def test_functional_linear_refuses_what_does_not_fit() -> None:
     layer = CimFunctionalLinear(FINE, name="rel")
     with pytest.raises(ValueError, match=r"Layer `rel` needs operands of shapes \(batch, ..., k\) and \(n, k\)"):
         layer(torch.randn(2, 3), torch.randn(4, 5))
-    with pytest.raises(ValueError, match="Layer `rel` needs floating-point operands"):
+    with pytest.raises(ValueError, match="Layer `rel` needs floating-point inputs"):
         layer(torch.ones(2, 3).long(), torch.randn(4, 3))

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.nn import PACT, CimConv2d, QuantConv2d
-from asim_lightning.surgery import FoldedNorm, fold_batchnorm_, fold_state, set_fidelity_
+from asim_lightning.surgery import fold_batchnorm_, fold_state, set_fidelity_
+from asim_lightning.surgery.norms import FoldedNorm
 from tests.surgery.networks import batchnorms, disturb_
 
 NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, arguments, BatchNorms

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
+from asim_lightning.surgery.watch import relative_difference
 from tests.conftest import relative
 from tests.surgery.networks import IDEAL
 
@@ -371,10 +372,8 @@ def test_talking_heads_in_the_network_itself_and_a_gate() -> None:
     }  # fmt: skip
 
 
-def test_a_number_beside_nan_is_a_difference() -> None:
-    from asim_lightning.surgery.check import _difference
-
+def test_a_number_beside_nan_is_arelative_difference() -> None:
     x = torch.tensor([1.0, 2.0, torch.inf])
-    assert _difference(x, x) == 0.0
+    assert relative_difference(x, x) == 0.0
     for other in (torch.tensor([torch.nan, 2.0, torch.inf]), torch.tensor([1.0, 2.0, 3.0]), x[:2]):
-        assert _difference(other, x) == _difference(x, other) == torch.inf
+        assert relative_difference(other, x) == relative_difference(x, other) == torch.inf

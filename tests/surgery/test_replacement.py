@@ -5,7 +5,7 @@ from torch import nn
 
 from asim_lightning import Plan, Rule
 from asim_lightning.surgery.layers import FoundLayer
-from asim_lightning.surgery.probe import Operand
+from asim_lightning.surgery.probe import Operand, Sighting
 from asim_lightning.surgery.provenance import Origin
 from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
 
@@ -29,6 +29,10 @@ def test_patches_are_those_in_which_each_pixel_counts_once(stem: nn.Module, expe
 ACT, BARE = Origin("act"), Origin(None)
 
 
+def found(kind: str, input: Operand) -> FoundLayer:
+    return FoundLayer("a", kind, nn.Identity(), sighting=Sighting(input, False))
+
+
 @pytest.mark.parametrize(
     ("kind", "input", "expected"),
     [
@@ -44,7 +48,7 @@ ACT, BARE = Origin("act"), Origin(None)
 def test_inputs_are_signed_unless_the_operation_before_makes_no_negative_number(
     kind: str, input: Operand, expected: tuple[bool, str]
 ) -> None:
-    assert is_signed(FoundLayer("a", kind, nn.Identity()), input, Plan(), None) == expected
+    assert is_signed(found(kind, input), Plan(), None) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,4 +63,4 @@ def test_inputs_are_signed_unless_the_operation_before_makes_no_negative_number(
 )
 def test_a_sign_that_a_plan_or_rule_states_counts(plan: Plan, rule: Rule | None, expected: tuple[bool, str]) -> None:
     for kind, input in (("conv", Operand(ACT)), ("conv", Operand(None)), ("qk", Operand(None)), ("stem", Operand())):
-        assert is_signed(FoundLayer("a", kind, nn.Identity()), input, plan, rule) == expected
+        assert is_signed(found(kind, input), plan, rule) == expected
