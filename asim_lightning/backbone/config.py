@@ -68,15 +68,9 @@ class BackboneConfig:
         if self.network is not None:
             self._check_own()
             object.__setattr__(self, "name", self.network)
-        if not isinstance(self.name, str):
-            raise ValueError(f"`model.backbone.name` must be a network of timm, got {self.name!r}")
         if size is not None:
             check_whole("`model.backbone.image_size`", size, 1, MOST_PIXELS, " pixels or null")
-        if not isinstance(self.kwargs, dict):
-            raise ValueError(f"`model.backbone.kwargs` must be a mapping of argument names, got {self.kwargs!r}")
         for name in self.kwargs:
-            if not isinstance(name, str):
-                raise ValueError(f"`model.backbone.kwargs` must have names of arguments as keys, got {name!r}")
             if name in _ELSEWHERE and self.network is None:
                 raise ValueError(f"`model.backbone.kwargs` must not hold {name}: {_ELSEWHERE[name]}")
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from asim_lightning.cost.product_shape import ProductShape, product_shape
+from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.surgery import macro_layers, set_fidelity_
 from asim_lightning.surgery.probe import Probe, kept_example_shape, on_example, probe
-from asim_lightning.surgery.settings import kept_fidelities
 
 
 @dataclass(frozen=True)

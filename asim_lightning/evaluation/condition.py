@@ -9,11 +9,10 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.results import axis_text
-from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
 from asim_lightning.surgery.plan import matching
-from asim_lightning.surgery.settings import kept_fidelities
 
 NOISES = ("random_noise", "nonlinear_noise")
 """Fields of a macro that are noise."""

@@ -1,7 +1,8 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,17 @@ from asim_lightning.quant import METHODS, RangeObserver
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
     """Layers of a network that quantise, by full name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLayer)}
+
+
+@contextmanager
+def kept_fidelities(model: nn.Module) -> Iterator[None]:
+    """Restores the fidelity of every layer at the end."""
+    before = {layer: layer.fidelity for layer in quantized_layers(model).values()}
+    try:
+        yield
+    finally:
+        for layer, fidelity in before.items():
+            layer.fidelity = fidelity
 
 
 def needs_calibration(model: nn.Module) -> bool:
@@ -86,25 +98,22 @@ def calibrate_(
         for observer, x in zip(observers[id(layer)], inputs, strict=False):  # a weight needs none
             observer.update(x)
 
-    before = [(layer, layer.fidelity) for layer in quantized_layers(model).values()]
     training = {module: module.training for module in model.modules()}
     hooks = [layer.register_forward_pre_hook(observe) for layer in layers]
     count = 0
     model.eval()
     try:
-        for layer, _ in before:
-            layer.fidelity = "quantized"
         for layer in layers:
             layer.input_range = "batch"
-        with torch.no_grad():
+        with torch.no_grad(), kept_fidelities(model):
+            for layer in named.values():
+                layer.fidelity = "quantized"
             for batch in batches:
                 model(batch[0] if isinstance(batch, (list, tuple)) else batch)
                 count += 1
     finally:
         for hook in hooks:
             hook.remove()
-        for layer, fidelity in before:
-            layer.fidelity = fidelity
         for layer in layers:
             layer.input_range = "calibrated"
         for module, mode in training.items():

@@ -14,13 +14,7 @@ class MultiheadAttention(nn.Module):
 
     torch.nn.MultiheadAttention passes all its weights to one function, so that a layer in the place of its output
     projection is never called. This module computes the same with the same parameters and state dict keys, and calls
-    `out_proj`.
-
-    Args:
-        attention: The attention whose parameters are shared.
-
-    Raises:
-        ValueError: It has learned biases of keys and values or adds a zero key, which this module does not compute.
+    `out_proj`. It does not compute learned biases of keys and values, and adds no zero key.
     """
 
     _qkv_same_embed_dim = False
@@ -62,13 +56,7 @@ class MultiheadAttention(nn.Module):
             attn_mask: True where a query must not attend to a key, or numbers that are added to scores.
                 # (queries, keys) or (batch * heads, queries, keys)
             average_attn_weights: Whether the returned scores are averaged over heads.
-            is_causal: Only tells torch that `attn_mask` is causal.
-
-        Returns:
-            Tokens, as the query, and scores or None. # (batch, queries, keys)
-
-        Raises:
-            ValueError: `is_causal` is given without a mask.
+            is_causal: Only tells torch that `attn_mask` is causal, which must be given.
         """
         if is_causal and attn_mask is None:
             raise ValueError(

@@ -78,10 +78,6 @@ def _transposed(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor:
     return mode.product(b.transpose(-1, -2), a.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
-def _reflected(mode: ProductMode, b: Tensor, a: Tensor) -> Tensor | None:
-    return _matmul(mode, a, b)
-
-
 def _added(
     mode: ProductMode, addend: Tensor, *operands: Tensor, beta: float = 1.0, alpha: float = 1.0, **named: Tensor
 ) -> Tensor | None:
@@ -198,7 +194,7 @@ _CAUGHT: dict[Any, Callable[..., Tensor | None]] = {
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.linalg.matmul), _named),
     **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _named),
     **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm, torch.addmv, Tensor.addmv), _added),
-    Tensor.__rmatmul__: _reflected,
+    Tensor.__rmatmul__: lambda mode, b, a: _matmul(mode, a, b),
     torch.einsum: _einsum,
     F.linear: _linear,
     F.scaled_dot_product_attention: _attention,

@@ -11,10 +11,11 @@ from torch.utils._pytree import tree_map
 from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import QuantizedLayer
+from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.routed import RoutedModule, routing_paused
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Probe
-from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
+from asim_lightning.surgery.settings import set_fidelity_
 from asim_lightning.surgery.watch import relative_difference, run_watched
 
 _OF_A_MODULE = 1e-3

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer
-from asim_lightning.nn.calibration import warn_of_missing_ranges
+from asim_lightning.nn.calibration import kept_fidelities, warn_of_missing_ranges
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
@@ -28,7 +28,7 @@ from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Probe, keep_example_shape_, on_example, probe
 from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
-from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
+from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
 
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
@@ -57,8 +57,6 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
             does not run, a macro does not fit its layer, the network does not run on the example, or there is no
             BatchNorm to fold where the plan says so. The network is unchanged then.
     """
-    if not isinstance(plan, Plan):
-        raise ValueError(f"`plan` of convert_ must be a Plan, such as Plan(macro=MacroConfig()), got {plan!r}")
     _check_convertible(model)
     folding = find_folding(model, example) if plan.fold_batchnorm else None
     relus = find_relus(model, plan.pact_keep) if plan.pact else {}

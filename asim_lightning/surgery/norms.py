@@ -47,13 +47,10 @@ class Folding:
     """Output of that run, in evaluation."""
 
     def __str__(self) -> str:
-        count = len(self.pairs)
-        what = (
-            "BatchNorm folded into the layer before it"
-            if count == 1
-            else "BatchNorms folded into the layers before them"
-        )
-        return f"{count} {what}" + (f"; {len(self.kept)} kept: {_listed(self.kept)}" if self.kept else "")
+        what = "BatchNorm folded into the layer before it"
+        if len(self.pairs) > 1:
+            what = "BatchNorms folded into the layers before them"
+        return f"{len(self.pairs)} {what}" + (f"; {len(self.kept)} kept: {_listed(self.kept)}" if self.kept else "")
 
 
 def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
@@ -121,7 +118,7 @@ def _why_layer_stays(
     names: Counter[int],
     owners: Counter[int],
 ) -> str:
-    if module is None or not _is_layer(module):
+    if not isinstance(module, TORCH_LAYERS):
         return f"it is behind {layer or 'the input'}, not behind a convolution or linear layer"
     if not can_fold_norm(module):
         return f"it is behind {layer}, and surgery does not know {type(module).__name__}"
@@ -136,14 +133,11 @@ def _why_layer_stays(
     others = wiring.uses[layer] - {name}
     if others:
         return f"{layer} is used by {min(others)} too"
+    kind: Any = kind_of(module)
     # a BatchNorm1d behind a Linear with one more axis counts that axis as channels
-    if (kind := kind_of(module)) is None or wiring.axes[name] != kind.axes:
+    if wiring.axes[name] != kind.axes:
         return f"its channels are not the outputs of {layer}"
     return ""
-
-
-def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, TORCH_LAYERS)
 
 
 class _Wiring(TorchDispatchMode):
@@ -206,7 +200,8 @@ class _Wiring(TorchDispatchMode):
 
 def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> tuple[_Wiring, Tensor, Any]:
     modules = dict(model.named_modules())
-    places = {name: m for name, m in modules.items() if name in norms or _is_layer(m) or not len(list(m.children()))}
+    known = (*TORCH_LAYERS, nn.modules.batchnorm._BatchNorm)
+    places = {name: m for name, m in modules.items() if isinstance(m, known) or not list(m.children())}
     wiring = _Wiring(places, norms)
     hooks = [m.register_forward_pre_hook(wiring.enter(name, name in places)) for name, m in modules.items()]
     hooks += [m.register_forward_hook(wiring.leave) for m in modules.values()]

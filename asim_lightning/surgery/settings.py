@@ -100,17 +100,6 @@ def kept_assignments(model: nn.Module) -> Iterator[None]:
         place_tiles_(model)
 
 
-@contextmanager
-def kept_fidelities(model: nn.Module) -> Iterator[None]:
-    """Restores the fidelity of every layer at the end."""
-    before = {layer: layer.fidelity for layer in quantized_layers(model).values()}
-    try:
-        yield
-    finally:
-        for layer, fidelity in before.items():
-            layer.fidelity = fidelity
-
-
 def check_chip(model: nn.Module, chip: int | SavedChip) -> None:
     """Refuse a chip in a file that is not one of a network's macros; any number passes.
 

@@ -26,6 +26,8 @@ def test_the_rule_has_the_last_word() -> None:
 def test_scores_have_their_bits_before_the_rule() -> None:
     scores = Assignment(BASE, is_scores=True).changed(input_bits=9, encoding_bits=9)
     assert (scores.macro.input_bits, scores.macro.encoding_bits) == (8, 8)
+    scores = scores.changed(input_bits=6, encoding_bits=2)
+    assert (scores.macro.input_bits, scores.macro.encoding_bits) == (6, 2)
     assert Assignment(BASE, True, {"input_bits": 9}).changed(input_bits=9).macro.input_bits == 9
 
 

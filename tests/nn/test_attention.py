@@ -8,7 +8,6 @@ from timm.layers import Attention
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
-from asim_lightning.nn.assignment import score_macro
 
 FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
 PARTS = ("qkv", "qk", "av", "proj")
@@ -47,31 +46,11 @@ def test_parts_are_named_and_typed() -> None:
         assert module.signed_input is signed
 
 
-@pytest.mark.parametrize(("bits", "encoding", "expected"), [(9, 4, (8, 4)), (9, 8, (8, 8)), (6, 2, (6, 2))])
-def test_scores_have_eight_bits_where_signed_inputs_have_nine(
-    bits: int, encoding: int, expected: tuple[int, int]
-) -> None:
-    macro = score_macro(MacroConfig(input_bits=bits, encoding_bits=encoding))
-    assert (macro.input_bits, macro.encoding_bits) == expected
-
-
 def test_the_published_scale_can_be_set() -> None:
     layer, attention, x = pair()
     attention.fused_attn = False  # torch's fused attention knows its own scale alone
     layer.scale = attention.scale = 24**-0.5
     torch.testing.assert_close(layer(x), attention(x), rtol=1e-3, atol=1e-4)
-
-
-def test_voting_changes_noisy_attention_and_brings_it_nearer() -> None:
-    noisy = MacroConfig(6, 7, rows=24, adc_bits=8, random_noise=1.0)
-    errors = []
-    for macro in (noisy, noisy.with_fields(vote_levels=13, votes=9, vote="mean")):
-        layer, _, x = pair(macro)
-        simulated = layer(x)
-        for part in PARTS:
-            getattr(layer, part).fidelity = "quantized"
-        errors.append(float((simulated - layer(x)).detach().square().mean()))
-    assert errors[1] < 0.6 * errors[0]
 
 
 def test_a_gate_is_refused() -> None:

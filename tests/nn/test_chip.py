@@ -11,7 +11,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig, columns, resolved
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.reference import ReferenceProgram
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
+from tests.nn.layers import KINDS, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", column_args={"cell_sigma": 5.0})
 EFFECTS: dict[str, dict[str, Any]] = {
@@ -25,25 +25,22 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "trimmed": {"offset": "1 lsb", "trim": "offset", "trim_step": "0.9 lsb"},
 }
 MACROS = {"current": MACRO} | {name: MacroConfig(4, 4, 40, 5, static=effects) for name, effects in EFFECTS.items()}
-every_kind = pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
-every_macro = pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
-SAMPLES = [3, 1, 4, 15]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def function_of(kind: str, macro: MacroConfig) -> Callable[[], Tensor]:
-    """A layer's answer to one and the same input for four samples."""
-    torch.manual_seed(0)
-    x = torch.rand(1, 2, 25)
-    if kind == "matmul":
-        product, w = CimMatmul(macro, signed_input=False).eval(), torch.randn(1, 6, 25)
-        return lambda: product(x.expand(4, -1, -1), w.expand(4, -1, -1))
-    layer: Any = CimLinear(50, 6, macro=macro) if kind == "linear" else CimConv2d(2, 3, 3, macro=macro)
-    shape = (1, 50) if kind == "linear" else (1, 2, 5, 5)
-    layer.eval()
-    return lambda: layer(x.reshape(shape).expand(4, *shape[1:]))
+def reader(kind: str, macro: MacroConfig) -> Callable[..., Tensor]:
+    """A layer's answer, in some context, to one and the same input for four samples."""
+    layer = layer_of(kind, macro).eval()
+    inputs = [x[:1].expand(4, *x.shape[1:]) for x in inputs_of(kind)]
+
+    def read(**context: int) -> Tensor:
+        with noise_context(sample_ids=[3, 1, 4, 15], **context):
+            return layer(*inputs)
+
+    return read
 
 
-@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+@every_kind
 def test_memory_of_the_reference_engine_is_bounded_by_an_option(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     held, compute = [], ReferenceProgram._rows
 
@@ -53,60 +50,34 @@ def test_memory_of_the_reference_engine_is_bounded_by_an_option(kind: str, monke
 
     monkeypatch.setattr(ReferenceProgram, "_rows", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    torch.manual_seed(0)
-    product = CimMatmul(MACRO, signed_input=False)
-    layer: Any = {"linear": CimLinear(50, 6, macro=MACRO), "conv": CimConv2d(2, 3, 3, macro=MACRO), "matmul": product}[
-        kind
-    ].eval()
-    x = {"linear": torch.rand(4, 50), "conv": torch.rand(4, 2, 5, 5), "matmul": torch.rand(4, 2, 25)}[kind]
-    inputs = (x, torch.randn(4, 6, 25)) if kind == "matmul" else (x,)
+    layer, inputs = layer_of(kind, MACRO).eval(), inputs_of(kind)
     layer.engine = "reference"
     expected = layer(*inputs)
     layer.max_elements = 1
     assert torch.equal(layer(*inputs), expected)
-    assert held == [4, 1, 1, 1, 1]
-
-
-def read(function: Callable[[], Tensor], **context: int) -> Tensor:
-    with noise_context(sample_ids=SAMPLES, **context):
-        return function()
+    assert held == [3, 1, 1, 1]
 
 
 @every_kind
-@every_macro
-def test_every_sample_trial_and_call_meets_the_same_chip(kind: str, macro: MacroConfig) -> None:
-    function = function_of(kind, macro)
-    first = read(function, chip=1)
+@pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
+def test_every_sample_trial_and_seed_meets_the_same_chip(kind: str, macro: MacroConfig) -> None:
+    read = reader(kind, macro)
+    first = read(chip=1)
     assert torch.equal(first, first[:1].expand_as(first))
-    assert torch.equal(first, read(function, chip=1, trial=9))
-    with noise_context(sample_ids=SAMPLES, chip=1):
-        assert torch.equal(first, function())
-        assert torch.equal(first, function())
-
-
-@every_kind
-@every_macro
-def test_another_chip_is_another(kind: str, macro: MacroConfig) -> None:
-    function = function_of(kind, macro)
-    assert not torch.equal(read(function, chip=1), read(function, chip=2))
-
-
-@every_kind
-@every_macro
-def test_the_seed_of_the_noise_changes_no_chip(kind: str, macro: MacroConfig) -> None:
-    function = function_of(kind, macro)
-    assert torch.equal(read(function, chip=1, seed=3), read(function, chip=1, seed=4))
+    assert torch.equal(first, read(chip=1, trial=9))
+    assert torch.equal(first, read(chip=1, seed=3))
+    assert not torch.equal(first, read(chip=2))
 
 
 def test_without_cell_variation_chips_are_equal() -> None:
-    function = function_of("linear", MACRO.with_fields(column_args={"cell_sigma": 0.0}))
-    assert torch.equal(read(function, chip=1), read(function, chip=2))
+    read = reader("linear", MACRO.with_fields(column_args={"cell_sigma": 0.0}))
+    assert torch.equal(read(chip=1), read(chip=2))
 
 
 def test_read_noise_belongs_to_the_read_and_not_to_the_chip() -> None:
-    function = function_of("linear", MACRO.with_fields(random_noise=2.0, column_args={}))
-    assert torch.equal(read(function, chip=1), read(function, chip=2))
-    assert not torch.equal(read(function, chip=1), read(function, chip=1, trial=1))
+    read = reader("linear", MACRO.with_fields(random_noise=2.0, column_args={}))
+    assert torch.equal(read(chip=1), read(chip=2))
+    assert not torch.equal(read(chip=1), read(chip=1, trial=1))
 
 
 @every_kind
@@ -114,7 +85,7 @@ def test_the_old_name_of_cell_mismatch_draws_the_same_cells(kind: str) -> None:
     static = {"cell_mismatch": "5 %", "reference": "summing"}
     new = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", static=static)
     for chip in (0, 3):
-        assert torch.equal(read(function_of(kind, MACRO), chip=chip), read(function_of(kind, new), chip=chip))
+        assert torch.equal(reader(kind, MACRO)(chip=chip), reader(kind, new)(chip=chip))
 
 
 def test_the_old_name_says_the_new_one_once() -> None:

@@ -8,21 +8,16 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import Chip, noise_context
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+from asim_lightning.nn import OnMacro
 from asim_lightning.nn.training_noise import ChipNoise
+from tests.nn.layers import KINDS, inputs_of, layer_of
 
 STATIC: dict[str, Any] = {"offset": "1 lsb", "gain": "3 %", "stuck_at_1": 0.02}
 MACRO = MacroConfig(4, 4, 40, 5, static=STATIC)
 
 
-def case(kind: str, macro: MacroConfig = MACRO) -> tuple[OnMacro, list[Tensor]]:
-    torch.manual_seed(2)
-    settings: Any = {"macro": macro, "name": "layer", "input_range": "batch", "signed_input": True}
-    if kind == "conv":
-        return CimConv2d(6, 8, 3, groups=2, per_channel=True, **settings), [torch.randn(3, 6, 7, 5)]
-    if kind == "linear":
-        return CimLinear(90, 7, **settings), [torch.randn(3, 4, 90)]
-    return CimMatmul(**settings), [torch.randn(3, 2, 5, 50), torch.randn(3, 2, 6, 50)]
+def case(kind: str, macro: MacroConfig = MACRO) -> tuple[Any, list[Tensor]]:
+    return layer_of(kind, macro, signed_input=True), [2 * x - 1 for x in inputs_of(kind)]
 
 
 def trained(layer: OnMacro, inputs: list[Tensor], model: Any, amount: float = 1.0, **context: Any) -> Tensor:
@@ -39,7 +34,7 @@ def simulated(layer: OnMacro, inputs: list[Tensor], **context: Any) -> Tensor:
         return layer(*inputs)
 
 
-every_kind = pytest.mark.parametrize("kind", ["conv", "linear", "matmul"])
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @every_kind
@@ -87,11 +82,10 @@ def test_fresh_chips_are_a_function_of_seed_and_step() -> None:
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2], atol=1e-2)
     assert not torch.allclose(found[0], found[3], atol=1e-2)
-    other = case("linear")
     number = ChipNoise("fresh").number
     with noise_context(seed=1, step=5) as scope:
         sources = [scope.source(name, 3, torch.device("cpu")) for name in ("a", "b")]
-    assert number(sources[0], Chip()) == number(sources[1], Chip()), other  # all layers are on one chip
+    assert number(sources[0], Chip()) == number(sources[1], Chip())  # all layers are on one chip
 
 
 def test_the_amount_scales_the_spreads() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from timm.layers import Conv2dSame
+from torch import nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
@@ -18,7 +19,7 @@ LOSSY = MacroConfig(5, 5, rows=14, adc_bits=5, encoding_bits=2, random_noise=0.5
 def check_against_torch(size: tuple[int, int] = (9, 8), **settings: Any) -> None:
     """Both quantised convolutions are nn.Conv2d to 16 bits, and each other and the reference in every sum."""
     torch.manual_seed(0)
-    conv = nn.Conv2d(4, 6, **settings).eval()
+    conv = nn.Conv2d(4, 8, **settings).eval()
     x = torch.randn(2, 4, *size)
     on_macro = CimConv2d.from_float(conv, FINE, signed_input=True)
     digital = QuantConv2d.from_float(conv, 16, 16, signed_input=True)
@@ -41,18 +42,9 @@ def test_kernels_and_strides(kernel_size: Any, stride: Any) -> None:
 
 
 @pytest.mark.parametrize("dilation", [2, (1, 3)])
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2, 4])
 def test_dilation_and_groups(dilation: Any, groups: int) -> None:
     check_against_torch(kernel_size=(3, 2), dilation=dilation, groups=groups, padding=1, stride=2)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_depthwise_with_a_multiplier(bias: bool) -> None:
-    torch.manual_seed(0)
-    conv = nn.Conv2d(4, 8, 3, groups=4, padding=1, bias=bias).eval()
-    layer = CimConv2d.from_float(conv, FINE, signed_input=True)
-    x = torch.randn(2, 4, 7, 7)
-    assert relative(layer(x), conv(x)) < 1e-3
 
 
 @pytest.mark.parametrize("fields", [{}, {"random_noise": 0.02}, {"adc_bits": None, "random_noise": 0.001}], ids=str)
@@ -86,31 +78,18 @@ def test_fewer_rows_than_kernel_elements(rows: int) -> None:
     assert relative(simulated, layer(x)) < 1e-3
 
 
-def tensorflow_same(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """The convolution with TensorFlow's padding: ceil(size / stride) outputs, the odd zero behind."""
-    pads: list[int] = []
-    for axis in (1, 0):
-        size, kernel, stride, dilation = (
-            x.shape[2 + axis],
-            conv.kernel_size[axis],
-            conv.stride[axis],
-            conv.dilation[axis],
-        )
-        total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-        pads += [total // 2, total - total // 2]
-    return F.conv2d(F.pad(x, pads), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
-
-
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, (5, 4)])
 @pytest.mark.parametrize(("stride", "dilation"), [(2, 1), ((3, 2), 1), (2, 2), (1, 1)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 9)])
 def test_same_padding_with_any_stride(kernel_size: Any, stride: Any, dilation: Any, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv2d(3, 4, kernel_size, stride, dilation=dilation)
+    conv = Conv2dSame(3, 4, kernel_size, stride, dilation=dilation).eval()
     layer = CimConv2d(3, 4, kernel_size, stride, "same", dilation, macro=FINE, signed_input=True).eval()
     layer.load_state_dict(conv.state_dict())
     x = torch.randn(2, 3, *size)
-    assert relative(layer(x), tensorflow_same(x, conv)) < 1e-3
+    simulated = layer(x)
+    assert relative(simulated, conv(x)) < 1e-3
+    assert torch.equal(CimConv2d.from_float(conv, FINE, signed_input=True)(x), simulated)
 
 
 def test_a_kernel_as_large_as_its_input_has_the_codes_and_noise_of_a_linear_layer() -> None:
@@ -129,12 +108,3 @@ def test_a_kernel_larger_than_its_input_is_refused(fidelity: str, dilation: int,
     layer.fidelity = fidelity
     with pytest.raises((RuntimeError, ValueError), match=r"(?i)kernel"):
         layer(torch.rand(1, 2, *size))
-
-
-def test_from_float_takes_tensorflow_padding_over() -> None:
-    from timm.layers import Conv2dSame
-
-    torch.manual_seed(0)
-    conv = Conv2dSame(3, 4, 3, stride=2).eval()
-    x = torch.randn(2, 3, 8, 7)
-    assert relative(CimConv2d.from_float(conv, FINE, signed_input=True)(x), conv(x)) < 1e-3

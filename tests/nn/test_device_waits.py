@@ -9,16 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.exact import ExactProgram
-from asim_lightning.nn import CimConv2d, CimFunctionalLinear, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import CimFunctionalLinear, CimLinear
+from tests.nn.layers import ALL, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 4, 31, 5)
-KINDS: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
-    "digital convolution": (lambda: QuantConv2d(3, 4, 3), (torch.rand(2, 3, 6, 6),)),
-    "convolution": (lambda: CimConv2d(3, 4, 3, macro=MACRO), (torch.rand(2, 3, 6, 6),)),
-    "linear layer": (lambda: CimLinear(6, 4, macro=MACRO), (torch.rand(2, 6),)),
-    "linear function": (lambda: CimFunctionalLinear(MACRO, False), (torch.rand(2, 6), torch.rand(4, 6))),
-    "matmul": (lambda: CimMatmul(MACRO, False), (torch.rand(2, 3, 6), torch.rand(2, 5, 6))),
-}
 _WAITS = {torch.ops.aten._local_scalar_dense, torch.ops.aten.equal, torch.ops.aten.is_nonzero, torch.ops.aten.nonzero}
 
 
@@ -52,14 +46,16 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 @pytest.mark.parametrize("input_range", ["batch", "calibrated"])
 @pytest.mark.parametrize("fidelity", ["quantized", "estimated", "simulated"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*ALL, "function"])
 def test_a_call_waits_once(kind: str, fidelity: str, input_range: str, waits: Waits) -> None:
-    make, inputs = KINDS[kind]
-    layer = make().eval()
+    if kind == "function":
+        layer, inputs = CimFunctionalLinear(MACRO, False).eval(), (torch.rand(2, 6), torch.rand(4, 6))
+    else:
+        layer, inputs = layer_of(kind, MACRO).eval(), inputs_of(kind)
     if input_range == "calibrated":
         layer.calibrate(*inputs[: len(layer._ranges)])
     layer.fidelity = fidelity
-    if fidelity == "estimated" and kind != "digital convolution":
+    if fidelity == "estimated" and kind != "digital":
         layer.train_noise, layer.train_noise_model = 1.0, "macro"  # which asks for operands
     with torch.no_grad(), noise_context():
         first = layer(*inputs)

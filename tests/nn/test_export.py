@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d, calibrate_
+from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d, calibrate_
+from tests.nn.layers import ALL, inputs_of, layer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated, and warns of each number that it keeps
 
@@ -28,28 +29,19 @@ RECORDERS = pytest.mark.parametrize("record", [exported, traced])
 
 
 @pytest.mark.parametrize("bits", [5, 8, 9])
-@pytest.mark.parametrize("kind", ["convolution", "linear", "matmul", "digital"])
+@pytest.mark.parametrize("kind", ALL)
 @RECORDERS
 def test_a_recorded_layer_takes_other_inputs(record: Recorder, kind: str, bits: int) -> None:
-    macro = MacroConfig(bits, bits, rows=20)
-    layer: Any
-    shapes: tuple[tuple[int, ...], ...] = ((3, 6, 5),)
-    if kind == "convolution":
-        layer = CimConv2d(3, 4, 3, macro=macro, input_range="calibrated")
-    elif kind == "digital":
-        layer = QuantConv2d(3, 4, 3, padding="same", stride=2, weight_bits=bits, input_range="calibrated")
-    elif kind == "linear":
-        layer, shapes = CimLinear(12, 4, macro=macro, input_range="calibrated"), ((5, 12),)
-    else:
-        layer, shapes = CimMatmul(macro, False, "calibrated"), ((4, 12), (5, 12))
-    layer.eval().fidelity = "quantized"
-    ones = [torch.rand(2, *shape) for shape in shapes]
+    bits_of_digital = {"weight_bits": bits, "padding": "same", "stride": 2} if kind == "digital" else {}
+    layer = layer_of(kind, MacroConfig(bits, bits, rows=20), input_range="calibrated", **bits_of_digital).eval()
+    layer.fidelity = "quantized"
+    ones = inputs_of(kind)
     layer.calibrate(*(torch.ones_like(one) for one in ones))
     recorded = record(layer, *ones)
     for batch in (2, 7):
-        others = [torch.rand(batch, *shape) for shape in shapes]
+        others = [torch.rand(batch, *one.shape[1:]) for one in ones]
         assert torch.equal(recorded(*others), layer(*others))
-    assert not torch.equal(layer(*ones), layer(*(other[:2] for other in others)))
+    assert not torch.equal(layer(*(one[:2] for one in ones)), layer(*(other[:2] for other in others)))
 
 
 @RECORDERS
@@ -64,26 +56,21 @@ def test_a_network_is_refused_simulated_and_recorded_quantised(record: Recorder)
     one, other = torch.randn(2, 4, 1, 9, 9)
     calibrate_(network, [one])
 
-    def refusal() -> str:
-        with pytest.raises(ValueError) as caught:
-            record(network, one)
-        return str(caught.value)
+    layers = [network[2], network[6]]
 
-    asked = (
-        ", and a macro cannot be exported or traced; export the quantised network: model.eval() and "
-        'set_fidelity_(model, "quantized") first'
-    )
-    assert refusal() == f"Layer `2` is simulated{asked}"
-    for layer in network.modules():
-        if isinstance(layer, (CimConv2d, CimLinear)):
-            layer.fidelity, layer.train_noise = "estimated", 5.0
-    assert refusal() == f"Layer `2` is estimated with noise{asked}"
+    def refused(how: str) -> None:
+        with pytest.raises(ValueError, match=rf"^Layer `2` is {how}, and a macro cannot be exported or traced; export"):
+            record(network, one)
+
+    refused("simulated")
+    for layer in layers:
+        layer.fidelity, layer.train_noise = "estimated", 5.0
+    refused("estimated with noise")
     network.train()
-    assert refusal() == f"Layer `2` is trained with noise{asked}"
+    refused("trained with noise")
     network.eval()
-    for layer in network.modules():
-        if isinstance(layer, (CimConv2d, CimLinear)):
-            layer.fidelity = "quantized"
+    for layer in layers:
+        layer.fidelity = "quantized"
     assert torch.equal(record(network, one)(other), network(other))
 
 

@@ -8,22 +8,11 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from tests.nn.layers import ALL, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 4, rows=10)
-LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    "conv": (lambda: CimConv2d(3, 4, 3, macro=MACRO, name="net.layer"), (2, 3, 5, 5)),
-    "digital": (lambda: QuantConv2d(3, 4, 3, signed_input=False, name="net.layer"), (2, 3, 5, 5)),
-    "linear": (lambda: CimLinear(6, 4, macro=MACRO, name="net.layer"), (2, 6)),
-    "matmul": (lambda: CimMatmul(MACRO, False, name="net.layer"), (2, 3, 6)),
-}
-
-
-def layer_of(kind: str, fidelity: str = "simulated") -> Callable[[Tensor], Tensor]:
-    """A layer in evaluation as a function of its first operand."""
-    layer = LAYERS[kind][0]().eval()
-    layer.fidelity = fidelity
-    return (lambda x: layer(x, torch.rand(2, 4, 6))) if kind == "matmul" else layer
+every_kind = pytest.mark.parametrize("kind", ALL)
 
 
 def refused(function: Callable[[], Any], *parts: str) -> None:
@@ -34,22 +23,23 @@ def refused(function: Callable[[], Any], *parts: str) -> None:
     assert all(part in message for part in parts), message
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+def called(kind: str, x: Tensor, fidelity: str = "simulated") -> Callable[[], Tensor]:
+    """A call of a layer with a first operand."""
+    layer = layer_of(kind, MACRO).eval()
+    layer.fidelity = fidelity
+    return lambda: layer(x, *inputs_of(kind)[1:])
+
+
+@every_kind
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-@pytest.mark.parametrize(("value", "shown"), [(float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")])
-def test_values_that_are_not_finite(kind: str, fidelity: str, value: float, shown: str) -> None:
-    x = torch.rand(LAYERS[kind][1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.5])
+def test_values_that_are_not_finite_or_negative(kind: str, fidelity: str, value: float) -> None:
+    (x, *_) = inputs_of(kind)
     x.view(-1)[1] = value
-    refused(lambda: layer_of(kind, fidelity)(x), "finite", shown)
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_materially_negative_inputs_of_an_unsigned_layer(kind: str) -> None:
-    x = torch.rand(LAYERS[kind][1])
-    x.view(-1)[1] = -0.5
-    refused(lambda: layer_of(kind)(x), "is unsigned", "-0.5", "`signed_input`", "`plan.rules`")
+    said = ("is unsigned", "`signed_input`", "`plan.rules`") if value == -0.5 else ("finite",)
+    refused(called(kind, x, fidelity), *said, str(value))
     x.view(-1)[1] = -1e-4  # such as a float pooling layer leaves behind
-    assert layer_of(kind)(x).isfinite().all()
+    assert called(kind, x, fidelity)().isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -57,72 +47,59 @@ def test_materially_negative_inputs_of_an_unsigned_layer(kind: str) -> None:
     [
         ("conv", (2, 4, 5, 5), "(batch, 3, height, width)"),
         ("conv", (3, 5), "(batch, 3, height, width)"),
-        ("conv", (1, 2, 3, 5, 5), "(batch, 3, height, width)"),
-        ("digital", (4, 5, 5), "(batch, 3, height, width)"),
-        ("linear", (2, 7), "(..., 6)"),
-        ("linear", (), "(..., 6)"),
-        ("matmul", (2, 3, 7), "(batch, ..., m, k)"),
-        ("matmul", (3, 6), "(batch, ..., m, k)"),
-        ("matmul", (1, 3, 6), "(batch, ..., m, k)"),
+        ("digital", (1, 2, 3, 5, 5), "(batch, 3, height, width)"),
+        ("linear", (2, 7), "(..., 12)"),
+        ("linear", (), "(..., 12)"),
+        ("matmul", (3, 2, 4, 7), "(batch, ..., m, k)"),
+        ("matmul", (2, 4, 12), "(batch, ..., m, k)"),
+        ("matmul", (1, 2, 4, 12), "(batch, ..., m, k)"),
     ],
 )
 @pytest.mark.parametrize("fidelity", ["float", "simulated"])
 def test_shapes(kind: str, shape: tuple[int, ...], expected: str, fidelity: str) -> None:
-    refused(lambda: layer_of(kind, fidelity)(torch.rand(shape)), expected, str(shape))
+    refused(called(kind, torch.rand(shape), fidelity), expected, str(shape))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
-def test_inputs_that_are_not_floating_point(kind: str, dtype: torch.dtype) -> None:
-    refused(lambda: layer_of(kind)(torch.ones(LAYERS[kind][1], dtype=dtype)), "floating-point", str(dtype))
+@every_kind
+def test_inputs_that_are_not_floating_point(kind: str) -> None:
+    refused(called(kind, inputs_of(kind)[0].long()), "floating-point", "int64")
 
 
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-def test_a_weight_that_is_not_finite_is_not_hidden(fidelity: str) -> None:
-    layer = LAYERS["linear"][0]().eval()
+def test_weights_that_are_not_finite(fidelity: str) -> None:
+    layer = layer_of("linear", MACRO).eval()
     layer.fidelity = fidelity
     layer.weight.data[0, 0] = float("nan")
-    refused(lambda: layer(torch.rand(2, 6)), "finite weights")
+    refused(lambda: layer(*inputs_of("linear")), "finite weights")
+    x, w = inputs_of("matmul")
+    refused(lambda: layer_of("matmul", MACRO).eval()(x, w / 0.0), "finite", "inf")
 
 
-def test_the_stored_operand_of_a_product_may_be_negative_but_not_infinite() -> None:
-    layer, x, w = LAYERS["matmul"][0]().eval(), torch.rand(2, 3, 6), -torch.rand(2, 4, 6)
-    assert layer(x, w).isfinite().all()
-    refused(lambda: layer(x, w / 0.0), "finite", "inf")
-
-
-@pytest.mark.parametrize("kind", LAYERS)
+@every_kind
 def test_calibration_refuses_what_it_cannot_fit(kind: str) -> None:
-    layer, x = LAYERS[kind][0](), torch.rand(LAYERS[kind][1])
-    more = (x,) if kind == "matmul" else ()
-    refused(lambda: layer.calibrate(x * float("nan"), *more), "finite", "nan")
+    layer, inputs = layer_of(kind, MACRO), inputs_of(kind)
+    for number in range(len(inputs)):
+        wrong = [x * (float("nan") if place == number else 1.0) for place, x in enumerate(inputs)]
+        refused(lambda wrong=wrong: layer.calibrate(*wrong), "finite", "nan")
     with pytest.raises(ValueError, match="max, percentile, mse, got 'entropy'"):
-        layer.calibrate(x, *more, method="entropy")
-    for wrong in (-1.0, float("nan"), float("inf")):
-        refused(lambda wrong=wrong: layer.store_range(wrong), "0 or more", str(wrong))
+        layer.calibrate(*inputs, method="entropy")
+    for number in (-1.0, float("nan"), float("inf")):
+        refused(lambda number=number: layer.store_range(number), "0 or more", str(number))
     assert not layer.has_range
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_calibration_of_a_product_checks_the_stored_operand_too(value: float) -> None:
-    x, w = torch.rand(2, 3, 6), torch.full((2, 4, 6), value)
-    refused(lambda: LAYERS["matmul"][0]().calibrate(x, w), "finite")
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_settings(kind: str) -> None:
-    layer = LAYERS[kind][0]()
-    allowed = "float, quantized, estimated, simulated"
-    with pytest.raises(ValueError, match=f"`fidelity` must be one of {allowed}, got 'exact'"):
-        layer.fidelity = "exact"
-    with pytest.raises(ValueError, match="`input_range` must be one of batch, calibrated, pact, got 'max'"):
-        layer.input_range = "max"
-
-
-@pytest.mark.parametrize("count", [0, -1, 1.5, True, "many"])
-def test_a_bound_of_memory_that_is_no_number_of_counts(count: object) -> None:
-    with pytest.raises(ValueError, match=f"`max_elements` must be 1 or more, or null, got {count!r}"):
-        CimLinear(3, 4, macro=MACRO).max_elements = count
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("fidelity", "exact", "`fidelity` must be one of float, quantized, estimated, simulated, got 'exact'"),
+        ("input_range", "max", "`input_range` must be one of batch, calibrated, pact, got 'max'"),
+        *(("max_elements", each, "`max_elements` must be 1 or more, or null, got") for each in (0, 1.5, True, "many")),
+        *(("train_noise", each, "`train_noise` must be 0 or more, got") for each in (-1.0, float("nan"), "5")),
+    ],
+)
+def test_settings(setting: str, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        setattr(CimLinear(3, 4, macro=MACRO), setting, value)
 
 
 def test_macros_that_do_not_fit() -> None:

@@ -12,36 +12,28 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
-from asim_lightning.nn import PACT, CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import PACT, CimConv2d, CimLinear, CimMatmul
+from tests.nn.layers import ALL, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 5, rows=10, adc_bits=5, encoding_bits=2, random_noise="0.3 lsb")
-PRODUCT_SHAPE = (2, 3, 4, 12)
-LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    "conv": (lambda: CimConv2d(3, 4, 3, macro=MACRO, name="a", input_range="calibrated"), (2, 3, 5, 5)),
-    "digital": (lambda: QuantConv2d(3, 4, 3, name="a", input_range="calibrated"), (2, 3, 5, 5)),
-    "linear": (lambda: CimLinear(12, 4, macro=MACRO, name="a", input_range="calibrated"), (2, 12)),
-    "matmul": (lambda: CimMatmul(MACRO, False, name="a", input_range="calibrated"), PRODUCT_SHAPE),
-}
 
 
 def calibrated(kind: str) -> tuple[Any, tuple[Tensor, ...]]:
     """A layer in evaluation with a range of its own, and inputs that pass it."""
-    torch.manual_seed(0)
-    make, shape = LAYERS[kind]
-    layer, x = make().eval(), torch.rand(shape)
-    inputs = (x, torch.randn(shape)) if kind == "matmul" else (x,)
+    layer, inputs = layer_of(kind, MACRO, input_range="calibrated").eval(), inputs_of(kind)
     layer.calibrate(*(0.6 * t for t in inputs))
     return layer, inputs
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 def test_state_dict_round_trip(kind: str) -> None:
     layer, inputs = calibrated(kind)
     stored = io.BytesIO()
     torch.save(layer.state_dict(), stored)
     stored.seek(0)
-    torch.manual_seed(1)
-    other = LAYERS[kind][0]().eval()
+    other = layer_of(kind, MACRO, input_range="calibrated").eval()
+    for parameter in other.parameters():
+        torch.nn.init.ones_(parameter)
     other.load_state_dict(torch.load(stored))
     assert torch.equal(other(*inputs), layer(*inputs))
 
@@ -74,11 +66,11 @@ def test_weights_with_ranges_or_into_a_layer_without_are_loaded_without_a_word(k
 @pytest.mark.parametrize(("kind", "name"), [("conv", "input_max"), ("matmul", "weight_max")])
 def test_a_range_that_is_not_finite_is_not_loaded(kind: str, name: str, value: float) -> None:
     layer, _ = calibrated(kind)
-    with pytest.raises(ValueError, match=r"^Layer `a` needs a range of 0 or more, got (nan|inf)$"):
+    with pytest.raises(ValueError, match=r"^Layer `net\.layer` needs a range of 0 or more, got (nan|inf)$"):
         layer.load_state_dict(layer.state_dict() | {name: torch.tensor(value)})
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_answer_alike_and_own_their_state(kind: str, duplicate: Callable[[Any], Any]) -> None:
     layer, inputs = calibrated(kind)
@@ -106,7 +98,7 @@ def answers_in(dtype: torch.dtype, kind: str, fidelity: str) -> tuple[Tensor, Te
     return layer(*given), layer(*(t.float() for t in given))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
 def test_a_half_precision_input_has_the_answer_of_float32_rounded_once(
@@ -117,7 +109,7 @@ def test_a_half_precision_input_has_the_answer_of_float32_rounded_once(
     assert torch.equal(found, expected.to(dtype))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
 def test_a_double_precision_input_has_the_answer_of_float32_but_for_its_rounding(kind: str, fidelity: str) -> None:
     found, expected = answers_in(torch.float64, kind, fidelity)
@@ -125,7 +117,7 @@ def test_a_double_precision_input_has_the_answer_of_float32_but_for_its_rounding
     torch.testing.assert_close(found, expected.double(), rtol=1e-6, atol=1e-6)  # another sum is a hundredth away
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
 def test_layers_move_to_another_type(kind: str, dtype: torch.dtype, fidelity: str) -> None:
@@ -153,6 +145,31 @@ def test_training_state_and_parameters_are_those_of_the_float_layer() -> None:
     assert not CimLinear.from_float(nn.Linear(3, 4, bias=False).eval(), MACRO).training
     with noise_context():
         assert layer.eval()(torch.rand(1, 3, 4, 4).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("leading", [(), (1,), (6,), (2, 3), (1, 2, 3), (2, 1, 3, 1)])
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+def test_leading_dimensions_are_free(leading: tuple[int, ...], fidelity: str) -> None:
+    layer, _ = calibrated("linear")
+    layer.fidelity = fidelity
+    x = torch.rand(*leading, 12)
+    y = layer(x)
+    assert y.shape == (*leading, 4)
+    layer.macro = MACRO.with_fields(random_noise=0.0)  # which is of a sample
+    assert torch.equal(layer(x).reshape(-1, 4), layer(x.reshape(-1, 12)))
+    w = torch.rand(*leading, 5, 12)
+    if leading:
+        assert CimMatmul(MACRO).eval()(torch.rand(*leading, 4, 12), w).shape == (*leading, 4, 5)
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+@pytest.mark.parametrize("training", [False, True])
+def test_an_empty_batch_gives_an_empty_answer(kind: str, fidelity: str, training: bool) -> None:
+    layer, inputs = calibrated(kind)
+    shape = layer(*inputs).shape
+    layer.train(training).fidelity = fidelity
+    assert layer(*(x[:0] for x in inputs)).shape == (0, *shape[1:])
 
 
 def test_layers_move_to_meta_and_back() -> None:

@@ -87,22 +87,19 @@ def test_its_level_is_that_of_reads_of_a_measured_column() -> None:
     assert abs(float(predicted_mean.mean() - mean.mean())) < 0.05 * float(deviation.mean())
 
 
-def test_its_mean_is_that_of_simulated_reads_where_noise_is_rectified() -> None:
-    """Few active rows and much noise: at count 0 half of the noise is cut off, and what is left adds up."""
-    layer, (x,) = sparse_linear(MacroConfig(4, 4, rows=255, adc_bits=8, random_noise=4.0, digital_levels=2), False)
-    inputs = [x**6]
-    predicted, _, measured, deviation = moments(layer, inputs)
-    assert float(measured.abs().mean() / deviation.mean()) > 0.2
-    slope, correlation = line(predicted, measured)
-    assert abs(slope - 1) < 0.1
-    assert correlation > 0.9
-
-
-def test_its_mean_is_that_of_simulated_reads_where_counts_are_clipped() -> None:
-    macro = MacroConfig(4, 4, rows=255, adc_bits=4, adc_step=2, adc_low=20, random_noise=0.3)
-    layer, inputs = sparse_linear(macro, False)
-    predicted, _, measured, deviation = moments(layer, inputs)
-    assert float(measured.abs().mean() / deviation.mean()) > 0.5
+@pytest.mark.parametrize(
+    ("macro", "power", "share"),
+    [
+        # few active rows and much noise: at count 0 half of the noise is cut off, and what is left adds up
+        (MacroConfig(4, 4, rows=255, adc_bits=8, random_noise=4.0, digital_levels=2), 6, 0.2),
+        (MacroConfig(4, 4, rows=255, adc_bits=4, adc_step=2, adc_low=20, random_noise=0.3), 1, 0.5),
+    ],
+    ids=["rectified", "clipped"],
+)
+def test_its_mean_is_that_of_simulated_reads(macro: MacroConfig, power: int, share: float) -> None:
+    layer, (x,) = sparse_linear(macro, False)
+    predicted, _, measured, deviation = moments(layer, [x**power])
+    assert float(measured.abs().mean() / deviation.mean()) > share
     slope, correlation = line(predicted, measured)
     assert abs(slope - 1) < 0.1
     assert correlation > 0.9

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
@@ -80,6 +81,16 @@ def test_convolutions_of_many_kinds_verify(settings: dict[str, Any]) -> None:
     assert verify(conv(NOISY, **settings), random(3, 8, 5, 5)).ok
 
 
+@pytest.mark.parametrize("name", preset_names())
+def test_a_layer_on_a_published_macro_verifies(name: str) -> None:
+    layer, x = conv(preset(name).config()).eval(), random(2, 8, 5, 5)
+    assert verify(layer, x).ok
+    simulated = layer(x)
+    layer.fidelity = "quantized"
+    if (layer.macro.adc_bits or 0) >= 8:
+        assert torch.corrcoef(torch.stack([simulated.flatten(), layer(x).flatten()]))[0, 1] > 0.3
+
+
 def test_one_sample_cannot_be_split() -> None:
     for x in (random(8, 5, 5), random(1, 8, 5, 5)):
         found = verify(conv(NOISY), x)
@@ -121,7 +132,6 @@ def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (bad.name, bad.ok, bad.differ, bad.largest_counts) == ("engine native", False, 3, 3.5)
     step = float(scale_of(x.abs().max()) * scale_of(layer.weight.detach().abs().max())) / levels(4, True) ** 2
     assert bad.largest_output == pytest.approx(3.5 * step, rel=1e-3)
-    assert "engine native                     3               3.5" in str(found)
     assert "DIFFERS" in str(found)
 
 
@@ -154,16 +164,9 @@ class Rounding(CimLinear):
         return y.bfloat16().float() if torch.is_autocast_enabled("cpu") else y
 
 
-class Unstable(CimLinear):
-    """A layer whose quantiser follows autocast."""
-
-    def _computed(self, x: Tensor, *others: Any) -> Tensor:
-        return super()._computed(x.bfloat16() if torch.is_autocast_enabled("cpu") else x, *others)
-
-
 @pytest.mark.parametrize(
     ("kind", "macro", "wrong"),
-    [(BatchDependent, NOISY, [ALONE, HALVES]), (Rounding, SMALL, [AUTOCAST]), (Unstable, NOISY, [AUTOCAST])],
+    [(BatchDependent, NOISY, [ALONE, HALVES]), (Rounding, SMALL, [AUTOCAST])],
 )
 def test_a_layer_that_depends_on_its_call_is_found_out(
     kind: type[CimLinear], macro: MacroConfig, wrong: list[str]
@@ -174,15 +177,7 @@ def test_a_layer_that_depends_on_its_call_is_found_out(
 
 
 def test_a_lossless_macro_must_return_the_product() -> None:
-    values: dict[str, Any] = {
-        "name": "fc",
-        "kind": "CimLinear",
-        "macro": SMALL,
-        "engine": "exact",
-        "samples": 1,
-        "outputs": 9,
-    }
-    found = Verification(**values, comparisons=(), deviation_counts=2.0, deviation_lsb=1.0, lossless=True)
+    found = Verification("fc", "CimLinear", SMALL, "exact", 1, 9, (), 2.0, 1.0, lossless=True)
     assert not found.ok
     assert str(found).endswith("at most 2 counts = 1 least significant LSB (every cycle is exact: NOT OK)")
 
@@ -217,29 +212,14 @@ def test_text() -> None:
 
 def test_messages() -> None:
     x = random(2, 8, 5, 5)
-    allowed = r"^`layer` must be a layer on a macro \(CimConv2d, CimLinear or CimMatmul\), got "
-    with pytest.raises(ValueError, match=allowed + "QuantConv2d$"):
+    with pytest.raises(ValueError, match=r"^`layer` must be a layer on a macro .*, got QuantConv2d$"):
         verify(QuantConv2d(8, 6, 3), x)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=allowed + "str$"):
-        verify("conv", x)  # type: ignore[arg-type]
-    network = nn.Sequential(conv(SMALL), nn.ReLU(), conv(SMALL))
-    with pytest.raises(ValueError, match=allowed + "Sequential, whose layers 0, 2 can be verified one by one$"):
-        verify(network, x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"got Sequential, whose layers 0, 2 can be verified one by one$"):
+        verify(nn.Sequential(conv(SMALL), nn.ReLU(), conv(SMALL)), x)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^`max_samples` must be 1 or more, got 0$"):
         verify(conv(SMALL), x, max_samples=0)
     with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs at least one sample to verify, got shape \(0, 8"):
         verify(conv(SMALL), x[:0])
-    with pytest.raises(ValueError, match=r"^`seed` of noise_context must be a whole number 0\.\.4294967295, got -1$"):
-        verify(conv(SMALL), x, seed=-1)
-
-
-def test_wrong_inputs_get_the_layers_own_message() -> None:
-    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs an input of shape \(batch, 8, height, width\)"):
-        verify(conv(SMALL), random(2, 7, 5, 5))
-    with pytest.raises(ValueError, match=r"^Layer `stage.conv` is unsigned, so its inputs must be 0 or more"):
-        verify(conv(SMALL), -random(2, 8, 5, 5))
-    with pytest.raises(ValueError, match=r"^Layer `qk` needs operands of shapes"):
-        verify(CimMatmul(SMALL, name="qk"), random(2, 3, 4), random(2, 3, 5))
 
 
 def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,20 +232,16 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
     assert events.differ > 0
     assert f"own draws, distributions {events.sigmas:.1f} standard errors apart" in str(found)
 
-    def twice(sums: Tensor, quiet: Tensor) -> Tensor:
-        return quiet + 2 * (sums - quiet)
-
-    monkeypatch.setitem(ENGINES, "events", engine_with(twice))
-    assert not verify(layer, x).comparisons[0].ok
-
-
-def test_events_of_the_right_size_and_the_wrong_sign_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many and as large errors as the reference's, but all upwards."""
-    monkeypatch.setitem(ENGINES, "events", engine_with(lambda sums, quiet: quiet + (sums - quiet).abs()))
-    events = verify(conv(SMALL.with_fields(random_noise="0.16 lsb")), random(4, 8, 32, 32)).comparisons[0]
-    assert events.sigmas is not None
-    assert events.sigmas > 6
-    assert not events.ok
+    changes = {  # twice as large, and as many and as large, but all upwards
+        "twice": lambda sums, quiet: quiet + 2 * (sums - quiet),
+        "upwards": lambda sums, quiet: quiet + (sums - quiet).abs(),
+    }
+    for change in changes.values():
+        monkeypatch.setitem(ENGINES, "events", engine_with(change))
+        events = verify(layer, x).comparisons[0]
+        assert events.sigmas is not None
+        assert events.sigmas > 6
+        assert not events.ok
 
 
 @pytest.mark.parametrize(

@@ -17,22 +17,20 @@ from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.nn import PACT, CimConv2d, QuantConv2d
 from asim_lightning.surgery import fold_batchnorm_, fold_state, set_fidelity_
 from asim_lightning.surgery.norms import FoldedNorm
-from tests.surgery.networks import batchnorms, disturb_
+from tests.surgery.networks import NARROW, batchnorms, disturb_
 
 NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, arguments, BatchNorms
-    "resnet18": (64, {}, 20),
-    "resnet26d": (64, {"layers": (1, 1, 1, 1)}, 19),
-    "resnet50": (64, {"layers": (1, 1, 1, 1)}, 17),
-    "efficientnet_lite0": (64, {}, 49),
-    "tf_efficientnet_lite0": (64, {}, 49),
-    "mobilenetv2_100": (64, {}, 52),
-    "vgg16_bn": (32, {"mlp_ratio": 0.02}, 13),
+    "resnet18": (64, {"channels": (8, 16, 32, 64)}, 21),
+    "resnet26d": (32, {"layers": (1, 1, 1, 1), **NARROW}, 19),
+    "resnet50": (32, {"layers": (1, 1, 1, 1), "channels": (8, 16, 32, 64)}, 17),
+    "tf_efficientnet_lite0": (32, {}, 49),
+    "mobilenetv2_035": (64, {}, 52),
 }
-LARGE = {"resnet26d": 31, "resnet50": 53, "vgg16_bn": 13}
+LARGE = {"resnet26d": 31, "resnet50": 53, "vgg16_bn": 13, "efficientnet_lite0": 49, "mobilenetv2_100": 52}
 LOSSLESS = MacroConfig(4, 4, rows=255, adc_bits=8)
 
 
-def trained(name: str, size: int, **kwargs: Any) -> nn.Module:
+def trained(name: str = "resnet10t", size: int = 32, **kwargs: Any) -> nn.Module:
     """A network whose BatchNorms have statistics near those of a random batch, in evaluation."""
     torch.manual_seed(0)
     model: nn.Module = timm.create_model(name, num_classes=7, **kwargs)
@@ -99,7 +97,7 @@ def pairs_of_layers(draw: st.DrawFn) -> nn.Sequential:
 
 
 @given(pairs_of_layers())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_layer_takes_up_its_batchnorm(pair: nn.Sequential) -> None:
     pair = pair.double()
     x = torch.randn(2, pair[0].weight.shape[1] * getattr(pair[0], "groups", 1), 7, 7).double()
@@ -136,17 +134,15 @@ def test_activation_and_dropout_of_timm_stay_under_their_names() -> None:
     assert all(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
-def test_network_without_batchnorm_has_nothing_to_fold(name: str) -> None:
+def test_network_without_batchnorm_has_nothing_to_fold() -> None:
     message = "There is nothing to fold: `fold_batchnorm` needs a network with BatchNorm, got one without"
     with pytest.raises(ValueError, match=f"^{message}$"):
-        convert_(timm.create_model(name), Plan(fold_batchnorm=True))
+        convert_(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), Plan(fold_batchnorm=True))
 
 
 @pytest.mark.parametrize("plan", [{"keep": ["nosuch"]}, {"rules": [Rule("stem", {"input_bits": 1})]}])
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_035"])
-def test_an_error_leaves_the_network_as_it_was(name: str, plan: dict[str, Any]) -> None:
-    model = timm.create_model(name, act_layer=nn.ReLU)
+def test_an_error_leaves_the_network_as_it_was(plan: dict[str, Any]) -> None:
+    model = timm.create_model("resnet10t", **NARROW)
     before = [(key, id(module)) for key, module in model.named_modules()]
     values = {key: (id(value), value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
     with pytest.raises(ValueError, match=r"nosuch|input_bits"):
@@ -158,24 +154,15 @@ def test_an_error_leaves_the_network_as_it_was(name: str, plan: dict[str, Any]) 
     assert not model._load_state_dict_pre_hooks
 
 
-@pytest.mark.parametrize("value", [1, None, "true"])
-def test_wrong_value(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"^`plan.fold_batchnorm` must be true or false, got "):
-        Plan(fold_batchnorm=value)
-
-
 def test_report_has_a_line_of_it() -> None:
-    model = timm.create_model("resnet18")
-    report = convert_(model, Plan(fold_batchnorm=True))
-    assert report.notes == ("20 BatchNorms folded into the layers before them",)
+    report = convert_(timm.create_model("resnet10t", **NARROW), Plan(fold_batchnorm=True))
+    assert report.notes == ("14 BatchNorms folded into the layers before them",)
     assert str(report).splitlines()[-1] == report.notes[0]
-    assert len(report.on_macro) == 20
-    assert convert_(timm.create_model("resnet18"), Plan()).notes == ()
+    assert convert_(timm.create_model("resnet10t", **NARROW), Plan()).notes == ()
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_035"])
-def test_signs_and_stem_are_those_without_folding(name: str) -> None:
-    plain, folded = (timm.create_model(name, act_layer=nn.ReLU) for _ in range(2))
+def test_signs_and_stem_are_those_without_folding() -> None:
+    plain, folded = (timm.create_model("mobilenetv2_035", act_layer=nn.ReLU) for _ in range(2))
     before, after = convert_(plain, Plan()), convert_(folded, Plan(fold_batchnorm=True))
     assert before.rows == after.rows
     stem = next(module for module in folded.modules() if isinstance(module, QuantConv2d))
@@ -183,7 +170,7 @@ def test_signs_and_stem_are_those_without_folding(name: str) -> None:
 
 
 def test_ideal_macros_give_the_float_output_of_the_network_before() -> None:
-    model, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    model, x = trained(**NARROW), torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = model(x)
         convert_(model, Plan(MacroConfig(16, 16, adc_bits=None), fold_batchnorm=True, per_channel=True))
@@ -195,7 +182,7 @@ def test_ideal_macros_give_the_float_output_of_the_network_before() -> None:
 
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_quantised_and_lossless_simulation_agree(per_channel: bool) -> None:
-    model, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    model, x = trained(**NARROW), torch.randn(2, 3, 32, 32)
     convert_(model, Plan(LOSSLESS, fold_batchnorm=True, per_channel=per_channel))
     calibrate_(model, [x])
     with torch.no_grad():
@@ -219,7 +206,7 @@ def test_pact_takes_the_place_of_activations_and_gives_ranges() -> None:
 
 def test_a_folded_network_trains() -> None:
     torch.manual_seed(0)
-    model = timm.create_model("resnet10t", num_classes=7, zero_init_last=False)
+    model = timm.create_model("resnet10t", num_classes=7, zero_init_last=False, **NARROW)
     convert_(model, Plan(fold_batchnorm=True, pact=True))
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -243,9 +230,9 @@ def test_frozen_layers_stay_frozen() -> None:
 
 @pytest.mark.parametrize("way", ["as it is", "deep copy", "pickle", "inside another"])
 def test_a_state_dict_from_before_is_folded_as_it_is_loaded(way: str) -> None:
-    source, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    source, x = trained(**NARROW), torch.randn(2, 3, 32, 32)
     state = {key: value.clone() for key, value in source.state_dict().items()}
-    target = timm.create_model("resnet10t", num_classes=7).eval()
+    target = timm.create_model("resnet10t", num_classes=7, **NARROW).eval()
     convert_(target, Plan(fold_batchnorm=True, keep=["*"]))
     target = {
         "as it is": lambda: target,

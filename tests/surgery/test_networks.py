@@ -1,7 +1,5 @@
 """Networks of timm: ideal macros keep the output, every layer on a macro counts, and multiplications are true."""
 
-from collections.abc import Callable
-
 import pytest
 import timm
 import torch
@@ -21,7 +19,6 @@ from tests.surgery.networks import (
     Network,
     built,
     logits,
-    silent_layers,
     without_gradient,
 )
 
@@ -40,7 +37,7 @@ def counted_macs(model: nn.Module, x: torch.Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def check(network: Network, silent: Callable[[nn.Module, torch.Tensor], list[str]]) -> None:
+def check(network: Network) -> None:
     model, x = built(network)
     keys = set(model.state_dict())
     macs = counted_macs(model, x)
@@ -54,7 +51,7 @@ def check(network: Network, silent: Callable[[nn.Module, torch.Tensor], list[str
     assert keys <= set(model.state_dict())
     assert abs(total_macs(report) - macs) <= 0.01 * macs
     assert all(row.macro is not None or row.why_kept for row in report)
-    assert not silent(model, x[:1])
+    assert not without_gradient(model, x[:1])
 
 
 def check_on_other_images(network: Network, macro: MacroConfig = IDEAL) -> None:
@@ -81,7 +78,7 @@ def total_macs(report: ConversionReport) -> int:
 
 @pytest.mark.parametrize("network", FAST, ids=str)
 def test_network(network: Network) -> None:
-    check(network, without_gradient)
+    check(network)
 
 
 def test_a_network_on_other_images() -> None:
@@ -90,7 +87,7 @@ def test_a_network_on_other_images() -> None:
 
 
 def test_a_network_whose_scores_are_mixed_takes_noise() -> None:
-    check_on_other_images(Network("cait_xxs24_224", 64, {"depth": 4, "img_size": 64}), NOISY)
+    check_on_other_images(Network("cait_xxs24_224", 64, {"depth": 2, "img_size": 64}), NOISY)
 
 
 @pytest.mark.slow
@@ -106,5 +103,5 @@ def test_any_network(name: str) -> None:
         pytest.skip(f"this version of timm has no {name}")
     size, is_argument = ALL[name]
     network = Network(name, size, {"img_size": size} if is_argument else {})
-    check(network, silent_layers)
+    check(network)
     check_on_other_images(network)

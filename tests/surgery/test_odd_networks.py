@@ -1,6 +1,7 @@
 """Networks that do more than they seem to: converted for real, kept float with a reason, or refused by name."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,94 +117,103 @@ def test_an_attention_with_hooks_or_another_forward_computes_what_it_did(what: s
     assert isinstance(model[1].qk, CimMatmul)
 
 
-def test_torchs_attention_with_hooks_is_refused() -> None:
-    model = nn.TransformerEncoderLayer(16, 2, batch_first=True)
-    model.self_attn.register_forward_hook(lambda module, inputs, output: output)
-    with pytest.raises(ValueError, match="`self_attn` has forward hooks or a forward of its own"):
-        convert_(nn.Sequential(nn.Linear(16, 16), model)[1], Plan(), torch.randn(1, 3, 16))
-
-
-def test_a_subclass_that_is_called_in_its_own_way_is_refused() -> None:
-    class Gate(nn.Linear):
-        def __call__(self, x: Tensor) -> Tensor:
-            return 3 * super().__call__(x)
-
-    with pytest.raises(ValueError, match="`1` is a Gate, which surgery does not know"):
-        convert_(nn.Sequential(nn.Linear(4, 4), Gate(4, 4)), Plan())
-
-
-class Experts(nn.Module):
-    """Linear layers used by functions, in an order that the data decides."""
+class Loop(nn.Module):
+    """A product for each image."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(4, 4)
-        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.first, self.p = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.first(x)
-        for expert in self.experts if float(x.sum()) > 0 else reversed(self.experts):
-            y = F.linear(y, expert.weight, expert.bias).tanh()
-        return y
+        return torch.stack([each @ self.p for each in self.first(x)])
 
 
-def test_products_in_an_order_that_the_data_decides_are_refused() -> None:
-    with pytest.raises(ValueError, match="`the network` does not make the same products in every call"):
-        convert_(Experts(), Plan(), torch.rand(2, 4))
+class Decoder(nn.Module):
+    """Uses the weight of another module's layer."""
+
+    def __init__(self, encoder: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = [encoder]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.encoder[0].weight)
 
 
-class Aliased(nn.Module):
-    """A layer that is called under a name that no module has."""
+def elsewhere() -> nn.Module:
+    encoder = nn.Linear(4, 4)
+    return nn.Sequential(encoder, Decoder(encoder), nn.Linear(4, 2))
 
-    def __init__(self) -> None:
+
+class Gate(nn.Linear):
+    """A layer that is called in its own way."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return 3 * super().__call__(x)
+
+
+class Two(nn.Module):
+    """Two layers, called as a function says."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.others = [self.second]
+        self.others, self.function = [self.second], forward
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x)) + self.others[0](x)
+        return self.function(self, x)
 
 
-def test_a_layer_that_is_also_called_past_its_name_is_refused() -> None:
-    model = Aliased()
-    with pytest.raises(ValueError, match=r"`second` was called 2 times before its conversion and is called 1 times"):
-        convert_(model, Plan(), torch.randn(2, 4))
-    assert type(model.second) is nn.Linear
+def in_an_order_of_the_data(model: Any, x: Tensor) -> Tensor:
+    for layer in (model.first, model.second) if float(x.min()) > 0 else (model.second, model.first):
+        x = F.linear(x, layer.weight, layer.bias).tanh()
+    return model.first(x)
 
 
-class LooksAtClasses(nn.Module):
-    """A network that calls a layer of another class once more, for nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        if type(self.second) is not nn.Linear:
-            self.second(x)
-        return self.second(x)
+def with_hooks() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(4, 2, batch_first=True)
+    layer.self_attn.register_forward_hook(lambda module, inputs, output: output)
+    return layer
 
 
-def test_a_layer_that_is_called_once_more_when_it_is_converted_is_refused() -> None:
-    model = LooksAtClasses()
-    with pytest.raises(ValueError, match=r"`second` was called 1 times before its conversion and is called 2 times"):
-        convert_(model, Plan(), torch.randn(2, 4))
-    assert type(model.second) is nn.Linear
+def is_float(model: Any) -> bool:
+    return type(model.second) is nn.Linear
 
 
-class ScalesWhatIsConverted(LooksAtClasses):
-    """A network that answers a few percent more where a layer is of another class."""
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "torch's attention with hooks": (with_hooks, "`self_attn` has forward hooks or a forward of its own"),
+    "called in its own way": (
+        lambda: nn.Sequential(nn.Linear(4, 4), Gate(4, 4)), "`1` is a Gate, which surgery does not know",
+    ),
+    "an order that the data decides": (
+        lambda: Two(in_an_order_of_the_data), "`the network` does not make the same products in every call",
+    ),
+    "called past its name": (
+        lambda: Two(lambda model, x: model.second(model.first(x)) + model.others[0](x)),
+        r"`second` was called 2 times before its conversion and is called 1 times",
+    ),
+    "called once more": (
+        lambda: Two(lambda model, x: model.second(model.first(x) if is_float(model) else model.second(model.first(x)))),
+        r"`second` was called 1 times before its conversion and is called 2 times",
+    ),
+    "something else": (
+        lambda: Two(lambda model, x: model.second(model.first(x)) * (1.0 if is_float(model) else 1.03)),
+        r"computes something else in float \(relative difference 0\.03\)",
+    ),
+    "input as a keyword": (
+        lambda: Two(lambda model, x: model.second(input=model.first(x))), "`second` is called with its input as a key",
+    ),
+    "a weight of a layer elsewhere": (elsewhere, "`1` uses the weight of `0`, which is no part of it"),
+    "a loop over images": (Loop, "does not make the same products in every call and for every batch"),
+}  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x)) * (1.0 if type(self.second) is nn.Linear else 1.03)
 
-
-def test_a_network_that_answers_something_else_converted_is_refused() -> None:
-    model = ScalesWhatIsConverted()
-    with pytest.raises(ValueError, match=r"computes something else in float \(relative difference 0\.03\)"):
-        convert_(model, Plan(), torch.randn(2, 4))
-    assert type(model.second) is nn.Linear
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_followed_is_refused_and_stays(make: Callable[[], nn.Module], message: str) -> None:
+    model = make()
+    before = [type(module) for module in model.modules()]
+    with pytest.raises(ValueError, match=message):
+        convert_(model, Plan(), torch.rand(3, 5, 4))
+    assert [type(module) for module in model.modules()] == before
 
 
 def test_products_of_a_checkpointed_function_are_refused_in_training() -> None:
@@ -300,47 +310,9 @@ def test_a_tied_weight_goes_to_the_layer_that_has_it(uses_head: bool) -> None:
     assert isinstance(model.head, CimLinear)
 
 
-def test_a_weight_of_a_layer_elsewhere_is_refused_unless_kept() -> None:
-    class Decoder(nn.Module):
-        def __init__(self, encoder: nn.Linear) -> None:
-            super().__init__()
-            self.encoder = [encoder]
-
-        def forward(self, x: Tensor) -> Tensor:
-            return F.linear(x, self.encoder[0].weight)
-
-    encoder = nn.Linear(4, 4)
-    with pytest.raises(ValueError, match="`1` uses the weight of `0`, which is no part of it"):
-        convert_(nn.Sequential(encoder, Decoder(encoder), nn.Linear(4, 2)), Plan(), torch.randn(2, 4))
-    model = nn.Sequential(encoder, Decoder(encoder), nn.Linear(4, 2))
-    assert converted(model, torch.randn(2, 4), keep=["0"]) < 1e-2
-
-
-def test_a_loop_over_images_is_refused_unless_kept() -> None:
-    class Loop(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.p = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 2))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.stack([each @ self.p for each in self.first(x)])
-
-    with pytest.raises(ValueError, match="does not make the same products in every call and for every batch"):
-        convert_(Loop(), Plan(), torch.randn(3, 5, 4))
+def test_what_is_refused_can_be_kept() -> None:
+    assert converted(elsewhere(), torch.randn(2, 4), keep=["0"]) < 1e-2
     assert converted(Loop(), torch.randn(3, 5, 4), keep=["p_product*"], stem="macro") < 1e-2
-
-
-def test_an_input_as_a_keyword_is_refused_by_name() -> None:
-    class Keyword(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a = nn.Linear(4, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.a(input=x)
-
-    with pytest.raises(ValueError, match="`a` is called with its input as a keyword"):
-        convert_(Keyword(), Plan(), torch.randn(2, 4))
 
 
 def test_modes_of_parts_stay_as_they_were() -> None:

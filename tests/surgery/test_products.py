@@ -1,5 +1,6 @@
 """Products by function calls: what they are called, what rules reach them, and what stays float and why."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +13,9 @@ from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
 from asim_lightning.surgery import set_fidelity_
-from tests.surgery.networks import IDEAL, Network, built
+from tests.surgery.networks import IDEAL, NARROW, Network, built
 
-SWIN = {
-    "depths": (2, 1),
-    "embed_dim": 24,
-    "num_heads": (1, 2),
-    "img_size": 32,
-    "window_size": 4,
-}
+SWIN = {"depths": (2, 1), "embed_dim": 24, "num_heads": (1, 2), "img_size": 32, "window_size": 4}
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 
 
@@ -57,8 +52,8 @@ def test_windowed_attention_is_on_the_macro_under_its_own_names() -> None:
 
 
 def test_macs_count_every_window() -> None:
-    model = timm.create_model("swin_tiny_patch4_window7_224")
-    report = convert_(model, Plan(keep=["*"]))  # kept, as it is the larger network
+    model = timm.create_model("swin_tiny_patch4_window7_224", depths=(1,), num_heads=(3,))
+    report = convert_(model, Plan(keep=["*"]))  # kept, as it is large
     assert report["layers.0.blocks.0.attn.qkv"].macs == 86_704_128
     assert report["layers.0.blocks.0.attn.qk"].macs == 64 * 3 * 49 * 49 * 32
 
@@ -245,29 +240,35 @@ def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
+        ("resnet10t", NARROW),
+        ("vit_tiny_patch16_224", {**SMALL, "depth": 1}),
         ("swin_tiny_patch4_window7_224", SWIN),
         ("swinv2_tiny_window8_256", SWIN),
-        ("beit_base_patch16_224", {**SMALL, "patch_size": 16}),
+        ("beit_base_patch16_224", {**SMALL, "patch_size": 16, "depth": 1}),
         ("xcit_nano_12_p16_224", {"depth": 1}),
         ("cait_xxs24_224", {"depth": 1, "img_size": 32}),
         ("efficientvit_b0", {}),
         ("mobilevit_xxs", {}),
     ],
 )
-def test_an_image_gets_the_same_noise_alone_and_in_a_batch(name: str, kwargs: dict[str, Any]) -> None:
+def test_an_image_gets_the_same_noise_alone_in_a_batch_and_with_more_threads(
+    name: str, kwargs: dict[str, Any], set_threads: Callable[[int], None]
+) -> None:
     model, _ = built(Network(name, 32, kwargs))
     x = torch.randn(4, 3, 32, 32)
     convert_(model, Plan(MacroConfig(random_noise=0.1)), x)
     calibrate_(model, [x])
-    with torch.no_grad():
-        with noise_context(seed=3, sample_ids=[7, 1, 9, 4]):
-            together = model(x)
-        with noise_context(seed=3, sample_ids=[9, 4]):
-            pair = model(x[2:])
-        with noise_context(seed=3, trial=1, sample_ids=[9, 4]):
-            other = model(x[2:])
-        set_fidelity_(model, "quantized")
-        clean = model(x[2:])
-    moved = float((other - clean).abs().max())
+
+    def answer(numbers: list[int], trial: int = 0) -> Tensor:
+        with torch.no_grad(), noise_context(seed=3, trial=trial, sample_ids=[[7, 1, 9, 4][i] for i in numbers]):
+            return model(x[numbers])
+
+    set_threads(1)
+    together = answer([0, 1, 2, 3])
+    set_threads(2)
+    pair, alone, other = answer([3, 2]), answer([2]), answer([2, 3], trial=1)
+    set_fidelity_(model, "quantized")
+    moved = float((other - answer([2, 3])).abs().max())
     assert moved > 0
-    assert float((pair - together[2:]).abs().max()) < 0.02 * moved
+    assert float((pair.flip(0) - together[2:]).abs().max()) < 0.02 * moved
+    assert float((alone - together[[2]]).abs().max()) < 0.02 * moved

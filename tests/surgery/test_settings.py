@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 import timm
-from timm.layers import Attention
 from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule, convert_
-from asim_lightning.nn import CimAttention, QuantConv2d
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import apply_point, change_macros_, kept_assignments, macro_layers
-from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
+from asim_lightning.nn import QuantConv2d
+from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
+from asim_lightning.surgery import apply_point, change_macros_, kept_assignments, macro_layers, set_fidelity_
+from tests.surgery.networks import NARROW
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
-NARROW = {"stem_width": 4, "channels": [8, 16, 32, 64]}
 RULES = [
     Rule("head", {"adc_bits": 8}),
     Rule("qkv", {"input_bits": 7, "rows": 100}),
@@ -26,11 +24,7 @@ RULES = [
 ]
 NETWORKS: dict[str, tuple[str, dict[str, Any], list[Rule]]] = {
     "ViT": ("vit_tiny_patch16_224", VIT, RULES),
-    "ResNet": (
-        "resnet10t",
-        {"stem_width": 4, "channels": [8, 16, 32, 64]},
-        [Rule("head", {"adc_bits": 8}), Rule("layer1.*", {"input_bits": 5})],
-    ),
+    "ResNet": ("resnet10t", NARROW, [Rule("head", {"adc_bits": 8}), Rule("layer1.*", {"input_bits": 5})]),
 }
 
 
@@ -69,14 +63,6 @@ def test_a_point_gives_what_a_conversion_gives(network: str, point: dict[str, An
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         change_macros_(copied, **point)
         assert macros(copied) == macros(expected)
-
-
-def test_attention_by_hand_keeps_the_bits_of_scores() -> None:
-    layer = CimAttention.from_timm(Attention(8, num_heads=2), MacroConfig(6, 6))
-    change_macros_(layer, input_bits=9, encoding_bits=8)
-    assert [(part.macro.input_bits, part.macro.encoding_bits) for part in layer.parts] == [
-        (9, 8), (9, 8), (8, 8), (9, 8)
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
