@@ -76,15 +76,10 @@ class Assignment:
         return replace(self, rule={**(self.rule or {}), **fields})
 
 
-def score_bits(macro: MacroConfig) -> int:
-    """Bits of the unsigned attention scores: `input_bits`, but 8 where that is 9.
-
-    Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores, which have no sign, 8.
-    """
-    return 8 if macro.input_bits == 9 else macro.input_bits
-
-
 def score_macro(macro: MacroConfig) -> MacroConfig:
-    """The macro for AV: scores have `score_bits` bits, and no more of them are encoded at once."""
-    bits = score_bits(macro)
+    """The macro for AV, whose scores have no sign: 8 bits where it has 9, and no more of them encoded at once.
+
+    Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores 8.
+    """
+    bits = 8 if macro.input_bits == 9 else macro.input_bits
     return macro.with_fields(input_bits=bits, encoding_bits=min(macro.encoding_bits, bits))

@@ -73,7 +73,7 @@ class CimAttention(nn.Module):
             macro: Macro of all products without a macro of their own; inputs are signed.
             qk_macro: Macro of Q K^T: weight_bits for queries, input_bits and encoding_bits for keys.
             av_macro: Macro of A V: weight_bits for values, input_bits and encoding_bits for scores. Default: the
-                macro with `score_bits` input bits.
+                macro, with 8 input bits where it has 9.
             proj_macro: Macro of the qkv and output projections.
             input_range: "batch" or "calibrated".
             name: Full name in the network.

@@ -16,19 +16,12 @@ _MATERIALLY_NEGATIVE = 0.01
 
 
 class InputRange(NamedTuple):
-    """The values of a call's inputs; numbers, or tensors of no dimensions in a recorded graph.
+    """The values of a call's inputs: numbers, or tensors of no dimensions in a recorded graph."""
 
-    Attributes:
-        signed: Whether the quantiser is signed.
-        low: Smallest value.
-        high: Largest value.
-        stored: Range of the quantiser, where it does not depend on the batch.
-    """
-
-    signed: bool
+    signed: bool  # the quantiser's
     low: Any
     high: Any
-    stored: Any = None
+    stored: Any = None  # range of the quantiser, where it does not depend on the batch
 
     @classmethod
     def read(

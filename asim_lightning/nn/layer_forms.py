@@ -3,7 +3,6 @@
 timm's classes are recognised by their names, as layers do not import timm.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
@@ -41,33 +40,10 @@ def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
     return kind.__name__ in names and kind.__module__.split(".")[0] == "timm"
 
 
-@dataclass(frozen=True)
-class Standardization:
-    """Weight standardisation: each output channel's weights less their mean, over their deviation, times a gain.
-
-    ``w' = (w - mean) / sqrt(var + eps) * gain * scale``, mean and variance over all weights of the output channel
-    (arXiv 1903.10520; with gain and scale arXiv 2101.08692). A macro holds w'.
-
-    Attributes:
-        eps: What is added to a variance.
-        scale: Factor beside a learned gain.
-    """
-
-    eps: float
-    scale: float = 1.0
-
-    def apply(self, weight: Tensor, gain: Tensor | None) -> Tensor:
-        """The standardised weight. # (outputs, ...)"""
-        factor = None if gain is None else (gain * self.scale).view(-1)
-        flat = weight.reshape(1, weight.shape[0], -1)
-        return F.batch_norm(flat, None, None, factor, training=True, momentum=0.0, eps=self.eps).reshape_as(weight)
-
-
-def standardization_of(conv: nn.Conv2d) -> Standardization | None:
-    """How a convolution standardises its weight; None if it does not."""
+def standardization_of(conv: nn.Conv2d) -> tuple[float, float] | None:
+    """Epsilon and factor of a convolution that standardises its weight, see `HeldWeight`; None if it does not."""
     layer: Any = conv
-    is_standardized = _is_timms(type(conv), _STANDARDIZED)
-    return Standardization(layer.eps, getattr(layer, "scale", 1.0)) if is_standardized else None
+    return (layer.eps, getattr(layer, "scale", 1.0)) if _is_timms(type(conv), _STANDARDIZED) else None
 
 
 def pads_same(conv: nn.Conv2d) -> bool:
@@ -76,9 +52,14 @@ def pads_same(conv: nn.Conv2d) -> bool:
 
 
 class HeldWeight(nn.Conv2d):
-    """A convolution whose weight may be standardised, and whose padding may be "same" with any stride."""
+    """A convolution whose weight may be standardised, and whose padding may be "same" with any stride.
 
-    standardization: Standardization | None = None
+    A standardised weight is ``(w - mean) / sqrt(var + eps) * gain * factor``, mean and variance over all weights of an
+    output channel (arXiv 1903.10520; with gain and factor arXiv 2101.08692).
+    """
+
+    standardization: tuple[float, float] | None = None
+    """Epsilon, and the factor next to a learned gain; None: the weight is not standardised."""
     gain: nn.Parameter | None
 
     def __init__(
@@ -101,7 +82,12 @@ class HeldWeight(nn.Conv2d):
         """The weight that the macro holds. # (outputs, channels a group, kernel height, kernel width)"""
         if self.standardization is None:
             return self.weight
-        return self.standardization.apply(self.weight, getattr(self, "gain", None))
+        eps, factor = self.standardization
+        gain = getattr(self, "gain", None)
+        gain = None if gain is None else (gain * factor).view(-1)
+        flat = self.weight.reshape(1, self.weight.shape[0], -1)
+        y = F.batch_norm(flat, None, None, gain, training=True, momentum=0.0, eps=eps)
+        return y.reshape_as(self.weight)
 
     def same_pads(self, x: Tensor) -> tuple[list[int], list[int]]:
         """Elements before and behind rows and columns, so that an image has ``ceil(size / stride)`` outputs an axis.

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -145,16 +145,10 @@ def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: st
     return folded
 
 
-@dataclass(frozen=True)
-class _FoldWhenLoading:
-    """A hook of `load_state_dict`; a class and not a closure, so that the network can be copied and pickled."""
-
-    pairs: tuple[FoldedNorm, ...]
-
-    def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        folded = fold_state(state, self.pairs, prefix)
-        state.clear()
-        state.update(folded)
+def _fold_loaded(pairs: tuple[FoldedNorm, ...], module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    folded = fold_state(state, pairs, prefix)
+    state.clear()
+    state.update(folded)
 
 
 def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
@@ -162,4 +156,4 @@ def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
 
     This holds for `load_state_dict` of the network and of any module around it.
     """
-    model.register_load_state_dict_pre_hook(_FoldWhenLoading(pairs))
+    model.register_load_state_dict_pre_hook(partial(_fold_loaded, pairs))  # no closure, so that it is pickled
