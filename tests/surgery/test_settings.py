@@ -82,7 +82,7 @@ def test_nothing_changes_where_one_layer_refuses(point: dict[str, Any], message:
 
 
 def test_a_field_that_rules_decide_everywhere_is_refused() -> None:
-    model = timm.create_model("resnet10t")
+    model = timm.create_model("resnet10t", **NARROW)
     convert_(model, Plan(rules=[Rule("*", {"adc_bits": 8})]))
     change_macros_(model, rows=64)
     with pytest.raises(ValueError, match=r"^`adc_bits` changes nothing, as `plan\.rules` decide it for every layer"):
