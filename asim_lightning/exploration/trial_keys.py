@@ -27,7 +27,7 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration.described_values import PACKAGE, Contents, array_content, file_of, is_own
-from asim_lightning.nn.calibration import needs_calibration, quantized_layers, warn_of_missing_ranges
+from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.surgery.conversion_report import KEPT
 
@@ -150,7 +150,7 @@ def _structure(model: CimModule, contents: Contents) -> str:
             continue  # hyperparameters stand for the classifier's own attributes
         found.append([name, contents.code(type(module), f"model.{name}")])
         own = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-        hooks = [("hook", each) for each in own if each is not warn_of_missing_ranges]  # which goes once it has run
+        hooks = [("hook", each) for each in own]
         plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # as a trainer has a user's
         idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:

@@ -1,6 +1,5 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -33,31 +32,6 @@ def kept_fidelities(model: nn.Module) -> Iterator[None]:
 def needs_calibration(model: nn.Module) -> bool:
     """Whether a layer is set to a calibrated range that it does not have yet."""
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
-
-
-def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
-    """Warn once of all layers of a network that would use the maximum of each batch.
-
-    A forward pre-hook of the network, which takes itself away once there is nothing more to say.
-    """
-    if torch.compiler.is_compiling() or model.training:
-        return
-    layers = quantized_layers(model)
-    without = {
-        name: layer for name, layer in layers.items() if layer.input_range == "calibrated" and not layer.has_range
-    }
-    lacking = [name for name, layer in without.items() if not layer.warned and layer.fidelity != "float"]
-    for name in lacking:
-        layers[name].warned = True
-    if lacking:
-        warnings.warn(
-            f"{len(lacking)} of {len(layers)} layers (the first is `{lacking[0]}`) have no calibrated input range and "
-            "use the maximum of each batch; call calibrate_ first",
-            stacklevel=2,
-        )
-    if all(layer.warned for layer in without.values()):
-        for key in [key for key, hook in model._forward_pre_hooks.items() if hook is warn_of_missing_ranges]:
-            del model._forward_pre_hooks[key]
 
 
 def calibrate_(

@@ -49,7 +49,6 @@ class QuantizedLayer(RangedLayer):
         check_flag("`per_channel`", per_channel)
         self.clear_range(device)
         self._prepared = PreparedWeight()
-        self.warned = False
         self._pact = []
         self.signed_input = signed_input
         self.per_channel = per_channel

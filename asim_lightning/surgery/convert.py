@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer
-from asim_lightning.nn.calibration import kept_fidelities, warn_of_missing_ranges
+from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
@@ -70,7 +70,6 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     except BaseException:
         replace_(model, before)
         raise
-    model.register_forward_pre_hook(warn_of_missing_ranges)
     if folding is None:
         return report
     fold_when_loading_(model, folding.pairs)

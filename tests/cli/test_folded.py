@@ -133,6 +133,6 @@ def test_a_folded_network_saves_and_goes_on(run: Run, folder: Path, before: dict
 def test_fold_state_takes_a_whole_checkpoint_with_its_prefix(before: dict[str, Any]) -> None:
     model = CimClassifier(**{**before["hyper_parameters"], "plan": Plan(fold_batchnorm=True)})
     (hook,) = model.backbone._load_state_dict_pre_hooks.values()
-    state = fold_state(before["state_dict"], hook.hook.pairs, "backbone.")
+    state = fold_state(before["state_dict"], hook.hook.args[0], "backbone.")
     missing = model.load_state_dict(state, strict=True)
     assert not missing.missing_keys

@@ -51,19 +51,6 @@ def test_assignments_are_compared_by_content_and_copied() -> None:
         assert copied.macro == kept.macro
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((8,), "`macro` must be a MacroConfig, got 8"),
-        ((BASE, False, {"adc_bit": 5}), r"`macro\.adc_bit` is no field of a macro, nearest: adc_bits"),
-        ((BASE, False, {"adc_bits": 50}), r"`macro\.adc_bits` must be 1\.\.16 or null, got 50"),
-    ],
-)
-def test_what_is_no_assignment_is_refused(arguments: tuple, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Assignment(*arguments)
-
-
 def test_a_macro_that_is_set_by_hand_has_no_rule() -> None:
     layer = CimLinear(4, 2, macro=BASE)
     assert layer.assignment == Assignment(BASE)

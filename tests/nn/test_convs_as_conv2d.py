@@ -169,21 +169,6 @@ def test_training_is_that_of_fake_quantisation(kind: str, geometry: dict[str, An
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("noise", ["proportional", "macro", "chip"])
-@pytest.mark.parametrize(("kind", "geometry"), [GEOMETRIES[2], GEOMETRIES[9]], ids=str)
-def test_noise_of_training_is_on_every_output_with_finite_gradients(
-    kind: str, geometry: dict[str, Any], noise: str
-) -> None:
-    _, layer, x = layer_of(kind, CHIP, **geometry)
-    quiet = layer.train()(x)
-    layer.train_noise_model, layer.train_noise = noise, 1.0
-    y = layer(x)
-    assert float((y != quiet).float().mean()) > 0.9
-    y.square().sum().backward()
-    assert bool(layer.weight.grad.isfinite().all())
-    assert bool(layer.weight.grad.any())
-
-
 def test_scales_of_channels_follow_the_columns() -> None:
     """One output channel a million times smaller than the others keeps its precision."""
     for kind, geometry in (("line", LINES[0]), ("transposed", TRANSPOSED[1])):

@@ -158,8 +158,5 @@ def test_removing_leaves_the_module_as_it_was() -> None:
 
 
 def test_functional_linear_refuses_what_does_not_fit() -> None:
-    layer = CimFunctionalLinear(FINE, name="rel")
     with pytest.raises(ValueError, match=r"Layer `rel` needs operands of shapes \(batch, ..., k\) and \(n, k\)"):
-        layer(torch.randn(2, 3), torch.randn(4, 5))
-    with pytest.raises(ValueError, match="Layer `rel` needs floating-point inputs"):
-        layer(torch.ones(2, 3).long(), torch.randn(4, 3))
+        CimFunctionalLinear(FINE, name="rel")(torch.randn(2, 3), torch.randn(4, 5))

@@ -1,6 +1,5 @@
 """Surgery: which layer becomes what, and what it says of it."""
 
-import copy
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
-from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import set_fidelity_
 from tests.conftest import relative
 from tests.surgery.networks import IDEAL, NARROW, batchnorms
@@ -337,29 +335,3 @@ def test_a_rule_that_changes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="has a rule for 'fc' that changes nothing, as rules before it decide all"):
         convert_(timm.create_model("resnet10t", **NARROW), Plan(rules=rules), IMAGE)
     convert_(timm.create_model("resnet10t", **NARROW), Plan(rules=rules[::-1]), IMAGE)
-
-
-def test_layers_without_a_range_are_said_in_one_warning() -> None:
-    model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
-    convert_(model, Plan(IDEAL), x)
-    copied = copy.deepcopy(model)
-    for each in (model, copied):
-        set_fidelity_(each, "float")
-        each(x)
-        set_fidelity_(each, "quantized")
-        with pytest.warns(UserWarning, match="calibrated input range") as seen:
-            _ = each(x), each(x)
-        (warning,) = seen
-        assert str(warning.message).startswith("5 of 5 layers (the first is `first`) have no calibrated input range")
-        assert not each._forward_pre_hooks
-
-
-def test_a_calibrated_network_looks_for_no_more_ranges() -> None:
-    model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
-    convert_(model, Plan(IDEAL), x)
-    assert len(model._forward_pre_hooks) == 1
-    calibrate_(model, [x])
-    assert not model._forward_pre_hooks
-    quantized_layers(model)["first"].clear_range(x.device)
-    with pytest.warns(UserWarning, match="`first` has no calibrated input range"):
-        model(x)
