@@ -244,12 +244,11 @@ def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
         ("resnet10t", NARROW),
         ("vit_tiny_patch16_224", {**SMALL, "depth": 1}),
         ("swin_tiny_patch4_window7_224", SWIN),
-        ("swinv2_tiny_window8_256", SWIN),
         ("beit_base_patch16_224", {**SMALL, "patch_size": 16, "depth": 1}),
-        ("xcit_nano_12_p16_224", {"depth": 1}),
         ("cait_xxs24_224", {"depth": 1, "img_size": 32}),
-        ("efficientvit_b0", {}),
-        ("mobilevit_xxs", {}),
+        pytest.param("xcit_nano_12_p16_224", {"depth": 1}, marks=pytest.mark.slow),
+        pytest.param("efficientvit_b0", {}, marks=pytest.mark.slow),
+        pytest.param("mobilevit_xxs", {}, marks=pytest.mark.slow),
     ],
 )
 def test_an_image_gets_the_same_noise_alone_in_a_batch_and_with_more_threads(
