@@ -77,8 +77,7 @@ class BackboneConfig:
             allowed = "true, false, a tag such as a1_in1k, or a file"
             raise ValueError(f"`model.backbone.pretrained` must be {allowed}, got {self.pretrained!r}")
         check_choice("`model.backbone.attention_scale`", self.attention_scale, ATTENTION_SCALES)
-        number = isinstance(eps, (int, float)) and not isinstance(eps, bool)
-        if eps is not None and not (number and 0.0 < eps < math.inf):
+        if eps is not None and not 0.0 < eps < math.inf:
             raise ValueError(f"`model.backbone.norm_eps` must be above 0, or null, got {eps!r}")
 
     def _unfold(self) -> None:

@@ -128,12 +128,7 @@ class CimAttention(nn.Module):
 
         Returns:
             Same type and device as x. # (batch, tokens, channels)
-
-        Raises:
-            ValueError: x has another shape.
         """
-        if x.dim() != 3:
-            raise ValueError(f"CimAttention needs tokens of shape (batch, tokens, channels), got {tuple(x.shape)}")
         batch, tokens, _ = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (batch, heads, tokens, head_dim) each

@@ -86,15 +86,6 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
 
     _torchs = nn.ConvTranspose2d
 
-    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        """See `QuantizedConv.forward`; the size of an output is that of `output_padding`."""
-        if output_size is not None:
-            raise ValueError(
-                f"Layer `{self.name}` takes no `output_size`, but an `output_padding`, got {output_size}; or put it in "
-                "`plan.keep`"
-            )
-        return super().forward(x)
-
     def _setup(self, *args: Any) -> None:
         super()._setup(*args)
         if not meets_inputs(self):

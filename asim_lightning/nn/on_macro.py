@@ -47,6 +47,17 @@ class OnMacro(QuantizedLayer):
         kwargs: More arguments of torch's layer.
     """
 
+    pool: int = 0
+    """Which macros the layer shares with others, where weights are reloaded (`surgery.place_tiles_`)."""
+    first_tile: int = 0
+    """Tiles of layers before that were given to these macros."""
+    _train_noise: float = 0.0
+    _has_train_noise: bool = False
+    _train_noise_model: TrainingNoise = training_noise("proportional")
+    _max_elements: int | None = None
+    _engine: str | None = None
+    _steps: int = 0
+
     def __init__(
         self,
         *args: Any,
@@ -76,21 +87,6 @@ class OnMacro(QuantizedLayer):
         new._setup(signed_input, input_range, per_channel, name, layer.weight.device)
         new.macro = macro
         return new
-
-    def _setup(self, *args: Any) -> None:
-        super()._setup(*args)
-        self.train_noise = 0.0
-        self.train_noise_model = "proportional"
-        self.max_elements = None
-        self.engine = None
-        self.pool = 0
-        self.first_tile = 0
-        self._steps = 0
-
-    pool: int
-    """Which macros the layer shares with others, where weights are reloaded (`surgery.place_tiles_`)."""
-    first_tile: int
-    """Tiles of layers before that were given to these macros."""
 
     @property
     def train_noise(self) -> float:

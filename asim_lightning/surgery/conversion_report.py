@@ -51,10 +51,7 @@ class ConversionReport:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> ReportRow:
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no layer {name!r} in the report")
+        return {row.name: row for row in self.rows}[name]
 
     @property
     def on_macro(self) -> tuple[ReportRow, ...]:

@@ -57,7 +57,8 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
             does not run, a macro does not fit its layer, the network does not run on the example, or there is no
             BatchNorm to fold where the plan says so. The network is unchanged then.
     """
-    _check_convertible(model)
+    if not find_layers(model):
+        raise ValueError("convert_ needs a network with layers that are not converted already, got one without")
     folding = find_folding(model, example) if plan.fold_batchnorm else None
     relus = find_relus(model, plan.pact_keep) if plan.pact else {}
     before: dict[str, nn.Module] = {}
@@ -74,14 +75,6 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         return report
     fold_when_loading_(model, folding.pairs)
     return replace(report, notes=(*report.notes, str(folding)))
-
-
-def _check_convertible(model: nn.Module) -> None:
-    if find_layers(model):
-        return
-    if converted_layers(model):
-        raise ValueError("convert_ found no layer to convert: those of this network are converted already")
-    raise ValueError("convert_ needs a network with convolutions or linear layers, got one without")
 
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
