@@ -59,17 +59,14 @@ def calibrate_(
     layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
     if not layers:
         return
-    observers: dict[int, list[RangeObserver]] = {}
-    reached: set[nn.Module] = set()
-    for layer in layers:
-        operands = [RangeObserver(method, layer.input_bits, layer.signed_input)]
-        if isinstance(layer, CimMatmul):
-            operands.append(RangeObserver(method, layer.weight_bits, True))
-        observers[id(layer)] = operands
+    observers: dict[Any, list[RangeObserver]] = {}
 
-    def observe(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        reached.add(layer)
-        for observer, x in zip(observers[id(layer)], inputs, strict=False):  # a weight needs none
+    def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
+        if layer not in observers:
+            observers[layer] = [RangeObserver(method, layer.input_bits, layer.signed_input)]
+            if isinstance(layer, CimMatmul):
+                observers[layer].append(RangeObserver(method, layer.weight_bits, True))
+        for observer, x in zip(observers[layer], inputs, strict=False):  # a weight needs none
             observer.update(x)
 
     training = {module: module.training for module in model.modules()}
@@ -94,10 +91,7 @@ def calibrate_(
             module.training = mode
     if count == 0:
         raise ValueError("calibrate_ needs at least one batch, got none")
-    for layer in layers:
-        if layer not in reached:
-            continue
-        operands = observers[id(layer)]
-        layer.store_range(operands[0].fit())
-        if isinstance(layer, CimMatmul):
-            layer.store_weight_range(operands[1].fit())
+    for layer, (of_input, *of_weight) in observers.items():
+        layer.store_range(of_input.fit())
+        for observer in of_weight:
+            layer.store_weight_range(observer.fit())

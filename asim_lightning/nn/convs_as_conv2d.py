@@ -69,7 +69,7 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
         return y.squeeze(2)
 
 
-class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
+class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
     """Transposed convolution on a macro, without its inserted zeros: a convolution with ``stride * stride`` outputs for
     each output channel.
 

@@ -30,8 +30,8 @@ def layer_of(kind: str, macro: MacroConfig, **settings: Any) -> Any:
     return QuantConv2d(3, 4, 3, **settings) if kind == "digital" else CimMatmul(macro, **settings)
 
 
-def inputs_of(kind: str, **settings: Any) -> tuple[Tensor, ...]:
+def inputs_of(kind: str) -> tuple[Tensor, ...]:
     """Operands from 0 to 1; a stored one has both signs."""
     generator = torch.Generator().manual_seed(1)
     x, *w = (torch.rand(shape, generator=generator) for shape in SHAPES[kind])
-    return tuple(each.requires_grad_(settings.get("requires_grad", False)) for each in (x, *(v * 2 - 1 for v in w)))
+    return (x, *(each * 2 - 1 for each in w))
