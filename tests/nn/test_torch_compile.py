@@ -1,6 +1,7 @@
 """torch.compile: one graph where the arithmetic is float or quantized, graph breaks where it is simulated."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("kind", [*ALL, "wide", "same"])
-@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+@pytest.mark.parametrize(
+    ("kind", "fidelity"), [*product([*ALL, "wide", "same"], ["quantized", "simulated"]), ("same", "float")]
+)
 def test_compiled_layer_gives_the_same(kind: str, fidelity: str) -> None:
     if kind == "wide":  # 8 bits and 600 channels of 3x3: the compiled graph must know that sums come as integers
         layer = CimConv2d(600, 2, 3, macro=MacroConfig(random_noise=0.1), signed_input=True).eval()
@@ -38,7 +40,7 @@ def test_compiled_layer_gives_the_same(kind: str, fidelity: str) -> None:
         assert torch.equal(compiled(*inputs), expected)
 
 
-@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [-0.5, float("nan")])
 def test_a_compiled_or_exported_layer_refuses_what_it_does_not_take(value: float) -> None:
     layer = CimLinear(12, 4, macro=MacroConfig(), name="fc").eval()
     layer.fidelity, x = "quantized", torch.rand(2, 12)
