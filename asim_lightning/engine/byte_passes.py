@@ -1,14 +1,37 @@
 """Quantising and scaling on the CPU, each in one pass over memory where the C++ kernels are there: floats to integers,
 and sums of integers to floats."""
 
+import ctypes
+
 import torch
 from torch import Tensor
 
 from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64
 from asim_lightning.quant import levels, quantize
 
 SHIFT = 128
 """Added to signed integers, so that they become bytes."""
+_INFINITE_BITS = 0x7F800000
+_MANY = 2**17
+"""Numbers that occupy a thread much longer than it takes to wake it."""
+
+
+class _Quantize(passes.Structure):
+    """As in quantize.cpp."""
+
+    _fields_ = passes.fields(
+        ("x out", ADDRESS), ("images channels positions", INT64), ("scale low top", ctypes.c_float),
+        ("shift is_bytes is_turned threads largest negative", INT32),
+    )  # fmt: skip
+
+
+class _Scale(passes.Structure):
+    """As in quantize.cpp."""
+
+    _fields_ = passes.fields(
+        ("sums step bias out", ADDRESS), ("images positions outputs", INT64), ("is_turned threads", INT32)
+    )
 
 
 def to_integers(
@@ -43,16 +66,19 @@ def _quantized(
     shift = SHIFT if signed and dtype == torch.uint8 else 0
     is_channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if channels_last or is_channels_last else torch.contiguous_format
-    kernels = passes.best_library()
-    if kernels is None:
+    if passes.best_library() is None:
         integers = quantize(x, torch.tensor(scale, device="cpu"), bits, signed) + shift
         out = integers.to(dtype).contiguous(memory_format=form)
         return out, bool(x.isfinite().all()), bool((x < 0).any())
     is_turned = channels_last and not is_channels_last
     x = x.contiguous() if is_turned else x.contiguous(memory_format=form)
     out = torch.empty_like(x, dtype=dtype, memory_format=form)
+    sizes = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3]) if is_turned else (1, 1, x.numel())
     numbers = scale, -1.0 if signed else 0.0, levels(bits, signed), shift
-    return out, *passes.quantize(kernels, x, out, is_turned, numbers)
+    threads = passes.threads_for(x.numel(), _MANY)
+    job = _Quantize.of(x, out, *sizes, *numbers, dtype == torch.uint8, is_turned, threads)
+    job.call("asim_quantize")
+    return out, job.largest < _INFINITE_BITS, job.negative > 0
 
 
 def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, contiguous: bool) -> Tensor:
@@ -68,8 +94,7 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, cont
     """
     sums, step = sums.float(), step.detach().float().contiguous()
     bias = None if bias is None else bias.detach().float().contiguous()
-    kernels = passes.best_library()
-    if kernels is None or (image and sums.is_contiguous()):
+    if passes.best_library() is None or (image and sums.is_contiguous()):
         shape = (-1, 1, 1) if image else (-1,)
         y = sums * step.view(shape)
         y = y if bias is None else y.add_(bias.view(shape))
@@ -78,5 +103,8 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, cont
     sums = sums.contiguous(memory_format=form)
     is_turned = image and contiguous and sums.shape[2] * sums.shape[3] > 1
     out = torch.empty_like(sums, memory_format=torch.contiguous_format if is_turned else form)
-    passes.scale(kernels, sums, step, bias, out, is_turned)
+    images, outputs = len(sums) if is_turned else 1, len(step)
+    sizes = images, sums.numel() // (outputs * images), outputs
+    threads = passes.threads_for(sums.numel(), _MANY)
+    _Scale.of(sums, step, bias, out, *sizes, is_turned, threads).call("asim_scale")
     return out

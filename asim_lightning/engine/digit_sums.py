@@ -2,6 +2,7 @@
 carry."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +10,20 @@ from torch import Tensor
 
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64
 from asim_lightning.engine.product import Product, Tile
 
 Bits = tuple[int, ...]
 """Consecutive bit numbers, ascending."""
+
+
+class _DigitSums(passes.Structure):
+    """As in digit_sums.cpp."""
+
+    _fields_ = passes.fields(
+        ("x out ranges shifts masks", ADDRESS), ("rows channels pixels range_count digit_count", INT64),
+        ("threads", INT32),
+    )  # fmt: skip
 
 
 def weight_digit_sums(
@@ -80,12 +91,16 @@ def _range_sums(x: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple
 
 def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:
     """Digit sums over ranges of channels. # (batch, channels, pixels) to (batch, ranges, digits, pixels)"""
-    kernels = passes.best_library() if x.device.type == "cpu" and x.dtype == torch.float32 else None
-    if kernels is not None:
-        shifts = [bits[0] for bits, _ in groups]
+    if x.dtype == torch.float32 and passes.is_there(x):
+        count = len(groups)
+        out = torch.empty(len(x), len(channels), count, x.shape[2], dtype=torch.float32, device="cpu")
+        edges = (INT64 * (2 * len(channels)))(*chain(*channels))
+        shifts = (INT32 * count)(*(bits[0] for bits, _ in groups))
         # a digit whose last bit counts negatively keeps all bits of the two's complement above
-        masks = [-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups]
-        return passes.digit_sums(kernels, x.contiguous(), channels, shifts, masks)
+        masks = (INT32 * count)(*(-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups))
+        sizes = *x.shape, len(channels), count, passes.threads_for(len(x), 1)
+        _DigitSums.of(x.contiguous(), out, edges, shifts, masks, *sizes).call("asim_digit_sums")
+        return out
     integers = x.to(torch.int32)
     planes = [digits(integers, *group) for group in groups]
     sums = [torch.stack([plane[:, low:high].sum(1) for plane in planes], 1) for low, high in channels]

@@ -1,5 +1,6 @@
 """Sums over digits of functions that are tabulated for every possible digit sum."""
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,19 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64
+
+_MANY = 2**14
+"""Table entries that occupy a thread much longer than it takes to wake it."""
+
+
+class _TableSums(passes.Structure):
+    """As in digit_sums.cpp."""
+
+    _fields_ = passes.fields(
+        ("sums table factors out", ADDRESS), ("rows tiles digits positions functions offset", INT64),
+        ("threads", INT32),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +56,16 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     Returns:
         float32. # (rows, positions, tiles, functions)
     """
-    kernels = passes.best_library() if sums.device.type == "cpu" else None
-    if kernels is not None:
-        return passes.table_sums(kernels, sums.contiguous(), table.values.contiguous(), -table.low, factors)
-    return table_sums_anywhere(sums, table, factors)
+    if not passes.is_there(sums):
+        return table_sums_anywhere(sums, table, factors)
+    rows, tiles, digits, positions = sums.shape
+    functions = table.values.shape[1]
+    out = torch.empty(rows, positions, tiles, functions, dtype=torch.float32, device="cpu")
+    weights = (ctypes.c_float * digits)(*factors)
+    addressed = sums.contiguous(), table.values.contiguous(), weights, out
+    threads = passes.threads_for(sums.numel(), _MANY)
+    _TableSums.of(*addressed, *sums.shape, functions, -table.low, threads).call("asim_table_sums")
+    return out
 
 
 def table_sums_anywhere(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:

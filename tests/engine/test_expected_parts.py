@@ -1,15 +1,29 @@
 """The parts of an expected error: digit sums, table sums, and counts that two digits' sums lead to expect."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
-from asim_lightning.engine.digit_sums import input_digit_sums, weight_digit_sums
+from asim_lightning.engine.digit_sums import _channel_sums, input_digit_sums, weight_digit_sums
 from asim_lightning.engine.overlap import Overlap
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct
 from asim_lightning.engine.table_sums import Table, table_sums, table_sums_anywhere
+from tests.engine.levels import level as level
 
+properties = settings(max_examples=60, deadline=None, derandomize=True)
+every_level = pytest.mark.usefixtures("level")
+SEEDS = st.integers(0, 2**32 - 1)
+RANGES = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)).map(lambda r: (min(r), max(r))), min_size=1)
+DIGITS = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(1, 4), st.booleans()).map(lambda d: ((*range(d[0], d[0] + d[1]),), d[2])),
+    min_size=1,
+    max_size=11,
+)
 GROUPS = [((0,), False), ((1, 2), False), ((3,), False), ((4, 5), True)]
 
 
@@ -56,14 +70,53 @@ def test_digit_sums_of_a_matrix_product(kind: torch.dtype) -> None:
                 assert torch.equal(found[..., t, j].double(), digit(values, *group)[..., low : low + 10].sum(-1))
 
 
-def test_table_sums_of_the_kernel_are_those_of_the_definition() -> None:
+@every_level
+@properties
+@given(SEEDS, st.integers(1, 3), st.integers(1, 40), RANGES, DIGITS)
+def test_digit_sums_of_the_kernel_are_torchs(
+    seed: int, rows: int, pixels: int, ranges: list[tuple[int, int]], digits: list[tuple[tuple[int, ...], bool]]
+) -> None:
+    x = torch.randint(-(2**15), 2**15, (rows, 90, pixels), generator=torch.Generator().manual_seed(seed)).float()
+    assert torch.equal(_channel_sums(x, ranges, digits), _channel_sums(x.double(), ranges, digits))
+
+
+def added_in_turn(sums: Tensor, table: Table, factors: list[float]) -> Tensor:
+    total = torch.zeros(*sums.shape[:2], sums.shape[3], table.values.shape[1])  # (rows, tiles, positions, functions)
+    for digit, factor in enumerate(factors):  # each product and each sum is rounded
+        total = total + torch.tensor(factor) * table.values[sums[:, :, digit].long() - table.low]
+    return total.transpose(1, 2)
+
+
+@every_level
+@properties
+@given(SEEDS, st.tuples(*(st.integers(1, n) for n in (3, 4, 9, 40))), st.integers(1, 20), st.integers(-20, 5))
+def test_table_sums_of_the_kernel_are_those_of_the_definition(
+    seed: int, shape: tuple[int, ...], functions: int, low: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sums, table = torch.randint(low, 40 + low, shape, generator=generator).float(), torch.randn(40, functions)
+    factors = torch.randn(shape[2], generator=generator).tolist()
+    found = table_sums(sums, Table(low, table), factors)
+    assert torch.equal(found, added_in_turn(sums, Table(low, table), factors))
+    torch.testing.assert_close(found, table_sums_anywhere(sums, Table(low, table), factors), rtol=1e-5, atol=1e-4)
+
+
+@every_level
+def test_two_threads_give_the_same(set_threads: Callable[[int], None]) -> None:
+    x, ranges = torch.randint(0, 256, (30, 90, 50)).float(), [(0, 28), (28, 90)]
+    sums, table = torch.randint(0, 60, (30, 3, 4, 100)).float(), Table(0, torch.randn(60, 5))
+    for threads in (1, 2):
+        set_threads(threads)
+        assert torch.equal(_channel_sums(x, ranges, GROUPS), _channel_sums(x.double(), ranges, GROUPS))
+        factors = [1.0, -2.0, 4.0, 0.3]
+        assert torch.equal(table_sums(sums, table, factors), added_in_turn(sums, table, factors))
+
+
+def test_tables_have_the_values_of_their_nodes() -> None:
     nodes = torch.tensor([-20.0, -3.0, 0.0, 40.0], dtype=torch.float64)
     at_nodes = torch.randn(4, 3, dtype=torch.float64)
     table = Table.interpolated(nodes, at_nodes)
     assert table.values.shape == (61, 3)
-    sums = torch.randint(-20, 41, (5, 2, 4, 7)).float()
-    factors = [1.0, -2.0, 4.0, 8.0]
-    torch.testing.assert_close(table_sums(sums, table, factors), table_sums_anywhere(sums, table, factors))
     assert torch.allclose(table.values[nodes.long() + 20].double(), at_nodes, atol=1e-6)
 
 

@@ -1,6 +1,7 @@
-"""The noise stream: Philox as published, normals that are normal, and the same numbers from Numba and torch."""
+"""The noise stream: Philox as published, normals that are normal, and the same numbers from kernels and torch."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine import Noise, noise
-from asim_lightning.engine.noise import layer_key, normals, philox
+from asim_lightning.engine import Noise, current_scope, noise, noise_context
+from asim_lightning.engine.native.passes import INT64, fields
+from asim_lightning.engine.noise import layer_key, normals, output_normals, philox
+from asim_lightning.engine.noise_source import _NormalFill, fill, fill_outputs
+from tests.engine.levels import level as level
 
 Words = tuple[int, int, int, int]
 WORDS = st.integers(0, 2**32 - 1)
@@ -78,21 +82,46 @@ def test_normals_follow_their_definition(seed: int, sample: int, position: int, 
     torch.testing.assert_close(got[:, 0, 0].tolist(), expected, rtol=1e-5, atol=4e-6)
 
 
+ROWS = st.lists(st.tuples(WORDS, st.integers(0, 5000)), min_size=1, max_size=4)
+every_level = pytest.mark.usefixtures("level")
+
+
+def same_bits(found: Tensor, expected: Tensor) -> bool:
+    return torch.equal(found.view(torch.int32), expected.view(torch.int32))
+
+
+@every_level
 @properties
 @given(
-    seed=WORDS, trial=st.integers(0, 65535), vote=st.integers(0, 65535), first=st.integers(0, 70),
-    cycles=st.integers(1, 11), positions=st.integers(1, 70), base=st.integers(0, 2**31),
-    rows=st.lists(st.tuples(WORDS, st.integers(0, 5000)), min_size=1, max_size=4),
+    key=st.tuples(WORDS, WORDS), last=WORDS, first=st.integers(0, 70), cycles=st.integers(1, 11),
+    positions=st.integers(1, 300), base=st.integers(0, 2**31), rows=ROWS,
 )  # fmt: skip
-def test_the_kernel_fills_what_torch_defines(
-    seed: int, trial: int, vote: int, first: int, cycles: int, positions: int, base: int, rows: list[tuple[int, int]]
+def test_the_kernels_fill_what_torch_defines(
+    key: tuple[int, int], last: int, first: int, cycles: int, positions: int, base: int, rows: list[tuple[int, int]]
 ) -> None:
     ids, offsets = (torch.tensor(column) for column in zip(*rows, strict=True))
-    source = Noise(seed, "a.b", 0, trial, 0, ids, offsets)
-    filled = source.conversions(positions, range(first, first + cycles), base, vote)
-    key, last = (seed, layer_key("a.b")), trial << 16 | vote
-    defined = normals(key, ids, offsets * positions, positions, range(first, first + cycles), base, last)
-    assert torch.equal(filled.view(torch.int32), defined.view(torch.int32))
+    asked = key, ids, offsets * positions, positions, range(first, first + cycles), base, last
+    assert same_bits(fill(*asked), normals(*asked))
+    of_outputs = key, ids, offsets, positions, last
+    assert same_bits(fill_outputs(*of_outputs), output_normals(*of_outputs))
+
+
+@every_level
+def test_rows_of_other_tensors_and_two_threads(set_threads: Callable[[int], None]) -> None:
+    ids, offsets = torch.arange(40)[::2], torch.arange(20).flip(0)
+    asked, of_outputs = ((1, 2), ids, offsets, 1001, range(3, 9), 5, 7), ((1, 2), ids, offsets, 5003, 7)
+    for threads in (1, 2):
+        set_threads(threads)
+        assert same_bits(fill(*asked), normals(*asked))
+        assert same_bits(fill_outputs(*of_outputs), output_normals(*of_outputs))
+
+
+def test_a_structure_of_another_size_is_refused() -> None:
+    class Longer(_NormalFill):
+        _fields_ = fields(("more", INT64))
+
+    with pytest.raises(RuntimeError, match="Longer has another size in the native library; build it again"):
+        Longer.of().call("asim_fill_outputs")
 
 
 def draws(source: Noise = BASE, cycle: int = 0, tile: int = 0, vote: int = 0, count: int = DRAWS) -> Tensor:
@@ -137,3 +166,18 @@ def test_neighbours_are_uncorrelated(neighbours: str) -> None:
     for f in (lambda z: z, torch.square, torch.sign):  # squares: Box and Muller pairs share their radius
         correlation = torch.corrcoef(torch.stack([f(a), f(b)]))[0, 1]
         assert abs(float(correlation)) < 4.5 * len(a) ** -0.5
+
+
+def of_training(ids: list[int], rows: int, seed: int = 3, name: str = "a", step: int = 0) -> Tensor:
+    with noise_context(seed=seed, sample_ids=ids, step=step):
+        return current_scope().source(name, rows, torch.device("cpu")).outputs(50_000)
+
+
+def test_noise_of_training_is_normal_and_unrelated_between_samples_steps_layers_seeds_and_places() -> None:
+    z = of_training([1, 2], 4)
+    assert abs(float(z.mean())) < 4 / z.numel() ** 0.5
+    assert abs(float(z.std()) - 1) < 4 / (2 * z.numel()) ** 0.5
+    changed = [of_training([1], 1, **other) for other in ({"step": 1}, {"seed": 4}, {"name": "b"})]
+    for other in (*changed, *z[1:].split(1), z[:1].roll(1), z[:1].roll(12_500)):
+        assert abs(float((z[0] * other[0]).mean())) < 5 / 50_000**0.5
+    assert torch.equal(of_training([9, 4, 7], 6)[2:4], of_training([4], 2))  # the same in any batch

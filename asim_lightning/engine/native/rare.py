@@ -1,7 +1,6 @@
 """Wrong conversions by the native library: operands, and tables of rates and a layout, as rare.cpp takes them."""
 
 import ctypes as C
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar
@@ -10,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chips.placed_converters import PlacedConverters
 from asim_lightning.engine.native.cycles import schedule_of
-from asim_lightning.engine.native.padded_inputs import bytes_of, padded_channels, padded_inputs, padded_size
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
 from asim_lightning.engine.native.structures import ConvertersOfJob
 from asim_lightning.engine.noise_source import Noise
@@ -25,6 +24,15 @@ _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
 _OF_PIXEL = 4
 """Candidates of a pixel and tile from which on counting the ones of its inputs takes less time than it saves."""
+_SLACK = 8
+"""Bytes past the end that may be read."""
+
+
+class _InputPacking(Structure):
+    _fields_ = fields(
+        ("x out", ADDRESS), ("batch height width groups channels pad_y pad_x planes", INT64),
+        ("is_bytes flipped threads", INT32),
+    )  # fmt: skip
 
 
 class _WeightPacking(Structure):
@@ -58,84 +66,104 @@ class _RareErrors(Structure):
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class NativeErrors:
-    """The wrong conversions of a product.
+def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
+    """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
+    g, table, planes = layout.geometry, _word_table(layout), _bytes_of(rates.macro.weight_bits)
+    source = w.to(torch.float32).contiguous()
+    outputs = source.numel() // (g.channels * g.elements)
+    out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
+    sizes = outputs, g.channels, g.elements, planes, len(table), threads_for(source.numel(), _PACKED)
+    _WeightPacking.of(source, out, table.ctypes.data, *sizes).call("asim_pack_weights")
+    return out
 
-    Attributes:
-        kernels: The library.
-        rates: Rates of the macro.
-        layout: Layout of a row of the batch.
+
+def with_errors(
+    total: Tensor, rates: Rates, layout: Layout, x: Tensor, words: Tensor, key: int, noise: Noise,
+    apart: tuple[PlacedConverters, ConverterRates] | None = None,
+) -> Tensor:  # fmt: skip
+    """See `any_device.with_errors`.
+
+    Outputs in float32 or float64 may be written to, and keep their type; x may be the bytes of `byte_passes.to_bytes`,
+    and weights are words (`weight_words`).
     """
+    is_image = layout.geometry.is_image
+    x_bytes = _padded_inputs(x, layout, rates.macro.input_bits, rates.transfer.signed_input)
+    if total.dtype not in (torch.float32, torch.float64):
+        total = total.to(torch.float64)
+    inward = is_image and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
+    out = total if inward else total.contiguous()
+    ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
+    job = _RareErrors.from_buffer_copy(_tables(rates, layout)[0])
+    job.out, job.x, job.w = out.data_ptr(), x_bytes.data_ptr(), words.data_ptr()
+    job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
+    job.batch, job.is_double = len(out), out.dtype == torch.float64
+    job.out_channel, job.out_pixel = (layout.inner, 1) if is_image and not inward else (1, layout.outputs)
+    job.key, job.last_word = (noise.seed, key), noise.trial << 16
+    if apart is not None:
+        converters, of_converters = apart
+        job.apart.hazards, job.apart.rates, job.apart.bounds = (
+            each.data_ptr() for each in (of_converters.hazards, of_converters.rates, of_converters.bounds)
+        )
+        job.apart.converters = ConvertersOfJob.of(converters)
+        # without a gain or INL, margins do not depend on counts
+        bounded = converters.gain is not None or converters.curve is not None
+        ones = _room_for_ones(rates, layout, len(out)) if bounded else None
+        job.apart.ones = None if ones is None else ones.data_ptr()
+    blocks = len(out) * layout.blocks
+    job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, layout.candidates)) + 1)
+    job.call("asim_add_rare_errors")
+    return out
 
-    kernels: C.CDLL
-    rates: Rates
-    layout: Layout
 
-    def weight_words(self, w: Tensor) -> Tensor:
-        """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
-        g, table, planes = self.layout.geometry, _word_table(self.layout), bytes_of(self.rates.macro.weight_bits)
-        source = w.to(torch.float32).contiguous()
-        outputs = source.numel() // (g.channels * g.elements)
-        out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
-        sizes = outputs, g.channels, g.elements, planes, len(table), threads_for(source.numel(), _PACKED)
-        job = _WeightPacking(0, source.data_ptr(), out.data_ptr(), table.ctypes.data, *sizes)
-        job.call(self.kernels.asim_pack_weights)
-        return out
+def _room_for_ones(rates: Rates, layout: Layout, batch: int) -> Tensor | None:
+    """Memory in which a kernel counts the inputs that have each bit, by pixel and tile; None if candidates are too few
+    to gain from that."""
+    shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
+    if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
+        return None
+    return torch.empty(batch, *shape, 8 * _bytes_of(rates.macro.input_bits), dtype=torch.int32, device="cpu")
 
-    def added(
-        self, total: Tensor, x: Tensor, words: Tensor, key: int, noise: Noise,
-        apart: tuple[PlacedConverters, ConverterRates] | None = None,
-    ) -> Tensor:  # fmt: skip
-        """See `any_device.with_errors`.
 
-        Outputs in float32 or float64 may be written to, and keep their type; x may be what `padded_inputs` takes, and
-        weights are words (`weight_words`).
-        """
-        layout, macro, is_image = self.layout, self.rates.macro, self.layout.geometry.is_image
-        x_bytes = padded_inputs(self.kernels, x, layout, macro.input_bits, self.rates.transfer.signed_input)
-        if total.dtype not in (torch.float32, torch.float64):
-            total = total.to(torch.float64)
-        inward = is_image and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
-        out = total if inward else total.contiguous()
-        ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
-        job = _RareErrors.from_buffer_copy(_tables(self.rates, layout)[0])
-        job.out, job.x, job.w = out.data_ptr(), x_bytes.data_ptr(), words.data_ptr()
-        job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
-        job.batch, job.is_double = len(out), out.dtype == torch.float64
-        job.out_channel, job.out_pixel = (layout.inner, 1) if is_image and not inward else (1, layout.outputs)
-        job.key, job.last_word = (noise.seed, key), noise.trial << 16
-        if apart is not None:
-            converters, rates = apart
-            job.apart.hazards, job.apart.rates, job.apart.bounds = (
-                each.data_ptr() for each in (rates.hazards, rates.rates, rates.bounds)
-            )
-            job.apart.converters = ConvertersOfJob.of(converters)
-            # without a gain or INL, margins do not depend on counts
-            bounded = converters.gain is not None or converters.curve is not None
-            ones = self._room_for_ones(len(out)) if bounded else None
-            job.apart.ones = None if ones is None else ones.data_ptr()
-        blocks = len(out) * layout.blocks
-        job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, layout.candidates)) + 1)
-        job.call(self.kernels.asim_add_rare_errors)
-        return out
+def _bytes_of(bits: int) -> int:
+    """Bytes that hold so many bits."""
+    return (bits + 7) // 8
 
-    def _room_for_ones(self, batch: int) -> Tensor | None:
-        """Memory in which a kernel counts the inputs that have each bit, by pixel and tile; None if candidates are too
-        few to gain from that."""
-        layout, bits = self.layout, 8 * bytes_of(self.rates.macro.input_bits)
-        shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
-        if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
-            return None
-        return torch.empty(batch, *shape, bits, dtype=torch.int32, device="cpu")
+
+def _padded_size(layout: Layout) -> tuple[int, int]:
+    """Height and width of the input with padding."""
+    padding = layout.geometry.padding
+    return layout.height + 2 * padding[0], layout.geometry.size[1] + 2 * padding[1]
+
+
+def _padded_channels(layout: Layout) -> int:
+    """Channels of a group up to a multiple of 8."""
+    return (layout.geometry.channels + 7) // 8 * 8
+
+
+def _padded_inputs(x: Tensor, layout: Layout, input_bits: int, signed: bool) -> Tensor:
+    """Bytes of an input with the padding that a kernel meets, and with 8 more behind them that belong to nothing.
+
+    # (batch, groups, padded height, padded width, bytes * padded channels)
+    """
+    g = layout.geometry
+    is_bytes, planes = x.dtype == torch.uint8, _bytes_of(input_bits)
+    x = x if is_bytes else x.to(torch.float32)
+    x = (x.permute(0, 2, 3, 1) if g.is_image else x).contiguous()
+    shape = torch.Size((len(x), layout.groups, *_padded_size(layout), planes * _padded_channels(layout)))
+    out = torch.empty(shape.numel() + _SLACK, dtype=torch.uint8, device="cpu")
+    sizes = len(x), layout.height, g.size[1], layout.groups, g.channels, *g.padding, planes
+    flipped = SHIFT if is_bytes and signed else 0
+    threads = threads_for(x.numel(), _PACKED)
+    _InputPacking.of(x, out, *sizes, is_bytes, flipped, threads).call("asim_pack_inputs")
+    return out[: shape.numel()].view(shape)
 
 
 @lru_cache(maxsize=1024)
 def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     """The structure without what a call brings, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
-    (height, width), w_byte = padded_size(layout), len(_word_table(layout))
-    x_pixel = bytes_of(macro.input_bits) * padded_channels(layout) // 8
+    (height, width), w_byte = _padded_size(layout), len(_word_table(layout))
+    x_pixel = _bytes_of(macro.input_bits) * _padded_channels(layout) // 8
     tiles: list[tuple[int, ...]] = []
     places: list[int] = []
     first_word = 0
@@ -161,11 +189,11 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     arrays = [*(np.array(values, np.int64) for values in (tiles, places, cycles, errors)), np.concatenate(shares)]
     addresses = [array.ctypes.data for array in arrays]
     all_kinds = (_Kind * len(kinds))(*kinds)
-    x_group, w_output = x_pixel * height * width, bytes_of(macro.weight_bits) * w_byte
+    x_group, w_output = x_pixel * height * width, _bytes_of(macro.weight_bits) * w_byte
     w_head = layout.outputs * w_output if layout.heads else 0
-    steps = layout.groups * x_group, x_group, padded_channels(layout) // 8, x_pixel, layout.heads * w_head, w_head
-    job = _RareErrors(
-        0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
+    steps = layout.groups * x_group, x_group, _padded_channels(layout) // 8, x_pixel, layout.heads * w_head, w_head
+    job = _RareErrors.of(
+        *addresses[:2], all_kinds, *addresses[2:],
         len(tiles), len(kinds), rates.transfer.scale, rates.transfer.divisor,
         layout.positions, layout.block_outputs, layout.blocks,
         g.is_image, layout.inner, g.output_size[1], g.outputs, g.windows, width, *g.stride,

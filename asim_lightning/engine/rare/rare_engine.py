@@ -30,7 +30,7 @@ from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.native.rare import NativeErrors
+from asim_lightning.engine.native import rare as native
 from asim_lightning.engine.native.structures import GROUP
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
@@ -108,15 +108,15 @@ class RareErrors:
         if chip is not None and not (any(self.transfer.noisy) or bool(chip.rates.rate.any())):
             return real
         key = layer_key(noise.name + "/events", noise.call)
-        kernels = passes.best_library() if x.device.type == "cpu" else None
-        if kernels is None:
+        if not passes.is_there(x):
             x = x.to(torch.int32) - SHIFT * self.transfer.signed_input if x.dtype == torch.uint8 else x
             apart = None if chip is None else (chip.converters, chip.rates)
             changed = any_device.with_errors(total, kinds, places, x, w, key, noise, apart)
             return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
-        native = NativeErrors(kernels, kinds, places)
-        words = self.weights.form(("words", self.product, macro.rows, macro.weight_bits), native.weight_words)
-        return native.added(real, x, words, key, noise, None if chip is None else (chip.placed, chip.rates))
+        of_words = "words", self.product, macro.rows, macro.weight_bits
+        words = self.weights.form(of_words, lambda w: native.weight_words(kinds, places, w))
+        apart = None if chip is None else (chip.placed, chip.rates)
+        return native.with_errors(real, kinds, places, x, words, key, noise, apart)
 
     def _of_chip(self, kinds: Rates, places: Layout, shape: torch.Size) -> OfChip | None:
         """What the chip gives weights of a shape."""

@@ -1,0 +1,16 @@
+"""The native library on every level that this processor runs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.library import library, processor_levels
+
+
+@pytest.fixture(scope="module", params=processor_levels())
+def level(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has the library of a level called in place of the best one."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passes, "best_library", lambda: library(request.param))
+        yield
