@@ -1,8 +1,9 @@
 """The program of a layer: what an engine prepares once and runs at each call."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,8 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import byte_passes
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.effects import stuck_weights
+from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.chips.effects import converters_of, stuck_weights
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
@@ -102,10 +104,22 @@ class ConvertingProgram(Program):
     Attributes:
         transfer: The macro's schedule and column.
         chip: The chip.
+        converters: Errors of its converters; None: those that the macro has on this chip.
+        kept: What an engine made of the converters of weights of each shape; shared by all calls.
     """
 
     transfer: Transfer
-    chip: Chip
+    chip: Chip = field(default_factory=Chip)
+    converters: Converters | None = field(default=None, kw_only=True)
+    kept: dict[Hashable, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def of_chip(self, shape: torch.Size, key: Hashable, make: Callable[[Converters | None], Any]) -> Any:
+        """What an engine makes of the errors of the converters of weights of a shape, made at its first use."""
+        if (shape, key) not in self.kept:
+            found = self.converters or converters_of(self.chip, self.product, self.transfer, shape)
+            # stored once it is whole, for other threads
+            self.kept[shape, key] = make(found)
+        return self.kept[shape, key]
 
 
 class Engine(Protocol):

@@ -4,7 +4,7 @@ This file is the specification: every other engine agrees with it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +16,6 @@ from asim_lightning.circuit.columns import vote
 from asim_lightning.engine.chips.cells import ChargeGains, weight_digits
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters, OutputConverters
-from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
@@ -46,13 +45,7 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class ReferenceProgram(ConvertingProgram):
-    """Every conversion of a product.
-
-    Attributes:
-        converters: Errors of its converters; None: those that the macro has on this chip.
-    """
-
-    converters: Converters | None = field(default=None, kw_only=True)
+    """Every conversion of a product."""
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -80,7 +73,7 @@ class ReferenceProgram(ConvertingProgram):
         stacked = max(len(block) for block in blocks(transfer)) * votes
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
         places = Places(self.chip, product, transfer, product.weight_shape(w))
-        errors = self.converters or converters_of(self.chip, product, transfer, places.shape)
+        errors = self.of_chip(places.shape, "errors", lambda found: found)
         kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
-from asim_lightning.engine.rare import RareErrors
+from asim_lightning.engine.rare import RareProgram
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.prepared import Programs
@@ -223,7 +223,7 @@ def step_by_step(layer: Any, x: Tensor) -> Tensor:
     if any(layer.transfer.noisy):
         with noise_context() as scope:
             noise = scope.source(layer.name, len(x), x.device)
-        sums = RareErrors(product, Weights(w), layer.transfer).added(sums.double(), integers, noise)
+        sums = RareProgram(product, Weights(w), layer.transfer).added(sums.double(), integers, noise)
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     step = layer._step(scale_of(layer._largest_input(x)) * layer._weight_scale(layer.weight)).to(real)
     y = sums.to(real) * layer._per_output(step) + layer._per_output(layer.bias.to(real))

@@ -5,7 +5,7 @@ int32), looks level and sigma up by count, draws the noise, converts, and adds c
 output is stored once. A convolution reads its input in place, without im2col.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -15,9 +15,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.chips.effects import converters_of
-from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
+from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
@@ -71,18 +69,7 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class FusedProgram(ConvertingProgram):
-    """Every conversion of a product in one kernel.
-
-    Attributes:
-        converters: Errors of its converters; None: those that the macro has on this chip.
-        placed: The errors place by place, for each shape of weights and device, once they are there; shared by all
-            calls.
-    """
-
-    converters: Converters | None = field(default=None, kw_only=True)
-    placed: dict[tuple[torch.Size, torch.device], PlacedConverters | None] = field(
-        default_factory=dict, kw_only=True, repr=False
-    )
+    """Every conversion of a product in one kernel."""
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -92,17 +79,10 @@ class FusedProgram(ConvertingProgram):
         )
 
         macro, w, product = self.transfer.macro, self.w, self.product
-        errors = self._errors(product.weight_shape(w), x.device)
+        errors = self.of_chip(product.weight_shape(w), x.device, lambda found: found and placed(found, 1, x.device))
         tabulated = tables(self.transfer, x.device, errors is not None)
         integers = operands(product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
         return launch(integers, tabulated, errors, macro, required(noise))
-
-    def _errors(self, shape: torch.Size, device: torch.device) -> PlacedConverters | None:
-        if (shape, device) not in self.placed:
-            drawn = converters_of(self.chip, self.product, self.transfer, shape)
-            found = self.converters if drawn is None else drawn
-            self.placed[shape, device] = None if found is None else placed(found, 1, device)
-        return self.placed[shape, device]
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.library import why_missing
@@ -60,18 +59,12 @@ class NativeProgram(ConvertingProgram):
     """Every conversion of a product, with weights in the form that a way of counting takes.
 
     Attributes:
-        converters: Errors of its converters; None: those that the macro has on this chip.
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
-        drawn: Errors of the converters of weights of each shape, once they are drawn; shared by all calls.
-        quiet: Flags of converters that give code 0 for a count of 0, for each shape of weights; shared by all calls.
     """
 
-    converters: PlacedConverters | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)
-    drawn: dict[torch.Size, PlacedConverters | None] = field(default_factory=dict, kw_only=True, repr=False)
-    quiet: dict[torch.Size, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
         """Outputs of a macro, in counts; those of the reference, with noise but for the last bit of its normals.
@@ -79,7 +72,7 @@ class NativeProgram(ConvertingProgram):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        converters = self._of_chip(product.weight_shape(w))
+        converters = self.of_chip(product.weight_shape(w), "placed", lambda found: found and placed(found, GROUP))
         plan = self._plan(x, w, batch, converters)
         out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
@@ -96,13 +89,6 @@ class NativeProgram(ConvertingProgram):
             some = self._plan(inputs, weights, batch, converters)
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
         return out.add_(plan.offset) if plan.offset else out
-
-    def _of_chip(self, shape: torch.Size) -> PlacedConverters | None:
-        """Errors of the converters of weights of a shape."""
-        if shape not in self.drawn:
-            found = converters_of(self.chip, self.product, self.transfer, shape)
-            self.drawn[shape] = self.converters if found is None else placed(found, GROUP)
-        return self.drawn[shape]
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
         strides = x.stride() if self.product.is_image else ()
@@ -125,22 +111,23 @@ class NativeProgram(ConvertingProgram):
         loaded = kernels(self.level)
         if converters is not None:
             job.converters = ConvertersOfJob.of(converters)
-            shape = self.product.weight_shape(w)
-            job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
+            quiet = self.of_chip(
+                self.product.weight_shape(w), "quiet", lambda _: _quiet(loaded, job, converters.outputs)
+            )
+            job.converters.quiet = quiet.data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
             job.weight_form = form.data_ptr()
         _check_memory(loaded.asim_convert(ctypes.byref(job)), noise.name)
 
-    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int, shape: torch.Size) -> Tensor:
-        """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
-        head, quad of cycles and output column."""
-        if shape not in self.quiet:
-            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
-            flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
-            loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
-            self.quiet[shape] = flags
-        return self.quiet[shape]
+
+def _quiet(loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
+    """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
+    head, quad of cycles and output column."""
+    numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
+    flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
+    loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
+    return flags
 
 
 def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:

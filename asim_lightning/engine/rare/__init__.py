@@ -4,7 +4,7 @@ Event: a conversion whose code is wrong. Candidate: a conversion that may be one
 conversion. Margin: how far the value of a converter may move before another code comes out.
 """
 
-from asim_lightning.engine.rare.rare_engine import RareErrors, RareProgram, prepare, why_not_on
+from asim_lightning.engine.rare.rare_engine import RareProgram, prepare, why_not_on
 from asim_lightning.engine.rare.rates import refuses
 
-__all__ = ["RareErrors", "RareProgram", "prepare", "refuses", "why_not_on"]
+__all__ = ["RareProgram", "prepare", "refuses", "why_not_on"]

@@ -16,7 +16,7 @@ The outputs have the distribution of making every conversion, apart from codes o
 noise they are the same to the bit. `stream` defines the candidates.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from asim_lightning.engine import exact
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
@@ -35,7 +34,7 @@ from asim_lightning.engine.native.structures import GROUP
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, required, runs_everywhere, scaled
+from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere, scaled
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout, most_ones
@@ -48,8 +47,7 @@ why_not_on = runs_everywhere
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "RareProgram":
     """See `Engine.prepare`."""
-    errors = RareErrors(product, weights, transfer, chip)
-    return RareProgram(product, weights, exact.prepare(product, transfer, weights), errors)
+    return RareProgram(product, weights, transfer, chip)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +60,33 @@ class OfChip:
 
 
 @dataclass(eq=False)
-class RareErrors:
-    """The wrong conversions of a product.
+class RareProgram(ConvertingProgram):
+    """An exact product, and the errors of those of its conversions whose code is wrong."""
 
-    Attributes:
-        product: The linear map.
-        weights: Integers; None where they come with each call.
-        transfer: Schedule and column, which the engine does not refuse.
-        chip: The chip.
-        converters: Errors of its converters; None: those that the macro has on this chip.
-        drawn: What the chip gives weights of each shape, once it is known; shared by all calls.
-    """
+    @property
+    def exact(self) -> ExactProgram:
+        """The product without errors."""
+        return exact.prepare(self.product, self.transfer, self.weights)
 
-    product: Product
-    weights: Weights | None
-    transfer: Transfer
-    chip: Chip = field(default_factory=Chip)
-    converters: Converters | None = field(default=None, kw_only=True)
-    drawn: dict[torch.Size, OfChip] = field(default_factory=dict, kw_only=True, repr=False)
+    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
+        """See `Program.quantized`."""
+        return self.exact.quantized(x, quantizer)
+
+    def __call__(
+        self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """See `Program.__call__`; sums stay in float32 where the output does, and are rounded once."""
+        integers = self.quantized(x, quantizer)
+        sums = self.exact.sums(integers)
+        real = sums.to(torch.float64) if x.dtype == torch.float64 else sums
+        return scaled(self.product, self.added(real, integers, required(noise)), step, bias, x)
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
+        device has no float64). # (batch, *outputs)"""
+        sums = self.exact.sums(x)
+        return self.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, required(noise))
 
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
         """Adds the errors of the wrong conversions to the outputs without errors.
@@ -95,16 +102,15 @@ class RareErrors:
         """
         if x.device.type == "mps":  # has no float64
             moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
-            on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
+            on_cpu = replace(self, weights=Weights(self.w.cpu()))
             return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
         kinds = rates(self.transfer, self.converters is not None or self.transfer.converters_differ)
         real = total if total.dtype == torch.float32 else total.to(torch.float64)
-        if total.numel() == 0 or not kinds.kinds or self.weights is None:
+        if total.numel() == 0 or not kinds.kinds:
             return real
-        w, macro = self.weights.integers, self.transfer.macro
-        shape = w.shape[1:] if self.product.batched_weight else w.shape
+        w, macro, shape = self.w, self.transfer.macro, self.product.weight_shape(self.w)
         places = layout(kinds, self.product, x.shape[1:], shape)
-        chip = self._of_chip(kinds, places, shape) if kinds.differ else None
+        chip = self.of_chip(shape, "rates", lambda found: self._of_chip(found, kinds, places)) if kinds.differ else None
         if chip is not None and not (any(self.transfer.noisy) or bool(chip.rates.rate.any())):
             return real
         key = layer_key(noise.name + "/events", noise.call)
@@ -114,59 +120,15 @@ class RareErrors:
             changed = any_device.with_errors(total, kinds, places, x, w, key, noise, apart)
             return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
         of_words = "words", self.product, macro.rows, macro.weight_bits
-        words = self.weights.form(of_words, lambda w: native.weight_words(kinds, places, w))
+        words = self.given_weights.form(of_words, lambda w: native.weight_words(kinds, places, w))
         apart = None if chip is None else (chip.placed, chip.rates)
         return native.with_errors(real, kinds, places, x, words, key, noise, apart)
 
-    def _of_chip(self, kinds: Rates, places: Layout, shape: torch.Size) -> OfChip | None:
+    def _of_chip(self, found: Converters | None, kinds: Rates, places: Layout) -> OfChip | None:
         """What the chip gives weights of a shape."""
-        if shape not in self.drawn:
-            found = self.converters or converters_of(self.chip, self.product, self.transfer, shape)
-            if found is None:
-                return None
-            bits, top = self.transfer.macro.weight_bits, self.transfer.macro.top_code or 1
-            weights = None if self.weights is None or self.product.batched_weight else self.weights.integers.cpu()
-            ones = most_ones(places, weights, bits)
-            of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
-            # stored once it is whole, for other threads
-            self.drawn[shape] = OfChip(found, placed(found, GROUP), converter_rates(of_kinds, top, found, ones))
-        return self.drawn[shape]
-
-
-@dataclass(eq=False)
-class RareProgram(Program):
-    """An exact product, and the errors of those of its conversions whose code is wrong.
-
-    Attributes:
-        exact: The product without errors.
-        errors: The wrong conversions.
-    """
-
-    exact: ExactProgram
-    errors: RareErrors
-
-    def of(self, weights: Tensor) -> "RareProgram":
-        """See `Program.of`."""
-        given = Weights(weights)
-        exact, errors = replace(self.exact, weights=given), replace(self.errors, weights=given)
-        return replace(self, weights=given, exact=exact, errors=errors)
-
-    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
-        """See `Program.quantized`."""
-        return self.exact.quantized(x, quantizer)
-
-    def __call__(
-        self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
-    ) -> Tensor:
-        """See `Program.__call__`; sums stay in float32 where the output does, and are rounded once."""
-        integers = self.quantized(x, quantizer)
-        sums = self.exact.sums(integers)
-        exact = sums.to(torch.float64) if x.dtype == torch.float64 else sums
-        return scaled(self.product, self.errors.added(exact, integers, required(noise)), step, bias, x)
-
-    @torch.no_grad()
-    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
-        device has no float64). # (batch, *outputs)"""
-        sums = self.exact.sums(x)
-        return self.errors.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, required(noise))
+        if found is None:
+            return None
+        ones = most_ones(places, None if self.product.batched_weight else self.w.cpu(), self.transfer.macro.weight_bits)
+        of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
+        own = converter_rates(of_kinds, self.transfer.macro.top_code or 1, found, ones)
+        return OfChip(found, placed(found, GROUP), own)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine import Chip, Weights
-from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.program import Program
@@ -20,6 +19,5 @@ def kernel_sums(run: Run, device: torch.device) -> Callable[[], Tensor]:
     if device.type == "cuda":
         program = FusedProgram(run.product, weights, run.circuit, Chip(), converters=errors)
     else:
-        own = None if errors is None else placed(errors, 16)
-        program = NativeProgram(run.product, weights, run.circuit, Chip.of(run.noise), converters=own)
+        program = NativeProgram(run.product, weights, run.circuit, Chip.of(run.noise), converters=errors)
     return lambda: program.sums(run.x, run.noise)

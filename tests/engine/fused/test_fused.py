@@ -89,11 +89,12 @@ def test_codes_move_by_no_more_than_thresholds_are_off(tables: list[list[float]]
 
 
 def test_a_product_of_two_activations_places_its_converters_once_a_device() -> None:
-    pytest.importorskip("triton")
     run = cases.run(cases.CASES["errors of keys"])
     program = FusedProgram(run.product, None, run.circuit, Chip(), converters=run.converters)
-    first = program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu"))
-    assert program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu")) is first
+    shape, made = run.w.shape[1:], []
+    for key in ("cpu", "cpu", "cuda"):
+        assert program.of(run.w).of_chip(shape, key, lambda found: made.append(found) or found) is run.converters
+    assert len(made) == 2
 
 
 class DoubleColumn(Column):

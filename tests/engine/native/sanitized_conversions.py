@@ -10,12 +10,11 @@ import torch
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, rare, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
-from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.engines import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
-from asim_lightning.engine.rare import RareErrors
+from asim_lightning.engine.rare import RareProgram
 from tests.engine.chips.random_converters import converters as random_converters
 from tests.engine.native.random_cases import Case, random_case
 from tests.engine.native.test_conversion import MACROS, operands
@@ -80,7 +79,7 @@ def main(path: str) -> None:
         for product, x, w in own:
             errors = [None]
             if circuit.macro.adc_bits is not None:
-                errors.append(placed(random_converters(product, circuit, w, "gain offset curves"), 16))
+                errors.append(random_converters(product, circuit, w, "gain offset curves"))
             for own_errors in errors:
                 for way in [way for way in Counting if loaded.asim_counts_by(way)]:
                     program = native_engine.NativeProgram(
@@ -90,7 +89,7 @@ def main(path: str) -> None:
                     made += 1
             if errors[1:] and tails_compute(circuit):
                 found = random_converters(product, circuit, w, "gain offset curves")
-                RareErrors(product, Weights(w), circuit, CHIP, converters=found).added(
+                RareProgram(product, Weights(w), circuit, CHIP, converters=found).added(
                     exact.prepare(product, circuit, Weights(w)).sums(x).double(), x, noise_of(len(x))
                 )
                 made += 1

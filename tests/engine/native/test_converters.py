@@ -13,7 +13,6 @@ from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
 from asim_lightning.engine.chips.cells import weight_digits
 from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.chips.placed_converters import placed
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
@@ -126,14 +125,13 @@ def check(
 ) -> None:
     chip = Chip(0, "layer")
     expected = Oracle(product, circuit, errors, chip).sums(x, w, noise)
-    own = placed(errors, 16)
     reference = ReferenceProgram(product, Weights(w), circuit, chip, converters=errors)
     assert torch.equal(reference.sums(x, noise), expected)
     if native_engine.refuses(circuit) is not None:
         return
     for level, counting in WAYS:
         found = native_engine.NativeProgram(
-            product, Weights(w), circuit, chip, converters=own, level=level, counting=counting
+            product, Weights(w), circuit, chip, converters=errors, level=level, counting=counting
         )
         assert int((found.sums(x, noise) != expected).sum()) <= differ, (level, counting)
 
@@ -190,8 +188,8 @@ def test_a_product_of_two_activations_places_its_converters_once() -> None:
     product, circuit = PRODUCTS["attention"], transfer(MacroConfig(3, 3, 100, 6), False)
     x, w = operands(product, circuit.macro, False, batch=2)
     errors = converters(product, circuit, w, "gain offset")
-    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=placed(errors, 16))
+    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=errors)
     first = own.of(w).sums(x, noise_of(2))
     assert torch.equal(own.of(w).sums(x, noise_of(2)), first)
-    assert len(own.quiet) == 1
+    assert len(own.kept) == 2
     assert torch.equal(first, Oracle(product, circuit, errors, Chip()).sums(x, w, noise_of(2)))

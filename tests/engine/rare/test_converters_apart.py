@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, exact, rare, sums_of
-from asim_lightning.engine.rare import RareErrors
+from asim_lightning.engine.rare import RareProgram
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters
 from tests.engine.conversion_cases import operands
@@ -62,7 +62,7 @@ def cases(macro: MacroConfig, signed: bool) -> dict[str, tuple[Product, Tensor, 
 
 def by_tails(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
     total = exact.prepare(product, circuit, Weights(w)).sums(x).double()
-    return RareErrors(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).added(total, x, noise)
+    return RareProgram(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).added(total, x, noise)
 
 
 def by_reference(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
@@ -205,7 +205,7 @@ def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> No
     product, circuit, x, w = layer(2)
     noise, x = noise_of(2), x.contiguous(memory_format=form)
     expected = sums_of(rare, product, circuit, x, w, noise)
-    errors = rare.prepare(product, circuit, Weights(w), Chip(0, "layer")).errors
+    errors = rare.prepare(product, circuit, Weights(w), Chip(0, "layer"))
     clean = exact.prepare(product, circuit, Weights(w)).sums(x)
     for dtype in (torch.float32, torch.int64, torch.float64):
         total = clean.to(dtype).clone(memory_format=form)

@@ -195,12 +195,12 @@ def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind
         operand = x.contiguous(memory_format=form)
         for dtype in (torch.float32, torch.int64, torch.float64):
             before = total.to(dtype).clone(memory_format=form)
-            added = rare.RareErrors(product, Weights(w), circuit).added(before, operand, noise)
+            added = rare.RareProgram(product, Weights(w), circuit).added(before, operand, noise)
             assert torch.equal(added, found.to(added.dtype))  # rounded once
             assert added.dtype == (torch.float32 if dtype == torch.float32 else torch.float64)
         if macro.input_bits <= 8:
             in_bytes = (operand + 128 * signed).to(torch.uint8)
-            added = rare.RareErrors(product, Weights(w), circuit).added(total.double(), in_bytes, noise)
+            added = rare.RareProgram(product, Weights(w), circuit).added(total.double(), in_bytes, noise)
             assert torch.equal(added, found)
 
 
