@@ -6,132 +6,157 @@ cycle would shift, mask and pack each of them anew, some ten operations a conver
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine.fused.tables import Tables
 from asim_lightning.engine.product import Geometry, Product
 
-Digits = Sequence[tuple[int, ...]]
-"""Bits of each digit."""
 SHORTEST_DEPTH = 32
 """Rows that one int8 tensor core instruction takes."""
 
 
-@dataclass(frozen=True)
-class Operands:
-    """Digits of both operands and their layout; the input's strides are in units of `channels` digits."""
+class Form(NamedTuple):
+    """Shapes that the kernel is compiled for."""
 
-    x: Tensor
-    """Input digits, int8. # (input groups, batch, ...)"""
-    w: Tensor
-    """Weight bits, int8. # (weight bits, groups * outputs, tiles, depth)"""
-    shape: tuple[int, ...]
-    """Shape of the output. # (batch, *outputs)"""
-    channels: int
+    CHANNELS: int
     """Channels of a tile, padded."""
-    taps: int
+    TAPS: int
     """Kernel elements."""
-    kernel_width: int
-    depth: int
-    """Rows of a tile, padded: a multiple of `block_depth`."""
-    block_depth: int
-    tiles: int
-    tiles_a_channel: int
+    KERNEL_WIDTH: int
+    DEPTH: int
+    """Rows of a tile, padded: a multiple of `BLOCK_K`."""
+    TILES_A_CHANNEL: int
     """More than 1 where a kernel has more elements than a tile has rows."""
-    taps_a_tile: int
-    groups: int
-    """Products that share no operand, over the whole batch where both operands have it."""
-    inner_groups: int
-    """Such products of one row of the batch."""
-    pixels: int
-    """Output pixels, or rows of x, of one product."""
-    row_pixels: int
-    """Those of one row of the batch."""
-    out_width: int
-    outputs: int
-    """Output channels of one product."""
+    TAPS_A_TILE: int
+    BLOCK_K: int
+    SHARED: bool
+    """Whether four cycles that are converted together have the same input digit."""
+    BLOCK_M: int
+    BLOCK_N: int
+
+
+class Numbers(NamedTuple):
+    """Numbers of a product that do not depend on its batch; steps in the input are in units of `CHANNELS` digits.
+
+    Triton compiles anew where one becomes 1 or a multiple of 16, or ceases to be so.
+    """
+
+    w_plane: int
+    """Steps of `DEPTH` digits from one weight bit to the next."""
     x_row: int
     x_group: int
     x_down: int
     x_right: int
     tap_down: int
     tap_right: int
+    inner_groups: int
+    """Products of one row of the batch that share no operand."""
+    row_pixels: int
+    """Output pixels, or rows of x, of one such product."""
+    out_width: int
+    outputs: int
+    """Output channels of one product."""
+    positions: int
+    """Outputs of a row of the batch."""
     out_group: int
     out_pixel: int
     out_channel: int
+    tiles: int
 
 
-def operands(product: Product, macro: MacroConfig, groups: Digits, x: Tensor, w: Tensor) -> Operands:
+class Operands(NamedTuple):
+    """Digits of both operands and their layout."""
+
+    x: Tensor
+    """Input digits, int8. # (input groups, batch, ...)"""
+    w: Tensor
+    """Weight bits, int8. # (weight bits, ..., tiles, depth)"""
+    shape: tuple[int, ...]
+    """Shape of the output. # (batch, *outputs)"""
+    groups: int
+    """Products that share no operand, over the whole batch where both operands have it."""
+    pixels: int
+    """Output pixels, or rows of x, of one product."""
+    form: Form
+    numbers: Numbers
+
+
+def operands(product: Product, macro: MacroConfig, tables: Tables, x: Tensor, w: Tensor) -> Operands:
     """The operands of a product.
 
     Args:
         product: A convolution or a matrix product.
         macro: The macro.
-        groups: Input bits of each input digit.
+        tables: Tables of the macro.
         x: Integers, int32. # (batch, *inputs)
         w: Integers, int32. # (*weight), or (batch, *weight) where the product says so
     """
-    bits, found = [(bit,) for bit in range(macro.weight_bits)], product.geometry(x, w)
+    found, batch = product.geometry(x, w), len(x)
     if product.is_image:
-        return _convolution(found, macro.rows, groups, bits, x, w)
-    return _matmul(found, product.batched_weight, macro.rows, groups, bits, x, w)
+        shape, out_steps = (batch, *found.columns, *found.output_size), (1, found.windows)
+        x, w, sizes, steps = _convolution(found, macro.rows, x, w)
+    else:
+        shape, out_steps = (*x.shape[:-1], found.outputs), (found.outputs, 1)
+        x, w, sizes, steps = _matmul(found, macro.rows, x, w)
+    groups, pixels = found.groups, batch * found.windows
+    if product.batched_weight:
+        groups, pixels = batch * found.groups, found.windows
+    depth, tiles = w.shape[-1], w.shape[-2]
+    numbers = Numbers(
+        w.numel() // depth, *steps, found.groups, found.windows, found.output_size[1], found.outputs,
+        found.positions, found.outputs * found.windows, *out_steps, tiles,
+    )  # fmt: skip
+    form = Form(*sizes, tables.shared, *blocks(pixels, tables.form.VOTE))
+    bits = [(bit,) for bit in range(macro.weight_bits)]
+    return Operands(_planes(x, tables.groups), _planes(w, bits), shape, groups, pixels, form, numbers)
 
 
-def _matmul(
-    found: Geometry, is_batched: bool, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor
-) -> Operands:
-    terms, outputs, batch, inner, row_pixels = found.channels, found.outputs, x.shape[0], found.groups, found.windows
-    tiles, step = -(-terms // rows), min(rows, terms)
-    block_depth, depth = _depth(step)
-    return Operands(
-        x=_planes(_slots(x, step, depth), groups),
-        w=_planes(_slots(w, step, depth), bits),
-        shape=(*x.shape[:-1], outputs),
-        channels=depth,
-        taps=1,
-        kernel_width=1,
-        depth=depth,
-        block_depth=block_depth,
-        tiles=tiles,
-        tiles_a_channel=1,
-        taps_a_tile=1,
-        groups=batch * inner if is_batched else 1,
-        inner_groups=inner,
-        pixels=row_pixels if is_batched else batch * row_pixels,
-        row_pixels=row_pixels,
-        out_width=row_pixels,
-        outputs=outputs,
-        x_row=inner * row_pixels * tiles,
-        x_group=row_pixels * tiles,
-        x_down=0,
-        x_right=tiles,
-        tap_down=0,
-        tap_right=0,
-        out_group=row_pixels * outputs,
-        out_pixel=outputs,
-        out_channel=1,
-    )
+def blocks(pixels: int, vote: str) -> tuple[int, int]:
+    """Pixels and channels of a block.
+
+    Four counts an output are in registers at a time, since one Philox call serves four conversions: with 8 outputs a
+    thread the noise fits beside them in 168 registers (sm_80), so that 3 blocks share a processor. Electing a code
+    holds more, hence 4 outputs, in 32 channels: Triton 3.4 multiplies no fewer than 16. Four weight bits share one
+    input digit, so operands are read least where a block is long in pixels; Triton puts its warps along the longer
+    side, where each must find 16 pixels or 8 channels of its own, or it repeats another's work.
+    """
+    if vote in ("mode", "median"):
+        return 16, 32
+    return (64, 16) if pixels > 32 else (16, 64)
 
 
-def _convolution(found: Geometry, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor) -> Operands:
+_Arranged = tuple[Tensor, Tensor, tuple[int, ...], tuple[int, ...]]
+"""Integers of x and w in the order of the kernel, the first sizes of a `Form`, and steps `x_row` to `tap_right`."""
+
+
+def _matmul(found: Geometry, rows: int, x: Tensor, w: Tensor) -> _Arranged:
+    """A row of x is a pixel below the one before."""
+    step, tiles = min(rows, found.channels), -(-found.channels // rows)
+    block, depth = _depth(step)
+    steps = found.groups * found.windows * tiles, found.windows * tiles, tiles, 0, 0, 0
+    w = _slots(w, step, depth).unflatten(-1, (tiles, depth))
+    return _slots(x, step, depth), w, (depth, 1, 1, depth, 1, 1, block), steps
+
+
+def _convolution(found: Geometry, rows: int, x: Tensor, w: Tensor) -> _Arranged:
     terms, taps, count = found.channels, found.elements, found.groups
     split = -(-taps // rows)  # tiles of one channel
     step = 1 if split > 1 else min(rows // taps, terms)
-    block_depth, depth = _depth(step * taps if split == 1 else rows)
+    block, depth = _depth(step * taps if split == 1 else rows)
     channels = depth if taps == 1 else _run_length(step)
     if split == 1:
-        block_depth, depth = _depth(channels * taps)
+        block, depth = _depth(channels * taps)
 
     (down, right), (pad_y, pad_x) = found.stride, found.padding
     x = F.pad(x, [pad_x, pad_x, pad_y, pad_y]).unflatten(1, (count, terms))
     x = _slots(x.permute(0, 3, 4, 1, 2), step, channels)  # (batch, height, width, groups, slots * channels)
     slots = x.shape[-1] // channels
     wide = x.shape[2] * count * slots  # one line of the image
-    out_height, out_width = found.output_size
 
     w = w.flatten(2)  # (outputs, channels, kernel elements)
     if split > 1:
@@ -139,35 +164,12 @@ def _convolution(found: Geometry, rows: int, groups: Digits, bits: Digits, x: Te
     else:
         w = _slots(w.transpose(1, 2), step, channels).unflatten(2, (slots, channels))
         w = w.transpose(1, 2).flatten(2)  # (outputs, tiles, kernel elements * channels)
-    area = out_height * out_width
-    return Operands(
-        x=_planes(x, groups),
-        w=_planes(_padded(w, depth), bits),
-        shape=(x.shape[0], count * found.outputs, out_height, out_width),
-        channels=channels,
-        taps=taps,
-        kernel_width=found.kernel[1],
-        depth=depth,
-        block_depth=block_depth,
-        tiles=w.shape[1],
-        tiles_a_channel=split,
-        taps_a_tile=rows if split > 1 else taps,
-        groups=count,
-        inner_groups=count,
-        pixels=x.shape[0] * area,
-        row_pixels=area,
-        out_width=out_width,
-        outputs=found.outputs,
-        x_row=x.shape[1] * wide,
-        x_group=slots,
-        x_down=down * wide,
-        x_right=right * count * slots,
-        tap_down=found.dilation[0] * wide,
-        tap_right=found.dilation[1] * count * slots,
-        out_group=found.outputs * area,
-        out_pixel=1,
-        out_channel=area,
-    )
+    sizes = channels, taps, found.kernel[1], depth, split, rows if split > 1 else taps, block
+    pixel = count * slots
+    steps = (
+        x.shape[1] * wide, slots, down * wide, right * pixel, found.dilation[0] * wide, found.dilation[1] * pixel
+    )  # fmt: skip
+    return x, _padded(w, depth), sizes, steps
 
 
 def _depth(rows: int) -> tuple[int, int]:
@@ -192,7 +194,7 @@ def _slots(x: Tensor, step: int, size: int) -> Tensor:
     return _padded(_padded(x, pieces * step).unflatten(-1, (pieces, step)), size).flatten(-2)
 
 
-def _planes(integers: Tensor, digits: Digits) -> Tensor:
+def _planes(integers: Tensor, digits: Sequence[tuple[int, ...]]) -> Tensor:
     """The digits of integers, int8. # (digits, *integers)"""
     planes = torch.empty(len(digits), *integers.shape, dtype=torch.int8, device=integers.device)
     for plane, bits in zip(planes, digits, strict=True):

@@ -81,8 +81,8 @@ class FusedProgram(ConvertingProgram):
         macro, w, product = self.transfer.macro, self.w, self.product
         errors = self.of_chip(product.weight_shape(w), x.device, lambda found: found and placed(found, 1, x.device))
         tabulated = tables(self.transfer, x.device, errors is not None)
-        integers = operands(product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
-        return launch(integers, tabulated, errors, macro, required(noise))
+        integers = operands(product, macro, tabulated, x.to(torch.int32), w.to(torch.int32))
+        return launch(integers, tabulated, errors, required(noise))
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

@@ -6,28 +6,17 @@ without contraction of products and sums (``enable_fp_fusion=False``), Triton ne
 divisions round correctly, so that a code is the reference engine's to the bit.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine.chips.placed_converters import PlacedConverters
 from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
 from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
 from asim_lightning.engine.fused.digit_layout import Operands
-from asim_lightning.engine.fused.kernel_arguments import (
-    DigitsInMemory,
-    ErrorsInMemory,
-    Samples,
-    TablesInMemory,
-    blocks,
-    form,
-    macro_form,
-    numbers,
-)
 from asim_lightning.engine.fused.normals import Draw
 from asim_lightning.engine.fused.tables import CycleField, Tables
 from asim_lightning.engine.fused.voting import elected, sum_of_votes
@@ -39,6 +28,41 @@ OPTIONS = {"num_warps": 4, "num_stages": 3, "enable_fp_fusion": False}
 _START = tl.constexpr(CycleField.START.value)
 _CODE_WEIGHT, _COUNT_WEIGHT = tl.constexpr(CycleField.CODE_WEIGHT.value), tl.constexpr(CycleField.COUNT_WEIGHT.value)
 _VOTES, _NOISY = tl.constexpr(CycleField.VOTES.value), tl.constexpr(CycleField.NOISY.value)
+
+
+class DigitsInMemory(NamedTuple):
+    """See `Operands`. Triton takes a NamedTuple for an argument, and one of constants for a `constexpr`."""
+
+    x: Tensor
+    w: Tensor
+
+
+class TablesInMemory(NamedTuple):
+    """See `Tables`."""
+
+    cycles: Tensor
+    levels: Tensor
+    sigmas: Tensor
+    quads: int
+    """Fours of cycles."""
+    number: int
+    """Cycles of the schedule, which count in the noise."""
+
+
+class ErrorsInMemory(NamedTuple):
+    """See `PlacedConverters`; each is None, which switches at compile time, where all converters are ideal."""
+
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    curve: Tensor | None = None
+    tables: Tensor | None = None
+
+
+class Samples(NamedTuple):
+    """See `Noise`."""
+
+    ids: Tensor
+    offsets: Tensor
 
 
 @triton.jit
@@ -122,7 +146,7 @@ def convert(  # type: ignore[no-untyped-def]
     for tile in range(numbers.tiles):
         x_window = x_rows + (tile // FORM.TILES_A_CHANNEL) * FORM.CHANNELS
         first_tap = (tile % FORM.TILES_A_CHANNEL) * FORM.TAPS_A_TILE
-        for quad in range(numbers.quads):
+        for quad in range(tables.quads):
             # one Philox call serves four cycles
             cycle = tables.cycles + quad * 4 * FIELDS
             n4 = counts_of_four(cycle, x_window, x_plane, w_rows + tile * FORM.DEPTH, first_tap, numbers, FORM)
@@ -134,7 +158,7 @@ def convert(  # type: ignore[no-untyped-def]
             if MACRO.NOISE:
                 f0, f1, f2, f3 = of_four(cycle, _NOISY)
                 noisy = f0 + f1 + f2 + f3 > 0
-                third = (tile * numbers.cycles + quad).to(tl.uint32)
+                third = (tile * tables.number + quad).to(tl.uint32)
                 # adds 0, and so has normals distributed over threads as counts are, not brought there one by one
                 draw = Draw(key.to(tl.uint64), sample, position + (n4[0] >> 31).to(tl.uint32), third, last)
             if MACRO.ERRORS:
@@ -150,47 +174,41 @@ def convert(  # type: ignore[no-untyped-def]
 
 
 def arguments(
-    operands: Operands, tables: Tables, errors: PlacedConverters | None, macro: MacroConfig, noise: Noise, out: Tensor
+    operands: Operands, tables: Tables, errors: PlacedConverters | None, noise: Noise, out: Tensor
 ) -> dict[str, Any]:
-    """The kernel's arguments by name.
-
-    Args:
-        operands: The product's operands.
-        tables: Tables of the macro.
-        errors: Errors of its converters.
-        macro: The macro.
-        noise: Noise source, with one row per row of the batch.
-        out: Where outputs go, float64. # (batch, *outputs)
-    """
-    of_errors = () if errors is None else (errors.gain, errors.offset, errors.curve, errors.tables)
+    """The kernel's arguments by name; outputs go to `out`, float64. # (batch, *outputs)"""
+    of_errors, macro = ErrorsInMemory(), tables.form
+    if errors is not None:
+        of_errors = ErrorsInMemory(errors.gain, errors.offset, errors.curve, errors.tables)
+        length = 0 if errors.nibbles else errors.length
+        macro = macro._replace(NIBBLES=errors.nibbles, TABLE_LENGTH=length, MOST_MOVES=errors.moves)
+    is_wide = operands.numbers.tiles * max(tables.code_bound, tables.count_bound) >= 2**31
     return {
         "digits": DigitsInMemory(operands.x, operands.w),
         "out": out,
-        "tables": TablesInMemory(tables.cycles, tables.levels, tables.sigmas),
-        "errors": ErrorsInMemory(*of_errors),
+        "tables": TablesInMemory(tables.cycles, tables.levels, tables.sigmas, len(tables.cycles) // 4, tables.number),
+        "errors": of_errors,
         "samples": Samples(noise.sample_ids.contiguous(), noise.offsets.contiguous()),
-        "numbers": numbers(operands, tables),
-        "x_plane": operands.x[0].numel() // operands.channels,
+        "numbers": operands.numbers,
+        "x_plane": operands.x[0].numel() // operands.form.CHANNELS,
         "pixels": operands.pixels,
         "key": _signed(layer_key(noise.name, noise.call) << 32 | noise.seed, 64),
         "last_word": _signed(noise.trial << 16, 32),
-        "FORM": form(operands, tables),
-        "MACRO": macro_form(operands, tables, macro, errors),
+        "FORM": operands.form,
+        "MACRO": macro._replace(WIDE=is_wide, DEVICE=out.device.type == "cuda"),
     }
 
 
-def launch(
-    operands: Operands, tables: Tables, errors: PlacedConverters | None, macro: MacroConfig, noise: Noise
-) -> Tensor:
+def launch(operands: Operands, tables: Tables, errors: PlacedConverters | None, noise: Noise) -> Tensor:
     """Run the kernel; see `arguments`. # (batch, *outputs), float64"""
     out = torch.empty(operands.shape, dtype=torch.float64, device=operands.x.device)
     if out.numel() == 0:
         return out
-    block_m, block_n = blocks(operands, tables.vote)
-    programs = -(-operands.pixels // block_m) * -(-operands.outputs // block_n) * operands.groups
+    form, numbers = operands.form, operands.numbers
+    programs = -(-operands.pixels // form.BLOCK_M) * -(-numbers.outputs // form.BLOCK_N) * operands.groups
     with torch.cuda.device_of(out):  # Triton launches on the current device
-        convert[(programs,)](**arguments(operands, tables, errors, macro, noise, out), **OPTIONS)
-    return out.add_(tables.offset * operands.tiles) if tables.offset else out
+        convert[(programs,)](**arguments(operands, tables, errors, noise, out), **OPTIONS)
+    return out.add_(tables.offset * numbers.tiles) if tables.offset else out
 
 
 def _signed(word: int, bits: int) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,35 @@ class CycleField(IntEnum):
     """Whether it is."""
 
 
+class MacroForm(NamedTuple):
+    """What a macro makes of counts, which the kernel is compiled for."""
+
+    TOP: int
+    SCALE: int
+    """An output in counts is ``sum of weighted codes * SCALE / DIVISOR + offset * tiles`` (`Transfer.scale`)."""
+    DIVISOR: int
+    NOISE: bool
+    """Whether any cycle is noisy."""
+    SIGMA_BY_COUNT: bool
+    """Whether a cycle's sigma depends on its count."""
+    MIXED: bool
+    """Whether noisy and noise-free cycles occur together."""
+    VOTE: str
+    """How votes become one: see `VOTES`."""
+    DIGITAL: bool
+    """Whether some cycles are exact counts."""
+    WEIGHT_BITS: int
+    ERRORS: bool
+    """Whether converters have errors; see `PlacedConverters` for the next three."""
+    NIBBLES: int = 0
+    TABLE_LENGTH: int = 0
+    MOST_MOVES: int = 0
+    WIDE: bool = False
+    """Whether sums take 64 bits."""
+    DEVICE: bool = False
+    """Whether it runs on a GPU, and not in Triton's interpreter."""
+
+
 VOTES = ("none", "mean", "mode", "median")
 
 
@@ -45,17 +75,7 @@ class Tables:
     """
     sigmas: Tensor
     """Standard deviation of each count, float32. # (counts of all kinds of cycle,)"""
-    noise: bool
-    """Whether any cycle is noisy."""
-    sigma_by_count: bool
-    """Whether a cycle's sigma depends on its count."""
-    mixed: bool
-    """Whether noisy and noise-free cycles occur together."""
-    vote: str
-    """How votes become one: see `VOTES`."""
-    scale: int
-    """An output in counts is ``sum of weighted codes * scale / divisor + offset * tiles`` (`Transfer.scale`)."""
-    divisor: int
+    form: MacroForm
     offset: int
     code_bound: int
     """Largest sum of weighted codes of one tile."""
@@ -94,20 +114,30 @@ def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -
     if not any(transfer.noisy) and not has_errors:
         level = level.round().clamp(0, macro.top_code).to(torch.int32)
     top = macro.top_code or 1
+    code_bound = top * sum(abs(line[3]) * (line[5] if macro.vote == "mean" else 1) for line in lines)
+    count_bound = sum(abs(line[4]) * cycle.full_scale for line, cycle in zip(lines, cycles, strict=True))
+    form = MacroForm(
+        TOP=top,
+        SCALE=transfer.scale,
+        DIVISOR=transfer.divisor,
+        NOISE=any(transfer.noisy),
+        SIGMA_BY_COUNT=by_count,
+        MIXED=any(transfer.noisy) and not all(transfer.noisy),
+        VOTE="none" if voted == 1 else macro.vote,
+        DIGITAL=count_bound > 0,
+        WEIGHT_BITS=macro.weight_bits,
+        ERRORS=has_errors,
+    )
+    shared = all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4))
     return Tables(
         groups=groups,
         cycles=torch.tensor(filled, dtype=torch.int64, device=device),
         number=len(lines),
         levels=level.to(device),
         sigmas=torch.cat(sigmas).to(device),
-        noise=any(transfer.noisy),
-        sigma_by_count=by_count,
-        mixed=any(transfer.noisy) and not all(transfer.noisy),
-        vote="none" if voted == 1 else macro.vote,
-        scale=transfer.scale,
-        divisor=transfer.divisor,
+        form=form,
         offset=transfer.offset,
-        code_bound=top * sum(abs(line[3]) * (line[5] if macro.vote == "mean" else 1) for line in lines),
-        count_bound=sum(abs(line[4]) * cycle.full_scale for line, cycle in zip(lines, cycles, strict=True)),
-        shared=all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4)),
+        code_bound=code_bound,
+        count_bound=count_bound,
+        shared=shared,
     )

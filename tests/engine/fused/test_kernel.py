@@ -13,8 +13,7 @@ import torch
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.chips.placed_converters import placed
-from asim_lightning.engine.fused.digit_layout import operands
-from asim_lightning.engine.fused.kernel_arguments import blocks
+from asim_lightning.engine.fused.digit_layout import blocks, operands
 from asim_lightning.engine.fused.tables import VOTES, tables
 from tests.engine.chips.random_converters import converters
 from tests.engine.products import silent
@@ -82,9 +81,9 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         x, w = (torch.zeros(shape, dtype=torch.int32) for shape in (x_shape, w_shape))
         own = placed(converters(product, circuit, w, errors), 1) if errors else None
         table = tables(circuit, cpu, own is not None)
-        digits = operands(product, macro, table.groups, x, w)
+        digits = operands(product, macro, table, x, w)
         out = torch.empty(digits.shape, dtype=torch.float64)
-        given = kernel.arguments(digits, table, own, macro, replace(silent(len(x)), **read), out)
+        given = kernel.arguments(digits, table, own, replace(silent(len(x)), **read), out)
         driver.set_active(Gpu(architecture))
         given["MACRO"] = given["MACRO"]._replace(DEVICE=True)
         return kernel.convert.warmup(**given, grid=(1,), **kernel.OPTIONS)
@@ -114,9 +113,7 @@ def test_counts_come_from_tensor_cores_and_no_rounding_is_left_out(
 @pytest.mark.parametrize("vote", VOTES)
 @pytest.mark.parametrize("pixels", [1, 32, 33, 1024])
 def test_blocks_are_no_smaller_than_triton_multiplies(vote: str, pixels: int) -> None:
-    x, w = torch.zeros(1, 3, pixels, 1, dtype=torch.int32), torch.zeros(5, 3, 1, 1, dtype=torch.int32)
-    product = Conv2dProduct((1, 1), (0, 0), (1, 1), 1)
-    assert min(blocks(operands(product, MacroConfig(), [(0,)], x, w), vote)) >= 16
+    assert min(blocks(pixels, vote)) >= 16
 
 
 def test_another_batch_layer_seed_or_trial_takes_the_same_kernel(compiled: Callable[..., Any]) -> None:
