@@ -102,7 +102,7 @@ def plan_of(
         has_errors: Whether converters have errors.
     """
     macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
-    job = ConversionJob(bytes=ctypes.sizeof(ConversionJob))
+    job = ConversionJob()
     weight = torch.Size(w_shape[product.batched_weight :])
     found = product.geometry_of(weight, torch.Size(x[0]))
     sides = _images(found, *x) if product.is_image else _matrices(found, x[0], product.batched_weight)

@@ -115,7 +115,6 @@ class ConversionJob(Structure):
     """Every conversion of a product."""
 
     _fields_ = [
-        ("bytes", c_int64),
         ("inputs", Side),
         ("weights", Side),
         ("outputs", Outputs),

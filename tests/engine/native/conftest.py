@@ -10,7 +10,7 @@ import pytest
 
 from asim_lightning.engine.native import backend
 
-SMALL = ("export.h", "threads.h", "processor.cpp")
+SMALL = ("threads.h", "processor.cpp")
 """Sources that compile in a second, whatever kernels stand beside them."""
 
 

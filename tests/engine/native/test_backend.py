@@ -160,7 +160,7 @@ def project(tmp_path: Path) -> Path:
         (folder / name).mkdir()
     for path in folder.glob("asim_lightning/engine/native/src/*"):
         path.unlink()
-    for name in ("export.h", "threads.h", "processor.cpp"):
+    for name in ("threads.h", "processor.cpp"):
         shutil.copy(backend.FOLDER / "src" / name, folder / "asim_lightning/engine/native/src")
     return folder
 
@@ -180,7 +180,7 @@ def _in_native(names: list[str]) -> list[str]:
     return sorted(name.split("engine/native/")[1] for name in names if "engine/native/" in name)
 
 
-SOURCES = ["src/export.h", "src/processor.cpp", "src/threads.h"]
+SOURCES = ["src/processor.cpp", "src/threads.h"]
 PYTHON = ["__init__.py", "backend.py", "library.py"]
 
 

@@ -137,7 +137,6 @@ def test_spawned_processes_share_out_work(set_threads: SetThreads) -> None:
 
 PROBE = """
 #include <sched.h>
-#include "export.h"
 #include "threads.h"
 
 // First unit of each unit's share, where one thread of so many takes all.

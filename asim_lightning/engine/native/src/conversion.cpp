@@ -6,7 +6,6 @@
 
 #include "count_look_ups.h"
 #include "count_popcount.h"
-#include "export.h"
 
 namespace {
 
@@ -52,8 +51,6 @@ template <class Counting> void convert(const ConversionJob& job) {
     });
 }
 
-bool is_known(const ConversionJob* job) { return job->bytes == int64_t(sizeof(ConversionJob)); }
-
 }  // namespace
 
 // Bytes of a ConversionJob, which both sides must agree on.
@@ -67,10 +64,8 @@ ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
     return counting == POPCOUNT;
 }
 
-// Words of the form of a job's weights, or (not null) make it. -1: another layout of the job; less: minus the bytes of
-// memory that the system refused.
+// Words of the form of a job's weights, or (not null) make it. Below 0: minus the bytes of memory that the system refused.
 ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
-    if (!is_known(job)) return -1;
     int64_t size = 0;
     asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) {
@@ -90,17 +85,12 @@ ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
 // Whether the processor counts the ones of words by an instruction.
 ASIM_EXPORT int32_t asim_has_popcount() { return Popcount::MOST > 31; }
 
-// Make every conversion. 0: done; -1: another layout of the job; else the bytes of memory that the system refused.
+// Make every conversion. 0: done; else the bytes of memory that the system refused.
 ASIM_EXPORT int64_t asim_convert(const ConversionJob* job) {
-    if (!is_known(job)) return -1;
     asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) { convert<std::remove_pointer_t<decltype(counting)>>(*job); });
     return asim::refused_bytes;
 }
 
 // Fill what job->converters.quiet points to; see Converters.
-ASIM_EXPORT int32_t asim_quiet_converters(const ConversionJob* job, uint8_t* out) {
-    if (!is_known(job)) return 1;
-    find_quiet(*job, out);
-    return 0;
-}
+ASIM_EXPORT void asim_quiet_converters(const ConversionJob* job, uint8_t* out) { find_quiet(*job, out); }

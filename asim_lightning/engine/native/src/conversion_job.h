@@ -62,7 +62,6 @@ struct Converters {
 enum CountingWay : int32_t { POPCOUNT, LOOK_UPS };
 
 struct ConversionJob {
-    int64_t bytes;                    // sizeof(ConversionJob)
     Side inputs, weights;
     Outputs outputs;
     Converters converters;

@@ -34,10 +34,3 @@ public:
     T& operator[](int64_t i) { return data_[i]; }
     const T& operator[](int64_t i) const { return data_[i]; }
 };
-
-// Call work(unit) for each unit of a thread's shares; for none, once the system has refused memory to it.
-template <class Work> void for_units(asim::Shares& shares, Work work) {
-    if (asim::refused_bytes) return;
-    for (int64_t low, high; shares.next(low, high);)
-        for (int64_t unit = low; unit < high; ++unit) work(unit);
-}

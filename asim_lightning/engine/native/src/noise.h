@@ -18,10 +18,10 @@ struct RoundKeys {
 };
 
 // Words of LANES counters. Even and odd lanes go through the rounds apart, in the lower halves of 64-bit lanes.
-INLINE Words philox(u32v x0, u32v x1, u32v x2, u64v even3, u64v odd3, const RoundKeys& keys) {
+INLINE Words philox(u32v x0, u32v x1, u32v x2, uint32_t x3, const RoundKeys& keys) {
     const u64v m0 = u64v{} + 0xD2511F53u, m1 = u64v{} + 0xCD9E8D57u;
-    u64v w[2][4] = {{(u64v)x0, (u64v)x1, (u64v)x2, even3},
-                    {(u64v)x0 >> 32, (u64v)x1 >> 32, (u64v)x2 >> 32, odd3}};
+    u64v w[2][4] = {{(u64v)x0, (u64v)x1, (u64v)x2, u64v{} + x3},
+                    {(u64v)x0 >> 32, (u64v)x1 >> 32, (u64v)x2 >> 32, u64v{} + x3}};
 #pragma GCC unroll 7
     for (int round = 0; round < 7; ++round)
 #pragma GCC unroll 2
@@ -36,17 +36,8 @@ INLINE Words philox(u32v x0, u32v x1, u32v x2, u64v even3, u64v odd3, const Roun
     return {merged(0), merged(1), merged(2), merged(3)};
 }
 
-INLINE Words philox(u32v x0, u32v x1, u32v x2, uint32_t x3, const RoundKeys& keys) {
-    return philox(x0, x1, x2, u64v{} + x3, u64v{} + x3, keys);
-}
-INLINE Words philox(u32v x0, u32v x1, u32v x2, u32v x3, const RoundKeys& keys) {
-    return philox(x0, x1, x2, (u64v)x3 & 0xFFFFFFFFu, (u64v)x3 >> 32, keys);
-}
 INLINE Words philox(u32v x0, u32v x1, u32v x2, uint32_t x3, uint32_t k0, uint32_t k1) {
     return philox(x0, x1, x2, x3, RoundKeys(k0, k1));
-}
-INLINE Words philox(u32v x0, u32v x1, uint32_t x2, uint32_t x3, uint32_t k0, uint32_t k1) {
-    return philox(x0, x1, u32v{} + x2, x3, RoundKeys(k0, k1));
 }
 
 template <int N> INLINE f32v polynomial(f32v x, const float (&c)[N]) {

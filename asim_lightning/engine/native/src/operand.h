@@ -46,9 +46,8 @@ public:
           own_(packed ? 0 : given.problems * given.sources * bytes_ * tiles_.quads * padded_),
           quads_(packed ? packed : own_.data()), side(given) {
         if (packed || asim::refused_bytes) return;
-        asim::parallel_for(side.problems * side.sources * tiles_.quads, threads, [&](asim::Shares& shares) {
-            for_units(shares, [&](int64_t unit) { pack(unit / tiles_.quads, unit % tiles_.quads); });
-        });
+        asim::parallel_units(side.problems * side.sources * tiles_.quads, threads,
+                             [&](int64_t unit) { pack(unit / tiles_.quads, unit % tiles_.quads); });
     }
 
     static int64_t size_of(const Side& side, const Tile* tiles, int tile_count) {

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "export.h"
 #include "threads.h"
 
 #if defined(__x86_64__)

@@ -9,9 +9,7 @@
 
 #include "blocks.h"
 #include "convert.h"
-#include "export.h"
 #include "noise.h"
-#include "normal_tail.h"
 #include "threads.h"
 #include "uniforms.h"
 
@@ -399,13 +397,10 @@ ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
     if (job->bytes != sizeof *job || job->block_outputs > MOST_OUTPUTS) return 1;
     if (const Apart& apart = job->apart; apart.ones) {
         const int64_t groups = groups_of(*job), bits = bits_of_input(*job);
-        asim::parallel_for(job->batch * groups * apart.pixels, job->threads, [&](asim::Shares& shares) {
-            for (int64_t low, high; shares.next(low, high);)
-                for (int64_t unit = low; unit < high; ++unit) {
-                    const int64_t row = unit / (groups * apart.pixels), group = unit / apart.pixels % groups;
-                    const Place at{group * job->group_outputs, unit % apart.pixels};
-                    count_ones(*job, operands_of(*job, row, at).x, bits, apart.ones + unit * job->tile_count * bits);
-                }
+        asim::parallel_units(job->batch * groups * apart.pixels, job->threads, [&](int64_t unit) {
+            const int64_t row = unit / (groups * apart.pixels), group = unit / apart.pixels % groups;
+            const Place at{group * job->group_outputs, unit % apart.pixels};
+            count_ones(*job, operands_of(*job, row, at).x, bits, apart.ones + unit * job->tile_count * bits);
         });
     }
     // what follows meets the larger operand again, out of a near cache
@@ -413,10 +408,10 @@ ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
     asim::parallel_for(job->batch * job->blocks, job->threads, [&](asim::Shares& shares) {
         int64_t sums[MOST_OUTPUTS];
         std::memset(sums, 0, size_t(job->block_outputs) * sizeof *sums);
-        for (int64_t low, high; shares.next(low, high);)
-            for (int64_t unit = low; unit < high; ++unit)
-                if (by_rows) add_block(*job, unit / job->blocks, unit % job->blocks, sums);
-                else add_block(*job, unit % job->batch, unit / job->batch, sums);
+        for_units(shares, [&](int64_t unit) {
+            if (by_rows) add_block(*job, unit / job->blocks, unit % job->blocks, sums);
+            else add_block(*job, unit % job->batch, unit / job->batch, sums);
+        });
     });
     return 0;
 }

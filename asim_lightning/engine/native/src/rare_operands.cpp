@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "export.h"
 #include "threads.h"
 
 namespace {
@@ -60,12 +59,10 @@ ASIM_EXPORT int asim_pack_inputs(const InputPacking* job) {
     if (job->bytes != sizeof *job) return 1;
     const int64_t lines = job->height + 2 * job->pad_y;
     const int64_t size = (job->width + 2 * job->pad_x) * job->planes * ((job->channels + 7) / 8 * 8);
-    asim::parallel_for(job->batch * job->groups * lines, job->threads, [&](asim::Shares& shares) {
-        for (int64_t low, high; shares.next(low, high);) for (int64_t unit = low; unit < high; ++unit) {
-            const int64_t row = unit / lines / job->groups, group = unit / lines % job->groups, line = unit % lines;
-            if (job->is_bytes) pack_line(*job, static_cast<const uint8_t*>(job->x), row, group, line, job->out + unit * size);
-            else pack_line(*job, static_cast<const float*>(job->x), row, group, line, job->out + unit * size);
-        }
+    asim::parallel_units(job->batch * job->groups * lines, job->threads, [&](int64_t unit) {
+        const int64_t row = unit / lines / job->groups, group = unit / lines % job->groups, line = unit % lines;
+        if (job->is_bytes) pack_line(*job, static_cast<const uint8_t*>(job->x), row, group, line, job->out + unit * size);
+        else pack_line(*job, static_cast<const float*>(job->x), row, group, line, job->out + unit * size);
     });
     return 0;
 }
@@ -73,24 +70,21 @@ ASIM_EXPORT int asim_pack_inputs(const InputPacking* job) {
 ASIM_EXPORT int asim_pack_weights(const WeightPacking* job) {
     if (job->bytes != sizeof *job) return 1;
     const int64_t planes = job->planes, elements = job->elements;
-    asim::parallel_for(job->outputs * planes, job->threads, [&](asim::Shares& shares) {
-        for (int64_t low, high; shares.next(low, high);)
-            for (int64_t unit = low; unit < high; ++unit) {
-                const float* w = job->w + unit / planes * job->channels * elements;
-                const int shift = int(8 * (unit % planes));
-                for (int64_t i = 0; i < job->words; ++i) {
-                    const WordOfTile part = job->table[i];
-                    const float* from = w + part.first * elements + part.element;
-                    uint64_t word = 0;
-                    if (part.high - part.low < 8)
-                        for (int64_t k = part.low - part.first; k < part.high - part.first; ++k)
-                            word |= uint64_t(uint8_t(int32_t(from[k * elements]) >> shift)) << (8 * k);
-                    else
+    asim::parallel_units(job->outputs * planes, job->threads, [&](int64_t unit) {
+        const float* w = job->w + unit / planes * job->channels * elements;
+        const int shift = int(8 * (unit % planes));
+        for (int64_t i = 0; i < job->words; ++i) {
+            const WordOfTile part = job->table[i];
+            const float* from = w + part.first * elements + part.element;
+            uint64_t word = 0;
+            if (part.high - part.low < 8)
+                for (int64_t k = part.low - part.first; k < part.high - part.first; ++k)
+                    word |= uint64_t(uint8_t(int32_t(from[k * elements]) >> shift)) << (8 * k);
+            else
 #pragma GCC unroll 8
-                        for (int k = 0; k < 8; ++k) word |= uint64_t(uint8_t(int32_t(from[k * elements]) >> shift)) << (8 * k);
-                    job->out[unit * job->words + i] = word;
-                }
-            }
+                for (int k = 0; k < 8; ++k) word |= uint64_t(uint8_t(int32_t(from[k * elements]) >> shift)) << (8 * k);
+            job->out[unit * job->words + i] = word;
+        }
     });
     return 0;
 }

@@ -17,6 +17,9 @@
 #include <atomic>
 #include <cstdint>
 
+// What a function of the C interface is declared with: it alone is visible outside of the library.
+#define ASIM_EXPORT extern "C" __attribute__((visibility("default")))
+
 namespace asim {
 
 // GOMP_parallel: calls body(data) on so many threads at once. Null: there is none, or it must not be used after a fork.
@@ -75,6 +78,18 @@ template <class Work> void parallel_for(int64_t units, int threads, Work work) {
         for (int i = 0; i < started; ++i) pthread_join(others[i], nullptr);
     }
     refused_bytes = call.refused.load();
+}
+
+// Call work(unit) for each unit of a thread's shares; for none, once the system has refused memory to it.
+template <class Work> void for_units(Shares& shares, Work work) {
+    if (refused_bytes) return;
+    for (int64_t low, high; shares.next(low, high);)
+        for (int64_t unit = low; unit < high; ++unit) work(unit);
+}
+
+// Call work(unit) for each unit, on threads that need no scratch.
+template <class Work> void parallel_units(int64_t units, int threads, Work work) {
+    parallel_for(units, threads, [&](Shares& shares) { for_units(shares, work); });
 }
 
 }  // namespace asim
