@@ -44,11 +44,10 @@ def to_integers(
         scale: Scale of the quantiser, which float32 holds exactly.
         bits: Bits of the quantiser.
         signed: Whether it is signed.
-        channels_last: Whether images are returned as channels_last.
+        channels_last: Whether images are returned as channels_last, as they are if x is.
 
     Returns:
-        The integers in float32, of the shape of x, channels_last where asked for or where x is, without negative zeros;
-        whether all values are finite; whether any is below 0.
+        The integers in float32, without negative zeros; whether all values are finite; whether any is below 0.
     """
     return _quantized(x, torch.float32, scale, bits, signed, channels_last)
 
@@ -85,9 +84,8 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, cont
     """``sums * step + bias`` in float32, rounded twice, as two operations of torch are.
 
     Args:
-        sums: Counts of any type, on the CPU, rounded to float32 first.
-            # (batch, ..., outputs), or (batch, outputs, height, width)
-        step: Value of one count in each output, float32. # (outputs,)
+        sums: Counts of any type, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
+        step: Value of one count in each output. # (outputs,)
         bias: # (outputs,)
         image: Whether sums are images.
         contiguous: Whether images that are channels_last are returned contiguous.

@@ -29,16 +29,10 @@ class _DigitSums(passes.Structure):
 def weight_digit_sums(
     product: Product, tiles: Sequence[Tile], w: Tensor, groups: Sequence[tuple[Bits, bool]]
 ) -> Tensor:
-    """Sum of each digit of a tile's weights, for every output.
+    """Sum of each digit of a tile's weights, for every output; `groups` has the bits of each digit, and whether the
+    last of them counts negatively.
 
-    Args:
-        product: The linear map.
-        tiles: Its tiles.
-        w: Integers. # (outputs, channels, kernel height, kernel width), (outputs, k) or (batch, ..., n, k)
-        groups: Bits of each digit, and whether the last of them counts negatively.
-
-    Returns:
-        float32. # (outputs, tiles, digits), or (batch, ..., n, tiles, digits)
+    # (*weight) to (outputs, tiles, digits), or (batch, ..., n, tiles, digits), float32
     """
     found = product.geometry(None, w)
     flat = w.flatten(1) if product.is_image else w
@@ -48,17 +42,11 @@ def weight_digit_sums(
 def input_digit_sums(
     product: Product, tiles: Sequence[Tile], x: Tensor, w: Tensor, groups: Sequence[tuple[Bits, bool]]
 ) -> Tensor:
-    """Sum of each digit of the inputs that a tile's rows carry, at every output position.
+    """Sum of each digit of the inputs that a tile's rows carry, at every output position; of the weights only the shape
+    counts.
 
-    Args:
-        product: The linear map.
-        tiles: Its tiles.
-        x: Integers. # (batch, channels, height, width) or (batch, ..., m, k)
-        w: Weights, for their shape alone.
-        groups: Bits of each digit, and whether the last of them counts negatively.
-
-    Returns:
-        float32. # (batch, groups of channels, tiles, digits, out height * out width), or (batch, ..., m, tiles, digits)
+    # (batch, *inputs) to (batch, groups of channels, tiles, digits, out height * out width), or (batch, ..., m, tiles,
+    digits), float32
     """
     if not product.is_image:
         return _range_sums(x, _ranges(tiles, 1), groups)

@@ -23,13 +23,8 @@ _first_uses: dict[torch.device, str | None] = {}
 
 
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
-    """Name of the engine for a macro: "exact" or "events" where that is its algorithm; else "native" on a CPU, "fused"
-    on CUDA, or "reference" where neither computes the macro.
-
-    Args:
-        transfer: The macro's schedule and column.
-        device: Device that computes.
-    """
+    """Name of the engine for a macro: "exact" or "events" if that is its algorithm; else "native" on a CPU, "fused" on
+    CUDA, or "reference" if neither computes the macro."""
     place = torch.device(device)
     for name in ("exact", "events"):
         if ENGINES[name].refuses(transfer) is None:
@@ -71,11 +66,8 @@ def kernel_for(transfer: Transfer, device: torch.device) -> str:
 def why_wrong(transfer: Transfer, device: torch.device) -> str | None:
     """How the fused engine failed on a device at its first use in this process; None if it did not fail.
 
-    A small layer on the first macro is compared with the reference engine. The result stands for all macros.
-
-    Args:
-        transfer: A macro's schedule and column, which the fused engine does not refuse.
-        device: Device that computes.
+    A small layer on the first macro, which the fused engine does not refuse, is compared with the reference engine. The
+    result stands for all macros.
     """
     if device not in _first_uses:
         _first_uses[device] = _first_use(transfer, device)

@@ -6,7 +6,6 @@ averaged over this distribution, are a table of the two sums. Such tables are sm
 f_k(input) g_k(weight)`` approximate them, and the sum over all cycles of a layer becomes one small matrix product.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -72,26 +71,19 @@ class _Block:
     input_signs: tuple[int, ...]
     weight_signs: tuple[int, ...]
 
-    def input_factors(self, moment: int) -> list[float]:
-        """Factor of each input digit in the mean (moment 0) or the variance (1) of the output."""
-        return _factors(self.inputs, self.input_signs, moment)
-
-    def weight_factors(self, moment: int) -> list[float]:
-        """Factor of each weight digit in the mean (moment 0) or the variance (1) of the output."""
-        return _factors(self.weights, self.weight_signs, moment)
-
-
-def _factors(digits: tuple[tuple[Bits, bool], ...], signs: tuple[int, ...], moment: int) -> list[float]:
-    shifted = [2.0 ** bits[0] for bits, _ in digits]
-    return [s * f for s, f in zip(signs, shifted, strict=True)] if moment == 0 else [f * f for f in shifted]
+    def factors(self, moment: int) -> tuple[list[float], list[float]]:
+        """Factor of each input digit and weight digit in the mean (moment 0) or the variance (1) of the output."""
+        sides = ((self.inputs, self.input_signs), (self.weights, self.weight_signs))
+        inputs, weights = (
+            [(sign if moment == 0 else 2.0 ** bits[0]) * 2.0 ** bits[0] for (bits, _), sign in zip(*side, strict=True)]
+            for side in sides
+        )
+        return inputs, weights
 
 
 @lru_cache(maxsize=256)
 def _blocks(transfer: Transfer) -> tuple[_Block, ...]:
-    return tuple(_find_blocks(transfer))
-
-
-def _find_blocks(transfer: Transfer) -> Iterator[_Block]:
+    found: list[_Block] = []
     by_input: dict[Bits, list[Cycle]] = {}
     for cycle in transfer.cycles:
         by_input.setdefault(cycle.input_bits, []).append(cycle)
@@ -102,7 +94,7 @@ def _find_blocks(transfer: Transfer) -> Iterator[_Block]:
         column = by_input[groups[0]]
         for kind in dict.fromkeys(kinds):
             chosen = [cycle for cycle, its in zip(column, kinds, strict=True) if its == kind]
-            yield _Block(
+            block = _Block(
                 kind,
                 tuple((bits, kind.input_signed) for bits in groups),
                 tuple((cycle.weight_bits, kind.weight_signed) for cycle in chosen),
@@ -110,6 +102,8 @@ def _find_blocks(transfer: Transfer) -> Iterator[_Block]:
                 tuple(by_input[bits][0].sign for bits in groups),
                 tuple(cycle.sign * column[0].sign for cycle in chosen),
             )
+            found.append(block)
+    return tuple(found)
 
 
 def _kind(cycle: Cycle) -> Cycle:
@@ -167,14 +161,15 @@ def _terms(
         # (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and
         # (..., n, terms)
     """
+    of_inputs, of_weights = block.factors(moment)
     if product.is_image:
         batch, groups = inputs.shape[:2]
         chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
-        a = table_sums(chosen, tables[0], block.input_factors(moment)).flatten(2)  # (.., positions, tiles * terms)
-        b = table_sums(weights[:, tiles, :, None], tables[1], block.weight_factors(moment)).flatten(1)
+        a = table_sums(chosen, tables[0], of_inputs).flatten(2)  # (.., positions, tiles * terms)
+        b = table_sums(weights[:, tiles, :, None], tables[1], of_weights).flatten(1)
         return a.view(batch, groups, *a.shape[1:]), b.view(groups, -1, b.shape[-1])
-    a = _leading(inputs[..., tiles, :], tables[0], block.input_factors(moment))
-    return a, _leading(weights[..., tiles, :], tables[1], block.weight_factors(moment))
+    a = _leading(inputs[..., tiles, :], tables[0], of_inputs)
+    return a, _leading(weights[..., tiles, :], tables[1], of_weights)
 
 
 def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:

@@ -98,17 +98,7 @@ def _can_prepack(product: Product, shape: torch.Size) -> bool:
 
 
 def float32_product(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
-    """The exact product in float32, in as few parts as the weights need.
-
-    Args:
-        product: The linear map.
-        w: Integers in float32. # (*weight)
-        input_bits: Bits of the inputs, sign included.
-        signed: Whether inputs are signed.
-
-    Returns:
-        The product; None where it takes too many parts.
-    """
+    """The exact product in float32, in as few parts as the weights need; None if it takes too many parts."""
     if product.batched_weight or w.numel() == 0:
         return None
     found = product.geometry(None, w)

@@ -57,28 +57,8 @@ def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Te
 
 
 @lru_cache(maxsize=1024)
-def _exact_conv2d(shape: tuple[int, ...], geometry: Geometry) -> bool:
-    return conv2d_is_exact(conv2d_kernel, shape, geometry)
-
-
-@lru_cache(maxsize=1024)
-def _exact_on(shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int) -> bool:
-    return conv2d_is_exact_on(conv2d_kernel, shape, geometry, images)
-
-
-@lru_cache(maxsize=1024)
-def _exact_linear(shape: tuple[int, ...]) -> bool:
-    return linear_is_exact(linear_kernel, shape)
-
-
-def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Geometry) -> bool:
-    """Whether a kernel convolves the largest bytes with the largest weights exactly.
-
-    Args:
-        kernel: `conv2d_kernel`, or a function like it.
-        shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
-        geometry: Stride, padding, dilation, groups.
-    """
+def conv2d_is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = conv2d_kernel) -> bool:
+    """Whether a kernel convolves the largest bytes with the largest weights, of this shape, exactly."""
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
     x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
     # every tap sees the same, so that the number of taps inside the image is all that is to know
@@ -93,15 +73,12 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Geometry) -> 
     return _is_exact(kernel, shape, x.contiguous(memory_format=torch.channels_last), inside * shape[1], geometry)
 
 
-def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...]) -> bool:
-    """Whether a kernel convolves images of a shape exactly, tested with small random numbers and torch's threads.
-
-    Args:
-        kernel: `conv2d_kernel`, or a function like it.
-        shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
-        geometry: Stride, padding, dilation, groups.
-        images: Shape of the images. # (batch, channels, height, width)
-    """
+@lru_cache(maxsize=1024)
+def conv2d_is_exact_on(
+    shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int, kernel: Any = conv2d_kernel
+) -> bool:
+    """Whether a kernel convolves images of a shape exactly, tested with small random numbers on torch's threads,
+    as many as `threads` says."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 16, images, dtype=torch.uint8, generator=generator, device="cpu")
     w = torch.randint(-7, 8, shape, dtype=torch.int8, generator=generator, device="cpu")
@@ -115,7 +92,8 @@ def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Geometry, 
         )
 
 
-def linear_is_exact(kernel: Any, shape: tuple[int, ...]) -> bool:
+@lru_cache(maxsize=1024)
+def linear_is_exact(shape: tuple[int, ...], kernel: Any = linear_kernel) -> bool:
     """Whether a kernel multiplies the largest bytes with the largest weights exactly; shape is (outputs, k)."""
     x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8, device="cpu")
     return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu"), None)
@@ -168,7 +146,7 @@ class Int8Product:
         size = height + 2 * self.border[0], width + 2 * self.border[1]
         threads = torch.get_num_threads()
         return all(
-            _exact_on(weights, geometry, (batch, weights[1] * geometry.groups, *size), threads)
+            conv2d_is_exact_on(weights, geometry, (batch, weights[1] * geometry.groups, *size), threads)
             for weights, geometry in self.convolutions
         )
 
@@ -201,18 +179,8 @@ class Int8Product:
 
 
 def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
-    """The product with weights packed for 8-bit instructions.
-
-    Args:
-        product: The linear map.
-        w: Integers in float32. # (*weight)
-        input_bits: Bits of the inputs, sign included.
-        weight_bits: Bits of the weights, sign included.
-        signed: Whether inputs are signed.
-
-    Returns:
-        The product; None where 8 bits do not hold the integers, the kernels are not exact, or sums are too large.
-    """
+    """The product with weights packed for 8-bit instructions; None if 8 bits do not hold the integers, the kernels are
+    not exact, or sums are too large. Bits include the sign."""
     if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
         return None
     found = product.geometry(None, w)
@@ -230,10 +198,10 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
         if signed or any(p > span for p, span in zip(found.padding, spans, strict=True)):
             border = found.padding
         inner = replace(found, padding=(0, 0) if any(border) else found.padding, dilation=dilation)  # type: ignore[arg-type]
-        exact, kernel, geometry = _exact_conv2d(shape, inner), conv2d_kernel, _listed(inner)
+        exact, kernel, geometry = conv2d_is_exact(shape, inner), conv2d_kernel, _listed(inner)
     else:
         geometry = _NO_GEOMETRY
-        exact, kernel = whole_team(torch.get_num_threads()) and _exact_linear(shape), linear_kernel
+        exact, kernel = whole_team(torch.get_num_threads()) and linear_is_exact(shape), linear_kernel
     most = _MOST_PARTS if geometry[3] == 1 else 1
     # signed inputs are shifted to 1..255
     edges = edges_below_limit(w, largest, False, most) if exact else None

@@ -7,7 +7,6 @@ The two operations are opaque to torch.compile, which keeps `exact_float32` arou
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,15 +20,9 @@ _FEWEST_TERMS = 16
 
 
 def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
-    """Value of some consecutive two's complement bits: ``sum over p in bits of 2^(p - bits[0]) * bit_p``.
+    """Value of consecutive two's complement bits of int32 integers: ``sum over p in bits of 2^(p - bits[0]) * bit_p``.
 
-    Args:
-        integers: Integers, int32.
-        bits: Bit numbers, ascending and consecutive.
-        signed: Whether the last of them is the sign bit and counts negatively.
-
-    Returns:
-        Integers in float32, of the same shape.
+    If signed, the last of them is the sign bit and counts negatively. float32, of the same shape.
     """
     shifted = integers >> bits[0]
     if not signed:
@@ -40,46 +33,21 @@ def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
 def conv2d(
     x: Tensor, w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """Convolution in floating point; see `torch.nn.functional.conv2d`, whose out-of-bounds read this avoids.
+    """`torch.nn.functional.conv2d` in floating point, whose out-of-bounds read this avoids.
 
     With AVX-512 and a horizontal stride, torch's own reads past the end of images that have one channel, one column of
     outputs and the strides of channels_last.
-
-    Args:
-        x: # (batch, groups * channels, height, width)
-        w: # (outputs, channels, kernel height, kernel width)
-        stride: Two strides.
-        padding: Zeros on each side, rows and columns.
-        dilation: Two dilations.
-        groups: Number of groups.
-
-    Returns:
-        # (batch, outputs, out height, out width)
     """
     if x.shape[1] == 1:
         x = x.clone(memory_format=torch.contiguous_format)  # `contiguous` would keep the strides
     return F.conv2d(x, w, None, [*stride], [*padding], [*dilation], groups)
 
 
-@dataclass(frozen=True)
-class SumBounds:
-    """Bounds of the sums of a weight's outputs, for inputs of magnitude 1."""
-
-    one_sign: int
-    """Largest sum of the weights of one sign: bounds partial sums of unsigned inputs."""
-    both_signs: int
-    """Largest sum of magnitudes: bounds partial sums of signed inputs."""
-
-    def bound(self, largest: int, signed: bool) -> int:
-        """Largest magnitude of a partial sum, in any order, for inputs of 0..largest or (signed) -largest..largest."""
-        return largest * (self.both_signs if signed else self.one_sign)
-
-
-def sum_bounds(w: Tensor) -> SumBounds:
-    """Bounds of the sums of a weight, of integers in floating point. # (outputs, ...)"""
+def largest_sum(w: Tensor, signed: bool) -> int:
+    """Largest magnitude of a partial sum of an output's weights, in any order: of inputs 0..1, or (signed) -1..1."""
     rows = w.detach().flatten(1).double()
     positive, negative = rows.clamp_min(0.0).sum(1), rows.clamp_max(0.0).sum(1).neg()
-    return SumBounds(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
+    return int((positive + negative if signed else torch.maximum(positive, negative)).max())
 
 
 def edges_below_limit(w: Tensor, largest: int, signed: bool, most: int) -> tuple[int, ...] | None:
@@ -92,13 +60,12 @@ def edges_below_limit(w: Tensor, largest: int, signed: bool, most: int) -> tuple
         most: Most parts to try.
 
     Returns:
-        Channels at which the parts begin, and the end of the last; None where it takes more than `most` parts.
+        Channels at which the parts begin, and the end of the last; None if it takes more than `most` parts.
     """
     channels = w.shape[1]
     for parts in range(1, min(most, channels) + 1):
         edges = tuple(channels * i // parts for i in range(parts + 1))
-        reaches = (sum_bounds(w[:, low:high]) for low, high in pairwise(edges))
-        if all(reach.bound(largest, signed) < FLOAT32_LIMIT for reach in reaches):
+        if all(largest * largest_sum(w[:, low:high], signed) < FLOAT32_LIMIT for low, high in pairwise(edges)):
             return edges
     return None
 
@@ -166,20 +133,9 @@ def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
 def integer_conv2d(
     x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
 ) -> Tensor:
-    """Convolution of integers, exactly; one operation of torch, which torch.compile does not look into.
+    """Convolution of integers, exactly, as `integer_matmul` multiplies them.
 
-    Args:
-        x: Integers in float32. # (batch, groups * channels, height, width)
-        w: Integers in float32. # (outputs, channels, kernel height, kernel width)
-        stride: Two strides.
-        padding: Zeros on each side, rows and columns.
-        dilation: Two dilations.
-        groups: Number of groups.
-        limit: Largest |x| times largest |w|.
-
-    Returns:
-        Integers in float32, int32, int64 or float64, whichever holds any such sum.
-        # (batch, outputs, out height, out width)
+    # (batch, groups * channels, height, width) and (outputs, channels, kernel height, kernel width)
     """
     channels, unit = w.shape[1], w.shape[2] * w.shape[3]
     dtype = sum_dtype(channels * unit, limit, unit)

@@ -37,15 +37,7 @@ def layer_key(name: str, call: int = 0) -> int:
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random 32-bit words for each counter.
-
-    Args:
-        counter: Four int64 tensors of 32-bit words, broadcastable against each other.
-        key: Two 32-bit words.
-
-    Returns:
-        Four int64 tensors of 32-bit words.
-    """
+    """Four random 32-bit words for each counter of four, all as int64 tensors, which broadcast against each other."""
     x0, x1, x2, x3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(ROUNDS):
@@ -107,17 +99,10 @@ def normals(
 
 
 def output_normals(key: tuple[int, int], sample_ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
-    """Standard normals of the outputs of a training step: the definition, on any device.
+    """Standard normals of the outputs of a training step: the definition, on any device. Offsets are how many rows of
+    the same sample come before.
 
-    Args:
-        key: (seed, layer key).
-        sample_ids: Sample of each row, int64. # (rows,)
-        offsets: How many rows of the same sample come before, int64. # (rows,)
-        positions: Outputs a row.
-        step: Number of the step.
-
-    Returns:
-        float32. # (rows, positions)
+    # (rows, positions), float32
     """
     quarter = -(-positions // 4)
     planes = normals(key, sample_ids, offsets * quarter, quarter, range(4), 0, step)  # (4, rows, quarter)

@@ -40,17 +40,7 @@ class Noise:
         return replace(self, sample_ids=self.sample_ids[low:high], offsets=self.offsets[low:high])
 
     def conversions(self, positions: int, cycles: range, word_base: int, vote: int) -> Tensor:
-        """Standard normals of consecutive cycles.
-
-        Args:
-            positions: Outputs a row of the leading dimension.
-            cycles: Consecutive cycle numbers.
-            word_base: tile * cycles of the schedule.
-            vote: Number of the vote.
-
-        Returns:
-            float32. # (cycles, rows, positions)
-        """
+        """Standard normals of consecutive cycles, float32; see `noise.normals`. # (cycles, rows, positions)"""
         key = (self.seed, layer_key(self.name, self.call))
         last_word = self.trial << 16 | vote
         return fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, last_word)

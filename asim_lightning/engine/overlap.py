@@ -28,23 +28,13 @@ class Overlap:
     input_signed: bool
     weight_signed: bool
 
-    @property
-    def lowest_input(self) -> int:
-        """Smallest sum of the input digit."""
-        return -self.rows * self.input_top if self.input_signed else 0
-
-    @property
-    def lowest_weight(self) -> int:
-        """Smallest sum of the weight digit."""
-        return -self.rows * self.weight_top if self.weight_signed else 0
-
     def input_nodes(self) -> Tensor:
         """Sums of the input digit at which averages are computed, float64. # (nodes,)"""
-        return _nodes(self.lowest_input, self.rows * self.input_top)
+        return _nodes(self.rows * self.input_top, self.input_signed)
 
     def weight_nodes(self) -> Tensor:
         """Sums of the weight digit at which averages are computed, float64. # (nodes,)"""
-        return _nodes(self.lowest_weight, self.rows * self.weight_top)
+        return _nodes(self.rows * self.weight_top, self.weight_signed)
 
     def average(self, counts: Tensor, values: Tensor) -> Tensor:
         """Average of functions of the count over random placements of both digits on the rows.
@@ -89,12 +79,10 @@ def _squares(total: Tensor, rows: int, top: int) -> Tensor:
     return torch.maximum(evenly, total.square() / rows)
 
 
-def _nodes(low: int, high: int) -> Tensor:
-    """Integers from low to high, denser around 0."""
-    steps = torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64)
-    up = (steps.square() * high).round()
-    nodes = torch.cat([(steps.square() * low).round(), up]) if low < 0 else up
-    return nodes.unique()
+def _nodes(top: int, signed: bool) -> Tensor:
+    """Integers from 0 or (signed) -top to top, denser around 0."""
+    up = (torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64).square() * top).round()
+    return (torch.cat([-up, up]) if signed else up).unique()
 
 
 def _hypergeometric(rows: int, u: Tensor, v: Tensor, n: Tensor) -> Tensor:

@@ -151,15 +151,9 @@ class Product(ABC):
 
     @abstractmethod
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
-        """Counts of one tile, for several weight digits at once.
+        """Counts of one tile, for weight digits of several cycles at once.
 
-        Args:
-            tile: The tile.
-            x: Input digits. # (batch, *inputs)
-            w: Weight digits of several cycles. # (cycles, *weight)
-
-        Returns:
-            Counts. # (batch, cycles, *outputs)
+        # (batch, *inputs) and (cycles, *weight) to (batch, cycles, *outputs)
         """
 
 
@@ -244,12 +238,6 @@ def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor)
     """Conversions of all samples of a product: ``outputs * tiles * sum of votes of converted cycles``.
 
     Every conversion of the schedule counts, however an engine computes it; only shapes of x and w matter.
-
-    Args:
-        product: The linear map.
-        transfer: The macro's schedule and column.
-        x: Input integers. # (batch, *inputs)
-        w: Weight integers. # (*weight), or (batch, *weight) where the product says so
     """
     found = product.geometry(x, w)
     votes = sum(cycle.votes for cycle in transfer.cycles if cycle.converted)

@@ -28,7 +28,7 @@ class Program(ABC):
 
     Attributes:
         product: The linear map.
-        weights: Integers; None where they come with each call (see `of`).
+        weights: Integers; None if they come with each call (see `of`).
         max_elements: Most counts held in memory at a time; a single row of the batch may exceed it, and outputs do not
             depend on it. None: the engine's own bound.
     """
@@ -39,18 +39,14 @@ class Program(ABC):
 
     @property
     def given_weights(self) -> Weights:
-        """The weights.
-
-        Raises:
-            ValueError: They come with each call, and none were given.
-        """
+        """The weights, which are there in a call."""
         if self.weights is None:
             raise ValueError("a program of two activations needs both: program.of(weights)(...)")
         return self.weights
 
     @property
     def w(self) -> Tensor:
-        """Integers of the weights. # (*weight), or (batch, *weight) where the product says so"""
+        """Integers of the weights. # (*weight), or (batch, *weight) if the product says so"""
         return self.given_weights.integers
 
     def of(self: SomeProgram, weights: Tensor) -> SomeProgram:
@@ -60,20 +56,14 @@ class Program(ABC):
     def __call__(
         self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
     ) -> Tensor:
-        """``sums(q(x)) * step + bias``.
+        """``sums(q(x)) * step + bias``, in float32; in float64 for x in float64. # (batch, *outputs)
 
         Args:
             x: Floating point. # (batch, *inputs)
-            quantizer: Turns x into integers.
+            quantizer: Turns x into integers; raises a ValueError if it refuses x.
             step: Value of one count in the output, float32. # () or (outputs,)
             bias: # (outputs,)
-            noise: Noise source, with one row per row of the batch; None where the product is exact.
-
-        Returns:
-            float32; float64 for x in float64. # (batch, *outputs)
-
-        Raises:
-            ValueError: The quantiser refuses x.
+            noise: Noise source, with one row per row of the batch; None if the product is exact.
         """
         integers = self.quantized(x, quantizer)
         # the exact product of an empty batch is as empty
@@ -86,14 +76,11 @@ class Program(ABC):
 
     @abstractmethod
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs in counts: the product of integers, as the macro computes it.
+        """Outputs in counts, in any type that holds them: the product as the macro computes it. # (batch, *outputs)
 
         Args:
             x: Integers in float32, or what `quantized` gives. # (batch, *inputs)
             noise: As for a call.
-
-        Returns:
-            In any type that holds them. # (batch, *outputs)
         """
 
 
@@ -132,14 +119,7 @@ class Engine(Protocol):
         """Why the engine does not run on a device; None where it does."""
 
     def prepare(self, product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> Program:
-        """The program of a product on a macro.
-
-        Args:
-            product: The linear map.
-            transfer: The macro's schedule and column, which the engine does not refuse.
-            weights: Integers; None where they come with each call.
-            chip: The chip, which stays the same for every read.
-        """
+        """The program of a product on a macro that is not refused; weights are None if they come with each call."""
 
 
 def runs_everywhere(device: torch.device) -> None:
@@ -148,13 +128,9 @@ def runs_everywhere(device: torch.device) -> None:
 
 
 def required(noise: Noise | None) -> Noise:
-    """The noise source that a macro's conversions need.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """The noise source that a macro's conversions need."""
     if noise is None:
-        raise ValueError("conversions of a macro need a noise source, got none; take that of `noise_context`")
+        raise ValueError("conversions of a macro need a noise source; take that of `noise_context`")
     return noise
 
 

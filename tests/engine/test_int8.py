@@ -98,14 +98,14 @@ def wide_adder(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tenso
 @pytest.mark.parametrize("kind", ["plain", "stem", "pointwise", "strided", "dilated", "wide"])
 def test_the_probe_finds_out_a_kernel_that_saturates(kind: str) -> None:
     product, shape = GEOMETRIES[kind]
-    assert int8.conv2d_is_exact(wide_adder, shape, product)
-    assert not int8.conv2d_is_exact(saturating, shape, product)
+    assert int8.conv2d_is_exact(shape, product, wide_adder)
+    assert not int8.conv2d_is_exact(shape, product, saturating)
 
 
 def test_the_probe_finds_out_a_linear_kernel_that_saturates() -> None:
     for terms in (2, 3, 64, 4608):
-        assert int8.linear_is_exact(wide_adder, (5, terms))
-        assert not int8.linear_is_exact(saturating, (5, terms))
+        assert int8.linear_is_exact((5, terms), wide_adder)
+        assert not int8.linear_is_exact((5, terms), saturating)
 
 
 @pytest.mark.parametrize(("batch", "size"), [(1, (9, 1)), (3, (9, 1)), (2, (9, 2)), (2, (9, 1))])
@@ -123,19 +123,19 @@ def test_a_kernel_is_tried_on_images_of_each_shape(batch: int, size: tuple[int, 
         return sums
 
     images = (batch, 16, *size)
-    assert int8.conv2d_is_exact_on(wide_adder, shape, product, images)
-    assert int8.conv2d_is_exact_on(wrong_for_some, shape, product, images) == ((batch, *size) != (2, 9, 1))
+    assert int8.conv2d_is_exact_on(shape, product, images, 1, wide_adder)
+    assert int8.conv2d_is_exact_on(shape, product, images, 1, wrong_for_some) == ((batch, *size) != (2, 9, 1))
 
 
 def test_a_kernel_is_tried_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     product, shape = GEOMETRIES["plain"]
     monkeypatch.setattr(int8, "_TRIED_AT_A_TIME", 100)
-    assert int8.conv2d_is_exact_on(wide_adder, shape, product, (3, 16, 5, 4))
+    assert int8.conv2d_is_exact_on(shape, product, (3, 16, 5, 4), 1, wide_adder)
 
     def wrong_at_last(*kernel: Any) -> Callable[[Tensor], Tensor]:
         return lambda x: wide_adder(*kernel)(torch.cat([x[:2], x[2:].flip(2)]))
 
-    assert not int8.conv2d_is_exact_on(wrong_at_last, shape, product, (3, 16, 5, 4))
+    assert not int8.conv2d_is_exact_on(shape, product, (3, 16, 5, 4), 1, wrong_at_last)
 
 
 def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +148,8 @@ def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest
         asked.append(asking)
         return False
 
-    monkeypatch.setattr(int8, "_exact_conv2d", lambda shape, geometry: True)
-    monkeypatch.setattr(int8, "_exact_on", exact_on)
+    monkeypatch.setattr(int8, "conv2d_is_exact", lambda shape, geometry: True)
+    monkeypatch.setattr(int8, "conv2d_is_exact_on", exact_on)
     assert in_bytes(product, x.shape, w, 8, 8, False) is None
     assert asked == [(shape, product.geometry(None, w), (2, 16, 7, 8), torch.get_num_threads())]
     assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), in_integers(product, x, w))
@@ -162,13 +162,13 @@ def test_a_kernel_that_is_missing_is_not_exact() -> None:
     def missing(*_: Any) -> Any:
         raise AttributeError("no such operation")
 
-    assert not int8.linear_is_exact(missing, (5, 6))
+    assert not int8.linear_is_exact((5, 6), missing)
 
 
 def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(int8, "_exact_conv2d", lambda shape, geometry: False)
-    monkeypatch.setattr(int8, "_exact_linear", lambda shape: False)
+    monkeypatch.setattr(int8, "conv2d_is_exact", lambda shape, geometry: False)
+    monkeypatch.setattr(int8, "linear_is_exact", lambda shape: False)
     for product, shape in (*GEOMETRIES.values(), (MatmulProduct(), (4, 4608))):
         inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
         for x, w in operands(shape, inputs, 8, False):
