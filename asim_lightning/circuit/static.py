@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,10 @@ class StaticEffects:
     """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.inl, str) and self.inl.lower().endswith(".csv"):
-            object.__setattr__(self, "inl", read_inl(self.inl))
         if isinstance(self.inl, (list, tuple)):
             object.__setattr__(self, "inl", checked_inl(self.inl, "`macro.static.inl`"))
         for name, each in settings_of(StaticEffects).items():
-            if each.within and each.has_units and not (name == "inl" and self.inl_table is not None):
+            if each.within and each.has_units and not (name == "inl" and (self.has_file or self.inl_table)):
                 _percent(getattr(self, name), name, each.within[1])
             elif each.within and not each.has_units:
                 check_number(f"`macro.static.{name}`", getattr(self, name), each.within[1])
@@ -99,6 +97,19 @@ class StaticEffects:
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
             )
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the INL is the name of a file, which `resolved` reads."""
+        return isinstance(self.inl, str) and self.inl.lower().endswith(".csv")
+
+    def resolved(self) -> "StaticEffects":
+        """The effects with the numbers of the file of INL; these effects if there is no file.
+
+        Raises:
+            ValueError: The file is not there or has anything else.
+        """
+        return replace(self, inl=[*read_inl(str(self.inl))]) if self.has_file else self
 
     @property
     def gain_percent(self) -> float:
@@ -212,12 +223,13 @@ def converter_deviations(macro: "MacroConfig", code: float) -> dict[str, float]:
 
 
 def static_effects(value: Any) -> StaticEffects:
-    """The effects that a mapping of fields describes."""
+    """The effects that a mapping of fields describes, as a macro has them: resolved."""
     if isinstance(value, StaticEffects):
-        return value
+        return value.resolved()
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
-    return StaticEffects(**{str(name): each for name, each in value.items()})  # YAML has names that are no texts
+    # YAML has names that are no texts
+    return StaticEffects(**{str(name): each for name, each in value.items()}).resolved()
 
 
 def read_inl(path: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
+from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from tests.engine.products import noise_of
@@ -54,7 +55,11 @@ def test_a_table_of_zeros_changes_nothing() -> None:
 def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("inl.csv").write_text("# of chip 3, LSB\n" + "\n".join(map(str, TABLE)) + "\n")
-    assert MacroConfig(4, 4, 63, 6, static={"inl": "inl.csv"}) == MacroConfig(4, 4, 63, 6, static={"inl": TABLE})
+    expected, unread = MacroConfig(4, 4, 63, 6, static={"inl": TABLE}), StaticEffects(inl="inl.csv")
+    assert unread.inl == "inl.csv"  # until a macro takes it
+    for static in ({"inl": "inl.csv"}, unread):
+        assert MacroConfig(4, 4, 63, 6, static=static) == expected
+    assert expected.with_fields(**{"static.inl": "inl.csv"}) == expected
 
 
 @pytest.mark.parametrize(
