@@ -129,7 +129,7 @@ class ReferenceProgram(ConvertingProgram):
         column = self.transfer.column
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
-            curve = places.geometry.per_output(places.column_of(cycle).repeat(places.groups)) % column.curves
+            curve = places.geometry.per_output(places.column_of(cycle).repeat(places.geometry.groups)) % column.curves
             own_level, sigma = column.of_curves(curve, count, cycle)
         else:
             own_level, sigma = column.level(count, cycle), None

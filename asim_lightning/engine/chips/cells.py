@@ -16,18 +16,11 @@ MOST_CELL = 16.0
 
 
 def contents(places: Places, bits: range | None = None) -> Tensor:
-    """What 1-cells hold, nominal 1: ``1 + s z``, in multiples of `GRID`; a 0-cell holds nothing.
+    """What 1-cells of some bits or all hold, nominal 1: ``1 + s z``, in multiples of `GRID`; a 0-cell holds nothing.
 
     Weight-parallel, bit b's cell has 2^b units, so that it holds ``2^b + s 2^(b/2) z`` of them (with
     `column_args.cell_sigma`, whose sizes are currents: ``2^b (1 + s z)``). z belongs to (chip, layer, cell) and depends
-    on neither sample nor trial.
-
-    Args:
-        places: The layer's places.
-        bits: Bits of a cell's place; None: all.
-
-    Returns:
-        float32. # (bits, *cells)
+    on neither sample nor trial. # (bits, *cells), float32
     """
     chip, macro, sigma = places.chip, places.macro, places.transfer.column.cell_sigma / 100.0
     bits = range(places.cells[0]) if bits is None else bits
@@ -51,17 +44,8 @@ def all_idle_cells(places: Places) -> Tensor:
 
 
 def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
-    """Digits of a cycle's weight bits, float32: integers, or what an analog cycle's cells hold where they differ.
-
-    Args:
-        w: Integers of the weights; samples of a batch are written into the same cells in turn. # (*weight), or (batch,
-            *weight)
-        cycle: The cycle.
-        places: Places of the weights.
-
-    Returns:
-        Integers, or multiples of 2^-12. # of the shape of w
-    """
+    """Digits of a cycle's weight bits, float32: integers, or what an analog cycle's cells hold if they differ, in
+    multiples of `GRID`. Samples of a batch are written into the same cells in turn. # (*weight), or (batch, *weight)"""
     if not (places.transfer.column.cell_sigma and cycle.analog):
         return digits(w, cycle.weight_bits, cycle.weight_signed)
     integers = w.to(torch.int32)

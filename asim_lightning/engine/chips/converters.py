@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle
@@ -38,13 +40,7 @@ class Converters:
     def changed(
         self, gain: Tensor | None = None, offset: Tensor | None = None, inl: Tensor | None = None
     ) -> "Converters":
-        """Converters with further errors: gains multiply, offsets add.
-
-        Args:
-            gain: # (converters,)
-            offset: In codes. # (converters,)
-            inl: Tables, one for each converter or one for all; see `tables`.
-        """
+        """Converters with further errors: gains multiply, offsets add, INL is of each converter or one of all."""
         found = self
         if gain is not None:
             found = replace(found, gain=gain if self.gain is None else self.gain * gain)
@@ -56,14 +52,7 @@ class Converters:
         return found
 
     def of_outputs(self, places: Places, tile: int, cycle: Cycle, device: torch.device) -> "OutputConverters":
-        """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0.
-
-        Args:
-            places: Places of the weights.
-            tile: Number of the tile.
-            cycle: The cycle.
-            device: Where they are needed.
-        """
+        """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0."""
         own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
         number = places.geometry.per_output(own)
         gain, offset = (None if each is None else each.float()[number].to(device) for each in (self.gain, self.offset))
@@ -92,7 +81,7 @@ class OutputConverters:
         return level if self.offset is None else level + self.offset
 
     def moved(self, code: Tensor, value: Tensor, low: int, top: int) -> Tensor:
-        """Codes of values, after comparisons with the thresholds beside them until none moves a code.
+        """Codes of values, after comparisons with the thresholds next to them until none moves a code.
 
         Args:
             code: Codes of ideal thresholds, low..top. # (batch, *outputs)
@@ -124,23 +113,61 @@ def _inl(table: Tensor, tables: Tensor, code: Tensor) -> Tensor:
 
 
 def most_moves(tables: Tensor) -> int:
-    """Codes by which INL moves a code at most: a threshold that is off by x codes moves a level by no more of them.
-
-    Args:
-        tables: See `Converters`.
-    """
+    """Codes by which INL moves a code at most: a threshold that is off by x codes moves a level by no more of them."""
     off = tables.float().abs()
     largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
     return 1 + math.floor(largest + 2.0**-8)  # thresholds of up to 16 bits are rounded to so much in float32
 
 
-def in_order(tables: Tensor, codes: int) -> bool:
-    """Whether the thresholds of every converter rise with the code.
+@dataclass(frozen=True, eq=False)
+class PlacedConverters:
+    """Errors of converters as kernels read them. # (tiles, groups or heads, weight bits, output columns)
 
-    Args:
-        tables: See `Converters`.
-        codes: Codes of the converter.
+    Attributes:
+        weight_bits: Weight bits.
+        outputs: Output columns, up to a multiple of a kernel's.
+        gain: float32, or None: all are 1.
+        offset: In codes, float32, or None: all are 0.
+        curve: Number of a converter's table, int32, or None: none has INL.
+        tables: float32.
     """
+
+    weight_bits: int
+    outputs: int
+    gain: Tensor | None
+    offset: Tensor | None
+    curve: Tensor | None
+    tables: Tensor | None
+
+    @property
+    def nibbles(self) -> int:
+        """Nibbles of a code, each of which has its table; 0: tables are curves by code."""
+        return self.tables.shape[1] if self.tables is not None and self.tables.dim() == 3 else 0
+
+    @property
+    def length(self) -> int:
+        """Entries of a table."""
+        return 0 if self.tables is None else self.tables.shape[-1]
+
+    @cached_property
+    def moves(self) -> int:
+        """Codes by which INL moves a code at most."""
+        return 0 if self.tables is None else most_moves(self.tables)
+
+
+def placed(converters: Converters, group: int, device: torch.device | str = "cpu") -> PlacedConverters:
+    """Errors place by place on a device, with output columns filled up to a multiple of a group."""
+    # what is looked up by an index has its memory order, and a pad of 0 leaves that of the transposed one
+    index = F.pad(converters.index.transpose(2, 3), (0, -converters.index.shape[2] % group)).contiguous()
+    each = converters.gain, converters.offset
+    gain, offset = (None if values is None else values.float()[index].to(device) for values in each)
+    curve = None if converters.curve is None else converters.curve[index].int().to(device)
+    tables = None if converters.tables is None else converters.tables.float().contiguous().to(device)
+    return PlacedConverters(index.shape[2], index.shape[3], gain, offset, curve, tables)
+
+
+def in_order(tables: Tensor, codes: int) -> bool:
+    """Whether the thresholds of every converter rise with the code, of so many codes."""
     tables = tables.float()
     if tables.dim() == 2:
         return bool((tables[:, 1:].diff(dim=1) >= -1).all())  # there is no threshold below code 0
@@ -163,15 +190,8 @@ _FARTHEST = 0.45
 
 
 def inl_bounds(tables: Tensor, top: int) -> Tensor:
-    """Least and largest INL of the thresholds that decide codes below each quarter of the range.
-
-    Args:
-        tables: See `Converters`; of codes from 0.
-        top: Highest code.
-
-    Returns:
-        Least and largest, float32; infinite where thresholds may be out of order. # (2, 4, tables)
-    """
+    """Least and largest INL of the thresholds that decide codes below each quarter of the range 0..top, float32;
+    infinite if thresholds may be out of order. # (2, 4, tables)"""
     tables = tables.float()
     ends = [min(top, math.ceil((top + 1) / INL_PARTS * (part + 1)) + 2) for part in range(INL_PARTS)]
     codes = torch.arange(top + 1, device="cpu")

@@ -173,14 +173,8 @@ def check_saved(chip: Chip, transfer: Transfer) -> None:
 
 
 def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> dict[str, Tensor]:
-    """All that differs on chips of a layer's macro, as it is on one, by kind, as `SavedChip` reads it.
-
-    Args:
-        chip: The chip.
-        product: The linear map.
-        transfer: The macro's schedule and column.
-        shape: Shape of the weights of a sample. # (*weight)
-    """
+    """All that differs on chips of a layer's macro, as it is on one, by kind, as `SavedChip` reads it; of weights of a
+    shape. # (*weight)"""
     places = Places(chip, product, transfer, shape)
     found = {effect.kind: effect.tensor(places).contiguous() for effect in EFFECTS if effect.asked(transfer)}
     if any(effect.kind in found for effect in CONVERTERS):
@@ -191,7 +185,7 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
     """Errors of a layer's converters: those of all effects and of the column's own pattern; None if there are none.
 
-    A warning says once if thresholds are out of order. Arguments are those of `chip_tensors`.
+    A warning says once if thresholds are out of order.
     """
     macro = transfer.macro
     if not transfer.converters_differ or macro.top_code is None:
@@ -212,10 +206,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
 
 
 def stuck_bits(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Tensor:
-    """The bits of each weight whose cell is stuck at 0, and at 1, int32. Arguments are those of `chip_tensors`.
-
-    # (2, *weight)
-    """
+    """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (2, *weight)"""
     places = Places(chip, product, transfer, shape)
     found = torch.zeros(2, *shape, dtype=torch.int32, device="cpu")
     for held, effect in zip(found, STUCK, strict=True):
@@ -232,14 +223,9 @@ def stuck_bits(chip: Chip, product: Product, transfer: Transfer, shape: torch.Si
 
 
 def stuck_weights(chip: Chip, product: Product, transfer: Transfer, w: Tensor) -> Tensor:
-    """Weights as their cells hold them where some are stuck; w itself where no cell is.
+    """Weights as their cells hold them if some are stuck; w itself if no cell is.
 
-    Args:
-        chip: The chip.
-        product: The linear map.
-        transfer: The macro's schedule and column.
-        w: Integers in floating point; samples of a batch are written into the same cells in turn. # (*weight), or
-            (batch, *weight)
+    Samples of a batch are written into the same cells in turn. # (*weight), or (batch, *weight)
     """
     if not transfer.macro.static.has_stuck_cells:
         return w

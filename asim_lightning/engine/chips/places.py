@@ -54,15 +54,12 @@ class Places:
         """Tiles of the weights."""
         return self.geometry.tiles(self.macro.rows)
 
-    @property
-    def groups(self) -> int:
-        """Groups or heads, whose tiles are macros of their own."""
-        return self.geometry.groups
-
     @cached_property
     def macros(self) -> Tensor:
         """Number of the macro of each tile of each group or head. # (tiles, groups or heads), int64"""
-        turns = torch.arange(len(self.tiles) * self.groups, device="cpu").view(len(self.tiles), self.groups)
+        turns = torch.arange(len(self.tiles) * self.geometry.groups, device="cpu").view(
+            len(self.tiles), self.geometry.groups
+        )
         return (self.chip.first_tile + turns) % self.static.macros if self.static.macros else turns
 
     @cached_property
@@ -102,7 +99,7 @@ class Places:
         if self.static.is_reused:
             return ConverterPlaces(self.chip.layer, macro, column)
         bits = self.columns.shape[1]
-        own = macro // self.groups, macro % self.groups, column // bits, column % bits
+        own = macro // self.geometry.groups, macro % self.geometry.groups, column // bits, column % bits
         return ConverterPlaces(self.chip.layer, macro, column, *own)
 
     def saved_places(self) -> Tensor:

@@ -68,14 +68,7 @@ class SavedChip:
         return cls(f"sha256-{hashlib.sha256(content).hexdigest()[:16]}", path, layers)
 
     def check_layers(self, names: Sequence[str]) -> None:
-        """Refuse a file with layers of another network.
-
-        Args:
-            names: The layers on a macro.
-
-        Raises:
-            ValueError: It has a layer that is not among them.
-        """
+        """Refuse, with a ValueError, a file with other layers than the network's on a macro."""
         if others := [name for name in self.layers if name not in names]:
             raise ValueError(f"{self.path} has layer `{others[0]}`, which is none of the network's on a macro")
 
@@ -119,16 +112,8 @@ class SavedChip:
     ) -> Tensor:
         """A tensor of the file.
 
-        Args:
-            layer: Full name of the layer.
-            kind: Its name behind the layer's.
-            shape: The shape that it must have.
-            low: Least value.
-            high: Largest value.
-            dtype: The type that it must have.
-
         Raises:
-            ValueError: It is missing, of another shape or type, or out of range.
+            ValueError: It is missing, of another shape or type, or has values outside low..high.
         """
         given = self.layers.get(layer, {})
         if kind not in given:

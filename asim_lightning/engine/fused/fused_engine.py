@@ -15,7 +15,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.placed_converters import placed
+from asim_lightning.engine.chips.converters import placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise

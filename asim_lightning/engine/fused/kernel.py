@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from asim_lightning.engine.chips.placed_converters import PlacedConverters
+from asim_lightning.engine.chips.converters import PlacedConverters
 from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
 from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
 from asim_lightning.engine.fused.digit_layout import Operands

@@ -46,13 +46,7 @@ def kernels(level: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Execution:
-    """Who counts, and how.
-
-    Attributes:
-        level: Level of the library; None: the best one.
-        threads: Threads that torch uses.
-        counting: How conversions are counted; None: the fastest way.
-    """
+    """The level of the library, torch's threads, and how conversions are counted; None: the best or fastest."""
 
     level: str | None
     threads: int
@@ -90,17 +84,7 @@ def plan_of(
     batch: int,
     has_errors: bool = False,
 ) -> Plan:
-    """The plan of a product.
-
-    Args:
-        product: The linear map.
-        transfer: The macro's schedule and column.
-        execution: Level, threads and counting.
-        x: Shape and strides of the inputs. # (samples, *inputs)
-        w_shape: Shape of the weights, which are contiguous. # (*weight), or (samples, *weight)
-        batch: Samples of the batch of which these are a part, and are counted as all of it are.
-        has_errors: Whether converters have errors.
-    """
+    """The plan of a product; x are shape and strides of the inputs, which are counted as all of their batch are."""
     macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
     job = ConversionJob()
     weight = torch.Size(w_shape[product.batched_weight :])

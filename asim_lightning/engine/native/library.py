@@ -16,10 +16,7 @@ __all__ = ["LEVELS", "best_level", "library", "processor_levels", "why_missing"]
 
 @lru_cache
 def library(level: str | None = None) -> ctypes.CDLL:
-    """The kernels compiled for a level of instructions.
-
-    Args:
-        level: One of `LEVELS` that the processor runs; None: the best of those that were built.
+    """The kernels compiled for one of `LEVELS`; None: the best that the processor runs and that was built.
 
     Raises:
         ValueError: There is no such level, or the processor does not run it.

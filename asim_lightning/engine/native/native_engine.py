@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
+from asim_lightning.engine.chips.converters import PlacedConverters, placed
 from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting

@@ -3,14 +3,14 @@
 import ctypes as C
 from functools import lru_cache
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
-from asim_lightning.engine.chips.placed_converters import PlacedConverters
+from asim_lightning.engine.chips.converters import PlacedConverters
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
 from asim_lightning.engine.native.structures import ConvertersOfJob
@@ -48,11 +48,10 @@ class _Kind(C.Structure):
 
 
 class _Apart(C.Structure):
-    _fields_: ClassVar = [
-        *fields(("hazards rates bounds firsts cycles numbers levels sigmas", ADDRESS)),
-        ("converters", ConvertersOfJob),
-        *fields(("ones", ADDRESS), ("columns macros pixels", INT64)),
-    ]
+    _fields_ = fields(
+        ("hazards rates bounds firsts cycles numbers levels sigmas", ADDRESS), ("converters", ConvertersOfJob),
+        ("ones", ADDRESS), ("columns macros pixels", INT64),
+    )  # fmt: skip
 
 
 class _RareErrors(Structure):

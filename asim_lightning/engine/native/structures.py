@@ -1,9 +1,10 @@
 """The structures of the C interface of conversions: those of src/conversion_job.h, field by field in the same order."""
 
-from ctypes import Structure, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import Structure, c_double, c_float
 from enum import IntEnum
 
-from asim_lightning.engine.chips.placed_converters import PlacedConverters
+from asim_lightning.engine.chips.converters import PlacedConverters
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, fields
 
 GROUP = 16
 """Output columns that kernels work on together."""
@@ -30,29 +31,24 @@ class Counting(IntEnum):
 VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}
 
 
-def _fields(kind: type, names: str) -> list[tuple[str, type]]:
-    return [(name, kind) for name in names.split()]
-
-
 class Tile(Structure):
     """Rows that a column sums."""
 
-    _fields_ = _fields(c_int32, "first last low high")
+    _fields_ = fields(("first last low high", INT32))
 
 
 class Digit(Structure):
     """Consecutive bits of an integer."""
 
-    _fields_ = _fields(c_int32, "low bits")
+    _fields_ = fields(("low bits", INT32))
 
 
 class CycleOfJob(Structure):
     """One conversion of a column."""
 
-    _fields_ = [
-        *_fields(c_int32, "weight_bit digit level sigma table votes weight silent"),
-        *_fields(c_float, "gain rest top constant a b c"),
-    ]
+    _fields_ = fields(
+        ("weight_bit digit level sigma table votes weight silent", INT32), ("gain rest top constant a b c", c_float)
+    )
     weight_bit: int
     digit: int
 
@@ -60,16 +56,11 @@ class CycleOfJob(Structure):
 class Side(Structure):
     """One side of a product."""
 
-    _fields_ = [
-        ("data", c_void_p),
-        *_fields(
-            c_int64,
-            "problems sources channels height width problem_step source_step channel_step row_step pixel_step "
-            "pad_y pad_x rows columns stride_y stride_x",
-        ),
-        ("elements", c_void_p),
-        ("bits", c_int64),
-    ]
+    _fields_ = fields(
+        ("data", ADDRESS), ("problems sources channels height width", INT64),
+        ("problem_step source_step channel_step row_step pixel_step pad_y pad_x", INT64),
+        ("rows columns stride_y stride_x", INT64), ("elements", ADDRESS), ("bits", INT64),
+    )  # fmt: skip
     problems: int
     sources: int
     channels: int
@@ -85,20 +76,17 @@ class Side(Structure):
 class Outputs(Structure):
     """Where outputs stand in their sample."""
 
-    _fields_ = [
-        *_fields(c_void_p, "ids offsets"),
-        *_fields(c_int64, "problems_a_row inputs_a_row problem_step input_step output_step size"),
-    ]
+    _fields_ = fields(
+        ("ids offsets", ADDRESS), ("problems_a_row inputs_a_row problem_step input_step output_step size", INT64)
+    )
 
 
 class ConvertersOfJob(Structure):
     """What differs from converter to converter."""
 
-    _fields_ = [
-        *_fields(c_void_p, "gain offset curve tables"),
-        *_fields(c_int32, "nibbles length passes weight_bits"),
-        ("quiet", c_void_p),
-    ]
+    _fields_ = fields(
+        ("gain offset curve tables", ADDRESS), ("nibbles length passes weight_bits", INT32), ("quiet", ADDRESS)
+    )
 
     @classmethod
     def of(cls, placed: PlacedConverters) -> "ConvertersOfJob":
@@ -114,18 +102,12 @@ class ConvertersOfJob(Structure):
 class ConversionJob(Structure):
     """Every conversion of a product."""
 
-    _fields_ = [
-        ("inputs", Side),
-        ("weights", Side),
-        ("outputs", Outputs),
-        ("converters", ConvertersOfJob),
-        *_fields(c_void_p, "tiles cycles digits levels sigmas weight_form out"),
-        *_fields(c_double, "scale divisor"),
-        ("key", c_uint32 * 2),
-        ("last_word", c_uint32),
-        *_fields(c_int32, "tile_count cycle_count schedule_cycles digit_count"),
-        *_fields(c_int32, "counting inputs_in_lanes vote_rule threads"),
-    ]
+    _fields_ = fields(
+        ("inputs weights", Side), ("outputs", Outputs), ("converters", ConvertersOfJob),
+        ("tiles cycles digits levels sigmas weight_form out", ADDRESS), ("scale divisor", c_double),
+        ("key", UINT32 * 2), ("last_word", UINT32),
+        ("tile_count cycle_count schedule_cycles digit_count counting inputs_in_lanes vote_rule threads", INT32),
+    )  # fmt: skip
     inputs: Side
     weights: Side
     outputs: Outputs

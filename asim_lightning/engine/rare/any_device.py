@@ -176,7 +176,7 @@ def _converted(
     level = transfer.column.level(count.float(), alike)
     value = adc.level(level)
     if transfer.noisy[tables.rates.kinds[kind].cycles[0]]:
-        rate, above = (each[kind].to(column.device)[place].double() for each in (rates.rate, rates.above))
+        rate, above = rates.rates[kind, ..., :2].to(column.device)[place].double().unbind(-1)
         part = chance * rate
         normal = normal_above(torch.where(part < above, part, part - above))
         value = value + transfer.column.sigma(count.float(), alike) * torch.where(part < above, normal, -normal).float()

@@ -77,14 +77,7 @@ class Layout:
 
 @lru_cache(maxsize=1024)
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:
-    """The layout of a sample; it depends on its shape and on the rates, not on the batch.
-
-    Args:
-        rates: The rates.
-        product: The linear map.
-        x_shape: Shape of one row of x, without the batch dimension.
-        w_shape: Shape of the weights (of one row's, where the product is of two activations).
-    """
+    """The layout of a sample, whose shapes are without the batch dimension; it depends on these and on the rates."""
     found = product.geometry_of(w_shape, torch.Size((1, *x_shape)))
     tiles = tuple(found.tiles(rates.macro.rows))
     expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
@@ -98,13 +91,7 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
 def most_ones(found: Layout, w: Tensor | None, weight_bits: int) -> Tensor:
     """Rows of each tile and column that hold a 1, weight bit by weight bit, float64; of unknown weights all rows.
 
-    Args:
-        found: The layout.
-        w: Integers of weights. # (columns of all groups, channels, ...)
-        weight_bits: Bits of a weight, sign included.
-
-    Returns:
-        # (tiles, groups or heads, output columns, weight bits)
+    # (tiles, groups or heads, output columns, weight bits)
     """
     if w is None:
         rows = [found.geometry.rows_of(tile) for tile in found.tiles]

@@ -86,20 +86,11 @@ class ConverterRates:
         """The rate. # (kinds, columns, converters)"""
         return self.rates[..., 0]
 
-    @property
-    def above(self) -> Tensor:
-        """The part of it above the upper margin. # (kinds, columns, converters)"""
-        return self.rates[..., 1]
-
 
 def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:
-    """Rates of converters.
+    """Rates of converters, whose columns have at most so many rows that hold a 1.
 
-    Args:
-        kinds: What bounds the codes of each kind of cycles.
-        top: Largest code.
-        converters: Errors of the converters.
-        ones: Largest number of rows that hold a 1. # (tiles, groups or heads, output columns, weight bits)
+    # (tiles, groups or heads, output columns, weight bits)
     """
     inl = None
     if converters.tables is not None and converters.curve is not None:

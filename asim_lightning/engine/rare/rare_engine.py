@@ -25,8 +25,7 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine import exact
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.chips.placed_converters import PlacedConverters, placed
+from asim_lightning.engine.chips.converters import Converters, PlacedConverters, placed
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native import rare as native

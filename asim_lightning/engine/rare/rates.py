@@ -147,15 +147,8 @@ def _kind(transfer: Transfer, numbers: tuple[int, ...]) -> Kind:
 
 
 def code_distribution(column: Column, cycle: Cycle) -> Tensor:
-    """Probability that one conversion of a count returns its noise-free code + d, d = -reach..reach.
-
-    Args:
-        column: The column model.
-        cycle: A cycle that is exact without noise.
-
-    Returns:
-        float64, summing to 1 for each count. # (largest count + 1, 2 reach + 1)
-    """
+    """Probability that one conversion of a count returns its noise-free code + d, d = -reach..reach, of a cycle that is
+    exact without noise; float64, summing to 1 for each count. # (largest count + 1, 2 reach + 1)"""
     level, sigma, code, top = _levels(column, cycle)
     reach = _reach(column, cycle)
     d = torch.arange(1, reach + 1, dtype=torch.float64)

@@ -159,8 +159,7 @@ def candidates(
         conversions: Conversions of each block, int64. # (blocks,)
 
     Returns:
-        Which block, number of the conversion within it (both int64), and the second uniform of each candidate.
-        # (candidates,) each
+        Block, conversion within it (both int64), and second uniform of each candidate. # (candidates,) each
     """
     first, second = blocks.uniforms(kind, range(draws))  # (blocks, draws) each
     gaps = (logarithm(first) * factor).floor()
@@ -191,14 +190,9 @@ class Runs:
 def candidates_apart(blocks: Blocks, kind: int, runs: Runs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Candidates of converters that differ: the definition, for any device that has float64.
 
-    Args:
-        blocks: The blocks.
-        kind: Number of the kind of cycles.
-        runs: Their runs.
-
     Returns:
-        Which block, its run, converter of the column, and number of the conversion among the converter's in the run
-        (all int64), and the second uniform of each candidate. # (candidates,) each
+        Block, run of the block, converter of the column, conversion among the converter's in the run (all int64), and
+        second uniform of each candidate. # (candidates,) each
     """
     ends = (runs.hazards[:, -1][runs.columns] * runs.lengths).cumsum(1)  # (blocks, runs)
     alive = torch.arange(len(ends), device=ends.device)

@@ -12,16 +12,10 @@ from torch import Tensor
 
 
 def voted(single: Tensor, votes: int, rule: str) -> Tensor:
-    """Distribution of the vote of independent codes.
+    """Distribution of the vote of independent codes, of which each has the distribution `single`.
 
-    Args:
-        single: Distribution of one code. # (counts, 2 reach + 1)
-        votes: Number of codes.
-        rule: "mode" (ties: the smallest code), "median" (of an odd number), or "mean", for which the distribution is
-            that of the sum of the codes, around `votes` times the noise-free code.
-
-    Returns:
-        # (counts, 2 reach + 1), or (counts, 2 votes reach + 1) for "mean"
+    "mode" takes the smallest code of a tie, and "median" an odd number of votes. For "mean" the distribution is that of
+    the sum of the codes, around `votes` times the noise-free code, and has 2 votes reach + 1 entries for each count.
     """
     if votes == 1:
         return single

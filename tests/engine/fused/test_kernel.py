@@ -12,7 +12,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.chips.placed_converters import placed
+from asim_lightning.engine.chips.converters import placed
 from asim_lightning.engine.fused.digit_layout import blocks, operands
 from asim_lightning.engine.fused.tables import VOTES, tables
 from tests.engine.chips.random_converters import converters
