@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.engine.digit_sums import Bits, input_digit_sums, weight_digit_sums
+from asim_lightning.engine.digit_sums import Bits, Table, input_digit_sums, table_sums, weight_digit_sums
 from asim_lightning.engine.moments import error_moments
 from asim_lightning.engine.overlap import Overlap
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.table_sums import Table, table_sums
 from asim_lightning.engine.torch_modes import exact_float32
 
 _MOST_TERMS = 6

@@ -9,10 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine.digit_sums import _channel_sums, input_digit_sums, weight_digit_sums
+from asim_lightning.engine.digit_sums import (
+    Table,
+    _channel_sums,
+    input_digit_sums,
+    table_sums,
+    table_sums_anywhere,
+    weight_digit_sums,
+)
 from asim_lightning.engine.overlap import Overlap
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct
-from asim_lightning.engine.table_sums import Table, table_sums, table_sums_anywhere
 from tests.engine.levels import level as level
 
 properties = settings(max_examples=60, deadline=None, derandomize=True)

@@ -11,9 +11,8 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cli.explain import engines_line
 from asim_lightning.engine import Conv2dProduct, choose, noise_context, refusals
-from asim_lightning.engine.digit_sums import input_digit_sums, weight_digit_sums
+from asim_lightning.engine.digit_sums import Table, input_digit_sums, table_sums, weight_digit_sums
 from asim_lightning.engine.native import library, passes
-from asim_lightning.engine.table_sums import Table, table_sums
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
 from tests.engine.products import NOISY, noise_of
 

@@ -57,9 +57,8 @@ class Places:
     @cached_property
     def macros(self) -> Tensor:
         """Number of the macro of each tile of each group or head. # (tiles, groups or heads), int64"""
-        turns = torch.arange(len(self.tiles) * self.geometry.groups, device="cpu").view(
-            len(self.tiles), self.geometry.groups
-        )
+        tiles, groups = len(self.tiles), self.geometry.groups
+        turns = torch.arange(tiles * groups, device="cpu").view(tiles, groups)
         return (self.chip.first_tile + turns) % self.static.macros if self.static.macros else turns
 
     @cached_property

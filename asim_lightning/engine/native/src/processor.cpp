@@ -47,19 +47,3 @@ ASIM_EXPORT int32_t asim_processor_level() { return processor_level(); }
 ASIM_EXPORT void asim_set_threads_entry(void* gomp_parallel) {
     asim::parallel_entry.store(reinterpret_cast<asim::ParallelEntry>(gomp_parallel));
 }
-
-// Sum of 0..units-1 by parallel_for; `calls` counts the threads that it called. For tests of threads.h.
-ASIM_EXPORT int64_t asim_sum_by_threads(int64_t units, int32_t threads, int32_t* calls) {
-    std::atomic<int64_t> sum{0};
-    std::atomic<int32_t> called{0};
-    asim::parallel_for(units, threads, [&](asim::Shares& shares) {
-        called.fetch_add(1);
-        int64_t low, high, own = 0;
-        while (shares.next(low, high)) {
-            for (int64_t unit = low; unit < high; ++unit) own += unit;
-        }
-        sum.fetch_add(own);
-    });
-    *calls = called.load();
-    return sum.load();
-}
