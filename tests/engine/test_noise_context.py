@@ -24,7 +24,8 @@ def drawn(**context: Any) -> Tensor:
 def test_outside_of_a_context_is_seed_0_trial_0_chip_0_and_ids_0_to_n() -> None:
     with noise_context(seed=0, trial=0, sample_ids=[0, 1, 2], chip=0):
         inside = source()
-    outside = source()
+    outside, again = source(), source()  # every call is a first one
+    assert outside.call == again.call
     assert (outside.seed, outside.trial, outside.chip, outside.call) == (0, 0, 0, 0)
     assert torch.equal(outside.sample_ids, inside.sample_ids)
     assert torch.equal(outside.conversions(5, range(3), 0, 0), inside.conversions(5, range(3), 0, 0))
@@ -39,11 +40,6 @@ def test_a_second_call_differs_and_a_new_context_repeats() -> None:
     assert torch.equal(first, drawn(seed=1))
 
 
-def test_outside_of_a_context_every_call_is_a_first_one() -> None:
-    first, second = (source().conversions(5, range(3), 0, 0) for _ in range(2))
-    assert torch.equal(first, second)
-
-
 @pytest.mark.parametrize("change", [{"seed": 2}, {"trial": 1}, {"sample_ids": [5, 6, 7]}])
 def test_each_part_of_a_context_changes_the_noise(change: dict[str, Any]) -> None:
     assert not torch.isin(drawn(**({"seed": 1} | change)), drawn(seed=1)).any()
@@ -53,7 +49,8 @@ def test_contexts_nest_and_end_with_an_error() -> None:
     with noise_context(seed=1):
         with noise_context(seed=2):
             assert source().seed == 2
-        with pytest.raises(ValueError, match="leading dimension"), noise_context(seed=3, sample_ids=[1, 2]):
+        message = r"^Layer `layer` .* dimension of 3, .* the 2 sample"
+        with pytest.raises(ValueError, match=message), noise_context(seed=3, sample_ids=[1, 2]):
             source(leading=3)
         assert source().seed == 1
     assert source().seed == 0
@@ -81,9 +78,7 @@ def test_ids_of_any_whole_type(ids: Any) -> None:
 def test_an_empty_batch_has_no_ids(ids: Any) -> None:
     with noise_context(sample_ids=ids):
         assert source(leading=0).sample_ids.tolist() == source(leading=0).offsets.tolist() == []
-        with pytest.raises(
-            ValueError, match="got a leading dimension of 3, which must be a multiple of the 0 sample ids"
-        ):
+        with pytest.raises(ValueError, match="a multiple of the 0 sample ids"):
             source(leading=3)
 
 
@@ -99,33 +94,21 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     assert torch.equal(found.conversions(5, range(3), 0, 1), expected.conversions(5, range(3), 0, 1))
 
 
-def test_a_leading_dimension_that_does_not_fit_the_ids_names_the_layer() -> None:
-    with (
-        noise_context(sample_ids=[1, 2]),
-        pytest.raises(ValueError, match=r"`layer` .* dimension of 3, .* the 2 sample"),
-    ):
-        source(leading=3)
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"seed": -1}, "`seed` of noise_context must be a whole number 0..4294967295, got -1"),
-        ({"seed": 1.0}, "`seed` .* got 1.0"),
-        ({"trial": 65536}, "`trial` of noise_context must be a whole number 0..65535, got 65536"),
+        ({"seed": np.float64(1)}, "`seed` .* whole number"),
+        ({"trial": np.int64(65536)}, "`trial` .* 0..65535"),
         ({"chip": True}, "`chip` .* got True"),
-        ({"seed": np.float64(1)}, "`seed` of noise_context must be a whole number"),
-        ({"trial": np.int64(65536)}, "`trial` of noise_context must be a whole number 0..65535, got"),
-        ({"sample_ids": [[]]}, r"`sample_ids` of noise_context must be a list of whole numbers, got \[\[\]\]"),
+        ({"sample_ids": [[]]}, "`sample_ids` .* whole numbers"),
         ({"sample_ids": [0.5]}, r"`sample_ids` .* got \[0.5\]"),
-        ({"sample_ids": [[1], [2]]}, "`sample_ids` .* whole numbers"),
-        ({"sample_ids": [-1, 3]}, r"`sample_ids` of noise_context must be 0..4294967295, got -1\.\.3"),
+        ({"sample_ids": [-1, 3]}, r"`sample_ids` .* 0..4294967295, got -1\.\.3"),
     ],
 )
-def test_wrong_values_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught, noise_context(**given):
+def test_wrong_values_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message), noise_context(**given):
         pass
-    assert "\n" not in str(caught.value)
 
 
 def test_a_scope_whose_samples_are_others_gives_their_ids() -> None:

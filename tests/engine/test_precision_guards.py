@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, noise_context, reference, sums_of
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, reference, sums_of
 from asim_lightning.engine.integer import integer_conv2d, integer_matmul
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
@@ -198,12 +198,4 @@ def test_no_channel_is_lost_at_256_rows(adc_bits: int | None) -> None:
     lsb = 0.0 if adc_bits is None else macro.rows / (2**adc_bits - 1)
     tiles, binary_weights = 19, 255 * 255
     assert float((got - exact).abs().max()) <= tiles * binary_weights * lsb / 2
-    with noise_context(seed=5):
-        layer = CimConv2d(512, 2, 3, bias=False, macro=macro).eval()
-        simulated = layer(x)
-    layer.fidelity = "quantized"
-    quantized = layer(x)
-    assert float((simulated - quantized).abs().max()) <= 0.003 * float(quantized.abs().max())
-    if adc_bits is None:
-        assert torch.equal(got, exact)
-        assert torch.equal(simulated, quantized)
+    assert adc_bits is not None or torch.equal(got, exact)

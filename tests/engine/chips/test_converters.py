@@ -13,6 +13,9 @@ from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, sums_of
 from asim_lightning.engine.chips import effects
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import in_order
+from asim_lightning.engine.reference import ReferenceProgram
+from asim_lightning.engine.weights import Weights
+from tests.engine.chips.random_converters import converters as random_converters
 from tests.engine.products import noise_of
 
 BITS = {"4 bits": 4, "6 bits": 6, "9 bits": 9}
@@ -66,14 +69,31 @@ def test_out_of_order_the_code_is_the_first_on_the_way_from_the_nearest(engine: 
     assert torch.equal(sums, torch.from_numpy(codes[0] - 2 * codes[1]))
 
 
-def walked(value: np.float32, inl: Any) -> int:
+def walked(value: np.float32, inl: Any, low: int = 0, top: int = 255) -> int:
     """The formula: from the nearest code, down while the value is below its threshold, or else up."""
-    code = start = int(np.clip(np.round(value), 0, 255))
-    while code > 0 and value < np.float32(code) - np.float32(0.5) + inl[code]:
+    code = start = int(np.clip(np.round(value), low, top))
+    while code > low and value < np.float32(code) - np.float32(0.5) + inl[code - low]:
         code -= 1
-    while code >= start and code < 255 and value >= np.float32(code) + np.float32(0.5) + inl[code + 1]:
+    while code >= start and code < top and value >= np.float32(code) + np.float32(0.5) + inl[code + 1 - low]:
         code += 1
     return code
+
+
+def test_one_converter_of_each_output_makes_the_signed_codes_of_weight_parallel_conversions() -> None:
+    circuit, generator = (
+        transfer(MacroConfig(3, 2, 20, 6, weight_parallel=True), False),
+        torch.Generator().manual_seed(2),
+    )
+    x, w = torch.randint(0, 4, (30, 20), generator=generator), torch.randint(-3, 4, (9, 20), generator=generator)
+    errors = random_converters(MatmulProduct(), circuit, w, "gain offset curves large")
+    program = ReferenceProgram(MatmulProduct(), Weights(w.float()), circuit, converters=errors)
+    (cycle,), number = circuit.cycles, errors.index[0, 0, :, 0]
+    level = circuit.column.level((x @ w.T).float(), cycle)
+    value = (level * errors.gain[number] + errors.offset[number]).numpy()
+    inl = errors.tables[errors.curve[number]].numpy()
+    codes = [[walked(each, inl[output], -31, 31) for output, each in enumerate(line)] for line in value]
+    expected = torch.tensor(codes).double() * circuit.code_weight(cycle) * circuit.scale / circuit.divisor
+    assert torch.equal(program.sums(x, noise_of(30)), expected)
 
 
 @pytest.mark.parametrize(("inl", "warned"), [("0.66 %", 0), ("6 %", 1)])

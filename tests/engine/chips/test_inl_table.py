@@ -65,30 +65,21 @@ def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("inl", "message"),
     [
-        ([0.1] * 63, "`macro.static.inl` must have a number for each of the 64 codes of the ADC, got 63"),
-        ([], "`macro.static.inl` must have a number of LSB for each code, got none"),
-        ([0.0] * 63 + [float("nan")], "`macro.static.inl` must have finite numbers of LSB, got nan at code 63"),
-        ([0.0] * 63 + ["0.1"], "must have finite numbers of LSB, got '0.1' at code 63"),
-        ([0.0] * 63 + [-40], "`macro.static.inl` must be at most half of the 64 codes, got -40 LSB"),
-        ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: there is no such regular"),
-        (
-            "text.csv",
-            "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string to float: ",
-        ),
-        (
-            "two.csv",
-            "`macro.static.inl` two.csv must be a CSV file of a number a line: could not convert string to float: ",
-        ),
-        ("inl.txt", "`macro.static.inl` must be 0..20 %, got 'inl.txt'"),
+        ([0.1] * 63, "for each of the 64 codes of the ADC, got 63"),
+        ([], "a number of LSB for each code, got none"),
+        ([0.0] * 63 + [float("nan")], "finite numbers of LSB, got nan at code 63"),
+        ([0.0] * 63 + ["0.1"], "finite numbers of LSB, got '0.1' at code 63"),
+        ([0.0] * 63 + [-40], "at most half of the 64 codes, got -40 LSB"),
+        ("none.csv", "none.csv must be a CSV file of a number a line: there is no such regular"),
+        ("two.csv", "two.csv must be a CSV file of a number a line: could not convert string to float"),
+        ("inl.txt", "0..20 %, got 'inl.txt'"),
     ],
 )
 def test_wrong_tables(inl: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("text.csv").write_text("0.1\nmuch\n")
     Path("two.csv").write_text("0.1 0.2\n" * 64)
-    with pytest.raises(ValueError, match="inl") as caught:
+    with pytest.raises(ValueError, match=message):
         MacroConfig(4, 4, 63, 6, static={"inl": inl})
-    assert message in str(caught.value)
 
 
 def test_an_ideal_converter_has_no_codes() -> None:

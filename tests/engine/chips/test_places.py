@@ -112,26 +112,20 @@ def test_tiles_are_given_to_macros_in_turn(product: Product) -> None:
     assert torch.equal(sums[0], sums[2])  # of three macros
 
 
+WIDE = {"placement": "reuse", "macros": 2**20, "columns": 256, "cell_mismatch": 1}
+
+
 @pytest.mark.parametrize(
     ("static", "message"),
     [
-        ({"placement": "reuse"}, "`macro.static.macros` must be 1..1048576 with placement reuse, got null"),
-        (
-            {"placement": "reuse", "macros": 4},
-            "`macro.static.columns` must be 1..1048576 with placement reuse",
-        ),
-        ({"placement": "reuse", "macros": 0, "columns": 9}, "`macro.static.macros` must be 1..1048576, got 0"),
+        ({"placement": "reuse"}, "macros` must be 1..1048576 with placement reuse, got null"),
+        ({"placement": "reuse", "macros": 4}, "columns` must be 1..1048576 with placement reuse"),
+        ({"placement": "reuse", "macros": 0, "columns": 9}, "macros` must be 1..1048576, got 0"),
         ({"placement": "reuse", "macros": 4, "columns": 7}, "must be at least `macro.weight_bits`, 8, got 7"),
-        ({"placement": "twice"}, "`macro.static.placement` must be one of unrolled, reuse, got 'twice'"),
-        ({"macros": 4}, "`macro.static.macros` must be null where placement is unrolled, got 4"),
-        ({"columns": 256}, "`macro.static.columns` must be null where placement is unrolled, got 256"),
-        (
-            {"placement": "reuse", "macros": 2**20, "columns": 256, "cell_mismatch": 1},
-            "`macro.static.macros` times `columns` and rows must be at most 268435456 cells where cells differ",
-        ),
+        ({"macros": 4}, "macros` must be null where placement is unrolled"),
+        (WIDE, "must be at most 268435456 cells where cells differ"),
     ],
 )
 def test_wrong_placements_are_refused(static: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match="must be") as caught:
+    with pytest.raises(ValueError, match=message):
         resolved(MacroConfig(static=static))
-    assert message in str(caught.value)

@@ -49,26 +49,19 @@ def test_each_level_that_the_processor_runs_may_be_forced() -> None:
 
 
 def test_the_processor_is_seen_as_the_system_sees_it() -> None:
-    flags = {
-        word
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("flags")
-        for word in line.split()
-    }
+    flags = {*re.search(r"^flags.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()}
     needs = {"avx2": {"avx2", "bmi2"}, "avx512": {"avx512_vpopcntdq", "avx512_vnni"}}
     expected = ("portable", *(level for level in [*library.LEVELS][1:] if needs[level] <= flags))
     assert library.processor_levels() == expected
 
 
-def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^level must be one of portable.*, got 'portabel'; did you mean portable\?$"):
-        library.library("portabel")
-
-
-def test_a_level_that_the_processor_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("level", "message"), [("portabel", "did you mean portable"), ("next", "that this processor runs")]
+)
+def test_other_levels_are_refused(level: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "LEVELS", {**library.LEVELS, "next": ""})
-    with pytest.raises(ValueError, match=r"^level must be one that this processor runs, portable.*, got 'next'$"):
-        library.library("next")
+    with pytest.raises(ValueError, match=message):
+        library.library(level)
 
 
 def test_without_libraries_one_sentence_says_how_to_build_them(elsewhere: ModuleType) -> None:
@@ -76,8 +69,6 @@ def test_without_libraries_one_sentence_says_how_to_build_them(elsewhere: Module
     assert library.why_missing() == (
         f"The C++ kernels are not built: with a C++ compiler, or after `pip install ziglang`, {command} builds them."
     )
-    with pytest.raises(RuntimeError, match=r"^The C\+\+ kernels are not built: "):
-        library.library("portable")
     subprocess.run(shlex.split(command.strip("`")), check=True)
     assert library.why_missing() is None
     assert Path(library.library()._name).parent == elsewhere.FOLDER
@@ -101,9 +92,7 @@ def test_a_library_is_refused_once_a_source_is_edited(elsewhere: ModuleType) -> 
 def test_the_library_of_another_level_is_refused(elsewhere: ModuleType) -> None:
     assert elsewhere.build()
     shutil.copy(elsewhere.library_path("avx2"), elsewhere.library_path("portable"))
-    with pytest.raises(
-        RuntimeError, match=r"^libasim_portable\.so was built from other sources than those next to it: "
-    ):
+    with pytest.raises(RuntimeError, match=r"^libasim_portable\.so was built from other sources "):
         library.library()
 
 
@@ -139,7 +128,5 @@ def test_the_checkout_without_libraries_is_a_package_that_says_so(elsewhere: Mod
     )
     code = "from asim_lightning.engine.native.library import why_missing; print(why_missing())"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(
-        "The C++ kernels are not built: with a C++ compiler, or after `pip install ziglang`, `"
-    )
+    assert done.stdout.startswith("The C++ kernels are not built: ")
     assert done.stdout.endswith("engine/native/backend.py` builds them.\n")

@@ -1,6 +1,5 @@
 """Wrong conversions of converters that differ: those of the reference without noise, its distribution with it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +41,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "3 by 12 bits": {"weight_bits": 3, "input_bits": 12},
     "10 by 3 bits": {"weight_bits": 10, "input_bits": 3},
     "10-bit ADC": {"adc_bits": 10, "rows": 341},
-    "few rows": {"rows": 5},
+    "few rows": {"rows": 5, "weight_bits": 2, "input_bits": 3},
     "column": {"column": f"{__name__}.Droop"},
     "voted without noise": {"votes": 3, "vote_levels": 2, "vote": "mean"},
 }
@@ -101,7 +100,9 @@ def test_plain_torch_finds_the_same(
         MacroConfig(**{"weight_bits": 4, "input_bits": 4, **fields, "random_noise": 0.06}, static=static), True
     )
     for name, (product, x, w) in cases(circuit.macro, True).items():
-        x, w = x[:2], w[:2] if product.batched_weight else w
+        if "inl" in static and name in ("linear", "pointwise", "many pixels"):
+            continue  # plain torch takes seconds for each
+        x, w = x[:1], w[:1] if product.batched_weight else w
         noise = noise_of(len(x), trial=3, chip=5)
         found = sums_of(rare, product, circuit, x, w, noise)
         with monkeypatch.context() as patched:
@@ -161,71 +162,3 @@ def test_outputs_have_the_references_distribution(fields: dict[str, Any], name: 
         for engine in (rare, _Reference)
     ]
     check_same_distribution(*found)
-
-
-def layer(batch: int) -> tuple[Product, Transfer, Tensor, Tensor]:
-    """A convolution of two blocks of pixels, three tiles and two groups."""
-    macro = MacroConfig(4, 4, random_noise="0.2 lsb", static={"offset": "0.04 lsb", "gain": 0.1})
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randint(0, 16, (batch, 120, 18, 17), generator=generator).float()
-    w = torch.randint(-7, 8, (40, 60, 3, 3), generator=generator).float()
-    return Conv2dProduct((1, 1), (1, 1), (1, 1), 2), transfer(macro, False), x, w
-
-
-def test_batch_and_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
-    product, circuit, x, w = layer(5)
-    noise = replace(
-        noise_of(5), sample_ids=torch.tensor([2**32 - 1, 7, 7, 0, 9]), offsets=torch.tensor([0, 0, 1, 5, 0])
-    )
-    together = sums_of(rare, product, circuit, x, w, noise)
-    for threads in (2, 3):
-        set_threads(threads)
-        assert torch.equal(sums_of(rare, product, circuit, x, w, noise), together)
-        for i in range(5):
-            alone = sums_of(rare, product, circuit, x[i : i + 1], w, noise.rows(i, i + 1))
-            assert torch.equal(alone, together[i : i + 1])
-
-
-def test_seed_trial_call_name_sample_offset_and_chip_each_make_other_errors() -> None:
-    product, circuit, x, w = layer(1)
-    base, one = noise_of(1), torch.ones(1, dtype=torch.int64)
-    others = [
-        replace(base, **{k: v}) for k, v in [("seed", 9), ("trial", 3), ("call", 1), ("name", "other"), ("chip", 4)]
-    ]
-    others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
-    clean = exact.prepare(product, circuit, Weights(w)).sums(x).double()
-    errors = [(sums_of(rare, product, circuit, x, w, n) - clean).flatten() for n in (base, *others)]
-    assert len({tuple(e.tolist()) for e in errors}) == len(errors)
-    for other in errors[1:]:
-        assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1
-
-
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> None:
-    product, circuit, x, w = layer(2)
-    noise, x = noise_of(2), x.contiguous(memory_format=form)
-    expected = sums_of(rare, product, circuit, x, w, noise)
-    errors = rare.prepare(product, circuit, Weights(w), Chip(0, "layer"))
-    clean = exact.prepare(product, circuit, Weights(w)).sums(x)
-    for dtype in (torch.float32, torch.int64, torch.float64):
-        total = clean.to(dtype).clone(memory_format=form)
-        for given in (x, x.to(torch.uint8)):
-            found = errors.added(total.clone(), given, noise)
-            assert torch.equal(found, expected.to(found.dtype))
-            assert found.dtype == (torch.float32 if dtype == torch.float32 else torch.float64)
-
-
-def test_an_empty_batch_and_digital_cycles_have_no_errors() -> None:
-    product, circuit, x, w = layer(1)
-    assert sums_of(rare, product, circuit, x[:0], w, noise_of(1).rows(0, 0)).shape == (0, 40, 18, 17)
-    digital = transfer(circuit.macro.with_fields(digital_levels=99), False)
-    assert torch.equal(
-        sums_of(rare, product, digital, x, w, noise_of(1)),
-        exact.prepare(product, digital, Weights(w)).sums(x).double(),
-    )
-
-
-def test_spreads_that_make_wrong_codes_frequent_are_refused() -> None:
-    often = transfer(MacroConfig(random_noise=0.05, static={"offset": "0.3 lsb"}), False)
-    assert rare.refuses(often) == "0.13 of the codes are wrong by the spreads, more than 0.03"
-    assert rare.refuses(layer(1)[1]) is None

@@ -1,18 +1,17 @@
 """Wrong conversions one by one, against a slow simulator in plain Python, and what they do not depend on."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, noise_context, rare, sums_of
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, rare, sums_of
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import layout
@@ -202,89 +201,3 @@ def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind
             in_bytes = (operand + 128 * signed).to(torch.uint8)
             added = rare.RareProgram(product, Weights(w), circuit).added(total.double(), in_bytes, noise)
             assert torch.equal(added, found)
-
-
-def layer(batch: int = 3, **fields: Any) -> tuple[Product, Transfer, torch.Tensor, torch.Tensor]:
-    """A convolution of three tiles at a fifteenth of wrong codes."""
-    circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise="0.27 lsb", **fields), False)
-    rng = np.random.default_rng(5)
-    x, w = integers(rng, 15, False, (batch, 60, 8, 8)), integers(rng, 7, True, (24, 60, 3, 3))
-    return Conv2dProduct((1, 1), (1, 1), (1, 1), 1), circuit, x, w
-
-
-def test_a_sample_alone_is_the_same_as_in_a_batch() -> None:
-    *problem, x, w = layer()
-    noise = noise_of(3)
-    together = sums_of(rare, *problem, x, w, noise)
-    for i in range(3):
-        assert torch.equal(sums_of(rare, *problem, x[i : i + 1], w, noise.rows(i, i + 1)), together[i : i + 1])
-
-
-def test_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
-    *problem, x, w = layer(1)
-    found = []
-    for number in (1, 2, 3):
-        set_threads(number)
-        found.append(sums_of(rare, *problem, x, w, noise_of(1)))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
-
-
-def test_seed_trial_call_name_sample_and_offset_each_make_other_noise() -> None:
-    *problem, x, w = layer(1)
-    base = noise_of(1)
-    one = torch.ones(1, dtype=torch.int64)
-    others = [replace(base, **{k: v}) for k, v in [("seed", 9), ("trial", 3), ("call", 1), ("name", "other")]]
-    others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
-    clean = exact_sums(problem[0], x, w, problem[1].macro.input_bits, problem[1].macro.weight_bits, False).double()
-    errors = [(sums_of(rare, *problem, x, w, n) - clean).flatten() for n in (base, *others)]
-    assert len({tuple(e.tolist()) for e in errors}) == len(errors)
-    for other in errors[1:]:
-        assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1  # 1536 outputs: 4 sigma
-    assert torch.equal(sums_of(rare, *problem, x, w, replace(base, chip=4)) - clean, errors[0].view(clean.shape))
-
-
-def test_rows_of_one_sample_go_on_where_the_one_before_ended() -> None:
-    """Three rows of one sample, in one call or one by one."""
-    *problem, x, w = layer()
-    noise = replace(noise_of(3), sample_ids=torch.full((3,), 7), offsets=torch.arange(3))
-    together = sums_of(rare, *problem, x, w, noise)
-    assert torch.equal(sums_of(rare, *problem, x[2:], w, noise.rows(2, 3)), together[2:])
-    clean = exact_sums(problem[0], x, w, problem[1].macro.input_bits, problem[1].macro.weight_bits, False)
-    assert not torch.equal(together[0] - clean[0], together[1] - clean[1])
-
-
-def test_tiny_noise_leaves_the_exact_product() -> None:
-    product, _, x, w = layer()
-    for sigma in ("0.06 lsb", "0.01 lsb", "1e-6 lsb"):
-        circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise=sigma), False)
-        assert all(kind.rate < 1e-15 for kind in rates(circuit, False).kinds)
-        found = sums_of(rare, product, circuit, x, w, noise_of(3))
-        assert found.dtype == torch.float64
-        assert torch.equal(
-            found, exact_sums(product, x, w, circuit.macro.input_bits, circuit.macro.weight_bits, False).double()
-        )
-
-
-@pytest.mark.parametrize("order", FORMATS)
-def test_memory_formats_types_and_inference_mode_do_not_matter(order: torch.memory_format) -> None:
-    *problem, x, w = layer()
-    expected = sums_of(rare, *problem, x, w, noise_of(3))
-    assert torch.equal(sums_of(rare, *problem, x.to(memory_format=order), w, noise_of(3)), expected)
-    with torch.inference_mode():
-        assert torch.equal(sums_of(rare, *problem, x + 0, w + 0, noise_of(3)), expected)
-
-
-def test_an_empty_batch_has_no_events() -> None:
-    *problem, x, w = layer()
-    assert sums_of(rare, *problem, x[:0], w, noise_of(0)).shape == (0, 24, 8, 8)
-
-
-@pytest.mark.parametrize("percent", [0.03, 0.022, 0.02, 0.015, 0.01])
-def test_rates_of_next_to_nothing_give_the_product(percent: float) -> None:
-    circuit = transfer(MacroConfig(random_noise=percent), False)
-    x = torch.randint(0, 256, (2, 300), generator=torch.Generator().manual_seed(0)).float()
-    w = torch.randint(-127, 128, (64, 300), generator=torch.Generator().manual_seed(1)).float()
-    with noise_context(seed=1) as scope:
-        noise = scope.source("fc", 2, torch.device("cpu"))
-    assert torch.equal(sums_of(rare, MatmulProduct(), circuit, x, w, noise).double(), x.double() @ w.double().T)
