@@ -16,7 +16,6 @@ from asim_lightning.engine.noise import layer_key, normals
 from tests import oracle
 
 KINDS = ("linear", "conv2d", "matmul")
-random_cases = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 @st.composite
@@ -137,39 +136,29 @@ def package_normals(noise: Noise, positions: int, macro: MacroConfig, signed: bo
     return normal
 
 
-def check(case: tuple[MacroConfig, bool], kind: str, seed: int, noisy: bool) -> None:
+NONLINEAR = {"nonlinear_noise": st.sampled_from([0.0, 2.0])}
+# with a range, sigma that depends on the count is a float32 here and there, whose last bit may move a code
+RANGED = ranged_macros().map(lambda case: (case[0].with_fields(nonlinear_noise=0.0), case[1]))
+STRATEGIES = {
+    "noise-free": macros(),
+    "noisy": macros(adc_bits=st.integers(2, 10), random_noise=st.floats(0.1, 5.0), **NONLINEAR),
+    "voted": voting_macros(),
+    "range of its own": RANGED,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(data=st.data(), seed=st.integers(0, 2**31))
+def test_codes_are_the_oracles(name: str, kind: str, data: st.DataObject, seed: int) -> None:
+    case = data.draw(STRATEGIES[name])
     operands, noise = Operands(*case, kind, seed), noise_of(seed)
-    normal = package_normals(noise, operands.positions(), *case) if noisy else None
+    normal = None if name == "noise-free" else package_normals(noise, operands.positions(), *case)
     np.testing.assert_allclose(operands.simulated(noise), operands.expected(normal), rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@random_cases
-@given(case=macros(), seed=st.integers(0, 2**31))
-def test_noise_free_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
-    check(case, kind, seed, noisy=False)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@random_cases
-@given(
-    case=macros(
-        adc_bits=st.integers(2, 10), random_noise=st.floats(0.1, 5.0), nonlinear_noise=st.sampled_from([0.0, 2.0])
-    ),
-    seed=st.integers(0, 2**31),
-)
-def test_noisy_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
-    check(case, kind, seed, noisy=True)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@random_cases
-@given(case=voting_macros(), seed=st.integers(0, 2**31))
-def test_voted_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
-    check(case, kind, seed, noisy=True)
-
-
-@random_cases
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     case=macros(adc_bits=st.none(), random_noise=st.floats(0.1, 5.0), vote=st.just("mean"), votes=st.integers(1, 3)),
     seed=st.integers(0, 2**31),
@@ -178,16 +167,6 @@ def test_noisy_ideal_converter(case: tuple[MacroConfig, bool], seed: int) -> Non
     operands, noise = Operands(*case, "linear", seed), noise_of(seed)
     expected = operands.expected(package_normals(noise, operands.positions(), *case))
     np.testing.assert_allclose(operands.simulated(noise), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(case=ranged_macros(), seed=st.integers(0, 2**31))
-def test_codes_of_an_adc_with_a_range_of_its_own(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
-    macro, _ = case
-    # sigma that depends on the count is a float32 here and there, whose last bit may move a code
-    case = (macro if not macro.nonlinear_noise else macro.with_fields(nonlinear_noise=0.0), case[1])
-    check(case, kind, seed, noisy=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

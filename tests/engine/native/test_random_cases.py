@@ -1,9 +1,5 @@
-"""Random cases by the native engine at every level, against the reference engine.
+"""Random cases by the native engine at every level, against the reference engine."""
 
-`python -m tests.engine.native.test_random_cases FIRST LAST` computes cases by their seeds and counts them.
-"""
-
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -114,10 +110,6 @@ class Tally:
                 self.wrong.append(f"{name} at {level} differs from the reference: {case}")
         torch.set_num_threads(1)
 
-    def __str__(self) -> str:
-        kinds = (f"{number:6} {kind}" for kind, number in sorted(self.kinds.items()))
-        return "\n".join([*kinds, f"{self.different} of {self.conversions} noisy conversions differ", *self.wrong])
-
 
 def sums(case: Case, circuit: Transfer) -> Tensor:
     """Sums of the reference engine."""
@@ -154,8 +146,3 @@ def test_some_cases_are_the_references() -> None:
 @pytest.mark.parametrize("first", range(0, 5000, 500))
 def test_thousands_of_cases_are_the_references(first: int) -> None:
     check(range(first, first + 500))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(tally(range(int(sys.argv[1]), int(sys.argv[-1]) + 1)))
