@@ -111,10 +111,10 @@ class NativeProgram(ConvertingProgram):
         loaded = kernels(self.level)
         if converters is not None:
             job.converters = ConvertersOfJob.of(converters)
-            quiet = self.of_chip(
-                self.product.weight_shape(w), "quiet", lambda _: _quiet(loaded, job, converters.outputs)
-            )
-            job.converters.quiet = quiet.data_ptr()
+            key = self.product.weight_shape(w), "quiet"
+            if key not in self.kept:
+                self.kept[key] = _quiet(loaded, job, converters.outputs)
+            job.converters.quiet = self.kept[key].data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
             job.weight_form = form.data_ptr()
