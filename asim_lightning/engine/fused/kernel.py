@@ -14,10 +14,9 @@ import triton.language as tl
 from torch import Tensor
 
 from asim_lightning.engine.chips.converters import PlacedConverters
-from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
+from asim_lightning.engine.fused.codes import Conversions, Draw, converters_of_four, read
 from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
 from asim_lightning.engine.fused.digit_layout import Operands
-from asim_lightning.engine.fused.normals import Draw
 from asim_lightning.engine.fused.tables import CycleField, Tables
 from asim_lightning.engine.fused.voting import elected, sum_of_votes
 from asim_lightning.engine.noise import layer_key

@@ -4,8 +4,7 @@
 import triton
 import triton.language as tl
 
-from asim_lightning.engine.fused.codes import read
-from asim_lightning.engine.fused.normals import Draw
+from asim_lightning.engine.fused.codes import Draw, read
 
 
 @triton.jit

@@ -104,11 +104,6 @@ def _runs(layout: Layout, first: Tensor, number: Tensor) -> tuple[Tensor, Tensor
     return low.clamp(max=layout.positions - 1), lengths
 
 
-@lru_cache(maxsize=256)
-def _tables(rates: Rates, layout: Layout, device: torch.device) -> "_Tables":
-    return _Tables(rates, layout, device)
-
-
 class _Tables:
     """Tables of rates and a layout on a device."""
 
@@ -128,6 +123,9 @@ class _Tables:
         self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
         self.tile_rows = self.used.shape[1]
         self.converters = len(layout.tiles) * rates.macro.weight_bits
+
+
+_tables = lru_cache(maxsize=256)(_Tables)
 
 
 def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
