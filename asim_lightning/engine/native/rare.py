@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
-from asim_lightning.engine.chips.converters import PlacedConverters
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
 from asim_lightning.engine.native.structures import ConvertersOfJob
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.rare.layout import Layout
-from asim_lightning.engine.rare.margins import ConverterRates
+from asim_lightning.engine.rare.margins import Apart
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import gap_factor
 
@@ -78,7 +77,7 @@ def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
 
 def with_errors(
     total: Tensor, rates: Rates, layout: Layout, x: Tensor, words: Tensor, key: int, noise: Noise,
-    apart: tuple[PlacedConverters, ConverterRates] | None = None,
+    apart: Apart | None = None,
 ) -> Tensor:  # fmt: skip
     """See `any_device.with_errors`.
 
@@ -99,9 +98,9 @@ def with_errors(
     job.out_channel, job.out_pixel = (layout.inner, 1) if is_image and not inward else (1, layout.outputs)
     job.key, job.last_word = (noise.seed, key), noise.trial << 16
     if apart is not None:
-        converters, of_converters = apart
+        converters, found = apart.placed, apart.rates
         job.apart.hazards, job.apart.rates, job.apart.bounds = (
-            each.data_ptr() for each in (of_converters.hazards, of_converters.rates, of_converters.bounds)
+            each.data_ptr() for each in (found.hazards, found.rates, found.bounds)
         )
         job.apart.converters = ConvertersOfJob.of(converters)
         # without a gain or INL, margins do not depend on counts

@@ -5,10 +5,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.chips.converters import Converters, OutputConverters
+from asim_lightning.engine.chips.converters import OutputConverters
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.rare.layout import Layout
-from asim_lightning.engine.rare.margins import ConverterRates
+from asim_lightning.engine.rare.margins import Apart
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import (
     Blocks,
@@ -28,7 +28,7 @@ DEVICE_ELEMENTS = 2**24
 
 def with_errors(
     total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise,
-    apart: tuple[Converters, ConverterRates] | None = None,
+    apart: Apart | None = None,
 ) -> Tensor:  # fmt: skip
     """The exact outputs, plus the errors of the wrong conversions.
 
@@ -40,7 +40,7 @@ def with_errors(
         w: Integers. # (*weight), or (batch, *weight) where the product says so
         key: Key of the layer's events.
         noise: Noise source.
-        apart: Errors of converters that differ, and their rates.
+        apart: Converters that differ.
 
     Returns:
         float64. # (batch, *outputs)
@@ -71,7 +71,7 @@ def with_errors(
 
 
 def _found(
-    tables: "_Tables", kind: int, blocks: Blocks, first: Tensor, apart: tuple[Converters, ConverterRates] | None
+    tables: "_Tables", kind: int, blocks: Blocks, first: Tensor, apart: Apart | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Candidates of blocks: block, output, tile, cycle, and second uniform. # (candidates,) each"""
     layout, own = tables.layout, tables.rates.kinds[kind]
@@ -85,7 +85,7 @@ def _found(
         return block, first[block] + place // per_output, rest // per_tile, cycle, chance
     bits, number_of = len(own.margins.of_bits), torch.tensor(own.margins.of_bits, device=first.device)
     run, lengths = _runs(layout, first, number)
-    hazards = apart[1].hazards[kind].to(first.device)
+    hazards = apart.rates.hazards[kind].to(first.device)
     runs = Runs(hazards, number_of.repeat(len(layout.tiles)), _column(layout, run), lengths)
     draws = candidates_apart(blocks, kind, runs) if own.margins.sigma else all_of(runs)
     block, which_run, which, turn, chance = draws
@@ -140,7 +140,7 @@ def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _add(
-    errors: Tensor, tables: _Tables, kind: int, x: Tensor, w: Tensor, apart: tuple[Converters, ConverterRates] | None,
+    errors: Tensor, tables: _Tables, kind: int, x: Tensor, w: Tensor, apart: Apart | None,
     row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor, chance: Tensor,
 ) -> None:  # fmt: skip
     """Add the errors of candidates to `errors`, in place; all but the first six are (candidates,)."""
@@ -149,22 +149,22 @@ def _add(
         which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
         error = tables.errors[kind][which]
     else:
-        error = _converted(tables, kind, *apart, output, tile, cycle, count, chance)
+        error = _converted(tables, kind, apart, output, tile, cycle, count, chance)
     errors.index_add_(0, row * tables.layout.positions + output, error * tables.weights[cycle])
 
 
 def _converted(
-    tables: _Tables, kind: int, converters: Converters, rates: ConverterRates, output: Tensor, tile: Tensor,
+    tables: _Tables, kind: int, apart: Apart, output: Tensor, tile: Tensor,
     cycle: Tensor, count: Tensor, chance: Tensor,
 ) -> Tensor:  # fmt: skip
     """Errors of the codes of candidates, converted as every conversion is. # (candidates,)"""
     transfer, column, bit = tables.rates.transfer, _column(tables.layout, output), tables.weight_bit[cycle]
     alike, top = transfer.cycles[tables.rates.kinds[kind].cycles[0]], transfer.macro.top_code or 1
     place = column, tile * transfer.macro.weight_bits + bit
-    own = converters.index.flatten(1, 2).to(column.device)[tile, column, bit]
+    own = apart.converters.index.flatten(1, 2).to(column.device)[tile, column, bit]
     gain, offset, curve, inl = (
         None if each is None else each.to(column.device)
-        for each in (converters.gain, converters.offset, converters.curve, converters.tables)
+        for each in (apart.converters.gain, apart.converters.offset, apart.converters.curve, apart.converters.tables)
     )
     adc = OutputConverters(
         None if gain is None else gain.float()[own],
@@ -174,7 +174,7 @@ def _converted(
     level = transfer.column.level(count.float(), alike)
     value = adc.level(level)
     if transfer.noisy[tables.rates.kinds[kind].cycles[0]]:
-        rate, above = rates.rates[kind, ..., :2].to(column.device)[place].double().unbind(-1)
+        rate, above = apart.rates.rates[kind, ..., :2].to(column.device)[place].double().unbind(-1)
         part = chance * rate
         normal = normal_above(torch.where(part < above, part, part - above))
         value = value + transfer.column.sigma(count.float(), alike) * torch.where(part < above, normal, -normal).float()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.chips.converters import INL_PARTS, Converters, inl_bounds
+from asim_lightning.engine.chips.converters import INL_PARTS, Converters, PlacedConverters, inl_bounds
 
 ALWAYS = 0.5
 """Rate from which on all conversions of a converter are made."""
@@ -85,6 +85,15 @@ class ConverterRates:
     def rate(self) -> Tensor:
         """The rate. # (kinds, columns, converters)"""
         return self.rates[..., 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """Converters that differ: their errors, also place by place, and their rates."""
+
+    converters: Converters
+    placed: PlacedConverters
+    rates: ConverterRates
 
 
 def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:

@@ -25,7 +25,7 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine import exact
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.converters import Converters, PlacedConverters, placed
+from asim_lightning.engine.chips.converters import Converters, placed
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native import rare as native
@@ -37,7 +37,7 @@ from asim_lightning.engine.program import ConvertingProgram, required, runs_ever
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout, most_ones
-from asim_lightning.engine.rare.margins import ConverterRates, converter_rates
+from asim_lightning.engine.rare.margins import Apart, converter_rates
 from asim_lightning.engine.rare.rates import Rates, rates
 from asim_lightning.engine.weights import Weights
 
@@ -47,15 +47,6 @@ why_not_on = runs_everywhere
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "RareProgram":
     """See `Engine.prepare`."""
     return RareProgram(product, weights, transfer, chip)
-
-
-@dataclass(frozen=True, eq=False)
-class OfChip:
-    """What a chip's converters give weights of a shape: their errors, also place by place, and their rates."""
-
-    converters: Converters
-    placed: PlacedConverters
-    rates: ConverterRates
 
 
 @dataclass(eq=False)
@@ -109,25 +100,22 @@ class RareProgram(ConvertingProgram):
             return real
         w, macro, shape = self.w, self.transfer.macro, self.product.weight_shape(self.w)
         places = layout(kinds, self.product, x.shape[1:], shape)
-        chip = self.of_chip(shape, "rates", lambda found: self._of_chip(found, kinds, places)) if kinds.differ else None
-        if chip is not None and not (any(self.transfer.noisy) or bool(chip.rates.rate.any())):
+        apart = self.of_chip(shape, "apart", lambda found: self._apart(found, kinds, places)) if kinds.differ else None
+        if apart is not None and not (any(self.transfer.noisy) or bool(apart.rates.rate.any())):
             return real
         key = layer_key(noise.name + "/events", noise.call)
         if not passes.is_there(x):
             x = x.to(torch.int32) - SHIFT * self.transfer.signed_input if x.dtype == torch.uint8 else x
-            apart = None if chip is None else (chip.converters, chip.rates)
             changed = any_device.with_errors(total, kinds, places, x, w, key, noise, apart)
             return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
         of_words = "words", self.product, macro.rows, macro.weight_bits
         words = self.given_weights.form(of_words, lambda w: native.weight_words(kinds, places, w))
-        apart = None if chip is None else (chip.placed, chip.rates)
         return native.with_errors(real, kinds, places, x, words, key, noise, apart)
 
-    def _of_chip(self, found: Converters | None, kinds: Rates, places: Layout) -> OfChip | None:
-        """What the chip gives weights of a shape."""
+    def _apart(self, found: Converters | None, kinds: Rates, places: Layout) -> Apart | None:
         if found is None:
             return None
         ones = most_ones(places, None if self.product.batched_weight else self.w.cpu(), self.transfer.macro.weight_bits)
         of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
         own = converter_rates(of_kinds, self.transfer.macro.top_code or 1, found, ones)
-        return OfChip(found, placed(found, GROUP), own)
+        return Apart(found, placed(found, GROUP), own)
