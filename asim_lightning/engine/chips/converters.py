@@ -54,11 +54,17 @@ class Converters:
     def of_outputs(self, places: Places, tile: int, cycle: Cycle, device: torch.device) -> "OutputConverters":
         """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0."""
         own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
-        number = places.geometry.per_output(own)
-        gain, offset = (None if each is None else each.float()[number].to(device) for each in (self.gain, self.offset))
-        if self.tables is None or self.curve is None:
-            return OutputConverters(gain, offset)
-        return OutputConverters(gain, offset, (self.curve[number].to(device), self.tables.float().to(device)))
+        return self.at(places.geometry.per_output(own).to(device))
+
+    def at(self, number: Tensor) -> "OutputConverters":
+        """The converters of outputs, by their numbers, on the device of these."""
+        every = self.gain, self.offset, self.curve, self.tables
+        gain, offset, curve, tables = (None if each is None else each.to(number.device) for each in every)
+        return OutputConverters(
+            None if gain is None else gain.float()[number],
+            None if offset is None else offset.float()[number],
+            None if curve is None or tables is None else (curve[number], tables.float()),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,7 +130,7 @@ def blocks(pixels: int, vote: str) -> tuple[int, int]:
     return (64, 16) if pixels > 32 else (16, 64)
 
 
-_Arranged = tuple[Tensor, Tensor, tuple[int, ...], tuple[int, ...]]
+_Arranged = tuple[Tensor, Tensor, tuple[int, int, int, int, int, int, int], tuple[int, int, int, int, int, int]]
 """Integers of x and w in the order of the kernel, the first sizes of a `Form`, and steps `x_row` to `tap_right`."""
 
 

@@ -5,7 +5,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.chips.converters import OutputConverters
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.rare.layout import Layout
 from asim_lightning.engine.rare.margins import Apart
@@ -161,16 +160,7 @@ def _converted(
     transfer, column, bit = tables.rates.transfer, _column(tables.layout, output), tables.weight_bit[cycle]
     alike, top = transfer.cycles[tables.rates.kinds[kind].cycles[0]], transfer.macro.top_code or 1
     place = column, tile * transfer.macro.weight_bits + bit
-    own = apart.converters.index.flatten(1, 2).to(column.device)[tile, column, bit]
-    gain, offset, curve, inl = (
-        None if each is None else each.to(column.device)
-        for each in (apart.converters.gain, apart.converters.offset, apart.converters.curve, apart.converters.tables)
-    )
-    adc = OutputConverters(
-        None if gain is None else gain.float()[own],
-        None if offset is None else offset.float()[own],
-        None if curve is None or inl is None else (curve[own], inl.float()),
-    )
+    adc = apart.converters.at(apart.converters.index.flatten(1, 2).to(column.device)[tile, column, bit])
     level = transfer.column.level(count.float(), alike)
     value = adc.level(level)
     if transfer.noisy[tables.rates.kinds[kind].cycles[0]]:
