@@ -7,6 +7,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.product import conversion_count
 from tests.engine.products import NOISY
 
 MACROS: dict[str, dict[str, Any]] = {
@@ -87,12 +88,6 @@ def operands(product: Product, macro: MacroConfig, signed: bool, batch: int = 3)
     return whole(-x_top * signed, x_top, *x_shape), whole(-w_top, w_top, *w_shape, seed=1)
 
 
-def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> int:
-    found = product.geometry(x, w)
-    tiles = len(found.tiles(circuit.macro.rows))
-    return len(x) * found.positions * tiles * sum(c.votes for c in circuit.cycles)
-
-
 def most_different(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> float:
     """Sums that may differ, as the last bit of a normal may: none without noise."""
-    return 1 + 1e-5 * conversions(product, circuit, x, w) if any(circuit.noisy) else 0
+    return 1 + 1e-5 * conversion_count(product, circuit, x, w) if any(circuit.noisy) else 0

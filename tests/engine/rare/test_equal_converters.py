@@ -19,8 +19,8 @@ from asim_lightning.engine.rare.rates import Rates, rates
 from asim_lightning.engine.weights import Weights
 from tests import oracle
 from tests.engine.products import exact_sums
+from tests.engine.test_noise_stream import plain_philox
 
-WORD = 2**32 - 1
 FORMATS = (torch.contiguous_format, torch.channels_last)
 FINE = [  # rows, encoding, ADC bits, all exact
     *[(255, 1, 8), (85, 1, 8), (15, 1, 4), (7, 1, 3), (3, 1, 8), (1, 1, 4)],
@@ -89,15 +89,6 @@ def operands(kind: str, macro: MacroConfig, signed: bool, seed: int) -> tuple[Pr
     return product, integers(rng, x_top, signed, x_shape), integers(rng, w_top, True, w_shape)
 
 
-def words(counter: list[int], key: tuple[int, int]) -> list[int]:
-    (x0, x1, x2, x3), (k0, k1) = counter, key
-    for _ in range(7):
-        p0, p1 = x0 * 0xD2511F53, x2 * 0xCD9E8D57
-        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & WORD, (p0 >> 32) ^ x3 ^ k1, p0 & WORD
-        k0, k1 = (k0 + 0x9E3779B9) & WORD, (k1 + 0xBB67AE85) & WORD
-    return [x0, x1, x2, x3]
-
-
 def uniform(a: int, b: int) -> float:
     return ((a >> 6) * 2**26 + (b >> 6) + 0.5) / 2**52
 
@@ -106,8 +97,8 @@ def places(noise: Noise, row: int, number: int, kind: int, rate: float, end: int
     """Candidates of a block, and what chooses their errors."""
     place, draw = -1, 0
     while True:
-        counter = [int(noise.sample_ids[row]), number, kind << 24 | draw, noise.trial << 16]
-        a, b, c, d = words(counter, (noise.seed, layer_key("layer/events", noise.call)))
+        counter = int(noise.sample_ids[row]), number, kind << 24 | draw, noise.trial << 16
+        a, b, c, d = plain_philox(counter, (noise.seed, layer_key("layer/events", noise.call)), rounds=7)
         place += 1 + math.floor(math.log(uniform(a, b)) / math.log1p(-rate))
         if place >= end:
             return
@@ -161,12 +152,8 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
                     span = 2 ** len(cycle.input_bits) - 1 if macro.adc_step is None else 1
                     weight = cycle.sign * 2**cycle.shift * span * votes
                     sums[row, output] += int(kind.errors[which]) * weight
-    total = (
-        exact_sums(product, x, w, macro.input_bits, macro.weight_bits, circuit.signed_input)
-        .double()
-        .numpy()
-        .reshape(sums.shape)
-    )
+    exact = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, circuit.signed_input)
+    total = exact.double().numpy().reshape(sums.shape)
     scale = macro.rows if macro.adc_step is None else 1
     return np.where(sums, (total * circuit.divisor + sums * scale) / circuit.divisor, total)
 
