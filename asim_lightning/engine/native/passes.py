@@ -42,13 +42,7 @@ class Structure(C.Structure):
     @classmethod
     def of(cls: type[SomeStructure], *values: Any) -> SomeStructure:
         """The structure of these values. Tensors and arrays are held, and passed by their addresses."""
-
-        def passed(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return value.data_ptr()
-            return C.addressof(value) if isinstance(value, C.Array) else value
-
-        found = cls(C.sizeof(cls), *map(passed, values))
+        found = cls(C.sizeof(cls), *map(_passed, values))
         found.held = values  # type: ignore[attr-defined]
         return found
 
@@ -60,6 +54,12 @@ class Structure(C.Structure):
         """
         if getattr(best_library(), name)(C.byref(self)):
             raise RuntimeError(f"{type(self).__name__} has another size in the native library; build it again")
+
+
+def _passed(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return C.addressof(value) if isinstance(value, C.Array) else value
 
 
 def threads_for(units: int, fewest: int) -> int:
