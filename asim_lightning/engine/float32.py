@@ -71,13 +71,9 @@ class Float32Product:
             return added(self._part(i, *part, laid_out) for i, part in enumerate(parts))
 
     def _part(self, i: int, x: Tensor, w: Tensor, laid_out: bool) -> Tensor:
-        if laid_out and not self._is_misread(x, w):
-            return self.convolutions[i](x, w)
-        return self.product.multiplied(x, w)
-
-    def _is_misread(self, x: Tensor, w: Tensor) -> bool:
-        """Whether oneDNN's kernel may read past the end; see `integer.conv2d`."""
-        return x.shape[1] == 1 and self.product.geometry(x, w).output_size[1] == 1
+        # oneDNN's kernel may read past the end; see `integer.conv2d`
+        is_misread = laid_out and x.shape[1] == 1 and self.product.geometry(x, w).output_size[1] == 1
+        return self.convolutions[i](x, w) if laid_out and not is_misread else self.product.multiplied(x, w)
 
 
 @lru_cache(maxsize=1024)

@@ -55,7 +55,10 @@ def box_muller(radius_word: Tensor, angle_word: Tensor) -> tuple[Tensor, Tensor]
     exponent = (bits - 0x3F3504F3) >> 23
     fraction = (bits - (exponent << 23)).view(torch.float32) - 1.0
     log = _polynomial(fraction, LOG) * fraction + exponent.float() * LN2
-    radius = _square_root(log * -2.0)
+    squared_radius = log * -2.0
+    # torch's float32 root on a CPU (MKL) is not correctly rounded; a float64 root rounded to float32 is
+    is_cpu = squared_radius.device.type == "cpu"
+    radius = squared_radius.double().sqrt().float() if is_cpu else squared_radius.sqrt()
     signed = torch.where(angle_word > 0x7FFFFFFF, angle_word - 2**32, angle_word)
     half = signed.float() * HALF_TURN  # half of the angle, so that it stays within a quarter turn
     square = half * half
@@ -107,11 +110,6 @@ def output_normals(key: tuple[int, int], sample_ids: Tensor, offsets: Tensor, po
     quarter = -(-positions // 4)
     planes = normals(key, sample_ids, offsets * quarter, quarter, range(4), 0, step)  # (4, rows, quarter)
     return planes.transpose(0, 1).flatten(1)[:, :positions].contiguous()
-
-
-def _square_root(x: Tensor) -> Tensor:
-    # torch's float32 root on a CPU (MKL) is not correctly rounded; a float64 root rounded to float32 is
-    return x.double().sqrt().float() if x.device.type == "cpu" else x.sqrt()
 
 
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

@@ -59,7 +59,7 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
     while len(made) % 4:
         last = made[-1]
         made.append(CycleOfJob(last.weight_bit, last.digit, Level.PROPORTIONAL, Sigma.SILENT, votes=1, silent=1))
-    levels, sigmas = tables.tensors()
+    levels, sigmas = torch.cat(tables.levels), torch.cat(tables.sigmas)
     array, pairs = (CycleOfJob * len(made))(*made), (Digit * len(digits))(*(Digit(*digit) for digit in digits))
     return Schedule(array, digits, pairs, levels, sigmas)
 
@@ -73,9 +73,6 @@ class _Tables:
         nothing = torch.zeros(1, dtype=torch.float32, device="cpu")
         self.levels, self.sigmas = [nothing], [nothing]
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        return torch.cat(self.levels), torch.cat(self.sigmas)
-
     def of(self, cycle: Cycle, noisy: bool) -> dict[str, float]:
         """The fields of a `CycleOfJob` that the column decides."""
         key = (cycle.full_scale, cycle.converted, noisy)
@@ -87,10 +84,10 @@ class _Tables:
     def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> dict[str, float]:
         counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
-        found, sigma = (
-            {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, self._level_error(noisy))},
-            torch.zeros_like(counts),
-        )
+        # largest mean error of levels whose codes are right
+        error = 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
+        found: dict[str, float] = {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, error)}
+        sigma = torch.zeros_like(counts)
         if noisy:
             sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
             found |= {"silent": int(sigma[0] == 0), **self._sigma(counts, sigma, cycle)}
@@ -99,10 +96,6 @@ class _Tables:
             self.sigmas.append(sigma)
             found["table"], self.length = self.length, self.length + len(counts)
         return found
-
-    def _level_error(self, noisy: bool) -> float:
-        """Largest mean error of levels whose codes are right."""
-        return 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
 
     def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:
         if bool((sigma == sigma[0]).all()):
