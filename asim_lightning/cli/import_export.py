@@ -72,7 +72,7 @@ def import_file(options: ImportOptions) -> None:
     if Path(options.file).suffix != ".py":
         _import_weights(options)
         return
-    from asim_lightning.exchange.published import recipe_of
+    from asim_lightning.exchange.published.recipe import recipe_of
 
     if options.force or any(each is not None for each in (options.network, options.small, options.kwargs)):
         raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")

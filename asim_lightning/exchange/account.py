@@ -60,8 +60,7 @@ class Account:
 
     def __str__(self) -> str:
         cells = [("key", "becomes", "shape", "status", "why")] + [
-            (r.source or "-", r.target or "-", "x".join(map(str, r.shape)) or "scalar", r.status, r.why)
-            for r in self.rows
+            (r.source or "-", r.target or "-", _shown(r.shape), r.status, r.why) for r in self.rows
         ]
         return text_table(cells, 1, "lllll")
 
@@ -73,22 +72,21 @@ def imported(file: WeightFile, network: Network) -> Account:
     rows: list[Row] = []
     for pair in network.pairs:
         value = file.state.get(pair.theirs)
-        fitting = None if value is None else in_our_shape(pair, value)
-        if value is not None and not (value.is_floating_point() or pair.counts_batches):
-            targets.setdefault(pair.theirs, [])
-            rows.append(Row("", pair.ours, pair.shape, MISSING, f"{pair.theirs} holds no floating-point numbers"))
-        elif fitting is not None:
-            state[pair.ours] = fitting
-            targets.setdefault(pair.theirs, []).append(pair.ours)
-        elif value is not None:
-            given = "x".join(map(str, value.shape)) or "scalar"
-            targets.setdefault(pair.theirs, [])
-            rows.append(Row("", pair.ours, pair.shape, MISSING, f"{pair.theirs} has the shape {given}"))
-        elif pair.counts_batches:
+        status, why = MISSING, f"no {pair.theirs}" if pair.theirs else "no place"
+        if value is None and pair.counts_batches:
             state[pair.ours] = torch.zeros(pair.shape, dtype=torch.int64)
-            rows.append(Row("", pair.ours, pair.shape, IGNORED, "counts training batches; starts at 0"))
-        else:
-            rows.append(Row("", pair.ours, pair.shape, MISSING, f"no {pair.theirs}" if pair.theirs else "no place"))
+            status, why = IGNORED, "counts training batches; starts at 0"
+        elif value is not None:
+            used, fitting = targets.setdefault(pair.theirs, []), in_our_shape(pair, value)
+            if not (value.is_floating_point() or pair.counts_batches):
+                why = f"{pair.theirs} holds no floating-point numbers"
+            elif fitting is None:
+                why = f"{pair.theirs} has the shape {_shown(value.shape)}"
+            else:
+                state[pair.ours] = fitting
+                used.append(pair.ours)
+                continue
+        rows.append(Row("", pair.ours, pair.shape, status, why))
     stem, unused = network.unused_stem, {}
     found: list[Row] = []
     for key, value in file.state.items():
@@ -105,7 +103,11 @@ def imported(file: WeightFile, network: Network) -> Account:
     return Account(state, (*found, *rows), unused, network.said)
 
 
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def _remark(before: Tensor, after: Tensor) -> str:
-    shape = "" if before.shape == after.shape else f"as {'x'.join(map(str, after.shape))}"
+    shape = "" if before.shape == after.shape else f"as {_shown(after.shape)}"
     unsound = "" if before.is_meta or bool(before.isfinite().all()) else "holds values that are not finite"
     return "; ".join(part for part in (shape, unsound) if part)

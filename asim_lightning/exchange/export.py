@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
-from asim_lightning.exchange.keys import Pair, family, in_their_shape
+from asim_lightning.exchange.keys import family, in_their_shape
 from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
@@ -19,12 +19,7 @@ _NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rat
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
-    """The tensors of a network under the keys of another layout.
-
-    Args:
-        state: State dict in this package's layout.
-        network: The network, with the layout to be written.
-        unused: Tensors that an import kept for a later export.
+    """The tensors of a network under the keys of its layout, with the tensors that an import kept as `unused`.
 
     Raises:
         ValueError: The layout has no such network.
@@ -44,7 +39,9 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
         if value is None and pair.counts_batches:
             value = torch.zeros((), dtype=torch.int64)
         if not pair.theirs:
-            rows.append(Row(pair.ours, "", shape, UNKNOWN, _no_place(pair, network.layout)))
+            no_clip = f"{network.layout} has no PACT, so that the network would compute another function"
+            why = no_clip if pair.ours.endswith(".alpha") else f"the {network.layout} format has no such tensor"
+            rows.append(Row(pair.ours, "", shape, UNKNOWN, why))
         elif value is None:
             rows.append(Row("", pair.theirs, shape, MISSING, f"the checkpoint has no {pair.ours}"))
         elif usual.get(pair.ours, shape) != shape:
@@ -53,7 +50,8 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
         else:
             value, why = in_their_shape(pair, value), ""
             if factor != 1.0 and pair.ours.endswith((".attn.qkv.weight", ".attn.qkv.bias")):
-                value, why = _scaled_queries(value, factor), scaling
+                queries, rest = value.tensor_split([len(value) // 3])
+                value, why = torch.cat([(queries.double() * factor).to(value.dtype), rest]), scaling
             if pair.theirs in written and not torch.equal(value, written[pair.theirs]):
                 why = f"differs from {source[pair.theirs]}, with which it is one tensor there"
                 rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, why))
@@ -93,12 +91,6 @@ def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return {pair.ours: pair.shape for pair in replace(network, backbone=usual).pairs}
 
 
-def _no_place(pair: Pair, layout: str) -> str:
-    if pair.ours.endswith(".alpha"):
-        return f"{layout} has no PACT, so that the network would compute another function"
-    return f"the {layout} format has no such tensor"
-
-
 def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
     """Factor of queries that gives the same scores with the attention scale of the other layout, and its
     description."""
@@ -111,11 +103,6 @@ def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
     root = float(next(iter(heads))) ** 0.5
     factor = root if target == "embed_dim" else 1.0 / root
     return factor, f"queries times {factor:.6g}: the attention there is scaled by {target} ** -0.5"
-
-
-def _scaled_queries(value: Tensor, factor: float) -> Tensor:
-    queries, rest = value.tensor_split([len(value) // 3])
-    return torch.cat([(queries.double() * factor).to(value.dtype), rest])
 
 
 def _one_clip(network: Network, written: Mapping[str, Tensor]) -> list[Row]:

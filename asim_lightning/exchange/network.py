@@ -99,25 +99,17 @@ def published_dropout(name: str) -> dict[str, float]:
     return dict.fromkeys(("pos_drop_rate", "attn_drop_rate", "proj_drop_rate"), 0.1) if is_transformer else {}
 
 
-def classes_of(file: WeightFile, *heads: str) -> int:
-    """Number of classes: outputs of the classifier.
-
-    Raises:
-        ValueError: The state dict has none of them.
-    """
-    for head in heads:
-        if head in file.state and file.state[head].dim() in (2, 4):
-            return file.state[head].shape[0]
-    raise ValueError(f"{file.path} holds no classifier: {' or '.join(heads)} is missing in it")
+def classes_of(file: WeightFile, head: str) -> int:
+    """Number of classes: outputs of the classifier, whose weight has the key `head`."""
+    if head not in file.state or file.state[head].dim() not in (2, 4):
+        raise ValueError(f"{file.path} holds no classifier: {head} is missing in it")
+    return file.state[head].shape[0]
 
 
 def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
-    """The image size as a constructor argument; empty where it is the one in the network's name.
+    """The image size as a constructor argument; empty if it is the one in the network's name.
 
-    Args:
-        name: timm's name.
-        tokens: Number of position embeddings, with or without a class token.
-        patch: Height and width of a patch, pixels.
+    It follows from the position embeddings, with or without a class token, and the size of a patch in pixels.
     """
     squares = [patches for patches in (tokens, tokens - 1) if math.isqrt(patches) ** 2 == patches]
     if not squares:  # tokens of other kinds are among them
@@ -129,11 +121,8 @@ def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
 def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
     """The first candidate whose keys and shapes are those of the file, else the one with the fewest differences.
 
-    Args:
-        file: The state dict.
-        candidates: Networks that it may belong to, the likeliest first.
-        named: Whether the user named the network; otherwise a candidate with more differences than half of the keys is
-            refused.
+    The likeliest come first. If the user has not named the network, one with more differences than half of the keys is
+    refused.
 
     Raises:
         ValueError: No candidate fits, or the named network cannot be built.

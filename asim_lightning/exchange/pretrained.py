@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import unknown_tag
-from asim_lightning.exchange.account import Row, imported
+from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile, read_weights
 from asim_lightning.exchange.recognise import recognise
@@ -36,15 +35,11 @@ def timm_weights(config: BackboneConfig) -> str | None:
         FileNotFoundError: There is no such file.
         ValueError: The file holds no state dict.
     """
-    base = config.name.split(".")[0]
-    if isinstance(config.pretrained, str) and not is_file(config.pretrained):
-        return f"{base}.{config.pretrained.removeprefix(base + '.')}"
-    if (
-        isinstance(config.pretrained, str)
-        and "encoder.pos_embedding" in read_weights(config.pretrained, mmap=True).state
-    ):
-        return None
-    return config.name if config.pretrained else None
+    base, given = config.name.split(".")[0], config.pretrained
+    if isinstance(given, str) and not is_file(given):
+        return f"{base}.{given.removeprefix(base + '.')}"
+    of_torchvision = isinstance(given, str) and "encoder.pos_embedding" in read_weights(given, mmap=True).state
+    return config.name if given and not of_torchvision else None
 
 
 def read_pretrained(config: BackboneConfig) -> WeightFile | None:
@@ -97,13 +92,7 @@ def _download(config: BackboneConfig) -> WeightFile | None:
 def load_pretrained_(
     model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
 ) -> tuple[str, ...]:
-    """Load pretrained weights, in place; the head stays as it is where class counts differ.
-
-    Args:
-        model: The network as `build_backbone` made it.
-        config: Configuration of the network.
-        num_classes: Number of classes of the network.
-        file: Result of `read_pretrained`.
+    """Load the weights of `read_pretrained`, in place; the head stays as it is if class counts differ.
 
     Returns:
         Notes on what was loaded and what was not, a line each.
@@ -127,8 +116,8 @@ def load_pretrained_(
     account = imported(file, here)
     state, notes = dict(account.state), [f"{file.path}: {account.count('used')} of {len(file.state)} tensors"]
     problems = list(account.open)
-    stem = next((row for row in problems if _is_stem(row, model, config)), None)
-    if stem is not None:
+    stem = next((row for row in problems if row.target == "conv1.weight"), None)
+    if stem is not None and config.small and "conv1.weight" in model.state_dict():
         problems = [row for row in problems if {row.source, row.target}.isdisjoint({stem.source, stem.target} - {""})]
         notes.append("first convolution: new, with random weights, as `model.backbone.small` changes its kernel")
     if problems:
@@ -146,12 +135,7 @@ def load_pretrained_(
 
 
 def load_state_(model: nn.Module, path: str) -> str:
-    """Load a state dict with the network's own names, in place; returns a note.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no state dict, or that of another network.
-    """
+    """Load a state dict with the network's own names, in place; returns a note."""
     file = read_weights(path)
     try:
         model.load_state_dict(file.state)
@@ -161,30 +145,18 @@ def load_state_(model: nn.Module, path: str) -> str:
     return f"{path}: {len(file.state)} tensors"
 
 
-def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
-    return config.small and row.target == "conv1.weight" and "conv1.weight" in model.state_dict()
-
-
 def take_out_head_(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
     """Remove the tensors that have another shape for another number of classes, in place; returns their names."""
-    shapes = {key: value.shape for key, value in model.state_dict().items() if value.shape[:1] == (num_classes,)}
-    head = [key for key, shape in shapes.items() if key in state and _differs_in_classes(state[key].shape, shape)]
-    for key in head:
-        del state[key]
+    head = []
+    for key, own in model.state_dict().items():
+        given, wanted = state[key].shape if key in state else own.shape, own.shape
+        if wanted[:1] == (num_classes,) != given[:1] and given[1:] == wanted[1:] and len(given) == len(wanted):
+            head.append(key)
+            del state[key]
     return head
 
 
-def _differs_in_classes(given: torch.Size, wanted: torch.Size) -> bool:
-    return given[:1] != wanted[:1] and given[1:] == wanted[1:] and len(given) == len(wanted)
-
-
 def new_head(names: Sequence[str], classes: int, num_classes: int) -> str:
-    """That a head is new.
-
-    Args:
-        names: Its tensors.
-        classes: Number of classes of the file; 0 if it has no head.
-        num_classes: Number of classes of the data.
-    """
+    """That the tensors of a head are new: the file has other classes (0: no head) than the data."""
     has = f"{classes} classes" if classes else "none"
     return f"{', '.join(names)}: new, with random weights, as the file has {has} and the data {num_classes}"

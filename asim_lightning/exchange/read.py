@@ -1,7 +1,6 @@
 """The state dict in a file of weights."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -113,12 +112,9 @@ def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = dict(state)
     while prefix := next((each for each in _PREFIXES if named and all(key.startswith(each) for key in named)), ""):
         named = {key.removeprefix(prefix): value for key, value in named.items()}
-    return {re.sub(r"\.mlp\.linear_([12])\.", _newer, key): value for key, value in named.items()}
-
-
-def _newer(old: re.Match[str]) -> str:
-    """The current name of a layer of torchvision's first transformers."""
-    return ".mlp.0." if old[1] == "1" else ".mlp.3."
+    # of torchvision's first transformers
+    names = {key: key.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.") for key in named}
+    return {names[key]: value for key, value in named.items()}
 
 
 def _stepped(optimizer: Any) -> frozenset[int] | None:

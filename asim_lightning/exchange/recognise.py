@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import Any
 
 from torch import Tensor
@@ -39,13 +40,7 @@ _WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 def recognise(
     file: WeightFile, name: str | None = None, small: bool | None = None, kwargs: Mapping[str, Any] | None = None
 ) -> Network:
-    """The network that a state dict belongs to.
-
-    Args:
-        file: The state dict.
-        name: timm's name of the network, if the user says so.
-        small: Whether the network is made for images of about 32 pixels, if the user says so.
-        kwargs: Arguments of the network's constructor, if the user gives them with its name.
+    """The network that a state dict belongs to; the user may say its name, form (`small`) and constructor's arguments.
 
     Raises:
         ValueError: The network is not recognised, or is not the one that the user names.
@@ -103,21 +98,13 @@ def _transformer_of(file: WeightFile, name: str | None) -> Network:
 
 def _published_resnet_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
     """The ResNet of a state dict of the published code, which holds two stems and uses one."""
-    if small is None:
-        small, why = _stem_in_use(file)
-    else:
-        why = "--small says so"
+    small, why = _stem_in_use(file) if small is None else (small, "--small says so")
     clips = () if any(key.endswith("relu.alpha") for key in file.state) else None
-    size = SMALL_IMAGE if small else None
+    size, classes = SMALL_IMAGE if small else None, classes_of(file, "fc.weight")
     stem = "3x3 (conv1), for images of about 32 pixels" if small else "7x7 (conv2), for large images"
     said = (f"both stems are in the file; taken is {stem}: {why}",)
-    names = [name] if name else list(RESNETS[:5])
-    candidates = (
-        Network(
-            "published", BackboneConfig(each, small=small, image_size=size), classes_of(file, "fc.weight"), clips, said
-        )
-        for each in names
-    )
+    backbones = [BackboneConfig(each, small=small, image_size=size) for each in ([name] if name else RESNETS[:5])]
+    candidates = (Network("published", each, classes, clips, said) for each in backbones)
     return fitting(file, candidates, name is not None)
 
 
@@ -145,21 +132,11 @@ def _vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
     published = clips or file.wrapper == "model_state_dict"
     names = [name] if name else [each for each in VGGS if each.endswith("_bn") == ("features.1.weight" in file.state)]
     classes = classes_of(file, "classifier.6.weight")
-    candidates = (
-        Network(
-            "published" if published or is_small else "torchvision",
-            BackboneConfig(
-                each,
-                published_dropout(each),  # torchvision's too
-                small=is_small,
-                image_size=SMALL_IMAGE if is_small else None,
-            ),
-            classes,
-            plain_relus(each) if clips else None,
-        )
-        for each in names
-        for is_small in ((False, True) if small is None else (small,))
-    )
+    candidates = []
+    for each, is_small in product(names, (False, True) if small is None else (small,)):
+        layout, size = "published" if published or is_small else "torchvision", SMALL_IMAGE if is_small else None
+        backbone = BackboneConfig(each, published_dropout(each), small=is_small, image_size=size)  # torchvision's too
+        candidates.append(Network(layout, backbone, classes, plain_relus(each) if clips else None))
     return fitting(file, candidates, name is not None)
 
 
