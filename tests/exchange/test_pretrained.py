@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from asim_lightning import CimClassifier, Plan
@@ -45,9 +44,8 @@ def test_the_head_alone_is_new_where_they_differ_and_the_report_says_so(weights:
     differing = [key for key, value in state(weights).items() if value.shape != own[key].shape]
     assert differing == ["fc.weight", "fc.bias"]
     assert all(torch.equal(value, own[key]) for key, value in state(weights).items() if key not in differing)
-    assert "fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 5" in str(
-        model.report
-    )
+    new = "fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 5"
+    assert new in str(model.report)
 
 
 def test_a_checkpoint_brings_its_own_weights(weights: Path) -> None:
@@ -61,8 +59,9 @@ def test_a_checkpoint_brings_its_own_weights(weights: Path) -> None:
 
 
 def test_a_stem_that_is_made_small_is_new(tmp_path: Path) -> None:
-    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "given.pth")
-    config = BackboneConfig("resnet18", pretrained=str(tmp_path / "given.pth"), small=True, image_size=32)
+    narrow = {"channels": [8, 8, 8, 8]}
+    torch.save(timm.create_model("resnet18", **narrow).state_dict(), tmp_path / "given.pth")
+    config = BackboneConfig("resnet18", narrow, str(tmp_path / "given.pth"), small=True, image_size=32)
     model = CimClassifier(config, FLOAT, 1000)
     assert any(note.startswith("first convolution: new") for note in model.pretrained)
     assert torch.equal(model.backbone.state_dict()["bn1.weight"], state(tmp_path / "given.pth")["bn1.weight"])
@@ -104,16 +103,12 @@ def test_tags_are_checked_without_a_download() -> None:
         check_tag(BackboneConfig("resnet18", pretrained="nosuch"))
 
 
-@pytest.mark.parametrize("raised", [OSError("no route to the hub\nmore"), RuntimeError()])
-def test_a_download_that_fails(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def create(*_: object, **__: object) -> None:
-        raise raised
+        raise OSError("no route to the hub\nmore")
 
     monkeypatch.setattr(timm, "create_model", create)
-    reason = str(raised).split("\n")[0] or "RuntimeError"
-    with pytest.raises(
-        ValueError, match=rf"resnet18.a1_in1k could not be downloaded \({reason}\); .* also takes a file"
-    ):
+    with pytest.raises(ValueError, match=r"resnet18.a1_in1k could not be downloaded \(no route to the hub\); "):
         read_pretrained(BackboneConfig("resnet18", pretrained="a1_in1k"))
 
 
@@ -138,11 +133,3 @@ def test_which_pictures_weights_expect(tmp_path: Path) -> None:
     torch.save({"encoder.pos_embedding": torch.ones(1)}, tmp_path / "torchvision.pth")
     assert timm_weights(BackboneConfig("vit_base_patch16_224", pretrained=str(tmp_path / "torchvision.pth"))) is None
     assert timm_weights(BackboneConfig("resnet18")) is None
-    transformer = {"encoder.pos_embedding": torch.ones(1)}
-    torch.save({"state_dict": {f"module.{key}": value for key, value in transformer.items()}}, tmp_path / "wrapped.pth")
-    save_file(transformer, tmp_path / "saved.safetensors")
-    for name in ("wrapped.pth", "saved.safetensors"):
-        assert timm_weights(BackboneConfig("vit_base_patch16_224", pretrained=str(tmp_path / name))) is None
-    torch.save(torch.ones(1), tmp_path / "tensor.pth")
-    with pytest.raises(ValueError, match="must hold a state dict, tensors by name, got a Tensor"):
-        timm_weights(BackboneConfig("resnet18", pretrained=str(tmp_path / "tensor.pth")))

@@ -21,8 +21,10 @@ def test_the_format_before_zip_files(tmp_path: Path) -> None:
     assert same(read_weights(tmp_path / "given.pth").state)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize(
+    ("wrapper", "prefix"),
+    [("state_dict", "module."), ("model", "_orig_mod."), ("model_state_dict", "module._orig_mod.")],
+)
 def test_wrapped_parallel_and_compiled(wrapper: str, prefix: str, tmp_path: Path) -> None:
     state = {prefix + key: value for key, value in STATE.items()}
     torch.save({wrapper: state, "epoch": 3}, tmp_path / "given.pth")

@@ -53,16 +53,11 @@ def test_a_pickle_of_python_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-@pytest.mark.parametrize("as_bytes", [False, True])
-def test_a_pickle_of_python_3(tmp_path: Path, protocol: int, as_bytes: bool) -> None:
-    content = {key.encode() if as_bytes else key: value for key, value in CONTENT.items()}
-    (tmp_path / "batch").write_bytes(pickle.dumps(content, protocol))
-    check(load_pickle(tmp_path / "batch"))
-
-
-def test_an_array_by_columns(tmp_path: Path) -> None:
-    (tmp_path / "batch").write_bytes(pickle.dumps({"data": numpy.asfortranarray(ARRAY)}, 2))
-    assert numpy.array_equal(load_pickle(tmp_path / "batch")["data"], ARRAY)
+def test_a_pickle_of_python_3_with_keys_of_text_or_bytes_and_arrays_by_columns(tmp_path: Path, protocol: int) -> None:
+    by_bytes = {key.encode(): value for key, value in CONTENT.items()}
+    for content in (CONTENT, by_bytes, CONTENT | {"data": numpy.asfortranarray(ARRAY)}):
+        (tmp_path / "batch").write_bytes(pickle.dumps(content, protocol))
+        check(load_pickle(tmp_path / "batch"))
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -75,10 +70,10 @@ def test_what_torch_writes(old: bool, tmp_path: Path) -> None:
         assert torch.equal(load_torch(opened)["b"], STATE["b"])
 
 
-@pytest.mark.parametrize("kind", [numpy.float64, numpy.float32, numpy.int64, numpy.bool_])
-def test_numbers_of_numpy_in_a_checkpoint(kind: type, tmp_path: Path) -> None:
-    torch.save({"best_acc": kind(1)}, tmp_path / "x.pkl")
-    assert load_torch(tmp_path / "x.pkl") == {"best_acc": 1}
+def test_numbers_of_numpy_in_a_checkpoint(tmp_path: Path) -> None:
+    kinds = (numpy.float64, numpy.float32, numpy.int64, numpy.bool_)
+    torch.save({"best_acc": [kind(1) for kind in kinds]}, tmp_path / "x.pkl")
+    assert load_torch(tmp_path / "x.pkl") == {"best_acc": [1] * 4}
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])

@@ -87,39 +87,24 @@ def test_what_sets_nothing_is_passed_over(config: Path) -> None:
 
 REFUSED = [
     "os.system('touch gone')",
-    "open('gone', 'w')",
-    "eval('1')",
     "__import__('os').system('touch gone')",
     "getattr(cfg, 'task')",
-    "EasyDict(a=1)",
-    "os.path.join('a', 'b')",
     "int('7')",
     "int(open('gone', 'w') * 2)",
     "transforms.Lambda(lambda x: x)",
     "transforms.Compose([open('gone', 'w')])",
     "transforms.functional.resize(1)",
-    "transforms.Compose.__call__()",
     "transforms.Resize(*[1])",
     "transforms.Resize(**{})",
-    "torch.load('weights.pkl')",
-    "torch.cuda.is_available(open('gone', 'w'))",
-    "(lambda: 1)()",
     "[open('gone', 'w') for x in [1]]",
     "f'{open(1)}'",
     "(x := 1)",
-    "[1][0]",
-    "cfg.task.upper()",
     "[*[1]]",
     "{[1]}",
     "9 ** 9 ** 9",
-    "'a' * 10 ** 9",
-    "'%s' % 1",
     "1 if True else 2",
-    "unknown",
     "os",
-    "cfg",
     "cfg.unknown",
-    "cfg.task.x",
 ]
 
 
@@ -134,41 +119,22 @@ def test_other_values_are_refused_and_nothing_is_run(config: Path, monkeypatch: 
         assert os.listdir(config.parent) == ["config.py"]
 
 
-def test_refusal_says_what_is_allowed_and_given_and_what_to_write(config: Path) -> None:
-    assert refusal(config, "cfg.a = 1", "cfg.b = [1, os.system('x')]") == (
-        "line 2: a value must be a number, a text, True, False, None, a list of these, or a name that has one above, "
-        "got os.system('x'); write the value that it has (no part of the file was run)"
-    )
-    assert "a name that has one above, got b;" in refusal(config, "cfg.a = b")
-    assert "a name that has one above, got cfg.b;" in refusal(config, "cfg.a = cfg.b")
-    assert refusal(config, "cfg.a = 1", "cfg.a *= 2") == (
-        "line 2: a line must be cfg.NAME = VALUE, an import, an assert, or an if with NAME == VALUE or NAME > VALUE, "
-        "got cfg.a *= 2; write what it sets in such lines (no part of the file was run)"
-    )
+def test_refusal_says_what_is_given_and_what_to_write(config: Path) -> None:
+    said = "or a name that has one above, got {}; write the value that it has (no part of the file was run)"
+    for given in ("os.system('x')", "b", "cfg.b"):
+        assert said.format(given) in refusal(config, "cfg.a = 1", f"cfg.a = [1, {given}]")
+    said = "got cfg.a *= 2; write what it sets in such lines (no part of the file was run)"
+    assert said in refusal(config, "cfg.a = 1", "cfg.a *= 2")
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "for x in [1]: cfg.a = x",
-        "def f(): pass",
-        "with open('x'): pass",
-        "del cfg.a",
-        "cfg['a'] = 1",
-        "other.a = 1",
-        "a, b = 1, 2",
-        "cfg.a = cfg.b = 1",
-        "cfg.a += 1",
-        "cfg = {'a': 1}",
-        "cfg = EasyDict(a=1)",
-        "cfg.update({'a': 1})",
-        "if 1 < cfg.a < 2: pass",
-        "if not cfg.a: pass",
-        "from base import *",
-        "from base import cfg",
-        "import my.transforms as transforms",
+        "for x in [1]: cfg.a = x", "def f(): pass", "with open('x'): pass", "del cfg.a", "cfg['a'] = 1", "other.a = 1",
+        "a, b = 1, 2", "cfg.a = cfg.b = 1", "cfg = {'a': 1}", "cfg.update({'a': 1})", "if 1 < cfg.a < 2: pass",
+        "from base import *", "from base import cfg", "import my.transforms as transforms",
     ],
-)
+)  # fmt: skip
 def test_other_statements_are_refused(config: Path, statement: str) -> None:
     assert refusal(config, "cfg.a = 1", statement).startswith("line ")
 
@@ -180,8 +146,6 @@ def test_other_statements_are_refused(config: Path, statement: str) -> None:
         (b"\x00\xff\xfe", "is not Python: "),
         (b"cfg.a = '\xe9'\n", "is not Python: "),
         (b"cfg.a = " + b"(" * 500 + b")" * 500, "is not Python: too many nested parentheses"),
-        (b"", "with cfg.task and cfg.model_name, got 0 settings"),
-        (b"model:\n  name: resnet18\n", "is not Python"),
         (b"cfg.a = 1\n", "with cfg.task and cfg.model_name, got 1 settings without cfg.task"),
     ],
 )
