@@ -14,7 +14,6 @@ from asim_lightning.data.image_files import TensorAsPilImages
 from asim_lightning.data.splits import ImageSplit
 from asim_lightning.data.transforms import (
     PADDING,
-    PretrainedInput,
     RandomCropFlip,
     pretrained_evaluation,
     pretrained_input,
@@ -47,11 +46,7 @@ class ColourDataModule(ImageDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """The layout that is expected below root; empty where it is not known.
-
-        Args:
-            root: The folder.
-        """
+        """The layout that is expected below root; empty if it is not known."""
         return ""
 
     def __init__(
@@ -104,9 +99,26 @@ class ColourDataModule(ImageDataModule):
         self.root = root
         self.augment = augment
         self.skip_corrupt = skip_corrupt
-        self.network = _network(normalize, pretrained_cfg)
-        self.mean, self.deviation = _normalization(normalize, self.network, self.mean, self.deviation)
+        self._set_normalization(normalize, pretrained_cfg)
         self.image_size = image_size or (self.network.size if self.network else self.size)
+
+    def _set_normalization(self, normalize: dict[str, list[float]] | str, pretrained_cfg: str | None) -> None:
+        if (normalize == "pretrained") != (pretrained_cfg is not None):
+            raise ValueError(
+                "pretrained_cfg must name a network of timm where normalize is pretrained, and be null elsewhere, got "
+                f"{pretrained_cfg!r} with normalize {normalize!r}."
+            )
+        self.network = None if pretrained_cfg is None else pretrained_input(pretrained_cfg)
+        if self.network is not None:
+            self.mean, self.deviation = self.network.mean, self.network.deviation
+        elif normalize != "published":
+            own = normalize if isinstance(normalize, dict) else {}
+            self.mean, self.deviation = (tuple(map(float, own.get(key, ()))) for key in ("mean", "std"))
+            if len(own) != 2 or not len(self.mean) == len(self.deviation) == 3 or min(self.deviation) <= 0:
+                raise ValueError(
+                    "normalize must be published, pretrained, or a mapping of mean and std to three numbers each, std "
+                    f"above 0, got {normalize!r}."
+                )
 
     def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
         augmentation = self.augment if augment else "none"
@@ -125,32 +137,3 @@ class ColourDataModule(ImageDataModule):
             transform = published_evaluation(self.image_size)
         images = TensorAsPilImages(split.images) if in_memory else split.images
         return TransformedImages(images, split.labels, indices, transform, preparation)
-
-
-def _network(normalize: object, pretrained_cfg: str | None) -> PretrainedInput | None:
-    if (normalize == "pretrained") != (pretrained_cfg is not None):
-        raise ValueError(
-            "pretrained_cfg must name a network of timm where normalize is pretrained, and be null elsewhere, got "
-            f"{pretrained_cfg!r} with normalize {normalize!r}."
-        )
-    return None if pretrained_cfg is None else pretrained_input(pretrained_cfg)
-
-
-def _normalization(
-    normalize: dict[str, list[float]] | str,
-    network: PretrainedInput | None,
-    mean: tuple[float, ...],
-    deviation: tuple[float, ...],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if network is not None:
-        return network.mean, network.deviation
-    if normalize == "published":
-        return mean, deviation
-    if isinstance(normalize, dict) and set(normalize) == {"mean", "std"}:
-        given = [tuple(float(value) for value in normalize[key]) for key in ("mean", "std")]
-        if len(given[0]) == len(given[1]) == 3 and min(given[1]) > 0:
-            return given[0], given[1]
-    raise ValueError(
-        "normalize must be published, pretrained, or a mapping of mean and std to three numbers each, std above 0, got "
-        f"{normalize!r}."
-    )

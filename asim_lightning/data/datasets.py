@@ -30,11 +30,7 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
-        """Wraps a data set.
-
-        Args:
-            dataset: Has a length and can be indexed.
-        """
+        """Wraps a data set, which has a length and can be indexed."""
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -47,25 +43,13 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
         return image, label, index
 
 
-def normalized(images: Tensor, mean: PerChannel, deviation: PerChannel) -> Tensor:
-    """Images in float32: ``(bytes / 255 - mean) / deviation``.
-
-    Args:
-        images: uint8, (batch, channels, height, width).
-        mean: Subtracted from pixels in 0..1.
-        deviation: Divides the difference.
-    """
-    # Element by element in this order, so an image's values do not depend on its batch to the last bit.
-    return images.to(torch.float32).div_(255).sub_(_along_channels(mean)).div_(_along_channels(deviation))
-
-
 def _along_channels(values: PerChannel) -> float | Tensor:
     return values if isinstance(values, float) else torch.tensor(values).reshape(-1, 1, 1)  # (channels, 1, 1)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Prepares images for the network: pads, augments, scales to 0..1 and normalises them."""
+    """Prepares images for the network: pads, augments, scales to 0..1, subtracts the mean and divides by deviation."""
 
     image_size: int
     """Height and width after padding with zeros, in pixels; at least that of the images."""
@@ -94,7 +78,9 @@ class Preparation:
             images = F.pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))
         if self.augmentation is not None:
             images = self.augmentation(images, sample_keys(self.seed, epochs, indices))
-        return normalized(images, self.mean, self.deviation)
+        # element by element in this order, so an image's values do not depend on its batch to the last bit
+        mean, deviation = _along_channels(self.mean), _along_channels(self.deviation)
+        return images.to(torch.float32).div_(255).sub_(mean).div_(deviation)
 
 
 class PreparedImages(Dataset[Sample]):
@@ -103,14 +89,16 @@ class PreparedImages(Dataset[Sample]):
     A subclass reads the images of a batch (``_read``).
     """
 
-    def __init__(self, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
+    def __init__(self, images: Any, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
         """Keeps references, copies nothing.
 
         Args:
+            images: All images of the split.
             labels: Of all images of the split, int64, (images,).
             indices: The images that belong to this data set, in its order, int64, (samples,).
             preparation: Makes network input of a batch of images.
         """
+        self.images = images
         self.labels = labels
         self.indices = indices
         self.preparation = preparation
@@ -139,22 +127,10 @@ class PreparedImages(Dataset[Sample]):
 
 
 class InMemoryImages(PreparedImages):
-    """Images of one tensor, which several data sets may share: each holds the indices of its own images."""
-
-    def __init__(self, images: Tensor, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
-        """Keeps references, copies nothing; all but the images as in :class:`PreparedImages`.
-
-        Args:
-            images: uint8, (images, channels, height, width).
-            labels: Of all images.
-            indices: The images of this data set.
-            preparation: Of a batch.
-        """
-        super().__init__(labels, indices, preparation)
-        self.images = images
+    """Images of one tensor, uint8, (images, channels, height, width), which several data sets may share."""
 
     def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
-        return self.images[indices]
+        return self.images[indices]  # type: ignore[no-any-return]
 
 
 class TransformedImages(PreparedImages):
@@ -168,25 +144,18 @@ class TransformedImages(PreparedImages):
         transform: Transform,
         preparation: Preparation,
     ) -> None:
-        """Keeps references, reads nothing; all but images and transform as in :class:`PreparedImages`.
+        """As :class:`PreparedImages`, and the transform of each image.
 
-        Args:
-            images: All images of the split.
-            labels: Of all images.
-            indices: The images of this data set.
-            transform: Applied to each image; where it draws from torch's default generator, its draws are a
-                function of the preparation's seed, the epoch and the index.
-            preparation: Of a batch.
+        If it draws from torch's default generator, its draws are a function of the preparation's seed, the epoch and
+        the index.
         """
-        super().__init__(labels, indices, preparation)
-        self.images = images
+        super().__init__(images, labels, indices, preparation)
         self.transform = transform
 
     def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
         keys = sample_keys(self.preparation.seed, epochs, indices)  # (batch,)
-        read = zip(indices.tolist(), keys.tolist(), strict=True)
-        return torch.stack([self._transformed(index, key) for index, key in read])  # (batch, 3, size, size)
-
-    def _transformed(self, index: int, key: int) -> Tensor:
-        with drawing_from(key):
-            return self.transform(self.images[index])
+        images = []
+        for index, key in zip(indices.tolist(), keys.tolist(), strict=True):
+            with drawing_from(key):
+                images.append(self.transform(self.images[index]))
+        return torch.stack(images)  # (batch, 3, size, size)

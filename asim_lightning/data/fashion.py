@@ -49,13 +49,6 @@ class FashionMNIST(ImageDataModule):
     images: float32, (batch, 1, image_size, image_size), normalised; labels: int64, (batch,); indices: int64, (batch,),
     which number the images in their file. Use it with ``Trainer(use_distributed_sampler=False)``: the loaders share the
     images out over the processes themselves.
-
-    Attributes:
-        num_classes: 10.
-        in_channels: 1.
-        class_names: What the labels 0 to 9 mean.
-        mean: Mean of the pixels, in 0..1.
-        deviation: Standard deviation of the pixels, in 0..1.
     """
 
     num_classes = NUM_CLASSES
@@ -122,15 +115,7 @@ class FashionMNIST(ImageDataModule):
 
 
 def read_split(root: str | Path, split: FileSplit) -> tuple[Tensor, Tensor]:
-    """Reads the training or the test images.
-
-    Args:
-        root: A folder with the four IDX files, gzipped or not, directly or in ``FashionMNIST/raw`` below it (where
-            torchvision puts them).
-        split: Which images.
-
-    Returns:
-        Images, uint8, (images, 28, 28), and labels, int64, (images,), in the order of the files.
+    """Images, uint8, (images, 28, 28), and labels, int64, (images,), in the order of the files.
 
     Raises:
         FileNotFoundError: The folder or one of its files is missing.
@@ -166,13 +151,7 @@ def _find(root: str | Path, name: str) -> Path:
 
 
 def read_idx(file: Path) -> Tensor:
-    """Reads one IDX file of unsigned bytes: a big-endian header of magic number and shape, then the values.
-
-    Args:
-        file: A path; a name that ends in ``.gz`` is decompressed.
-
-    Returns:
-        A uint8 tensor of the shape that the header declares, e.g. (60000, 28, 28).
+    """The uint8 tensor in an IDX file, which may end in ``.gz``: a big-endian header of magic number and shape, values.
 
     Raises:
         ValueError: The file is truncated, corrupt or of another format.

@@ -29,7 +29,6 @@ class GivenData(LightningDataModule):
         images: Samples, drawn at random, the same in every call; None: all.
 
     Raises:
-        TypeError: It is none of these.
         ValueError: A loader is shuffled, samples cannot be indexed or lack targets, or there are not so many.
     """
 
@@ -120,16 +119,12 @@ def input_of(data: Any) -> tuple[list[int], int | None]:
     return list(inputs.shape[1:]), None if inputs.is_floating_point() else int(inputs.max()) + 1
 
 
-def _check_indexable(samples: Any) -> None:
-    if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
-        raise ValueError(f"`data` must have a length and be indexable, got {type(samples).__name__}")
-
-
 class _Indexed(Dataset[Any]):
     """A data set whose samples have their index."""
 
     def __init__(self, samples: Any) -> None:
-        _check_indexable(samples)
+        if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+            raise ValueError(f"`data` must be {_FORMS}, with a length and indexable, got a {type(samples).__name__}")
         self._samples = samples
 
     def __len__(self) -> int:
@@ -162,22 +157,15 @@ def _loader_of(given: Any) -> DataLoader[Any]:
         if not isinstance(given, DataLoader):
             raise TypeError(f"`test_dataloader` of `data` must give one DataLoader, got a {type(given).__name__}")
     if isinstance(given, DataLoader):
-        _check_indexable(given.dataset)
-        if not isinstance(given.sampler, SequentialSampler):
+        if not isinstance(given.sampler, SequentialSampler) and not isinstance(given.dataset, IterableDataset):
             raise ValueError(
                 "`data` must be a DataLoader in the order of its data set, as noise follows the place of a sample, got "
                 f"one with a {type(given.sampler).__name__}; leave out shuffle"
             )
         return given
     if isinstance(given, tuple):
-        if len(given) != 2:
-            raise TypeError(f"`data` must be {_FORMS}, got {len(given)} values")
-        inputs, targets = (torch.as_tensor(each) for each in given)
+        inputs, targets = map(torch.as_tensor, given)
         if len(inputs) != len(targets):
             raise ValueError(f"`data` must have a target a sample, got {len(inputs)} inputs and {len(targets)} targets")
         given = TensorDataset(inputs, targets)
-    if isinstance(given, (Tensor, np.ndarray)):
-        raise TypeError(f"`data` must be {_FORMS}, got inputs without targets")
-    if not isinstance(given, Dataset) and not hasattr(given, "__getitem__"):
-        raise TypeError(f"`data` must be {_FORMS}, got a {type(given).__name__}")
     return DataLoader(given, _BATCH)

@@ -40,20 +40,7 @@ class ImageDataModule(LightningDataModule):
         test_images: int | None,
         seed: int,
     ) -> None:
-        """Checks the arguments; reads nothing.
-
-        Args:
-            batch_size: Training images a batch, on each process.
-            eval_batch_size: Images a batch in all other loaders, on each process.
-            num_workers: Processes that prepare batches.
-            held_out: How many training images become the validation set; 0 validates on the validation or test images.
-            test_images: Validate, test and predict on the first so many alone; null uses all.
-            seed: Decides which images are held out, the order of training and calibration images, and, with epoch
-                and index of an image, its augmentation.
-
-        Raises:
-            ValueError: An argument is out of its range.
-        """
+        """Checks the arguments, which the subclasses describe; reads nothing."""
         super().__init__()
         check_at_least("batch_size", batch_size, 1)
         check_at_least("eval_batch_size", eval_batch_size, 1)
@@ -135,6 +122,8 @@ class ImageDataModule(LightningDataModule):
         """The test images, in the same order always, each once over all processes."""
         return self._evaluation_loader("test")
 
+    predict_dataloader = test_dataloader
+
     def test_split(self) -> ImageSplit[Any]:
         """All test images with their labels and their order, also if `test_images` takes fewer."""
         return self._split("test")
@@ -148,25 +137,15 @@ class ImageDataModule(LightningDataModule):
         """Number of test images there are, whatever `test_images` is."""
         return len(self._split("test").order)
 
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """The test images, as in :meth:`test_dataloader`."""
-        return self.test_dataloader()
-
     def calibration_dataloader(self, images: int = 512) -> DataLoader[Sample]:
         """Training images for fitting input ranges: not augmented, none of them held out, always in the same order.
 
-        Every process gets all of them, so that every process fits the same ranges.
-
-        Args:
-            images: How many; where there are fewer, all.
-
-        Raises:
-            ValueError: ``images`` is below 1.
+        Every process gets all of them, so that every process fits the same ranges. If there are fewer, it takes all.
         """
-        check_at_least("images", images, 1)
-        dataset: Dataset[Sample] = self._dataset(self._split("train"), self._training_and_held_out()[0], augment=False)
-        count = len(dataset)  # type: ignore[arg-type]
-        return self._loader(Subset(dataset, shuffled(count, self.seed)[:images].tolist()), self.eval_batch_size)
+        indices = self._training_and_held_out()[0]
+        dataset = self._dataset(self._split("train"), indices, augment=False)
+        chosen = shuffled(len(indices), self.seed)[:images].tolist()
+        return self._loader(Subset(dataset, chosen), self.eval_batch_size)
 
     def _read(self, split: SplitName) -> ImageSplit[Any]:
         raise NotImplementedError
@@ -225,15 +204,12 @@ class ImageDataModule(LightningDataModule):
         sampler: Sampler[Any] | None = None,
         kind: type[DataLoader[Sample]] = DataLoader,
     ) -> DataLoader[Sample]:
+        strategy = getattr(self.trainer, "strategy", None)
         return kind(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=self._on_cuda(),
+            pin_memory=strategy is not None and strategy.root_device.type == "cuda",
         )
-
-    def _on_cuda(self) -> bool:
-        strategy = getattr(self.trainer, "strategy", None)
-        return strategy is not None and strategy.root_device.type == "cuda"

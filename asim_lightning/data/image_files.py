@@ -35,12 +35,7 @@ class ImageFiles:
     """Image files below a folder, each decoded whenever it is asked for."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """Opens nothing.
-
-        Args:
-            folder: What the names are relative to.
-            names: Paths of the files.
-        """
+        """Opens nothing; the names are paths relative to the folder."""
         self.folder = folder
         # One array, not a million strings: worker processes would copy those one by one as they count references.
         self._names = numpy.array([os.fsencode(name) for name in names])
@@ -82,25 +77,15 @@ def class_names(folder: Path) -> list[str]:
 
 
 def image_names_in(folder: Path) -> list[str]:
-    """The sorted names of the image files directly in a folder.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-    """
+    """The sorted names of the image files directly in a folder."""
     return sorted(entry.name for entry in _entries(folder) if _is_image(entry.name))
 
 
 def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles, Tensor]:
-    """The image files of all classes, in the order of torchvision's ImageFolder; hidden files do not count.
+    """The image files of all classes, in the order of torchvision's ImageFolder, and their labels, int64, (images,).
 
-    A class may have no images, and images may lie in folders within a class's folder.
-
-    Args:
-        folder: Holds a folder for each class, or for some.
-        classes: Names of the classes in the order of their labels.
-
-    Returns:
-        The files, and their labels, int64, (images,).
+    A class may have no folder or no images, images may lie in folders within a class's folder, and hidden files do not
+    count. Labels number the given names of classes.
 
     Raises:
         FileNotFoundError: There is no such folder, or no image in it.
@@ -137,7 +122,7 @@ def over_threads(function: Callable[[int], Result], count: int) -> list[Result]:
 
 
 def corrupt_images(files: ImageFiles) -> list[int]:
-    """Indices of the files that cannot be decoded, found by decoding all of them, which takes its time."""
+    """Indices of the files that cannot be decoded, found by decoding all of them; a warning counts them."""
 
     def is_corrupt(index: int) -> bool:
         try:
@@ -146,7 +131,9 @@ def corrupt_images(files: ImageFiles) -> list[int]:
             return True
         return False
 
-    return numpy.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
+    found: list[int] = numpy.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
+    warn_of_corrupt(files, found)
+    return found
 
 
 def warn_of_corrupt(files: ImageFiles, indices: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.image_files import ImageFiles, class_names, corrupt_images, list_class_folders, warn_of_corrupt
+from asim_lightning.data.image_files import ImageFiles, class_names, corrupt_images, list_class_folders
 from asim_lightning.data.splits import ImageSplit, SplitName, spread
 
 
@@ -29,25 +29,14 @@ class ImageFolder(ColourDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes in the order of their labels: the sorted folders in train.
-
-        Raises:
-            FileNotFoundError: There is no train folder, or none in it.
-        """
+        """Names of the classes in the order of their labels: the sorted folders in train."""
         if self._classes is None:
-            base = self._base()
-            if not (base / "train").is_dir():
-                raise self._missing(base, "train")
-            self._classes = class_names(base / "train")
+            self._classes = class_names(self._folder("train"))
         return self._classes
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """Number of folders in train.
-
-        Raises:
-            FileNotFoundError: There is no train folder, or none in it.
-        """
+        """Number of folders in train."""
         return len(self.class_names)
 
     _evaluation_folders: tuple[str, ...] = ("val", "valid", "test")
@@ -70,11 +59,8 @@ class ImageFolder(ColourDataModule):
         for name in names:
             if (base / name).is_dir():
                 return base / name
-        raise self._missing(base, " or ".join(names))
-
-    def _missing(self, base: Path, what: str) -> FileNotFoundError:
-        lacking = f"lacks {what}" if base.is_dir() else "does not exist or is not a folder"
-        return FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
+        lacking = f"lacks {' or '.join(names)}" if base.is_dir() else "does not exist or is not a folder"
+        raise FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
 
     def _validation_split(self) -> SplitName:
         # Read once where both are the same folder.
@@ -85,8 +71,4 @@ class ImageFolder(ColourDataModule):
 
     def _in_use(self, files: ImageFiles, labels: Any) -> ImageSplit[ImageFiles]:
         listed = ImageSplit(files, labels, spread(labels, seed=0, shuffle=False))
-        if not self.skip_corrupt:
-            return listed
-        corrupt = corrupt_images(files)
-        warn_of_corrupt(files, corrupt)
-        return listed.without(corrupt)
+        return listed.without(corrupt_images(files)) if self.skip_corrupt else listed

@@ -62,12 +62,7 @@ class ImageNet(ImageFolder):
 
 
 def find_annotations(base: Path, given: str | None, images: Path) -> Path:
-    """The folder with the annotations.
-
-    Args:
-        base: Folder that holds the folders of images.
-        given: The folder that the user names, or null.
-        images: Folder of the validation images, for the message.
+    """The folder with the annotations: the given one, or one in or beside the folder that holds the folders of images.
 
     Raises:
         FileNotFoundError: There is none.
@@ -85,15 +80,7 @@ def find_annotations(base: Path, given: str | None, images: Path) -> Path:
 
 
 def labels_of(names: Sequence[str], annotations: Path, classes: Sequence[str]) -> Tensor:
-    """The label of each image.
-
-    Args:
-        names: File names of the images, e.g. ILSVRC2012_val_00000001.JPEG.
-        annotations: Folder with ILSVRC2012_val_00000001.xml and so on.
-        classes: The wnids in the order of their labels.
-
-    Returns:
-        int64, (images,)
+    """The label of each image, int64, (images,); ILSVRC2012_val_00000001.JPEG has ILSVRC2012_val_00000001.xml.
 
     Raises:
         FileNotFoundError: An image has no annotation.

@@ -42,26 +42,8 @@ class PackagedImageNet(ColourDataModule):
         if self.held_out:
             raise ValueError(f"held_out must be 0, as {_NO_TRAINING}, got {self.held_out}.")
 
-    def setup(self, stage: str | None = None) -> None:
-        """Lists the images, once.
-
-        Args:
-            stage: validate, test, predict, or null for all.
-
-        Raises:
-            FileNotFoundError: The package is not installed, or its folder has no such images.
-            ValueError: The stage is fit.
-        """
-        if stage == "fit":
-            raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet.")
-        super().setup(stage)
-
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Refuses.
-
-        Raises:
-            ValueError: Always.
-        """
+        """Refuses a fit."""
         raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet.")
 
     def _folder(self) -> Path:

@@ -21,13 +21,8 @@ PADDING = 4
 
 
 def published_training(size: int, first_size: int, interpolation: str = "bilinear") -> Transform:
-    """The published augmentation: a jitter of one colour property, a squash to a square, a random crop, flip, rotation.
-
-    Args:
-        size: Height and width of the result.
-        first_size: Height and width that the image is squashed to before the crop.
-        interpolation: Interpolation of the squash, such as bilinear.
-    """
+    """The published augmentation: a jitter of one colour property, a squash to a square of `first_size`, a random crop
+    to `size`, flip and rotation."""
     jitters = [
         v2.ColorJitter(brightness=0.5),
         v2.ColorJitter(contrast=0.5),
@@ -108,12 +103,7 @@ def pretrained_input(name: str) -> PretrainedInput:
 
 
 def pretrained_evaluation(size: int, network: PretrainedInput) -> Transform:
-    """timm's evaluation of a network: the shorter side is resized to size / crop_pct, then the middle is cropped.
-
-    Args:
-        size: Height and width of the result.
-        network: Input of the network, as pretrained.
-    """
+    """timm's evaluation of a network: the shorter side is resized to size / crop_pct, then the middle is cropped."""
     first_size = math.floor(size / network.crop_pct)
     shape = (first_size, first_size) if network.squash else first_size
     resize = v2.Resize(shape, InterpolationMode(network.interpolation))
@@ -129,9 +119,6 @@ def crop_and_flip(images: Tensor, padding: int, rows: Tensor, columns: Tensor, f
         rows: Top edge of each crop in the padded image, 0 to 2 * padding, int64, (batch,).
         columns: Left edge of each crop, likewise.
         flips: Which images are flipped left to right, bool, (batch,).
-
-    Returns:
-        A tensor like ``images``.
     """
     batch, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)  # (batch, channels, height + 2 padding, width + 2 padding)

@@ -3,7 +3,6 @@ import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from asim_lightning.data import IndexedDataset, InMemoryImages, Preparation
-from asim_lightning.data.datasets import normalized
 from asim_lightning.data.draws import POSITION_BITS, sample_keys
 
 
@@ -54,8 +53,8 @@ def test_augmentation_sees_bytes_of_the_padded_size_and_the_key_of_each_image(by
 
 
 def test_each_channel_has_its_own_mean_and_deviation() -> None:
-    images = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
-    result = normalized(images, (0.0, 0.5, 1.0), (1.0, 2.0, 4.0))
+    images, numbers = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.arange(2)
+    result = Preparation(4, (0.0, 0.5, 1.0), (1.0, 2.0, 4.0))(images, numbers, numbers)
     assert result.dtype == torch.float32
     assert result[1, :, 2, 3].tolist() == [1.0, 0.25, 0.0]
 

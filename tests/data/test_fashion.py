@@ -68,13 +68,10 @@ def test_held_out_images_are_balanced_and_kept_from_training_and_calibration(tin
     assert gathered(other.val_dataloader())[2].tolist() != validation.tolist()
 
 
-def test_without_held_out_images_validation_is_the_test(tiny_folder: Path) -> None:
+def test_without_held_out_images_validation_is_the_test_or_its_first_images(tiny_folder: Path) -> None:
     data = FashionMNIST(str(tiny_folder))
     assert gathered(data.val_dataloader())[2].tolist() == list(range(40))
     assert sorted(gathered(data.train_dataloader())[2].tolist()) == list(range(100))
-
-
-def test_first_test_images_alone(tiny_folder: Path) -> None:
     data = FashionMNIST(str(tiny_folder), test_images=12)
     for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
         assert gathered(loader)[2].tolist() == list(range(12))
@@ -89,8 +86,6 @@ def test_calibration_is_fixed_and_the_shorter_the_beginning_of_the_longer(tiny_f
     assert len(indices) == 64
     assert torch.equal(images[:16], again)
     assert indices[:16].tolist() == fewer.tolist() != sorted(fewer.tolist())
-    with pytest.raises(ValueError, match=r"images must be at least 1, got 0\."):
-        data.calibration_dataloader(0)
 
 
 def test_augmentation_is_for_training_alone() -> None:
@@ -99,23 +94,6 @@ def test_augmentation_is_for_training_alone() -> None:
     first, second = next(iter(augmented.train_dataloader())), next(iter(plain.train_dataloader()))
     assert first[2].tolist() == second[2].tolist()
     assert not torch.equal(first[0], second[0])
-
-
-def test_training_batches_are_a_function_of_seed_and_epoch(tiny_folder: Path) -> None:
-    def epoch_of(number: int, batch_size: int = 50, **options: int) -> tuple[torch.Tensor, ...]:
-        loader = FashionMNIST(str(tiny_folder), batch_size=batch_size, **options).train_dataloader()
-        loader.sampler.set_epoch(number)
-        return gathered(loader)
-
-    images, _, order = epoch_of(3)
-    for again in (epoch_of(3), epoch_of(3, batch_size=7), epoch_of(3, num_workers=2)):
-        assert torch.equal(again[0], images)
-        assert torch.equal(again[2], order)
-    for number, seed in ((4, 0), (3, 1)):
-        other, _, other_order = epoch_of(number, seed=seed)
-        assert not torch.equal(order, other_order)
-        # Not the order alone: shifts differ too.
-        assert not torch.equal(other[other_order.argsort()], images[order.argsort()])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -161,21 +139,16 @@ def test_setup_reads_what_the_stage_needs_and_reads_it_once(tiny_folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "wrong",
     [
-        ({"batch_size": 0}, r"batch_size must be at least 1, got 0\."),
-        ({"eval_batch_size": -1}, r"eval_batch_size must be at least 1, got -1\."),
-        ({"num_workers": -1}, r"num_workers must be at least 0, got -1\."),
-        ({"image_size": 20}, r"image_size must be at least 28, got 20\."),
-        ({"test_images": 0}, r"test_images must be at least 1, got 0\."),
-        ({"held_out": 15}, r"held_out must be 0 or a positive multiple of the 10 classes, got 15\."),
-        ({"held_out": -10}, r"held_out must be 0 or a positive multiple of the 10 classes, got -10\."),
-        ({"seed": -1}, r"seed must be 0 to 2\^32 - 1, got -1\."),
+        {"batch_size": 0}, {"eval_batch_size": -1}, {"num_workers": -1}, {"image_size": 20}, {"test_images": 0},
+        {"held_out": 15}, {"held_out": -10}, {"seed": -1},
     ],
-)
-def test_arguments_out_of_range_are_refused_at_once(arguments: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        FashionMNIST(**arguments)
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused_at_once(wrong: dict[str, Any]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value}\.$"):
+        FashionMNIST(**wrong)
 
 
 def test_more_images_than_there_are(tiny_folder: Path) -> None:
@@ -185,38 +158,25 @@ def test_more_images_than_there_are(tiny_folder: Path) -> None:
         FashionMNIST(str(tiny_folder), test_images=41).setup("test")
 
 
-def test_a_missing_folder_is_named_with_the_expected_tree(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
+def test_missing_files_are_named_with_the_expected_tree(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path}/absent does not exist .*; expected {tmp_path}/absent/\["):
         FashionMNIST(str(tmp_path / "absent")).setup()
-    assert str(caught.value) == (
-        f"The Fashion-MNIST folder {tmp_path}/absent does not exist or is not a folder; expected "
-        f"{tmp_path}/absent/[FashionMNIST/raw/]{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte[.gz]."
-    )
-
-
-def test_a_missing_file_is_named(tiny_folder: Path) -> None:
     (tiny_folder / "train-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks train-labels-idx1-ubyte\[\.gz\]; expected ") as caught:
+    with pytest.raises(FileNotFoundError, match=r"lacks train-labels-idx1-ubyte\[\.gz\]; expected "):
         FashionMNIST(str(tiny_folder)).setup()
-    assert "\n" not in str(caught.value)
 
 
 def test_files_that_do_not_belong_together_are_named(tiny_folder: Path) -> None:
-    labels = tiny_folder / "t10k-labels-idx1-ubyte.gz"
-    shutil.copy(tiny_folder / "train-labels-idx1-ubyte.gz", labels)
-    with pytest.raises(ValueError, match=r"one label for each of 40 images, got values of shape \(100,\)\.") as caught:
-        FashionMNIST(str(tiny_folder)).setup("test")
-    assert str(caught.value).startswith(str(labels))
-    shutil.copy(labels, tiny_folder / "t10k-images-idx3-ubyte.gz")
-    with pytest.raises(ValueError, match=r"must hold images of 28 x 28, got values of shape \(100,\)\."):
-        FashionMNIST(str(tiny_folder)).setup("test")
-
-
-def test_a_label_above_nine_is_refused(tiny_folder: Path) -> None:
-    labels = tiny_folder / "t10k-labels-idx1-ubyte.gz"
+    labels, images = (tiny_folder / f"t10k-{name}-ubyte.gz" for name in ("labels-idx1", "images-idx3"))
     content = gzip.decompress(labels.read_bytes())
     labels.write_bytes(gzip.compress(content[:-1] + b"\x0a"))
     with pytest.raises(ValueError, match=r"must hold labels from 0 to 9, got 10\."):
+        FashionMNIST(str(tiny_folder)).setup("test")
+    shutil.copy(tiny_folder / "train-labels-idx1-ubyte.gz", labels)
+    with pytest.raises(ValueError, match=rf"^{labels} .*for each of 40 images, got values of shape \(100,\)\."):
+        FashionMNIST(str(tiny_folder)).setup("test")
+    shutil.copy(labels, images)
+    with pytest.raises(ValueError, match=r"must hold images of 28 x 28, got values of shape \(100,\)\."):
         FashionMNIST(str(tiny_folder)).setup("test")
 
 
@@ -251,26 +211,22 @@ def test_what_is_written_as_idx_is_read_back_gzipped_or_not(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (b"", "must be an IDX file of unsigned bytes, but begins with 0x."),
-        (b"PK\3\4" + b"\0" * 20, "must be an IDX file of unsigned bytes, but begins with 0x504b0304."),
-        (struct.pack(">BBBBI", 0, 0, 0x0D, 1, 4) + b"\0" * 16, "of unsigned bytes, but begins with 0x00000d01."),
-        (b"\0\0\x08\3\0\0", "must be an IDX file of unsigned bytes, but begins with 0x00000803."),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 4, "must hold 5 bytes for the shape (5,)"),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 6, "but holds 6: it is truncated or corrupt."),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 0), "but holds 0: it is truncated or corrupt."),
+        b"",
+        b"PK\3\4" + b"\0" * 20,
+        struct.pack(">BBBBI", 0, 0, 0x0D, 1, 4) + b"\0" * 16,
+        b"\0\0\x08\3\0\0",
+        struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 4,
+        struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 6,
+        struct.pack(">BBBBI", 0, 0, 8, 1, 0),
     ],
 )
-@pytest.mark.parametrize("name", ["bad-idx", "bad.gz"])
-def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str, name: str) -> None:
-    file = tmp_path / name
-    file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    with pytest.raises(ValueError) as caught:
-        read_idx(file)
-    assert str(caught.value).startswith(str(file))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    for file, written in ((tmp_path / "bad-idx", content), (tmp_path / "bad.gz", gzip.compress(content))):
+        file.write_bytes(written)
+        with pytest.raises(ValueError, match=f"^{file} must "):
+            read_idx(file)
 
 
 def test_a_damaged_gzip_file_is_refused_in_one_line(tmp_path: Path) -> None:

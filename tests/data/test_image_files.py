@@ -52,9 +52,7 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
         list_class_folders(folder, ["a", "b"])
     with pytest.raises(FileNotFoundError, match=r"The folder .*/absent does not exist or is not a folder\.$"):
         class_names(tmp_path / "absent")
-    with pytest.raises(
-        FileNotFoundError, match=r"must hold a folder of images for each class .*but holds no folder\.$"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"must hold a folder of images for each class "):
         class_names(folder / "a")
     (tmp_path / "empty" / "a").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"must hold images in its class folders, but all of them are empty\.$"):

@@ -281,9 +281,8 @@ def study(network: nn.Module, **changes: Any) -> Results:
     [
         ("without targets", {"data": own_images()[0]}),
         ("24 inputs and 23 targets", {"data": (own_images()[0], own_images()[1][1:])}),
-        ("got 3 values", {"data": (*own_images(), 1)}),
         ("got one with a RandomSampler", {"data": DataLoader(TensorDataset(*own_images()), 4, shuffle=True)}),
-        ("be indexable, got Endless", {"data": DataLoader(Endless(), 4)}),
+        ("indexable, got a Endless", {"data": DataLoader(Endless(), 4)}),
         ("got 1 value", {"data": TensorDataset(own_images()[0])}),
         ("got a NoneType", {"data": None}),
         ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
