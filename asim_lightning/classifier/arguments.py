@@ -1,55 +1,20 @@
 """A classifier's arguments: configurations from mappings of their fields, and checks."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
-from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_choice, check_number, check_whole
-from asim_lightning.classifier.optimizer import OptimizerConfig
 from asim_lightning.engine import SavedChip
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.nn.training_noise import ChipNoise, TrainingNoise
 from asim_lightning.quant import METHODS
-from asim_lightning.surgery import Plan, check_chip
-
-Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
-
-
-def config_of(kind: type[Config], value: Any) -> Config:
-    """A configuration, from itself or from a mapping of its fields.
-
-    Args:
-        kind: Its class.
-        value: What was given.
-
-    Raises:
-        ValueError: The value is neither, has other fields, or a field is not allowed.
-    """
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, dict):
-        try:
-            return kind(**value)
-        except TypeError as error:
-            raise ValueError(f"{kind.__name__} has other fields than given: {error}") from None
-    raise ValueError(f"`{kind.__name__}` must be given as itself or as a mapping of its fields, got {value!r}")
+from asim_lightning.surgery import check_chip
 
 
 def chip_of(network: nn.Module, number: int, file: str | None, noise: TrainingNoise) -> int | SavedChip:
-    """The chip of a classifier: its number, or one from a file.
-
-    Args:
-        network: Converted network.
-        number: Number of the chip.
-        file: A .safetensors file; None: there is none.
-        noise: Noise of training, whose chip is that of the file, too.
-
-    Raises:
-        ValueError: It cannot be read, it is no chip of the network's macros, or the noise of training asks for another
-            chip.
-    """
+    """The chip of a converted network: its number, or one from a .safetensors file, which the noise must share."""
     if file is None:
         return number
     if isinstance(noise, ChipNoise):
@@ -76,14 +41,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ("calibration_images", 1, None),
     ):
         check_whole(f"`model.{name}`", settings[name], low, high)
-    if settings["chip_file"] is not None:
-        if not isinstance(settings["chip_file"], str) or not settings["chip_file"].strip():
-            raise ValueError(f"`model.chip_file` must be a .safetensors file or null, got {settings['chip_file']!r}")
-        if settings["chip"] != 0:
-            raise ValueError(
-                "`model.chip` must be left out, or 0, with `model.chip_file`, as a file is one chip, got "
-                f"{settings['chip']}"
-            )
+    if settings["chip_file"] is not None and settings["chip"] != 0:
+        raise ValueError(
+            "`model.chip` must be left out, or 0, with `model.chip_file`, as a file is one chip, got "
+            f"{settings['chip']}"
+        )
     if settings["max_elements"] is not None:
         check_whole("`model.max_elements`", settings["max_elements"], 1)
     for name, allowed in (("fidelity", FIDELITIES), ("calibration_method", METHODS)):
@@ -93,14 +55,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_image_size(size: int | None, data: Any) -> None:
-    """Check that multiplications are counted for images of the data's size; a data module that states none passes.
-
-    Args:
-        size: `model.backbone.image_size`; None: the network's own size.
-        data: The data module.
+    """Refuse a `model.backbone.image_size`, for which multiplications are counted, that is not the data's.
 
     Raises:
-        ValueError: They are not.
+        ValueError: They differ; null, or a data module that states no size, passes.
     """
     data_size = getattr(data, "image_size", size)
     if size is not None and data_size is not None and data_size != size:

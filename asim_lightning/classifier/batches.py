@@ -13,13 +13,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def unpack(batch: Any, num_classes: int | None) -> Batch:
     """Images, labels and indices of a batch.
 
-    Args:
-        batch: The batch.
-        num_classes: Number of classes; None: there is not one label an image.
-
     Raises:
-        ValueError: The batch holds something else, or a label that is not a class (checked on the CPU
-            alone, where it is free).
+        ValueError: The batch holds something else, or a label that is none of `num_classes`, if there are classes. On a
+            GPU labels are not checked, because that takes time there.
     """
     if not isinstance(batch, (list, tuple)) or len(batch) != 3:
         kind = f"{len(batch)} values" if isinstance(batch, (list, tuple)) else f"a {type(batch).__name__}"
@@ -37,11 +33,9 @@ def unpack(batch: Any, num_classes: int | None) -> Batch:
 
 
 def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
-    """Batches of images that input ranges are fitted to. # (batch, channels, height, width) each
+    """Batches of images that input ranges are fitted to, `count` in all. # (batch, channels, height, width) each
 
-    Args:
-        data: Data module or trainer; a calibration_dataloader is preferred to the train_dataloader.
-        count: Number of images; where there are fewer, all.
+    They are those of the calibration_dataloader of a data module or trainer, else of its train_dataloader.
 
     Raises:
         ValueError: There are no training images.
@@ -63,13 +57,8 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
 def step_seed(seed: int, step: int, batch: int, rank: int) -> int:
     """Seed of the random numbers that torch's own generators draw for a batch in training: dropout, drop path, mixup.
 
-    A 63-bit hash of four whole numbers, so that no two batches or processes draw the same or neighbouring numbers.
-
-    Args:
-        seed: Seed of the training.
-        step: Optimizer step; several batches share one where gradients are accumulated.
-        batch: Number of the batch in its epoch.
-        rank: Number of the process.
+    A 63-bit hash of the training's seed, the optimizer step, the batch of the epoch (several make one step if gradients
+    are accumulated) and the process, so that no two of them draw the same or neighbouring numbers.
     """
     digest = hashlib.blake2s(f"{seed} {step} {batch} {rank}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -7,21 +7,23 @@ from typing import IO, Any, get_type_hints
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
-from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
+from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of
 from asim_lightning.classifier.batches import Batch, step_seed, unpack
-from asim_lightning.classifier.loading import load_classifier
-from asim_lightning.classifier.metrics import TRAINING_LOSS, metrics_of, outcome_name
+from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
-from asim_lightning.classifier.outcome import Outcome, right
+from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
 from asim_lightning.classifier.processes import restore_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
+from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import Plan, convert_, set_train_noise_
@@ -85,15 +87,13 @@ class CimClassifier(CimModule):
     ) -> None:
         settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        backbone, optimizer = config_of(BackboneConfig, backbone), config_of(OptimizerConfig, optimizer)
-        plan = config_of(Plan, plan)
-        # plain values, so that a checkpoint loads without running code
+        # a checkpoint holds mappings of their fields
+        backbone = backbone if isinstance(backbone, BackboneConfig) else BackboneConfig(**backbone)
+        optimizer = optimizer if isinstance(optimizer, OptimizerConfig) else OptimizerConfig(**optimizer)
+        plan = plan if isinstance(plan, Plan) else Plan(**plan)
+        # plain values, so that a checkpoint loads without running code; it brings its own weights
         settings |= {"optimizer": asdict(optimizer), "plan": asdict(plan)}
-        settings["backbone"] = {
-            **asdict(backbone),
-            "pretrained": False,
-            "weights": None,
-        }  # a checkpoint brings its own weights
+        settings["backbone"] = {**asdict(backbone), "pretrained": False, "weights": None}
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
         self.outcome = Outcome.of(outcome)
@@ -122,7 +122,15 @@ class CimClassifier(CimModule):
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
         self._top = () if self._classes is None else (1, self.top5)
-        self.accuracy, self.loss = metrics_of(num_classes, self._top)
+        # means of the outcome, or accuracies where k of the likeliest classes count, and losses
+        stages = ("val", "test")
+        means: dict[str, Metric] = {
+            f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
+            for stage in stages
+            for k in self._top
+        } or {f"{stage}_mean": MeanMetric() for stage in stages}
+        self.accuracy = nn.ModuleDict(means)
+        self.loss = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -135,6 +143,8 @@ class CimClassifier(CimModule):
         **kwargs: Any,
     ) -> Any:
         """The classifier of a checkpoint, from a file that is read as tensors and plain values, never as code.
+
+        Lightning's own reader takes settings from several keys of the file and instantiates the classes that they name.
 
         Args:
             checkpoint_path: The file, by its path or opened.
@@ -154,7 +164,17 @@ class CimClassifier(CimModule):
                 "load_from_checkpoint takes settings as keyword arguments and reads only tensors and plain values: "
                 f"`hparams_file` must be None, `weights_only` True, got {hparams_file!r} and {weights_only!r}"
             )
-        return load_classifier(cls, cls.argument_types(), checkpoint_path, map_location, strict, kwargs)
+        is_path = isinstance(checkpoint_path, (str, PathLike))
+        path = checkpoint_path if is_path else getattr(checkpoint_path, "name", "the opened file")
+        checkpoint = read_checkpoint(checkpoint_path, map_location or _where_it_was)
+        state, own = checkpoint["state_dict"], checkpoint.get("hyper_parameters", {})
+        if isinstance(own, dict):
+            checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in kwargs}
+        model = cls(**{**settings_of(str(path), checkpoint, cls.argument_types(), kwargs), **kwargs})
+        checkpoint["hyper_parameters"] = dict(model.hparams)
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
+        return model.to(next((each.device for each in state.values()), torch.device("cpu")))
 
     @classmethod
     def argument_types(cls) -> dict[str, Any]:
@@ -177,11 +197,7 @@ class CimClassifier(CimModule):
     def logged(self) -> tuple[str, ...]:
         """Names of the metrics that a fit logs; those of val/ only if it validates."""
         estimate = self.fidelity == "estimated"
-        return (
-            TRAINING_LOSS,
-            "val/loss",
-            *(outcome_name("val", self.outcome, estimate, k) for k in self._top or (1,)),
-        )
+        return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top or (1,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)
@@ -196,11 +212,7 @@ class CimClassifier(CimModule):
             raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
     def setup(self, stage: str) -> None:
-        """Check that the data has the network's number of classes and channels.
-
-        Raises:
-            ValueError: It does not.
-        """
+        """Check the data, as `check_data` does."""
         self.check_data(self._data)
 
     def check_data(self, data: Any) -> None:
@@ -227,7 +239,7 @@ class CimClassifier(CimModule):
         return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)
 
     @property
-    def example(self) -> Tensor | None:
+    def example(self) -> Tensor | None:  # type: ignore[override]
         """A random input of the configured size; None where the network's own size is taken."""
         shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
         generator = torch.Generator().manual_seed(0)
@@ -298,13 +310,11 @@ class CimClassifier(CimModule):
         """Fit input ranges where they are missing."""
         self.fit_missing_ranges()
 
+    on_predict_epoch_start = on_test_epoch_start
+
     def test_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
         return self._evaluate(batch, "test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Fit input ranges where they are missing."""
-        self.fit_missing_ranges()
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Index, label, prediction and confidence of each sample. # (batch,) each
@@ -348,13 +358,20 @@ class CimClassifier(CimModule):
         if self._classes is None:
             numbers, mean = self.outcome.numbers(logits, labels)["value"], self.accuracy[f"{stage}_mean"]
             mean(numbers)
-            if (name := outcome_name(stage, self.outcome, estimate)) != f"{stage}/loss":
+            if (name := self.outcome.logged_as(stage, estimate)) != f"{stage}/loss":
                 self.log(name, mean, on_epoch=True, prog_bar=True, batch_size=len(ids))  # type: ignore[arg-type]
             return {"index": ids, "value": numbers}
         for k in self._top:
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
-            name = outcome_name(stage, self.outcome, estimate, k)
+            name = self.outcome.logged_as(stage, estimate, k)
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
         confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
+
+
+def _where_it_was(storage: Any, location: str) -> Any:
+    """torch.load's map_location: the device that a tensor was saved from, or the CPU if there is no such device."""
+    device = location.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return None if there.get(device, False) else storage.cpu()

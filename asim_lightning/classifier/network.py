@@ -28,6 +28,7 @@ class CimModule(LightningModule):
         calibrates_itself: Whether it fits input ranges; a callback that fits them sets it to False.
         calibration_images: Training images that input ranges are fitted to.
         calibration_method: How ranges are fitted: max, percentile or mse.
+        example: An input of the network, for the sizes of its products; None if its own size is taken.
     """
 
     backbone: nn.Module
@@ -39,6 +40,7 @@ class CimModule(LightningModule):
     calibrates_itself: bool = True
     calibration_images: int = 512
     calibration_method: str = "max"
+    example: Tensor | None = None
     _fidelity = "simulated"
 
     @property
@@ -50,11 +52,6 @@ class CimModule(LightningModule):
     def fidelity(self, fidelity: str) -> None:
         set_fidelity_(self.backbone, fidelity)
         self._fidelity = fidelity
-
-    @property
-    def example(self) -> Tensor | None:
-        """An input of the network, for the sizes of its products; None if its own size is taken."""
-        return None
 
     def check_data(self, data: Any) -> None:
         """Check that data fits the network; a subclass knows what it takes."""
@@ -71,12 +68,7 @@ class CimModule(LightningModule):
         calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
 
     def share_ranges(self, strategy: Strategy, method: str) -> None:
-        """Give every process the ranges that were just fitted, and keep them; must be called on all processes.
-
-        Args:
-            strategy: The trainer's strategy.
-            method: How the ranges were fitted: max, percentile or mse.
-        """
+        """Give every process the ranges that were just fitted, and keep them; see `synchronize_ranges`."""
         synchronize_ranges(self.backbone, strategy, method)
         self._fitted_ranges = fitted_ranges(self.backbone)
 
@@ -131,17 +123,12 @@ class GivenNetwork(CimModule):
 
     def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Tensor | None = None) -> None:
         super().__init__()
-        self.backbone, self.outcome, self._example = network, outcome, example
+        self.backbone, self.outcome, self.example = network, outcome, example
         self.report = report_of(network)
         self.noise_seed, self.trial, self.chip = 0, 0, 0
         device = next((each.device for each in network.parameters()), None)
         if device is not None:
             self.to(device)
-
-    @property
-    def example(self) -> Tensor | None:
-        """The input that it was made with."""
-        return self._example
 
     def forward(self, inputs: Any) -> Any:
         """The network's outputs."""

@@ -59,14 +59,7 @@ class OptimizerConfig:
 def build_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter], epochs: int, steps: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler | None, str]:
-    """Optimizer, schedule and the interval ("epoch" or "step") at which the schedule advances.
-
-    Args:
-        config: What to build.
-        parameters: Parameters to train.
-        epochs: Epochs of the whole training.
-        steps: Steps of the whole training.
-    """
+    """Optimizer, schedule and the interval ("epoch" or "step") at which it advances, over the whole training."""
     optimizer: torch.optim.Optimizer
     if config.name == "sgd":
         optimizer = torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
@@ -86,10 +79,9 @@ def build_optimizer(
 
 
 def steps_of_an_epoch(trainer: Trainer) -> float:
-    """Optimizer steps of an epoch of a fit, infinite where its batches are.
+    """Optimizer steps of the current epoch of a fit, infinite if its batches are.
 
-    The last batch of an epoch makes a step, however few were accumulated. Where a GradientAccumulationScheduler changes
-    their number during a fit, those of the epoch at hand.
+    The last batch of an epoch makes a step, however few were accumulated.
     """
     steps = trainer.num_training_batches / trainer.accumulate_grad_batches
     return max(1.0, float(math.ceil(steps))) if math.isfinite(steps) else steps

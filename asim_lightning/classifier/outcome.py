@@ -13,6 +13,8 @@ from torch import Tensor
 
 IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
+TRAINING_LOSS = "train/loss"
+"""Name of the loss that a fit logs."""
 
 
 def predictions(outputs: Tensor) -> Tensor:
@@ -122,9 +124,18 @@ class Outcome:
         if self.number is right:
             return "acc"
         found = re.sub(r"\W+", "_", self.name).lower()
-        return (
-            "own_loss" if found == "loss" and self.number is not cross_entropy else found
-        )  # "loss" is what fits minimise
+        # "loss" is what fits minimise
+        return "own_loss" if found == "loss" and self.number is not cross_entropy else found
+
+    def logged_as(self, stage: str, is_estimate: bool, k: int = 1) -> str:
+        """Name of the mean that is logged, such as val/acc, test/acc5, val/acc_estimate or val/mean_iou.
+
+        Args:
+            stage: val or test.
+            is_estimate: Whether it is of the quick estimate, which never has the name of a simulated accuracy.
+            k: How many of the likeliest classes count, of an accuracy.
+        """
+        return f"{stage}/{self.metric}{'' if k == 1 else k}{'_estimate' if is_estimate else ''}"
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":

@@ -14,11 +14,7 @@ Found = TypeVar("Found")
 
 
 def gather(mine: Found) -> list[Found]:
-    """The values of all processes, in the order of their ranks, on every process; must be called on all of them.
-
-    Args:
-        mine: Value of this process, which can be pickled.
-    """
+    """The values of all processes, which can be pickled, in the order of their ranks; must be called on all of them."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
     parts: list[Found | None] = [None] * torch.distributed.get_world_size()

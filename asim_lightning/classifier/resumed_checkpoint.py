@@ -9,9 +9,6 @@ from torch import nn
 _PREFIX = "backbone."
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 _BEST = "best_k_models"
-_RATE = "lr"
-_PLAIN = ("momentum", "weight_decay")
-_RATES_OF_A_SCHEDULE = ("base_lrs", "_last_lr")
 
 
 def is_folded(checkpoint: Mapping[str, Any]) -> bool:
@@ -25,16 +22,11 @@ def check_folding(
 ) -> None:
     """Refuse a checkpoint that a network cannot load because BatchNorms are folded in only one of them.
 
-    Weights from before folding are folded as they are loaded, so a folded network can load them.
-
-    Args:
-        backbone: The network.
-        checkpoint: A Lightning checkpoint.
-        plan: Fields of the network's plan.
-        goes_on: Whether a fit resumes, with the checkpoint's optimizer state.
+    Weights from before folding are folded as they are loaded, so a folded network can load them. But a fit that goes on
+    (`goes_on`) has optimizer state, which fits only the network of the checkpoint.
 
     Raises:
-        ValueError: The network cannot load the checkpoint.
+        ValueError: The network, whose plan has the fields `plan`, cannot load the checkpoint.
     """
     if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
         raise ValueError(
@@ -63,12 +55,8 @@ def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
 def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:
     """Put learning rate, momentum and weight decay into a checkpoint's optimizer state, in place.
 
-    State is restored after flags are read, and would override them. The schedule keeps its shape: current rates are
-    scaled by the ratio of the learning rates.
-
-    Args:
-        checkpoint: A checkpoint with optimizer state.
-        wanted: Fields of the optimizer's configuration.
+    State is restored after flags are read, and would override them (`wanted`). The schedule keeps its shape: current
+    rates are scaled by the ratio of the learning rates.
 
     Raises:
         ValueError: The optimizer or its schedule is another one, for which the state is of no use.
@@ -83,29 +71,22 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
                 f"`model.optimizer.{name}` must be {before.get(name, 0)} where a fit goes on, as in the checkpoint, "
                 f"got {wanted[name]}; a checkpoint without optimizer state starts anew"
             )
-    ratio = wanted[_RATE] / before[_RATE]
+    ratio, changed = (
+        wanted["lr"] / before["lr"],
+        [n for n in ("momentum", "weight_decay") if before.get(n) != wanted[n]],
+    )
     for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):
-        group.update({name: wanted[name] for name in _PLAIN if name in group and before[name] != wanted[name]})
-        group.update({name: group[name] * ratio for name in (_RATE, "initial_lr") if name in group and ratio != 1.0})
-    if ratio != 1.0:
-        for schedule in checkpoint.get("lr_schedulers", []):
-            _scale_(schedule, ratio)
-
-
-def _scale_(schedule: dict[str, Any], ratio: float) -> None:
-    for name in _RATES_OF_A_SCHEDULE:
-        if name in schedule:
-            schedule[name] = [rate * ratio for rate in schedule[name]]
-    for part in schedule.get("_schedulers", []):  # those of a sequence
-        _scale_(part, ratio)
+        group.update({name: wanted[name] for name in changed if name in group})
+        group.update({name: group[name] * ratio for name in ("lr", "initial_lr") if name in group})
+    for schedule in checkpoint.get("lr_schedulers", []):
+        for part in (schedule, *schedule.get("_schedulers", [])):  # a sequence has parts
+            part.update({name: [x * ratio for x in part[name]] for name in ("base_lrs", "_last_lr") if name in part})
 
 
 def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
-    """Remove from callbacks' states, in place, paths of files that are not in a fit's own checkpoint folders.
+    """Remove from callbacks' states, in place, paths of files that are not in the folders of a fit's own checkpoints.
 
-    Args:
-        checkpoint: The checkpoint that a fit resumes.
-        folders: Folders of its checkpoint callbacks.
+    Lightning deletes such a file when the fit saves a better one.
     """
     own = list(folders)
     states = checkpoint.get("callbacks")

@@ -14,7 +14,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.metrics import outcome_name
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.lightning_private import steps_between_saves
@@ -64,7 +63,7 @@ def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[li
         The callbacks, the first of which measures the accuracy on the macro if a callback needs it; the metric of the
         best epoch, where no callback keeps one; and a line for the user, or none.
     """
-    callbacks, metric = list(configured), outcome_name("val", model.outcome, model.fidelity == "estimated")
+    callbacks, metric = list(configured), model.outcome.logged_as("val", model.fidelity == "estimated")
     measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
     if measuring is None:
         return callbacks, metric, ""

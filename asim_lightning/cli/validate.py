@@ -6,7 +6,6 @@ from typing import Any
 
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.classifier.metrics import outcome_name
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup, prepare
@@ -149,7 +148,7 @@ def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
     """
     model, metrics, measure = setup.model, setup.trainer.callback_metrics, Measure.of(setup.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
-    metric = outcome_name(stage, model.outcome, model.fidelity == "estimated")
+    metric = model.outcome.logged_as(stage, model.fidelity == "estimated")
     if model.fidelity == "estimated":
         what = "estimate"
         how = f"quantized with train_noise {model.train_noise:g}, not simulated"

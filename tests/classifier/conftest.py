@@ -30,6 +30,14 @@ def make_model(**options: Any) -> CimClassifier:
     return CimClassifier(**{**defaults, **options})
 
 
+def save(model: CimClassifier, path: Path) -> Path:
+    """A checkpoint of a classifier that is not trained; returns its path."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+    return path
+
+
 def ranges(model: CimClassifier) -> dict[str, float]:
     """The input range of each layer, -1 where it has none."""
     return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import CimClassifier
@@ -113,47 +113,33 @@ def test_ranges_come_from_training_images_without_augmentation(make_trainer: Mak
 class Pairs(LightningDataModule):
     """A data module of a user's own, without indices or the number of classes."""
 
-    def __init__(self, tensors: int = 3, classes: int = 10) -> None:
-        super().__init__()
-        self.tensors, self.classes = tensors, classes
-
     def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         images, ids = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.arange(6)
-        return DataLoader(TensorDataset(*(images, ids + self.classes - 6, ids)[: self.tensors]), batch_size=4)
+        return DataLoader(TensorDataset(images, ids, ids), batch_size=4)
 
     def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         return self.train_dataloader()
 
 
-def check_fitted(trainer: Trainer, **given: Any) -> None:
-    """Two batches are trained on, and the epoch is validated."""
-    trainer.fit(make_model(), **given)
-    assert trainer.global_step == 2
-    assert "val/acc" in trainer.callback_metrics
-
-
-def test_a_data_module_of_ones_own(make_trainer: MakeTrainer) -> None:
-    check_fitted(make_trainer(), datamodule=Pairs())
-
-
-def test_loaders_without_a_data_module(make_trainer: MakeTrainer) -> None:
+def test_a_data_module_of_ones_own_and_loaders_without_one(make_trainer: MakeTrainer) -> None:
     loaders = {"train_dataloaders": Pairs().train_dataloader(), "val_dataloaders": Pairs().val_dataloader()}
-    check_fitted(make_trainer(), **loaders)
+    given: list[dict[str, Any]] = [{"datamodule": Pairs()}, loaders]
+    for each in given:
+        trainer = make_trainer()
+        trainer.fit(make_model(), **each)
+        assert trainer.global_step == 2  # both batches
+        assert "val/acc" in trainer.callback_metrics
 
 
-def test_batches_without_indices_are_refused(make_trainer: MakeTrainer) -> None:
-    with pytest.raises(ValueError, match=r"Batches must be \(images, labels, indices\).*IndexedDataset.*got 2 values"):
-        make_trainer().fit(make_model(), datamodule=Pairs(tensors=2))
-
-
-def test_labels_beyond_the_classes_are_refused(make_trainer: MakeTrainer) -> None:
-    with pytest.raises(ValueError, match=r"Labels must be 0\.\.9, as `model\.num_classes` says, got 10\.\.11"):
-        make_trainer().fit(make_model(), datamodule=Pairs(classes=12))
-
-
-def test_a_batch_that_is_no_sequence() -> None:
-    with pytest.raises(ValueError, match="got a Tensor"):
-        unpack(torch.zeros(3), 10)
+def test_batches_that_are_refused() -> None:
+    images, labels = torch.zeros(3, 1), torch.tensor([1, 11, 12])
+    for batch, said in (
+        ((images, labels), r"Batches must be \(images, labels, indices\).*IndexedDataset.*got 2 values"),
+        (images, "got a Tensor"),
+        ((images, labels, labels), r"Labels must be 0\.\.9, as `model\.num_classes` says, got 1\.\.12"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            unpack(batch, 10)
 
 
 def test_other_number_of_classes_than_the_data(make_trainer: MakeTrainer) -> None:

@@ -62,13 +62,12 @@ def test_kinds(name: str, kind: type) -> None:
     assert (group["lr"], group["weight_decay"], group.get("momentum", 0.8)) == (0.2, 0.01, 0.8)
 
 
-@pytest.mark.parametrize("schedule", ["multistep", "cosine", "constant"])
-def test_the_trainer_advances_the_schedule(schedule: str, make_trainer: MakeTrainer) -> None:
+@pytest.mark.parametrize(("schedule", "last"), [("multistep", 0.01), ("cosine", 0.0), ("constant", 0.1)])
+def test_the_trainer_advances_the_schedule(schedule: str, last: float, make_trainer: MakeTrainer) -> None:
     model = make_model(optimizer=OptimizerConfig(lr=0.1, schedule=schedule, milestones=[0.5]))
     trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0)
     trainer.fit(model, datamodule=make_data())
-    rate = trainer.optimizers[0].param_groups[0]["lr"]
-    assert rate == pytest.approx({"multistep": 0.01, "cosine": 0.0, "constant": 0.1}[schedule], abs=1e-9)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(last, abs=1e-9)
 
 
 def test_a_milestone_is_at_its_epoch_where_gradients_are_accumulated(make_trainer: MakeTrainer) -> None:
@@ -80,18 +79,12 @@ def test_a_milestone_is_at_its_epoch_where_gradients_are_accumulated(make_traine
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "wrong",
     [
-        ({"name": "lion"}, "must be one of sgd, adam, adamw, got 'lion'"),
-        ({"schedule": "step"}, "must be one of multistep, cosine, constant, got 'step'"),
-        ({"lr": 0.0}, r"`model\.optimizer\.lr` must be above 0, got 0\.0"),
-        ({"lr": float("nan")}, "must be above 0, got nan"),
-        ({"gamma": -1.0}, r"`model\.optimizer\.gamma` must be above 0"),
-        ({"momentum": 1.5}, r"must be 0\.\.1, got 1\.5"),
-        ({"weight_decay": -1.0}, "must be 0 or more"),
-        ({"milestones": [0.5, 60.0]}, r"must be fractions 0\.\.1, got \[0\.5, 60\.0\]"),
+        {"name": "lion"}, {"schedule": "step"}, {"lr": 0.0}, {"lr": float("nan")}, {"gamma": -1.0}, {"momentum": 1.5},
+        {"weight_decay": -1.0}, {"milestones": [0.5, 60.0]}, {"warmup": 1.0}, {"warmup": 0.5},
     ],
-)
-def test_refusals(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        OptimizerConfig(**options)
+)  # fmt: skip
+def test_refusals(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`model.optimizer.{next(iter(wrong))}` must be "):
+        OptimizerConfig(**wrong)

@@ -1,15 +1,16 @@
 """Input ranges that processes fitted to different images, as each of them gets them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
 
 from asim_lightning import MacroConfig
 from asim_lightning.classifier.processes import fitted_ranges, synchronize_ranges
 from asim_lightning.nn import CimMatmul
-from asim_lightning.nn.calibration import needs_calibration
 from tests.classifier.conftest import make_model
 
 
@@ -23,60 +24,34 @@ def test_one_strategy_without_processes_changes_nothing() -> None:
 
 
 class TwoProcesses(SingleDeviceStrategy):
-    """The other process's ranges are one higher; it is the first."""
+    """The other process is the first, and has what a function makes of the ranges of this one."""
 
-    def reduce(self, tensor: torch.Tensor, *_: Any, reduce_op: str = "mean", **__: Any) -> torch.Tensor:
+    def __init__(self, other: Callable[[Tensor], Tensor]) -> None:
+        super().__init__("cpu")
+        self.other = other
+
+    def reduce(self, tensor: Tensor, *_: Any, reduce_op: str = "mean", **__: Any) -> Tensor:
         assert reduce_op == "max"
-        return torch.maximum(tensor, tensor + 1)
+        return torch.maximum(tensor, self.other(tensor))
 
-    def broadcast(self, obj: torch.Tensor, src: int = 0) -> torch.Tensor:
+    def broadcast(self, obj: Tensor, src: int = 0) -> Tensor:
         assert src == 0
-        return obj + 1
+        return self.other(obj)
 
 
-@pytest.mark.parametrize("method", ["max", "mse"])
-def test_both_operands_of_a_product_of_activations_are_shared(method: str) -> None:
-    model = torch.nn.ModuleDict({"a": CimMatmul(MacroConfig()), "b": CimMatmul(MacroConfig())})
-    model["a"].store_range(2.0)
-    model["a"].store_weight_range(5.0)
-    synchronize_ranges(model, TwoProcesses("cpu"), method)
-    assert (float(model["a"].input_max), float(model["a"].weight_max)) == (3.0, 6.0)
-    assert not model["b"].has_range
-    assert float(model["b"].input_max) == -1.0
-
-
-class FirstReachedNone(SingleDeviceStrategy):
-    """The other process is the first, and has no ranges."""
-
-    def reduce(self, tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return tensor
-
-    def broadcast(self, obj: torch.Tensor, src: int = 0) -> torch.Tensor:
-        return torch.full_like(obj, -1.0)
-
-
-def test_a_layer_that_the_first_process_has_not_reached_gets_the_largest_range() -> None:
-    model = torch.nn.ModuleDict({"a": CimMatmul(MacroConfig(), input_range="calibrated")})
-    model["a"].store_range(2.0)
-    model["a"].store_weight_range(5.0)
-    synchronize_ranges(model, FirstReachedNone("cpu"), "mse")
-    assert (float(model["a"].input_max), float(model["a"].weight_max)) == (2.0, 5.0)
-
-
-class ReachedMore(SingleDeviceStrategy):
-    """The other process has ranges of 4 for all layers."""
-
-    def reduce(self, tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return tensor.clamp_min(4.0)
-
-
-def test_processes_may_reach_different_layers() -> None:
+@pytest.mark.parametrize(
+    ("method", "other", "expected"),
+    [
+        ("max", lambda mine: torch.where(mine >= 0, mine + 1, mine), [(3.0, 6.0), (-1.0, -1.0)]),
+        ("mse", lambda mine: torch.where(mine >= 0, mine + 1, mine), [(3.0, 6.0), (-1.0, -1.0)]),
+        ("mse", lambda mine: torch.full_like(mine, -1.0), [(2.0, 5.0), (-1.0, -1.0)]),  # has reached no layer
+        ("max", lambda mine: torch.full_like(mine, 4.0), [(4.0, 5.0), (4.0, 4.0)]),  # has reached all layers
+        ("mse", lambda mine: torch.full_like(mine, 1.0), [(1.0, 1.0), (1.0, 1.0)]),
+    ],
+)
+def test_both_operands_of_products_are_shared(method: str, other: Any, expected: list[tuple[float, float]]) -> None:
     layers = {name: CimMatmul(MacroConfig(), input_range="calibrated") for name in ("reached", "elsewhere")}
-    model = torch.nn.ModuleDict(layers)
-    model["reached"].store_range(5.0)
-    model["reached"].store_weight_range(3.0)
-    synchronize_ranges(model, SingleDeviceStrategy("cpu"))
-    assert not model["elsewhere"].has_range
-    synchronize_ranges(model, ReachedMore("cpu"))
-    assert not needs_calibration(model)
-    assert [(float(x.input_max), float(x.weight_max)) for x in layers.values()] == [(5.0, 4.0), (4.0, 4.0)]
+    layers["reached"].store_range(2.0)
+    layers["reached"].store_weight_range(5.0)
+    synchronize_ranges(torch.nn.ModuleDict(layers), TwoProcesses(other), method)
+    assert [(float(layer.input_max), float(layer.weight_max)) for layer in layers.values()] == expected

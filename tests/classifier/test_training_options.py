@@ -1,8 +1,6 @@
 """Options of training do what they say: mixup, smoothing, precision, clipping, compilation, averaging, noise."""
 
 import itertools
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,6 @@ from torchvision.transforms.v2 import MixUp
 
 from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.classifier.batches import step_seed
-from asim_lightning.engine import noise_context
-from asim_lightning.nn import CimLinear, TrainingNoise
-from asim_lightning.nn.training_noise import Operands
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model, ranges
 
@@ -29,23 +24,17 @@ MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
 
 
 class Records(Callback):
-    """The losses of a fit, its largest gradient as the optimizer sees it, and the type of its logits."""
+    """The losses of a fit."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
-        self.norms: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         self.losses.append(float(outputs["loss"]))
 
-    def on_before_zero_grad(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        if gradients:
-            self.norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
-
 
 def trained(make_trainer: MakeTrainer, *callbacks: Callback, trainer: Any = None, **options: Any) -> Any:
-    """The losses and gradients of two steps, the classifier, and its trainer."""
+    """The losses of two steps, the classifier, and its trainer."""
     records, model = Records(), make_model(**options)
     runner = make_trainer(callbacks=[records, *callbacks], limit_val_batches=1, **(trainer or {}))
     runner.fit(model, datamodule=make_data())
@@ -91,22 +80,17 @@ def test_mixup_mixes_images_and_labels_alike(monkeypatch: pytest.MonkeyPatch) ->
     assert loss != pytest.approx(loss_of_a_step(batch_of())[0], rel=1e-2)
 
 
-def test_mixups_share_follows_alpha_and_changes_from_step_to_step() -> None:
+def test_the_share_of_mixup_differs_from_step_to_step(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Linear(**make_model().hparams | {"mixup": 0.2})
     model.log = lambda *_, **__: None  # type: ignore[method-assign]
     images, labels, ids = torch.zeros(2, 1, 28, 28), torch.tensor([0, 1]), torch.arange(2)
     images[0] = 1.0
-    shares = []
-    for step in range(400):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(CimClassifier, "global_step", property(lambda _, step=step: step))
-            model.training_step((images, labels, ids), 0)
-        shares.append(float(model.seen[0].mean()))
-    values = torch.tensor(shares)
-    # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 (2 * 0.2 + 1))
-    assert abs(float(values.mean()) - 0.5) < 0.07
-    assert abs(float(values.var()) - 1 / 5.6) < 0.02
-    assert len(set(shares)) > 300
+    shares = set()
+    for step in range(10):
+        monkeypatch.setattr(CimClassifier, "global_step", property(lambda _, step=step: step))
+        model.training_step((images, labels, ids), 0)
+        shares.add(float(model.seen[0].mean()))
+    assert len(shares) == 10
 
 
 def test_mixup_is_off_by_default() -> None:
@@ -150,14 +134,6 @@ def test_mixed_precision(noise: str, make_trainer: MakeTrainer) -> None:
     assert all(value.dtype == torch.float32 for value in model.parameters())
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
     assert 0 <= float(trainer.callback_metrics["val/acc"]) <= 1
-
-
-def test_gradients_are_clipped(make_trainer: MakeTrainer) -> None:
-    plain, _, _ = trained(make_trainer)
-    clipped, _, _ = trained(make_trainer, trainer={"gradient_clip_val": 0.01})
-    assert clipped.losses[0] == plain.losses[0]
-    assert min(plain.norms) > 0.1
-    assert max(clipped.norms) <= 0.01001
 
 
 def test_compilation_adds_no_keys_and_no_modules() -> None:
@@ -223,44 +199,6 @@ def test_averaged_weights_are_validated_calibrated_and_stored(make_trainer: Make
 # noise of training
 
 
-def test_proportional_noise_is_that_share_of_each_output_bias_included() -> None:
-    torch.manual_seed(0)
-    layer = CimLinear(24, 2000, macro=MACRO, name="a").train()
-    x = torch.rand(8, 24)
-    with torch.no_grad():
-        layer.bias.fill_(3.0)
-
-    def at(noise: float, step: int) -> Tensor:
-        layer.train_noise = noise
-        with torch.no_grad(), noise_context(0, 0, torch.arange(8), step=step):
-            return layer(x)
-
-    clean = at(0.0, 0)
-    first, second = ((at(5.0, step) / clean - 1) / 0.05 for step in (0, 1))
-    count = clean.numel()
-    for z in (first, second):
-        assert abs(float(z.mean())) < 4 / math.sqrt(count)
-        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * count)
-        assert abs(float((z**3).mean())) < 4 * math.sqrt(15 / count)
-        assert abs(float((z**4).mean()) - 3) < 4 * math.sqrt(96 / count)
-    assert abs(float((first * second).mean())) < 4 / math.sqrt(count)  # steps
-    assert abs(float((first[1:] * first[:-1]).mean())) < 4 / math.sqrt(count)  # samples
-    assert abs(float((first[:, 1:] * first[:, :-1]).mean())) < 4 / math.sqrt(count)  # outputs
-
-
-class Shift(TrainingNoise):
-    """Adds what it was made with, times the amount."""
-
-    unit = "shifts"
-
-    def __init__(self, by: float = 1.0) -> None:
-        self.by = by
-
-    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
-        assert normal().shape == y.shape
-        return y + self.by * amount
-
-
 def test_a_noise_model_of_ones_own(make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_noise.py").write_text(
@@ -282,19 +220,9 @@ def test_a_noise_model_of_ones_own(make_trainer: MakeTrainer, tmp_path: Path, mo
     loaded = CimClassifier.load_from_checkpoint(tmp_path / "own.ckpt", map_location="cpu", weights_only=True, **named)
     assert {layer.train_noise_model.by for layer in macro_layers(loaded.backbone).values()} == {0.5}  # type: ignore[attr-defined]
     assert loaded.train_noise == 2.0
-    with pytest.raises(ValueError, match=r"`train_noise_args` does not fit my_noise.Shift: .*'by'"):
-        make_model(train_noise_model="my_noise.Shift")
-    with pytest.raises(ValueError, match="which cannot be imported: module 'my_noise' has no attribute 'Shifted'"):
-        make_model(train_noise_model="my_noise.Shifted")
-    with pytest.raises(ValueError, match=r"'collections\.OrderedDict', which does not inherit TrainingNoise"):
-        make_model(train_noise_model="collections.OrderedDict")
-
-
-def test_a_noise_model_adds_what_it_says_to_a_layer() -> None:
-    layer, x = CimLinear(24, 5, macro=MACRO, name="a").train(), torch.rand(3, 24)
-    clean = layer(x)
-    layer.train_noise_model, layer.train_noise = Shift(0.25), 2.0
-    torch.testing.assert_close(layer(x), clean + 0.5)
+    for name in ("my_noise.Shift", "my_noise.Shifted", "collections.OrderedDict"):  # needs by, is not there, is none
+        with pytest.raises(ValueError, match="train_noise"):
+            make_model(train_noise_model=name)
 
 
 # seeds
@@ -305,16 +233,4 @@ def test_neighbouring_batches_and_processes_draw_nothing_alike() -> None:
     seeds = {step_seed(*place) for place in places}
     assert len(seeds) == len(places)
     assert all(0 <= seed < 2**63 for seed in seeds)
-    drawn = []
-    for step, batch, rank in itertools.product(range(50), range(2), range(2)):
-        torch.manual_seed(step_seed(0, step, batch, rank))  # and draw as dropout would
-        drawn.append(torch.rand(200))
-    values = torch.stack(drawn) - 0.5
-    correlation = torch.corrcoef(values) - torch.eye(len(values))
-    assert float(correlation.abs().max()) < 6 / math.sqrt(200)
-    assert abs(float(values.mean())) < 4 * math.sqrt(1 / 12 / values.numel())
-
-
-def test_step_seed_is_stable() -> None:
-    """A run that was stopped may go on with a later version."""
-    assert step_seed(0, 0, 0, 0) == 3977399043156117121
+    assert step_seed(0, 0, 0, 0) == 3977399043156117121  # a run that was stopped may go on with a later version

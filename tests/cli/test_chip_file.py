@@ -80,7 +80,6 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a folder": (("--model.chip_file", "runs"), "`model.chip_file` 'runs' cannot be read: Is a directory"),
     "no safetensors": (("--model.chip_file", "tiny.yaml"), "tiny.yaml is no .safetensors file, or a damaged one"),
-    "nothing": (("--model.chip_file", " "), "`model.chip_file` must be a .safetensors file or null, got ' '"),
     "equal chips": (
         ("--model.plan.macro.static", "{offset: 0, gain: 0, stuck_at_1: 0}"),
         "changes nothing, as `macro.static` says that no chip differs from another",
