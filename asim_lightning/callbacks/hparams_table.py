@@ -15,7 +15,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import macro_layers
 
 _SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
-"""What tells runs apart."""
+"""Hyperparameters that tell runs apart: of all, the tab shows the five that differ."""
 Value = float | int | str | bool
 
 
@@ -36,7 +36,7 @@ class HparamsTable(Callback):
         names = [name for name in self._metrics(trainer) if name in trainer.callback_metrics]
         for logger in loggers:
             # SummaryWriter.add_hparams would make a run of its own below this one
-            for summary in hparams_line(given, names, _SHOWN):
+            for summary in _hparams_line(given, names):
                 logger.experiment._get_file_writer().add_summary(summary)
 
     def _metrics(self, trainer: Trainer) -> Iterable[str]:
@@ -82,20 +82,12 @@ def _described(ramp: NoiseRamp) -> str:
     return f"{ramp.shape} {ramp.start:g} to {ramp.end:g}{after}"
 
 
-def hparams_line(given: Mapping[str, Value], metrics: Collection[str], shown: Collection[str]) -> tuple[Any, Any, Any]:
-    """The three summaries that make one row of the HPARAMS tab.
-
-    The tab takes a metric's value from the run's scalar of that name.
-
-    Args:
-        given: Hyperparameters.
-        metrics: Names of metrics.
-        shown: Hyperparameters that tell runs apart: of all, the tab shows the five that differ.
-    """
+def _hparams_line(given: Mapping[str, Value], metrics: Collection[str]) -> tuple[Any, Any, Any]:
+    """The three summaries of a row of the HPARAMS tab, which takes metrics from the run's scalars of these names."""
     columns, start, end = hparams(dict(given), dict.fromkeys(metrics, 0.0))
     plugin = columns.value[0].metadata.plugin_data
     data = HParamsPluginData.FromString(plugin.content)
     for info in data.experiment.hparam_infos:
-        info.differs = info.name in shown
+        info.differs = info.name in _SHOWN
     plugin.content = data.SerializeToString()
     return columns, start, end

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from asim_lightning.checks import check_whole
 from asim_lightning.lightning_private import end_epoch, is_cut_short, put_back_into_epoch, start_epoch
 
 _HELD = ".new"
@@ -39,9 +40,8 @@ class LastCheckpoint(ModelCheckpoint):
     NAME = "last"
 
     def __init__(self, every_n_train_steps: int | None = None) -> None:
-        if every_n_train_steps is not None and every_n_train_steps < 1:
-            message = "`every_n_train_steps` of LastCheckpoint must be 1 or more, or null"
-            raise ValueError(f"{message}, got {every_n_train_steps!r}")
+        if every_n_train_steps is not None:
+            check_whole("`every_n_train_steps` of LastCheckpoint", every_n_train_steps, 1, also=", or null")
         # saves by itself, below; Lightning's folder, state and place among the callbacks are used
         super().__init__(filename=self.NAME, save_on_train_epoch_end=True, enable_version_counter=False)
         self.every_n_steps = every_n_train_steps
@@ -56,11 +56,7 @@ class LastCheckpoint(ModelCheckpoint):
         return type(self).__qualname__
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that it stands last.
-
-        Raises:
-            ValueError: It does not.
-        """
+        """Check that it stands last."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and trainer.checkpoint_callbacks[-1] is not self:
             raise ValueError(
@@ -74,13 +70,16 @@ class LastCheckpoint(ModelCheckpoint):
         start_epoch(trainer)
         self._waits, self._step, self._stepped, self._held = False, trainer.global_step, True, ""
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put what was saved after the step before in its place."""
-        self._put_in_place(trainer)
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Put what was saved before in its place."""
+        held, self._held = self._held, ""
+        if not held or not trainer.is_global_zero:
+            return
+        if os.path.isdir(held):  # of a strategy that saves the parts of the processes
+            shutil.rmtree(held)
+        os.replace(f"{held}{_HELD}", held)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put what was saved after the epoch before in its place."""
-        self._put_in_place(trainer)
+    on_train_epoch_start = on_train_end = on_train_batch_start  # type: ignore[assignment]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -99,14 +98,10 @@ class LastCheckpoint(ModelCheckpoint):
             self._save(trainer)
         self._waits = False
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put what was saved last in its place."""
-        self._put_in_place(trainer)
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Put what was saved in its place where Lightning obeys a kill, which it does behind what it logs."""
         if isinstance(exception, SIGTERMException):
-            self._put_in_place(trainer)
+            self.on_train_end(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         self._waits = False
@@ -121,14 +116,6 @@ class LastCheckpoint(ModelCheckpoint):
             trainer.save_checkpoint(path, weights_only=False)
         for logger in trainer.loggers if trainer.is_global_zero else []:
             logger.after_save_checkpoint(self)
-
-    def _put_in_place(self, trainer: Trainer) -> None:
-        held, self._held = self._held, ""
-        if not held or not trainer.is_global_zero:
-            return
-        if os.path.isdir(held):  # of a strategy that saves the parts of the processes
-            shutil.rmtree(held)
-        os.replace(f"{held}{_HELD}", held)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Have a run go on in the middle of an epoch that was cut short."""

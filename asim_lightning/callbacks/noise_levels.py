@@ -35,18 +35,13 @@ class NoiseLevel:
     lsb: float | None
 
     @property
-    def name(self) -> str:
-        """The level in the name of a metric: 0.1, 0.5lsb, 1.2mV."""
-        return level_name(self.value)
-
-    @property
     def place(self) -> AxisValue:
         """The level along the axis of a chart: percent, to four digits, where it has one."""
         return self.value if self.percent is None else float(f"{self.percent:.4g}")
 
 
 def level_name(value: float | str) -> str:
-    """A level in the name of a metric: percent without a unit, other units without a space."""
+    """A level in the name of a metric, percent without a unit: 0.1, 0.5lsb, 1.2mV."""
     written = canonical_quantity(value)
     return "".join(written.split()) if isinstance(written, str) else axis_text(written)
 
@@ -58,7 +53,7 @@ def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | st
         ValueError: The axis is no noise of a macro, there is no level, or one is not allowed on any macro.
     """
     check_choice("`axis` of NoiseSweep", axis, NOISE_AXES)
-    if isinstance(levels, (str, bytes)) or not isinstance(levels, Sequence) or not levels:
+    if not isinstance(levels, (list, tuple)) or not levels:
         raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
     for level in levels:
         # an unlimited converter and full scale: whether the unit fits the macro is seen with the network
@@ -84,16 +79,11 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
         codes = [macro.codes_of_full_scale for macro in changed]
         steps = [percent * top / 100 for percent, top in zip(percents, codes, strict=True) if top is not None]
         found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(changed) else None))
-    seen: dict[float, NoiseLevel] = {}
-    for each in found:
-        if each.percent is not None and each.percent in seen:
-            raise ValueError(
-                f"`levels` of NoiseSweep must differ, got {seen[each.percent].value!r} and {each.value!r}, which are "
-                f"both {each.percent:.6g} %"
-            )
-        if each.percent is not None:
-            seen[each.percent] = each
-    return sorted(found, key=lambda each: each.percent or 0.0) if len(seen) == len(found) else found
+    percents = [each.percent for each in found if each.percent is not None]
+    if len(set(percents)) < len(percents):
+        same = [each.value for each in found if percents.count(each.percent) > 1]
+        raise ValueError(f"`levels` of NoiseSweep must differ, got {same}, of which two or more are the same noise")
+    return sorted(found, key=lambda each: each.percent or 0.0) if len(percents) == len(found) else found
 
 
 def _one(values: Sequence[float]) -> float | None:

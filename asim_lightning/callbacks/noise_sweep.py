@@ -33,7 +33,6 @@ from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
-from asim_lightning.nn import OnMacro
 from asim_lightning.report.accuracy import epochs_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
@@ -102,11 +101,7 @@ class NoiseSweep(Callback):
         return f"{type(self).__qualname__}{settings}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check, before anything is trained, that the sweep can run.
-
-        Raises:
-            ValueError: It cannot.
-        """
+        """Check, before anything is trained, that the sweep can run."""
         if stage != "fit":
             return
         self._on_network = self._levels_of(pl_module)
@@ -179,21 +174,13 @@ class NoiseSweep(Callback):
         self._metrics = dict(state_dict.get("metrics", {}))
         self._restored = bool(self._metrics)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the curve of the last sweep."""
-        self._write_curve(trainer)
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the curve of the last sweep where the fit is stopped, such as by Ctrl-C."""
-        if self.results and trainer.state.fn == "fit":
-            self._write_curve(trainer)
+        """Write the curve of the last sweep if the fit is stopped, such as by Ctrl-C."""
+        if trainer.state.fn == "fit":
+            self.on_fit_end(trainer)
 
     def measure(self, trainer: Trainer, module: LightningModule) -> list[Result]:
-        """Accuracy at each level, now; on every process, with the same result on each.
-
-        Raises:
-            ValueError: The network is not on macros, a macro does not take a level, or there are no images.
-        """
+        """Accuracy at each level, now; on every process, with the same result on each."""
         self._on_network = self._levels_of(module)
         model = evaluated(module)
         batches = held_out_batches(trainer, loader_of(trainer, self.split), self.images)
@@ -211,7 +198,8 @@ class NoiseSweep(Callback):
     def metrics(self, results: Sequence[Result]) -> dict[str, float]:
         """What is logged of a sweep, by name without the prefix."""
         accuracies = [row.accuracy for row in results]
-        each = {f"acc@{level.name}": row.accuracy for level, row in zip(self._on_network, results, strict=True)}
+        rows = zip(self._on_network, results, strict=True)
+        each = {f"acc@{level_name(level.value)}": row.accuracy for level, row in rows}
         return {**each, "acc_mean": sum(accuracies) / len(accuracies), "acc_worst": min(accuracies)}
 
     def charts(self) -> Charts:
@@ -220,24 +208,20 @@ class NoiseSweep(Callback):
 
     def figure(self, module: LightningModule) -> Figure:
         """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
-        macros = [layer.macro for layer in self._layers(module).values()]
+        macros = [layer.macro for layer in macro_layers(module).values()]
         # the codes of a weight-parallel cycle have a sign, so that its LSB is another
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = getattr(module, "num_classes", None)
         adc_bits = bits.pop() if len(bits) == 1 else None
         return figure_of(epochs_picture(self.results, self.split, self.axis, classes, adc_bits))
 
-    def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
+    def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
         layers = macro_layers(module)
         if not layers:
             raise ValueError(
                 "NoiseSweep needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
             )
-        return layers
-
-    def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
-        assignments = (layer.assignment for layer in self._layers(module).values())
-        return levels_on(assignments, self.axis, self.levels)
+        return levels_on((layer.assignment for layer in layers.values()), self.axis, self.levels)
 
     def _file(self, trainer: Trainer) -> Path | None:
         folder = output_folder(trainer)
@@ -249,7 +233,8 @@ class NoiseSweep(Callback):
         """Tag of the curve, which is that of `asim sweep`, and the step of each level by its text."""
         return scalar_steps(self.axis, [level.place for level in self._on_network])
 
-    def _write_curve(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
+        """Write the curve of the last sweep."""
         if not (self.results and trainer.is_global_zero):
             return
         tag, steps = self._curve_steps()

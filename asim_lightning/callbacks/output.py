@@ -14,43 +14,29 @@ from asim_lightning.report.tensorboard_curves import Charts
 def write_layout(trainer: Trainer) -> None:
     """Write the layout of the custom scalars tab: accuracy against noise, and training loss next to training noise.
 
-    A run has one layout, so that every callback with a method ``charts`` writes all of it, which is the same each time;
-    to be called when the fit starts, on any process.
+    A run has one layout, so every callback writes all of it, with the ``charts`` of the others, when the fit starts.
     """
     if not trainer.is_global_zero:
         return
     accuracy: Charts = {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         accuracy.update(getattr(callback, "charts", dict)())
-    layout = training_layout(accuracy)
-    for logger in tensorboard_loggers(trainer):
-        logger.experiment.add_custom_scalars(layout)
-
-
-def training_layout(accuracy: Charts) -> dict[str, Charts]:
-    """The layout of a training run: accuracy against noise, and training loss beside training noise.
-
-    Args:
-        accuracy: Charts of `charts_of`; none where no accuracy under noise is measured.
-    """
     # Tags of a Multiline chart are regular expressions, and "train/loss" alone would find train/loss_epoch too.
     # The loss has a chart of its own too, as noise in percent presses it flat where both share an axis.
     training: Charts = {
         "training loss and noise": ["Multiline", ["train/loss$", "cim/train_noise$"]],
         "training loss": ["Multiline", ["train/loss$"]],
     }
-    return {**({"Sweep": accuracy} if accuracy else {}), "Training": training}
+    layout = {**({"Sweep": accuracy} if accuracy else {}), "Training": training}
+    for logger in tensorboard_loggers(trainer):
+        logger.experiment.add_custom_scalars(layout)
 
 
 def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | None:
     """The folder of a run's files; to be called on every process.
 
-    Args:
-        trainer: The trainer.
-        folder: What the user asked for, which counts before all else.
-
     Returns:
-        That folder, else the logger's, else the one of this configuration's runs, else the trainer's root; None where
+        The given folder, else the logger's, else the one of this configuration's runs, else the trainer's root; None if
         nothing is kept (fast_dev_run, or a logger without files).
     """
     log_dir = trainer.log_dir  # asks the first process, so that all have to get here

@@ -36,15 +36,11 @@ class RangeCalibration(Callback):
         self.images, self.method, self.every_n_epochs = images, method, every_n_epochs
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take over from the classifier.
-
-        Raises:
-            ValueError: It has no converted layers, or another callback has taken over.
-        """
+        """Take over from the classifier."""
         if not quantized_layers(pl_module):
             raise ValueError(f"RangeCalibration needs converted layers, got a {type(pl_module).__name__} without")
-        twins = [each for each in trainer.callbacks if isinstance(each, RangeCalibration)]  # type: ignore[attr-defined]
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        twins = [each for each in callbacks if isinstance(each, RangeCalibration)]
         if any(isinstance(each, WeightAveraging) for each in callbacks[callbacks.index(self) :]):
             raise ValueError(
                 "RangeCalibration must stand behind a WeightAveraging callback in `trainer.callbacks`, got it before: "
@@ -68,17 +64,7 @@ class RangeCalibration(Callback):
     on_predict_epoch_start = on_validation_epoch_start
 
     def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None, missing: bool = False) -> None:
-        """Fit all ranges now, or those that are missing; on every process.
-
-        Args:
-            trainer: The trainer.
-            module: The classifier, or another module with converted layers.
-            data: Data module; null: what the trainer was given.
-            missing: Whether layers that have a range keep it.
-
-        Raises:
-            ValueError: There are no training images.
-        """
+        """Fit all ranges now, or those that are missing, to the data, or the trainer's; on every process."""
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)

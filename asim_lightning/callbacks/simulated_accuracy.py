@@ -1,6 +1,6 @@
 """Accuracy on the macro while training, simulated bit by bit on some images, for the choice of the epoch to keep."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
@@ -79,11 +79,7 @@ class SimulatedAccuracy(Callback):
 def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
     """The callback that measures what the noise model of a classifier trains for.
 
-    Args:
-        model: The classifier.
-
-    Returns:
-        None if the noise is not that of a macro or chip, or `val/acc` measures the same.
+    None if the noise is not that of a macro or chip, or `val/acc` measures the same.
     """
     kind, arguments = model.hparams["train_noise_model"], model.hparams["train_noise_args"] or {}
     if kind not in ("macro", "chip") or not macro_layers(model.backbone):
@@ -112,12 +108,9 @@ def loader_of(trainer: Trainer, split: str) -> Any:
 
 
 def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """This process's share of some images of a loader's data set; batches are made as the loader makes them.
+    """This process's share of some images, spread evenly over a loader's data set, in batches as the loader makes them.
 
-    Args:
-        trainer: The trainer; a fast_dev_run has one image a process.
-        loader: The loader.
-        images: Number of images, spread evenly over the data set; all there are where they are fewer.
+    A fast_dev_run has one image a process.
 
     Raises:
         ValueError: The data set has no length, or no images.
@@ -130,7 +123,16 @@ def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> 
             f"{type(dataset).__name__}"
         )
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    return _kept(_batches(with_indices(loader), mine), len(mine))
+    loader = with_indices(loader)
+    batches: DataLoader[Any] = DataLoader(
+        Subset(loader.dataset, mine),
+        batch_size=loader.batch_size or _BATCH,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
+        generator=torch.Generator().manual_seed(0),
+    )
+    return _kept(batches, len(mine))
 
 
 def spread_positions(length: int, count: int) -> list[int]:
@@ -146,24 +148,8 @@ def spread_positions(length: int, count: int) -> list[int]:
     return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
 
 
-def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[Any]:
-    """Some images of a loader's data set, made to batches its way."""
-    return DataLoader(
-        Subset(loader.dataset, positions),
-        batch_size=loader.batch_size or _BATCH,
-        collate_fn=loader.collate_fn,
-        num_workers=loader.num_workers,
-        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
 def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """The batches, read once for all levels where they are few; else the loader, which reads them for each level.
-
-    Raises:
-        ValueError: A batch is none of images, labels and indices.
-    """
+    """The batches, read once for all levels if they are few; else the loader, which reads them for each level."""
     kept: list[Any] = []
     for batch in loader:
         if not kept:

@@ -2,7 +2,6 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -60,15 +59,3 @@ def test_fast_dev_run_leaves_no_files(tmp_path: Path) -> None:
         make_model(), datamodule=make_data()
     )
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"every_n_epochs": 0}, "`every_n_epochs` of ConfusionMatrix must be 1 or more, got 0"),
-        ({"normalize": "true"}, "`normalize` of ConfusionMatrix must be true or false, got 'true'"),
-    ],
-)
-def test_arguments_that_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ConfusionMatrix(**options)

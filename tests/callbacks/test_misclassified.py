@@ -102,9 +102,3 @@ def test_images_are_shown_as_they_were_before_normalisation() -> None:
     stretched = _shown(normalised[:1], None)
     assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)
     assert torch.equal(_shown(torch.ones(1, 2, 2), None), torch.zeros(1, 2, 2))
-
-
-@pytest.mark.parametrize("images", [0, 401, 2.5])
-def test_arguments_that_are_refused(images: Any) -> None:
-    with pytest.raises(ValueError, match=r"`images` of Misclassified must be 1\.\.400, got"):
-        Misclassified(images)

@@ -81,26 +81,6 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert first + run(4, tmp_path / "second", str(tmp_path / "first" / "last.ckpt")) == pytest.approx(whole)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"end": float("nan")}, "`end` of NoiseRamp must be 0 or more, got nan"),
-        ({"end": 1.0, "warmup": -1}, "`warmup` of NoiseRamp must be 0 or more, got -1"),
-        ({"end": 1.0, "length": 0}, "`length` of NoiseRamp must be above 0 or null, got 0"),
-        ({"end": 1.0, "steps": 0}, "`steps` of NoiseRamp must be 1 or more, got 0"),
-        (
-            {"end": 1.0, "shape": "linaer"},
-            "`shape` of NoiseRamp must be one of constant, linear, cosine, step, got 'linaer'; did you mean linear?",
-        ),
-        ({"end": 1.0, "unit": "epochs"}, "`unit` of NoiseRamp must be one of epoch, step, got 'epochs'; did you mean"),
-    ],
-)
-def test_messages(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        NoiseRamp(**arguments)
-    assert str(caught.value).startswith(message)
-
-
 def test_another_module_is_refused(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, NoiseRamp(end=1.0))
     with pytest.raises(ValueError, match="NoiseRamp needs layers on a macro, got a BoringModel without"):

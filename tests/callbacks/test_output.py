@@ -3,33 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.callbacks.output import class_names, output_folder, write_layout
-from asim_lightning.classifier.processes import gather
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
 
 
-def test_what_the_user_asks_for_comes_first(tmp_path: Path) -> None:
+def test_the_folder_is_the_users_the_loggers_the_one_of_runs_or_the_root(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path)
     assert output_folder(trainer) == tmp_path / "runs" / "version_0"
     assert output_folder(trainer, "mine") == Path("mine")
-
-
-def test_without_a_logger_the_folder_of_runs_counts_before_the_root(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, logger=False)
     assert output_folder(trainer) == tmp_path
     trainer.run_folder = str(tmp_path / "name")
     assert output_folder(trainer) == tmp_path / "name"
-
-
-@pytest.mark.parametrize("logger", [True, False])
-def test_fast_dev_run_keeps_nothing(logger: bool, tmp_path: Path) -> None:
-    assert output_folder(quiet_trainer(tmp_path, logger=logger, fast_dev_run=True), "mine") is None
+    for logger in (True, False):
+        assert output_folder(quiet_trainer(tmp_path, logger=logger, fast_dev_run=True), "mine") is None
 
 
 def test_names_of_classes(tmp_path: Path) -> None:
@@ -38,10 +30,6 @@ def test_names_of_classes(tmp_path: Path) -> None:
     trainer.datamodule = make_data()
     assert class_names(trainer, 10)[0] == "T-shirt/top"
     assert class_names(trainer, 3) == ["0", "1", "2"]
-
-
-def test_one_process_gathers_its_own() -> None:
-    assert gather({"a": 1}) == [{"a": 1}]
 
 
 def charts(trainer: Any) -> list[tuple[str, list[str]]]:
@@ -70,11 +58,7 @@ def test_the_layout_holds_the_charts_of_all_callbacks(tmp_path: Path) -> None:
     ]
 
 
-def test_the_layout_without_a_sweep(tmp_path: Path) -> None:
+def test_the_layout_without_a_sweep_and_without_tensorboard(tmp_path: Path) -> None:
     assert charts(quiet_trainer(tmp_path)) == [("Training", ["training loss and noise", "training loss"])]
-
-
-def test_without_tensorboard_there_is_no_layout(tmp_path: Path) -> None:
-    trainer = quiet_trainer(tmp_path, logger=CSVLogger(tmp_path))
-    write_layout(trainer)
-    assert not list(tmp_path.rglob("events*"))
+    write_layout(quiet_trainer(tmp_path / "csv", logger=CSVLogger(tmp_path / "csv")))
+    assert not list((tmp_path / "csv").rglob("events*"))

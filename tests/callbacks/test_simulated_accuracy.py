@@ -55,12 +55,6 @@ def test_what_is_trained_for(options: dict[str, Any], chips: list[Any] | None) -
     assert (None if found is None else [each.chip for each in found.conditions]) == chips
 
 
-@pytest.mark.parametrize("wrong", [{"images": 0}, {"chips": []}, {"chips": [-1]}])
-def test_wrong_arguments(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong)).removesuffix("s")):
-        SimulatedAccuracy(**wrong)
-
-
 @pytest.mark.parametrize(("length", "count"), [(100, 20), (25, 25), (7, 100), (10, 3), (1, 1)])
 def test_positions_are_spread_and_distinct(length: int, count: int) -> None:
     places = spread_positions(length, count)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from asim_lightning import callbacks
 from asim_lightning.cli import main
 from tests.callbacks.conftest import read_events
 from tests.cli.conftest import TINY
@@ -21,12 +22,11 @@ CALLBACKS: dict[str, dict[str, Any]] = {
 }
 
 
-def config(folder: Path, callbacks: dict[str, dict[str, Any]]) -> str:
+def config(folder: Path, given: dict[str, dict[str, Any]]) -> str:
     values = copy.deepcopy(TINY)
-    values["trainer"]["callbacks"][0]["init_args"]["monitor"] = "noise/acc_mean" if "NoiseSweep" in callbacks else None
+    values["trainer"]["callbacks"][0]["init_args"]["monitor"] = "noise/acc_mean" if "NoiseSweep" in given else None
     values["trainer"]["callbacks"] += [
-        {"class_path": f"asim_lightning.callbacks.{name}", "init_args": arguments}
-        for name, arguments in callbacks.items()
+        {"class_path": f"asim_lightning.callbacks.{name}", "init_args": arguments} for name, arguments in given.items()
     ]
     path = folder / "all.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -50,25 +50,42 @@ def test_a_fit_and_a_test_of_what_it_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert {"confusion_test.csv", "misclassified_test.csv"} <= {path.name for path in run.parent.iterdir()}
 
 
-@pytest.mark.parametrize(
-    ("callbacks", "message"),
-    [
-        ({"NoiseSweep": {"levels": []}}, "`levels` of NoiseSweep must be a list of one or more noise levels"),
-        ({"NoiseSweep": {"levels": [-1]}}, "must be 0..100 % of full scale, got -1"),
-        ({"RangeCalibration": {"method": "mean"}}, "`method` of RangeCalibration must be one of max, percentile, mse"),
-        ({"Misclassified": {"images": 0}}, "`images` of Misclassified must be 1..400, got 0"),
-    ],
-)
 def test_what_is_wrong_is_said(
-    callbacks: dict[str, Any],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "-c", config(tmp_path, callbacks)])
+        main(["fit", "-c", config(tmp_path, {"NoiseSweep": {"levels": [-1]}})])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    assert "must be 0..100 % of full scale, got -1" in line
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("ConfusionMatrix", {"every_n_epochs": 0}),
+    ("ConfusionMatrix", {"normalize": "true"}),
+    ("LastCheckpoint", {"every_n_train_steps": 0}),
+    ("Misclassified", {"images": 401}),
+    ("NoiseRamp", {"end": float("nan")}),
+    ("NoiseRamp", {"length": 0, "end": 1.0}),
+    ("NoiseRamp", {"shape": "linaer", "end": 1.0}),
+    ("NoiseRamp", {"steps": 0, "end": 1.0}),
+    ("NoiseRamp", {"unit": "epochs", "end": 1.0}),
+    ("NoiseRamp", {"warmup": -1, "end": 1.0}),
+    ("NoiseSweep", {"axis": "adc_bit", "levels": [0]}),
+    ("NoiseSweep", {"every_n_epochs": 0, "levels": [0]}),
+    ("NoiseSweep", {"images": 0, "levels": [0]}),
+    ("NoiseSweep", {"split": "vale", "levels": [0]}),
+    ("NoiseSweep", {"trials": 65536, "levels": [0]}),
+    ("RangeCalibration", {"every_n_epochs": 1.5}),
+    ("RangeCalibration", {"images": 0}),
+    ("RangeCalibration", {"method": "mean"}),
+    ("SimulatedAccuracy", {"chips": []}),
+    ("SimulatedAccuracy", {"images": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), WRONG)
+def test_arguments_that_are_refused(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` of {name}"):
+        getattr(callbacks, name)(**arguments)
