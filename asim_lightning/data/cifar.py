@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.image_files import ImageFiles, class_names, list_class_folders, over_threads, warn_of_corrupt
+from asim_lightning.data.image_files import ImageFiles, class_names, corrupt_images, list_class_folders, over_threads
 from asim_lightning.data.splits import FileSplit, ImageSplit, SplitName, spread
 from asim_lightning.exchange.safe_load import load_pickle
 
@@ -148,24 +148,19 @@ class _CifarDataModule(ColourDataModule):
         return self._decoded(ImageFiles(folder, [name for name, _ in rows]), labels, torch.arange(len(rows)))
 
     def _decoded(self, files: ImageFiles, labels: Tensor, order: Tensor) -> ImageSplit[Tensor]:
-        def pixels(index: int) -> Tensor | None:
-            try:
-                image = files[index]
-            except ValueError:
-                if self.skip_corrupt:
-                    return None
-                raise
+        corrupt = corrupt_images(files) if self.skip_corrupt else []
+
+        def pixels(index: int) -> Tensor:
+            if index in corrupt:
+                return torch.zeros(3, 32, 32, dtype=torch.uint8)
+            image = files[index]
             if image.size != (32, 32):
                 raise ValueError(
                     f"{files.path(index)} must be an image of 32 x 32, got {image.width} x {image.height}."
                 )
             return torch.from_numpy(numpy.array(image)).permute(2, 0, 1)
 
-        found = over_threads(pixels, len(files))
-        corrupt = [index for index, image in enumerate(found) if image is None]
-        warn_of_corrupt(files, corrupt)
-        black = torch.zeros(3, 32, 32, dtype=torch.uint8)
-        images = torch.stack([black if image is None else image for image in found])  # (images, 3, 32, 32)
+        images = torch.stack(over_threads(pixels, len(files)))  # (images, 3, 32, 32)
         return ImageSplit(images, labels, order).without(corrupt)
 
 

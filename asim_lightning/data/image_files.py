@@ -132,12 +132,7 @@ def corrupt_images(files: ImageFiles) -> list[int]:
         return False
 
     found: list[int] = numpy.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
-    warn_of_corrupt(files, found)
+    if found:
+        first = files.path(found[0])
+        rank_zero_warn(f"{len(found)} of {len(files)} images are corrupt and left out, first {first}.")
     return found
-
-
-def warn_of_corrupt(files: ImageFiles, indices: Sequence[int]) -> None:
-    """Warns of the files that are left out: how many they are, and the path of the first."""
-    if indices:
-        first = files.path(indices[0])
-        rank_zero_warn(f"{len(indices)} of {len(files)} images are corrupt and left out, first {first}.")

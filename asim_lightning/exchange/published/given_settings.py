@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from asim_lightning.checks import check_choice
 from asim_lightning.exchange.published.assignments import Setting
 from asim_lightning.exchange.published.known_settings import CNN, KNOWN, VIT
 
@@ -31,16 +32,9 @@ class Given:
         return self.settings[name].value if name in self.settings else KNOWN[name]
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
-        """A text that is allowed.
-
-        Raises:
-            ValueError: It is another one; the nearest is given.
-        """
+        """A text that is allowed; another one is refused."""
         value = self.value(name)
-        if value not in allowed:
-            near = get_close_matches(str(value), allowed, n=1, cutoff=0.5)
-            more = f"; nearest: {near[0]}" if near else ""
-            raise self.error(name, f"must be one of {', '.join(allowed)}, got {self.shown(name)}{more}")
+        check_choice(self._place(name), value, allowed)
         return str(value)
 
     def shown(self, name: str) -> str:
@@ -49,8 +43,11 @@ class Given:
 
     def error(self, name: str, what: str) -> ValueError:
         """An error with file and line, and the sentence about a setting."""
-        place = f", line {self.settings[name].line}" if name in self.settings else ""
-        return ValueError(f"{self.file}{place}: cfg.{name} {what}")
+        return ValueError(f"{self._place(name)} {what}")
+
+    def _place(self, name: str) -> str:
+        line = f", line {self.settings[name].line}" if name in self.settings else ""
+        return f"{self.file}{line}: cfg.{name}"
 
     def note(self, name: str, what: str) -> None:
         """Add a note on a setting without counterpart, which says what to do instead; nothing if the file does not set
