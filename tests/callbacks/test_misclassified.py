@@ -69,12 +69,12 @@ def test_only_the_images_that_are_shown_are_kept(tmp_path: Path) -> None:
 
 def test_of_a_fit_the_last_validation_is_shown_once(tmp_path: Path) -> None:
     model, data = make_model(), make_data()
-    trainer = quiet_trainer(tmp_path, Misclassified(), max_epochs=3, num_sanity_val_steps=1)
+    trainer = quiet_trainer(tmp_path, Misclassified(), max_epochs=2, num_sanity_val_steps=1)
     trainer.fit(model, datamodule=data)
     assert {row["index"] for row in rows_of(Path(trainer.log_dir) / "misclassified_val.csv")} == set(
         mistakes(model, data)
     )
-    assert [image.step for image in read_events(trainer.log_dir).Images("val/misclassified")] == [6]
+    assert [image.step for image in read_events(trainer.log_dir).Images("val/misclassified")] == [4]
 
 
 def test_without_mistakes_there_is_an_empty_list_and_no_picture(tmp_path: Path) -> None:

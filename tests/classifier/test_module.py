@@ -155,7 +155,7 @@ def test_no_training_images_to_calibrate_with(make_trainer: MakeTrainer) -> None
 def test_evaluation_repeats_and_depends_on_seed_trial_and_chip_alone(make_trainer: MakeTrainer) -> None:
     def confidences(**options: int) -> list[float]:
         model = make_model(fidelity="simulated", **options)
-        found = make_trainer().predict(model, datamodule=make_data(test_images=6))
+        found = make_trainer().predict(model, datamodule=make_data(test_images=3))
         return [value for batch in found or [] for value in batch["confidence"].tolist()]  # type: ignore[index,call-overload]
 
     first = confidences()
