@@ -42,6 +42,12 @@ class PackagedImageNet(ColourDataModule):
         if self.held_out:
             raise ValueError(f"held_out must be 0, as {_NO_TRAINING}, got {self.held_out}.")
 
+    def setup(self, stage: str | None = None) -> None:
+        """Lists the images, once; refuses a fit before anything else is compared."""
+        if stage == "fit":
+            self.train_dataloader()
+        super().setup(stage)
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Refuses a fit."""
         raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet.")
