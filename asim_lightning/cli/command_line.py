@@ -59,12 +59,7 @@ class Arguments:
 
 
 def read_arguments(given: Sequence[str]) -> Arguments:
-    """Take a command line apart, and read the recipes that it names.
-
-    Raises:
-        FileNotFoundError: There is no such file or shipped recipe.
-        ValueError: A file is not YAML, or holds no mapping.
-    """
+    """Take a command line apart, and read the recipes that it names."""
     command, *words = given
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", action="append", default=[])
@@ -73,6 +68,7 @@ def read_arguments(given: Sequence[str]) -> Arguments:
         found, flags = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
+    "".join(flags).encode()  # refuses bytes that are no text here, as the parser's error names none
     recipes = tuple(_recipe(each) for each in found.config)
     # the name of a runner stands for its settings
     runner = ("--runner" if Path(each).is_file() or "{" in each else "--runner.name" for each in found.runner)

@@ -41,7 +41,7 @@ class ExplainOptions(Drawing):
     """Training images that it sees: 1 or more; all if there are fewer."""
 
 
-def explain_macros(setup: Setup, options: ExplainOptions = ExplainOptions()) -> None:
+def explain_macros(setup: Setup, options: ExplainOptions) -> None:
     """What the plan does to the network, and the cycles of every macro."""
     if options.plot is not None:
         check_whole("`images`", options.images, 1)
@@ -114,12 +114,7 @@ def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) 
     return textwrap.fill(text, 120, subsequent_indent="    ")
 
 
-@dataclass(frozen=True)
-class MacrosOptions:
-    """There are none."""
-
-
-def macros(options: MacrosOptions) -> None:
+def macros() -> None:
     """Print all presets, each with its chip and source, node, rows, bits and noise of its macro, and what differs."""
     rows = [["preset", "chip and source", "nm", "rows", "ADC bits", "bits a cycle", "noise", "differs"]]
     for name in preset_names():
@@ -144,7 +139,7 @@ class ChipOptions(Drawing):
     """Number of the chip: 0..4294967295; null: that of the model."""
 
 
-def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
+def chip(setup: Setup, options: ChipOptions) -> None:
     """What a chip gives each layer: converters, stuck cells and cells, as a table, a picture and a file.
 
     The data's first test image is used, for the shapes that layers meet.

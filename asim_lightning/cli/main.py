@@ -29,8 +29,6 @@ _GOES_ON = {
     "fit": "; with --ckpt_path last it goes on from what was saved last, as after each epoch",
 }
 """How the work of a command that was stopped goes on."""
-_LONGEST = 900
-"""Most characters of an error: it may repeat a name of a file, which may be of any length."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _refuse(error, given)
+        _refuse(error)
 
 
 def _run(given: list[str]) -> None:
@@ -88,7 +86,7 @@ def _run(given: list[str]) -> None:
         from asim_lightning.cli.options import read_options
 
         _quieten()
-        command.function(read_options(given[0], given[1:]))
+        command.function(*read_options(given[0], given[1:]))
         return
     arguments = read_arguments(given)  # before the seconds that Lightning takes to import
     if {"-h", "--help"} & set(arguments.flags):
@@ -124,7 +122,6 @@ def _takes_output() -> bool:
 
 
 def _say_last(line: str) -> None:
-    """Write a line to standard error, if that is possible."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -135,15 +132,11 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:  # of what was printed last
-        _refuse(error, ())
+        _refuse(error)
 
 
-def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
-    """Say what is wrong in one line, and leave.
-
-    Raises:
-        SystemExit: With code 2 if the user can mend it, else with 1.
-    """
+def _refuse(error: Exception) -> NoReturn:
+    """Say what is wrong in one line, and exit with code 2 if the user can mend it, else with 1."""
     said = " ".join(str(error).split()) or type(error).__name__
     if said.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", str(error))):
         said = errors[-1]  # a worker's traceback ends with what is wrong
@@ -151,17 +144,12 @@ def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
         from asim_lightning.cli.messages import one_line
 
         said = one_line(str(error))
-    if re.search("surrogates not allowed|quoted scalar", said) and (
-        bytes_ := [each for each in given if re.search("[\udc80-\udcff]", each)]  # as Python holds such bytes
-    ):
-        said = f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder"
-    elif isinstance(error, OSError) and error.errno is not None:  # else in words already
+    if isinstance(error, OSError) and error.errno is not None:  # else in words already
         what = error.strerror or type(error).__name__
         if error.filename is not None:
             said = f"{error.filename} cannot be read or written: {what}"
         elif not _takes_output():
             said = f"standard output cannot be written: {what}"
-    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
     if _is_the_users(error):
         _say_last(f"error: {said}")
         raise SystemExit(2) from None
@@ -196,7 +184,6 @@ def _quieten() -> None:
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
         ".*log_every_n_steps.*",
-        ".*column_args.cell_sigma.*",  # said in a line of its own
         ".*could not find the monitored key in the returned metrics.*",  # a fit says at its end what it kept
     ):
         warnings.filterwarnings("ignore", message=message)

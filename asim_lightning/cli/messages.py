@@ -24,11 +24,7 @@ class OneLineParser(LightningArgumentParser):
     """Whether what is parsed is all that is given; of parts, settings may be missing."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse what the user wrote.
-
-        Raises:
-            UsageError: Always.
-        """
+        """Refuse what the user wrote."""
         if not self.exit_on_error:  # jsonargparse tries one type after another
             super().error(message, ex)
         raise UsageError(one_line(message, self.get_defaults().keys())) from ex
@@ -47,9 +43,6 @@ _NO_FILE = re.compile(r"Unable to load config '(.*?)'\s+- (.*)", re.S)
 _EXPECTED = re.compile(r"Expected (?!a path but)(?:an? )?(.+?)(?:\. Got value: (.*))?$", re.M)
 _GIVEN = re.compile(r"(?:Given value|path string): (.*)")
 _REASON = re.compile(r"^\s*- (?!Expected|Does not validate|Problem|Not a valid|a class|a dict)(\S.*)$", re.M)
-_NO_MAPPING = re.compile(r"Not a valid subclass of \w+\. Got value: (.*)")
-_VALUE = re.compile(r"NestedArg\(key='[\w.]+', val='?(.*?)'?\)$")
-_LONGEST = 200
 
 
 def one_line(message: str, known: Iterable[str] = ()) -> str:
@@ -73,14 +66,12 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         group = re.search(r"Group '([\w.]+)' does not accept", message)
         return no_setting(".".join(part for part in (name, group and group[1], found[1]) if part), known)
     expected, reasons = _EXPECTED.findall(message), _REASON.findall(message)
-    given = _GIVEN.findall(message) or [got for _, got in expected if got]
-    if name and not expected and (found := _NO_MAPPING.search(message)):
-        return f"`{name}` must have mappings of settings, got {found[1]}"
+    given = [got for _, got in expected if got] or _GIVEN.findall(message)
     if not name or not given:
         refused = reasons and "Does not validate against any" in message  # by a class that was being made
         return reasons[0] if refused else " ".join(message.split())
     allowed = " or ".join(dict.fromkeys(_words(each) for each, _ in expected))
-    value = _VALUE.sub(r"\1", given[-1])[:_LONGEST]
+    value = given[-1]
     known = [*_classes(name), *re.findall(r"'([\w.-]+)'", allowed)]
     words = [word for word in re.findall(r"[\w-]+", value) if word not in known]
     near = list(dict.fromkeys(each for word in words for each in get_close_matches(word, known, n=2)))
@@ -90,12 +81,7 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
 
 
 def no_setting(given: str, known: Iterable[str]) -> str:
-    """That a name is no setting, and the nearest names that there are.
-
-    Args:
-        given: Full name, such as model.plan.macro.adc_bit.
-        known: Full names of all settings.
-    """
+    """That a full name, such as model.plan.macro.adc_bit, is no setting, and the nearest of those that are."""
     known, last = list(known), given.split(".")[-1]
     same = [name for name in known if name.split(".")[-1] == last]  # the right name in the wrong place
     near = get_close_matches(given, known, n=3, cutoff=0.8) or same[:3]

@@ -22,12 +22,7 @@ def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()
     """Add the options of a command to a parser.
 
     A field without a default is given by its place, unless it is for keywords only. A list of texts, which has the help
-    in its metadata, takes all that are given by place.
-
-    Args:
-        parser: The parser.
-        command: Name of the command.
-        skip: Names of options that are left out.
+    in its metadata, takes all that are given by place. Options in `skip` are left out.
     """
     options = COMMANDS[command].options
     if options is None:
@@ -38,17 +33,14 @@ def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()
         parser.add_argument(each.name, type=str, nargs="*", help=each.metadata["help"])
 
 
-def take_options(command: str, given: Mapping[str, Any]) -> Any:
-    """The options of a command."""
-    return COMMANDS[command].options(**{name: given[name] for name in own_options(command)})
+def take_options(command: str, given: Mapping[str, Any]) -> list[Any]:
+    """The options of a command, as arguments of its function."""
+    options = COMMANDS[command].options
+    return [] if options is None else [options(**{name: given[name] for name in own_options(command)})]
 
 
-def read_options(command: str, words: Sequence[str]) -> Any:
-    """The options of a command that runs no network, as they are written.
-
-    Raises:
-        UsageError: An option is unknown, is missing, or has a wrong value.
-    """
+def read_options(command: str, words: Sequence[str]) -> list[Any]:
+    """The same of a command that runs no network, as they are written."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
     add_options(parser, command)

@@ -17,7 +17,6 @@ from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
 from asim_lightning.exploration.axes import DEFAULT_AXES
 
-_PLAN, _NAME = ("model", "plan"), "preset"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
@@ -25,10 +24,9 @@ _OPEN = ("weight_bits", "input_bits")
 def settle_axes(
     flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any], of_chips: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """The axes of a sweep, where a flag for a field of the macro, or for the chip, takes the place of its axis.
+    """The axes of a sweep that a flag replaces: one for a field of the macro, or for the chip.
 
-    In configuration files an axis wins over the field, since recipes have both; a flag for the axis itself wins
-    over all.
+    In configuration files an axis wins over the field, since recipes have both; a flag for the axis wins over all.
 
     Args:
         flags: Settings that flags name, as mappings in one another.
@@ -37,10 +35,7 @@ def settle_axes(
         of_chips: Whether the sweep is over chips 0, 1, 2, ..., and needs no other axis.
 
     Returns:
-        The axes that change, each with its one value, and a line that says so; both empty where none does.
-
-    Raises:
-        ValueError: A flag names one chip of a sweep over chips.
+        The axes that change, each with its one value, and a line that says so; both empty if none does.
     """
     if of_chips and "chip" in _group(flags, "model"):
         raise ValueError(
@@ -49,7 +44,7 @@ def settle_axes(
         )
     given = {name: values for name, values in axes.items() if values is not None} or ({} if of_chips else DEFAULT_AXES)
     fixed = {*_group(flags, "model", "plan", "macro"), *({"chip"} & set(_group(flags, "model")))}
-    if (name := _group(flags, *_PLAN).get(_NAME)) is not None:
+    if (name := _group(flags, "model", "plan").get("preset")) is not None:
         fixed.update(preset(name).macro)
     values = {**_group(model, "plan", "macro"), "chip": model.get("chip")}
     if isinstance(static := values.get("static"), Mapping):
@@ -62,11 +57,7 @@ def settle_axes(
 
 
 def settle_targets(settings: Namespace) -> None:
-    """Let targets name the accuracy as the outcome is called, in place.
-
-    Raises:
-        ValueError: There is no such outcome, or a target is on an outcome that is no share.
-    """
+    """Let targets name the accuracy as the outcome is called, in place."""
     measure, search = Measure.of(Outcome.of(settings.model.outcome)), settings.get("search")
     for name in ("until", "target"):
         if settings.get(name) is not None:
@@ -79,12 +70,7 @@ def settle_targets(settings: Namespace) -> None:
 
 
 def without_macro(settings: Namespace, found: Preset) -> Namespace:
-    """Settings without their macro, in whose place a published one comes.
-
-    Args:
-        settings: Settings of a command.
-        found: The published macro; bits of weights and inputs that it leaves open stay.
-    """
+    """Settings without their macro, which a published one replaces; bits that this one leaves open stay."""
     kept = settings.clone()
     macro = kept.pop("model.plan.macro", None) or {}
     for name in set(_OPEN) - set(found.macro):
@@ -116,7 +102,7 @@ def named(weights: str) -> str:
 
 
 def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
-    """Leave pretrained weights out where a checkpoint brings its own, else take pictures as they expect them; in place.
+    """Leave pretrained weights out if a checkpoint brings its own, else take pictures as they expect them; in place.
 
     Args:
         settings: Settings of a command.
@@ -124,10 +110,7 @@ def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: 
         command: The command; explain downloads nothing.
 
     Returns:
-        What pictures are like, in words; empty where nothing was changed.
-
-    Raises:
-        ValueError: timm has no weights of the tag that is asked for.
+        What pictures are like, in words; empty if nothing was changed.
     """
     backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
     # a network that started from these weights sees the same pictures whoever brings its weights now

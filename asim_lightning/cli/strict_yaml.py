@@ -12,7 +12,19 @@ _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads what jsonargparse reads as a number, and a date as a text."""
+    """Reads what jsonargparse reads as a number, and a date as a text; refuses a key that stands twice."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Check the keys of a mapping once, before those of others are merged into it."""
+        seen = set[tuple[str, str]]()
+        for key in () if hasattr(node, "is_checked") else (key for key, _ in node.value):
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if (key.tag, key.value) in seen:
+                    problem = f"the key {key.value!r} stands twice in one mapping"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add((key.tag, key.value))
+        node.is_checked = True
+        super().flatten_mapping(node)
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -28,32 +40,8 @@ for _each in (_Loader, _Dumper):
 
 
 def load_yaml(text: str) -> Any:
-    """What a document holds.
-
-    Raises:
-        yaml.YAMLError: It is not YAML, or has a key twice in a mapping.
-    """
-    loader = _Loader(text)
-    node = loader.get_single_node()
-    if node is None:
-        return None
-    _refuse_keys_that_stand_twice(node, set())
-    return loader.construct_document(node)
-
-
-def _refuse_keys_that_stand_twice(node: yaml.Node, seen: set[int]) -> None:
-    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-        return
-    seen.add(id(node))
-    keys = set()
-    for each in node.value:
-        key, value = each if isinstance(node, yaml.MappingNode) else (None, each)
-        if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-            if (key.tag, key.value) in keys:
-                problem = f"the key {key.value!r} stands twice in one mapping"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.add((key.tag, key.value))
-        _refuse_keys_that_stand_twice(value, seen)
+    """What a document holds; a yaml.YAMLError is raised if it has a key twice in a mapping."""
+    return yaml.load(text, _Loader)
 
 
 def dump_yaml(value: Any) -> str:
