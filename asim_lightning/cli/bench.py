@@ -49,14 +49,11 @@ class BenchOptions:
     """JSON file, or folder of bench.json; null: the folder of this configuration's runs."""
 
 
-def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
+def bench(setup: Setup, options: BenchOptions) -> None:
     """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
 
     Simulated as configured, and by each other engine that applies; the tables go to a JSON file, too. The data's test
     images are used; if there are none on disk, random ones are.
-
-    Raises:
-        ValueError: No layer is on a macro, or a number is not allowed.
     """
     needed_layers(setup.model, "asim bench")
     given, repeats = options.batch, options.repeats
@@ -119,12 +116,10 @@ class VerifyOptions:
     test images, and both accuracies are printed."""
 
 
-def verify(setup: Setup, options: VerifyOptions = VerifyOptions()) -> None:
+def verify(setup: Setup, options: VerifyOptions) -> None:
     """Compare all engines on the network's own layers, code by code, or the network with the published layers.
 
-    Raises:
-        ValueError: No layer is on a macro, there is no sample, or a folder is no checkout.
-        SystemExit: With code 1, if a layer's engines differ.
+    Exits with 1 if engines differ.
     """
     prepare(setup.trainer, setup.model, setup.data)
     layers = needed_layers(setup.model, "asim verify")

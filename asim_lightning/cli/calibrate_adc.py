@@ -32,14 +32,11 @@ class CalibrateAdcOptions:
     """YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs."""
 
 
-def calibrate_adc(setup: Setup, options: CalibrateAdcOptions = CalibrateAdcOptions()) -> None:
+def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show what it buys.
 
     A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. Writes
     the ranges as rules of the plan, for -c, and compares accuracies before and after on the test images.
-
-    Raises:
-        ValueError: A number is not allowed, no layer is on a macro, or a macro can have no range.
     """
     check_whole("`images`", options.images, 1)
     check_whole("`trials`", options.trials, 1, 65535)

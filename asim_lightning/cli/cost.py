@@ -38,7 +38,7 @@ class CostOptions(Drawing):
     """Folder of the files; null: that of this configuration's runs."""
 
 
-def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
+def network_cost(setup: Setup, options: CostOptions) -> None:
     """Conversions, energy, time and area of the network for one image, layer by layer, next to the all-digital point.
 
     Writes cost.csv, cost.json and a picture.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asim_lightning.cli.recorded_command import StudyOptions, recorded
-from asim_lightning.cli.start import Setup, load_weights, prepare
+from asim_lightning.cli.start import Setup, load_weights, open_checkpoint, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -14,7 +14,6 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import MAP
 from asim_lightning.evaluation.target import MEASURED, Target
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
@@ -44,7 +43,7 @@ class DoctorOptions(StudyOptions):
     """What energies are computed from."""
 
 
-def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
+def doctor(setup: Setup, options: DoctorOptions) -> None:
     """What to change so that the network keeps a target: the cheapest plans, proved on other images, noise and chips.
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
@@ -66,10 +65,11 @@ def doctor(setup: Setup, options: DoctorOptions = DoctorOptions()) -> None:
         data.test_images = None
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
-    paths = {each: str(shipped_file("checkpoints", each)) for each in options.checkpoints}
+    for each in options.checkpoints:
+        shipped_file("checkpoints", each)  # refuses a name before the work
 
     def load(checkpoint: str) -> None:
-        load_weights(model, paths[checkpoint], read_checkpoint(paths[checkpoint]))
+        load_weights(model, *open_checkpoint(checkpoint))
 
     made = Doctor(Work(trainer, model, data, setup.folder, runner, options.fresh, load), settings, options.technology)
     made.map_loss(setup.say)
@@ -98,11 +98,7 @@ def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
 
 
 def read_map(path: str) -> LossMap:
-    """The map of a map.json.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """The map of a map.json."""
     try:
         return LossMap.of_json(json.loads(Path(path).read_text(), parse_constant=_no_number))
     except (KeyError, TypeError, AttributeError, ValueError):

@@ -37,11 +37,7 @@ class FitColumnOptions:
 
 
 def fit_column(options: FitColumnOptions) -> None:
-    """Fit the charge and the current model, and print the fits and the settings that predict best.
-
-    Raises:
-        ValueError: The file is refused, or does not suffice for a fit.
-    """
+    """Fit the charge and the current model, and print the fits and the settings that predict best."""
     file, reads = options.file, options.reads
     check_whole("`--adc_bits`", options.adc_bits, 1, 16)
     check_whole("`--encoding_bits`", options.encoding_bits, 1, 16)
@@ -87,14 +83,7 @@ def _heading(file: str, curve: MeasuredCurve) -> str:
 
 
 def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
-    """The parameters of both models, and how well these and each count by itself predict.
-
-    Args:
-        charge: The charge model.
-        current: The current model.
-        own: Log-likelihood of each count by itself.
-        own_aic: Akaike's criterion of each count by itself.
-    """
+    """The parameters of both models, and how well they predict; `own` is the likelihood of each count by itself."""
     rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
     for name, what, form in _PARAMETERS:
         values: list[Estimate | None] = [getattr(fit, name) for fit in (charge, current)]

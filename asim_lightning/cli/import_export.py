@@ -14,14 +14,14 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.start import open_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS
 from asim_lightning.exchange.network import SMALL_IMAGE, Network
-from asim_lightning.exchange.read import read_checkpoint, read_weights
+from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
-from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import Plan, Rule
 
 KEPT = "imported"
@@ -63,11 +63,7 @@ class ExportOptions:
 
 
 def import_file(options: ImportOptions) -> None:
-    """Write a checkpoint with a file's weights, or a recipe with the settings of a published config.py.
-
-    Raises:
-        UsageError, ValueError, OSError: What is given cannot be used; nothing is written.
-    """
+    """Write a checkpoint with a file's weights, or a recipe with the settings of a published config.py."""
     _prepare(Path(options.file), Path(options.to))
     if Path(options.file).suffix != ".py":
         _import_weights(options)
@@ -118,20 +114,13 @@ def _import_weights(options: ImportOptions) -> None:
 
 
 def export(options: ExportOptions) -> None:
-    """Write a checkpoint's weights as another's state dict, and print what became of every key.
-
-    Raises:
-        UsageError: A key is not accounted for, or the format or the file's ending is none that is written.
-        ValueError: The file is no checkpoint, or of a network that the format has not.
-        FileNotFoundError: There is no such file.
-    """
+    """Write a checkpoint's weights as another's state dict, and print what became of every key."""
     layout, suffix = options.format, Path(options.to).suffix
     _prepare(Path(options.file), Path(options.to))
     check_choice("`--format`", layout, LAYOUTS)
     if suffix not in _SUFFIXES[layout]:
         raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
-    path = str(shipped_file("checkpoints", options.file))
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = open_checkpoint(options.file)
     state = {
         key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(_PREFIX)
     }

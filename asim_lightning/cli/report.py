@@ -32,11 +32,7 @@ class ReportOptions:
 
 
 def report(options: ReportOptions) -> None:
-    """Write the report and its numbers, and print the verdicts and where they are.
-
-    Raises:
-        UsageError, ValueError, OSError, ModuleNotFoundError: What was given cannot be used; nothing is written.
-    """
+    """Write the report and its numbers, and print the verdicts and where they are."""
     asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
     _check_one_network(runs)

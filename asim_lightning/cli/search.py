@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.recorded_command import StudyOptions, recorded
-from asim_lightning.cli.start import Setup, load_weights, prepare, read_data
+from asim_lightning.cli.start import Setup, load_weights, open_checkpoint, prepare, read_data
 from asim_lightning.cost import Technology
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.resources import shipped_file
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class SearchOptions(StudyOptions):
     """What energy and latency are computed from."""
 
 
-def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:
+def search(setup: Setup, options: SearchOptions) -> None:
     """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
 
     Writes results.csv, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
@@ -37,8 +35,7 @@ def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:
     prepare(trainer, model, setup.data)
 
     def load(checkpoint: str) -> None:
-        path = str(shipped_file("checkpoints", checkpoint))
-        load_weights(model, path, read_checkpoint(path))
+        load_weights(model, *open_checkpoint(checkpoint))
 
     work = Work(trainer, model, setup.data, setup.folder, runner, options.fresh, load)
     made = Search(work, asked, options.technology)

@@ -27,7 +27,7 @@ class SpecOptions(StudyOptions):
     """Reads of each chip of a macro with noise: 1..65535."""
 
 
-def spec(setup: Setup, options: SpecOptions = SpecOptions()) -> None:
+def spec(setup: Setup, options: SpecOptions) -> None:
     """How bad each property of the macro may be, only it and then all together, so that the network keeps a target.
 
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.

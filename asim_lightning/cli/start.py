@@ -69,21 +69,14 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
         arguments: The command line.
         root: Folder of all runs, where `last` is looked for.
         named: Settings of the model that the user wrote: a checkpoint may name the classes that they name.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint, or has settings that a checkpoint may not have.
-        UsageError: A run is to go on that cannot.
     """
-    fits = arguments.command == "fit"
     if given is None:
         return Start()
-    continued = None
+    fits, continued = arguments.command == "fit", None
     if given == LastCheckpoint.NAME:
         last = newest_last(Path(root) / arguments.run_name)
         continued, given = last if fits else None, shorter_path(last)
-    path = str(shipped_file("checkpoints", given))
-    checkpoint = read_checkpoint(path)
+    path, checkpoint = open_checkpoint(given)
     settings = settings_of(path, checkpoint, CimClassifier.argument_types(), named)
     resumes = fits and "optimizer_states" in checkpoint
     if continued is not None and not resumes:
@@ -98,15 +91,14 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
     return Start(path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint))
 
 
+def open_checkpoint(given: str) -> tuple[str, dict[str, Any]]:
+    """Path and content of a checkpoint, or of a shipped one by its name."""
+    path = str(shipped_file("checkpoints", given))
+    return path, read_checkpoint(path)
+
+
 def newest_last(folder: Path) -> Path:
-    """The newest last.ckpt of a run's versions.
-
-    Args:
-        folder: Folder of the run, which holds version_0, version_1, ...
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
+    """The newest last.ckpt of a run's versions, version_0, version_1, ..., in a folder."""
     pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
@@ -122,7 +114,7 @@ def load_weights(
 ) -> list[str]:
     """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
 
-    Weights of a network with BatchNorms are folded on the way, where the model's are.
+    Weights of a network with BatchNorms are folded on the way if the model's are.
 
     Args:
         model: The classifier.
@@ -133,9 +125,6 @@ def load_weights(
 
     Returns:
         A note on the new head, if there is one.
-
-    Raises:
-        ValueError: It is the checkpoint of another network.
     """
     try:
         check_folding(model.backbone, checkpoint, model.hparams["plan"])
@@ -183,11 +172,6 @@ class Setup:
     """Settings that flags name; of classes, such as a data module, also what recipes say of them."""
     preset: str | None = None
     """Name of the published macro that was asked for."""
-
-    @property
-    def predictions(self) -> Path:
-        """File of `asim predict`."""
-        return self.folder / PREDICTIONS
 
     def say(self, line: str) -> None:
         """Print a line, on the first process alone."""

@@ -30,7 +30,7 @@ class SweepOptions(StudyOptions):
     """What energy, latency and TOPS/W of each point are computed from."""
 
 
-def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
+def sweep(setup: Setup, options: SweepOptions) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
     Writes results.csv, a plot and TensorBoard scalars; a sweep that was stopped goes on where it was.

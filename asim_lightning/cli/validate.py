@@ -8,7 +8,7 @@ from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.start import Setup, prepare
+from asim_lightning.cli.start import PREDICTIONS, Setup, prepare
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, chips_differ, noise_text
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
@@ -20,11 +20,7 @@ from asim_lightning.surgery import macro_layers
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way to compute the network that is validated.
-
-    Raises:
-        ValueError: A fidelity is unknown.
-    """
+    """One way to compute the network that is validated."""
 
     fidelity: str = "simulated"
     """Fidelity of every layer: float, quantized (integers, no macro) or simulated (bit by bit)."""
@@ -56,7 +52,15 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class ValidateOptions:
+class TestOptions:
+    """What is printed."""
+
+    verbose: bool = True
+    """Whether all metrics are printed."""
+
+
+@dataclass(frozen=True)
+class ValidateOptions(TestOptions):
     """Other ways to compute the network, and what is printed."""
 
     compare: list[Comparison | Kind] | None = None
@@ -64,11 +68,9 @@ class ValidateOptions:
     mappings that change a macro or the fidelity of some layers."""
     trials: int = 2
     """Reads of the chip for each noisy one of `compare`: 1..65535."""
-    verbose: bool = True
-    """Whether all metrics are printed."""
 
 
-def validate(setup: Setup, options: ValidateOptions = ValidateOptions()) -> None:
+def validate(setup: Setup, options: ValidateOptions) -> None:
     """Accuracy on the validation images, as configured; before it, if asked for, in other ways too."""
     trainer, model, noise = setup.trainer, setup.model, ""
     if options.compare is not None:
@@ -79,40 +81,26 @@ def validate(setup: Setup, options: ValidateOptions = ValidateOptions()) -> None
     setup.say(_accuracy_line(setup, "val", noise))
 
 
-@dataclass(frozen=True)
-class TestOptions:
-    """What is printed."""
-
-    verbose: bool = True
-    """Whether all metrics are printed."""
-
-
-def evaluate(setup: Setup, options: TestOptions = TestOptions()) -> None:
+def evaluate(setup: Setup, options: TestOptions) -> None:
     """Accuracy on the test images."""
     setup.trainer.test(setup.model, datamodule=setup.data, verbose=options.verbose, weights_only=True)
     setup.say(_accuracy_line(setup, "test"))
 
 
 def predict(setup: Setup) -> None:
-    """A CSV of labels, predictions and confidences.
-
-    Raises:
-        UsageError: There is no image.
-    """
+    """A CSV of labels, predictions and confidences."""
     trainer = setup.trainer
     trainer.predict(setup.model, datamodule=setup.data, weights_only=True)
     if not sum(trainer.num_predict_batches):
         raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
-    setup.say(f"predictions  {setup.predictions}")
+    setup.say(f"predictions  {setup.folder / PREDICTIONS}")
 
 
 def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> None:
     """Validate the network in each way, and say each accuracy in one line.
 
-    The network is left as it was. Input ranges are those of the whole network quantised, in every way the same.
-
-    Raises:
-        ValueError: There is no way, no layer is on a macro, or one does not fit the network; nothing is computed then.
+    The network is left as it was. Input ranges are those of the whole network quantised, in every way the same. What
+    does not fit the network is refused before anything is computed.
     """
     check_whole("`trials`", trials, 1, 65535)
     if not given:
@@ -141,11 +129,7 @@ def _count(setup: Setup, right: Sequence[int], images: int) -> str:
 
 
 def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
-    """The accuracy, or mean of another outcome, of an evaluation that an `ImageCounter` saw, and how it was computed.
-
-    Raises:
-        UsageError: No image was evaluated.
-    """
+    """The accuracy, or mean of another outcome, that an `ImageCounter` saw, and how it was computed."""
     model, metrics, measure = setup.model, setup.trainer.callback_metrics, Measure.of(setup.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     metric = model.outcome.logged_as(stage, model.fidelity == "estimated")
