@@ -25,61 +25,45 @@ def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
     return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
 
 
-def with_checkpoints(configured: Sequence[Callback], monitor: str, mode: str = "max") -> list[Callback]:
-    """Callbacks of a fit: the configuration's, one that keeps the best epoch where none does, and `LastCheckpoint`.
+def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], list[str]]:
+    """Callbacks of a fit: the configuration's, one that keeps the best epoch, and `LastCheckpoint`.
 
-    Lightning's own last.ckpt may be of a step behind which a validation or the end of an epoch comes, which a fit that
-    goes on would leave out or make twice: `LastCheckpoint` writes it in its place, as often.
+    Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
+    Lightning's own last.ckpt may be of a step after which a validation or the end of an epoch comes, which a resumed
+    fit would leave out or make twice: `LastCheckpoint` writes it instead, as often.
 
     Args:
         configured: Callbacks of the configuration; `save_last` of a ModelCheckpoint is taken back.
-        monitor: Metric of the best epoch, where none is configured.
-        mode: Whether the largest is the best (max) or the least (min).
+        model: The classifier.
 
-    Raises:
-        ValueError: Another callback writes last.ckpt under its own name.
+    Returns:
+        The callbacks, and lines for the user on the metric of the best epoch and on what is taken back.
     """
-    callbacks = list(configured)
-    steps = [_take_over_last(each) for each in callbacks if isinstance(each, ModelCheckpoint)]
-    if not _keeps_an_epoch(callbacks):
-        best = {"filename": "best", "monitor": monitor, "mode": mode, "save_weights_only": True}
+    callbacks, said = list(configured), list[str]()
+    own = [each for each in callbacks if isinstance(each, ModelCheckpoint) and not isinstance(each, LastCheckpoint)]
+    steps = [_take_over_last(each, said) for each in own]
+    keeps = any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
+    metric = model.outcome.logged_as("val", model.fidelity == "estimated")
+    monitors = {getattr(each, "monitor", None): type(each).__name__ for each in callbacks}
+    measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
+    if measuring is not None and keeps and SimulatedAccuracy.METRIC not in monitors:
+        wrong = " and ".join(f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged)
+        advice = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
+        said += [f"monitor  {wrong} {advice}"] if wrong else []
+    elif measuring is not None:
+        installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
+        if installed is None:
+            callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
+        metric = SimulatedAccuracy.METRIC
+        said.append(f"monitor  {metric}, as the fit trains for the macro: {installed or measuring}")
+    if not keeps:
+        mode = "max" if model.outcome.more_is_better else "min"
+        best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
     # what it saves holds the best epoch of the others, which must have found it before
-    return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint))
-
-
-def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], str, str]:
-    """What decides which epoch a fit keeps.
-
-    Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
-
-    Args:
-        configured: Callbacks of the configuration.
-        model: The classifier.
-
-    Returns:
-        The callbacks, the first of which measures the accuracy on the macro if a callback needs it; the metric of the
-        best epoch, where no callback keeps one; and a line for the user, or none.
-    """
-    callbacks, metric = list(configured), model.outcome.logged_as("val", model.fidelity == "estimated")
-    measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
-    if measuring is None:
-        return callbacks, metric, ""
-    monitors = {getattr(each, "monitor", None): type(each).__name__ for each in callbacks}
-    if _keeps_an_epoch(callbacks) and SimulatedAccuracy.METRIC not in monitors:
-        said = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
-        wrong = [f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged]
-        return callbacks, metric, f"{' and '.join(wrong)} {said}" if wrong else ""
-    installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
-    if installed is None:
-        callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
-    return (
-        callbacks,
-        SimulatedAccuracy.METRIC,
-        f"{SimulatedAccuracy.METRIC}, as the fit trains for the macro: {installed or measuring}",
-    )
+    return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint)), said
 
 
 def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
@@ -87,16 +71,11 @@ def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bo
     return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
 
 
-def _keeps_an_epoch(callbacks: Sequence[Callback]) -> bool:
-    return any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
-
-
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside the one that it replaces, and puts it in its place in one step.
+    """Writes a checkpoint next to the one that it replaces, and puts it in place in one step.
 
-    Lightning's own writes to the folder for temporary files and moves from there, which is a copy where that is another
-    filesystem: a kill leaves half a file. It also removes whatever a checkpoint names, whole folders
-    too.
+    Lightning's own moves it from the folder for temporary files, which may be another filesystem: a kill leaves half a
+    file. It also removes whatever a checkpoint names, whole folders too.
     """
 
     def __init__(self) -> None:
@@ -124,15 +103,18 @@ def with_whole_files(configured: Any) -> list[Any]:
 
 
 def weights_line(callbacks: Sequence[Checkpoint]) -> str:
-    """Where the weights of a fit are: those of the best epoch, else the last ones; empty where none were kept."""
+    """Where the weights of a fit are: those of the best epoch, else the last ones; empty if none were kept."""
     kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
-    best = next((each.best_model_path for each in kept if not isinstance(each, LastCheckpoint)), "")
+    best, last = (
+        next((each.best_model_path for each in kept if isinstance(each, LastCheckpoint) == is_last), "")
+        for is_last in (False, True)
+    )
     if best and Path(best).exists():  # that of a run that goes on here may lie elsewhere
         return shorter_path(best)
-    last = next((each.best_model_path for each in kept if isinstance(each, LastCheckpoint)), "")
     monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
     monitor = None if best else next((each for each in monitors if each), None)
-    return f"{shorter_path(last)}, the last epoch's, as {monitor} was not measured" if last and monitor else ""
+    reason = f", the last epoch's, as {monitor} was not measured" if monitor else ""
+    return f"{shorter_path(last)}{reason}" if last else ""
 
 
 def loggers(root: str, name: str, continued: Path | None, step: int) -> list[Logger]:
@@ -141,7 +123,7 @@ def loggers(root: str, name: str, continued: Path | None, step: int) -> list[Log
     Args:
         root: Folder of all runs.
         name: Name of the run.
-        continued: last.ckpt from which a stopped run goes on, in the folder that it has; None starts a new version.
+        continued: last.ckpt of the stopped run that goes on; None starts a new version.
         step: Optimizer steps of that checkpoint; what the stopped run logged after it is left out of the charts.
     """
     if continued is None:
@@ -149,12 +131,8 @@ def loggers(root: str, name: str, continued: Path | None, step: int) -> list[Log
         return [tensorboard, CSVLogger(root, name, tensorboard.version)]
     folder = continued.parent.parent
     _keep_metrics(folder, step)
-    version = folder.name.removeprefix("version_")
-    number = int(version) if version.isdigit() else version
-    return [
-        TensorBoardLogger(root, name, number, default_hp_metric=False, purge_step=step),
-        CSVLogger(root, name, number),
-    ]
+    tensorboard = TensorBoardLogger(root, name, folder.name, default_hp_metric=False, purge_step=step)
+    return [tensorboard, CSVLogger(root, name, folder.name)]
 
 
 @rank_zero_only
@@ -168,16 +146,14 @@ def _keep_metrics(folder: Path, step: int) -> None:
 
 @rank_zero_only
 def put_back_metrics(folder: Path) -> None:
-    """Name the numbers of a run metrics.csv again where going on added none."""
+    """Name the numbers of a run metrics.csv again if going on added none."""
     kept = sorted(folder.glob("metrics_until_step_*.csv"), key=lambda path: path.stat().st_mtime_ns)
     if kept and not (folder / "metrics.csv").exists():
         kept[-1].rename(folder / "metrics.csv")
 
 
-def _take_over_last(callback: ModelCheckpoint) -> int:
-    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes in place of a callback; 0 where unsaid."""
-    if isinstance(callback, LastCheckpoint):
-        return 0
+def _take_over_last(callback: ModelCheckpoint, said: list[str]) -> int:
+    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes in place of a callback; 0 if unsaid."""
     name, last = type(callback).__name__, LastCheckpoint.NAME
     if callback.filename == last and callback.dirpath is None:
         raise ValueError(
@@ -186,10 +162,5 @@ def _take_over_last(callback: ModelCheckpoint) -> int:
     if not callback.save_last:
         return 0
     callback.save_last = None
-    _say(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
+    said.append(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
     return steps_between_saves(callback)
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line)
