@@ -1,18 +1,17 @@
 """`asim fit`, `validate`, `test` and `predict` of a user's LightningModule, which a recipe names by its class."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.cli.checkpointing import loggers, weights_line, with_summary, with_whole_files
 from asim_lightning.cli.command_line import Arguments, inside
-from asim_lightning.cli.messages import OneLineParser, UsageError
-from asim_lightning.cli.parser import AsimTrainer, as_list, ending_processes
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.parser import CommandCLI, as_list, ending_processes
 from asim_lightning.cli.start import newest_last
 from asim_lightning.exchange.read import read_checkpoint
 
@@ -25,35 +24,17 @@ def names_a_module(arguments: Arguments) -> bool:
     return bool(models) and "class_path" in models[-1]
 
 
-class OwnModuleCLI(LightningCLI):
-    """``asim COMMAND -c CONFIG`` with ``model: {class_path: my_mod.MyModule}``.
-
-    Args:
-        arguments: The command line.
-
-    Raises:
-        UsageError: The command needs a network whose layers it may change.
-    """
+class OwnModuleCLI(CommandCLI):
+    """``asim COMMAND -c CONFIG`` with ``model: {class_path: my_mod.MyModule}``."""
 
     def __init__(self, arguments: Arguments) -> None:
-        self.arguments, self.command = arguments, arguments.command
-        if self.command not in COMMANDS:
+        if arguments.command not in COMMANDS:
             raise UsageError(
-                f"asim {self.command} takes no `model.class_path`: name the network as `model.backbone.network`, or "
-                "call study or search in Python"
+                f"asim {arguments.command} takes no `model.class_path`: name the network as `model.backbone.network`, "
+                "or call study or search in Python"
             )
-        super().__init__(
-            LightningModule,
-            trainer_class=AsimTrainer,
-            subclass_mode_model=True,
-            save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs"},
-            seed_everything_default=0,
-            parser_class=OneLineParser,
-            parser_kwargs={"prog": f"asim {self.command}", "allow_abbrev": False},
-            auto_configure_optimizers=False,
-            run=False,
-        )
+        defaults = {"default_root_dir": "runs"}
+        super().__init__(arguments, LightningModule, subclass_mode_model=True, trainer_defaults=defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint."""
@@ -68,15 +49,9 @@ class OwnModuleCLI(LightningCLI):
                 settings = parser.parse_object(mine, namespace=settings, defaults=False)
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
 
-    def before_instantiate_classes(self) -> None:
-        """Save the configuration of a fit only."""
-        if self.command != "fit":
-            self.save_config_callback = None
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that logs a fit below runs/NAME, and keeps what it needs to go on."""
-        given, root = self.config_init["trainer"], str(self.config.trainer.default_root_dir)
-        self.folder = Path(root) / self.arguments.run_name
+        given = self.config_init["trainer"]
         if self.command != "fit":
             return super().instantiate_trainer(logger=False, enable_checkpointing=False, **kwargs)
         callbacks = with_summary(as_list(given.get("callbacks")))
@@ -85,19 +60,18 @@ class OwnModuleCLI(LightningCLI):
             callbacks.append(LastCheckpoint())
         kwargs |= {"callbacks": callbacks, "plugins": with_whole_files(given.get("plugins"))}
         if given.get("logger") in (None, True):
-            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.folder)
+            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.run_folder)
             step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
-            kwargs["logger"] = loggers(root, self.arguments.run_name, continued, step)
+            kwargs["logger"] = loggers(self.root, self.arguments.run_name, continued, step)
         return super().instantiate_trainer(**kwargs)
 
     def run(self) -> None:
         """Run the command."""
         path, trainer = self.config.ckpt_path, self.trainer
         if path == LastCheckpoint.NAME:
-            path = str(newest_last(self.folder))
+            path = str(newest_last(self.run_folder))
         with ending_processes(trainer):
             work = getattr(trainer, self.command)
             work(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)
         if self.command == "fit" and trainer.is_global_zero:
-            last = getattr(trainer.checkpoint_callback, "best_model_path", "")
-            print(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks) or last}")
+            print(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks)}")

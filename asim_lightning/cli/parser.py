@@ -1,6 +1,5 @@
 """The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
 
-import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,21 +7,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
-from asim_lightning.circuit.columns import RENAMED
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpointing import (
-    best_epoch,
     loggers,
     trains_with_noise,
     with_checkpoints,
@@ -43,8 +39,6 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
-_FEW = 8
-"""Processes on a CPU that any machine may be asked for."""
 _OF_CLASSES = ("data", "trainer")
 """Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
 
@@ -64,23 +58,15 @@ class AsimTrainer(Trainer):
         return super()._run_stage()
 
 
-class AsimCLI(LightningCLI):
-    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
+class CommandCLI(LightningCLI):
+    """A command, known before its settings are parsed once."""
 
-    def __init__(self, arguments: Arguments) -> None:
+    def __init__(self, arguments: Arguments, model: type[LightningModule], **options: Any) -> None:
         self.arguments, self.command = arguments, arguments.command
-        self.start = Start()
-        self.pictures = self.axes = self.monitored = ""
-        self.preset: Preset | None = None
-        self.by_recipes, self.by_flags = Namespace(), Namespace()
-        self.known = set[str]()
-        # Lightning's source is read for the help alone, as that takes as long as parsing twice
-        set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
-            CimClassifier,
+            model,
             trainer_class=AsimTrainer,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"use_distributed_sampler": False, "default_root_dir": "runs"},
             seed_everything_default=0,
             parser_class=OneLineParser,
             # no abbreviations of settings: their meaning would change with a new setting
@@ -90,15 +76,46 @@ class AsimCLI(LightningCLI):
                 "allow_abbrev": False,
             },
             auto_configure_optimizers=False,
-            run=False,  # the command is known before its settings are parsed
+            run=False,
+            **options,
         )
+
+    def before_instantiate_classes(self) -> None:
+        """Save the configuration of a fit only."""
+        if self.command != "fit":
+            self.save_config_callback = None
+
+    @property
+    def root(self) -> str:
+        """Folder of all runs."""
+        return str((self.config.get("trainer") or {}).get("default_root_dir") or "runs")
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder of this configuration's runs."""
+        return Path(self.root) / self.arguments.run_name
+
+
+class AsimCLI(CommandCLI):
+    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.start = Start()
+        self.notes = list[str]()
+        self.preset: Preset | None = None
+        self.by_recipes, self.by_flags = Namespace(), Namespace()
+        self.known = set[str]()
+        # Lightning's source is read for the help alone, as that takes as long as parsing twice
+        set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
+        defaults = {"use_distributed_sampler": False, "default_root_dir": "runs"}
+        super().__init__(arguments, CimClassifier, trainer_defaults=defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the command's own options."""
         parser.add_argument(
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to go on from."
         )
-        parser.add_argument("--weights_only", type=bool | None, help="Always true: no code of a checkpoint is run.")
+        parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)
 
     def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
@@ -116,8 +133,6 @@ class AsimCLI(LightningCLI):
         for group in parser.groups or ():
             if group != "data" and group in settings and not isinstance(settings[group], Namespace):
                 raise UsageError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
-        if settings.get("weights_only") is False:
-            raise UsageError("`weights_only` must be true: a checkpoint is read as tensors and plain values, got false")
         settings.weights_only, settings.ckpt_path = True, self.start.path
         if self.preset is not None:
             settings.model.plan.preset = None  # its macro is resolved
@@ -172,22 +187,22 @@ class AsimCLI(LightningCLI):
             return parser.parse_object(settings, namespace=below, defaults=False)
 
     def before_instantiate_classes(self) -> None:
-        """Settle what settings decide of each other; save the configuration with a fit alone."""
+        """Settle what settings decide of each other."""
+        super().before_instantiate_classes()
         settings, model = self.config, self.config.model
-        self.pictures = settle_pretrained(settings, plain(self.by_flags), self.command)
+        if pictures := settle_pretrained(settings, plain(self.by_flags), self.command):
+            self.notes.append(f"pictures {pictures}")
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         settle_targets(settings)
         if self.command == "sweep":
             until = settings.get("until")
             of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
-            settled, self.axes = settle_axes(plain(self.by_flags), plain(settings.axes), plain(model), of_chips)
-            for name, values in settled.items():
-                settings.axes[name] = values
+            settled, said = settle_axes(plain(self.by_flags), plain(settings.axes), plain(model), of_chips)
+            settings.axes.update(Namespace(**settled))
+            self.notes += [f"axes     {said}"] if said else []
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
-        if self.command != "fit":
-            self.save_config_callback = None
 
     def instantiate_classes(self) -> None:
         """Make the objects; what a network of the user's takes comes from the data, unless it is said."""
@@ -231,9 +246,6 @@ class AsimCLI(LightningCLI):
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
             kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
         trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
-        most = max(os.cpu_count() or 1, _FEW)
-        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # they fill the memory
-            raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
 
@@ -243,9 +255,8 @@ class AsimCLI(LightningCLI):
         if given.get("enable_model_summary") is not False:
             found["callbacks"] = with_summary(found["callbacks"])
         if given.get("enable_checkpointing") is not False:
-            found["callbacks"], metric, self.monitored = best_epoch(found["callbacks"], self.model)
-            mode = "max" if self.model.outcome.more_is_better else "min"
-            found["callbacks"] = with_checkpoints(found["callbacks"], metric, mode)
+            found["callbacks"], said = with_checkpoints(found["callbacks"], self.model)
+            self.notes += said
             found["plugins"] = with_whole_files(given.get("plugins"))
         if given.get("logger") in (None, True):
             found["logger"] = loggers(self.root, self.arguments.run_name, self.start.continued, self.start.step)
@@ -263,49 +274,40 @@ class AsimCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Load a checkpoint's weights, and say what they are; where a fit resumes, Lightning restores the rest."""
+        for line in self._loaded():
+            if self.trainer.is_global_zero:
+                print(line)
+
+    def _loaded(self) -> Iterator[str]:
+        """Load the weights; lines about what the command works with."""
         if self.preset is not None:
-            self._say(
-                fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
-            )
+            chip = f"macro    {self.preset.chip}; differs: {self.preset.differs}"
+            yield fill(chip, 120, subsequent_indent=" " * 9)
             technology = self.config.get("technology")
             if technology is not None and technology.preset != self.preset.name:
-                self._say(
-                    f"note     costs are of technology {technology.preset}, as configured; the chip has "
-                    f"{self.preset.node} nm"
-                )
-        macros = [layer.macro for layer in macro_layers(self.model.backbone).values()]
-        old = [macro for macro in macros if macro.column == "current" and macro.column_args.get("cell_sigma")]
-        if any(not macro.weight_parallel for macro in old):
-            self._say(f"note     {RENAMED}")
+                configured = f"costs are of technology {technology.preset}, as configured"
+                yield f"note     {configured}; the chip has {self.preset.node} nm"
         if not self._takes_weights:
             return
-        for note in self.model.pretrained:
-            self._say(f"weights  {note}")
-        if self.axes:
-            self._say(f"axes     {self.axes}")
-        if self.pictures:
-            self._say(f"pictures {self.pictures}")
-        noisy = trains_with_noise(self.model, self.trainer.callbacks)  # type: ignore[attr-defined]
-        if self.command == "fit" and noisy and not macro_layers(self.model.backbone):
+        model, start, fits = self.model, self.start, self.command == "fit"
+        yield from (f"weights  {note}" for note in model.pretrained)
+        noisy = fits and trains_with_noise(model, self.trainer.callbacks)  # type: ignore[attr-defined]
+        if noisy and not macro_layers(model.backbone):
             noisy = False
-            self._say("noise    none in training, as no layer is on a macro")
-        if self.monitored:
-            self._say(f"monitor  {self.monitored}")
-        start = self.start
+            yield "noise    none in training, as no layer is on a macro"
+        yield from self.notes
         if start.path is not None:
-            classes = start.settings.get("num_classes") if self.command == "fit" else None
-            for note in load_weights(self.model, start.path, start.checkpoint, classes):
-                self._say(f"weights  {note}")
+            classes = start.settings.get("num_classes") if fits else None
+            yield from (f"weights  {note}" for note in load_weights(model, start.path, start.checkpoint, classes))
             self.start = replace(start, checkpoint={})  # its memory is free then
-        if self.command == "fit":
-            initial = "pretrained" if self.model.pretrained else "random"
-            self._say(start_line(start, self.trainer, initial))
-            if noisy and start.path is None and not self.model.pretrained:
-                self._say("note     noise-aware training usually starts from a trained network")
+        if fits:
+            yield start_line(start, self.trainer, "pretrained" if model.pretrained else "random")
+            if noisy and start.path is None and not model.pretrained:
+                yield "note     noise-aware training usually starts from a trained network"
         elif start.path is not None:
-            self._say(f"weights  {shorter_path(start.path)}")
-        elif not self.model.pretrained:
-            self._say("weights  random, as there is no `ckpt_path`")
+            yield f"weights  {shorter_path(start.path)}"
+        elif not model.pretrained:
+            yield "weights  random, as there is no `ckpt_path`"
 
     def run(self) -> None:
         """Run the command."""
@@ -313,13 +315,8 @@ class AsimCLI(LightningCLI):
             self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments,
             plain(self.by_recipes), plain(self.by_flags), None if self.preset is None else self.preset.name,
         )  # fmt: skip
-        options = [] if COMMANDS[self.command].options is None else [take_options(self.command, self.config_init)]
         with ending_processes(self.trainer):
-            COMMANDS[self.command].function(setup, *options)
-
-    def _say(self, line: str) -> None:
-        if self.trainer.is_global_zero:
-            print(line)
+            COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))
 
     @property
     def _takes_weights(self) -> bool:
@@ -327,16 +324,6 @@ class AsimCLI(LightningCLI):
         if self.command == "cost":
             return bool(self.config.technology.charging != "fixed" and not self.config.validate)
         return self.command != "explain" or bool(self.config.get("plot"))
-
-    @property
-    def root(self) -> str:
-        """Folder of all runs."""
-        return str((self.config.get("trainer") or {}).get("default_root_dir") or "runs")
-
-    @property
-    def run_folder(self) -> Path:
-        """Folder of this configuration's runs."""
-        return Path(self.root) / self.arguments.run_name
 
 
 @contextmanager
