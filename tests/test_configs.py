@@ -22,7 +22,6 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cost import cost
 from asim_lightning.nn import PACT
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
-from tests.cli.conftest import read_sources_once  # noqa: F401
 from tests.commands import parsed
 from tests.data.published_layouts import write_cifar10_pickles
 from tests.data.real_pictures import real_pictures

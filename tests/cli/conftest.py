@@ -2,14 +2,13 @@
 
 import contextlib
 import copy
-import functools
 import io
 import os
 import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from docstring_parser.attrdoc import AttributeDocstrings
 
 from asim_lightning.cli import main
 from tests.data.published_layouts import write_idx
@@ -92,16 +90,10 @@ class Answer:
 
 
 Asim = Callable[..., Answer]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def read_sources_once() -> Iterator[None]:
-    """Reading Lightning's source for the help of its flags takes a third of a command's time, and says the same."""
-    read = AttributeDocstrings.get_attr_docs
-    cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AttributeDocstrings, "get_attr_docs", lambda self, component: cached(component))
-        yield
+Refused = Callable[..., None]
+Write = Callable[..., Path]
+Content = str | bytes | Callable[[dict[str, Any]], Any]
+"""What is in a file; a function gets the checkpoint of the tiny network, to change it, and gives what is saved."""
 
 
 @pytest.fixture
@@ -217,7 +209,7 @@ def stored_trials() -> dict[tuple[str, int], float]:
 
 
 @pytest.fixture
-def written(folder: Path) -> Callable[..., Path]:
+def written(folder: Path) -> Write:
     """Writes the tiny configuration with changes: dotted keys and their values."""
 
     def write(name: str = "tiny.yaml", **changes: Any) -> Path:
@@ -235,8 +227,33 @@ def written(folder: Path) -> Callable[..., Path]:
     return write
 
 
-def contents(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+@pytest.fixture
+def refused(asim: Asim, folder: Path, run: Run) -> Refused:
+    """Asserts that a command is refused: one line on standard error, exit code 2, and the folder is as it was.
+
+    The folder holds tiny.yaml, its checkpoint trained.ckpt, and files by name next to them or in their place.
+    """
+
+    def check(arguments: Sequence[object], message: str, files: Mapping[str, Content] | None = None) -> None:
+        first: dict[str, Content] = {"tiny.yaml": yaml.safe_dump(TINY), "trained.ckpt": run.checkpoint.read_bytes()}
+        for name, content in {**first, **(files or {})}.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if callable(content):
+                torch.save(content(torch.load(run.checkpoint, weights_only=True)), path)
+            else:
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+        before = everything(folder)
+        error = asim(*arguments).error
+        assert message in error, error
+        assert everything(folder) == before
+
+    return check
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder, with their contents, and all folders."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @contextlib.contextmanager

@@ -1,10 +1,13 @@
 """Errors of jsonargparse in one line: one of each family."""
 
+from pathlib import Path
+
 import pytest
 
 from asim_lightning.cli.messages import UsageError, no_setting, one_line
 from tests.commands import parsed
 
+SOME = "must be a mapping of settings, or a YAML file of one, got"
 FAMILIES = {
     "unknown flag": ("--model.fidelty x", "`model.fidelty` is no setting; nearest: model.fidelity"),
     "unknown flag of a group": ("--modl.fidelity x", "`modl.fidelity` is no setting; nearest: model.fidelity"),
@@ -12,29 +15,45 @@ FAMILIES = {
         "--model.plan.macro {adc_bit: 3}",
         "`model.plan.macro.adc_bit` is no setting; nearest: model.plan.macro.adc_bits, ",
     ),
+    "unknown setting in a list": (
+        "--model.plan.rules [{match: fc, adc_bits: 10}]",
+        "`model.plan.rules.adc_bits` is no setting; nearest: model.plan.rules.match, model.plan.rules.macro",
+    ),
     "unknown argument of a class": (
         "--data.init_args.test_image 3",
         "`data.init_args.test_image` is no setting; nearest: data.init_args.test_images",
     ),
+    "unknown argument of a callback": (
+        "--trainer.callbacks [{class_path: LambdaCallback, init_args: {on_fit_stat: x}}]",
+        "`trainer.callbacks.on_fit_stat` is no setting; nearest: trainer.callbacks.on_fit_start",
+    ),
     "wrong type": ("--model.plan.macro.adc_bits abc", "`model.plan.macro.adc_bits` must be int or null, got abc"),
-    "wrong class": (
-        "--data CIFAR11",
-        "`data` must be a class by its import path, such as package.module.Class",
+    "wrong type of a list": ("--model.plan.keep fc", "`model.plan.keep` must be list, got fc"),
+    "wrong type of an argument": ("--data.init_args.augment publishd", "must be bool or null, got publishd"),
+    "a key twice": ("--model.backbone.kwargs {a: 1, a: 2}", "must be dict, got {a: 1, a: 2}"),
+    "wrong class": ("--data CIFAR11", "`data` must be a class by its import path, such as package.module.Class"),
+    "wrong class of a module": (
+        "--data asim_lightning.data.ImageNett",
+        "`data` cannot be asim_lightning.data.ImageNett; nearest: ImageNet",
     ),
     "class near another": ("--trainer.callbacks+=NoiseRmp", "got NoiseRmp; nearest: NoiseRamp, NoiseSweep"),
+    "function for a class": (
+        "--trainer.callbacks [os.getcwd]",
+        "os.getcwd does not correspond to a subclass of Callback",
+    ),
     "word near another": ("--compare [flaot]", "got ['flaot']; nearest: float"),
-    "wrong type of an argument": ("--data.init_args.augment publishd", "must be bool or null, got publishd"),
     "missing argument": ("--data CIFAR10", "`data` CIFAR10 needs root, as in --data.init_args.root VALUE"),
     "no value": ("--model.fidelity", "argument --model.fidelity: expected one argument"),
+    "null for a group": ("--model.plan null", f"`model.plan` {SOME} null"),
+    "list for a group": ("--trainer [1]", f"`trainer` {SOME} [1]"),
     "file of a group": ("--model.plan plan.yaml", "plan.yaml: `model.plan.macro.adc_bits` must be int or null, got x"),
 }
 
 
 @pytest.mark.parametrize("case", FAMILIES.values(), ids=FAMILIES)
-def test_one_line(case: tuple[str, str], tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(str(tmp_path))
-    with open("plan.yaml", "w") as file:
-        file.write("macro: {adc_bits: x}")
+def test_one_line(case: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plan.yaml").write_text("macro: {adc_bits: x}")
     given, expected = case
     name, _, value = given.partition(" ")
     with pytest.raises(UsageError) as found:
