@@ -26,7 +26,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.cli import main
-from tests.cli.runs_to_stop import SECONDS, environment, last_of, read_sources_once, write_config
+from tests.cli.runs_to_stop import SECONDS, environment, last_of, write_config
 
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
@@ -98,9 +98,11 @@ for _hook in HOOKS[:-1]:
     setattr(KillAt, _hook, _counting(_hook))
 
 
-def write(folder: Path, data: Path, every: int | None, trainer: dict[str, Any] | None = None) -> Path:
+def write(
+    folder: Path, data: Path, every: int | None, trainer: dict[str, Any] | None = None, model: str = "proportional"
+) -> Path:
     """A recipe of three epochs of four steps with a `KillAt`, on as many processes as the trainer has devices."""
-    path = write_config(folder, data, every, model="proportional")
+    path = write_config(folder, data, every, model=model)
     config = yaml.safe_load(path.read_text())
     trainer = dict(trainer or {})
     callbacks = trainer.pop("callbacks", [])
@@ -115,7 +117,6 @@ def warm(folder: Path, data: Path) -> None:
     """Import here, and read once, what each fit that is forked from here would import and read again."""
     for name in ("asim_lightning.data", "lightning.pytorch", "safetensors", "tensorboard", "timm"):
         importlib.import_module(name)
-    read_sources_once()
     config = write(folder, data, None)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(["fit", "-c", str(config), "--print_config"])

@@ -1,12 +1,10 @@
 """Small fits that tests stop and let go on."""
 
 import copy
-import functools
 import os
 from pathlib import Path
 
 import yaml
-from docstring_parser.attrdoc import AttributeDocstrings
 
 from tests.cli.conftest import TINY
 
@@ -42,10 +40,3 @@ def last_of(folder: Path) -> Path:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def read_sources_once() -> None:
-    """Reading Lightning's source for the help of its flags takes a third of a command's time, and says the same."""
-    read = AttributeDocstrings.get_attr_docs
-    cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
-    AttributeDocstrings.get_attr_docs = lambda self, component: cached(component)

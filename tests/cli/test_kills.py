@@ -40,6 +40,7 @@ class Stops:
         step: Calls from there to the next.
         ranks: Processes that send it, one after the other.
         moments: How many fits are stopped at random moments, again and again until they end, not at hooks.
+        model: The noise of training.
     """
 
     every: int | None = None
@@ -50,6 +51,7 @@ class Stops:
     step: int = 1
     ranks: tuple[int, ...] = (0,)
     moments: int = 0
+    model: str = "proportional"
 
 
 def run_all(folder: Path, stops: Stops) -> None:
@@ -57,7 +59,7 @@ def run_all(folder: Path, stops: Stops) -> None:
     torch.set_num_threads(1)
     data = write_data(folder / "images")
     warm(folder / "warm", data)
-    write(folder / "whole", data, stops.every, stops.trainer)
+    write(folder / "whole", data, stops.every, stops.trainer, stops.model)
     start = time.monotonic()
     ended = fit(folder / "whole")
     seconds = time.monotonic() - start
@@ -73,7 +75,7 @@ def _at_hook(folder: Path, data: Path, stops: Stops, hook: str) -> int:
     calls = range(stops.first, 100, stops.step)
     for kills, call in enumerate(calls):
         place = folder / f"{hook}-{call}"
-        write(place, data, stops.every, stops.trainer)
+        write(place, data, stops.every, stops.trainer, stops.model)
         ended = fit(place, kill=Kill(hook, call, signal.Signals[stops.sent], stops.ranks[kills % len(stops.ranks)]))
         if not any(code != 0 for code in ended):
             return kills
@@ -85,7 +87,7 @@ def _at_moments(folder: Path, data: Path, stops: Stops, seconds: float) -> int:
     kills, drawn = 0, random.Random(0)
     for number in range(stops.moments):
         place, after = folder / str(number), []
-        write(place, data, stops.every, stops.trainer)
+        write(place, data, stops.every, stops.trainer, stops.model)
         while True:
             after.append(drawn.uniform(0, seconds))
             resumes = ("--ckpt_path", "last") if last_of(place).exists() else ()
@@ -114,35 +116,6 @@ def kills(tmp_path: Path, stops: Stops) -> int:
     return int(count.split()[0])
 
 
-@pytest.mark.slow
-def test_saves_that_fall_on_the_end_of_an_epoch(tmp_path: Path) -> None:
-    """Of 4 steps an epoch, saved every 2: at the second epoch's start, as its validation starts, and as what a step
-    logs is written behind a save."""
-    assert kills(tmp_path, Stops(2, hooks=FAST, first=2, step=4)) >= 4
-
-
-@pytest.mark.slow
-def test_a_kill_of_two_processes_in_the_middle_of_a_step(tmp_path: Path) -> None:
-    """Where each of them may be in another collective operation."""
-    stops = Stops(1, DDP | {"max_epochs": 1}, "SIGTERM", ("on_before_optimizer_step",), first=2, step=100)
-    assert kills(tmp_path, stops) == 1
-
-
-@pytest.mark.slow  # test_resume cuts a counted epoch short without a kill
-def test_steps_that_are_counted(tmp_path: Path) -> None:
-    """At the third epoch's start, of 3 of its 4 batches."""
-    trainer = {"max_epochs": 50, "max_steps": 8, "limit_train_batches": 3}
-    assert kills(tmp_path, Stops(None, trainer, hooks=("on_train_epoch_start",), first=3, step=100)) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("sent", ["SIGKILL", "SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("every", [None, 1, 2])
-def test_every_boundary(every: int | None, sent: str, tmp_path: Path) -> None:
-    assert kills(tmp_path, Stops(every, sent=sent, step=1 if sent == "SIGKILL" else 4)) >= 15
-
-
 SWEEP = {
     "callbacks": [
         {
@@ -163,36 +136,36 @@ SWEEP = {
 }
 
 
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
+STEPS = {"max_epochs": 50, "max_steps": 10}
+OTHERS = (
+    {"val_check_interval": 2}, {"accumulate_grad_batches": 2}, {"limit_train_batches": 3}, STEPS,
+    {**STEPS, "limit_train_batches": 3}, {"max_time": "00:01:00:00"},
+)  # fmt: skip
+STOPS = [
+    *(Stops(every, sent=sent, step=1 if sent == "SIGKILL" else 4) for every in (None, 1, 2) for sent in SIGNALS),
+    *(Stops(every, trainer, step=2) for every in (None, 2) for trainer in OTHERS),
+    *(Stops(every, model=model, moments=15) for every, model in ((None, "macro"), (1, "proportional"))),
+    *(
+        Stops(every, DDP, sent, step=2 if sent == "SIGKILL" else 4, ranks=(0, 1))
+        for every in (None, 1)
+        for sent in SIGNALS
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("stops", STOPS, ids=str)
+def test_a_stopped_fit_goes_on_to_what_it_would_have_been(stops: Stops, tmp_path: Path) -> None:
+    assert kills(tmp_path, stops) >= 15
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("trainer", [SWEEP, SWEEP | DDP], ids=["one", "two"])
 def test_accuracy_under_noise_that_is_not_measured_in_each_epoch(trainer: dict[str, Any], tmp_path: Path) -> None:
     assert kills(tmp_path, Stops(2, trainer, hooks=FAST, first=4, step=2)) >= 5
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    "trainer", [{"val_check_interval": 2}, {"accumulate_grad_batches": 2}, {"limit_train_batches": 3}], ids=str
-)
-def test_every_boundary_of_other_epochs(trainer: dict[str, Any], tmp_path: Path) -> None:
-    assert kills(tmp_path, Stops(2, trainer, step=2)) >= 15
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("every", [None, 1])
-def test_random_moments(every: int | None, tmp_path: Path) -> None:
-    assert kills(tmp_path, Stops(every, moments=15)) >= 15
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("sent", ["SIGKILL", "SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("every", [None, 1])
-def test_every_boundary_of_two_processes(every: int | None, sent: str, tmp_path: Path) -> None:
-    stops = Stops(every, DDP, sent, step=2 if sent == "SIGKILL" else 4, ranks=(0, 1))
-    assert kills(tmp_path, stops) >= 15
 
 
 @pytest.fixture(scope="module")
@@ -242,20 +215,6 @@ def test_forked_processes_end_with_the_one_that_started_them(
     write(tmp_path, images, 1, {"devices": 2, "strategy": "ddp_fork", "max_epochs": 30})
     assert program(tmp_path, kill=Kill("on_train_batch_end", 6, signal.Signals[sent], to="parent")) == code
     assert torch.load(last_of(tmp_path), weights_only=True)["global_step"] < 100
-
-
-STEPS = {"max_epochs": 50, "max_steps": 10}
-COUNTED = [STEPS, {**STEPS, "limit_train_batches": 3}, {"max_time": "00:01:00:00"}]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("every", [None, 1, 2])
-@pytest.mark.parametrize("trainer", COUNTED)
-def test_every_boundary_where_steps_or_time_are_counted(
-    trainer: dict[str, Any], every: int | None, tmp_path: Path
-) -> None:
-    assert kills(tmp_path, Stops(every, trainer, step=2)) >= 15
 
 
 if __name__ == "__main__":

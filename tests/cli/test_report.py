@@ -36,17 +36,8 @@ def nothing(sweep: Path) -> None: ...
 SWEEP = "{sweep}"
 WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no run": (nothing, (), "asim report needs folders of runs, as in asim report runs/quickstart, got none"),
-    "no folder": (
-        nothing,
-        ("runs/tinny",),
-        "tinny is no folder",
-    ),
     "a file": (nothing, (f"{SWEEP}/results.csv",), "results.csv is no folder"),
-    "an empty folder": (
-        lambda _: Path("empty").mkdir(),
-        ("empty",),
-        "empty holds no run",
-    ),
+    "an empty folder": (lambda _: Path("empty").mkdir(), ("empty",), "empty holds no run"),
     "a damaged store": (
         lambda sweep: (sweep.parent / STORE).write_bytes(DAMAGED),
         (SWEEP,),
@@ -62,16 +53,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         (SWEEP, "--target", "good"),
         "`--target` must be as in 'accuracy 88 %' or 'accuracy 99 % of ",
     ),
-    "a target above all": (nothing, (SWEEP, "--target", "120 %"), "above 0 % and at most 100 %, got '120 %'"),
     "no page": (
         nothing,
         (SWEEP, "--output", "report.pdf"),
         "`--output` must be an HTML file (.html or .htm), got report.pdf",
-    ),
-    "a folder to write": (
-        lambda _: Path("out.html").mkdir(),
-        (SWEEP, "--output", "out.html"),
-        "out.html cannot be written: Is a directory",
     ),
     "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`targets` is no setting; nearest: target"),
 }
@@ -84,7 +69,7 @@ def test_one_line_for_what_is_wrong(
     change(sweep)
     answer = asim("report", *(each.replace(SWEEP, str(sweep)) for each in arguments))
     assert message in answer.error
-    assert not [path for path in Path.cwd().rglob("*.html") if path.name != "out.html"]
+    assert not list(Path.cwd().rglob("*.html"))
 
 
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:

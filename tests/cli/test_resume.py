@@ -1,147 +1,25 @@
-"""A fit that is killed, at any moment, and resumed ends with the weights that it would have had, to the bit.
+"""A fit that is stopped at any step and resumed ends with the weights that it would have had, to the bit.
 
-As a program, with a folder, this runs fits in forked processes, which import Lightning once.
+test_kills does the same with signals, which take longer.
 """
 
-import contextlib
-import functools
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from docstring_parser.attrdoc import AttributeDocstrings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from asim_lightning import CimClassifier
 from asim_lightning.callbacks import LastCheckpoint, NoiseRamp
 from asim_lightning.classifier import OptimizerConfig
-from asim_lightning.cli import main
 from asim_lightning.data import FashionMNIST
 from tests.classifier.conftest import make_model
-from tests.cli.conftest import write_data
-from tests.cli.runs_to_stop import EPOCHS, ROOT, SECONDS, environment, last_of, write_config
 
 Whole = Callable[..., CimClassifier]
-
-
-def assert_same(killed: Path, whole: Path) -> None:
-    """Weights, ranges, running statistics and optimizer state of two checkpoints are equal to the bit."""
-    one, other = (torch.load(path, weights_only=True) for path in (killed, whole))
-    assert one["global_step"] == other["global_step"] > 0
-    assert one["state_dict"].keys() == other["state_dict"].keys()
-    different = [name for name, value in one["state_dict"].items() if not torch.equal(value, other["state_dict"][name])]
-    assert not different
-    moments = [each["optimizer_states"][0]["state"] for each in (one, other)]
-    assert all(
-        torch.equal(moments[0][key]["momentum_buffer"], moments[1][key]["momentum_buffer"]) for key in moments[0]
-    )
-
-
-def kill_after_a_checkpoint(process: int, last: Path, delay: float) -> int:
-    """Kill a process some time after last.ckpt is there; the status with which it ended."""
-    deadline = time.monotonic() + SECONDS
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(delay)
-    os.kill(process, signal.SIGKILL)
-    return os.waitpid(process, 0)[1]
-
-
-def forked(folder: Path, *arguments: str) -> int:
-    """`asim` in a process of its own, in a folder."""
-    sys.stdout.flush()
-    process = os.fork()
-    if process:
-        return process
-    os.chdir(folder)
-    code = 1
-    try:
-        with open("said.txt", "a", buffering=1) as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            main(arguments)
-            sys.stdout.flush()  # os._exit does not
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def run_forked(folder: Path, every: int | None, model: str, delay: float) -> None:
-    """A whole fit beside one that is killed and goes on, in folder/whole and folder/killed."""
-    torch.set_num_threads(1)
-    data = write_data(folder / "images")
-    for name in ("whole", "killed"):
-        path = write_config(folder / name, data, every, model=model)
-    read = AttributeDocstrings.get_attr_docs
-    cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
-    AttributeDocstrings.get_attr_docs = lambda self, component: cached(component)
-    with contextlib.suppress(SystemExit):
-        main(["fit", "-c", str(path), "--print_config"])  # reads and imports once what all of them need
-    killed = forked(folder / "killed", "fit", "-c", "tiny.yaml")
-    status = kill_after_a_checkpoint(killed, last_of(folder / "killed"), delay)
-    if status != signal.SIGKILL:
-        raise SystemExit(f"the fit ended before it was killed, with status {status}")
-    shutil.copy(last_of(folder / "killed"), folder / "at_the_kill.ckpt")
-    started = [
-        forked(folder / "killed", "fit", "-c", "tiny.yaml", "--ckpt_path", "last"),
-        forked(folder / "whole", "fit", "-c", "tiny.yaml"),
-    ]
-    if any(os.waitpid(process, 0)[1] for process in started):
-        raise SystemExit("\n".join((folder / name / "said.txt").read_text() for name in ("whole", "killed")))
-
-
-@pytest.mark.slow
-def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    kill_and_resume(3, "proportional", tmp_path)
-
-
-@pytest.mark.slow  # 30 s on a busy machine
-@pytest.mark.parametrize("every", [1, None])
-def test_a_killed_fit_under_the_noise_of_the_macro_does_too(every: int | None, tmp_path: Path) -> None:
-    kill_and_resume(every, "macro", tmp_path)
-
-
-def kill_and_resume(every: int | None, model: str, tmp_path: Path) -> None:
-    delay = random.uniform(0.0, 0.6)
-    command = [sys.executable, "-m", "tests.cli.test_resume", str(tmp_path), str(every), model, str(delay)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=2 * SECONDS)
-    assert done.returncode == 0, (delay, done.stderr)
-    step = torch.load(tmp_path / "at_the_kill.ckpt", weights_only=True)["global_step"]
-    assert 0 < step < 4 * EPOCHS
-    said = (tmp_path / "killed" / "said.txt").read_text()
-    assert f", step {step}, from runs/tiny/version_0/checkpoints/last.ckpt; " in said
-    assert_same(last_of(tmp_path / "killed"), last_of(tmp_path / "whole"))
-
-
-@pytest.mark.slow  # four starts of the program for each case
-@pytest.mark.parametrize(("every", "workers", "model"), [(None, 0, "macro"), (3, 1, "proportional"), (1, 0, "macro")])
-def test_a_killed_program_goes_on_to_the_same_weights(
-    every: int | None, workers: int, model: str, images: Path, tmp_path: Path
-) -> None:
-    program = [str(Path(sys.executable).parent / "asim"), "fit", "-c", "tiny.yaml"]
-    for name in ("whole", "killed"):
-        write_config(tmp_path / name, images, every, workers, model)
-    options: dict[str, Any] = {"env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(program, cwd=tmp_path / "whole", check=True, timeout=SECONDS, **options)
-    delay = random.uniform(0.0, 0.6)
-    killed = subprocess.Popen(program, cwd=tmp_path / "killed", start_new_session=True, **options)
-    assert kill_after_a_checkpoint(killed.pid, last_of(tmp_path / "killed"), delay) == signal.SIGKILL, delay
-    killed.returncode = -signal.SIGKILL
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(killed.pid, signal.SIGKILL)  # its workers
-    resumed = [*program, "--ckpt_path", "last"]
-    subprocess.run(resumed, cwd=tmp_path / "killed", check=True, timeout=SECONDS, **options)
-    assert_same(last_of(tmp_path / "killed"), last_of(tmp_path / "whole"))
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Killed(Exception):
@@ -233,7 +111,6 @@ SLOW = [("cosine", None), ("constant", 2), ("multistep", 2), ("adamw", 2)]
 
 
 # killed in step 7: the last checkpoint is of step 4, the end of the first epoch, or 6, the middle of the second
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("schedule", "every"),
     [("multistep", None), ("cosine", 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)],
@@ -246,7 +123,6 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert not differences(resumed, whole(optimizer=SCHEDULES[schedule]))
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [pytest.param(None, marks=pytest.mark.slow), 2], ids=["end of an epoch", "middle"])
 def test_with_averaged_weights_too(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
     resumed = stopped(images, tmp_path / "part", every, lambda: EMAWeightAveraging(decay=0.8))
@@ -255,7 +131,6 @@ def test_with_averaged_weights_too(every: int | None, images: Path, whole: Whole
     assert differences(averaged, whole())
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 3], ids=["end of an epoch", "steps"])
 def test_where_an_epoch_is_limited(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
     """Epochs of 3 of the 4 batches: what comes after the third is no part of the next epoch."""
@@ -264,25 +139,21 @@ def test_where_an_epoch_is_limited(every: int | None, images: Path, whole: Whole
     assert not differences(resumed, whole(limit_train_batches=3))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_where_validation_comes_within_an_epoch(images: Path, whole: Whole, tmp_path: Path) -> None:
-    assert not differences(stopped(images, tmp_path, 2, val_check_interval=2), whole(val_check_interval=2))
+@pytest.mark.parametrize(
+    ("every", "at", "options"),
+    [
+        (2, 7, {"val_check_interval": 2}),
+        (2, 7, {"train_noise_model": "macro", "train_noise_args": None}),
+        (3, 4, {"accumulate_grad_batches": 2}),  # two steps an epoch; step 3 is the middle of the second one
+    ],
+    ids=["validation within an epoch", "noise of the macro", "several batches a step"],
+)
+def test_in_the_middle_of_an_epoch(
+    every: int, at: int, options: dict[str, Any], images: Path, whole: Whole, tmp_path: Path
+) -> None:
+    assert not differences(stopped(images, tmp_path, every, at=at, **options), whole(**options))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_noise_of_the_macro_in_the_middle_of_an_epoch(images: Path, whole: Whole, tmp_path: Path) -> None:
-    options = {"train_noise_model": "macro", "train_noise_args": None}
-    assert not differences(stopped(images, tmp_path, 2, **options), whole(**options))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_where_a_step_takes_several_batches(images: Path, whole: Whole, tmp_path: Path) -> None:
-    """Two steps an epoch; the last checkpoint is of step 3, the middle of the second epoch."""
-    resumed = stopped(images, tmp_path, 3, at=4, accumulate_grad_batches=2)
-    assert not differences(resumed, whole(accumulate_grad_batches=2))
-
-
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, pytest.param(3, marks=pytest.mark.slow)], ids=["end of an epoch", "steps"])
 @pytest.mark.parametrize("limits", [{}, {"limit_train_batches": 3}, {"check_val_every_n_epoch": 2}], ids=str)
 def test_where_steps_are_counted(
@@ -295,7 +166,6 @@ def test_where_steps_are_counted(
     assert not differences(resumed, unstopped)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 2], ids=["end of the fit", "steps"])
 @pytest.mark.parametrize("callbacks", [[], [EndsAt(6)]], ids=["max_steps", "max_time"])
 def test_an_epoch_that_was_cut_short_goes_on(
@@ -309,15 +179,9 @@ def test_an_epoch_that_was_cut_short_goes_on(
     assert not differences(resumed, whole())
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_an_epoch_that_was_cut_between_two_batches_of_a_step(images: Path, whole: Whole, tmp_path: Path) -> None:
     """A part of a gradient is kept nowhere: the run goes on from the end of the first epoch."""
     fit(images, tmp_path, EndsAt(7), LastCheckpoint(), accumulate_grad_batches=2)
     resumed = fit(images, tmp_path, LastCheckpoint(), resume=True, accumulate_grad_batches=2)
     assert resumed.trainer.global_step == 6
     assert not differences(resumed, whole(accumulate_grad_batches=2))
-
-
-if __name__ == "__main__":
-    where, steps, noise, seconds = sys.argv[1:]
-    run_forked(Path(where), None if steps == "None" else int(steps), noise, float(seconds))

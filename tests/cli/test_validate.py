@@ -1,14 +1,12 @@
 """`asim validate --compare`: a line for each way, each what a run of its own says; the network stays as it was."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Asim, Run
+from tests.cli.conftest import Asim, Refused, Run, Write
 
-Write = Callable[..., Path]
 LINE = re.compile(r"accuracy ([\d.]+) % \((.*), ([\d.]+) of 20 images(?:, (\d+)(?: to (\d+))? in (\d+) reads)?\)")
 
 
@@ -62,34 +60,23 @@ def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: 
     assert [each[1] for each in lines(asim("test", "-c", path).out)] == ["quantized"]
 
 
-REFUSED = {
-    "nothing": ("[]", "`compare` must be a list of one or more"),
-    "estimate": ("[{fidelity: estimated}]", "must be one of float, quantized, simulated, got 'estimated'"),
-    "layer": ("[{layers: {layer9: float}}]", "`compare.layers` matches no layer with 'layer9'; nearest: "),
-    "macro": ("[float, {macro: {adc_bits: 77}}]", "`macro.adc_bits` must be 1..16 or null, got 77"),
-    "chip": ("[float, {chip: 3}]", "`chip` changes nothing, as cells and converters of no macro differ from chip to"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_compared_is_refused_before_anything_is_computed(
-    case: tuple[str, str], asim: Asim, written: Write
-) -> None:
-    given, expected = case
-    answer = asim("validate", "-c", written(), "--compare", given)
-    assert expected in answer.error
-    assert not lines(answer.out)
-
-
-def test_trials_and_a_float_network_are_refused(asim: Asim, written: Write) -> None:
-    path = written()
-    assert asim("validate", "-c", path, "--compare", "[float]", "--trials", "0").error.startswith(
-        "`trials` must be 1.."
-    )
-    error = asim("validate", "-c", path, "--compare", "[float]", "--model.plan.keep", "['*']").error
-    assert (
-        error == "`compare` needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
-    )
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("[]",), "`compare` must be a list of one or more"),
+        (("[{fidelity: estimated}]",), "must be one of float, quantized, simulated, got 'estimated'"),
+        (("[{layers: {layer9: float}}]",), "`compare.layers` matches no layer with 'layer9'; nearest: "),
+        (("[float, {macro: {adc_bits: 77}}]",), "`macro.adc_bits` must be 1..16 or null, got 77"),
+        (("[float, {chip: 3}]",), "`chip` changes nothing, as cells and converters of no macro differ from chip to"),
+        (("[float]", "--trials", "0"), "`trials` must be 1.."),
+        (
+            ("[float]", "--model.plan.keep", "['*']"),
+            "`compare` needs a network with layers on a macro, got one without",
+        ),
+    ],
+)
+def test_what_cannot_be_compared(given: tuple[str, ...], message: str, refused: Refused) -> None:
+    refused(("validate", "-c", "tiny.yaml", "--compare", *given), message)
 
 
 OWN_DATA = """

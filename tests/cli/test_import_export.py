@@ -1,4 +1,4 @@
-"""asim import: published, torchvision's and timm's weights become checkpoints that every command takes."""
+"""`asim import` and `asim export`: weights of the published simulator, torchvision and timm, and back."""
 
 import functools
 import os
@@ -11,13 +11,13 @@ import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from asim_lightning import CimClassifier
-from asim_lightning.cli import main
+from asim_lightning import CimClassifier, Plan
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.nn.calibration import quantized_layers
-from tests.cli.conftest import Asim, unread_output
+from tests.cli.conftest import Asim, Run
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
@@ -175,57 +175,33 @@ class Hostile:
         return os.system, ("touch hacked",)
 
 
-def hostile(path: Path) -> None:
-    torch.save({"model_state_dict": {"conv1.weight": torch.ones(1)}, "best_acc": Hostile()}, path)
-
-
-def plain_hostile(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Hostile()))
-
-
-def truncated(path: Path) -> None:
-    published(path, small_resnet())
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def another_network(path: Path) -> None:
-    torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path)
-
-
-def no_tensors(path: Path) -> None:
-    torch.save({"model_state_dict": {"conv1.weight": 1.0}}, path)
-
-
-def no_head(path: Path) -> None:
-    published(path, {key: value for key, value in small_resnet().items() if not key.startswith("fc.")})
-
-
-def a_table(path: Path) -> None:
-    path.write_text("count,mean,std\n0,0,0\n")  # c and ount are code of an old pickle
-
-
-WRONG = {
-    a_table: "is no checkpoint, or a damaged one",
-    hostile: "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
-    plain_hostile: "is no checkpoint, or a damaged one",
-    truncated: "is no checkpoint, or a damaged one",
-    another_network: "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",
-    no_tensors: "must hold a state dict, tensors by name, got a mapping of conv1.weight",
-    no_head: "holds no classifier: fc.weight is missing in it",
+WRONG: dict[str, tuple[Any, str]] = {
+    "hostile": (
+        lambda path: torch.save({"model_state_dict": {"a": torch.ones(1)}, "best_acc": Hostile()}, path),
+        "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
+    ),
+    "a plain pickle": (lambda path: path.write_bytes(pickle.dumps(Hostile())), "is no checkpoint, or a damaged one"),
+    "a table": (lambda path: path.write_text("count,mean,std\n0,0,0\n"), "is no checkpoint, or a damaged one"),
+    "another network": (
+        lambda path: torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path),
+        "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",
+    ),
+    "no head": (
+        lambda path: published(path, {key: value for key, value in small_resnet().items() if key[:3] != "fc."}),
+        "holds no classifier: fc.weight is missing in it",
+    ),
+    "ours": (
+        lambda path: torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, path),
+        "is a checkpoint of this package already",
+    ),
 }
 
 
-@pytest.mark.parametrize("write", WRONG, ids=lambda write: write.__name__)
-def test_files_that_hold_no_weights(write: Any, asim: Asim, folder: Path) -> None:
+@pytest.mark.parametrize(("write", "message"), WRONG.values(), ids=WRONG)
+def test_files_that_hold_no_weights(write: Any, message: str, asim: Asim, folder: Path) -> None:
     write(folder / "given.pkl")
-    before = sorted(folder.iterdir())
-    assert f"given.pkl {WRONG[write]}" in asim("import", "given.pkl", "--to", "got.ckpt").error
-    assert sorted(folder.iterdir()) == before  # nothing written, nothing run
-
-
-def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
-    (folder / "given.safetensors").write_bytes(b"1234")
-    assert "is no .safetensors file, or a damaged one" in asim("import", "given.safetensors", "--to", "got.ckpt").error
+    assert f"given.pkl {message}" in asim("import", "given.pkl", "--to", "got.ckpt").error
+    assert [path.name for path in folder.iterdir()] == ["given.pkl"]  # nothing written, nothing run
 
 
 @pytest.mark.parametrize(
@@ -234,9 +210,7 @@ def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
         (("given.pkl", "--to", "got.yaml"), "`--to` must be a .ckpt for weights (a .yaml for a config.py), got"),
         (("given.pkl", "--to", "given.pkl"), "`--to` must be another file than the one that is read, got given.pkl"),
         (("nosuch.pkl", "--to", "got.ckpt"), "There is no file 'nosuch.pkl'"),
-        ((".", "--to", "got.ckpt"), "There is no file '.'"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet19"), "must be a network of timm, got 'resnet19'; near"),
-        (("given.pkl", "--to", "got.ckpt", "--network", "resnet18.nosuch"), "resnet18 has the tags a1_in1k,"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
         (("config.py", "--to", "got.yaml", "--force"), "are for weights, not for a config.py"),
         (("given.pkl", "--to", "got.ckpt", "--kwargs", "{a: 1}"), "`--kwargs` needs `--network`"),
@@ -246,11 +220,6 @@ def test_wrong_arguments(arguments: tuple[str, ...], expected: str, asim: Asim, 
     published(folder / "given.pkl", small_resnet())
     assert expected in asim("import", *arguments).error
     assert sorted(path.name for path in folder.iterdir()) == ["given.pkl"]
-
-
-def test_a_checkpoint_of_ours_needs_no_import(asim: Asim, folder: Path) -> None:
-    torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, folder / "ours.ckpt")
-    assert "ours.ckpt is a checkpoint of this package already" in asim("import", "ours.ckpt", "--to", "got.ckpt").error
 
 
 def test_settings_become_a_recipe_that_runs(asim: Asim, folder: Path) -> None:
@@ -272,12 +241,6 @@ def test_a_call_in_a_setting_is_refused_and_not_run(asim: Asim, folder: Path) ->
     assert [path.name for path in folder.iterdir()] == ["config.py"]
 
 
-def test_the_help_says_what_each_option_is(asim: Asim) -> None:
-    out = " ".join(asim("import", "--help").out.split())
-    assert "--network NETWORK timm's name, if the keys do not tell it" in out
-    assert "--force" in out
-
-
 def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folder: Path) -> None:
     assert asim("export", "fashion_vit_qat", "--format", "timm", "--to", "given.safetensors").code == 0
     kwargs = "{in_chans: 1, img_size: 28, patch_size: 4, embed_dim: 64, depth: 4, num_heads: 4}"
@@ -297,15 +260,6 @@ def test_weights_without_a_classifier_are_for_a_backbone(asim: Asim, folder: Pat
     assert "holds no classifier of 2 classes or more" in asim("import", "given.pth", "--to", "got.ckpt").error
 
 
-def test_the_file_is_written_whoever_stops_reading_the_table(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with unread_output(monkeypatch), pytest.raises(SystemExit) as stop:
-        main(["export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"])
-    assert (stop.value.code, capsys.readouterr().err) == (141, "")
-    assert torch.load(folder / "w.pth", weights_only=True)
-
-
 def test_layers_of_timms_own_classes_go_on_macros(asim: Asim, folder: Path) -> None:
     torch.save(timm.create_model("tf_mobilenetv3_small_minimal_100", num_classes=10).state_dict(), folder / "given.pth")
     said = asim("import", "given.pth", "--to", "got.ckpt", "--network", "tf_mobilenetv3_small_minimal_100")
@@ -320,3 +274,102 @@ def test_what_comes_next_names_the_pictures_of_timms_weights(asim: Asim, folder:
     said = asim("import", "given.pth", "--to", "got.ckpt")
     assert said.last.endswith("--data.init_args.normalize pretrained --data.init_args.pretrained_cfg resnet18")
     assert "resnetblur18: the same keys, but another function" in said.out
+
+
+# export
+
+NARROW = {"depth": 2}
+
+
+def checkpoint(path: Path, model: CimClassifier, **more: Any) -> Path:
+    """A checkpoint as a fit writes it."""
+    torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams), **more}, path)
+    return path
+
+
+def transformer(**settings: Any) -> CimClassifier:
+    torch.manual_seed(0)
+    config = BackboneConfig("vit_base_patch32_224", NARROW, **settings)
+    return CimClassifier(config, Plan(), 10, fidelity="float").eval()
+
+
+@pytest.mark.parametrize(("scale", "eps"), [("head_dim", None), ("embed_dim", 1e-5)])
+def test_timms_attention_gives_the_same_function_whatever_the_scale_was(
+    scale: str, eps: float | None, asim: Asim, folder: Path
+) -> None:
+    model = transformer(attention_scale=scale, norm_eps=eps)
+    nn.init.normal_(model.backbone.blocks[0].attn.qkv.weight, std=0.1)  # scores that matter
+    nn.init.normal_(model.backbone.blocks[1].attn.qkv.bias)
+    checkpoint(folder / "given.ckpt", model)
+    said = asim("export", "given.ckpt", "--format", "timm", "--to", "back.safetensors")
+    assert said.code == 0, said.err
+    assert ("queries times 0.288675" in said.out) == (scale == "embed_dim")
+    assert ("LayerNorm epsilon is 1e-05 here and 1e-06 there" in said.out) == (eps is not None)
+    other = timm.create_model("vit_base_patch32_224", num_classes=10, **NARROW).eval()
+    other.load_state_dict(load_file("back.safetensors"))
+    for module in other.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps or 1e-6
+    x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        expected, found = model(x), other(x)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+def test_a_transformer_of_timm_goes_to_the_published_code_with_larger_queries(asim: Asim, folder: Path) -> None:
+    model = transformer()
+    checkpoint(folder / "given.ckpt", model)
+    said = asim("export", "given.ckpt", "--format", "published", "--to", "back.pkl", "--force")
+    assert "queries times 3.4641" in said.out
+    back = torch.load("back.pkl", weights_only=True)["model_state_dict"]
+    given = model.backbone.blocks[0].attn.qkv.weight
+    found = back["encoder.layers.0.self_attention.qkv.weight"]
+    assert torch.allclose(found[:768], given[:768] * 12**0.5)
+    assert torch.equal(found[768:], given[768:])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_trained_checkpoint_goes_to_timm(suffix: str, run: Run, asim: Asim) -> None:
+    said = asim("export", run.checkpoint, "--format", "timm", "--to", "back" + suffix)
+    assert said.code == 0, said.err
+    assert "0 missing, 0 unknown" in said.out
+    state = load_file("back" + suffix) if suffix == ".safetensors" else torch.load("back" + suffix, weights_only=True)
+    trained = torch.load(run.checkpoint, weights_only=True)["state_dict"]
+    assert state
+    assert all(torch.equal(value, trained["backbone." + key]) for key, value in state.items())
+    assert not any(key.endswith("input_max") for key in state)
+
+
+def test_a_stem_that_is_not_used_is_drawn_as_the_published_code_draws_it(asim: Asim, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = CimClassifier(BackboneConfig("resnet18", small=True, image_size=32), Plan(pact=True), 10)
+    checkpoint(folder / "given.ckpt", model)
+    assert "not used; drawn at random" in asim("export", "given.ckpt", "--format", "published", "--to", "back.pkl").out
+    stem = torch.load("back.pkl", weights_only=True)["model_state_dict"]["conv2.weight"]
+    assert stem.shape == (64, 3, 7, 7)
+    assert float(stem.std()) == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.03)
+    assert asim("import", "back.pkl", "--to", "again.ckpt").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--format", "onnx", "--to", "x.pth"), "`--format` must be one of published, torchvision, timm, got 'onnx'"),
+        (("--format", "published", "--to", "x.pth"), "`--to` must end in .pkl for published, got x.pth"),
+        (("--format", "published", "--to", "x.pkl"), "The published format has the networks resnet18, resnet34, "),
+    ],
+)
+def test_wrong_arguments_of_an_export(
+    arguments: tuple[str, ...], expected: str, run: Run, asim: Asim, folder: Path
+) -> None:
+    assert expected in asim("export", run.checkpoint, *arguments).error
+    assert not list(folder.iterdir())
+
+
+def test_files_that_are_no_checkpoints_of_ours(asim: Asim, folder: Path) -> None:
+    options = ("--format", "timm", "--to", "x.pth")
+    assert (
+        "There is no file 'nosuch.ckpt'; shipped checkpoints, nearest" in asim("export", "nosuch.ckpt", *options).error
+    )
+    torch.save({"state_dict": {"a": torch.ones(1)}}, folder / "other.ckpt")
+    assert "other.ckpt does not say which network it is of" in asim("export", "other.ckpt", *options).error

@@ -2,8 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +10,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.parser import AsimTrainer, ending_processes
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
-from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.evaluation.store import Store
-from tests.cli.conftest import GRID, Asim, Run
-
-Write = Callable[..., Path]
+from tests.cli.conftest import Asim, Run, Write
 
 KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
 SAVED = "stopped; with --ckpt_path last it goes on from what was saved last, as after each epoch\n"
@@ -32,17 +26,8 @@ def test_ctrl_c(command: str, step: str, asim: Asim, run: Run, monkeypatch: pyte
     assert (answer.code, answer.err) == (130, SAVED if command == "fit" else "stopped\n")
 
 
-def test_ctrl_c_before_anything_runs(asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.__init__", interrupt)
-    answer = asim("validate", "-c", "quickstart")
-    assert (answer.code, answer.err) == (130, "stopped\n")
-
-
 @pytest.mark.parametrize(  # in the first of two batches of a trial, and in the last
-    ("at", "number", "code"), [(5, signal.SIGINT, 130), (5, signal.SIGTERM, 143), (6, signal.SIGTERM, 143)]
+    ("at", "number", "code"), [(5, signal.SIGINT, 130), (6, signal.SIGTERM, 143)]
 )
 def test_a_stopped_sweep_says_that_it_goes_on(
     at: int, number: int, code: int, asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -98,26 +83,6 @@ def kill(*_: object, **__: object) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
-    add, stored = Store.add, []
-
-    def add_and_kill(self: Store, *values: Any, **named: Any) -> Outcomes:
-        stored.append(values)
-        found = add(self, *values, **named)
-        if len(stored) == 3:
-            kill()
-        return found
-
-    monkeypatch.setattr(Store, "add", add_and_kill)
-    handler = signal.getsignal(signal.SIGTERM)
-    answer = asim(*arguments)
-    assert (answer.code, answer.err, len(stored)) == (143, KEPT, 3)
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert asim(*arguments).code == 0
-    assert len(stored) == 4
-
-
 def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
@@ -130,9 +95,9 @@ def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytes
     assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
 
 
-@pytest.mark.parametrize("command", ["fit", "sweep", "bench"])
-def test_a_kill_before_the_work(command: str, asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_before_the_work(asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.after_instantiate_classes", kill)
-    answer = asim(command, "-c", written())
-    assert answer.code == 143
-    assert answer.err == {"sweep": KEPT, "fit": SAVED}.get(command, "stopped\n")
+    answer = asim("sweep", "-c", written())
+    assert (answer.code, answer.err) == (143, KEPT)
+    assert signal.getsignal(signal.SIGTERM) == handler

@@ -1,0 +1,209 @@
+"""`asim explain` and `asim chip`: pages of counts, what a chip gives each layer, and a chip from a file."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import Conv2dProduct, converters_of
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.effects import stuck_bits
+from asim_lightning.report.draw import new_figure
+from tests.cli.conftest import Asim, Refused, Run, Write, main_in
+
+QUICKSTART = ("chip", "-c", "quickstart", "--data.init_args.test_images", "2")
+STATIC = "{offset: 0.3 lsb, gain: 1 %, inl: 1 %, stuck_at_1: 1e-3, columns_per_adc: 4}"
+PATTERN = """
+from asim_lightning.circuit import Charge
+
+class Mine(Charge):
+    def converters(self, places):
+        return 1.01, 0.25 * places.weight_bit
+"""
+
+
+def test_pages_of_counts(asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = ("explain", "-c", written())
+    answer = asim(*recipe, "--plot", "pages", "--layer", "layer2.0.conv1", "--images", "2")
+    assert answer.last == "plot     pages/layer2.0.conv1.png"
+    assert Path("pages/layer2.0.conv1.png").read_bytes().startswith(b"\x89PNG")
+    said: list[str] = []
+    monkeypatch.setattr(
+        "asim_lightning.report.count_figure.count_figure",
+        lambda name, counts, images: said.append(images) or new_figure(1, 1, 20),
+    )
+    few = ("--images", "30", "--data.init_args.held_out", "9990")  # of 10,000 training images
+    assert asim(*recipe, *few, "--plot", "pages").last == "plot     pages/conv1.3.png"
+    assert said == ["10 training images, all that there are (--images 30)"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--layer", "layer2.0.conv9"), "`layer` must be the full name of a layer on a macro, nearest: layer2.0.conv"),
+        (("--images", "0"), "`images` must be 1 or more, got 0"),
+        (("--plot", "tiny.yaml"), "tiny.yaml/conv1.3.png cannot be written"),
+    ],
+)
+def test_wrong_pages(flags: tuple[str, ...], message: str, refused: Refused) -> None:
+    refused(("explain", "-c", "tiny.yaml", "--plot", "pages", *flags), message)
+
+
+def test_what_a_chip_prints_and_saves_is_what_engines_use(asim: Asim, folder: Path) -> None:
+    lines = asim(*QUICKSTART, "--chip", "17", "--model.plan.macro.static", STATIC, "--format", "pdf").out.splitlines()
+    table = [line.split() for line in lines if line.startswith("layer1.0.conv1")]
+    assert table[0][1] == "16"  # 8 outputs of 8 bits, by fours
+    assert any(line.startswith("worst converters") for line in lines)
+    files = folder / "runs/quickstart/chip-17"
+    assert (files / "chip.pdf").read_bytes().startswith(b"%PDF")
+    saved = load_file(files / "chip.safetensors")
+    macro = MacroConfig(static={"offset": "0.3 lsb", "gain": 1, "inl": 1, "stuck_at_1": 1e-3, "columns_per_adc": 4})
+    product, circuit, own = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), transfer(macro, False), Chip(17, "layer1.0.conv1")
+    shape = torch.Size((8, 8, 3, 3))
+    found = converters_of(own, product, circuit, shape)
+    assert found is not None
+    for kind, values in (("offset", found.offset), ("gain", found.gain), ("inl", found.tables)):
+        assert values is not None
+        assert torch.equal(saved[f"layer1.0.conv1/{kind}"], values), saved["layer1.0.conv1/offset"].shape
+    assert torch.equal(saved["layer1.0.conv1/stuck_at_1"], stuck_bits(own, product, circuit, shape)[1])
+    assert "layer1.0.conv1/stuck_at_0" not in saved
+
+
+def test_a_pattern_of_a_users_column_is_shown_and_not_saved(
+    asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "my_pattern_of_chip.py").write_text(PATTERN)
+    lines = asim(*QUICKSTART, "--model.plan.macro.column", "my_pattern_of_chip.Mine").out.splitlines()
+    worst = next(number for number, line in enumerate(lines) if line.startswith("worst converters"))
+    assert lines[worst + 2].split()[-4:] == ["7", "+1.75", "+1", "-"]
+    assert [path.name for path in (folder / "runs/quickstart/chip-0").iterdir()] == ["chip.png"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--chip", "17"), "No chip differs from another: set `model.plan.macro.static`"),
+        (("--chip", "-1", "--model.plan.macro.static.offset", "1"), "`chip` must be 0..4294967295, got -1"),
+    ],
+)
+def test_wrong_chips(flags: tuple[str, ...], message: str, refused: Refused) -> None:
+    refused(("chip", "-c", "tiny.yaml", *flags), message)
+
+
+# a chip from a file
+
+SIMULATED = (
+    "-c", "tiny.yaml", "--model.fidelity", "simulated",
+    "--model.plan.macro.static", "{offset: 3 lsb, gain: 2, stuck_at_1: 0.01}",
+)  # fmt: skip
+OWN = ("--model.chip_file", "own.safetensors")
+
+
+@pytest.fixture(scope="module")
+def chip_17(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chip 17 of the tiny network, in a file."""
+    folder = tmp_path_factory.mktemp("chip")
+    shutil.copy(run.config, folder / "tiny.yaml")
+    main_in(folder, "chip", *SIMULATED, "--chip", "17")
+    return folder / "runs/tiny/chip-17/chip.safetensors"
+
+
+@pytest.fixture
+def chip(chip_17: Path, written: Write) -> Path:
+    """The same, in the working folder."""
+    written()
+    return Path(shutil.copy(chip_17, "own.safetensors"))
+
+
+def test_the_saved_chip_is_chip_17_in_every_command(asim: Asim, chip: Path) -> None:
+    said = {}
+    for number, flags in {"17": ("--model.chip", "17"), "file": OWN, "18": ("--model.chip", "18")}.items():
+        assert asim("predict", *SIMULATED, *flags).code == 0
+        said[number] = Path("runs/tiny/predictions.csv").read_text()
+    assert said["file"] == said["17"]
+    assert said["18"] != said["17"]
+    grid = ("--axes.random_noise", "[0, 0.1]", "--trials", "1", "--progress", "false")
+    assert asim("sweep", *SIMULATED, *OWN, *grid).code == 0
+    chip.rename("moved.safetensors")
+    again = asim("sweep", *SIMULATED, "--model.chip_file", "moved.safetensors", *grid)
+    assert "record   all 4 trials are of an earlier run" in again.out
+    assert asim("chip", *SIMULATED, "--model.chip_file", "moved.safetensors").code == 0
+    (saved,) = Path("runs/tiny").glob("chip-sha256-*/chip.safetensors")
+    own = load_file("moved.safetensors")
+    assert own.keys() == load_file(saved).keys()
+    assert all(torch.equal(values, own[name]) for name, values in load_file(saved).items())
+
+
+def test_a_fit_takes_the_chip_into_the_loop_and_its_checkpoint_keeps_it(asim: Asim, chip: Path) -> None:
+    loop = ("--model.train_noise_model", "chip", "--model.train_noise", "1")
+    weights = []
+    for flags in (OWN, ("--model.chip", "17")):
+        answer = asim("fit", *SIMULATED, *loop, *flags, "--model.fidelity", "quantized")
+        assert answer.code == 0, answer.err
+        path = max(Path("runs/tiny").glob("version_*/checkpoints/best.ckpt"), key=lambda p: p.stat().st_mtime_ns)
+        weights.append(torch.load(path, weights_only=True)["state_dict"])
+    assert all(torch.equal(values, weights[1][key]) for key, values in weights[0].items())
+    chip.unlink()
+    validate = ("validate", "--ckpt_path", "runs/tiny/version_0/checkpoints/best.ckpt")
+    assert "cannot be read: No such file" in asim(*validate).error
+
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "a number too": (("validate", "--model.chip", "3"), "`model.chip` must be left out, or 0, with `model.chip_file`"),
+    "equal chips": (
+        ("validate", "--model.plan.macro.static", "{offset: 0, gain: 0, stuck_at_1: 0}"),
+        "changes nothing, as `macro.static` says that no chip differs from another",
+    ),
+    "another ADC": (("validate", "--model.plan.macro.adc_bits", "7"), "of a macro with adc_bits 7, got one with 8"),
+    "another chip": (("chip", "--chip", "3"), "`chip` must be left out"),
+    "a chip to compare": (("validate", "--compare", "[{chip: 3}]"), "`chip` must be left out with `model.chip_file`"),
+    "an axis": (("sweep", "--chips", "3"), "`chip` and `chips` must be left out with `model.chip_file`"),
+    "a point of another ADC": (
+        ("sweep", "--axes.adc_bits", "[8, 7]"),
+        "must be of a macro with adc_bits 7, got one with 8, at the point adc_bits 7",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_settings_next_to_a_chip_in_a_file(
+    given: tuple[str, ...], message: str, chip: Path, refused: Refused
+) -> None:
+    refused((given[0], *SIMULATED, *OWN, *given[1:]), message)
+
+
+def test_a_file_of_another_network_and_a_file_next_to_its_recipe(asim: Asim, chip: Path, written: Write) -> None:
+    tensors = load_file(chip)
+    Path("there").mkdir()
+    chip.rename("there/mine.safetensors")
+    path = written("there/tiny.yaml", model__chip_file="mine.safetensors")
+    assert asim("validate", *SIMULATED, "-c", path, "--data.init_args.test_images", "2").code == 0
+    some = next(key.partition("/")[0] for key in tensors)
+    save_file({key.replace(f"{some}/", f"{some}x/"): value for key, value in tensors.items()}, chip)
+    error = asim("validate", *SIMULATED, *OWN).error
+    assert f"has layer `{some}x`, which is none of the network's on a macro" in error
+
+
+def test_shared_macros_are_explained_and_a_chip_is_saved_by_them(asim: Asim, written: Write) -> None:
+    static = {"offset": "3 lsb", "placement": "reuse", "macros": 5, "columns": 32}
+    path = written(model__fidelity="simulated", model__plan__macro__static=static)
+    said = " ".join(asim("explain", "-c", path).out.split())
+    assert "weights reloaded into 5 macros of 32 columns" in said
+    assert "the tiles of all layers are given to the 5 macros in turn, layer after layer, tile after tile" in said
+    assert "conv1.3 from macro 0, conv1.6 from macro 1" in said
+    assert asim("chip", "-c", path, "--chip", "3").code == 0
+    file = ("--model.chip_file", "runs/tiny/chip-3/chip.safetensors")
+    assert {key: list(value.shape) for key, value in load_file(file[1]).items()} == {
+        "macros 0/macro": [8], "macros 0/place": [160, 2], "macros 0/offset": [160],
+    }  # fmt: skip
+    said = []
+    for flags in (("--model.chip", "3"), file):
+        assert asim("predict", "-c", path, *flags, "--data.init_args.test_images", "4").code == 0
+        said.append(Path("runs/tiny/predictions.csv").read_text())
+    assert said[0] == said[1]
+    other = asim("validate", "-c", path, *file, "--model.plan.macro.static.macros", "6")
+    assert "layer `macros 0` must be of a macro with macros 6, got one with 5" in other.error

@@ -1,0 +1,198 @@
+"""Defaults < checkpoint < YAML < flags, presets of macros among them; LightningCLI alone lets the checkpoint win."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from asim_lightning import CimClassifier, MacroConfig
+from asim_lightning.circuit.presets import preset
+from asim_lightning.classifier import OptimizerConfig
+from asim_lightning.cli.command_line import read_arguments
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.nn.training_noise import NOISE_MODELS
+from asim_lightning.surgery import macro_layers
+from tests.cli.conftest import Asim, Run, Write, main_in
+from tests.cli.runs_to_stop import write_config
+
+NOISY = "--model.plan.macro.random_noise"
+PRESET = ("--model.plan.preset", "cr_cim_2024")
+
+
+@pytest.fixture
+def noisy(run: Run, folder: Path) -> str:
+    """A checkpoint that was trained at 0.3 % of noise and 7 ADC bits."""
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    checkpoint["hyper_parameters"]["plan"]["macro"].update(random_noise=0.3, adc_bits=7)
+    checkpoint["hyper_parameters"]["optimizer"]["lr"] = 0.003
+    torch.save(checkpoint, "noisy.ckpt")
+    return "noisy.ckpt"
+
+
+def built(*arguments: object) -> CimClassifier:
+    """The classifier that a command ends up with."""
+    model = AsimCLI(read_arguments(["explain", *map(str, arguments)])).model
+    layers = macro_layers(model.backbone).values()
+    assert {layer.train_noise for layer in layers} == {model.train_noise}
+    assert {type(layer.train_noise_model) for layer in layers} == {NOISE_MODELS[model.hparams["train_noise_model"]]}
+    return model
+
+
+def macro_of(*arguments: object) -> MacroConfig:
+    """The macro of all layers."""
+    model = built(*arguments)
+    (macro,) = {layer.macro for layer in macro_layers(model.backbone).values()}
+    assert model.hparams["plan"]["preset"] is None
+    assert MacroConfig(**model.hparams["plan"]["macro"]) == macro  # the hyperparameters say what the network has
+    return macro
+
+
+def test_flags_win_over_files_these_over_the_checkpoint_and_it_over_defaults(noisy: str, written: Write) -> None:
+    path = written(model__plan__macro__random_noise=0.6)
+    assert macro_of().random_noise == 0
+    assert macro_of("--ckpt_path", noisy).random_noise == 0.3
+    macro = macro_of("-c", path, "--ckpt_path", noisy)
+    assert (macro.random_noise, macro.adc_bits) == (0.6, 7)  # what YAML does not say stays
+    assert macro_of("-c", path, "--ckpt_path", noisy, NOISY, "3").random_noise == 3
+    # a written default wins too
+    assert macro_of("--ckpt_path", noisy, NOISY, "0").random_noise == 0
+    assert macro_of("-c", written(model__plan__macro__adc_bits=8), "--ckpt_path", noisy).adc_bits == 8
+
+
+def test_later_files_win_over_earlier_ones_and_flags_wherever_they_stand(written: Write) -> None:
+    first = written("a.yaml", model__plan__macro={"random_noise": 0.6, "rows": 64})
+    second = written("b.yaml", model__plan__macro={"random_noise": 0.7})
+    macro = macro_of("-c", first, "-c", second)
+    assert (macro.random_noise, macro.rows) == (0.7, 64)
+    macro = macro_of("-c", first, f"{NOISY}=3", "--config", second)
+    assert (macro.random_noise, macro.rows) == (3, 64)
+
+
+def test_a_checkpoint_named_in_yaml(noisy: str, written: Write) -> None:
+    path = written(ckpt_path=noisy)
+    assert macro_of("-c", path).random_noise == 0.3
+    assert macro_of("-c", path, NOISY, "3").random_noise == 3
+
+
+def test_flags_change_what_validate_measures(asim: Asim) -> None:
+    arguments = ("validate", "--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "20")
+    simulated = ("--model.fidelity", "simulated", "--model.plan.macro", "{weight_bits: 4, input_bits: 4}")
+    quiet, noisy = asim(*arguments, *simulated), asim(*arguments, *simulated, NOISY, "3")
+    assert quiet.accuracy > noisy.accuracy + 20
+
+
+def test_a_flag_for_one_argument_of_the_network_keeps_those_of_the_checkpoint(noisy: str) -> None:
+    kwargs = built("--ckpt_path", noisy, "--model.backbone.kwargs.drop_rate", "0.1").hparams["backbone"]["kwargs"]
+    assert kwargs == {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64], "drop_rate": 0.1}
+
+
+def test_print_config_shows_what_was_written(noisy: str, written: Write, asim: Asim) -> None:
+    answer = asim("validate", "-c", written(), "--ckpt_path", noisy, NOISY, "3", "--print_config")
+    assert answer.code == 0
+    shown = yaml.safe_load(answer.out)
+    assert shown["model"]["plan"]["macro"]["random_noise"] == 3
+    assert shown["model"]["plan"]["macro"]["adc_bits"] == 7  # of the checkpoint
+    assert shown["ckpt_path"] == noisy
+    # and is a configuration itself
+    Path("shown.yaml").write_text(answer.out)
+    assert macro_of("-c", "shown.yaml").random_noise == 3
+
+
+def test_a_rule_changes_the_fields_that_it_names(written: Write) -> None:
+    macro = {"weight_bits": 4, "random_noise": 0.3}
+    path = written(model__plan={"macro": macro, "rules": [{"match": "layer1.0.conv1", "macro": {"adc_bits": 7}}]})
+    layer = macro_layers(built("-c", path).backbone)["layer1.0.conv1"]
+    assert (layer.macro.adc_bits, layer.macro.weight_bits, layer.macro.random_noise) == (7, 4, 0.3)
+
+
+# presets
+
+
+def test_a_flag_takes_the_place_of_a_recipes_macro_except_for_open_bits(written: Write) -> None:
+    path = written(model__plan__macro={"weight_bits": 4, "input_bits": 4, "adc_bits": 6, "nonlinear_noise": 0.3})
+    assert macro_of(*PRESET, "-c", path) == preset("cr_cim_2024").config(weight_bits=4, input_bits=4)
+    assert macro_of("-c", path, "--model.plan", "{preset: cr_cim_2024}").adc_bits == 10
+    lee = macro_of("-c", path, "--model.plan.preset", "lee_2021")
+    assert lee.input_bits == 5  # which this chip does not leave open
+
+
+def test_fields_next_to_a_preset_win(written: Write) -> None:
+    path = written(model__plan={"preset": "cr_cim_2024", "macro": {"weight_bits": 4, "adc_bits": 9}})
+    assert macro_of("-c", path) == preset("cr_cim_2024").config(weight_bits=4, adc_bits=9)
+    assert macro_of("-c", path, NOISY, "0").random_noise == 0
+    assert macro_of("-c", path, "--model.plan.preset", "pimca_2021").adc_bits == 4
+    assert macro_of("-c", path, "--model.plan.preset", "null").rows == 255
+
+
+def test_a_later_file_takes_the_place_of_those_before(written: Write) -> None:
+    first = written(model__plan__macro={"weight_bits": 4, "adc_bits": 6})
+    Path("chip.yaml").write_text("model: {plan: {preset: cr_cim_2024, macro: {rows: 512}}}\n")
+    assert macro_of("-c", first, "-c", "chip.yaml") == preset("cr_cim_2024").config(weight_bits=4, rows=512)
+    assert macro_of("-c", "chip.yaml", "-c", first).adc_bits == 6
+
+
+def test_a_checkpoints_bits_stay_and_its_macro_goes(run: Run, written: Write) -> None:
+    found = macro_of("-c", written(model__plan={}), "--ckpt_path", run.checkpoint, *PRESET)
+    assert found == preset("cr_cim_2024").config(weight_bits=4, input_bits=4)
+
+
+# what a fit saves comes back
+
+
+@pytest.fixture(scope="module")
+def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of one epoch on a published macro, with noise and mixup."""
+    folder = tmp_path_factory.mktemp("noisy")
+    path = write_config(folder, images)
+    config = yaml.safe_load(path.read_text())
+    config["trainer"].update(callbacks=[], max_epochs=1, enable_progress_bar=False)
+    config["model"].update(train_noise=2.0, label_smoothing=0.1)
+    config["model"]["optimizer"] = {"lr": 0.05, "schedule": "constant"}
+    path.write_text(yaml.safe_dump(config))
+    said = main_in(folder, "fit", "-c", "tiny.yaml", *PRESET, "--model.plan.macro.adc_bits", "9")
+    assert "macro    CR-CIM (Yoshioka)" in said
+    return folder / "runs" / "tiny" / "version_0"
+
+
+@pytest.mark.parametrize("source", ["best.ckpt", "last.ckpt", "config.yaml"])
+def test_options_of_training_come_back(source: str, trained: Path) -> None:
+    best = source != "config.yaml"
+    arguments = ("--ckpt_path", trained / "checkpoints" / source) if best else ("-c", trained / source)
+    model = built(*arguments)
+    assert (model.train_noise, model.mixup, model.label_smoothing) == (2.0, 0.4, 0.1)
+    assert model.hparams["train_noise_model"] == "macro"
+    assert model.optimizer_config == OptimizerConfig(lr=0.05, schedule="constant")
+    assert macro_of(*arguments) == preset("cr_cim_2024").config(weight_bits=4, input_bits=4, adc_bits=9)
+    flags = ("--model.train_noise", "0", "--model.train_noise_model", "proportional", "--model.mixup", "0.0")
+    other = built(*arguments, *flags)
+    assert (other.train_noise, other.mixup, other.label_smoothing) == (0.0, 0.0, 0.1)
+
+
+def test_the_saved_configuration_and_the_checkpoint_alone_agree_at_the_quick_estimate(
+    asim: Asim, trained: Path
+) -> None:
+    data = yaml.safe_load((trained / "config.yaml").read_text())["data"]["init_args"]
+    images = [f"--data.init_args.{name}={data[name]}" for name in ("root", "test_images", "eval_batch_size")]
+    flag = ("--model.fidelity", "estimated")
+    by_config = asim("validate", "-c", trained / "config.yaml", *flag)
+    by_checkpoint = asim("validate", "--ckpt_path", trained / "checkpoints" / "best.ckpt", *images, *flag)
+    assert by_config.last == by_checkpoint.last
+    assert by_config.last.endswith("20 images)")
+    assert by_config.last.startswith("estimate ")
+
+
+@pytest.mark.parametrize("lr", [None, 0.002], ids=["without a flag", "with a flag"])
+def test_the_learning_rate_of_a_resumed_fit(lr: float | None, asim: Asim, trained: Path, folder: Path) -> None:
+    flags = () if lr is None else ("--model.optimizer.lr", lr)
+    last = trained / "checkpoints" / "last.ckpt"
+    longer = ("--trainer.max_epochs", "2", "--model.plan.macro.rows", "64", *flags)
+    assert asim("fit", "-c", trained / "config.yaml", "--ckpt_path", last, *longer).code == 0
+    (after,) = folder.glob("runs/*/version_*/checkpoints/last.ckpt")
+    state: dict[str, Any] = torch.load(after, weights_only=True)
+    assert state["global_step"] == 8
+    assert state["hyper_parameters"]["optimizer"]["lr"] == (lr or 0.05)
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == (lr or 0.05)
+    saved = yaml.safe_load((after.parents[1] / "config.yaml").read_text())["model"]["plan"]["macro"]
+    assert (saved["rows"], saved["adc_bits"]) == (64, 9)
