@@ -296,7 +296,7 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
         raise ValueError(f"`batches` must reach every layer, got none for {missing[0]}")
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     fields = {each.name: each.fields for each in ranges}
-    apply_point(network, {}, fields, {name: {name} for name in fields})
+    apply_point(model.backbone, {}, fields, {name: {name} for name in fields})
     return range_table(ranges)
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import asim_lightning
 from asim_lightning import (
+    CimClassifier,
     MacroConfig,
     Plan,
     Results,
@@ -31,6 +32,7 @@ from asim_lightning.cost import cost
 from asim_lightning.engine import noise_context
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import quiet_trainer
+from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, environment, stored, without_time
 from tests.exploration.own_network import own_images, own_network
@@ -388,6 +390,14 @@ def test_adc_ranges_are_fitted_in_place_and_help() -> None:
     assert not torch.equal(before, after)
     with pytest.raises(ValueError, match="calibrate_adc_ needs a network with layers on a macro"):
         calibrate_adc_(nn.Linear(2, 2), [images])
+
+
+def test_adc_ranges_of_a_classifier_are_those_of_its_layers() -> None:
+    weights = shipped_file("checkpoints", "fashion_resnet_qat")
+    model = CimClassifier.load_from_checkpoint(weights, plan=Plan(MacroConfig(adc_bits=5)))
+    found = calibrate_adc_(model, [torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
+    steps = {name: layer.macro.adc_step for name, layer in macro_layers(model.backbone).items()}
+    assert {each.name: each.step for each in found} == steps
 
 
 def test_a_chip_is_a_row_a_layer() -> None:
