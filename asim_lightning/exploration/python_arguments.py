@@ -67,7 +67,8 @@ class Shared:
             stack.callback(_set_modes, {module: module.training for module in network.modules()})
             stack.callback(logger.setLevel, level)
             logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
-            where = Path(self.folder or stack.enter_context(TemporaryDirectory()))
+            # titles show the folder's name: of a temporary one that of the network
+            where = Path(self.folder or Path(stack.enter_context(TemporaryDirectory()), type(network).__name__))
             given = None if isinstance(runner, Trainer) else runner
             trainer = runner if isinstance(runner, Trainer) else _trainer(device)
             settings = given if isinstance(given, RunnerSettings) else RunnerSettings(given or "trainer")

@@ -115,7 +115,7 @@ def test_a_search_finds_the_cheapest_point(network: nn.Module, tmp_path: Path) -
     (best,) = found.cheapest
     kept = [each for each in found.points if each.verdict == "kept"]
     assert best is min(kept, key=lambda each: each.energy_uj or 0.0, default=None)
-    found.plot()
+    assert found.plot().figure.get_suptitle().startswith("OwnNetwork: search of ADC bits 3")
     assert "search of" in found.report(tmp_path / "page.html").read_text()
 
 
