@@ -72,7 +72,7 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
             if value is not None:
                 text = _value(each, value, "")
                 left = share - _CHARACTER * (len(text) + 1) if side < 0 else share
-                labels.append((min(max(left, 0.0), 1.0 - _CHARACTER * len(text)), place + 0.3, text))
+                labels.append((min(max(left, 0.0), 1.0 - _CHARACTER * len(text)), place, text))
     return Picture(
         title,
         Axis("", "names", ["harmless", "harmful"], ends=(0.0, 1.0)),

@@ -47,7 +47,8 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
     if picture.labels:
         x, y, texts = zip(*picture.labels, strict=True)
         found.append(
-            {"type": "scatter", "mode": "text", "x": _places(x, picture.x), "y": [*y], "textposition": "top right"}
+            {"type": "scatter", "mode": "text", "x": _places(x, picture.x), "y": [*y]}
+            | {"textposition": "middle right" if picture.has_bars else "top right"}
             | {"text": [escape(text) for text in texts], "hoverinfo": "skip", "showlegend": False}
         )
     return found

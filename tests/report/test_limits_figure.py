@@ -41,4 +41,5 @@ def test_bars_are_kept_undecided_and_missed_values() -> None:
     assert [text for _, _, text in picture.labels] == [
         "0.2 lsb", "0.8 lsb", "7 bits", "6 bits", "0.4 %", "0.8 times",
     ]  # fmt: skip
+    assert [y for _, y, _ in picture.labels] == [0, 0, 1, 1, 2, 3]  # at the middle of their bars
     assert picture.y.names[1] == "adc bits, 8 to 6 bits"
