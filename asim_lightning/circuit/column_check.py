@@ -98,10 +98,16 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
     """
     found = []
     for _ in range(2):
-        given = zip(("gain", "offset"), column.converters(places), strict=True)
-        found.append(
-            {of: torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for of, each in given}
-        )
+        try:
+            given = zip(("gain", "offset"), column.converters(places), strict=True)
+            found.append(
+                {of: torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for of, each in given}
+            )
+        except Exception as error:  # of the user's class, for those that try other macros
+            raise ValueError(
+                f"{_name(column, 'converters')} must give a gain and an offset, each a number or one for each "
+                f"converter, got {type(error).__name__}: {error}"
+            ) from error
     for of, values in found[0].items():
         if not bool(values.isfinite().all()):
             raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got another {of}")

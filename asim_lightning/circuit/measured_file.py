@@ -119,10 +119,11 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
     if frozenset(header) - {"column"} not in _LAYOUTS or len(set(header)) < len(header):
         raise ValueError(f"{name}, line {lines[0][0]}: the header must be {_ALLOWED}, got {','.join(header):.100}")
     try:
-        values = np.loadtxt([line for _, line in lines[1:]], delimiter=",", quotechar='"', ndmin=2)
+        texts = [line for _, line in lines[1:]]
+        values = np.loadtxt(texts, delimiter=",", quotechar='"', ndmin=2, comments=None)
         columns = dict(zip(header, values.T, strict=True))
     except ValueError as error:
-        raise ValueError(f"{name} must have {len(header)} numbers a line: {error}") from None
+        raise ValueError(f"{name} must have {len(header)} numbers in each line after the header: {error}") from None
     for key, column in columns.items():
         whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
         wrong = np.flatnonzero(~((column >= 0) & (column <= most)) | (whole & (column != np.floor(column))))

@@ -1,5 +1,6 @@
 """The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -43,6 +45,8 @@ _OF_CLASSES = ("data", "trainer")
 """Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
 
 set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
+_FEW = 8
+"""Processes that any machine may start on its CPU."""
 
 
 class AsimTrainer(Trainer):
@@ -246,6 +250,9 @@ class AsimCLI(CommandCLI):
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
             kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
         trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
+        most = max(os.cpu_count() or 1, _FEW)
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # they fill the memory
+            raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
 

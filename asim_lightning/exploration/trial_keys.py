@@ -39,7 +39,7 @@ _OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
 _OF_RANGES = {"calibration_images", "calibration_method"}
 """Hyperparameters that our own classifier only uses to fit input ranges, which are then among the weights."""
 _NO_LAYER_SETTING = {
-    "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise",
+    "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise", "_train_noise_model",
     "_max_elements", "_engine", "_steps", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of a layer of ours that a point has or sets, or on which no simulated answer depends."""

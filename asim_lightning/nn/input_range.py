@@ -87,6 +87,8 @@ class RangedLayer(nn.Module):
     """Whether inputs are quantised as signed numbers."""
     input_max: Tensor
     """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
+    warned: bool = False
+    """Whether the layer has said that it has no range."""
     _pact: list[nn.Module]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer too."""
 
@@ -157,10 +159,12 @@ class RangedLayer(nn.Module):
         stored = None if self.training else self.stored_range()
         if stored is not None or self.training or self.input_range == "batch":
             return stored
-        if not torch.compiler.is_compiling():
-            lacking = "a calibrated input range" if self.input_range == "calibrated" else "a PACT before them"
-            warnings.warn(  # the same words for all layers, so that they are said once
-                f"Layers without {lacking} use the maximum of each batch; call calibrate_ first", stacklevel=2
+        if not self.warned and not torch.compiler.is_compiling():
+            self.warned = True
+            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
+            warnings.warn(
+                f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; call calibrate_ first",
+                stacklevel=2,
             )
         return None
 
