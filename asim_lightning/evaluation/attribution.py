@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.schedule import input_groups
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.engine import noise_context
+from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.loss_map import Change, LossMap
 from asim_lightning.nn import OnMacro
@@ -65,7 +65,8 @@ def loss_map(
     Args:
         model: Converted classifier; the macros of its layers count, its noise seed and its read.
         batches: Inputs, targets and indices.
-        chips: Chips over which the mean is taken; if all chips are equal, they do not count.
+        chips: Chips over which the mean is taken; if all chips are equal, or the classifier's is of a file, they do
+            not count.
         changes: Fields of the macro of changes of a layer.
         advance: Called after each batch on each chip.
 
@@ -74,7 +75,7 @@ def loss_map(
     """
     layers = macro_layers(model.backbone)
     numbers: Sequence[int | None] = chips
-    if not any(layer.transfer.differs_by_chip for layer in layers.values()):
+    if isinstance(model.chip, SavedChip) or not any(layer.transfer.differs_by_chip for layer in layers.values()):
         numbers = [None]
     asked = {name: [dict[str, Any](), *_digital(layer), *changes(layer)] for name, layer in layers.items()}
     shares = {name: np.zeros(len(each)) for name, each in asked.items()}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule, calibrate_, convert_
@@ -14,8 +15,9 @@ from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cli.start import load_weights
 from asim_lightning.data import FashionMNIST
-from asim_lightning.engine import noise_context
+from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map, positions_of
+from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.resources import shipped_file
@@ -230,3 +232,17 @@ def test_a_layer_with_stuck_cells_is_first(seed: int) -> None:
     model.noise_seed = seed
     found = loss_map(model, data.test_dataloader(), [seed])
     assert next(iter(found.by_layer)) == bad
+
+
+@pytest.mark.parametrize("kind", ["resnet", pytest.param("vit", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_layer_with_a_stuck_bit_plane_is_first(kind: str, seed: int, tmp_path: Path) -> None:
+    bad, noise = BAD[kind]
+    model, data = shipped(kind, noise)
+    layer = macro_layers(model.backbone)[bad]
+    layer.assignment = layer.assignment.ruled_by({"static.stuck_at_1": 1e-9})  # so that its chips differ
+    (drawn,) = (each for each in chip_layers(model, next(iter(data.test_dataloader()))[0][:1], 0) if each.tensors)
+    stuck = torch.full_like(drawn.tensors["stuck_at_1"], 2**5)
+    save_file({f"{bad}/{name}": each for name, each in {**drawn.tensors, "stuck_at_1": stuck}.items()}, tmp_path / "f")
+    model.chip, model.noise_seed = SavedChip.read(str(tmp_path / "f")), seed
+    assert next(iter(loss_map(model, data.test_dataloader()).by_layer)) == bad

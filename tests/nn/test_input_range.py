@@ -63,7 +63,7 @@ def test_a_product_with_the_range_of_one_operand_uses_the_batch_for_the_other() 
 def test_without_stored_ranges_the_batch_is_used_which_each_layer_says_once() -> None:
     layers, x = [linear(input_range="calibrated") for _ in range(2)], torch.rand(2, 20)
     with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("default")
+        warnings.simplefilter("always")
         answers = [layer(x) for layer in layers for _ in range(2)]
     assert [str(each.message).partition(";")[0] for each in seen] == [
         f"Layer `{layer.name}` has no calibrated input range and uses the maximum of each batch" for layer in layers
