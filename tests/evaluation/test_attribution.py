@@ -237,7 +237,8 @@ def test_a_layer_with_stuck_cells_is_first(seed: int) -> None:
 @pytest.mark.parametrize("kind", ["resnet", pytest.param("vit", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_layer_with_a_stuck_bit_plane_is_first(kind: str, seed: int, tmp_path: Path) -> None:
-    bad, noise = BAD[kind]
+    # in an MLP of the ViT a stuck plane adds the same to all outputs, which its LayerNorm takes away again
+    bad, noise = "blocks.1.attn.qkv" if kind == "vit" else BAD[kind][0], BAD[kind][1]
     model, data = shipped(kind, noise)
     layer = macro_layers(model.backbone)[bad]
     layer.assignment = layer.assignment.ruled_by({"static.stuck_at_1": 1e-9})  # so that its chips differ

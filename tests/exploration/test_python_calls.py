@@ -144,6 +144,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(_SCRIPT)
