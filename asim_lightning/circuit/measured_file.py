@@ -123,7 +123,7 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
         values = np.loadtxt(texts, delimiter=",", quotechar='"', ndmin=2, comments=None)
         columns = dict(zip(header, values.T, strict=True))
     except ValueError as error:
-        raise ValueError(f"{name} must have {len(header)} numbers in each line after the header: {error}") from None
+        raise ValueError(f"{name} must have {len(header)} numbers a line: {error}") from None
     for key, column in columns.items():
         whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
         wrong = np.flatnonzero(~((column >= 0) & (column <= most)) | (whole & (column != np.floor(column))))

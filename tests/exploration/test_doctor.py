@@ -85,6 +85,7 @@ def test_chips_of_a_yield(make: Make, tmp_path: Path) -> None:
     assert "offset and gain trimmed" in " ".join(each.text for each in found.plans)
 
 
+@pytest.mark.slow
 def test_the_map_of_a_network_that_has_collapsed_is_of_less_noise(make: Make, tmp_path: Path) -> None:
     found = doctor(work(make(macro=MACRO.with_fields(random_noise=8), batch=24), tmp_path))
     assert found.map.stepped_back_to is not None
@@ -118,6 +119,7 @@ def test_other_weights(make: Make, tmp_path: Path) -> None:
     assert same.recipe["ckpt_path"] == "same"
 
 
+@pytest.mark.slow
 def test_from_python_with_other_samples_that_prove(make: Make) -> None:
     of = make(macro=NOISY, batch=24)
     samples = [of.data.test_dataloader().dataset[place] for place in range(8)]
