@@ -209,16 +209,19 @@ class AsimCLI(CommandCLI):
             self._settle_resume()
 
     def instantiate_classes(self) -> None:
-        """Make the objects; what a network of the user's takes comes from the data, unless it is said."""
+        """Make the objects; the size of inputs comes from the data, unless it is said."""
         model, backbone = self.config.model, self.config.model.backbone
-        if backbone.network is not None and backbone.image_size is None and backbone.input_shape is None:
+        if backbone.image_size is None and backbone.input_shape is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of its next version's name, which older ones lack
                 data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
-            backbone.input_shape, backbone.input_values = input_of(data)
-            named = [plain(each).get("model", {}) for each in (self.by_recipes, self.by_flags)]
-            if not any("num_classes" in each for each in (self.start.settings, *named)):
-                model.num_classes = getattr(data, "num_classes", model.num_classes)
+            if backbone.network is None:
+                backbone.image_size = getattr(data, "image_size", None)
+            else:
+                backbone.input_shape, backbone.input_values = input_of(data)
+                named = [plain(each).get("model", {}) for each in (self.by_recipes, self.by_flags)]
+                if not any("num_classes" in each for each in (self.start.settings, *named)):
+                    model.num_classes = getattr(data, "num_classes", model.num_classes)
         super().instantiate_classes()
         if not isinstance(self.datamodule, ImageDataModule) and self.datamodule is not None:
             give_indices_(self.datamodule)

@@ -49,6 +49,12 @@ def macro_of(*arguments: object) -> MacroConfig:
     return macro
 
 
+def test_multiplications_are_those_of_the_datas_images() -> None:
+    model = built("-c", "quickstart", "--model.backbone.image_size", "null")
+    assert model.hparams["backbone"]["image_size"] == 28
+    assert sum(row.macs or 0 for row in model.report) == 3_557_872
+
+
 def test_flags_win_over_files_these_over_the_checkpoint_and_it_over_defaults(noisy: str, written: Write) -> None:
     path = written(model__plan__macro__random_noise=0.6)
     assert macro_of().random_noise == 0
