@@ -103,7 +103,7 @@ NETWORK: dict[str, Row] = {
     "image size": (
         (*VALIDATE, "--model.backbone", "{name: vit_tiny_patch16_224, kwargs: {in_chans: 1, depth: 1}, small: false, "
          "image_size: null}"),
-        "The network does not take images of (1, 28, 28)",
+        "The network does not run on an input of shape (1, 1, 28, 28)",
     ),
     "optimizer": ((*FIT, "--model.optimizer.lr", "-0.1"), "`model.optimizer.lr` must be above 0, got -0.1"),
     "noise model": ((*FIT, "--model.train_noise_model", "proportionel"), "did you mean proportional?"),
