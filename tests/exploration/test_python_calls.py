@@ -1,10 +1,8 @@
 """Studies and searches in Python: a user's network and data give what the commands give, in one call."""
 
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,36 +129,6 @@ def test_a_study_goes_on_from_its_folder_and_leaves_the_network(network: nn.Modu
     assert values(other) != values(first)
     assert all(bool((each == before[name]).all()) for name, each in network.state_dict().items())
     assert not any(each.training for each in network.modules())
-
-
-LEVELS = [0.1, 0.2, 0.3, 0.4]
-_SCRIPT = """
-import asim_lightning
-from tests.exploration.own_network import own_images, own_network
-if __name__ == "__main__":
-    axes = {"random_noise": [0.1, 0.2, 0.3, 0.4]}
-    found = asim_lightning.study(own_network(), own_images(200), axes=axes, trials=4, folder="kept")
-    print([each.value for each in found])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(_SCRIPT)
-    command = [sys.executable, "mine.py"]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
-    while len(kept := stored(tmp_path)) < 3 and running.poll() is None:
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    kept = stored(tmp_path)
-    assert 3 <= len(kept) < 18
-    again = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert kept.items() <= stored(tmp_path).items()
-    assert len(stored(tmp_path)) == 2 + len(LEVELS) * 4
-    whole = asim_lightning.study(own_network(), own_images(200), axes={"random_noise": LEVELS}, trials=4)
-    assert again.stdout == f"{[each.value for each in whole]}\n"
 
 
 def brightness(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

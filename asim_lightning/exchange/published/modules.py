@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module
 
 
 @contextmanager
-def with_published(code: PublishedCode, layers: dict[str, OnMacro]) -> Iterator[dict[str, str]]:
+def with_published(code: PublishedCode, layers: Mapping[str, OnMacro]) -> Iterator[dict[str, str]]:
     """Let the published layers answer in place of some of ours, while the context is open.
 
     A published layer scales its input by the largest value of the batch. So that it uses the stored range of our layer,
@@ -151,6 +151,8 @@ def with_published(code: PublishedCode, layers: dict[str, OnMacro]) -> Iterator[
         def answer(layer: Any, operands: tuple[Tensor, ...], ours: Tensor) -> Tensor:
             x = operands[0]
             reasons[name] = why_not(layer, x)
+            if layer.macro.digital_levels and not layer.macro.digital_adc:  # which changes codes, and hardly the time
+                reasons[name] = "digital cycles that do not pass the ADC"
             if reasons[name]:
                 return ours
             largest = layer.stored_range()

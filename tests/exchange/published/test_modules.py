@@ -158,3 +158,7 @@ def test_published_layers_answer_in_a_network(published: Path, signed: bool) -> 
     torch.testing.assert_close(answer, nn.functional.conv2d(clipped, first.weight, first.bias))
     assert torch.equal(network(x), ours)
     assert reasons == {"first": "", "last": "an ideal converter"}
+    first.assignment = first.assignment.changed(digital_levels=2)  # exact here, and through the ADC there
+    with with_published(load_published(published), {"first": first}) as reasons:
+        first(x)
+    assert reasons == {"first": "digital cycles that do not pass the ADC"}
