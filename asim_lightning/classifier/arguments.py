@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.engine import SavedChip
@@ -54,15 +54,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         check_number(f"`model.{name}`", settings[name], most)
 
 
-def check_image_size(size: int | None, data: Any) -> None:
-    """Refuse a `model.backbone.image_size`, for which multiplications are counted, that is not the data's.
-
-    Raises:
-        ValueError: They differ; null, or a data module that states no size, passes.
-    """
-    data_size = getattr(data, "image_size", size)
-    if size is not None and data_size is not None and data_size != size:
-        raise ValueError(
-            f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
-            f"{data_size}, got {size}; null takes the network's own"
-        )
+def image_size_of(data: Any) -> int | None:
+    """Height and width of images: of a batch, or of the `example` or `image_size` of data; None: they are not known."""
+    images = data if isinstance(data, Tensor) else getattr(data, "example", None)
+    if isinstance(images, Tensor) and images.dim() == 4 and images.shape[2] == images.shape[3]:
+        return images.shape[3]
+    return getattr(data, "image_size", None)

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
-from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of
+from asim_lightning.classifier.arguments import check_settings, chip_of, image_size_of
 from asim_lightning.classifier.batches import Batch, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network import CimModule
@@ -26,7 +26,7 @@ from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, re
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import Plan, convert_, set_train_noise_
+from asim_lightning.surgery import Plan, convert_, recount_, set_train_noise_
 from asim_lightning.surgery.settings import set_max_elements_
 
 
@@ -104,6 +104,7 @@ class CimClassifier(CimModule):
         self.num_classes, self.label_smoothing, self.mixup = num_classes, label_smoothing, mixup
         self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
+        self._image_size: int | None = None  # of data, where no setting says it
         pretrained = read_pretrained(backbone)
         self.backbone = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
@@ -224,7 +225,7 @@ class CimClassifier(CimModule):
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
-        check_image_size(self.hparams["backbone"]["image_size"], data)
+        self.check_image_size(image_size_of(data))
         channels = getattr(data, "in_channels", self.in_channels)
         if channels != self.in_channels:
             kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
@@ -233,6 +234,29 @@ class CimClassifier(CimModule):
                 f"them, got {channels} of {kind}; --data asim_lightning.data.CIFAR10 names another"
             )
 
+    def check_image_size(self, size: int | None) -> None:
+        """Take the size of images, for which multiplications and energy are counted, from data; refuse another size
+        than that of the settings.
+
+        Args:
+            size: Height and width of the data's images; None, which passes: they are not known.
+
+        Raises:
+            ValueError: The settings say another size, or the network does not take this one.
+        """
+        stated, shape = (self.hparams["backbone"][name] for name in ("image_size", "input_shape"))
+        if stated is not None and size not in (None, stated):
+            raise ValueError(
+                "`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
+                f"{size}, got {stated}; null takes it from the data"
+            )
+        if size in (None, stated, self._image_size) or shape is not None:
+            return
+        self._image_size = size
+        if self.example is not None:
+            reference = next(self.backbone.parameters())
+            self.report = replace(self.report, rows=recount_(self.backbone, self.example.to(reference.device)).rows)
+
     @property
     def in_channels(self) -> int | None:
         """Channels of an image that the network takes; None where nothing says it."""
@@ -240,14 +264,14 @@ class CimClassifier(CimModule):
 
     @property
     def example(self) -> Tensor | None:  # type: ignore[override]
-        """A random input of the configured size; None where the network's own size is taken."""
+        """A random input of the size in the settings, else of the data; None: neither is known."""
         shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
         generator = torch.Generator().manual_seed(0)
         if shape is not None and values is not None:
             return torch.randint(values, (1, *shape), generator=generator)
         if shape is not None:
             return torch.randn(1, *shape, generator=generator)
-        size, channels = self.hparams["backbone"]["image_size"], self.in_channels
+        size, channels = self.hparams["backbone"]["image_size"] or self._image_size, self.in_channels
         if size is None or channels is None:
             return None
         # half of the values negative, as in normalised images

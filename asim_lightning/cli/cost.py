@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asim_lightning.checks import check_whole
-from asim_lightning.classifier.arguments import check_image_size
-from asim_lightning.cli.start import Drawing, Setup, prepare
+from asim_lightning.classifier.arguments import image_size_of
+from asim_lightning.cli.start import Drawing, Setup, prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
@@ -54,8 +54,10 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
         setup.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = setup.model, setup.data
-    check_image_size(model.hparams["backbone"]["image_size"], data)  # others would want the data on disk
+    model.check_image_size(image_size_of(data))  # other checks would want the data on disk
     counts, notes = None, list[str]()
+    if model.example is None:
+        read_data(model, data)
     if options.technology.charging != "fixed":
         check_whole("`images`", options.images, 1)
         prepare(setup.trainer, model, data)

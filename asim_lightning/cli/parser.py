@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.cli.checkpointing import (
     loggers,
     trains_with_noise,
@@ -216,7 +217,7 @@ class AsimCLI(CommandCLI):
                 warnings.simplefilter("ignore")  # of its next version's name, which older ones lack
                 data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
             if backbone.network is None:
-                backbone.image_size = getattr(data, "image_size", None)
+                backbone.image_size = image_size_of(data)
             else:
                 backbone.input_shape, backbone.input_values = input_of(data)
                 named = [plain(each).get("model", {}) for each in (self.by_recipes, self.by_flags)]

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
 from asim_lightning.cli.command_line import Arguments, shorter_path
@@ -184,6 +185,11 @@ def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "tes
     model.check_data(data)
     data.prepare_data()
     data.setup(stage)
+    if (
+        model.example is None and stage != "fit"
+    ):  # a data module of the user's, which does not say the size of its images
+        loader = data.val_dataloader() if stage == "validate" else data.test_dataloader()
+        model.check_image_size(image_size_of(next(iter(loader))[0]))
 
 
 def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:

@@ -6,7 +6,7 @@ Stem: a layer that reads the image itself. Score: output of a softmax, with no p
 Example: the input on which the network is run once. Probe: what that run shows. Fold: merge a BatchNorm into a layer.
 """
 
-from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow, report_of
+from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow, recount_, report_of
 from asim_lightning.surgery.convert import convert_
 from asim_lightning.surgery.fold import fold_batchnorm_, fold_state
 from asim_lightning.surgery.plan import Plan, Rule
@@ -35,6 +35,7 @@ __all__ = [
     "kept_assignments",
     "macro_layers",
     "place_tiles_",
+    "recount_",
     "report_of",
     "set_fidelity_",
     "set_train_noise_",

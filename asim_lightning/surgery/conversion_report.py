@@ -1,15 +1,20 @@
 """The report of a conversion: what happened to each layer."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
-from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
+from asim_lightning.surgery.probe import keep_example_shape_, probe
+from asim_lightning.surgery.settings import set_fidelity_
 from asim_lightning.table import text_table
 
+WHOLE = "(network)"
+"""Name of the network itself in a report."""
 KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
@@ -93,6 +98,32 @@ def report_of(model: nn.Module) -> ConversionReport:
         kind = type(layer).__name__
         rows.setdefault(name, ReportRow(name, kind, kind, kind, getattr(layer, "macro", None), None, "-", ""))
     return ConversionReport(tuple(rows.values()))
+
+
+def recount_(model: nn.Module, example: Tensor) -> ConversionReport:
+    """Count the multiplications of a network that `convert_` has converted for inputs of another shape, in place.
+
+    Args:
+        model: The network, whose shape of inputs is that of the example afterwards.
+        example: An input. # (1, ...)
+
+    Returns:
+        Its report, with these numbers.
+
+    Raises:
+        ValueError: The network does not run on the example.
+    """
+    with kept_fidelities(model):
+        set_fidelity_(model, "float")
+        seen = probe(model, {}, example)
+    keep_example_shape_(model, example)
+    macs = Counter({name or WHOLE: count for name, count in seen.others.items()})
+    for owner, products in seen.products.items():
+        macs[owner or WHOLE] += sum(made.macs for made in products)
+    rows = (replace(row, macs=None if row.macs is None else macs[row.name]) for row in vars(model)[KEPT])
+    report = ConversionReport(tuple(rows))
+    setattr(model, KEPT, report)
+    return report
 
 
 def describe(macro: MacroConfig | None) -> str:

@@ -10,7 +10,7 @@ from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
-from asim_lightning.surgery.conversion_report import KEPT, ConversionReport, ReportRow
+from asim_lightning.surgery.conversion_report import KEPT, WHOLE, ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.install import find_multiheads, install_, replace_
 from asim_lightning.surgery.layers import (
@@ -224,5 +224,5 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
     rows = []
     for name, reason in why.items():
         kind = type(modules[name]).__name__ if name in modules else name
-        rows.append(ReportRow(name or "(network)", "-", kind, kind, None, seen.others.get(name), "-", reason))
+        rows.append(ReportRow(name or WHOLE, "-", kind, kind, None, seen.others.get(name), "-", reason))
     return rows

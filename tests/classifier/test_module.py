@@ -1,6 +1,7 @@
 """Training moves weights to a lower loss; evaluation calibrates what is missing and measures what it says."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from asim_lightning import CimClassifier
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
-from tests.classifier.conftest import MakeTrainer, make_data, make_model, ranges
+from asim_lightning.surgery import report_of
+from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model, ranges
 
 
 def test_two_steps_move_the_weights(make_trainer: MakeTrainer) -> None:
@@ -165,11 +167,14 @@ def test_evaluation_repeats_and_depends_on_seed_trial_and_chip_alone(make_traine
     assert confidences(chip=1) == first  # this macro's cells do not vary
 
 
-def test_another_size_of_images_than_multiplications_are_counted_for_is_refused() -> None:
-    from types import SimpleNamespace
+def test_multiplications_are_of_the_datas_images() -> None:
+    def built(size: int | None) -> CimClassifier:
+        return CimClassifier(BackboneConfig("resnet10t", KWARGS, image_size=size), num_classes=10)
 
-    backbone = BackboneConfig("resnet10t", {"in_chans": 1, "stem_width": 4, "channels": [4, 4, 4, 4]}, image_size=32)
-    model = CimClassifier(backbone, num_classes=10)
-    model.check_data(SimpleNamespace(image_size=32))
-    with pytest.raises(ValueError, match=r"`model.backbone.image_size`.* must be that of the images, 28, got 32"):
-        model.check_data(SimpleNamespace(image_size=28))
+    found, data = built(None), SimpleNamespace(example=torch.zeros(1, 1, 32, 32))
+    found.check_data(data)
+    assert found.report.rows == built(32).report.rows == report_of(found.backbone).rows
+    found.check_data(SimpleNamespace(image_size=28))
+    assert found.report.rows == built(28).report.rows
+    with pytest.raises(ValueError, match=r"`model.backbone.image_size`.* must be that of the images, 32, got 28"):
+        built(28).check_data(data)

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.engine import noise_context
-from asim_lightning.surgery import ConversionReport
+from asim_lightning.surgery import ConversionReport, recount_
 from tests.conftest import relative
 from tests.surgery.networks import (
     ALL,
@@ -43,6 +43,7 @@ def check(network: Network) -> None:
     macs = counted_macs(model, x)
     expected, moved = logits(model, x), logits(model, x * (1 + 1e-5 * torch.randn_like(x)))
     report = convert_(model, Plan(IDEAL), x)
+    assert [row.macs for row in recount_(model, x[:1])] == [row.macs for row in report]
     calibrate_(model, [x])
     with noise_context(seed=1, sample_ids=[5, 9]):
         error = relative(logits(model, x), expected)
