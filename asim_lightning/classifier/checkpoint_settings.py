@@ -1,14 +1,14 @@
 """The settings that a checkpoint may hold: they are rebuilt from a closed description of the classifier's arguments.
 
 A checkpoint is often somebody else's, and the parser of settings also instantiates classes that they name. So only the
-settings of the classifier and its configurations, each of its own type, are passed on from a checkpoint.
+settings of the classifier and its configurations, as plain values, are passed on from a checkpoint.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from difflib import get_close_matches
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 _CLASSES = ("column", "network", "outcome", "train_noise_model")
@@ -28,7 +28,7 @@ _KEY = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
-    """The settings in a checkpoint, rebuilt as plain values of their types; nothing is imported.
+    """The settings in a checkpoint, rebuilt as plain values; nothing is imported.
 
     Args:
         path: The checkpoint's file, for messages.
@@ -37,7 +37,7 @@ def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any
         named: Settings that the user wrote, plain or as dataclasses; a checkpoint may name the classes that they name.
 
     Raises:
-        ValueError: A setting is unknown, of another type, or a class by its import path that the user does not name.
+        ValueError: A setting is unknown, no plain value, or a class by its import path that the user does not name.
     """
     settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, Mapping) else None
     if not isinstance(settings, Mapping):
@@ -54,48 +54,42 @@ class _Reading:
     named: frozenset[tuple[str, Any]]
     """Last part of a setting's name, and value, of all that the user wrote."""
 
-    def group(self, kinds: Mapping[str, Any], value: Any, name: str) -> dict[str, Any]:
-        """A mapping of settings by name."""
-        if not isinstance(value, Mapping):
-            raise self.wrong(f"`{name}` must be a mapping of settings, got {_kind(value)}")
-        for key in value:
+    def group(self, kinds: Mapping[str, Any], given: Mapping[Any, Any], name: str) -> dict[str, Any]:
+        """Settings whose names are known."""
+        for key in given:
             if key not in kinds:
                 near = get_close_matches(str(key), kinds, n=1, cutoff=0.4) or sorted(kinds)
                 raise self.wrong(f"`{name}.{key!s:.60}` is no setting; nearest: {', '.join(near)}")
-        return {key: self.value(kinds[key], each, f"{name}.{key}") for key, each in value.items()}
+        return {key: self.value(kinds[key], each, f"{name}.{key}") for key, each in given.items()}
 
     def value(self, kind: Any, value: Any, name: str) -> Any:
-        """A value of a type."""
-        wanted = _fitting(kind, value)
-        if wanted is None:
-            raise self.wrong(f"`{name}` must be {_words(kind)}, got {_kind(value)}")
-        if is_dataclass(wanted):
-            return self.group(get_type_hints(wanted), value, name)
-        if get_origin(wanted) is list:
-            return [self.value(get_args(wanted)[0], each, name) for each in value]
-        if wanted is Any or get_origin(wanted) is dict:
-            return self.free(value, name)
+        """A setting: parsers read files that texts name where no text belongs; constructors check the rest."""
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        if isinstance(value, Mapping):
+            config = next(filter(is_dataclass, kinds), None)
+            return self.free(value, name) if config is None else self.group(get_type_hints(config), value, name)
+        if isinstance(value, (list, tuple)):
+            inner = next((get_args(each)[0] for each in kinds if get_origin(each) is list), Any)
+            return type(value)([self.value(inner, each, name) for each in value])
         if name == "model.backbone.pretrained" and value is not False:
             raise self.wrong(f"`{name}` must be false, as a checkpoint brings its own weights, got {_kind(value)}")
-        return self.text(value, name) if wanted is str else value
-
-    def free(self, value: Any, name: str) -> Any:
-        """Arguments of a network, a column or a noise model, whose names are not known here."""
-        if isinstance(value, Mapping):
-            if name == "model.plan.macro.column_args" and any(last == "file" for last, _ in self.named):
-                # the file that the user names takes the place of another, whose content it need not have
-                value = {key: each for key, each in value.items() if key not in ("file", "content")}
-            for key in value:
-                if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
-                    raise self.wrong(f"`{name}` must have names of arguments as keys, got {_kind(key)}")
-            return {key: self.free(each, f"{name}.{key}") for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return type(value)([self.free(each, name) for each in value])
         if isinstance(value, str):
+            if not {str, Any} & {*kinds}:
+                raise self.wrong(f"`{name}` must be no text, got {_kind(value)}")
             return self.text(value, name)
         if value is not None and not isinstance(value, (bool, int, float)):
             raise self.wrong(f"`{name}` must be a number, a text, true, false or null, got {_kind(value)}")
         return value
+
+    def free(self, given: Mapping[Any, Any], name: str) -> dict[str, Any]:
+        """Arguments of a network, a column or a noise model, whose names are not known here."""
+        if name == "model.plan.macro.column_args" and any(last == "file" for last, _ in self.named):
+            # the file that the user names takes the place of another, whose content it need not have
+            given = {key: each for key, each in given.items() if key not in ("file", "content")}
+        for key in given:
+            if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
+                raise self.wrong(f"`{name}` must have names of arguments as keys, got {_kind(key)}")
+        return {key: self.value(Any, each, f"{name}.{key}") for key, each in given.items()}
 
     def text(self, value: str, name: str) -> str:
         """A text, which the user wrote too or which names nothing."""
@@ -121,31 +115,6 @@ class _Reading:
 
     def wrong(self, what: str) -> ValueError:
         return ValueError(f"The settings in {self.path} do not fit: {what}")
-
-
-def _fitting(kind: Any, value: Any) -> Any:
-    """The type itself, or the member of a union, that a value has; None where there is none."""
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    # a mapping that may be a configuration is read as one
-    return next((each for each in sorted(members, key=is_dataclass, reverse=True) if _is(each, value)), None)
-
-
-def _is(kind: Any, value: Any) -> bool:
-    if kind in (bool, str, NoneType):
-        return type(value) is kind
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if get_origin(kind) is list:
-        return isinstance(value, (list, tuple))
-    return kind is Any or (isinstance(value, Mapping) and (is_dataclass(kind) or dict in (kind, get_origin(kind))))
-
-
-def _words(kind: Any) -> str:
-    words = {bool: "true or false", str: "a text", NoneType: "null", int: "an integer", float: "a number"}
-    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return " or ".join(
-        words.get(each, "a list" if get_origin(each) is list else "a mapping of settings") for each in members
-    )
 
 
 def _leaves(named: Any, last: str = "") -> Iterator[tuple[str, Any]]:

@@ -129,7 +129,7 @@ def test_a_class_of_ones_own_has_arguments_of_its_own(own: Path, tmp_path: Path)
     assert Mine.load_from_checkpoint(tmp_path / "x.ckpt").temperature == 2.0
     found["hyper_parameters"]["temperature"] = {"class_path": "a.B"}
     torch.save(found, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match=r"`model.temperature` must be a number, got a dict"):
+    with pytest.raises(ValueError, match=r"`model.temperature` must have names of arguments as keys, got 'class_path'"):
         Mine.load_from_checkpoint(tmp_path / "x.ckpt")
 
 
