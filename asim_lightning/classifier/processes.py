@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch.strategies import Strategy
 from torch import nn
 
-from asim_lightning.nn import CimMatmul
 from asim_lightning.nn.calibration import quantized_layers
 
 Found = TypeVar("Found")
@@ -33,10 +32,12 @@ def leave() -> None:
 
 def fitted_ranges(module: nn.Module) -> dict[str, float]:
     """The fitted input ranges of a network, by the name of their buffer."""
-    layers = {name: layer for name, layer in quantized_layers(module).items() if layer.has_range}
-    found = {f"{name}.input_max": float(layer.input_max) for name, layer in layers.items()}
-    operands = {name: layer for name, layer in layers.items() if isinstance(layer, CimMatmul)}
-    return found | {f"{name}.weight_max": float(layer.weight_max) for name, layer in operands.items()}
+    return {
+        f"{name}.{each}": float(getattr(layer, each))
+        for name, layer in quantized_layers(module).items()
+        for each, has in layer.ranges.items()
+        if getattr(layer, has)
+    }
 
 
 def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
@@ -58,19 +59,15 @@ def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max
         method: How the ranges were fitted: max, percentile or mse.
     """
     layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
-    operands = [layer for layer in layers if isinstance(layer, CimMatmul)]
-    values = [*(layer.input_max for layer in layers), *(layer.weight_max for layer in operands)]
-    if not values:
+    ranges = [(layer, name) for layer in layers for name in layer.ranges]
+    if not ranges:
         return
-    mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,), -1 where none
+    values = [getattr(layer, name).detach().to(strategy.root_device) for layer, name in ranges]
+    mine = torch.stack(values)  # (ranges,), -1 where none
     shared = strategy.reduce(mine.clone(), reduce_op="max")
     if method != "max":
         first = strategy.broadcast(mine, src=0)
         shared = torch.where(first >= 0, first, shared)
-    ranges = [float(value) for value in shared]  # float32 is exact in Python's numbers
-    for layer, value in zip(layers, ranges, strict=False):
+    for (layer, name), value in zip(ranges, shared.tolist(), strict=True):
         if value >= 0:
-            layer.store_range(value)
-    for operand, value in zip(operands, ranges[len(layers) :], strict=True):
-        if value >= 0:
-            operand.store_weight_range(value)
+            layer.store_range(value, name)

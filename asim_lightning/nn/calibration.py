@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice
-from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.quant import METHODS, RangeObserver
 
@@ -59,14 +58,12 @@ def calibrate_(
     layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
     if not layers:
         return
-    observers: dict[Any, list[RangeObserver]] = {}
+    observers: dict[Any, dict[str, RangeObserver]] = {}
 
     def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
         if layer not in observers:
-            observers[layer] = [RangeObserver(method, layer.input_bits, layer.signed_input)]
-            if isinstance(layer, CimMatmul):
-                observers[layer].append(RangeObserver(method, layer.weight_bits, True))
-        for observer, x in zip(observers[layer], inputs, strict=False):  # a weight needs none
+            observers[layer] = layer.observers(method)
+        for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs none
             observer.update(x)
 
     training = {module: module.training for module in model.modules()}
@@ -91,7 +88,6 @@ def calibrate_(
             module.training = mode
     if count == 0:
         raise ValueError("calibrate_ needs at least one batch, got none")
-    for layer, (of_input, *of_weight) in observers.items():
-        layer.store_range(of_input.fit())
-        for observer in of_weight:
-            layer.store_weight_range(observer.fit())
+    for layer, own in observers.items():
+        for name, observer in own.items():
+            layer.store_range(observer.fit(), name)

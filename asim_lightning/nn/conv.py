@@ -111,39 +111,21 @@ class QuantConv2d(_QuantizedConv2d):
     weights and inputs, signs included, instead of a macro.
     """
 
-    def __init__(
+    _settings = ("weight_bits", "input_bits", "signed_input", "input_range", "per_channel", "name")
+
+    def _setup(  # type: ignore[override]
         self,
-        *args: Any,
         weight_bits: int = 8,
         input_bits: int = 8,
         signed_input: bool = True,
         input_range: str = "batch",
         per_channel: bool = False,
         name: str = "",
-        **kwargs: Any,
+        device: Any = None,
     ) -> None:
-        super().__init__(*args, **kwargs)
         _check_bits(weight_bits, input_bits, signed_input)
         self._own_bits = (weight_bits, input_bits)
-        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
-
-    @classmethod
-    def from_float(
-        cls,
-        conv: nn.Conv2d,
-        weight_bits: int = 8,
-        input_bits: int = 8,
-        signed_input: bool = True,
-        input_range: str = "batch",
-        per_channel: bool = False,
-        name: str = "",
-    ) -> "QuantConv2d":
-        """A digital quantised convolution that shares a float convolution's parameters."""
-        layer: QuantConv2d = cls._like(conv)
-        _check_bits(weight_bits, input_bits, signed_input)
-        layer._own_bits = (weight_bits, input_bits)
-        layer._setup(signed_input, input_range, per_channel, name, conv.weight.device)
-        return layer
+        super()._setup(signed_input, input_range, per_channel, name, device)
 
     def check_assignment(self, assignment: Assignment) -> None:
         """See `QuantizedLayer.check_assignment`."""

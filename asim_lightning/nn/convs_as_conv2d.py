@@ -86,8 +86,8 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
 
     _torchs = nn.ConvTranspose2d
 
-    def _setup(self, *args: Any) -> None:
-        super()._setup(*args)
+    def _setup(self, *args: Any, **settings: Any) -> None:
+        super()._setup(*args, **settings)
         if not meets_inputs(self):
             raise ValueError(
                 f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation without a factor of it, so "

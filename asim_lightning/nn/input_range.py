@@ -2,8 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +85,15 @@ class RangedLayer(nn.Module):
     """Full name in the network; keys the layer's noise and appears in its messages."""
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
+    ranges: ClassVar[Mapping[str, str]] = {"input_max": "has_range"}
+    """Buffers of the operands' ranges, and by each the attribute that says whether there is one."""
+    has_range: bool
     input_max: Tensor
     """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
     warned: bool = False
     """Whether the layer has said that it has no range."""
+    _bits: tuple[int, int]
+    """Bits of a weight, and of an input, signs included."""
     _pact: list[nn.Module]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer too."""
 
@@ -115,14 +120,24 @@ class RangedLayer(nn.Module):
             method: "max", "percentile" or "mse" (see `RangeObserver`).
         """
         self.check_values(x)
-        observer = RangeObserver(method, self.input_bits, self.signed_input)
-        observer.update(x)
-        self.store_range(observer.fit())
+        self._fit(method, x)
 
-    def store_range(self, largest: float) -> None:
-        """Store an input range, which must be finite and not negative, and use it from now on."""
-        self.input_max.fill_(self._checked_range(largest))
-        self.has_range = True
+    def observers(self, method: str) -> dict[str, RangeObserver]:
+        """What fits the range of each operand, by its name in `ranges`."""
+        bits = {"input_max": (self.input_bits, self.signed_input), "weight_max": (self.weight_bits, True)}
+        return {name: RangeObserver(method, *bits[name]) for name in self.ranges}
+
+    def _fit(self, method: str, *operands: Tensor) -> None:
+        observers = self.observers(method)
+        for observer, x in zip(observers.values(), operands, strict=True):
+            observer.update(x)
+        for name, observer in observers.items():
+            self.store_range(observer.fit(), name)
+
+    def store_range(self, largest: float, name: str = "input_max") -> None:
+        """Store a range of an operand, which must be finite and not negative, and use it from now on."""
+        getattr(self, name).fill_(self._checked_range(largest))
+        setattr(self, self.ranges[name], True)
         self.input_range = "calibrated"
 
     def _checked_range(self, largest: float) -> float:
@@ -130,7 +145,7 @@ class RangedLayer(nn.Module):
             raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
         return largest
 
-    def _loaded_range(self, stored: Tensor) -> bool:
+    def _is_range(self, stored: Tensor) -> bool:
         """Whether a loaded number is a range; a number below 0 stands for none."""
         largest = float(stored)
         return not largest < 0 and self._checked_range(largest) >= 0
@@ -140,14 +155,20 @@ class RangedLayer(nn.Module):
         raise NotImplementedError
 
     @property
+    def weight_bits(self) -> int:
+        """Bits of a weight, sign included."""
+        return self._bits[0]
+
+    @property
     def input_bits(self) -> int:
         """Bits of an input, sign included where it is signed."""
-        raise NotImplementedError
+        return self._bits[1]
 
     def clear_range(self, device: Any = None) -> None:
-        """Forget the calibrated input range."""
-        self.register_buffer("input_max", torch.full((), -1.0, dtype=torch.float32, device=device))
-        self.has_range = False
+        """Forget the calibrated ranges of all operands."""
+        for name, has in self.ranges.items():
+            self.register_buffer(name, torch.full((), -1.0, dtype=torch.float32, device=device))
+            setattr(self, has, False)
 
     def _largest_input(self, x: Tensor) -> Tensor:
         """The range of the input quantiser: stored, or that of the batch. # ()"""

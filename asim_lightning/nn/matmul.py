@@ -1,14 +1,13 @@
 """Product of two activations on a macro: QK^T and AV of attention."""
 
-from typing import Any
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.quant import RangeObserver, largest_value, scale_of
+from asim_lightning.quant import largest_value, scale_of
 
 
 class CimMatmul(OnMacro):
@@ -19,7 +18,8 @@ class CimMatmul(OnMacro):
     """
 
     _keeps_weight = False
-    _ranges = ("input_max", "weight_max")
+    ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}
+    has_weight_range: bool
     weight_max: Tensor
     """Calibrated range of w; -1 where there is none. # ()"""
 
@@ -27,12 +27,6 @@ class CimMatmul(OnMacro):
         self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""
     ) -> None:
         super().__init__(macro=macro, signed_input=signed_input, input_range=input_range, name=name)
-
-    def clear_range(self, device: Any = None) -> None:
-        """Forget the calibrated ranges of both operands."""
-        super().clear_range(device)
-        self.has_weight_range = False
-        self.register_buffer("weight_max", torch.full((), -1.0, dtype=torch.float32, device=device))
 
     def calibrate(self, x: Tensor, w: Tensor, method: str = "max") -> None:  # type: ignore[override]
         """Fit the ranges of both operands to one batch, store them, and use them from now on.
@@ -42,16 +36,9 @@ class CimMatmul(OnMacro):
             w: Stored operand.
             method: "max", "percentile" or "mse".
         """
-        self.check_values(w if self.signed_input else w.abs())
-        observer = RangeObserver(method, self.weight_bits, True)
-        observer.update(w)
-        super().calibrate(x, method)
-        self.store_weight_range(observer.fit())
-
-    def store_weight_range(self, largest: float) -> None:
-        """Store the range of w, which must be finite and not negative."""
-        self.weight_max.fill_(self._checked_range(largest))
-        self.has_weight_range = True
+        for values in (x, w if self.signed_input else w.abs()):
+            self.check_values(values)
+        self._fit(method, x, w)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply; the output has the type and device of x.
@@ -80,7 +67,7 @@ class CimMatmul(OnMacro):
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
         """See `QuantizedLayer.hold_ranges`."""
-        self.store_weight_range(float(self._largest_weight(self._called_with(*inputs)[1])))
+        self.store_range(float(self._largest_weight(self._called_with(*inputs)[1])), "weight_max")
         return super().hold_ranges(*inputs)
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +75,3 @@ class CimMatmul(OnMacro):
         fits = 2 < x.dim() == w.dim() and x.shape[:-2] == w.shape[:-2] and x.shape[-1] == w.shape[-1]
         self._check_inputs(fits, "(batch, ..., m, k) and (batch, ..., n, k)", x, w)
         return x, w
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        stored = state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())
-        self.has_weight_range = self._loaded_range(stored)
-        super()._load_from_state_dict(state_dict, prefix, *args)

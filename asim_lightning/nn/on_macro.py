@@ -58,35 +58,19 @@ class OnMacro(QuantizedLayer):
     _engine: str | None = None
     _steps: int = 0
 
-    def __init__(
-        self,
-        *args: Any,
-        macro: MacroConfig,
-        signed_input: bool = False,
-        input_range: str = "batch",
-        per_channel: bool = False,
-        name: str = "",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
-        self.macro = macro
+    _settings = ("macro", "signed_input", "input_range", "per_channel", "name")
 
-    @classmethod
-    def from_float(
-        cls,
-        layer: Any,
+    def _setup(  # type: ignore[override]
+        self,
         macro: MacroConfig,
         signed_input: bool = False,
         input_range: str = "batch",
         per_channel: bool = False,
         name: str = "",
-    ) -> Any:
-        """A layer on a macro that shares the parameters of a float layer, whose class must be known."""
-        new = cls._like(layer)
-        new._setup(signed_input, input_range, per_channel, name, layer.weight.device)
-        new.macro = macro
-        return new
+        device: Any = None,
+    ) -> None:
+        super()._setup(signed_input, input_range, per_channel, name, device)
+        self.macro = macro
 
     @property
     def train_noise(self) -> float:

@@ -35,14 +35,29 @@ class QuantizedLayer(RangedLayer):
     """Axes of an output behind its channel."""
     _keeps_weight: bool = True
     """Whether integers of the weight are kept between calls."""
-    _ranges: tuple[str, ...] = ("input_max",)
-    _bits: tuple[int, int]
-    """Bits of a weight, and of an input, signs included."""
     _assignment: Assignment | None = None
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
     has_gradient: bool = False
     """Whether outputs in evaluation have a gradient: straight through the rounding, and 0 beyond the range."""
+
+    _settings: tuple[str, ...]
+    """Arguments of `_setup` that the constructor takes by name, next to those of torch's class."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        own = {name: given.pop(name) for name in self._settings if name in given}
+        super().__init__(*args, **given)
+        self._setup(**own, device=given.get("device"))
+
+    @classmethod
+    def from_float(cls, layer: Any, *args: Any, **settings: Any) -> Any:
+        """A layer that shares the parameters of a float layer, whose class must be known.
+
+        The other arguments are the constructor's, a macro or bits first.
+        """
+        new = cls._like(layer)
+        new._setup(*args, **settings, device=layer.weight.device)
+        return new
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         check_flag("`signed_input`", signed_input)
@@ -83,16 +98,6 @@ class QuantizedLayer(RangedLayer):
     def check_assignment(self, assignment: Assignment) -> None:
         """Refuse an assignment whose macro, or bits, do not fit the layer's input."""
         raise NotImplementedError
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits of a weight, sign included."""
-        return self._bits[0]
-
-    @property
-    def input_bits(self) -> int:
-        """Bits of an input, sign included where it is signed."""
-        return self._bits[1]
 
     def extra_repr(self) -> str:
         """Geometry and quantiser settings."""
@@ -323,7 +328,7 @@ class QuantizedLayer(RangedLayer):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self.refresh()
         # .to(bfloat16) must move ranges but not round them
-        kept = {name: getattr(self, name) for name in self._ranges}
+        kept = {name: getattr(self, name) for name in self.ranges}
         super()._apply(fn, recurse)
         for name, value in kept.items():
             device = getattr(self, name).device
@@ -333,17 +338,18 @@ class QuantizedLayer(RangedLayer):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self.refresh()
-        # a float network's weights have no ranges, and are complete without
-        if prefix + "input_max" not in state_dict:
+        for name, has in self.ranges.items():
+            if prefix + name in state_dict:
+                setattr(self, has, self._is_range(state_dict[prefix + name]))
+                continue
+            # a float network's weights have no ranges, and are complete without
+            state_dict[prefix + name] = getattr(self, name).detach()
             if prefix + "weight" in state_dict and self.input_range == "calibrated" and self.has_range:
                 warnings.warn(  # the same words for all layers, so that they are said once
                     "Weights were loaded without input ranges, and layers keep the ranges that were calibrated for the "
                     "weights before; call calibrate_ for the new ones",
                     stacklevel=2,
                 )
-            state_dict[prefix + "input_max"] = self.input_max.detach()
-        else:
-            self.has_range = self._loaded_range(state_dict[prefix + "input_max"])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -52,6 +52,6 @@ class TwoProcesses(SingleDeviceStrategy):
 def test_both_operands_of_products_are_shared(method: str, other: Any, expected: list[tuple[float, float]]) -> None:
     layers = {name: CimMatmul(MacroConfig(), input_range="calibrated") for name in ("reached", "elsewhere")}
     layers["reached"].store_range(2.0)
-    layers["reached"].store_weight_range(5.0)
+    layers["reached"].store_range(5.0, "weight_max")
     synchronize_ranges(torch.nn.ModuleDict(layers), TwoProcesses(other), method)
     assert [(float(layer.input_max), float(layer.weight_max)) for layer in layers.values()] == expected

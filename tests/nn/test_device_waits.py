@@ -53,7 +53,7 @@ def test_a_call_waits_once(kind: str, fidelity: str, input_range: str, waits: Wa
     else:
         layer, inputs = layer_of(kind, MACRO).eval(), inputs_of(kind)
     if input_range == "calibrated":
-        layer.calibrate(*inputs[: len(layer._ranges)])
+        layer.calibrate(*inputs[: len(layer.ranges)])
     layer.fidelity = fidelity
     if fidelity == "estimated" and kind != "digital":
         layer.train_noise, layer.train_noise_model = 1.0, "macro"  # which asks for operands

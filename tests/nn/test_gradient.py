@@ -54,7 +54,7 @@ def test_an_input_beyond_the_stored_range_has_no_gradient(signed: bool, inside: 
 def test_both_operands_of_a_product_have_ranges() -> None:
     layer = CimMatmul(MACRO, signed_input=False, name="qk")
     layer.store_range(1.0)
-    layer.store_weight_range(1.0)
+    layer.store_range(1.0, "weight_max")
     layer.eval().has_gradient = True
     x, w = torch.full((1, 1, 2), 1.0, requires_grad=True), torch.tensor([[[-1.5, 1.0]]], requires_grad=True)
     found = torch.autograd.grad(layer(x, w).sum(), (x, w))

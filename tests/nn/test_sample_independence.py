@@ -58,7 +58,7 @@ def case(kind: str, on: MacroConfig = MACRO) -> Case:
             part.store_range(1.0)
         for part in (attention.qk, attention.av):
             part.store_range(1.0)
-            part.store_weight_range(1.0)
+            part.store_range(1.0, "weight_max")
         return attention, attention, tokens
     layer.calibrate(image)
     return layer.eval(), linear_of_rows(layer) if kind == "linear of rows" else layer, image
