@@ -3,7 +3,7 @@ assume."""
 
 import pickle
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -20,74 +20,78 @@ _SEED = 0x5EEDF0C5  # one that hardly a user takes: seeding with the same would 
 _CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector instructions may do in another order
 
 
-def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
-    """Check that level and sigma are finite for all counts, and that sigma, which may be a single number, is not
-    negative.
+def check_functions(column: Column, cycles: Sequence[Cycle], counts: Tensor) -> None:
+    """Check that level and sigma are finite, sigma 0 or more, and of a user's column that they are functions of the
+    count alone: the same in any order, beside any other counts, at any call, for a column that is built again, and in
+    cycles that convert alike; and that neither they nor building the column change global random numbers.
 
     Args:
         column: The column model.
-        cycle: The cycle.
-        counts: Counts that the cycle can meet, float32. # (counts,)
-
-    Raises:
-        ValueError: A check fails.
-    """
-    # a column that is refused for changing random numbers leaves them as they were; the package's own draw none
-    with nullcontext() if type(column) in _OWN else known_random_state():
-        _check_numbers(column, cycle, counts)
-
-
-def _check_numbers(column: Column, cycle: Cycle, counts: Tensor) -> None:
-    for function in ("level", "sigma"):
-        codes = _codes(column, function, counts, cycle)
-        if not bool(codes.isfinite().all()):
-            wrong = counts[~codes.isfinite().expand_as(counts)]
-            raise ValueError(
-                f"{_name(column, function)} must give a tensor of finite codes for counts "
-                f"{int(counts[0])}..{int(counts[-1])}, got {_shown(codes, counts, wrong[0])}"
-            )
-        if function == "sigma" and bool((codes < 0).any()):
-            lowest = counts[codes.expand_as(counts).argmin()]
-            raise ValueError(
-                f"{_name(column, function)} must be 0 or more, as it is a standard deviation, "
-                f"got {_shown(codes, counts, lowest)}"
-            )
-    spread = column.cell_sigma
-    if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
-        raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
-
-
-def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> None:
-    """Check that a user's level and sigma are functions of the count alone: the same in any order, beside any other
-    counts, at any call, for a column that is built again, and in cycles that convert alike; and that neither they nor
-    building the column change global random numbers.
-
-    Args:
-        column: The column model; the package's own models are not checked.
         cycles: Cycles with the same full scale and converter.
         counts: Counts that they can meet, float32. # (counts,)
 
     Raises:
         ValueError: A check fails.
     """
-    if type(column) in _OWN:
-        return
-    every = -(-len(counts) // _MOST_COUNTS)
-    cycle, *others = cycles
+    is_own, found = type(column) in _OWN, dict[str, Tensor]()
     for function in ("level", "sigma"):
-        with known_random_state():
-            codes = _repeatable_codes(column, function, counts, cycle)
-            _check_built_anew(column, function, codes, counts, cycle)
+        # a column that is refused for changing random numbers leaves them as they were; the package's own draw none
+        with nullcontext() if is_own else known_random_state():
+            before = None if is_own else global_random_state()
+            found[function] = _finite_codes(column, function, counts, cycles[0]).expand_as(counts)
+            if before is not None:
+                _check_again(column, function, found[function], counts, cycles[0], before)
+    spread = column.cell_sigma
+    if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
+        raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
+    every = -(-len(counts) // _MOST_COUNTS)
+    for function, codes in {} if is_own else found.items():
         some, expected = counts[::every], codes[::every]
-        _check_neighbours(column, function, some, expected, cycle)
-        for other in others:
+        _check_neighbours(column, function, some, expected, cycles[0])
+        for other in cycles[1:]:
             if not _same(_codes(column, function, some, other), expected):
+                first, second = (
+                    f"weight bits {_bits(each.weight_bits)} with input bits {_bits(each.input_bits)}"
+                    for each in (cycles[0], other)
+                )
                 raise ValueError(
                     f"{_name(column, function)} must be the same for cycles of the same full scale and converter, but "
-                    f"differs between weight bits {_bits(cycle.weight_bits)} with input bits "
-                    f"{_bits(cycle.input_bits)} and weight bits {_bits(other.weight_bits)} with input bits "
-                    f"{_bits(other.input_bits)}"
+                    f"differs between {first} and {second}"
                 )
+
+
+def _finite_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
+    codes = _codes(column, function, counts, cycle)
+    if not bool(codes.isfinite().all()):
+        wrong = counts[~codes.isfinite().expand_as(counts)]
+        raise ValueError(
+            f"{_name(column, function)} must give a tensor of finite codes for counts "
+            f"{int(counts[0])}..{int(counts[-1])}, got {_shown(codes, counts, wrong[0])}"
+        )
+    if function == "sigma" and bool((codes < 0).any()):
+        lowest = counts[codes.expand_as(counts).argmin()]
+        raise ValueError(
+            f"{_name(column, function)} must be 0 or more, as it is a standard deviation, "
+            f"got {_shown(codes, counts, lowest)}"
+        )
+    return codes
+
+
+def _check_again(column: Column, function: str, codes: Tensor, counts: Tensor, cycle: Cycle, before: bytes) -> None:
+    """Check a second call, and one of the same column built anew, with the global random numbers of the first."""
+    name = _name(column, function)
+    if not _same(_codes(column, function, counts, cycle), codes):
+        raise ValueError(
+            f"{name} must give the same each time for the same counts, but does not: what differs from read to read "
+            "belongs into sigma, as a standard deviation"
+        )
+    _check_random_state(before, name)
+    if not _same(_codes(build_column(column.macro), function, counts, cycle), codes):
+        raise ValueError(
+            f"{name} must be the same for a column that is built anew with the same arguments, but is not: draw what "
+            "is random from a generator whose seed is an argument"
+        )
+    _check_random_state(before, _name(column, "__init__"))
 
 
 def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
@@ -144,30 +148,6 @@ def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
                 f"`macro.{name}` must be 0 with column {column.macro.column}, whose sigma does not depend on it, "
                 f"got {getattr(column.macro, name)!r}"
             )
-
-
-def _repeatable_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
-    """Codes of all counts, checked to be the same at a second call that does not change random numbers. # (counts,)"""
-    before = global_random_state()
-    codes = _codes(column, function, counts, cycle).expand_as(counts)
-    if not _same(_codes(column, function, counts, cycle), codes):
-        raise ValueError(
-            f"{_name(column, function)} must give the same each time for the same counts, but does not: what differs "
-            "from read to read belongs into sigma, as a standard deviation"
-        )
-    _check_random_state(before, _name(column, function))
-    return codes
-
-
-def _check_built_anew(column: Column, function: str, codes: Tensor, counts: Tensor, cycle: Cycle) -> None:
-    before = global_random_state()
-    anew = build_column(column.macro)
-    if not _same(_codes(anew, function, counts, cycle), codes):
-        raise ValueError(
-            f"{_name(column, function)} must be the same for a column that is built anew with the same arguments, "
-            "but is not: draw what is random from a generator whose seed is an argument"
-        )
-    _check_random_state(before, _name(column, "__init__"))
 
 
 def _check_random_state(before: object, name: str) -> None:

@@ -233,4 +233,4 @@ def test_few_counts_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Looked, "sigma", counted, raising=False)
     transfer(macro(Looked, rows=60_000, adc_bits=12), False)
     every = [size for size in sizes if size > 2001]
-    assert len(every) == 5  # finite, twice the same, the same built anew, and whether there is noise
+    assert len(every) == 4  # finite, the same again and built anew, and whether there is noise
