@@ -8,7 +8,6 @@ import torch
 
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.schedule import Cycle
-from asim_lightning.circuit.static import converter_deviations
 from asim_lightning.circuit.transfer import (
     Conversion,
     Transfer,
@@ -111,7 +110,7 @@ def why_no_events(circuit: Transfer) -> str | None:
 
 def with_equal_converters(circuit: Transfer) -> Transfer:
     """The same schedule and column before converters without static effects and without a pattern of the column's."""
-    alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in converter_deviations(circuit.macro, 0.0)})
+    alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in circuit.macro.converter_deviations(0.0)})
     return without_pattern(transfer(alike, circuit.signed_input, circuit.rows_in_use))
 
 
@@ -140,4 +139,4 @@ def _share_wrong(column: Column, cycle: Cycle, sigma: float) -> float:
 def _total_sigma(circuit: Transfer, cycle: Cycle, noisy: bool) -> float:
     code = cycle.full_scale / 4 / cycle.counts_a_code
     noise = float(circuit.column.sigma(possible_counts(cycle).float(), cycle).max()) if noisy else 0.0
-    return math.hypot(*converter_deviations(circuit.macro, code).values(), noise)
+    return math.hypot(*circuit.macro.converter_deviations(code).values(), noise)

@@ -6,7 +6,7 @@ from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields
 from asim_lightning.circuit.fields import setting
-from asim_lightning.circuit.static import StaticEffects, converter_deviations, converter_spreads, static_effects
+from asim_lightning.circuit.static import StaticEffects, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
@@ -82,19 +82,13 @@ class MacroConfig:
     """What differs from place to place on a chip."""
 
     def __post_init__(self) -> None:
-        self._check_integers()
+        self._check_numbers()
         self._check_combinations()
         for name in ("random_noise", "nonlinear_noise"):
             self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
-        for name in converter_deviations(self, 1.0):
-            if self.adc_bits is None and self.static.is_set(name):
-                given = getattr(self.static, name)
-                raise ValueError(
-                    f"`macro.static.{name}` needs a converter with codes, got {given!r} with adc_bits null"
-                )
-        self._check_units_of_converters()
+        self._check_converters()
         self._check_static()
 
     def __hash__(self) -> int:
@@ -114,7 +108,16 @@ class MacroConfig:
     @property
     def converter_spreads(self) -> tuple[float, float]:
         """Standard deviation of a converter's offset, and step of its calibration, in codes."""
-        return converter_spreads(self.static, self.codes_of_full_scale, self.full_scale_mv)
+        codes = self.codes_of_full_scale
+        offset, step = (
+            noise_percent(getattr(self.static, name), f"macro.static.{name}", codes, self.full_scale_mv) / 100.0
+            for name in ("offset", "trim_step")
+        )
+        return offset * (codes or 0), step * (codes or 0)
+
+    def converter_deviations(self, code: float) -> dict[str, float]:
+        """See `StaticEffects.converter_deviations`."""
+        return self.static.converter_deviations(code, *self.converter_spreads, self.top_code or 1)
 
     @property
     def thermal_noise_mv(self) -> float | None:
@@ -128,12 +131,12 @@ class MacroConfig:
     @property
     def converters_differ(self) -> bool:
         """Whether converters have static effects, after calibration."""
-        return any(converter_deviations(self, self.top_code or 1).values())
+        return any(self.converter_deviations(self.top_code or 1).values())
 
     @property
     def converters_differ_by_chip(self) -> bool:
         """The same, except for an INL that all have."""
-        deviations = converter_deviations(self, self.top_code or 1)
+        deviations = self.converter_deviations(self.top_code or 1)
         return any(value for name, value in deviations.items() if name != "inl" or self.static.inl_table is None)
 
     @property
@@ -191,7 +194,7 @@ class MacroConfig:
     def _percent(self, name: str) -> float:
         return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)
 
-    def _check_integers(self) -> None:
+    def _check_numbers(self) -> None:
         check_whole("`macro.weight_bits`", self.weight_bits, 2, 16)
         check_whole("`macro.input_bits`", self.input_bits, 1, 16)
         check_whole("`macro.rows`", self.rows, 1, 2**20)
@@ -211,7 +214,13 @@ class MacroConfig:
             if value is not None and not (_is_number(value) and 0 < value < math.inf):
                 raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
 
-    def _check_units_of_converters(self) -> None:
+    def _check_converters(self) -> None:
+        for name in self.converter_deviations(1.0):
+            if self.adc_bits is None and self.static.is_set(name):
+                given = getattr(self.static, name)
+                raise ValueError(
+                    f"`macro.static.{name}` needs a converter with codes, got {given!r} with adc_bits null"
+                )
         if self.adc_step is None or not (self.encoding_bits > 1 or self.weight_parallel):
             return
         for name in ("offset", "trim_step"):
@@ -248,30 +257,22 @@ class MacroConfig:
 
     def _check_combinations(self) -> None:
         check_choice("`macro.vote`", self.vote, VOTES)
-        if self.adc_bits is None and self.vote == "median":
-            raise ValueError("`macro.vote` must be mean for an ideal converter (adc_bits null), got 'median'")
-        if self.vote_levels and self.votes > 1:
-            if self.adc_bits is None and self.vote != "mean":
-                raise ValueError(f"`macro.vote` must be mean for an ideal converter (adc_bits null), got {self.vote!r}")
-            if self.vote == "median" and self.votes % 2 == 0:
-                raise ValueError(f"`macro.votes` must be odd for a median, got {self.votes}")
-        if self.adc_step is None and self.adc_low:
-            raise ValueError(f"`macro.adc_low` must be 0 where `macro.adc_step` is null, got {self.adc_low}")
-        if self.adc_step is not None and self.adc_bits is None:
-            raise ValueError(
-                f"`macro.adc_step` must be null for an ideal converter (adc_bits null), got {self.adc_step}"
-            )
-        if self.adc_step is not None and self.digital_adc:
-            raise ValueError(f"`macro.adc_step` must be null with digital_adc, got {self.adc_step}")
-        if self.weight_parallel:
-            if self.adc_low:
-                raise ValueError(f"`macro.adc_low` must be 0 with weight_parallel, got {self.adc_low}")
-            if self.adc_bits == 1:
-                raise ValueError("`macro.adc_bits` must be 2..16 or null with weight_parallel, got 1")
-            if self.encoding_bits != 1:
-                raise ValueError(f"`macro.encoding_bits` must be 1 with weight_parallel, got {self.encoding_bits}")
-            if self.digital_levels:
-                raise ValueError(f"`macro.digital_levels` must be 0 with weight_parallel, got {self.digital_levels}")
+        ideal, votes = self.adc_bits is None, self.vote_levels > 0 and self.votes > 1
+        has_step, parallel = self.adc_step is not None, self.weight_parallel
+        of_ideal = "for an ideal converter (adc_bits null)"
+        for refused, name, allowed in (
+            (ideal and (self.vote == "median" or (votes and self.vote != "mean")), "vote", f"mean {of_ideal}"),
+            (votes and self.vote == "median" and self.votes % 2 == 0, "votes", "odd for a median"),
+            (not has_step and self.adc_low, "adc_low", "0 where `macro.adc_step` is null"),
+            (has_step and ideal, "adc_step", f"null {of_ideal}"),
+            (has_step and self.digital_adc, "adc_step", "null with digital_adc"),
+            (parallel and self.adc_low, "adc_low", "0 with weight_parallel"),
+            (parallel and self.adc_bits == 1, "adc_bits", "2..16 or null with weight_parallel"),
+            (parallel and self.encoding_bits != 1, "encoding_bits", "1 with weight_parallel"),
+            (parallel and self.digital_levels, "digital_levels", "0 with weight_parallel"),
+        ):
+            if refused:
+                raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(self, name)!r}")
 
 
 def _is_number(value: Any) -> bool:

@@ -4,14 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, named_fields
 from asim_lightning.circuit.fields import setting, settings_of
-from asim_lightning.circuit.units import noise_percent, quantity
-
-if TYPE_CHECKING:
-    from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.units import quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
 TRIMS = ("none", "offset", "gain", "both")
@@ -175,6 +172,19 @@ class StaticEffects:
         """Whether offsets or gains are calibrated."""
         return self.trim in (kind, "both")
 
+    def converter_deviations(self, code: float, offset: float, step: float, top: int) -> dict[str, float]:
+        """How far each effect on converters moves a level at a code: standard deviation in codes, by its name.
+
+        What a calibration to a step leaves has the deviation ``step / sqrt 12`` at most. The INL is that of a binary
+        C-DAC whose end points are its gain and offset.
+        """
+        gain, left = self.gain_percent / 100, step / math.sqrt(12)
+        return {
+            "offset": min(offset, left) if self.trims("offset") else offset,
+            "gain": (min(gain, left / top) if self.trims("gain") else gain) * code,
+            "inl": self.inl_percent / 100 * math.sqrt(max(0.0, code * (1 - code / (top + 1)))),
+        }
+
     @property
     def is_reused(self) -> bool:
         """Whether layers share macros."""
@@ -184,42 +194,6 @@ class StaticEffects:
     def has_stuck_cells(self) -> bool:
         """Whether some cells are stuck."""
         return self.stuck_at_0 > 0 or self.stuck_at_1 > 0
-
-
-def converter_spreads(
-    static: StaticEffects, codes_of_full_scale: float | None, full_scale_mv: float | None
-) -> tuple[float, float]:
-    """Standard deviation of a converter's offset, and step of its calibration, in codes.
-
-    Args:
-        static: The effects.
-        codes_of_full_scale: Codes that the full scale spans; None for an ideal converter.
-        full_scale_mv: Full scale, mV; None where it is not known.
-
-    Raises:
-        ValueError: A value is outside 0..100 % of full scale, or its unit cannot be converted.
-    """
-    codes = []
-    for name in ("offset", "trim_step"):
-        value = getattr(static, name)
-        percent = noise_percent(value, f"macro.static.{name}", codes_of_full_scale, full_scale_mv)
-        codes.append(percent / 100.0 * (codes_of_full_scale or 0))
-    return codes[0], codes[1]
-
-
-def converter_deviations(macro: "MacroConfig", code: float) -> dict[str, float]:
-    """How far each effect on converters moves a level at a code: standard deviation in codes, by name of the setting.
-
-    What a calibration to a step leaves has the deviation ``step / sqrt 12`` at most. The INL is that of a binary C-DAC
-    whose end points are its gain and offset.
-    """
-    static, (offset, step), top = macro.static, macro.converter_spreads, macro.top_code or 1
-    gain, left = static.gain_percent / 100, step / math.sqrt(12)
-    return {
-        "offset": min(offset, left) if static.trims("offset") else offset,
-        "gain": (min(gain, left / top) if static.trims("gain") else gain) * code,
-        "inl": static.inl_percent / 100 * math.sqrt(max(0.0, code * (1 - code / (top + 1)))),
-    }
 
 
 def static_effects(value: Any) -> StaticEffects:
