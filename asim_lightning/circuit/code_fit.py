@@ -43,9 +43,7 @@ def log_probability(low: Tensor, high: Tensor) -> Tensor:
 def fit_reads(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
     """Level and sigma of each count by maximum likelihood; where all reads gave one code, that code and 0.
 
-    Args:
-        reads: How often each code was read. # (counts, codes)
-        top: Largest code.
+    `reads` has how often each code was read, `top` is the largest code. # (counts, codes)
     """
     codes = (reads > 0).sum(1)
     level, sigma = reads.argmax(1).astype(np.float64), np.zeros(len(reads))
@@ -63,12 +61,7 @@ def fit_reads(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
 def intervals(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
     """95 % intervals of level and sigma of each count by likelihood ratio, lower and upper ends; NaN of one code only.
 
-    Args:
-        reads: How often each code was read. # (counts, codes)
-        top: Largest code.
-
-    Returns:
-        Of levels and of sigmas. # (2, counts) each
+    # (counts, codes) to (2, counts) of levels, and of sigmas
     """
     levels, sigmas = np.full((2, 2, len(reads)), np.nan)
     some = (reads > 0).sum(1) > 1
@@ -79,12 +72,9 @@ def intervals(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
 
 
 def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
-    """Level and sigma of each count for which its codes have this mean and standard deviation.
+    """Level and sigma of each count for which its codes, 0..top, have this mean and deviation. # (counts,)
 
-    Args:
-        mean: Of the codes, 0..top. # (counts,)
-        std: Of the codes, of a deviation that such codes can have, see `impossible_moments`. # (counts,)
-        top: Largest code.
+    The deviation must be one that such codes can have, see `impossible_moments`.
     """
     level, sigma = np.round(mean), np.zeros(len(mean))
     fraction = mean - np.floor(mean)

@@ -29,9 +29,6 @@ def check_functions(column: Column, cycles: Sequence[Cycle], counts: Tensor) -> 
         column: The column model.
         cycles: Cycles with the same full scale and converter.
         counts: Counts that they can meet, float32. # (counts,)
-
-    Raises:
-        ValueError: A check fails.
     """
     is_own, found = type(column) in _OWN, dict[str, Tensor]()
     for function in ("level", "sigma"):
@@ -95,10 +92,9 @@ def _check_again(column: Column, function: str, codes: Tensor, counts: Tensor, c
 
 
 def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
-    """Gain and offset of converters by a column's own pattern, float32. # (converters,) each
+    """Gain and offset of converters by a column's own pattern, float32, finite and the same at a second call.
 
-    Raises:
-        ValueError: A number is not finite, or another one at a second call.
+    # (converters,) each
     """
     found = []
     for _ in range(2):
@@ -121,16 +117,8 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
 
 
 def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
-    """Check that noise which the macro names is in a sigma of the column's own: what is set and never simulated would
-    look like a macro that stands it.
-
-    Args:
-        column: The column model.
-        cycles: Its cycles, one of each kind.
-
-    Raises:
-        ValueError: Sigma is the same without that noise.
-    """
+    """Refuse noise of the macro on which a sigma of the column's own does not depend, in cycles of each kind: what is
+    set and never simulated would look like a macro that stands it."""
     cycles = [cycle for cycle in cycles if cycle.analog]
     ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
     if not cycles:

@@ -12,11 +12,7 @@ _MOST_CELLS = 2**28
 
 
 def column_class(macro: MacroConfig) -> type[Column]:
-    """The class of the column model that a macro names.
-
-    Raises:
-        ValueError: The name is neither a built-in column nor the import path of a column class.
-    """
+    """The class of the column model that a macro names, built-in or by its import path."""
     return named_class("`macro.column`", macro.column, COLUMNS, Column)
 
 
@@ -43,8 +39,7 @@ def build_column(macro: MacroConfig) -> Column:
     """The column model that a macro names.
 
     Raises:
-        ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments, or
-            the macro cannot have its cells.
+        ValueError: There is no such class, it does not take the arguments, or the macro cannot have its cells.
     """
     kind, what = column_class(macro), f"column {macro.column}"
     try:

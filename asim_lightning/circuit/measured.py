@@ -164,7 +164,8 @@ def _top_code(macro: MacroConfig) -> int:
 def measured_curves(
     content: bytes, name: str, converters: tuple[int | None, ...], top: int, setting: str = "`macro.adc_bits`"
 ) -> tuple[MeasuredCurve, ...]:
-    """The curves of converters in a file.
+    """The curves of converters in the content of a file; files that `read_measurement` refuses, or whose codes do not
+    fit the ADC, are refused.
 
     Args:
         content: What the file holds.
@@ -172,10 +173,6 @@ def measured_curves(
         converters: Numbers of the converters; None where the file has no column ``column``.
         top: Largest code of the ADC.
         setting: What the user calls the bits of the ADC.
-
-    Raises:
-        ValueError: The file is refused (`read_measurement`), its codes do not fit the ADC, or no whole codes have such
-            a mean and deviation.
     """
     # scipy.optimize takes as long to import as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments

@@ -38,11 +38,7 @@ class Measurement:
 
 
 def find_measured(file: object) -> Path:
-    """Where a file is: at its path, else, by name or as configs/NAME, among the shipped recipes.
-
-    Raises:
-        ValueError: It is not there, or is no regular file.
-    """
+    """Where a regular file is: at its path, else, by name or as configs/NAME, among the shipped recipes."""
     wanted = "`file` of a measured column must be a CSV file"
     if not isinstance(file, str):
         raise ValueError(f"{wanted}, got {file!r}")
@@ -58,11 +54,7 @@ def find_measured(file: object) -> Path:
 
 
 def content_of(file: object) -> tuple[bytes, str]:
-    """Bytes of a file, and their digest as `macro.column_args.content` has it.
-
-    Raises:
-        ValueError: The file is not there or cannot be read.
-    """
+    """Bytes of a file, and their digest as `macro.column_args.content` has it."""
     path = find_measured(file)
     try:
         content = path.read_bytes()
@@ -73,12 +65,7 @@ def content_of(file: object) -> tuple[bytes, str]:
 
 
 def read_measurement(content: bytes, name: str, converter: int | None) -> Measurement:
-    """The measurement in a file.
-
-    Args:
-        content: What the file holds.
-        name: The file, for messages.
-        converter: Which converter, by the file's column `column`; None where it has none.
+    """The measurement of a converter, by the column `column`, or None where there is none, in the content of a file.
 
     Raises:
         ValueError: The file is no such table, counts are missing, twice or read too few times, a value is no number or

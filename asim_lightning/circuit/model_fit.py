@@ -92,9 +92,6 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
         top: Largest code of its ADC.
         rows: Rows that a column sums.
         reads: Reads of each count; None where the curve knows.
-
-    Raises:
-        ValueError: Too few counts have two codes or more, or the number of reads is not known.
     """
     some = int((curve.sigma > 0).sum())
     if some < FEWEST_COUNTS:

@@ -55,11 +55,7 @@ def preset_names() -> list[str]:
 
 
 def preset(name: str) -> Preset:
-    """A preset by its name.
-
-    Raises:
-        ValueError: There is none of this name; the nearest are given.
-    """
+    """A preset by its name; the nearest names are given where there is none."""
     names = preset_names()
     if name not in names:
         near = get_close_matches(str(name), names, n=3, cutoff=0.4) or names

@@ -101,11 +101,7 @@ class StaticEffects:
         return isinstance(self.inl, str) and self.inl.lower().endswith(".csv")
 
     def resolved(self) -> "StaticEffects":
-        """The effects with the numbers of the file of INL; these effects if there is no file.
-
-        Raises:
-            ValueError: The file is not there or has anything else.
-        """
+        """The effects with the numbers of the file of INL; these effects if there is no file."""
         return replace(self, inl=[*read_inl(str(self.inl))]) if self.has_file else self
 
     @property
@@ -207,11 +203,7 @@ def static_effects(value: Any) -> StaticEffects:
 
 
 def read_inl(path: str) -> tuple[float, ...]:
-    """INL by code from a CSV file of one number a line; lines that begin with # are comments.
-
-    Raises:
-        ValueError: The file is not there or has anything else.
-    """
+    """INL by code from a CSV file of one number a line; lines that begin with # are comments."""
     where = f"`macro.static.inl` {path}"
     try:
         if not Path(path).is_file():  # such as a pipe, which would be waited for
@@ -224,11 +216,7 @@ def read_inl(path: str) -> tuple[float, ...]:
 
 
 def checked_inl(values: Sequence[Any], where: str) -> tuple[float, ...]:
-    """INL by code, LSB.
-
-    Raises:
-        ValueError: There is none, or one is no finite number.
-    """
+    """INL by code, LSB: one or more finite numbers."""
     if not values:
         raise ValueError(f"{where} must have a number of LSB for each code, got none")
     for code, value in enumerate(values):

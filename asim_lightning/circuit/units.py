@@ -11,12 +11,8 @@ _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*
 
 
 def number_in(text: str, unit: str) -> float | None:
-    """The number that a text gives in a unit: "800 mV" is 0.8 in V; None where it has another kind of unit, or none.
-
-    Args:
-        text: A number and a unit with a prefix from a to m, or none, such as "800 mV", "28nm", "4.9 um^2".
-        unit: The unit: V, fF, ns, nm or um^2.
-    """
+    """The number that a text, such as "28nm" or "4.9 um^2", gives in a unit: V, fF, ns, nm or um^2. "800 mV" is 0.8 in
+    V. None where it has another kind of unit, or none."""
     found, wanted = _NUMBER.fullmatch(text), _UNIT.fullmatch(unit)
     given = _UNIT.fullmatch(found[2]) if found else None
     if not found or not given or not wanted or given.group("base", "square") != wanted.group("base", "square"):
@@ -27,10 +23,7 @@ def number_in(text: str, unit: str) -> float | None:
 
 
 def canonical_quantity(value: float | str) -> float | str:
-    """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", and "0.2 %" the number 0.2.
-
-    Anything else than a text with a unit is returned as it is.
-    """
+    """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", "0.2 %" 0.2; all else stays as it is."""
     read = quantity(value)
     if read is None or not isinstance(value, str):
         return value

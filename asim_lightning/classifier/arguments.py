@@ -25,14 +25,7 @@ def chip_of(network: nn.Module, number: int, file: str | None, noise: TrainingNo
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of a classifier that are not allowed.
-
-    Args:
-        settings: The classifier's arguments by name.
-
-    Raises:
-        ValueError: One is not allowed.
-    """
+    """Refuse arguments of a classifier, by name, that are not allowed."""
     for name, low, high in (
         ("num_classes", 2, None),
         ("noise_seed", 0, 2**32 - 1),

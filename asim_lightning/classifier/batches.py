@@ -11,11 +11,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def unpack(batch: Any, num_classes: int | None) -> Batch:
-    """Images, labels and indices of a batch.
+    """Images, labels and indices of a batch; refuses another batch, and labels that are none of the classes.
 
-    Raises:
-        ValueError: The batch holds something else, or a label that is none of `num_classes`, if there are classes. On a
-            GPU labels are not checked, because that takes time there.
+    On a GPU labels are not checked, because that takes time there.
     """
     if not isinstance(batch, (list, tuple)) or len(batch) != 3:
         kind = f"{len(batch)} values" if isinstance(batch, (list, tuple)) else f"a {type(batch).__name__}"
@@ -33,12 +31,8 @@ def unpack(batch: Any, num_classes: int | None) -> Batch:
 
 
 def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
-    """Batches of images that input ranges are fitted to, `count` in all. # (batch, channels, height, width) each
-
-    They are those of the calibration_dataloader of a data module or trainer, else of its train_dataloader.
-
-    Raises:
-        ValueError: There are no training images.
+    """Batches of `count` training images that input ranges are fitted to, of the calibration_dataloader of a data
+    module or trainer, else of its train_dataloader. # (batch, channels, height, width) each
     """
     if hasattr(data, "calibration_dataloader"):
         yield from (batch[0] for batch in data.calibration_dataloader(count))
@@ -55,10 +49,9 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
 
 
 def step_seed(seed: int, step: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers that torch's own generators draw for a batch in training: dropout, drop path, mixup.
+    """Seed of what torch's own generators draw for a batch in training: dropout, drop path, mixup.
 
-    A 63-bit hash of the training's seed, the optimizer step, the batch of the epoch (several make one step if gradients
-    are accumulated) and the process, so that no two of them draw the same or neighbouring numbers.
+    A 63-bit hash, so that no two steps, batches of a step or processes draw the same or neighbouring numbers.
     """
     digest = hashlib.blake2s(f"{seed} {step} {batch} {rank}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -201,11 +201,7 @@ class CimClassifier(CimModule):
         return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top or (1,))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits. # (batch, channels, height, width) to (batch, classes)
-
-        Raises:
-            ValueError: The network does not take images of this size.
-        """
+        """Logits. # (batch, channels, height, width) to (batch, classes)"""
         try:
             network = self._compiled[0] if self.training and self._compiled else self.backbone
             return network(images)  # type: ignore[no-any-return]
@@ -217,11 +213,7 @@ class CimClassifier(CimModule):
         self.check_data(self._data)
 
     def check_data(self, data: Any) -> None:
-        """Check that data has the network's number of classes and channels; a data module that states none passes.
-
-        Raises:
-            ValueError: It does not.
-        """
+        """Refuse data of other classes, channels or pixels than the network's; what data does not state passes."""
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
@@ -235,14 +227,10 @@ class CimClassifier(CimModule):
             )
 
     def check_image_size(self, size: int | None) -> None:
-        """Take the size of images, for which multiplications and energy are counted, from data; refuse another size
-        than that of the settings.
-
-        Args:
-            size: Height and width of the data's images; None, which passes: they are not known.
+        """Count multiplications and energy for the data's images, of so many pixels a side, if no setting says theirs.
 
         Raises:
-            ValueError: The settings say another size, or the network does not take this one.
+            ValueError: The settings say another size, or the network does not take this one; None passes.
         """
         stated, shape = (self.hparams["backbone"][name] for name in ("image_size", "input_shape"))
         if stated is not None and size not in (None, stated):
@@ -278,7 +266,7 @@ class CimClassifier(CimModule):
         return torch.randn(1, channels, size, size, generator=generator)
 
     def on_fit_start(self) -> None:
-        """Keep the seed from which the random numbers of each step derive."""
+        """Keep the seed of the random numbers of each step."""
         if self._training_seed is None:
             self._training_seed = torch.initial_seed()
 
@@ -287,12 +275,7 @@ class CimClassifier(CimModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the resumed run, put changed optimizer settings into its state, and remove paths of files
-        elsewhere.
-
-        Raises:
-            ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
-        """
+        """Take that seed from a resumed run, and fit its state to changed optimizer settings and to this machine."""
         goes_on = trainer_of(self) is not None and self.trainer.state.fn == "fit"
         check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         if goes_on:
@@ -337,7 +320,7 @@ class CimClassifier(CimModule):
     on_predict_epoch_start = on_test_epoch_start
 
     def test_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
+        """See `validation_step`."""
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:

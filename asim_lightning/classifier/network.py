@@ -73,27 +73,14 @@ class CimModule(LightningModule):
         self._fitted_ranges = fitted_ranges(self.backbone)
 
     def fit_missing_ranges(self, always: bool = False) -> None:
-        """Fit input ranges to the trainer's training images where a layer has none, unless a RangeCalibration does so.
-
-        Args:
-            always: Whether all are fitted anew.
-
-        Raises:
-            ValueError: There are no training images.
-        """
+        """Fit input ranges to the trainer's training images where a layer has none, or of all layers anew (`always`),
+        unless a RangeCalibration does so."""
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
             self.share_ranges(self.trainer.strategy, self.calibration_method)
 
     def calibrate_where_missing(self, data: Any) -> None:
-        """Fit input ranges to training images of a data module, if a layer that needs one has none.
-
-        Args:
-            data: Data module; its calibration_dataloader is preferred to its train_dataloader.
-
-        Raises:
-            ValueError: There are no training images.
-        """
+        """Fit input ranges to training images of a data module, if a layer that needs one has none."""
         if needs_calibration(self.backbone):
             self.calibrate(calibration_images_of(data, self.calibration_images), missing=True)
 
@@ -113,13 +100,7 @@ def evaluated(module: LightningModule) -> CimModule:
 
 
 class GivenNetwork(CimModule):
-    """A user's network that `convert_` has converted, all or a part of it.
-
-    Args:
-        network: The network.
-        outcome: What is measured of a sample.
-        example: An input of the network. # (1, ...)
-    """
+    """A user's network that `convert_` has converted, all or a part of it, and an input of it. # (1, ...)"""
 
     def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Tensor | None = None) -> None:
         super().__init__()

@@ -128,13 +128,8 @@ class Outcome:
         return "own_loss" if found == "loss" and self.number is not cross_entropy else found
 
     def logged_as(self, stage: str, is_estimate: bool, k: int = 1) -> str:
-        """Name of the mean that is logged, such as val/acc, test/acc5, val/acc_estimate or val/mean_iou.
-
-        Args:
-            stage: val or test.
-            is_estimate: Whether it is of the quick estimate, which never has the name of a simulated accuracy.
-            k: How many of the likeliest classes count, of an accuracy.
-        """
+        """Name of the mean that is logged, such as val/acc, test/acc5 (of the k likeliest classes), val/mean_iou, or
+        val/acc_estimate, as the quick estimate never has the name of a simulated accuracy."""
         return f"{stage}/{self.metric}{'' if k == 1 else k}{'_estimate' if is_estimate else ''}"
 
     @classmethod

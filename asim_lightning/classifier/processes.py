@@ -49,14 +49,9 @@ def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
 def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
     """Give every process the same input ranges, in place; must be called on all of them.
 
-    Processes may have seen different images, and reached different layers. For max, the largest of their maxima is
-    taken, which is the maximum over all images; for other methods, which have no such rule, the ranges of the first
-    process, and the largest of a layer that it has not reached.
-
-    Args:
-        module: A converted network, with the same layers set to a calibrated range on every process.
-        strategy: The trainer's strategy.
-        method: How the ranges were fitted: max, percentile or mse.
+    Processes may have seen different images, and reached different layers. If ranges were fitted by the method max, the
+    largest is taken, which is the maximum over all images; for other methods, which have no such rule, the range of the
+    first process, and the largest of a layer that it has not reached.
     """
     layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
     ranges = [(layer, name) for layer in layers for name in layer.ranges]

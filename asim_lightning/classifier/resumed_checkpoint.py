@@ -20,13 +20,10 @@ def is_folded(checkpoint: Mapping[str, Any]) -> bool:
 def check_folding(
     backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any], goes_on: bool = False
 ) -> None:
-    """Refuse a checkpoint that a network cannot load because BatchNorms are folded in only one of them.
+    """Refuse a checkpoint that a network of a plan cannot load because BatchNorms are folded in only one of them.
 
-    Weights from before folding are folded as they are loaded, so a folded network can load them. But a fit that goes on
-    (`goes_on`) has optimizer state, which fits only the network of the checkpoint.
-
-    Raises:
-        ValueError: The network, whose plan has the fields `plan`, cannot load the checkpoint.
+    Weights from before folding are folded as they are loaded. But a fit that goes on has optimizer state, which fits
+    only the network of the checkpoint.
     """
     if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
         raise ValueError(
@@ -53,13 +50,10 @@ def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
 
 
 def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Put learning rate, momentum and weight decay into a checkpoint's optimizer state, in place.
+    """Put the wanted learning rate, momentum and weight decay into a checkpoint's optimizer state, in place.
 
-    State is restored after flags are read, and would override them (`wanted`). The schedule keeps its shape: current
-    rates are scaled by the ratio of the learning rates.
-
-    Raises:
-        ValueError: The optimizer or its schedule is another one, for which the state is of no use.
+    State is restored after flags are read, and would override them. The schedule keeps its shape: current rates are
+    scaled by the ratio of the learning rates. Another optimizer or schedule is refused.
     """
     before = (checkpoint.get("hyper_parameters") or {}).get("optimizer")
     if not before or "optimizer_states" not in checkpoint:

@@ -80,14 +80,10 @@ class LayerCounts:
 def count_histograms(
     model: nn.Module, layers: Mapping[str, OnMacro], batches: Iterable[Tensor]
 ) -> dict[str, LayerCounts]:
-    """Counts of some layers of a network, which the caller has set to be quantised, for batches of images.
+    """Counts of some layers of a network for batches of its inputs; a layer that no input reaches has none.
 
-    Cells are equal, and there is no noise, so that counts are whole numbers.
-
-    Args:
-        model: The network, in evaluation.
-        layers: Layers of it, by full name; one that no image reaches has no counts.
-        batches: Inputs of the network. # (batch, channels, height, width) each
+    The network is in evaluation, and its layers are quantised. Cells are equal, and there is no noise, so that counts
+    are whole numbers.
     """
     found: dict[str, LayerCounts] = {}
 

@@ -27,14 +27,9 @@ class InputRange(NamedTuple):
     def read(
         cls, signed: bool, x: Tensor, stored: Tensor | None, others: Sequence[Tensor], with_ends: bool
     ) -> "tuple[InputRange, list[float]]":
-        """The range of inputs, and other numbers, for which their device is waited for once.
+        """The range of inputs, and other numbers, for which their device is waited for once. # others: () each
 
-        Args:
-            signed: Whether the quantiser is signed.
-            x: The inputs.
-            stored: Range of the quantiser, where it does not depend on the batch. # ()
-            others: What else is asked. # () each
-            with_ends: Whether the smallest and largest value are asked even if the range is stored.
+        With `with_ends` the smallest and largest value are asked even if the range is stored.
         """
         asked = [*others] if stored is None else [stored, *others]
         if with_ends or stored is None:
@@ -54,11 +49,7 @@ class InputRange(NamedTuple):
         return float(max(-self.low, self.high) if self.signed else self.high)
 
     def check(self, name: str) -> None:
-        """Refuse values that a layer does not take.
-
-        Raises:
-            ValueError: A value is not finite, or is negative where the layer is unsigned.
-        """
+        """Refuse values that are not finite, or negative where the layer is unsigned."""
         low, high = float(self.low), float(self.high)
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"Layer `{name}` needs finite inputs, got values of {low} to {high}")

@@ -90,10 +90,8 @@ class HeldWeight(nn.Conv2d):
         return y.reshape_as(self.weight)
 
     def same_pads(self, x: Tensor) -> tuple[list[int], list[int]]:
-        """Elements before and behind rows and columns, so that an image has ``ceil(size / stride)`` outputs an axis.
-
-        An odd element goes behind, as TensorFlow and torch do.
-        """
+        """Elements before and behind rows and columns, so that an image has ``ceil(size / stride)`` outputs an axis; an
+        odd one goes behind, as in TensorFlow and torch."""
         before, behind = [], []
         for axis, size in enumerate(x.shape[2:]):
             kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]

@@ -222,11 +222,7 @@ class OnMacro(QuantizedLayer):
         return groups * len(product.geometry_of(shape).tiles(self.macro.rows))
 
     def chip_of(self, chip: int | SavedChip) -> Chip:
-        """The layer's part of a chip.
-
-        Raises:
-            ValueError: The chip is from a file, and not of the layer's macro.
-        """
+        """The layer's part of a chip; one from a file must be of the layer's macro."""
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
         check_saved(found, self.transfer)
         return found

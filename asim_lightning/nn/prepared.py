@@ -21,10 +21,7 @@ class Programs:
         self._kept: tuple[Hashable, dict[Product, Program]] = (None, {})
 
     def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
-        """The program of a product, prepared at its first use.
-
-        Programs for another macro, or whatever else they depend on, are dropped.
-        """
+        """The program of a product, prepared at its first use; programs for another macro are dropped."""
         of, programs = self._kept
         if of != macro:
             programs = {}
@@ -67,10 +64,7 @@ class QuantizedWeight:
         return self._weights.setdefault(integers.shape, Weights(integers))
 
     def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scale of the inputs and value of one count in the output, computed if the key is not that of the last call.
-
-        # () and () or (outputs,)
-        """
+        """Scale of the inputs and value of one count, computed if the key is another one. # () and () or (outputs,)"""
         steps = self._steps
         if steps is None or steps[0] != key:
             with torch.inference_mode(False), torch.no_grad():
@@ -118,12 +112,9 @@ class PreparedWeight:
         self._kept, self.programs = None, Programs()
 
     def asked(self, parts: Sequence[Tensor], settings: Hashable, at_once: bool) -> list[Tensor] | None:
-        """Tensors that are 0 if the kept weight serves again; None if it cannot.
+        """Tensors that are 0 if the weight kept for these parts and settings serves again; None if it cannot.
 
-        Args:
-            parts: Tensors that the weight is computed from.
-            settings: What else the integers depend on.
-            at_once: Whether their numbers are compared here, so that nothing is left to ask.
+        With `at_once` their numbers are compared here, so that nothing is left to ask.
         """
         kept = self._kept
         if kept is None or kept[1] != settings or len(kept[0]) != len(parts):
@@ -140,9 +131,7 @@ class PreparedWeight:
         serves: bool,
         quantize: Callable[[], tuple[Tensor, Tensor]],
     ) -> QuantizedWeight:
-        """The quantised weight; quantised again unless the kept one serves, by what `asked` gave for the same parts and
-        settings.
-        """
+        """The quantised weight; quantised again unless the kept one serves, as `asked` told of the same arguments."""
         if parts[0].is_meta:  # has no numbers
             return QuantizedWeight(*quantize())
         kept = self._kept

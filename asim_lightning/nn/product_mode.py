@@ -24,15 +24,7 @@ class ProductMode(TorchFunctionMode):
     """How many running parts of the program compute products of their own, which are not intercepted."""
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a @ b``.
-
-        Args:
-            a: First operand. # (..., m, k)
-            b: Second operand, with the same leading dimensions or none. # (..., k, n) or (k, n)
-
-        Returns:
-            The product. # (..., m, n)
-        """
+        """``a @ b``, b with the leading dimensions of a or none. # (..., m, k), (..., k, n) or (k, n) to (..., m, n)"""
         raise NotImplementedError
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -119,15 +111,10 @@ def _attention(
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-    """Softmax of attention scores under a mask, as scaled_dot_product_attention takes it.
+    """Softmax of attention scores under a mask, as scaled_dot_product_attention takes it. # (..., queries, keys)
 
-    Args:
-        scores: Scores before the softmax. # (..., queries, keys)
-        mask: False where a query must not attend to a key, or numbers that are added; broadcasts against scores.
-        is_causal: Whether a query attends to no later key.
-
-    Returns:
-        Scores that sum to 1 for each query; 0 for a query that may attend to no key. # (..., queries, keys)
+    A mask is False where a query must not attend to a key, or has numbers that are added. Scores of a query that may
+    attend to no key are 0.
     """
     if mask is None and not is_causal:
         return scores.softmax(dim=-1)

@@ -105,10 +105,7 @@ class QuantizedLayer(RangedLayer):
         return f"{super().extra_repr()}, {kind} input, range={self.input_range}, fidelity={self.fidelity}"
 
     def check_values(self, x: Tensor) -> None:
-        """Refuse values that are not finite, or negative where the layer is unsigned, and an export to ONNX.
-
-        A graph of torch.compile or torch.export raises a RuntimeError.
-        """
+        """Refuse values that are not finite, or negative where the layer is unsigned, and an export to ONNX."""
         if is_exported() and torch.onnx.is_in_onnx_export():
             raise ValueError(
                 f"Layer `{self.name}` is quantised, and ONNX has no operators for its integers; use torch.export or "
@@ -217,10 +214,7 @@ class QuantizedLayer(RangedLayer):
             return found.product, found.quantizer.integers(found.x), found.integers
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """Store the ranges that a call with these inputs would take; returns the value of one count in the output.
-
-        # () or (outputs,)
-        """
+        """Store the ranges that a call would take; returns the value of one count in the output. # () or (outputs,)"""
         x, w = self._called_with(*inputs)
         self.store_range(float(self._largest_input(x)))
         return self._operands(x, w).step

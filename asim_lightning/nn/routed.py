@@ -63,10 +63,7 @@ class RoutedModule(nn.Module):
 
 
 def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
-    """Let operators compute the products of a module, in the order of their calls, in place.
-
-    The module stays an instance of its class. Its full name is for messages.
-    """
+    """Let operators compute the products of a module, in the order of their calls, in place; its class stays."""
     module.__class__ = _routed_class(type(module))
     module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
     for part in module.modules():

@@ -168,14 +168,6 @@ NOISE_MODELS: dict[str, type[TrainingNoise]] = {
 
 
 def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> TrainingNoise:
-    """The noise model with a name.
-
-    Args:
-        name: proportional, macro, chip, or the import path of a class that inherits `TrainingNoise`.
-        arguments: Arguments of its constructor.
-
-    Raises:
-        ValueError: There is no such model, or it does not take the arguments.
-    """
+    """The noise model with a name, proportional, macro, chip, or an import path, and arguments of its constructor."""
     kind = named_class("`train_noise_model`", name, NOISE_MODELS, TrainingNoise)
     return built(kind, (), arguments or {}, "`train_noise_args`", name)

@@ -25,20 +25,10 @@ _OF_A_NETWORK = 1e-2
 def check_installed(
     model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe, example: Tensor
 ) -> None:
-    """Run a converted network once, all layers in float, and compare it with the run before the conversion.
+    """Run a converted network once, all layers in float, and refuse it if it differs from the run before.
 
     Every converted layer and product must be called as often as before, each routed module must return what its own
     forward returns without routing (which runs once more for this), and the network must return what it did.
-
-    Args:
-        model: The converted network.
-        layers: The layers that were replaced.
-        new: The new modules by full name.
-        seen: The run before the conversion.
-        example: Input of that run.
-
-    Raises:
-        ValueError: Something differs.
     """
     comparison = _Comparison()
     hooks: list[RemovableHandle] = []

@@ -101,17 +101,9 @@ def report_of(model: nn.Module) -> ConversionReport:
 
 
 def recount_(model: nn.Module, example: Tensor) -> ConversionReport:
-    """Count the multiplications of a network that `convert_` has converted for inputs of another shape, in place.
+    """Count the multiplications of a network that `convert_` has converted for inputs like an example, in place.
 
-    Args:
-        model: The network, whose shape of inputs is that of the example afterwards.
-        example: An input. # (1, ...)
-
-    Returns:
-        Its report, with these numbers.
-
-    Raises:
-        ValueError: The network does not run on the example.
+    The network keeps the shape of the example as that of its inputs. # (1, ...)
     """
     with kept_fidelities(model):
         set_fidelity_(model, "float")

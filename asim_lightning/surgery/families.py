@@ -49,12 +49,7 @@ class Family:
 
 
 def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) -> tuple[Family, ...]:
-    """All quantised layers of a network, grouped by their assignments.
-
-    Args:
-        model: Converted network.
-        patterns: Full names of the layers that each pattern matches.
-    """
+    """All quantised layers of a network, grouped by their assignments, and by the patterns that match their names."""
     found: dict[Any, dict[str, QuantizedLayer]] = {}
     for name, layer in quantized_layers(model).items():
         assignment = layer.assignment

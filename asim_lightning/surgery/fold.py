@@ -44,9 +44,7 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
 def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Module]:
     """Put folded layers into a network, in place, and return the modules that were there before, by full name.
 
-    Raises:
-        ValueError: The network computes something else, or does not run, as its forward reads the folded weights
-            without calling the modules. It is unchanged then.
+    A network that computes something else then, or does not run, is refused and stays as it was.
     """
     before = replace_(model, folded_modules(model, folding.pairs))
     try:
@@ -84,7 +82,7 @@ def fold(
     """Weight and bias of a layer with the BatchNorm behind it folded in.
 
     ``w' = w * gamma / sqrt(var + eps)`` and ``b' = beta + (b - mean) * gamma / sqrt(var + eps)`` for each output
-    channel, in float64, rounded once.
+    channel, in float64, rounded once to the type of the weight.
 
     Args:
         weight: Weight of the layer. # (outputs, ...), or (inputs, outputs of a group, ...) if transposed
@@ -93,9 +91,6 @@ def fold(
             (beta; absent or None is 0). # (outputs,) each
         eps: The BatchNorm's epsilon, added to its variance.
         transposed: Groups of a transposed convolution; 0: the layer is another.
-
-    Returns:
-        Both with type and device of the weight.
     """
     outputs = _outputs(weight, transposed)
     place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64
@@ -120,13 +115,8 @@ def _outputs(weight: Tensor, transposed: int) -> int:
 
 
 def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
-    """Fold a state dict from before folding; entries that are folded already stay, and so does the given state dict.
-
-    Args:
-        state: State dict.
-        pairs: The BatchNorms to fold.
-        prefix: Prefix of every key, such as "backbone.".
-    """
+    """Fold a state dict from before folding, whose keys have a prefix; entries that are folded already stay, and so
+    does the given state dict."""
     folded = dict(state)
     for pair in pairs:
         layer, norm = f"{prefix}{pair.layer}.", f"{prefix}{pair.norm}."
@@ -150,8 +140,5 @@ def _fold_loaded(pairs: tuple[FoldedNorm, ...], module: nn.Module, state: dict[s
 
 
 def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
-    """Let a folded network fold each state dict from before folding as it is loaded, in place.
-
-    This holds for `load_state_dict` of the network and of any module around it.
-    """
+    """Let a folded network fold each state dict from before folding as it, or a module around it, loads it."""
     model.register_load_state_dict_pre_hook(partial(_fold_loaded, pairs))  # no closure, so that it is pickled

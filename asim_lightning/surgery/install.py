@@ -13,14 +13,8 @@ from asim_lightning.surgery.watch import Call
 
 
 def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Replace modules of a network by full name, in place.
-
-    Returns:
-        The modules before, in reverse order, so that a second call with them undoes the first.
-
-    Raises:
-        ValueError: The network itself would be replaced; nothing is changed then.
-    """
+    """Replace modules of a network by full name, in place, and return those before, in reverse order, so that a second
+    call with them undoes the first."""
     if "" in modules:
         raise ValueError("convert_ needs a network that contains layers, got a single layer; use its from_float")
     before: dict[str, nn.Module] = {}
@@ -56,13 +50,9 @@ def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
 def install_(
     model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe
 ) -> Callable[[], None]:
-    """Put new layers and operators, by full name, into a network, in place.
+    """Put new layers and operators, by full name, into a network, in place, and return a function that undoes it.
 
-    Returns:
-        A function that puts everything back.
-
-    Raises:
-        ValueError: A module uses the weight of a layer outside of it; the network is unchanged then.
+    A network is refused, and unchanged, if a module uses the weight of a layer outside of it.
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
     names = {layer.product.call: layer for layer in layers if layer.product is not None}

@@ -81,11 +81,8 @@ def can_fold_norm(layer: nn.Module) -> bool:
 
 
 def without_statistics(norm: nn.Module) -> nn.Module | None:
-    """What remains of a BatchNorm once its scale and shift are folded into a layer; None where surgery does not know
-    it.
-
-    timm's BatchNormAct2d holds a dropout and an activation; they keep their names and their order.
-    """
+    """What remains of a BatchNorm once its scale and shift are folded into a layer, of timm's BatchNormAct2d dropout and
+    activation; None where surgery does not know it."""
     from timm.layers.norm_act import BatchNormAct2d
 
     if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm):
@@ -127,12 +124,7 @@ def named_by_kind(
     Kinds: stem (a layer that reads the image in pixels or patches), head (a classifier: timm's, or a linear layer after
     which no other computes the output), qkv and proj (linear layers of an attention), mlp, qk and av (the products of
     an attention, before and after its softmax), matmul (other products of two activations), depthwise, conv, linear.
-
-    Args:
-        model: The network.
-        layers: Its convolutions and linear layers.
-        probe: A run of the network.
-        names: Full names of the operators of its function products.
+    `names` are those of the operators of function products.
     """
     modules = dict(model.named_modules())
     products = [

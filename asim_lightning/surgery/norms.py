@@ -54,17 +54,10 @@ class Folding:
 
 
 def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Find the BatchNorms that can be folded: those that are the only reader of the output of a convolution or linear
-    layer.
+    """Find the BatchNorms that are the only reader of the output of a convolution or linear layer; refuse a network
+    without.
 
     The network runs once, in evaluation; readers are found by following tensors, not by names.
-
-    Args:
-        model: The network.
-        example: Input; by default random, as in `probe`.
-
-    Raises:
-        ValueError: There is nothing to fold, or the network does not run on the example.
     """
     norms: dict[str, nn.Module] = {
         name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)

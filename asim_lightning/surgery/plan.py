@@ -126,15 +126,9 @@ def _rule(rule: Any) -> Rule:
 
 
 def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:
-    """Names of the layers that a pattern matches.
+    """Names of the layers, whose kinds are given, that a pattern of a setting `where` matches; none are refused.
 
-    Args:
-        pattern: A glob over full names, `re:` and a regular expression that must match the whole name, or a kind.
-        kinds: Kind of every layer by full name.
-        where: Name of the setting, for error messages.
-
-    Raises:
-        ValueError: Nothing matches (the nearest names are given), or the regular expression is invalid.
+    A pattern is a glob over full names, `re:` and a regular expression that must match the whole name, or a kind.
     """
     if pattern.startswith("re:"):
         try:

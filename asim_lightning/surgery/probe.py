@@ -204,11 +204,7 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
     """Result of `run` on an example; by default on a random one, of the size in the network's configuration, else of
-    the first common size on which the network runs.
-
-    Raises:
-        ValueError: `run` raises it on the example, or on every size that was tried.
-    """
+    the first common size on which the network runs."""
     if example is not None:
         return run(example)
     error: Exception | None = None

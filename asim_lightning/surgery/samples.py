@@ -28,10 +28,7 @@ class Samples:
 
 
 def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Samples:
-    """Run the network on two pairs of random images with the same first image, and compare the inputs of layers.
-
-    Nothing is found if the network does not run on pairs of random images of the example's shape.
-    """
+    """Run the network on two pairs of random images with the same first image, and compare the inputs of layers."""
     if example.is_complex() or example.dim() < 2:
         return Samples()
     generator, shape = torch.Generator().manual_seed(1), (3, 1, *example.shape[1:])

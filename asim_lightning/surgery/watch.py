@@ -138,9 +138,7 @@ def run_watched(
     modes: Iterable[AbstractContextManager[Any]],
     hooks: Sequence[RemovableHandle],
 ) -> Any:
-    """Output of a network that runs once, in evaluation, within modes; afterwards hooks are removed and training modes
-    restored.
-    """
+    """Output of a network that runs once, in evaluation, within modes; hooks are removed and modes restored then."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     devices = [example.device] if example.device.type == "cuda" else []

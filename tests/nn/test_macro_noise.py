@@ -12,7 +12,7 @@ from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
 from asim_lightning.nn.on_macro import OnMacro
 
-READS = 2000
+READS = 1000
 
 
 def moments(layer: OnMacro, inputs: list[Tensor], reads: int = READS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -44,14 +44,14 @@ def line(x: Tensor, y: Tensor) -> tuple[float, float]:
     return float((dx * dy).sum() / dx.square().sum()), float((dx * dy).sum() / (dx.norm() * dy.norm()))
 
 
-def sparse_linear(macro: MacroConfig, signed: bool) -> tuple[CimLinear, list[Tensor]]:
-    """1,000 outputs whose weights are filled from hardly to wholly, so that counts differ from output to output."""
+def sparse_linear(macro: MacroConfig, signed: bool, outputs: int = 400) -> tuple[CimLinear, list[Tensor]]:
+    """Outputs whose weights are filled from hardly to wholly, so that counts differ from output to output."""
     generator = torch.Generator().manual_seed(0)
-    layer = CimLinear(200, 1000, macro=macro, signed_input=signed, name="a")
-    share = torch.linspace(0.02, 1.0, 1000)[:, None]
-    filled = torch.rand(1000, 200, generator=generator) < share
+    layer = CimLinear(200, outputs, macro=macro, signed_input=signed, name="a")
+    share = torch.linspace(0.02, 1.0, outputs)[:, None]
+    filled = torch.rand(outputs, 200, generator=generator) < share
     with torch.no_grad():
-        layer.weight.copy_(torch.randn(1000, 200, generator=generator) * filled)
+        layer.weight.copy_(torch.randn(outputs, 200, generator=generator) * filled)
     x = torch.rand(1, 200, generator=generator)
     layer.calibrate(x if not signed else x - 0.5)
     return layer, [x - 0.5 if signed else x]
@@ -82,7 +82,7 @@ def test_its_deviation_is_that_of_simulated_reads_output_by_output(macro: MacroC
 def test_its_level_is_that_of_reads_of_a_measured_column() -> None:
     """Codes of one output are rarely wrong, so that all outputs together are compared."""
     macro = MacroConfig(4, 4, rows=255, column="measured", column_args={"file": "measured_chip.csv"})
-    predicted_mean, predicted, mean, deviation = moments(*sparse_linear(macro, False), reads=500)
+    predicted_mean, predicted, mean, deviation = moments(*sparse_linear(macro, False, 1000), reads=500)
     assert abs(float(predicted.mean() / deviation.mean()) - 1) < 0.05
     assert abs(float(predicted_mean.mean() - mean.mean())) < 0.05 * float(deviation.mean())
 

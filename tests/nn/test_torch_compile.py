@@ -22,7 +22,13 @@ def fresh_compiler() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "fidelity"), [*product([*ALL, "wide", "same"], ["quantized", "simulated"]), ("same", "float")]
+    ("kind", "fidelity"),
+    [
+        *product([*ALL, "wide", "same"], ["quantized"]),
+        ("conv", "simulated"),
+        ("matmul", "simulated"),
+        ("same", "float"),
+    ],
 )
 def test_compiled_layer_gives_the_same(kind: str, fidelity: str) -> None:
     if kind == "wide":  # 8 bits and 600 channels of 3x3: the compiled graph must know that sums come as integers

@@ -40,8 +40,7 @@ FAST = [  # slower networks are in `ALL`
     Network("vit_base_patch32_224", 224, {"depth": 1}),
     Network("deit_tiny_distilled_patch16_224", 224, {"depth": 2}),
     Network("test_convnext", 160),
-    Network("efficientnet_lite0", 64),
-    Network("tf_efficientnet_lite0", 64),
+    Network("tf_efficientnet_lite0", 48),
     Network("mobilenetv2_035", 64),
     Network("mobilenetv3_small_050", 64),
     Network("mobilenetv4_conv_small_035", 64),
@@ -59,7 +58,6 @@ FAST = [  # slower networks are in `ALL`
     Network("convit_tiny", 64, {"depth": 2, "local_up_to_layer": 1, "img_size": 64}),
     Network("crossvit_tiny_240", 240, {"depth": ((1, 2, 0),), "embed_dim": (24, 48), "num_heads": (1, 1)}),
     Network("gmixer_12_224", 64, {"img_size": 64}),
-    Network("coat_tiny", 64, {"img_size": 64, "serial_depths": (1, 1, 1, 1), "parallel_depth": 1}),
 ]  # fmt: skip
 
 ALL = {
