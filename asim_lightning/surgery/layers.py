@@ -81,8 +81,8 @@ def can_fold_norm(layer: nn.Module) -> bool:
 
 
 def without_statistics(norm: nn.Module) -> nn.Module | None:
-    """What remains of a BatchNorm once its scale and shift are folded into a layer, of timm's BatchNormAct2d dropout and
-    activation; None where surgery does not know it."""
+    """What remains of a BatchNorm that is folded into a layer: of timm's BatchNormAct2d dropout and activation; None
+    where surgery does not know it."""
     from timm.layers.norm_act import BatchNormAct2d
 
     if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm):
