@@ -77,14 +77,7 @@ class Column:
         return arguments
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
-        """Refuse a schedule that the column cannot convert; by default, none is.
-
-        Args:
-            cycles: The schedule.
-
-        Raises:
-            ValueError: It is refused.
-        """
+        """Refuse a schedule that the column cannot convert by a ValueError; by default, none is."""
 
     def converters(self, places: ConverterPlaces) -> tuple[Tensor | float, Tensor | float]:
         """Gain, and offset in LSB, of converters by their places, the same on every chip; by default 1 and 0.
@@ -298,15 +291,10 @@ def _number(value: int, count: Tensor) -> Tensor:
 
 
 def vote(codes: Tensor, rule: str) -> Tensor:
-    """Several codes of one conversion as one code.
+    """Several codes of one conversion, whole numbers, as one code. # (votes, ...) to (...)
 
-    Args:
-        codes: Codes, whole numbers. # (votes, ...)
-        rule: "mode" (the most frequent code, of equally frequent ones the smallest, as published), "median" (of an odd
-            number), or "mean", for which the sum of the codes is returned, so that it stays a whole number.
-
-    Returns:
-        Codes, or their sum. # (...)
+    Rules are mode (the most frequent code, of equally frequent ones the smallest, as published), median (of an odd
+    number), and mean, for which the sum of the codes is returned, so that it stays a whole number.
     """
     if rule == "mean":
         # float32 ends at 2^24, which 257 votes of 16 bits pass

@@ -51,18 +51,10 @@ def is_in_lsb(value: object) -> bool:
 
 
 def noise_percent(value: float | str, field: str, codes: float | None, full_scale_mv: float | None) -> float:
-    """Standard deviation of a noise source in percent of full scale.
+    """A noise, such as "0.5 lsb", "1.2 mV" or a number of percent, in percent of full scale: 0..100.
 
-    ``percent = 100 * lsb / codes = 100 * mV / full_scale_mv``; a plain number is percent already.
-
-    Args:
-        value: A number (percent) or a string with a unit, such as "0.5 lsb", "0.2 %", "1.2 mV".
-        field: Name of the setting, for error messages.
-        codes: Codes that the full scale spans, so that one LSB is full scale / codes; None for an ideal converter.
-        full_scale_mv: Full scale in millivolt, or None where it is not known.
-
-    Raises:
-        ValueError: The value does not parse, lies outside 0..100 %, or its unit cannot be converted.
+    ``percent = 100 * lsb / codes = 100 * mV / full_scale_mv``, with the codes that the full scale spans (None: an ideal
+    converter), and the full scale in mV (None: not known). `field` is the name of the setting.
     """
     read = quantity(value)
     if read is None:

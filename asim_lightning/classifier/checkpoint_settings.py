@@ -28,16 +28,10 @@ _KEY = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
-    """The settings in a checkpoint, rebuilt as plain values; nothing is imported.
+    """The settings in a checkpoint, rebuilt as plain values of the classifier's arguments; nothing is imported.
 
-    Args:
-        path: The checkpoint's file, for messages.
-        checkpoint: What is in it.
-        kinds: Types of the classifier's arguments by name.
-        named: Settings that the user wrote, plain or as dataclasses; a checkpoint may name the classes that they name.
-
-    Raises:
-        ValueError: A setting is unknown, no plain value, or a class by its import path that the user does not name.
+    Settings that the user wrote (`named`), plain or as dataclasses, name classes that a checkpoint may name, too. What
+    is unknown, no plain value, or another class by its import path, is refused.
     """
     settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, Mapping) else None
     if not isinstance(settings, Mapping):

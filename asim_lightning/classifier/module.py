@@ -324,11 +324,7 @@ class CimClassifier(CimModule):
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index, label, prediction and confidence of each sample. # (batch,) each
-
-        Raises:
-            ValueError: The outcome is no accuracy.
-        """
+        """Index, label, prediction and confidence of each sample, of an accuracy. # (batch,) each"""
         if self._classes is None:
             raise ValueError(f"Predictions are of one label a sample, got the outcome {self.outcome.name}")
         images, labels, ids = unpack(batch, self._classes)

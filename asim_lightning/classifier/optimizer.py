@@ -79,9 +79,6 @@ def build_optimizer(
 
 
 def steps_of_an_epoch(trainer: Trainer) -> float:
-    """Optimizer steps of the current epoch of a fit, infinite if its batches are.
-
-    The last batch of an epoch makes a step, however few were accumulated.
-    """
+    """Optimizer steps of the current epoch of a fit, infinite if its batches are; the last batch makes one, too."""
     steps = trainer.num_training_batches / trainer.accumulate_grad_batches
     return max(1.0, float(math.ceil(steps))) if math.isfinite(steps) else steps

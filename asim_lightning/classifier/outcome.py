@@ -161,11 +161,7 @@ class Outcome:
         return named[given]
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """The number of each sample of a batch and, of one label a sample, the predicted class.
-
-        Raises:
-            ValueError: There is not one number a sample, or the number does not take such outputs and targets.
-        """
+        """The number of each sample of a batch, which must be one, and, of one label a sample, the predicted class."""
         try:
             found = self.number(outputs, targets)
         except (IndexError, RuntimeError) as error:

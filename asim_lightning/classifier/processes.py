@@ -22,10 +22,8 @@ def gather(mine: Found) -> list[Found]:
 
 
 def leave() -> None:
-    """Leave the process group, if there is one; must be called when no communication is under way.
-
-    Otherwise gloo's threads run while Python ends, and one that frees a tensor then aborts the process.
-    """
+    """Leave the process group, if there is one, when no communication is under way: a thread of gloo's that frees a
+    tensor while Python ends aborts the process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -38,10 +38,7 @@ def check_folding(
 
 
 def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
-    """Whether a state dict has every layer of a network and not every BatchNorm.
-
-    The hyperparameters do not show it: load_from_checkpoint overwrites them with the caller's.
-    """
+    """Whether a state dict has every layer of a network and not every BatchNorm, which its settings may not show."""
     layers = [n for n, m in backbone.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     norms = [n for n, m in backbone.named_modules() if getattr(m, "running_mean", None) is not None]
     if not all(f"{_PREFIX}{name}.weight" in state for name in layers):
@@ -78,10 +75,8 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
-    """Remove from callbacks' states, in place, paths of files that are not in the folders of a fit's own checkpoints.
-
-    Lightning deletes such a file when the fit saves a better one.
-    """
+    """Remove from callbacks' states, in place, paths of files that are not in the folders of a fit's own checkpoints,
+    as Lightning deletes such a file when the fit saves a better one."""
     own = list(folders)
     states = checkpoint.get("callbacks")
     for state in states.values() if isinstance(states, Mapping) else ():

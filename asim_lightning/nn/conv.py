@@ -30,11 +30,7 @@ class QuantizedConv(QuantizedLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; the output has the type and device of x.
 
-        Args:
-            x: Floating point. # (batch, in channels, *size) or (in channels, *size)
-
-        Returns:
-            # (batch, out channels, *out size), or without batch
+        # (batch, in channels, *size) to (batch, out channels, *out size), or without batch
         """
         batch, weight = self._called_with(x)
         y = self.rearranged(self._answer(batch, weight, self.held_bias))

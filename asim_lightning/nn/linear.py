@@ -27,15 +27,9 @@ class CimLinear(_LinearOnMacro, nn.Linear):
     _torchs = nn.Linear
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
-        """Multiply; the output has the type and device of x.
+        """Multiply; the output has the type and device of x. # (..., in features) to (..., out features)
 
-        Args:
-            x: Floating point. # (..., in features)
-            with_bias: Whether the layer's bias is added, where it has one; modules that call a function on the layer's
-                weight may add another.
-
-        Returns:
-            # (..., out features)
+        Without the layer's bias, modules that call a function on the layer's weight may add another.
         """
         batch, weight = self._called_with(x)
         y = self._answer(batch, weight, self.bias if with_bias else None)
@@ -68,12 +62,7 @@ class CimFunctionalLinear(_LinearOnMacro):
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Multiply; the output has the type and device of x.
 
-        Args:
-            x: Floating point; the first axis is the batch. # (batch, ..., in features)
-            weight: Floating point. # (out features, in features)
-
-        Returns:
-            # (batch, ..., out features)
+        # (batch, ..., in features), (out features, in features) to (batch, ..., out features)
         """
         return self._answer(*self._called_with(x, weight))
 

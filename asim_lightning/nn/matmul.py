@@ -29,26 +29,15 @@ class CimMatmul(OnMacro):
         super().__init__(macro=macro, signed_input=signed_input, input_range=input_range, name=name)
 
     def calibrate(self, x: Tensor, w: Tensor, method: str = "max") -> None:  # type: ignore[override]
-        """Fit the ranges of both operands to one batch, store them, and use them from now on.
-
-        Args:
-            x: Encoded operand.
-            w: Stored operand.
-            method: "max", "percentile" or "mse".
-        """
+        """Fit the ranges of both operands to one batch, store them, and use them from now on."""
         for values in (x, w if self.signed_input else w.abs()):
             self.check_values(values)
         self._fit(method, x, w)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Multiply; the output has the type and device of x.
+        """Multiply an encoded and a stored operand; the output has the type and device of x.
 
-        Args:
-            x: Encoded operand, floating point. # (batch, ..., m, k)
-            w: Stored operand, floating point. # (batch, ..., n, k)
-
-        Returns:
-            # (batch, ..., m, n)
+        # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)
         """
         return self._answer(*self._called_with(x, w))
 

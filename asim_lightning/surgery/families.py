@@ -62,13 +62,9 @@ def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) 
 def assignments_at(
     families: Sequence[Family], point: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]] = {}
 ) -> tuple[Assignment | None, ...]:
-    """Assignment of each family at a point of a sweep; no layer is changed.
+    """Assignment of each family at a point of a sweep, which has fields of the plan's macro; no layer is changed.
 
-    Args:
-        families: The families.
-        point: Values of fields of the plan's macro.
-        rules: Values of fields that layers of a pattern get whatever the plan says; of several rules for a field the
-            first counts.
+    Rules have fields that layers of a pattern get whatever the plan says; of several for a field the first counts.
 
     Raises:
         ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule

@@ -82,15 +82,10 @@ def fold(
     """Weight and bias of a layer with the BatchNorm behind it folded in.
 
     ``w' = w * gamma / sqrt(var + eps)`` and ``b' = beta + (b - mean) * gamma / sqrt(var + eps)`` for each output
-    channel, in float64, rounded once to the type of the weight.
+    channel, in float64, rounded once to the type of the weight. A bias, gamma or beta that is absent or None is 0, 1
+    or 0. `transposed` has the groups of a transposed convolution; 0: the layer is another.
 
-    Args:
-        weight: Weight of the layer. # (outputs, ...), or (inputs, outputs of a group, ...) if transposed
-        bias: Bias of the layer; None is 0. # (outputs,)
-        statistics: Tensors of the BatchNorm: running_mean, running_var; weight (gamma; absent or None is 1) and bias
-            (beta; absent or None is 0). # (outputs,) each
-        eps: The BatchNorm's epsilon, added to its variance.
-        transposed: Groups of a transposed convolution; 0: the layer is another.
+    # weight: (outputs, ...), or (inputs, outputs of a group, ...) if transposed; all others: (outputs,)
     """
     outputs = _outputs(weight, transposed)
     place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64

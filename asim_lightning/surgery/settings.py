@@ -29,9 +29,6 @@ def place_tiles_(model: nn.Module) -> None:
     of a tile one after the other. Products of two activations, whose sizes belong to a call, go on where the layers
     before them end, and take no turn: the next layer goes on there, too. Conversion and changes of macros by functions
     of this package do this; after a layer's `macro` was assigned by hand, it is to be done again.
-
-    Args:
-        model: Converted network.
     """
     pools: dict[MacroConfig, int] = {}
     tiles: list[int] = []
