@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asim_lightning.nn import PACT
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
 from asim_lightning.surgery.flow import Flow
-from asim_lightning.surgery.provenance import Origin, Provenance
+from asim_lightning.surgery.provenance import Provenance
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
@@ -24,8 +24,8 @@ _SHAPE = "asim_example_shape"
 class Operand:
     """What is known of an input of a product."""
 
-    origin: Origin | None = None
-    """The operation that makes it non-negative; None where there is none."""
+    origin: str | None = None
+    """Name of the activation that makes it non-negative, see `Provenance`; None where it may be negative."""
     sees_image: bool = True
     """Whether it depends on the network's input."""
     is_score: bool = False
@@ -36,7 +36,7 @@ class Operand:
     def and_(self, other: "Operand") -> "Operand":
         """What holds for the inputs of both calls."""
         return Operand(
-            self.origin if other.origin else None,
+            None if other.origin is None else self.origin,
             self.sees_image or other.sees_image,
             self.is_score and other.is_score,
             self.repeats or other.repeats,

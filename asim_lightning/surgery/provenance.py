@@ -1,6 +1,5 @@
 """Tensors that cannot be negative, because of the operations that made them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -23,28 +22,24 @@ _KEEPS = {
 _KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum", "sum"}
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The operation that made a non-negative tensor."""
-
-    producer: str | None
-    """Full name of the activation whose output it is, if it was only moved or pooled since; None where unknown."""
-
-
 class Provenance(TorchDispatchMode):
-    """While active, tracks which tensors are non-negative because of the operations that made them."""
+    """While active, tracks which tensors are non-negative because of the operations that made them.
+
+    The origin of such a tensor is the full name of the activation whose output it is, if it was only moved or pooled
+    since; else, and if the activation has no name, it is empty.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.origins = WeakTensorKeyDictionary()
 
-    def mark(self, tensor: Tensor, producer: str | None) -> None:
-        """Record a tensor as non-negative."""
-        self.origins[tensor] = Origin(producer)
+    def mark(self, tensor: Tensor, producer: str) -> None:
+        """Record the output of an activation."""
+        self.origins[tensor] = producer
 
-    def origin(self, tensor: Tensor) -> Origin | None:
+    def origin(self, tensor: Tensor) -> str | None:
         """Origin of a tensor; None where it may be negative."""
-        found: Origin | None = self.origins.get(tensor)
+        found: str | None = self.origins.get(tensor)
         return found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -64,12 +59,12 @@ class Provenance(TorchDispatchMode):
                     self.origins[output] = origin
         return result
 
-    def _origin_after(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any) -> Origin | None:
+    def _origin_after(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any) -> str | None:
         if name in _MAKES:
-            return Origin(None)
+            return ""
         if name in _MAKES_IF_MINIMUM:
             low = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
-            return Origin(None) if isinstance(low, (int, float)) and low >= 0 else None
+            return "" if isinstance(low, (int, float)) and low >= 0 else None
         if name in _KEEPS and inputs:
             return self.origin(inputs[0])
         if name == "masked_fill":  # of scores that a mask leaves no key
@@ -77,5 +72,5 @@ class Provenance(TorchDispatchMode):
         if name in _KEEPS_IF_ALL and inputs and all(self.origin(tensor) is not None for tensor in inputs):
             factors = [a for a in args if isinstance(a, (int, float))] if name != "sum" else []
             factors += [kwargs["alpha"]] if "alpha" in kwargs else []
-            return Origin(None) if all(factor >= 0 for factor in factors) else None
+            return "" if all(factor >= 0 for factor in factors) else None
         return None

@@ -70,14 +70,13 @@ def is_signed(layer: FoundLayer, plan: Plan, rule: Rule | None) -> tuple[bool, s
     origin = layer.input.origin
     if origin is None:
         return True, "signed: no ReLU before"
-    what = "scores" if layer.input.is_score and not origin.producer else None
-    return False, f"unsigned: {what or 'after ' + (origin.producer or 'a ReLU')}"
+    what = "scores" if layer.input.is_score and not origin else f"after {origin or 'a ReLU'}"
+    return False, f"unsigned: {what}"
 
 
 def follow_pact(new: OnMacro, layer: FoundLayer, model: nn.Module) -> None:
     """Take a layer's input range from the PACT before it; calibrate it where there is no PACT."""
-    producer = layer.input.origin.producer if layer.input.origin else None
-    pact = dict(model.named_modules()).get(producer) if producer else None
+    pact = dict(model.named_modules()).get(layer.input.origin) if layer.input.origin else None
     if isinstance(pact, PACT):
         new.follow_pact(pact)
     else:

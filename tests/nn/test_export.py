@@ -86,9 +86,3 @@ def test_a_kernel_as_large_as_the_traced_image_takes_larger_ones() -> None:
     layer.fidelity = "quantized"
     recorded, larger = traced(layer, torch.rand(2, 3, 3, 3)), torch.rand(2, 3, 5, 4)
     assert torch.equal(recorded(larger), layer(larger))
-
-
-def test_a_simulated_network_compiles_as_before() -> None:
-    torch._dynamo.reset()
-    layer, x = CimLinear(12, 4, macro=MacroConfig(4, 4, rows=10, adc_bits=4)).eval(), torch.rand(2, 12)
-    assert torch.equal(torch.compile(layer, backend="aot_eager")(x), layer(x))

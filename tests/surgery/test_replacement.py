@@ -6,7 +6,6 @@ from torch import nn
 from asim_lightning import Plan, Rule
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Operand, Sighting
-from asim_lightning.surgery.provenance import Origin
 from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
 
 
@@ -26,7 +25,7 @@ def test_patches_are_those_in_which_each_pixel_counts_once(stem: nn.Module, expe
     assert is_patch_embedding(stem) is expected
 
 
-ACT, BARE = Origin("act"), Origin(None)
+ACT, BARE = "act", ""
 
 
 def found(kind: str, input: Operand) -> FoundLayer:
