@@ -240,10 +240,10 @@ class CimClassifier(CimModule):
             )
         if size in (None, stated, self._image_size) or shape is not None:
             return
+        if (example := self._example(size)) is not None:
+            found = recount_(self.backbone, example.to(next(self.backbone.parameters()).device))
+            self.report = replace(self.report, rows=found.rows)
         self._image_size = size
-        if self.example is not None:
-            reference = next(self.backbone.parameters())
-            self.report = replace(self.report, rows=recount_(self.backbone, self.example.to(reference.device)).rows)
 
     @property
     def in_channels(self) -> int | None:
@@ -253,14 +253,16 @@ class CimClassifier(CimModule):
     @property
     def example(self) -> Tensor | None:  # type: ignore[override]
         """A random input of the size in the settings, else of the data; None: neither is known."""
+        return self._example(self.hparams["backbone"]["image_size"] or self._image_size)
+
+    def _example(self, size: int | None) -> Tensor | None:
         shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
         generator = torch.Generator().manual_seed(0)
         if shape is not None and values is not None:
             return torch.randint(values, (1, *shape), generator=generator)
         if shape is not None:
             return torch.randn(1, *shape, generator=generator)
-        size, channels = self.hparams["backbone"]["image_size"] or self._image_size, self.in_channels
-        if size is None or channels is None:
+        if size is None or (channels := self.in_channels) is None:
             return None
         # half of the values negative, as in normalised images
         return torch.randn(1, channels, size, size, generator=generator)
