@@ -16,7 +16,7 @@ FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
 LOSSY = MacroConfig(5, 5, rows=14, adc_bits=5, encoding_bits=2, random_noise=0.5, nonlinear_noise=2.0)
 
 
-def check_against_torch(size: tuple[int, int] = (9, 8), **settings: Any) -> None:
+def check_against_torch(size: tuple[int, int] = (7, 6), **settings: Any) -> None:
     """Both quantised convolutions are nn.Conv2d to 16 bits, and each other and the reference in every sum."""
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 8, **settings).eval()

@@ -245,7 +245,7 @@ def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
         ("vit_tiny_patch16_224", {**SMALL, "depth": 1}),
         ("swin_tiny_patch4_window7_224", SWIN),
         ("beit_base_patch16_224", {**SMALL, "patch_size": 16, "depth": 1}),
-        ("cait_xxs24_224", {"depth": 1, "img_size": 32}),
+        ("cait_xxs24_224", {"depth": 1, "img_size": 32, "embed_dim": 48, "num_heads": 3}),
         pytest.param("xcit_nano_12_p16_224", {"depth": 1}, marks=pytest.mark.slow),
         pytest.param("efficientvit_b0", {}, marks=pytest.mark.slow),
         pytest.param("mobilevit_xxs", {}, marks=pytest.mark.slow),
