@@ -141,22 +141,17 @@ class Measured(Column):
 
 def _top_code(macro: MacroConfig) -> int:
     """Largest code of a macro that a measured column fits."""
-    own = {"random_noise": macro.random_noise_percent, "nonlinear_noise": macro.nonlinear_noise_percent}
-    for name, percent in own.items():
-        if percent:
-            given = getattr(macro, name)
-            raise ValueError(f"`macro.{name}` must be 0 with column measured, whose file has the noise, got {given!r}")
-    if macro.adc_step is not None:
-        raise ValueError(
-            "`macro.adc_step` must be null with column measured, whose codes are of its ADC's range, got "
-            f"{macro.adc_step}"
-        )
+    noise = "0 with column measured, whose file has the noise"
+    for refused, name, allowed in (
+        (macro.random_noise_percent > 0, "random_noise", noise),
+        (macro.nonlinear_noise_percent > 0, "nonlinear_noise", noise),
+        (macro.adc_step is not None, "adc_step", "null with column measured, whose codes are of its ADC's range"),
+        (macro.weight_parallel, "weight_parallel", "false with column measured, whose counts begin at 0"),
+    ):
+        if refused:
+            raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(macro, name)!r}")
     if macro.top_code is None:
         raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
-    if macro.weight_parallel:
-        raise ValueError(
-            "`macro.weight_parallel` must be false with column measured, whose counts begin at 0, got true"
-        )
     return macro.top_code
 
 
