@@ -15,6 +15,7 @@ from asim_lightning.report.choices import choices
 from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series
 from asim_lightning.report.verdict import point_words
+from asim_lightning.table import Table
 
 _STYLES = {name: style for style, name in enumerate(PARTS)}
 
@@ -48,6 +49,14 @@ def layers_picture(run: Run, target: Target) -> Picture | None:
         return None
     whole = energy_picture(layers, run.network_cost.get("technology", {}), "Energy by layer")
     return replace(whole, note=note, numbers=layer_table(layers).numbers, file="layers.csv")
+
+
+def layers_table(run: Run, target: Target) -> Table[Layer] | None:
+    """What each layer takes, of the point that `layers_shown` chooses; None where it is not known."""
+    layers, whose = layers_shown(run, target)
+    if not layers:
+        return None
+    return replace(layer_table(layers), title="Layers, one image", file="layers.csv", note=whose)
 
 
 def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from textwrap import fill
 from typing import Any, TypeAlias
 
@@ -9,8 +10,8 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
-from asim_lightning.report.choices import choices, front_of
-from asim_lightning.report.labels import cost_label, head_of, main_costs
+from asim_lightning.report.choices import Choice, choices, front_of
+from asim_lightning.report.labels import cost_label, head_of, legend_text, main_costs
 from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.report.table_columns import (
     accuracy_columns,
@@ -19,8 +20,9 @@ from asim_lightning.report.table_columns import (
     of,
     table_head,
     target_column,
+    valued,
 )
-from asim_lightning.report.verdict import choice_facts
+from asim_lightning.report.verdict import choice_facts, point_words
 from asim_lightning.table import Column, Table, plain
 
 Points: TypeAlias = list[Column[Result]]
@@ -51,11 +53,7 @@ _RIGHT: Column[Result] = Column(
 _DIFFERENCE: Column[Interval] = Column(
     "to quantized (points)",
     lambda found: f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}",
-    {
-        "difference": lambda found: found.mean,
-        "difference_low": lambda found: found.low,
-        "difference_high": lambda found: found.high,
-    },
+    {"difference": attrgetter("mean"), "difference_low": attrgetter("low"), "difference_high": attrgetter("high")},
 )
 
 
@@ -131,6 +129,27 @@ def _notes(found: Run, technology: str) -> list[str]:
             "some are kept or missed by chance."
         )
     return notes
+
+
+def choice_table(run: Run, target: Target) -> Table[Choice] | None:
+    """The cheapest point that keeps the target under each combination of conditions; None where there is no choice."""
+    found = [] if run.yields else choices(run.decided(target))
+    if not found or not found[0].conditions or len(found) == len(run.points):
+        return None
+
+    def cheapest(row: Choice) -> str | None:
+        return None if row.best is None else point_words(run, row.best, list(row.conditions))
+
+    costs = (cost_column(name, 4, cost_label(name)) for name in main_costs(run.costs))
+    columns: list[Column[Choice]] = [
+        plain("conditions", lambda row: legend_text(row.conditions), "l"),
+        plain("kept", lambda row: row.kept),
+        plain("undecided", lambda row: row.undecided),
+        plain("missed", lambda row: row.missed),
+        valued("cheapest that is kept", "cheapest", cheapest, side="l"),
+        *(of(lambda row: row.best, each) for each in (*accuracy_columns(run.points[0].measure), *costs)),
+    ]
+    return Table(columns, found, title=f"Points that keep {target}", file="choices.csv")
 
 
 def point_table(run: Run, target: Target) -> Table[Result]:

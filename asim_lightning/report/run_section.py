@@ -7,21 +7,22 @@ from typing import Any, TypeAlias
 
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number
-from asim_lightning.evaluation.run import CommandRecord, Run
-from asim_lightning.evaluation.target import Limit, Target, meaning_of_early_end
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.choices import energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
-from asim_lightning.report.labels import head_of, label_of, macro_words, value_text
-from asim_lightning.report.layers import layers_picture
+from asim_lightning.report.labels import head_of, label_of, value_text
+from asim_lightning.report.layers import layers_picture, layers_table
 from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
-from asim_lightning.report.numbers import duration
+from asim_lightning.report.origin import difference_table, facts, origin_html
 from asim_lightning.report.picture import Picture
 from asim_lightning.report.plans_table import findings_table, plans_table, plans_verdict
-from asim_lightning.report.run_tables import difference_table, setting_text, tables
+from asim_lightning.report.results_table import choice_table, point_table
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
+from asim_lightning.report.yield_table import yield_table
 from asim_lightning.report.yields import yield_picture
 from asim_lightning.table import Rows, Table
 
@@ -68,10 +69,12 @@ class Section:
             raise ValueError(
                 f"a report is of an outcome between 0 and 1, got {run.measure.name}; `plot` and `frame` take any"
             )
-        if run.document:
-            said, drawn, listed = _study_parts(run, target)
-        else:
-            said, drawn, listed = verdict(run, target), pictures(run, target), tables(run, target)
+        if run.document and target != run.own_target:
+            raise ValueError(
+                f"`--target` must be left out for {run.folder}, which has its own, '{run.own_target}', got '{target}'"
+            )
+        parts = _of_points if not run.document else _of_spec if "limits" in run.document else _of_doctor
+        said, drawn, listed = parts(run, target)
         return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
 
     def html(self, number: int) -> str:
@@ -86,7 +89,7 @@ class Section:
             "</div>",
             *map(table_html, self.tables),
             "<h3>What it was computed from</h3>",
-            *_origin(self.run),
+            *origin_html(self.run),
         ]
         return self.run.measure.words(f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>")
 
@@ -168,101 +171,24 @@ def pictures(run: Run, target: Target) -> list[Picture]:
     return [each for each in (*found, layers_picture(run, target)) if each is not None]
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
-    """What the numbers are of."""
-    images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
-    backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
-    weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
-    decided = any(point.difference is not None or point.decisions for point in run.results)
-    has_pairs = decided or run.yields or run.until is not None or run.document
-    pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
-    reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
-    found = [
-        ("network", backbone),
-        ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
-        ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
-        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
-        ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
-        ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
-        ("intervals", _intervals(run) + pairs),
-        ("notes", "; ".join(run.document.get("notes", ()))),
-        ("files", f"results.csv and those next to it in {run.folder}"),
-    ]
-    return [(name, said) for name, said in found if said]
+def _of_points(run: Run, target: Target) -> _Parts:
+    found = (choice_table(run, target), yield_table(run), point_table(run, target), layers_table(run, target))
+    return verdict(run, target), pictures(run, target), [each for each in found if each is not None]
 
 
-def _intervals(run: Run) -> str:
-    """What the intervals of a run hold for."""
-    if run.until is not None:
-        images = max(each.images for each in run.results)
-        return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
-    if run.document:
-        return "95 %, over images, and over chips of a macro with spreads; nothing in them knows of other data"
-    if run.settings.get("search", {}).get("chips") is not None:
-        return "95 %, over images and chips; nothing in them knows of other data"
-    if run.yields:
-        return "95 %, of each chip over images, and of yields over chips; nothing in them knows of other data"
-    return "95 %, over images; nothing in them knows of other chips or other data"
+def _of_spec(run: Run, target: Target) -> _Parts:
+    limits, scale = [Limit.of_json(each) for each in run.document["limits"]], run.document["full_scale"]
+    said = f"{target}: {limits_words(limits)}."
+    drawn = limits_picture(limits, "How bad each property may be")
+    return said, [drawn], [limits_table(limits, scale["codes"], scale["mv"])]
 
 
-def _origin(run: Run) -> list[str]:
-    """Commands with their differences to recipe and preset, seeds, versions, machine and time."""
-    if not run.commands:
-        versions = run.settings.get("versions", {})
-        said = '<p class="note">The folder has no record of a command, as that of a sweep in Python has none.</p>'
-        return [said, list_html([("versions", _pairs(versions))])] if versions else [said]
-    found = []
-    for command in run.commands:
-        found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
-        if differences := difference_table(command):
-            found.append(table_html(differences))
-    return found
-
-
-def _account(command: CommandRecord) -> list[tuple[str, str]]:
-    machine = command.machine
-    time = "not finished" if command.seconds is None else duration(command.seconds)
-    calls = f", {command.calls} calls" if command.calls > 1 else ""
-    found = [("recipe", command.recipe or "none"), ("preset", command.preset or "none")]
-    found += [("seeds", _pairs(command.seeds)), ("versions", _pairs(command.versions))]
-    if machine:
-        threads = f"{machine.get('threads')} of {machine.get('processors')} threads"
-        kernels = f"{machine.get('capability')}, C++ kernels {machine.get('kernels')}, device {machine.get('device')}"
-        found.append(("machine", f"{machine.get('cpu')}, {threads}, {kernels}, {machine.get('system')}"))
-    return [*found, ("wall time", f"{time}{calls}, started {command.started}")]
-
-
-def _pairs(values: Any) -> str:
-    return ", ".join(f"{name} {setting_text(value)}" for name, value in values.items()) or "none recorded"
-
-
-def _ends(numbers: Sequence[int]) -> str:
-    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
-
-
-def _study_parts(run: Run, target: Target) -> _Parts:
-    """The answer of a spec or a doctor, its figures and its tables; its target is its own."""
-    if target != run.own_target:
-        raise ValueError(
-            f"`--target` must be left out for {run.folder}, which has its own, '{run.own_target}', got '{target}'"
-        )
-    return _of_spec(run) if "limits" in run.document else _of_doctor(run)
-
-
-def _of_spec(run: Run) -> _Parts:
-    limits = [Limit.of_json(each) for each in run.document["limits"]]
-    scale = run.document["full_scale"]
-    table = limits_table(limits, scale["codes"], scale["mv"])
-    said = f"{run.own_target}: {limits_words(limits)}."
-    return said, [limits_picture(limits, "How bad each property may be")], [table]
-
-
-def _of_doctor(run: Run) -> _Parts:
+def _of_doctor(run: Run, target: Target) -> _Parts:
     tables: list[Table[Any]] = [plans_table(run.document)]
     if run.document["findings"]:
         tables.append(findings_table(run.document))
-    pictures = []
+    drawn = []
     if run.loss_map is not None:
         tables.append(loss_map_table(run.loss_map))
-        pictures.append(loss_map_picture(run.loss_map, "Where the answers are lost"))
-    return plans_verdict(run.document), pictures, tables
+        drawn.append(loss_map_picture(run.loss_map, "Where the answers are lost"))
+    return plans_verdict(run.document), drawn, tables

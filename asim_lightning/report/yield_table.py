@@ -8,11 +8,11 @@ import numpy as np
 
 from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, YieldPoint
-from asim_lightning.evaluation.results import AxisValue, axes_text
+from asim_lightning.evaluation.results import AxisValue, Measure, axes_text
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.table_columns import axis_columns, interval, table_head
+from asim_lightning.report.table_columns import axis_columns, interval, table_head, valued
 from asim_lightning.table import Column, Table, plain
 
 
@@ -30,14 +30,10 @@ class _Row:
 
 
 _MEAN: list[Column[_Row]] = [
-    Column("mean (%)", lambda row: f"{100 * row.of.mean.mean:.2f}", {"mean": lambda row: row.of.mean.mean}),
+    valued("mean (%)", "mean", lambda row: row.of.mean.mean, Measure().text),
     interval("95 % interval", lambda row: (row.of.mean.low, row.of.mean.high), ("mean_low", "mean_high")),
-    Column("chip sd", lambda row: f"{100 * row.of.spread:.2f}", {"chip_sd": lambda row: row.of.spread}),
-    Column(
-        "read sd",
-        lambda row: "-" if row.of.read_spread is None else f"{100 * row.of.read_spread:.2f}",
-        {"read_sd": lambda row: "" if row.of.read_spread is None else row.of.read_spread},
-    ),
+    valued("chip sd", "chip_sd", lambda row: row.of.spread, Measure().text),
+    valued("read sd", "read_sd", lambda row: row.of.read_spread, Measure().text),
 ]
 _CHIPS: list[Column[_Row]] = [
     Column("chips", lambda row: len(row.of.chips)),
@@ -48,19 +44,17 @@ _SPREAD: list[Column[_Row]] = [
     Column("median", lambda row: f"{100 * np.median(row.of.accuracies):.2f}"),
     Column("highest", lambda row: f"{100 * row.of.accuracies.max():.2f}"),
 ]
+_BOUNDS = "[{:.3f}, {:.3f}]".format
 _GOOD: list[Column[_Row]] = [
     Column(
         "good chips",
         lambda row: f"{row.at.good} of {row.at.total}",
         {"good": lambda row: row.at.good, "chips": lambda row: row.at.total},
     ),
-    Column("yield", lambda row: f"{row.at.share:.3f}", {"yield": lambda row: row.at.share}),
-    interval("on these images", lambda row: (row.at.low, row.at.high), text="[{:.3f}, {:.3f}]".format),
+    valued("yield", "yield", lambda row: row.at.share, "{:.3f}".format),
+    interval("on these images", lambda row: (row.at.low, row.at.high), text=_BOUNDS),
     interval(
-        "on all images",
-        lambda row: (row.at.low_all, row.at.high_all),
-        ("low_all_images", "high_all_images"),
-        "[{:.3f}, {:.3f}]".format,
+        "on all images", lambda row: (row.at.low_all, row.at.high_all), ("low_all_images", "high_all_images"), _BOUNDS
     ),
 ]
 

@@ -14,8 +14,8 @@ from asim_lightning.cost.operations import Operations
 from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.run_section import Section, facts, pictures, run_titles
-from asim_lightning.report.run_tables import difference_table
+from asim_lightning.report.origin import difference_table, facts
+from asim_lightning.report.run_section import Section, pictures, run_titles
 from asim_lightning.table import Table, plain
 from tests.report.runs import COMMAND, MAPPED, doctor_document, of_adc, of_chips, point, run, spec_document
 

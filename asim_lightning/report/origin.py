@@ -1,0 +1,118 @@
+"""What the numbers of a run are of, and what they were computed from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from operator import itemgetter
+
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.presets import preset
+from asim_lightning.evaluation.results import axis_text
+from asim_lightning.evaluation.run import CommandRecord, Run
+from asim_lightning.evaluation.target import Target, meaning_of_early_end
+from asim_lightning.report.choices import varied
+from asim_lightning.report.html_page import list_html, table_html
+from asim_lightning.report.labels import macro_words
+from asim_lightning.report.numbers import duration
+from asim_lightning.table import Table, plain
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What the numbers are of."""
+    images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
+    backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
+    weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
+    decided = any(point.difference is not None or point.decisions for point in run.results)
+    has_pairs = decided or run.yields or run.until is not None or run.document
+    pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
+    reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
+    found = [
+        ("network", backbone),
+        ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
+        ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
+        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
+        ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
+        ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
+        ("intervals", _intervals(run) + pairs),
+        ("notes", "; ".join(run.document.get("notes", ()))),
+        ("files", f"results.csv and those next to it in {run.folder}"),
+    ]
+    return [(name, said) for name, said in found if said]
+
+
+def _intervals(run: Run) -> str:
+    """What the intervals of a run hold for."""
+    if run.until is not None:
+        images = max(each.images for each in run.results)
+        return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
+    if run.document:
+        of = "over images, and over chips of a macro with spreads"
+    elif run.settings.get("search", {}).get("chips") is not None:
+        of = "over images and chips"
+    elif run.yields:
+        of = "of each chip over images, and of yields over chips"
+    else:
+        return "95 %, over images; nothing in them knows of other chips or other data"
+    return f"95 %, {of}; nothing in them knows of other data"
+
+
+def origin_html(run: Run) -> list[str]:
+    """Commands with their differences to recipe and preset, seeds, versions, machine and time."""
+    if not run.commands:
+        versions = run.settings.get("versions", {})
+        said = '<p class="note">The folder has no record of a command, as that of a sweep in Python has none.</p>'
+        return [said, list_html([("versions", _pairs(versions))])] if versions else [said]
+    found = []
+    for command in run.commands:
+        found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
+        if differences := difference_table(command):
+            found.append(table_html(differences))
+    return found
+
+
+def _account(command: CommandRecord) -> list[tuple[str, str]]:
+    machine = command.machine
+    time = "not finished" if command.seconds is None else duration(command.seconds)
+    calls = f", {command.calls} calls" if command.calls > 1 else ""
+    found = [("recipe", command.recipe or "none"), ("preset", command.preset or "none")]
+    found += [("seeds", _pairs(command.seeds)), ("versions", _pairs(command.versions))]
+    if machine:
+        threads = f"{machine.get('threads')} of {machine.get('processors')} threads"
+        kernels = f"{machine.get('capability')}, C++ kernels {machine.get('kernels')}, device {machine.get('device')}"
+        found.append(("machine", f"{machine.get('cpu')}, {threads}, {kernels}, {machine.get('system')}"))
+    return [*found, ("wall time", f"{time}{calls}, started {command.started}")]
+
+
+def difference_table(command: CommandRecord) -> Table[Sequence[str]]:
+    """Settings in which a command differs from its recipe, and its macro from the preset, if any."""
+    where = f"recipe {command.recipe}" if command.recipe else "defaults"
+    rows: list[Sequence[str]] = [
+        (name, where, "-" if before is None else _setting(before), _setting(after))
+        for name, (before, after) in command.differences.items()
+    ]
+    base = asdict(MacroConfig()) if not command.recipe else {}
+    if command.preset:
+        where, base = f"preset {command.preset}", asdict(preset(command.preset).config())
+    for name in (name for name in base if name in command.macro):
+        before, after = _setting(base[name]), _setting(command.macro[name])
+        if before != after:
+            rows.append((f"model.plan.macro.{name}", where, before, after))
+    heads = ("setting", "differs from", "there", "here")
+    return Table([plain(head, itemgetter(at), "l") for at, head in enumerate(heads)], rows, file="settings.csv")
+
+
+def _setting(value: object) -> str:
+    """A value as YAML would write it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_setting(each)}" for name, each in value.items()) or "{}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_setting, value))}]"
+    return axis_text(value)  # type: ignore[arg-type]  # a text where it is none of YAML's
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {_setting(value)}" for name, value in values.items()) or "none recorded"
+
+
+def _ends(numbers: Sequence[int]) -> str:
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
