@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
 
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series
+from asim_lightning.report.picture import Axis, Grid, Picture, Series
 
 WIDTH, HEIGHT = 7.2, 4.3
 """Size of a figure, inches: the width of a page of two columns."""
@@ -36,12 +37,9 @@ _STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0,
 
 
 def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Figure:
-    """Pictures next to each other, as one figure; pictures of bars below each other, as high as their bars ask.
+    """Pictures as one figure with a headline, so many next to each other; heat maps share one scale of colours.
 
-    Args:
-        pictures: One or more; heat maps share one scale of colours.
-        title: Headline of several.
-        across: Most pictures next to each other.
+    Pictures of bars stand below each other, as high as their bars ask.
     """
     from matplotlib import rc_context
 
@@ -92,12 +90,20 @@ def _lines(text: str, width: float) -> str:
 def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
     image = None if picture.grid is None else _draw_grid(plot, picture.grid)
     lines = [each for each in picture.series if each.form == "line" and each.low]
+    tips: NDArray[np.float64] | float = 0.0
     for each in picture.series:
+        if each.form == "bar":
+            hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
+            given = {"color": each.shown_colour, "label": each.name or "_", "edgecolor": "white", "linewidth": 0.3}
+            plot.barh(each.y, each.x, 0.7, tips, hatch=hatch, **given)
+            tips = tips + np.asarray(each.x, float)
+            continue
         # lines step aside so that intervals do not hide each other, in the figure and not in the data
         place = lines.index(each) - (len(lines) - 1) / 2 if each in lines else 0.0
         _draw_series(plot, each, place * min(2.4, 10.0 / max(len(lines), 1)) / 72.0, figure)
     for mark in picture.marks:
-        _draw_mark(plot, mark)
+        given: Any = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
+        (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
     for x, y, text in picture.labels:
         aside: Any = {"xytext": (4, 0), "va": "center"} if picture.has_bars else {"xytext": (4, 4)}
         plot.annotate(text, (x, y), textcoords="offset points", fontsize=8, color="0.2", **aside)
@@ -121,12 +127,6 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
     colour, alpha = each.shown_colour, 0.35 if each.is_pale else 1.0
     x, y = np.asarray(each.x, float), np.asarray(each.y, float)
     label = each.name or "_"
-    if each.form == "bar":
-        hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
-        tips = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
-        before = [max((tip for at, tip in tips.items() if abs(at - place) < 1e-6), default=0.0) for place in y]
-        plot.barh(y, x, 0.7, before, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0.3)
-        return
     if each.form == "step":
         if each.low:
             plot.fill_between(x, each.low, each.high, step="pre", color=colour, alpha=0.16, linewidth=0)
@@ -148,14 +148,6 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
         if len(ends[0]) and len(ends[1]):
             plot.update_datalim(np.column_stack(ends))  # which a shifted transform leaves out
     plot.autoscale_view()
-
-
-def _draw_mark(plot: Axes, mark: Mark) -> None:
-    given: dict[str, Any] = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
-    (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
-    if mark.text:
-        above: Any = {"xycoords": plot.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
-        plot.annotate(mark.text, (mark.at, 1.0), (0, 3), fontsize=7.5, color="0.35", **above)
 
 
 def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:

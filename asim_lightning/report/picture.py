@@ -27,63 +27,49 @@ _FEW = 12
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a figure.
-
-    Attributes:
-        label: Its text, with the unit.
-        scale: names: values stand in order at 0, 1, 2, ...; symlog: logarithmic, with 0.
-        names: Texts of the values of a `names` axis.
-        ticks: Numbers that get a tick; empty: the library chooses.
-        ends: Smallest and largest number that is shown; None: the library chooses.
-        least: Smallest positive number of a symlog axis, below which it is linear.
-        above: Label of a second axis along the top, and how many of its units are one of this axis.
-    """
+    """An axis of a figure, by its text with the unit."""
 
     label: str
     scale: Literal["linear", "log", "symlog", "names"] = "linear"
+    """names: values stand in order at 0, 1, 2, ...; symlog: logarithmic, with 0."""
     names: Sequence[str] = ()
+    """Texts of the values of a `names` axis."""
     ticks: Sequence[float] = ()
+    """Numbers that get a tick; empty: the library chooses."""
     ends: tuple[float, float] | None = None
+    """Smallest and largest number that is shown; None: the library chooses."""
     least: float = 1.0
+    """Smallest positive number of a symlog axis, below which it is linear."""
     above: tuple[str, float] | None = None
+    """Label of a second axis along the top, and how many of its units are one of this axis."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together.
-
-    Attributes:
-        name: Its entry in the legend; empty: it has none.
-        x: Positions; not a number where a line has a gap.
-        y: Values.
-        low: Lower ends of intervals along y; empty: there are none.
-        high: Upper ends.
-        left: Lower ends of intervals along x; empty: there are none.
-        right: Upper ends.
-        form: step: y holds from the x before it to its own, with the interval as a band; bar: horizontal, on top of
-            the bars before it.
-        style: Number of its colour, marker and dashes.
-        colour: Another colour; empty: that of its style.
-        marker: Another marker; empty: that of its style. "ring" is drawn around another point.
-        dashes: Another number of its dashes; None: those of its style.
-        is_pale: Whether it stands back.
-        texts: What is said of each point where it is pointed at.
-    """
+    """Points that belong together, by their entry in the legend; an empty one is none."""
 
     name: str
     x: Sequence[float]
+    """Not a number where a line has a gap."""
     y: Sequence[float]
     low: Sequence[float] = ()
+    """Lower ends of intervals along y; empty: there are none."""
     high: Sequence[float] = ()
     left: Sequence[float] = ()
+    """Lower ends of intervals along x; empty: there are none."""
     right: Sequence[float] = ()
     form: Literal["line", "points", "step", "bar"] = "points"
+    """step: y holds from the x before it to its own, with the interval as a band; bar: horizontal, on top of the bars
+    before it, which have the same y."""
     style: int = 0
+    """Number of its colour, marker and dashes, of which the next three are others."""
     colour: str = ""
     marker: Marker = ""
     dashes: int | None = None
     is_pale: bool = False
+    """Whether it stands back."""
     texts: Sequence[str] = ()
+    """What is said of each point where it is pointed at."""
 
     @property
     def shown_colour(self) -> str:
@@ -93,46 +79,31 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A line across the figure.
-
-    Attributes:
-        along: The axis on which it stands.
-        at: Its number there.
-        name: Its entry in the legend; empty: it has none.
-        text: What is written above it; of a line along x only.
-        dashes: Number of its dashes.
-        colour: Its colour.
-    """
+    """A line across the figure, at a number on one of its axes."""
 
     along: Literal["x", "y"]
     at: float
     name: str = ""
-    text: str = ""
+    """Its entry in the legend; empty: it has none."""
     dashes: int = 1
     colour: str = GREY
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A heat map over two `names` axes.
-
-    Attributes:
-        values: Numbers; not a number where there is none. (rows, columns)
-        label: What they are, with the unit.
-        ends: Numbers of the first and the last colour.
-        marked: Places (column, row) that stand out.
-        mark: What is written there.
-        number: Format of the numbers.
-        least: Numbers nearer to 0 are not written.
-    """
+    """A heat map over two `names` axes."""
 
     values: Sequence[Sequence[float]]
+    """Numbers; not a number where there is none. # (rows, columns)"""
     label: str
     ends: tuple[float, float]
+    """Numbers of the first and the last colour."""
     marked: Sequence[tuple[int, int]] = ()
+    """Places (column, row) that stand out, with a word for it."""
     mark: str = ""
     number: str = ".1f"
     least: float = 0.0
+    """Numbers nearer to 0 are not written."""
 
     def text(self, column: int, row: int) -> str:
         """What is written in a cell: its number and, in a line of its own, the mark."""
@@ -144,20 +115,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
-
-    Attributes:
-        title: Headline.
-        x: Axis along x.
-        y: Axis along y.
-        series: What is drawn, from back to front.
-        marks: Lines across it.
-        grid: A heat map in place of series; None: there is none.
-        labels: Texts at points: x, y, text.
-        note: How to read it.
-        numbers: Table of what is drawn; its head has names of columns.
-        file: Name of the CSV of its numbers, whose stem is that of the picture's file.
-    """
+    """A figure: a headline, two axes, and what is drawn from back to front."""
 
     title: str
     x: Axis
@@ -165,10 +123,15 @@ class Picture:
     series: Sequence[Series] = ()
     marks: Sequence[Mark] = ()
     grid: Grid | None = None
+    """A heat map in place of series."""
     labels: Sequence[tuple[float, float, str]] = ()
+    """Texts at points: x, y, text."""
     note: str = ""
+    """How to read it."""
     numbers: Rows = field(default_factory=list)
+    """Table of what is drawn; its head has names of columns."""
     file: str = ""
+    """Name of the CSV of its numbers, whose stem is that of the picture's file."""
 
     @property
     def has_bars(self) -> bool:
@@ -178,7 +141,7 @@ class Picture:
     @property
     def entries(self) -> int:
         """Entries of its legend."""
-        return sum(bool(each.name) for each in self.series) + sum(bool(each.name) for each in self.marks)
+        return sum(bool(each.name) for each in (*self.series, *self.marks))
 
 
 def drawn_of(found: Sequence[Item]) -> list[Item]:

@@ -1,11 +1,9 @@
 """Pictures as plotly's JSON has them, for a page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
 from typing import Any
-
-from matplotlib.ticker import LogLocator
 
 from asim_lightning.report.picture import Axis, Mark, Picture, Series
 
@@ -27,12 +25,6 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
         if each.form == "step" and each.low:
             found += _band(each)
         found.append(_trace(each, picture))
-    # a line across a figure has no entry in the legend of plotly, so that an empty trace has it
-    found += [
-        {"type": "scatter", "mode": "lines", "x": [None], "y": [None], "name": escape(mark.name), "line": _line(mark)}
-        for mark in picture.marks
-        if mark.name
-    ]
     if picture.grid is not None:
         grid = picture.grid
         written = [
@@ -58,27 +50,14 @@ def layout_of(picture: Picture) -> dict[str, Any]:
     """Axes, legend and margins."""
     has_bars = picture.has_bars
     names = len(picture.y.names) if picture.y.scale == "names" else 0
-    numbers = sorted({x for each in picture.series for x in each.x if isfinite(x)})
     turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first at the top
     right = 32 if has_bars and picture.x.names else 12  # half of the last name
-    ticks: dict[str, Any] = {}
-    if picture.x.scale == "symlog":
-        ticks = {"categoryarray": _places(numbers, picture.x)}
-    elif picture.x.scale == "log":  # else plotly labels each digit, the decades among them lower
-        ends = [x for each in picture.series for x in (*each.left, *each.right)]
-        found = list(LogLocator(subs=(1, 2, 5)).tick_values(min(numbers + ends), max(numbers + ends)))
-        ticks = {"tickvals": found, "ticktext": [f"{tick:g}" for tick in found]}
     return {
-        "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x), **ticks},
-        "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y), **turned},
+        "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x, [x for each in picture.series for x in each.x])},
+        "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y, ()), **turned},
         "shapes": [_shape(mark) for mark in picture.marks],
-        "annotations": [
-            {"x": mark.at, "y": 1, "yref": "paper", "yanchor": "bottom", "text": escape(mark.text), "showarrow": False}
-            for mark in picture.marks
-            if mark.text and mark.along == "x"
-        ],
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
-        "margin": {"l": 56, "r": right, "t": 24 if any(mark.text for mark in picture.marks) else 12, "b": 50},
+        "margin": {"l": 56, "r": right, "t": 12, "b": 50},
         "height": 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names),
         "barmode": "stack",
         "hovermode": "closest",
@@ -137,14 +116,15 @@ def _places(values: Any, axis: Axis) -> list[Any]:
     return [f"{value:g}" for value in values] if axis.scale == "symlog" else list(values)
 
 
-def _axis(axis: Axis) -> Mapping[str, Any]:
+def _axis(axis: Axis, numbers: Sequence[float]) -> Mapping[str, Any]:
     found: dict[str, Any] = {"title": {"text": escape(axis.label)}, "automargin": True}
     if axis.scale == "names":
         found |= {"tickvals": list(range(len(axis.names))), "ticktext": list(map(escape, axis.names))}
     elif axis.scale == "symlog":
-        found |= {"type": "category"}
+        rising = sorted({number for number in numbers if isfinite(number)})
+        found |= {"type": "category", "categoryarray": _places(rising, axis)}
     elif axis.scale == "log":
-        found |= {"type": "log"}
+        found |= {"type": "log", "dtick": "D2", "tickformat": "~g"}  # whole numbers at 1, 2 and 5 of each decade
     elif axis.ticks:
         found |= {"tickvals": list(axis.ticks)}
     if axis.ends is not None and axis.scale in ("linear", "names"):
@@ -156,9 +136,6 @@ def _shape(mark: Mark) -> dict[str, Any]:
     other = "y" if mark.along == "x" else "x"
     return {
         "type": "line", f"{mark.along}0": mark.at, f"{mark.along}1": mark.at, f"{other}0": 0, f"{other}1": 1,
-        f"{other}ref": "paper", "line": _line(mark),
+        f"{other}ref": "paper", "name": escape(mark.name), "showlegend": bool(mark.name),
+        "line": {"color": mark.colour, "dash": _DASHES[mark.dashes % len(_DASHES)], "width": 1.3},
     }  # fmt: skip
-
-
-def _line(mark: Mark) -> dict[str, Any]:
-    return {"color": mark.colour, "dash": _DASHES[mark.dashes % len(_DASHES)], "width": 1.3}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from typing import Literal
 
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import dkw
@@ -61,11 +62,7 @@ def yield_picture(
         for name, accuracy in others.items()
         if ends[0] <= 100 * accuracy <= ends[1]
     ]
-    marks += [
-        Mark("x", 100 * each, text=f"{100 * each:g}", dashes=3)
-        for each in sorted(thresholds)
-        if ends[0] <= 100 * each <= ends[1]
-    ]
+    marks += threshold_marks("x", [each for each in thresholds if ends[0] <= 100 * each <= ends[1]])
     several = f"{totals.pop()} " if len(totals) == 1 else ""
     return Picture(
         ", ".join(part for part in (title, legend_text(shared)) if part),
@@ -117,9 +114,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
         means_y += [measure.shown(mean), measure.shown(mean), nan]
         texts[place] += f"\nmean {measure.quantity(mean)}"
     marks = reference_marks([row for row in rows if row.kind != "simulated" and not row.axes], numbers)
-    for index, each in enumerate(thresholds):
-        name = f"threshold{'s' if len(thresholds) > 1 else ''} of a good chip"
-        marks.append(Mark("y", 100 * each, name * (index == 0), dashes=3))
+    marks += threshold_marks("y", thresholds)
     images = groups[0][1][0].images
     return Picture(
         title,
@@ -134,6 +129,13 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
         numbers=numbers,
         file="accuracy_of_chips.csv",
     )  # fmt: skip
+
+
+def threshold_marks(along: Literal["x", "y"], thresholds: Sequence[float]) -> list[Mark]:
+    """Accuracies from which a chip is good, with one entry in the legend."""
+    rising = sorted(thresholds)
+    name = f"a good chip: from {', '.join(f'{100 * each:g}' for each in rising)} %"
+    return [Mark(along, 100 * each, name * (place == 0), dashes=3) for place, each in enumerate(rising)]
 
 
 def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, float]:
