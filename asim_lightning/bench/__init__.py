@@ -1,8 +1,7 @@
 """Speed of a simulated network on this machine, compared with float32 and quantised inference."""
 
 from asim_lightning.bench.images import BenchImages, read_images
-from asim_lightning.bench.layer_times import time_layers
-from asim_lightning.bench.network_times import time_network
+from asim_lightning.bench.network_times import time_layers, time_network
 
 __all__ = [
     "BenchImages",

@@ -36,12 +36,7 @@ class BenchImages:
 
 
 def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
-    """The first `count` test images of a data module, or as many of them as 1 GB holds.
-
-    Args:
-        data: Data module, set up for testing.
-        count: How many: 1 or more.
-        num_classes: Number of classes.
+    """The first `count` test images of a data module that is set up, or as many of them as 1 GB holds.
 
     Raises:
         ValueError: There is no test image, or a batch is not (images, labels, indices).
@@ -62,13 +57,9 @@ def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
 
 
 def random_images(model: CimClassifier, data: Any, count: int, why: str) -> BenchImages:
-    """Standard normal images, of the shape of a data module's images, else of the network's.
+    """Standard normal images, at most 1 GB, of the shape of a data module's images, else of the network's.
 
-    Args:
-        model: Classifier.
-        data: Data module; `in_channels` and `image_size` count where it has them.
-        count: How many: 1 or more; at most as many as 1 GB holds.
-        why: Why there are no real images.
+    `in_channels` and `image_size` of the data count; `why` says why there are no real images.
     """
     shape = _image_shape(model, data)
     number = min(count, _most(shape))

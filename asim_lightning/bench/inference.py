@@ -48,12 +48,7 @@ class Inference:
 def inferences(model: CimClassifier, device: torch.device, reference_engine: bool = False) -> list[Inference]:
     """Float32, quantised, simulated as configured, and simulated by each other engine that computes a layer.
 
-    The other engines are the one that makes every conversion and, on request, the reference engine.
-
-    Args:
-        model: Converted classifier, on the device.
-        device: Device of the network.
-        reference_engine: Whether to include the reference engine, which is slow.
+    The other engines are the one that makes every conversion and, on request, the reference engine, which is slow.
     """
     network, layers = model.backbone, list(macro_layers(model.backbone).values())
     chosen = {layer: layer.engine_on(device) for layer in layers}

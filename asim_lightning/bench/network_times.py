@@ -1,17 +1,21 @@
-"""Times of whole-network inference, all ways interleaved, so that ratios are of the same moment."""
+"""Times of inference of a whole network, and of its layers on macros."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
-from asim_lightning.bench.inference import Inference, seconds_of
+from asim_lightning.bench.inference import Inference, algorithm_of, seconds_of, synchronize
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.times import InferenceTime, Repeats
+from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
+from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 
 
@@ -20,14 +24,7 @@ def time_network(
 ) -> list[InferenceTime]:
     """Time each way on the same images, one after another in each repeat; each repeat takes new images and a new trial.
 
-    An untimed repeat comes first, in which weights are packed.
-
-    Args:
-        model: Converted classifier, in evaluation.
-        ways: The ways to compute the network; float32 is the first.
-        images: Images.
-        batch: Images at a time: 1 or more.
-        repeats: Timed repeats: 1..65535.
+    An untimed repeat comes first, in which weights are packed. The first way must be float32.
     """
     seconds: list[list[float]] = [[] for _ in ways]
     with torch.inference_mode():
@@ -70,3 +67,76 @@ def conversions(model: CimClassifier, images: BenchImages) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return counts
+
+
+def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: int) -> list[LayerTime]:
+    """Time each layer in quantised and simulated inference of a converted network; each repeat takes new images."""
+    layers, device = macro_layers(model.backbone), model.device
+    seconds: dict[str, list[dict[str, float]]] = {"quantized": [], "simulated": []}
+    whole: list[float] = []
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    for repeat in range(repeats + 1):
+        x, ids = images.batch(repeat, batch, device)
+        for fidelity, passes in seconds.items():
+            with (
+                torch.inference_mode(),
+                under(model, Condition(fidelity)),
+                _timed(layers, device, shapes) as times,
+                noise_context(model.noise_seed, repeat, ids, model.chip),
+            ):
+                total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
+            passes.append(times)
+        whole.append(total)
+    counts, simulated_whole = conversions(model, images), Repeats(tuple(whole[1:])).median
+
+    def repeats_of(name: str, fidelity: str) -> Repeats:
+        return Repeats(tuple(times[name] for times in seconds[fidelity][1:]))
+
+    found = []
+    for name in shapes:
+        layer, simulated = layers[name], repeats_of(name, "simulated")
+        engine = layer.engine_on(device)
+        found.append(
+            LayerTime(
+                name=name,
+                kind=type(layer).__name__,
+                input_shape=shapes[name][0],
+                output_shape=shapes[name][1],
+                algorithm=algorithm_of(engine, layer.transfer),
+                engine=engine,
+                batch=batch,
+                conversions=counts[name],
+                quantized=repeats_of(name, "quantized"),
+                simulated=simulated,
+                share=simulated.median / simulated_whole,
+            )
+        )
+    return found
+
+
+@contextmanager
+def _timed(
+    layers: Mapping[str, OnMacro],
+    device: torch.device,
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> Iterator[dict[str, float]]:
+    """Seconds of each layer's calls inside, by name; shapes of one sample go to `shapes`."""
+    times: dict[str, float] = {}
+    started: dict[str, float] = {}
+
+    def start(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        synchronize(device)
+        started[name] = time.perf_counter()
+
+    def stop(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        synchronize(device)
+        times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
+        shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
+
+    hooks = [layer.register_forward_pre_hook(partial(start, name)) for name, layer in layers.items()]
+    hooks += [layer.register_forward_hook(partial(stop, name)) for name, layer in layers.items()]
+    try:
+        yield times
+    finally:
+        for hook in hooks:
+            hook.remove()

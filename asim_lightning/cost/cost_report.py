@@ -15,19 +15,15 @@ from asim_lightning.surgery.conversion_report import describe
 
 @dataclass(frozen=True)
 class CostReport:
-    """What a network takes for one image.
-
-    Attributes:
-        layers: Its layers, in the order in which they first run.
-        technology: What energy, time and area are computed from.
-        notes: What is left out or assumed, a line each.
-        reloads: Weights that are loaded into shared macros, which no energy and no time is counted for.
-    """
+    """What a network takes for one image."""
 
     layers: tuple[LayerCost, ...]
+    """In the order in which they first run."""
     technology: Technology
     notes: tuple[str, ...] = ()
+    """What is left out or assumed, a line each."""
     reloads: WeightLoads = field(default_factory=WeightLoads)
+    """Weights that are loaded into shared macros, which no energy and no time is counted for."""
 
     def __str__(self) -> str:
         """The tables that `asim cost` prints."""
@@ -70,19 +66,15 @@ class CostReport:
 
     @property
     def verdict(self) -> str:
-        """Whether layers take less on their macros or in a digital one, or the factors cannot tell; empty where no
-        layer is on a macro."""
+        """Whether layers take less on their macros or in a digital one, or the factors cannot tell."""
         here = sum((layer.energy for layer in self.on_macro), Energy())
         there, factor = sum(layer.all_digital for layer in self.on_macro), self.technology.digital_factor
         if not there:
             return ""
         low, high = energy_range(here, self.technology)
-        times = f"layers on macros take {here.total / there:.2g} times as much there as in it"
-        if high < there / factor:
-            return f"{times}: less, whatever the factors"
-        if low > there * factor:
-            return f"{times}: more, whatever the factors"
-        return f"{times}: within the factors of both"
+        less, more = high < there / factor, low > there * factor
+        said = f"{'less' if less else 'more'}, whatever the factors" if less or more else "within the factors of both"
+        return f"layers on macros take {here.total / there:.2g} times as much there as in it: {said}"
 
     @property
     def latency(self) -> float:
@@ -97,7 +89,7 @@ class CostReport:
     @property
     def tops(self) -> float | None:
         """Operations a second, 10^12, of one image after another; a multiplication counts as two. None without time."""
-        return tops(self.done, self.technology)
+        return 2e-12 * self.done.macs / self.latency if self.latency else None
 
     @property
     def tops_per_watt(self) -> float | None:
@@ -114,18 +106,19 @@ class CostReport:
     def bit_mac_energy(self) -> tuple[float, float, float] | None:
         """Energy a multiplication of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and
         that of a digital macro; None where no layer is on one."""
-        layers = self.on_macro
-        bit_macs = sum(each.done.macs * each.bits[0] * each.bits[1] for each in layers)
-        if not bit_macs:
+        of_bits = [(each, each.bits[0] * each.bits[1]) for each in self.on_macro]
+        made, peak = (sum(getattr(each.done, name) * bits for each, bits in of_bits) for name in ("macs", "row_macs"))
+        if not made:
             return None
-        energy, digital = sum(each.energy.total for each in layers), sum(each.all_digital for each in layers)
-        peak = sum(each.done.row_macs * each.bits[0] * each.bits[1] for each in layers)
-        return energy / bit_macs, energy / peak, digital / bit_macs
+        energy, digital = (
+            sum(each.energy.total for each in self.on_macro),
+            sum(each.all_digital for each in self.on_macro),
+        )
+        return energy / made, energy / peak, digital / made
 
     @property
     def peak_bit_tops_per_watt(self) -> float | None:
-        """Operations of one bit by one bit a picojoule, two a product, if every row of the layers on macros held a
-        weight: what is published of macros. None where no layer is on one."""
+        """Operations of one bit by one bit a picojoule, two a product, as `peak_tops_per_watt`: what is published."""
         return None if self.bit_mac_energy is None else 2e3 / self.bit_mac_energy[1]
 
     @property
@@ -141,7 +134,8 @@ class CostReport:
     @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None where the technology does not give both."""
-        return area(self.done, self.technology)
+        found: float | None = self._numbers(self)["area_mm2"]
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON has it: technology with sources, layers, totals; energies in pJ, times in s."""
@@ -152,19 +146,13 @@ class CostReport:
                 **asdict(self.done),
                 "weight_loads": self.reloads.loads,
                 "weight_cells_loaded": self.reloads.cells,
-                "energy_pj": 1e-3 * self.energy.total,
+                **self._numbers(self),
                 "energy_low_pj": 1e-3 * self.energy_range[0],
                 "energy_high_pj": 1e-3 * self.energy_range[1],
-                **{f"{part}_pj": 1e-3 * value for part, value in self.energy.parts.items()},
-                "all_digital_pj": 1e-3 * self.all_digital,
-                "latency_s": self.latency,
                 "interval_s": self.interval,
-                "tops": self.tops,
-                "tops_per_watt": self.tops_per_watt,
                 "peak_tops_per_watt": self.peak_tops_per_watt,
                 "peak_bit_tops_per_watt": self.peak_bit_tops_per_watt,
                 "published_bit_tops_per_watt": self.published_bit_tops_per_watt,
-                "area_mm2": self.area,
             },
             "layers": self.rows(),
             "notes": list(self.notes),
@@ -182,17 +170,25 @@ class CostReport:
                 "input_bits": layer.bits[1],
                 **asdict(layer.done),
                 "rows_in_use": layer.done.rows_in_use,
-                "energy_pj": 1e-3 * layer.energy.total,
-                **{f"{part}_pj": 1e-3 * value for part, value in layer.energy.parts.items()},
-                "all_digital_pj": 1e-3 * layer.all_digital,
-                "latency_s": layer.done.cycles * self.technology.cycle_seconds,
-                "tops": tops(layer.done, self.technology),
-                "tops_per_watt": tops_per_watt(layer.done.macs, layer.energy.total),
-                "area_mm2": area(layer.done, self.technology),
+                **self._numbers(layer),
                 "why_digital": layer.why_digital,
             }
             for layer in self.layers
         ]
+
+    def _numbers(self, of: "LayerCost | CostReport") -> dict[str, Any]:
+        """Energy, time and area of a layer or of all."""
+        cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
+        seconds, has_area = of.done.cycles * self.technology.cycle_seconds, cell is not None and adc is not None
+        return {
+            "energy_pj": 1e-3 * of.energy.total,
+            **{f"{part}_pj": 1e-3 * value for part, value in of.energy.parts.items()},
+            "all_digital_pj": 1e-3 * of.all_digital,
+            "latency_s": seconds,
+            "tops": 2e-12 * of.done.macs / seconds if seconds else None,
+            "tops_per_watt": tops_per_watt(of.done.macs, of.energy.total),
+            "area_mm2": 1e-6 * float(of.done.all_cells * cell + of.done.converters * adc) if has_area else None,
+        }
 
 
 def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
@@ -200,16 +196,3 @@ def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
     digital, analog = energy.digital, energy.total - energy.digital
     factor, of_digital = technology.factor, technology.digital_factor
     return analog / factor + digital / of_digital, analog * factor + digital * of_digital
-
-
-def tops(done: Operations, technology: Technology) -> float | None:
-    """Operations a second, 10^12, two a multiplication; None without time."""
-    return 2e-12 * done.macs / (done.cycles * technology.cycle_seconds) if done.cycles else None
-
-
-def area(done: Operations, technology: Technology) -> float | None:
-    """Area of cells and converters, mm^2; None where the technology does not give both."""
-    cell, adc = (technology.value(name) for name in ("cell_area", "adc_area"))
-    if cell is None or adc is None:
-        return None
-    return 1e-6 * float(done.all_cells * cell + done.converters * adc)

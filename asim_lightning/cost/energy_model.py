@@ -10,13 +10,7 @@ from asim_lightning.cost.technology import Technology
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of an energy is.
-
-    Attributes:
-        label: Its name in tables and figures.
-        what: What takes it.
-        coefficients: Those of the technology that decide it.
-    """
+    """What a part of an energy is: its name in tables, what takes it, and the fields of a technology that decide it."""
 
     label: str
     what: str
@@ -71,45 +65,29 @@ class EnergyModel:
         self.technology = technology
 
     def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
-        """Energy of one conversion of one column.
+        """Energy of one conversion of one column; with its active cells, where ``technology.charging`` asks for them.
 
         As `charge_column` with all rows of the macro, idle ones too, and the bits that the cycle takes. An ADC with a
         range of its own has the comparisons of its bits, and resolves the voltage that one with so many codes over the
         full scale would.
-
-        Args:
-            macro: The macro.
-            cycle: The conversion.
-            active: Cells that are on, where ``technology.charging`` asks for them.
         """
-        return charge_column(
-            self.technology,
-            macro.rows,
-            len(cycle.weight_bits),
-            len(cycle.input_bits),
-            converter_bits(macro, cycle),
-            converters_an_array(self.technology, macro, cycle),
-            None if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1,
-            None if active is None else self._charged(macro, active),
-        )
+        bits = len(cycle.weight_bits), len(cycle.input_bits), converter_bits(macro, cycle)
+        at_once = max(1, self.technology.columns // (macro.static.columns_per_adc * bits[0]))
+        codes = None if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1
+        charged = None
+        if active is not None:
+            charged = active.mean
+            if self.technology.charging != "ground":
+                charged -= active.mean_square / macro.rows
+        return charge_column(self.technology, macro.rows, *bits, at_once, codes, charged)
 
     def digital_cycle(self, rows: int, weight_bits: int, input_bits: int) -> float:
         """Energy of products that are summed digitally, fJ: ``digital_mac rows W X (node / 28) (V / 0.9)^2``.
 
-        Args:
-            rows: Rows that are summed: all of the macro in a digital cycle of one column, 1 for a multiplication of a
-                layer that is on no macro.
-            weight_bits: Bits of the weights, W.
-            input_bits: Bits of the inputs, X.
+        A digital cycle of one column sums all rows of the macro; a multiplication of a layer on no macro has 1.
         """
         t = self.technology
         return t.digital_mac * rows * weight_bits * input_bits * (t.nanometres / 28.0) * (t.volts / 0.9) ** 2
-
-    def _charged(self, macro: MacroConfig, active: ActiveCells) -> float:
-        """Cells of a column that draw charge."""
-        if self.technology.charging == "ground":
-            return active.mean
-        return active.mean - active.mean_square / macro.rows
 
 
 def charge_column(
@@ -124,17 +102,17 @@ def charge_column(
 ) -> ConversionEnergy:
     """Energy of one conversion of a charge-redistribution column.
 
-    ``V^2 (C charged B_w + adc_bit B + adc_noise codes^2 + (B_x > 1) driver B_x rows / converters)``, C the capacitance
-    that a row switches.
+    ``V^2 (C charged weight_bits + adc_bit adc_bits + adc_noise codes^2 + driver input_bits rows / converters)``, C the
+    capacitance that a row switches; the last term is 0 for one input bit.
 
     Args:
         technology: Supply and capacitances.
-        rows: Rows of the column, N.
-        weight_bits: Weight bits that the conversion takes, B_w.
-        input_bits: Input bits that it takes, B_x.
-        adc_bits: Bits of the ADC, B.
+        rows: Rows of the column.
+        weight_bits: Weight bits that the conversion takes.
+        input_bits: Input bits that it takes.
+        adc_bits: Bits of the ADC.
         converters: Columns that are converted at a time, which share the drivers of the rows.
-        codes: Codes that the full scale spans; default: 2^B.
+        codes: Codes that the full scale spans; default: 2^adc_bits.
         charged: Cells that draw charge; default: all rows.
     """
     t, square = technology, technology.volts**2
@@ -159,9 +137,3 @@ def converter_bits(macro: MacroConfig, cycle: Cycle) -> int:
     if macro.adc_bits is not None:
         return macro.adc_bits
     return (cycle.full_scale * (1 + cycle.signed)).bit_length()
-
-
-def converters_an_array(technology: Technology, macro: MacroConfig, cycle: Cycle) -> int:
-    """Columns of an array that are converted at a time."""
-    shared = macro.static.columns_per_adc * len(cycle.weight_bits)
-    return max(1, technology.columns // shared)

@@ -10,8 +10,7 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
-from asim_lightning.cost.network_shape import NetworkShape, network_shape
-from asim_lightning.cost.product_shape import WeightLoads, weight_loads
+from asim_lightning.cost.product_shape import NetworkShape, WeightLoads, network_shape, weight_loads
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts
@@ -41,8 +40,7 @@ def cost(
     Args:
         model: Converted network.
         technology: What energy, time and area are computed from.
-        example: An input, for its size; default: the size that the network was converted on.
-            # (1, channels, height, width)
+        example: An input; default: one of the size that the network was converted on. # (1, channels, height, width)
         report: The network's conversion, for kinds of layers and why some are on no macro; None: that of `convert_`.
         shape: What `network_shape` found, where it is known.
         counts: Counts of layers for some images, by full name, which ``technology.charging`` may ask for.

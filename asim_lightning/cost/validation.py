@@ -36,20 +36,19 @@ class Chip:
     """Time of an invocation, ns."""
 
     @property
+    def at(self) -> str:
+        """Its name and supply."""
+        return f"{self.chip}, {self.supply:g} V"
+
+    @property
     def reported(self) -> float:
         """Reported energy of a column and its conversion, fJ."""
         return 2e3 * self.rows * self.input_bits * self.weight_bits / self.tops_per_watt
 
     def modelled(self, technology: Technology) -> ConversionEnergy:
         """Energy of a column and its conversion by the coefficients of a technology, at the chip's node and supply."""
-        return charge_column(
-            technology.with_fields(node=self.node, supply=self.supply),
-            self.rows,
-            self.weight_bits,
-            self.input_bits,
-            self.adc_bits,
-            self.converters,
-        )
+        own = technology.with_fields(node=self.node, supply=self.supply)
+        return charge_column(own, self.rows, self.weight_bits, self.input_bits, self.adc_bits, self.converters)
 
 
 @dataclass(frozen=True)
@@ -90,23 +89,20 @@ def published_chips() -> tuple[Chip, ...]:
 
 @dataclass(frozen=True)
 class Validation:
-    """The model against silicon.
-
-    Attributes:
-        chips: Energy of a column of each published chip.
-        components: Parts of it where they were measured.
-        supplies: Energy of Wang's column at each supply, and by the square of it from the highest.
-        absolute: The same energies, and those of the model.
-        matching: Supplies, V, at which CR-CIM's column would take what is reported, by what its cell is taken for.
-        factor: Factor within which chips are known, as stated.
-    """
+    """The model against silicon."""
 
     chips: tuple[Comparison, ...]
+    """Energy of a column of each published chip."""
     components: tuple[Comparison, ...]
+    """Parts of it where they were measured."""
     supplies: tuple[Comparison, ...]
+    """Energy of Wang's column at each supply, and by the square of it from the highest."""
     absolute: tuple[Comparison, ...]
+    """The same energies, and those of the model."""
     matching: dict[str, float]
+    """Supplies, V, at which CR-CIM's column would take what is reported, by what its cell is taken for."""
     factor: float
+    """Factor within which chips are known, as stated."""
 
     @property
     def typical_factor(self) -> float:
@@ -129,26 +125,16 @@ def validate_model(technology: Technology = Technology()) -> Validation:
     measured = plain.with_fields(unit_capacitor=technology_preset("jia_2020").values["unit_capacitor"])
     chips = published_chips()
     supplies, absolute = _supplies(next(chip for chip in chips if chip.index == 89), plain)
-    return Validation(
-        tuple(
-            Comparison(
-                f"{chip.chip}, {chip.supply:g} V",
-                chip.reported,
-                chip.modelled(plain).total,
-                _NOTES.get(chip.chip, ""),
-                chip,
-            )
-            for chip in chips
-        ),
-        tuple(_components([chip for chip in chips if chip.index == 5], plain, measured)),
-        supplies,
-        absolute,
-        {
-            f"{plain.row_capacitance:g} fF/nm": _matching_supply(CR_CIM, plain),
-            f"{plain.parasitics:g} x 1.5 fF": _matching_supply(CR_CIM, plain.with_fields(unit_capacitor=1.5)),
-        },
-        technology.factor,
-    )
+    compared = [
+        Comparison(each.at, each.reported, each.modelled(plain).total, _NOTES.get(each.chip, ""), each)
+        for each in chips
+    ]
+    components = _components([chip for chip in chips if chip.index == 5], plain, measured)
+    matching = {
+        f"{plain.row_capacitance:g} fF/nm": _matching_supply(CR_CIM, plain),
+        f"{plain.parasitics:g} x 1.5 fF": _matching_supply(CR_CIM, plain.with_fields(unit_capacitor=1.5)),
+    }
+    return Validation(tuple(compared), tuple(components), supplies, absolute, matching, technology.factor)
 
 
 def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) -> list[Comparison]:
@@ -156,13 +142,12 @@ def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) 
     for chip in sorted(chips, key=lambda chip: chip.supply):
         array, adc = JIA_COMPONENTS[chip.supply]
         by_fit, by_cell = chip.modelled(plain), chip.modelled(measured)
-        at = f"{chip.chip}, {chip.supply:g} V"
         cell = f"measured cell: {measured.parasitics:g} x {measured.unit_capacitor:g} fF"
         found += [
-            Comparison(f"{at}: column", chip.reported, by_cell.total, cell),
-            Comparison(f"{at}: array", array, by_cell.array, cell),
-            Comparison(f"{at}: array", array, by_fit.array, "fitted cell"),
-            Comparison(f"{at}: ADC", adc, by_fit.adc),
+            Comparison(f"{chip.at}: column", chip.reported, by_cell.total, cell),
+            Comparison(f"{chip.at}: array", array, by_cell.array, cell),
+            Comparison(f"{chip.at}: array", array, by_fit.array, "fitted cell"),
+            Comparison(f"{chip.at}: ADC", adc, by_fit.adc),
         ]
     return found
 
@@ -171,10 +156,10 @@ def _supplies(chip: Chip, technology: Technology) -> tuple[tuple[Comparison, ...
     highest = max(WANG_SUPPLIES)
     scaled, absolute = [], []
     for supply, efficiency in WANG_SUPPLIES.items():
-        what, reported = f"{chip.chip}, {supply:g} V", 2e3 * chip.rows / efficiency
+        own, reported = replace(chip, supply=supply), 2e3 * chip.rows / efficiency
         square = 2e3 * chip.rows / WANG_SUPPLIES[highest] * (supply / highest) ** 2
-        scaled.append(Comparison(what, reported, square, f"V^2 from {highest:g} V"))
-        absolute.append(Comparison(what, reported, replace(chip, supply=supply).modelled(technology).total))
+        scaled.append(Comparison(own.at, reported, square, f"V^2 from {highest:g} V"))
+        absolute.append(Comparison(own.at, reported, own.modelled(technology).total))
     return tuple(scaled), tuple(absolute)
 
 

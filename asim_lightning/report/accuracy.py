@@ -25,17 +25,8 @@ def accuracy_picture(
 
     Points of kind float and quantized are horizontal lines unless they have the axis themselves. Noise that is given in
     LSB or mV is labelled so. Against noise in percent, a second axis on top counts in LSB: ``lsb = percent / 100 *
-    (2^adc_bits - 1)``.
-
-    Args:
-        rows: Results of the sweep; those without the axis are left out, except float and quantized ones.
-        axis: Name of the setting along x.
-        title: Headline.
-        num_classes: Classes of the task, to mark the accuracy of guessing; None: unmarked.
-        adc_bits: Bits of the ADC if all points share them and have no such axis.
-
-    Raises:
-        ValueError: No simulated point has the axis.
+    (2^adc_bits - 1)``, if all points have one resolution, along an axis or as `adc_bits`. With the number of classes
+    the accuracy of guessing is marked.
     """
     rows, label = in_one_unit(rows, axis)
     lines, note = drawn_lines(rows, axis)
@@ -74,15 +65,8 @@ def epochs_picture(
     num_classes: int | None = None,
     adc_bits: int | None = None,
 ) -> Picture:
-    """Accuracy against noise while a network is trained: the last sweep, the first, and the one with the best mean.
-
-    Args:
-        results: Results of each epoch that had a sweep.
-        split: Name of the images that the accuracy is of: val or test.
-        axis: See `accuracy_picture`.
-        num_classes: See there.
-        adc_bits: See there.
-    """
+    """Accuracy on the images of a split while a network is trained, of the sweeps of some epochs: the last one, the
+    first, and the one with the best mean; see `accuracy_picture`."""
     epochs = list(results)
     best = max(epochs, key=lambda epoch: sum(row.merit for row in results[epoch]))
     rows = list(results[epochs[-1]])
@@ -99,16 +83,13 @@ def epochs_picture(
 def accuracy_series(
     rows: Sequence[Result], x: Sequence[float], name: str, style: int, texts: Sequence[str], is_line: bool
 ) -> Series:
-    """Accuracies in percent with their intervals, at places along x; texts say more of each point."""
+    """Accuracies with their intervals, at places along x; texts say more of each point."""
     y, low, high = ([row.measure.shown(getattr(row, name)) for row in rows] for name in ("accuracy", "low", "high"))
     return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
 
 
 def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
-    """The accuracies of the float and the quantised network as lines, one with both names if they are equal.
-
-    The table of what is drawn gets a row for each, in place.
-    """
+    """The float and the quantised network as lines, one if they are equal; `numbers` gets a row for each, in place."""
     at = numbers[0].index("accuracy")
     levels: dict[str, list[str]] = {}
     unit = " %" if all(row.measure.is_share for row in rows) else ""

@@ -85,10 +85,7 @@ def histogram_picture(label: str, values: Tensor) -> Picture:
 def output_picture(label: str, values: Tensor, outputs: Tensor) -> Picture:
     """Mean error of the converters of each output, over layers and tiles, and their spread: a gradient would be seen.
 
-    Args:
-        label: The error, with its unit.
-        values: That of each converter. # (converters,)
-        outputs: Output of the first column of each converter. # (converters,)
+    Outputs are those of the first column of each converter. # (converters,)
     """
     places = outputs.unique()
     found = [values[outputs == place] for place in (places[0], *places)]  # the first one is where the steps begin

@@ -57,10 +57,7 @@ def choices(run: Run) -> list[Choice]:
     Harder are more noise and wider spreads in one unit, and with noise in mV a smaller full scale, of the first
     condition, then of the next; of conditions without such an order, those under which fewer points keep the targets.
     The cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the most
-    accurate, if no cost is known.
-
-    Args:
-        run: A search, or what `Run.decided` gives.
+    accurate, if no cost is known. The run must be decided.
     """
     several = varied(run)
     ranks = {name: _ranks(run, name, values) for name, values in several.items() if is_condition(name)}

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
+import torch
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch.nn.functional import max_pool2d
 
 from asim_lightning.report.draw import new_figure
 
@@ -23,12 +25,12 @@ _LONGEST = 18
 
 
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
-    """How often each class (row) was taken for each class (column).
+    """How often each class (row) was taken for each class (column), as images or in percent of the row.
 
     Args:
         counts: Images by true and predicted class. # (classes, classes)
         names: Names of the classes.
-        normalize: Whether cells are percent of their row, the images of a class; else numbers of images.
+        normalize: Whether cells are in percent.
         title: Headline.
     """
     classes = len(counts)
@@ -41,9 +43,10 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     plot = figure.add_subplot()
     # many classes have pale cells beside the diagonal, which a root of the value brings out
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
-    side = -(-classes // _MOST_CELLS)
-    cells_drawn, end = (cells if side == 1 else _largest_of_blocks(cells, side)), classes - 0.5
-    image = plot.imshow(cells_drawn, cmap="Blues", norm=scale, interpolation="nearest", extent=(-0.5, end, end, -0.5))
+    # of cells smaller than a pixel, some would be left out at random
+    side, end = -(-classes // _MOST_CELLS), classes - 0.5
+    blocks = max_pool2d(torch.from_numpy(cells)[None], side, ceil_mode=True)[0].numpy()
+    image = plot.imshow(blocks, cmap="Blues", norm=scale, interpolation="nearest", extent=(-0.5, end, end, -0.5))
     plot.set_xlabel("predicted class", fontsize=12)
     plot.set_ylabel("true class", fontsize=12)
     note = f"\neach dot: the largest of {side} x {side} cells" if side > 1 else ""
@@ -61,21 +64,9 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     return figure
 
 
-def _largest_of_blocks(cells: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """The largest cell of each square block: of cells smaller than a pixel, some would be left out at random."""
-    blocks = -(-len(cells) // side)
-    padded = np.zeros((blocks * side, blocks * side))
-    padded[: len(cells), : len(cells)] = cells
-    return padded.reshape(blocks, side, blocks, side).max(axis=(1, 3))  # (blocks, blocks)
-
-
 def _number(value: float, normalize: bool) -> str:
     """Text of a cell; none for an empty cell, so that mistakes stand out."""
-    if value == 0:
-        return ""
-    if not normalize:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+    return "" if value == 0 else f"{value:.1f}" if normalize and value < 9.95 else f"{value:.0f}"
 
 
 def mistakes_figure(

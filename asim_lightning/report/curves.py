@@ -13,10 +13,7 @@ Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
 
 
 def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> list[Curve]:
-    """The points of a kind that have `axis`, one line for each combination of the other axes.
-
-    Returns:
-        For each line the other axes that differ between lines, and its points in the order of `distinct_values`.
+    """The points of a kind along `axis`, rising, one line for each combination of the other axes.
 
     Raises:
         ValueError: No point of the kind has the axis.
@@ -45,13 +42,6 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
     Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
     other axis that changes the accuracy most; its points are the most accurate over the rest, under the hardest of
     their conditions. If that axis has too many values, some of them are drawn, from the first to the last.
-
-    Args:
-        rows: Results of the sweep.
-        axis: Name of the setting along x.
-
-    Raises:
-        ValueError: No simulated point has the axis.
     """
     lines, note = sweep_lines(rows, axis), "bars: 95 % intervals"
     if len(lines) <= MOST_CURVES:

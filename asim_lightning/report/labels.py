@@ -54,10 +54,7 @@ def accuracy_text(row: Result) -> str:
 def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, varied: Collection[str] = ()) -> str:
     """A macro in a few words: "W8A8, 255 rows, 8-bit ADC", and each other field that has not its default.
 
-    Args:
-        macro: Its fields.
-        given: Values of axes that count before them, among them such of no macro.
-        varied: Axes that are left out.
+    Values of axes that are `given` count before its fields; `varied` axes are left out.
     """
     usual, fields = _flat(asdict(MacroConfig())), _flat({**macro, **given})
     left_out = {*varied, *_ALWAYS, *(name for name in fields if name.startswith("static.") and "static" in varied)}
@@ -82,11 +79,8 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], str]:
-    """Rows with the noise along an axis as numbers of one unit if they share one, else as texts with units.
-
-    Returns:
-        The rows, and the text of the axis with that unit.
-    """
+    """Rows with the noise along an axis as numbers of one unit if they share one, else as texts with units, and the
+    text of the axis with that unit."""
     shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
     if shared == "%":
         return rows, label_of(axis)

@@ -69,13 +69,8 @@ def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
 
 
 def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title: str) -> Picture:
-    """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both.
-
-    Args:
-        layers: One or more.
-        technology: What their energies are computed from, as in cost.json; empty: not known, so that no factors are.
-        title: Headline.
-    """
+    """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both,
+    if the technology is known, as in cost.json."""
     unit, femtojoules = energy_unit(1e3 * max(layer["energy_pj"] for layer in layers))
     size, places = 1e-3 * femtojoules, range(len(layers))
     unit = unit.replace("u", "µ")

@@ -13,13 +13,7 @@ _CHARACTER = 0.013
 
 
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
-    """The table of limits.
-
-    Args:
-        limits: One or more.
-        codes: Codes that the full scale of the macro spans; None for an ideal converter.
-        full_scale_mv: Its full scale, mV; None where it is not known.
-    """
+    """The table of limits, of a macro whose full scale has so many codes (None: all) and mV (None: not known)."""
 
     def percent(row: Limit) -> float | None:
         if row.unit != "lsb" or not row.kept:
@@ -37,8 +31,8 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
 
     columns: list[Column[Limit]] = [
         Column("property", _words, {"property": lambda row: row.name, "unit": lambda row: row.unit}, side="l"),
-        Column("kept up to", lambda row: _value(row, row.kept, "no value"), {"kept": lambda row: row.kept}),
-        Column("missed from", lambda row: _value(row, row.missed, "no value"), {"missed": lambda row: row.missed}),
+        Column("kept up to", lambda row: _value(row, row.kept), {"kept": lambda row: row.kept}),
+        Column("missed from", lambda row: _value(row, row.missed), {"missed": lambda row: row.missed}),
         Column("in other units", in_others, {"kept_percent": percent, "kept_mv": in_mv}, side="l"),
         Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
@@ -53,8 +47,8 @@ def limits_words(limits: Sequence[Limit]) -> str:
         if each.kept is not None
     ]
     none = [_words(each) for each in limits if each.kept is None]
-    said = [f"surely kept up to {', '.join(kept)}"] if kept else []
-    return "; ".join([*said, *([f"surely kept by no value of {', '.join(none)}"] if none else [])])
+    said = {"surely kept up to": kept, "surely kept by no value of": none}
+    return "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
@@ -70,7 +64,7 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
     for each, place, (kept, missed) in zip(limits, places, ends, strict=True):
         for value, share, side in ((each.kept, kept, -1), (each.missed, missed, 1)):
             if value is not None:
-                text = _value(each, value, "")
+                text = _value(each, value)
                 left = share - _CHARACTER * (len(text) + 1) if side < 0 else share
                 labels.append((min(max(left, 0.0), 1.0 - _CHARACTER * len(text)), place, text))
     return Picture(
@@ -88,11 +82,11 @@ def _words(limit: Limit) -> str:
 
 def _name(limit: Limit) -> str:
     first = next(value for value in limit.rungs if value)
-    return f"{_words(limit)}, {first:g} to {limit.rungs[-1]:g} {limit.unit}".rstrip()
+    return f"{_words(limit)}, {first:g} to {_value(limit, limit.rungs[-1])}"
 
 
-def _value(limit: Limit, value: float | None, none: str) -> str:
-    return none if value is None else f"{value:g} {limit.unit}".rstrip()
+def _value(limit: Limit, value: float | None) -> str:
+    return "no value" if value is None else f"{value:g} {limit.unit}".rstrip()
 
 
 def _between(limit: Limit) -> str:
@@ -105,7 +99,6 @@ def _between(limit: Limit) -> str:
 
 def _shares(limit: Limit) -> tuple[float, float]:
     """Where, of all rungs, values are kept no longer, and where they miss: 0..1."""
-    count = len(limit.rungs)
-    kept = 0 if limit.kept is None else limit.rungs.index(limit.kept) + 1
-    missed = count if limit.missed is None else limit.rungs.index(limit.missed)
-    return kept / count, missed / count
+    rungs = limit.rungs
+    kept = 0 if limit.kept is None else rungs.index(limit.kept) + 1
+    return kept / len(rungs), 1.0 if limit.missed is None else rungs.index(limit.missed) / len(rungs)

@@ -1,12 +1,12 @@
 """Where a network loses its answers: shares of layers as a table, and of layers and bit positions as a heat map."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite, nan
+from typing import NamedTuple
 
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.report.picture import Axis, Grid, Picture
-from asim_lightning.table import Column, Table
+from asim_lightning.table import Column, Rows, Table, plain
 
 _MOST = 15
 """Rows of layers, after which the others are one row."""
@@ -16,17 +16,10 @@ _SAID = 1.0
 """Percent of the sum from which it is said where most of a layer's share is."""
 
 
-@dataclass(frozen=True)
-class LayerShare:
-    """The share of a layer, or of several that are one row.
+class LayerShare(NamedTuple):
+    """The share of a layer, or of several that are one row, of the loss increase: nats, and percent of all shares.
 
-    Attributes:
-        layer: Its name.
-        share: Its share of the loss increase, nats.
-        percent: The same in percent of the sum of all shares; None: nothing is lost.
-        first: The first of the bit positions that hold most of the share; None: they are not known.
-        last: The last of them.
-        within: What they hold, percent of the share.
+    Then the first and the last of the bit positions that hold most of it, and what they hold, percent of the share.
     """
 
     layer: str
@@ -47,25 +40,22 @@ class LayerShare:
 
 def loss_map_table(found: LossMap) -> Table[LayerShare]:
     """The table of a map: a row a layer, the largest share first."""
-    shares = found.by_layer
-    names = list(shares)
+    shares = list(found.by_layer.items())
     rows = [
-        LayerShare(name, shares[name], _percent(shares[name], found.sum), *_most_of(found.layers[name]))
-        for name in names[:_MOST]
+        LayerShare(name, share, _percent(share, found.sum), *_most_of(found.layers[name]))
+        for name, share in shares[:_MOST]
     ]
-    if others := [shares[name] for name in names[_MOST:]]:
+    if others := [share for _, share in shares[_MOST:]]:
         said = f"{len(others)} other layer{'s' * (len(others) > 1)}"
         rows.append(LayerShare(said, sum(others), _percent(sum(others), found.sum)))
     columns: list[Column[LayerShare]] = [
-        Column("layer", lambda row: row.layer, {"layer": lambda row: row.layer}, side="l"),
-        Column("share\n(nats)", lambda row: f"{round(row.share, 4) + 0.0:.4f}", {"share": lambda row: row.share}),
-        Column("of the\nsum (%)", lambda row: _cell(row.percent), {"percent": lambda row: row.percent}),
+        plain("layer", lambda row: row.layer, "l"),
+        Column("share\n(nats)", lambda row: _cell(row.share, 4), {"share": lambda row: row.share}),
+        Column("of the\nsum (%)", lambda row: _cell(row.percent, 1), {"percent": lambda row: row.percent}),
         Column(
             "most of it in", lambda row: row.positions,
-            {
-                "first_bit": lambda row: row.first, "last_bit": lambda row: row.last,
-                "percent_in_them": lambda row: row.within,
-            },
+            {"first_bit": lambda row: row.first, "last_bit": lambda row: row.last,
+             "percent_in_them": lambda row: row.within},
             side="l",
         ),
     ]  # fmt: skip
@@ -80,29 +70,25 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
         for shares in found.layers.values()
     ]
     known = [0.0, *(value for shares in cells for value in shares if isfinite(value))]
+    numbers: Rows = [["layer", "bit", "share"]]
+    numbers += [[name, bit, share] for name, shares in found.layers.items() for bit, share in enumerate(shares)]
     return Picture(
         title,
-        Axis("bit position (weight bit + input digit), 0: least significant", "names",
-             list(map(str, range(count)))),
+        Axis("bit position (weight bit + input digit), 0: least significant", "names", [*map(str, range(count))]),
         Axis("", "names", list(found.layers)),
         grid=Grid(cells, "share of the sum (%)", (min(known), max(known) or 1.0), number=".0f", least=_LEAST),
         note=_note(found),
-        numbers=[
-            ["layer", "bit", "share"],
-            *list[list[object]](
-                [name, bit, share] for name, shares in found.layers.items() for bit, share in enumerate(shares)
-            ),
-        ],
+        numbers=numbers,
         file="map.csv",
-    )  # fmt: skip
+    )
 
 
 def _percent(share: float, total: float) -> float | None:
     return 100 * share / total if total > 0 else None
 
 
-def _cell(percent: float | None) -> str:
-    return "" if percent is None else f"{round(percent, 1) + 0.0:.1f}"  # no -0.0
+def _cell(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{round(number, digits) + 0.0:.{digits}f}"  # no -0.0
 
 
 def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | None]:

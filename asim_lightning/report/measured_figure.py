@@ -14,16 +14,7 @@ from asim_lightning.report.picture import GREY, Axis, Format, Picture, Series
 
 
 def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png") -> list[Path]:
-    """Draw each measured column once, into a file of its file's name.
-
-    Args:
-        columns: Columns of any kind.
-        folder: Where to draw; it is made where absent.
-        suffix: Format of the files.
-
-    Returns:
-        The files.
-    """
+    """Draw each measured one of some columns once, into a file of its file's name, and return the files."""
     found = [column for column in columns if isinstance(column, Measured)]
     measured = {(c.file, number): (c, curve) for c in found for number, curve in c.by_converter.items()}
     drawn: list[Path] = []

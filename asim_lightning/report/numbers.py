@@ -24,12 +24,7 @@ def count_text(right: Sequence[int], images: int) -> str:
 
 
 def duration(seconds: float, digits: int = 1) -> str:
-    """A time as people say it, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days".
-
-    Args:
-        seconds: The time.
-        digits: Decimals of seconds and minutes.
-    """
+    """A time, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days"; seconds and minutes with some decimals."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):

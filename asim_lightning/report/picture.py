@@ -152,13 +152,7 @@ def drawn_of(found: Sequence[Item]) -> list[Item]:
 
 
 def number_axis(label: str, numbers: Sequence[float], above: tuple[str, float] | None = None) -> Axis:
-    """An axis of numbers: linear, unless they span decades and most would lie on top of each other.
-
-    Args:
-        label: Its text, with the unit.
-        numbers: What stands along it, one number or more.
-        above: See `Axis`.
-    """
+    """An axis of some numbers: linear, unless they span decades and most would lie on top of each other."""
     rising = sorted(set(numbers))
     positive = [number for number in rising if number > 0]
     spans_decades = len(positive) > 2 and rising[0] >= 0 and positive[-1] >= _DECADES * positive[0]

@@ -60,8 +60,7 @@ _DIFFERENCE: Column[Interval] = Column(
 def results_table(rows: Sequence[Result]) -> Table[Result]:
     """Table of the results: float first, then quantized, then simulated, each in the given order.
 
-    Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
-    the number of right answers: the mean over the trials, and its range.
+    For few images, a last column has the number of right answers: the mean over the trials, and its range.
     """
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     costs = _COSTS if any(name in row.figures for row in rows for name in _COSTS) else ()
@@ -201,19 +200,14 @@ def _only_in_csv(column: Column[Result], is_so: bool = True) -> Column[Result]:
 
 @dataclass(frozen=True)
 class Difference:
-    """What one step along an axis changes, on the same images and reads.
-
-    Attributes:
-        axes: Values of the other axes.
-        before: Value of the axis.
-        after: The next one.
-        change: Accuracy after less accuracy before, and its 95 % interval, of shares -1..1.
-    """
+    """What one step along an axis changes, on the same images and reads."""
 
     axes: dict[str, AxisValue]
+    """Values of the other axes."""
     before: AxisValue
     after: AxisValue
     change: Interval
+    """Accuracy after less accuracy before, and its 95 % interval, of shares -1..1."""
 
 
 def differences_text(axis: str, found: Sequence[Difference], measure: Measure = Measure()) -> str:

@@ -36,30 +36,18 @@ _MOST_AXES = 8
 
 @dataclass(frozen=True)
 class Section:
-    """What a page shows of a run.
-
-    Attributes:
-        run: The run.
-        title: Its headline, where the page has several runs.
-        verdict: What the run shows.
-        pictures: Its figures.
-        tables: Its tables.
-    """
+    """What a page shows of a run."""
 
     run: Run
     title: str
+    """Its headline, where the page has several runs."""
     verdict: str
     pictures: Sequence[Picture]
     tables: Sequence[Table[Any]]
 
     @classmethod
     def of(cls, run: Run, target: Target, title: str = "") -> "Section":
-        """The section of a run.
-
-        Args:
-            run: The run.
-            target: The accuracy to keep; of a spec or a doctor its own.
-            title: Its headline; empty: `run_title`.
+        """The section of a run, by the accuracy to keep, of a spec or a doctor its own; without a title `run_title`.
 
         Raises:
             ValueError: The run lacks what the target is a share of, is of an outcome that is no share, or has another
@@ -106,11 +94,8 @@ class Section:
 
 
 def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) -> tuple[str, dict[str, Any]]:
-    """The page of a report of some runs, and all of its numbers: of each run its verdict, and tables by their CSV.
-
-    Args:
-        judged: Runs, each with the accuracy to keep.
-        title: Headline; None: the names of the runs.
+    """The page of a report of some runs, each with the accuracy to keep, under a title, or their names; and all of its
+    numbers: of each run its verdict, and tables by their CSV.
 
     Raises:
         ValueError: A run lacks what its target is a share of.

@@ -12,7 +12,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values, noise_unit
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Result,
+    axes_text,
+    axis_text,
+    distinct_values,
+    is_number,
+    noise_unit,
+)
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.choices import conditions_of, energy_of, front_of, varied
@@ -37,16 +45,7 @@ def write_run(
 
     It holds each curve, 0..1, as the scalars ``TAG/mean``, ``TAG/low`` and ``TAG/high``, charts of these for the custom
     scalars tab, the accuracies of the float and the quantised network, of several chips a histogram of their
-    accuracies, and the figures.
-
-    Args:
-        run: The run.
-        curves: As `axis_curves` and `energy_curves` give them.
-        figures: Pictures by their tags.
-        scalars: Numbers of each point, in the order of the points, by their tags.
-
-    Raises:
-        OSError: It cannot be written.
+    accuracies, and by their tags figures, and numbers of each point.
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
@@ -68,17 +67,7 @@ def write_run(
 
 
 def axis_curves(rows: Sequence[Result], axis: str) -> Curves:
-    """Accuracy over an axis, a curve for each line of the picture (`drawn_lines`); none along chips.
-
-    Several chips are one line: their mean, and the lowest and highest of them.
-
-    Args:
-        rows: Results of a sweep.
-        axis: Name of the axis.
-
-    Raises:
-        ValueError: No simulated point has the axis.
-    """
+    """Accuracy over an axis, a curve for each of `drawn_lines`, in which several chips are one; none along chips."""
     if axis == CHIP:
         return {}
     lines, _ = drawn_lines(over_chips(rows), axis)
@@ -87,18 +76,19 @@ def axis_curves(rows: Sequence[Result], axis: str) -> Curves:
 
 
 def energy_curves(run: Run) -> Curves:
-    """Accuracy over energy, at steps of one nJ an image, a curve for each combination of conditions, such as a noise.
+    """Accuracy over energy, at steps of one nJ an image, of the front under each combination of conditions.
 
-    A curve has the points of the front; if all points take the same energy, all. The quantised network in a digital
-    macro is one more. There is none if there are several chips, whose curves would be too many, or no energies in µJ.
+    If all points take the same energy, all are shown. The quantised network in a digital macro is one more curve. There
+    is none if there are several chips, whose curves would be too many, or no energies in µJ.
     """
-    energy, front, several = energy_of(run), front_of(run), varied(run)
+    energy, several = energy_of(run), varied(run)
     if energy != "energy_uj" or CHIP in several or run.yields:
         return {}
-    shown = front or [point for point in run.points if energy in point.figures]
-    curves: dict[str, dict[int, Result]] = {_tag(ENERGY, conditions_of(point, several), "/"): {} for point in shown}
-    for point in sorted(shown, key=lambda point: point.merit):  # of equal energies the best one stays
-        curves[_tag(ENERGY, conditions_of(point, several), "/")][round(1000 * point.figures[energy])] = point
+    curves: dict[str, dict[int, Result]] = {}
+    for point in front_of(run) or [point for point in run.points if energy in point.figures]:
+        curve = curves.setdefault(_tag(ENERGY, conditions_of(point, several), "/"), {})
+        step = round(1000 * point.figures[energy])
+        curve[step] = max(curve.get(step, point), point, key=lambda each: each.merit)
     if curves and run.all_digital is not None and run.of_kind("quantized"):
         curves[f"{ENERGY}/digital"] = {round(1000 * run.all_digital[0]): run.of_kind("quantized")[0]}
     return {tag: sorted(curve.items()) for tag, curve in curves.items()}
@@ -111,12 +101,9 @@ def charts_of(tags: Sequence[str]) -> Charts:
         axis, _, name = tag.removeprefix("sweep/accuracy_vs_").partition("/")
         title = f"accuracy (x = {axis.replace('_', ' ')})"  # such as "random noise in millipercent"
         # a Margin chart, unlike all others, is not smoothed, which would shift the curve
-        charts[", ".join([title, name] if name else [title])] = ["Margin", [f"{tag}/{end}" for end in _ENDS]]
-        axes.setdefault(title, []).append(tag)
-    for title, some in axes.items():
-        if len(some) > 1:  # tags of a Multiline chart are regular expressions
-            charts[title] = ["Multiline", [f"{re.escape(tag)}/mean$" for tag in some]]
-    return charts
+        charts[f"{title}, {name}" if name else title] = ["Margin", [f"{tag}/{end}" for end in _ENDS]]
+        axes.setdefault(title, []).append(f"{re.escape(tag)}/mean$")  # of a Multiline chart regular expressions
+    return charts | {title: ["Multiline", some] for title, some in axes.items() if len(some) > 1}
 
 
 def over_chips(rows: Sequence[Result]) -> list[Result]:
@@ -125,44 +112,30 @@ def over_chips(rows: Sequence[Result]) -> list[Result]:
     for row in rows:
         others = {name: value for name, value in row.axes.items() if name != CHIP}
         found.setdefault(f"{row.kind} {axes_text(others)}", []).append(replace(row, axes=others))
-    return [
-        some[0]
-        if len(some) == 1
-        else replace(
-            some[0],
-            accuracy=mean(row.accuracy for row in some),  # exact, so within the ends
-            low=min(row.accuracy for row in some),
-            high=max(row.accuracy for row in some),
-        )
-        for some in found.values()
-    ]
+    return [some[0] if len(some) == 1 else _mean_of(some) for some in found.values()]
+
+
+def _mean_of(chips: Sequence[Result]) -> Result:
+    accuracies = [row.accuracy for row in chips]
+    return replace(chips[0], accuracy=mean(accuracies), low=min(accuracies), high=max(accuracies))  # the mean is exact
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:
-    """Tag and integer steps of an axis: TensorBoard has only integers along x, and truncates 0.7 to 0.
+    """A tag that says how to read steps along an axis, and the integer step of each value by its `axis_text`.
 
-    Integers stand for themselves. Noise counts in millipercent, ``round(1000 percent)``, or in thousandths of the LSB
-    or mV that it is given in, and other numbers in thousandths. Where a value is not a number, or two would share a
-    step, the step is the position in `values`.
-
-    Returns:
-        The tag, which says how to read the step, such as "sweep/accuracy_vs_random_noise_in_millipercent", and the
-        step of each value by its `axis_text`.
+    TensorBoard truncates 0.7 to 0. Integers stand for themselves, and other numbers are counted in thousandths, those
+    of a noise in thousandths of its unit. Where a value is no number, or two would share a step, places are steps.
     """
     texts, unit = [axis_text(value) for value in values], noise_unit(values) if axis in NOISE_AXES else None
-    if unit is not None:
-        numbers = [read[0] for value in values if (read := quantity(value)) is not None]
-    else:
-        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    name, factor = f"sweep/accuracy_vs_{axis}", 1
-    if unit is not None:
-        name, factor = f"{name}_in_milli{'percent' if unit == '%' else unit}", 1000
-    elif not all(float(value).is_integer() for value in numbers):
-        name, factor = f"{name}_in_thousandths", 1000
-    steps = [round(factor * value) for value in numbers]
+    read = [quantity(value) if unit else (value,) if is_number(value) else None for value in values]
+    numbers = [float(each[0]) for each in read if each is not None]  # type: ignore[arg-type]
+    unit = "milli" + {"%": "percent"}.get(unit, unit) if unit else ""
+    if not unit and not all(map(float.is_integer, numbers)):
+        unit = "thousandths"
+    steps = [round(1000 * number if unit else number) for number in numbers]
     if len(numbers) < len(values) or len(set(steps)) < len(steps):
         return f"sweep/accuracy_vs_place_of_{axis}", {text: place for place, text in enumerate(texts)}
-    return name, dict(zip(texts, steps, strict=True))
+    return f"sweep/accuracy_vs_{axis}{f'_in_{unit}' if unit else ''}", dict(zip(texts, steps, strict=True))
 
 
 def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Result]]) -> None:

@@ -31,10 +31,9 @@ _RATIO = 8.0
 def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Picture | None:
     """Accuracy with its interval over what it costs; None if nothing else is traded, or its cost is not known.
 
-    A line joins the points of the front under the same conditions; the other points are pale and have no interval.
-    Points that miss a target are crosses, undecided ones open, and the cheapest that keeps it has a ring. The float and
-    the quantised network are horizontal lines, and the all-digital point stands at the quantised accuracy, with the
-    factor within which it is known.
+    A line joins the points of the front under the same conditions; other points are pale, without interval. Points that
+    miss a target are crosses, undecided ones open, and the cheapest that keeps it has a ring. The all-digital point
+    stands at the quantised accuracy, with the factor within which it is known.
     """
     others = [FIGURES.get(name, name) for name in run.objectives if name != "accuracy"]
     points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]

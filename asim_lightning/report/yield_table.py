@@ -18,7 +18,7 @@ from asim_lightning.table import Column, Table, plain
 
 @dataclass(frozen=True)
 class _Row:
-    """The chips of a combination of the other axes, and how many of them reach an accuracy."""
+    """Chips at some values of the other axes, and how many of them reach an accuracy."""
 
     of: ChipYield
     threshold: float
@@ -60,13 +60,7 @@ _GOOD: list[Column[_Row]] = [
 
 
 def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
-    """Mean and spread of the chips, their yields at some accuracies, what both mean, and the answer to a question.
-
-    Args:
-        found: The chips of each combination of the other axes of a sweep, one or more.
-        thresholds: Accuracies, 0..1.
-        question: What the sweep was to answer, if anything.
-    """
+    """Mean and spread of chips, their yields at some accuracies, 0..1, what both mean, and the answer to a question."""
     rows, axes = _rows(found, thresholds), _axes(found)
     spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
     yields = Table([*axes, _threshold("accuracy"), *_GOOD], rows)
@@ -80,14 +74,6 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
     """Write the yields as CSV, a row for each combination of the other axes and each accuracy; all as shares 0..1.
 
     Mean over chips and images with its interval, and spreads from chip to chip and read to read, are the combination's.
-
-    Args:
-        found: The chips of each combination, one or more.
-        thresholds: Accuracies, 0..1.
-        path: The file.
-
-    Raises:
-        OSError: It cannot be written.
     """
     others: list[Column[_Row]] = [
         _CHIPS[1],

@@ -28,13 +28,7 @@ def yield_picture(
     """Share of chips with at least an accuracy on the images at hand, one curve a combination of the other axes.
 
     The bands are the bounds of `ChipYield`, point by point. Of more than `MOST_CURVES` curves some are drawn, from the
-    first to the last.
-
-    Args:
-        found: The chips of each combination, one or more.
-        title: Headline.
-        thresholds: Accuracies that are marked, 0..1.
-        references: Accuracies of other networks by their name, such as quantized, 0..1.
+    first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
     """
     drawn, others = drawn_of(found), references or {}
     shared, totals = _shared_axes(found), {len(each.chips) for each in drawn}

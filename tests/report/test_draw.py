@@ -21,12 +21,11 @@ def drawn_of(*series, **others):
 
 def test_points_intervals_and_marks():
     line = Series("a", [1, 2], [50, 60], [45, 58], [52, 66], form="line")
-    plot = drawn_of(line, marks=[Mark("y", 92.0, "quantized"), Mark("x", 1.5, text="85")])
+    plot = drawn_of(line, marks=[Mark("y", 92.0, "quantized"), Mark("x", 1.5, "from 85 %")])
     points, _, (bars,) = plot.containers[0]
     assert (list(points.get_xdata()), list(points.get_ydata())) == ([1, 2], [50, 60])
     assert [tuple(bar[:, 1]) for bar in bars.get_segments()] == [(45, 52), (58, 66)]
-    assert [text.get_text() for text in plot.get_legend().get_texts()] == ["quantized", "a"]
-    assert [text.get_text() for text in plot.texts] == ["85"]
+    assert [text.get_text() for text in plot.get_legend().get_texts()] == ["quantized", "from 85 %", "a"]
     left, right = plot.get_xlim()
     assert left < 1 < 2 < right < 3
     assert plot.get_ylim() == (0, 100)

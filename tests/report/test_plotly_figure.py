@@ -8,15 +8,14 @@ Y = Axis("accuracy (%)", ends=(0.0, 100.0))
 
 def test_points_intervals_marks_and_texts():
     line = Series("a <b>", [1, 2], [50, 60], [45, 58], [52, 66], form="line", texts=["<1>\n50 %", "2"])
-    picture = Picture("t", Axis("x"), Y, [line], [Mark("y", 92.0, "quantized"), Mark("x", 1.5, text="85")])
-    drawn, reference = traces_of(picture)
+    picture = Picture("t", Axis("x"), Y, [line], [Mark("y", 92.0, "quantized"), Mark("x", 1.5)])
+    (drawn,) = traces_of(picture)
     assert (drawn["x"], drawn["y"], drawn["mode"], drawn["name"]) == ([1, 2], [50, 60], "lines+markers", "a &lt;b&gt;")
     assert (drawn["error_y"]["array"], drawn["error_y"]["arrayminus"]) == ([2, 6], [5, 2])
     assert drawn["hovertext"][0] == "&lt;1&gt;<br>50 %"
-    assert reference["name"] == "quantized"
     layout = layout_of(picture)
     assert [(shape["x0"], shape["y0"]) for shape in layout["shapes"]] == [(0, 92.0), (1.5, 0)]
-    assert [each["text"] for each in layout["annotations"]] == ["85"]
+    assert [(shape["name"], shape["showlegend"]) for shape in layout["shapes"]] == [("quantized", True), ("", False)]
     assert layout["yaxis"]["range"] == [0.0, 100.0]
 
 

@@ -58,7 +58,7 @@ def test_a_threshold_far_away_does_not_press_the_curve_together() -> None:
     picture = yield_picture([chips([90, 91, 92])], thresholds=[0.91, 0.3])
     assert picture.x.ends is not None
     assert picture.x.ends[0] > 80
-    assert [mark.text for mark in picture.marks] == ["91"]
+    assert [mark.name for mark in picture.marks] == ["a good chip: from 91 %"]
 
 
 def test_chips_that_are_all_alike_are_drawn() -> None:
@@ -98,7 +98,7 @@ def test_chips_are_dots_with_the_mean_of_each_group_and_thresholds() -> None:
         "offset 0.09 lsb\nmean 70.00 %", "cell mismatch 3 %, stuck at 1 0.0001\nmean 40.00 %",
     ]  # fmt: skip
     assert [(mark.name, mark.at) for mark in picture.marks] == [
-        ("float and quantized 90.00 %", 90), ("thresholds of a good chip", 75), ("", pytest.approx(55)),
+        ("float and quantized 90.00 %", 90), ("a good chip: from 55, 75 %", pytest.approx(55)), ("", 75),
     ]  # fmt: skip
     assert chips_picture([chip(3, 0.5), chip(1, 0.7)], "title").x.names == ["2 chips\nmean 60.00 %"]
 
