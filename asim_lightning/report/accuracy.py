@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
@@ -92,21 +93,15 @@ def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
     """The float and the quantised network as lines, one if they are equal; `numbers` gets a row for each, in place."""
     at = numbers[0].index("accuracy")
     levels: dict[str, list[str]] = {}
-    unit = " %" if all(row.measure.is_share for row in rows) else ""
     for row in rows:
-        where = f" ({legend_text(row.axes)})" if row.axes else ""
-        levels.setdefault(row.measure.text(row.accuracy), []).append(f"{row.kind}{where}")
+        name = f"{row.kind} ({legend_text(row.axes)})" if row.axes else row.kind
+        levels.setdefault(row.measure.quantity(row.accuracy), []).append(name)
         others = [""] * (len(numbers[0]) - at - 3)
-        numbers.append([f"{row.kind}{where}", *[""] * (at - 1), row.accuracy, row.low, row.high, *others])
+        numbers.append([name, *[""] * (at - 1), row.accuracy, row.low, row.high, *others])
+    named = [(float(level.split()[0]), f"{' and '.join(kinds)} {level}") for level, kinds in levels.items()]
     return [
-        Mark(
-            "y",
-            float(level),
-            f"{' and '.join(kinds)} {level}{unit}",
-            dashes=index,
-            colour=BLACK if index == 0 else GREY,
-        )
-        for index, (level, kinds) in enumerate(levels.items())
+        Mark("y", level, name, dashes=index, colour=GREY if index else BLACK)
+        for index, (level, name) in enumerate(named)
     ]
 
 
@@ -128,20 +123,18 @@ def _text(name: str, row: Result, where: str) -> str:
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:
     """The axis of accuracies, and the accuracy of guessing unless it would press all points into a band at the top."""
-    measure = drawn[0].measure
-    bottom = min(measure.shown(row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
-    top = max(measure.shown(row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
-    marks = []
+    measure, marks = drawn[0].measure, []
+    ends = [(row.low, row.high) if row.kind == "simulated" else (row.accuracy,) for row in drawn]
+    shown = [measure.shown(end) for some in ends for end in some]
+    bottom, top = min(shown), max(shown)
     if num_classes is not None and measure.name == "accuracy":
         chance = 100.0 / num_classes
         if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
             bottom, top = min(bottom, chance), max(top, chance)
             marks = [Mark("y", chance, f"chance {chance:.3g} %", dashes=3)]
-    if not measure.is_share:
-        margin = 0.06 * (top - bottom) or 1.0
-        return Axis(measure.heading, ends=(bottom - margin, top + margin)), marks
-    margin = max(0.06 * (top - bottom), 0.25)
-    return Axis(measure.heading, ends=(max(bottom - margin, -2.0), min(top + margin, 102.0))), marks
+    margin = max(0.06 * (top - bottom), 0.25) if measure.is_share else 0.06 * (top - bottom) or 1.0
+    low, high = (-2.0, 102.0) if measure.is_share else (-inf, inf)
+    return Axis(measure.heading, ends=(max(bottom - margin, low), min(top + margin, high))), marks
 
 
 def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:

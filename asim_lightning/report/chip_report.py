@@ -22,24 +22,22 @@ _LAYERS: list[Column[ChipLayer]] = [
     Column("layer", lambda layer: layer.name, side="l"),
     Column("converters", lambda layer: f"{layer.converters:,}" if layer.converters else "-"),
     Column("offset sd\nLSB", lambda layer: _spread(layer.offset)),
-    Column(
-        "worst\nLSB", lambda layer: "-" if layer.offset is None else _signed(layer.offset, layer.offset.abs().argmax())
-    ),
+    Column("worst\nLSB", lambda layer: _number(layer.offset, "+.3g")),
     Column("gain sd\n%", lambda layer: _spread(layer.gain_error)),
-    Column("worst INL\nLSB", lambda layer: "-" if (inl := layer.largest_inl) is None else f"{float(inl.max()):.3g}"),
+    Column("worst INL\nLSB", lambda layer: _number(layer.largest_inl, ".3g")),
     Column("stuck at 0", lambda layer: _of(layer.stuck[0], layer.cells)),
     Column("stuck at 1", lambda layer: _of(layer.stuck[1], layer.cells)),
     Column("cells sd\n%", lambda layer: f"{layer.cell_percent:g}" if layer.cell_percent else "-"),
 ]
 _CONVERTERS: list[Column[_Converter]] = [
     Column("worst converters", lambda row: row[0].name, side="l"),
-    Column("tile", lambda row: int(row[0].place[row[1], 0])),
-    Column("group", lambda row: int(row[0].place[row[1], 1])),
-    Column("output", lambda row: int(row[0].place[row[1], 2])),
-    Column("weight bit", lambda row: int(row[0].place[row[1], 3])),
-    Column("offset, LSB", lambda row: _signed(row[0].offset, row[1])),
-    Column("gain, %", lambda row: _signed(row[0].gain_error, row[1])),
-    Column("INL, LSB", lambda row: "-" if (inl := row[0].largest_inl) is None else f"{float(inl[row[1]]):.3g}"),
+    *(
+        Column[_Converter](head, lambda row, at=at: int(row[0].place[row[1], at]))  # type: ignore[misc]
+        for at, head in enumerate(("tile", "group", "output", "weight bit"))
+    ),
+    Column("offset, LSB", lambda row: _number(row[0].offset, "+.3g", row[1])),
+    Column("gain, %", lambda row: _number(row[0].gain_error, "+.3g", row[1])),
+    Column("INL, LSB", lambda row: _number(row[0].largest_inl, ".3g", row[1])),
 ]
 
 
@@ -58,15 +56,11 @@ def chip_table(layers: Sequence[ChipLayer]) -> Table[ChipLayer]:
 
 def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
     """Histograms over all converters, and their errors along the outputs of layers; None where they have no errors."""
-    kinds = (
-        ("offset (LSB)", [layer.offset for layer in layers]),
-        ("gain error (%)", [layer.gain_error for layer in layers]),
-        ("largest |INL| (LSB)", [layer.largest_inl for layer in layers]),
-    )
+    kinds = {"offset (LSB)": "offset", "gain error (%)": "gain_error", "largest |INL| (LSB)": "largest_inl"}
     drawn = []
-    for label, each in kinds:
-        some = [(values, layer.place[:, 2]) for values, layer in zip(each, layers, strict=True) if values is not None]
-        if some:
+    for label, kind in kinds.items():
+        errors = [(getattr(layer, kind), layer.place[:, 2]) for layer in layers]
+        if some := [each for each in errors if each[0] is not None]:
             values, outputs = (torch.cat(parts) for parts in zip(*some, strict=True))
             drawn.append((histogram_picture(label, values), output_picture(label, values, outputs)))
     if not drawn:
@@ -101,8 +95,9 @@ def _spread(values: Tensor | None) -> str:
     return "-" if values is None else f"{float(values.std(unbiased=False)):.3g}"
 
 
-def _signed(values: Tensor | None, at: int | Tensor) -> str:
-    return "-" if values is None else f"{float(values[at]):+.3g}"
+def _number(values: Tensor | None, digits: str, at: int | None = None) -> str:
+    """One of some errors; the largest without a place."""
+    return "-" if values is None else f"{float(values[values.abs().argmax() if at is None else at]):{digits}}"
 
 
 def _of(stuck: int, cells: int) -> str:

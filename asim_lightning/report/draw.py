@@ -11,8 +11,9 @@ from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import Bbox, ScaledTranslation
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.whole_file import write_whole
@@ -32,6 +33,10 @@ _ACROSS = 3
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _OTHER_MARKERS = {"none": "", "full": "o", "open": "o", "cross": "x", "ring": "o", "star": "*", "tick": "_"}
 _SIZES = {"ring": 10.0, "star": 10.0, "tick": 12.0}
+_SIDES = tuple((reach * side, reach * height) for reach in (3, 9) for height in (1, -1) for side in (1, -1))
+"""Where a text may stand beside its point, in points of type."""
+_POINT = 8.0
+"""Half the side of the square that a point takes, dots."""
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
 _STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0, "figure.titlesize": 10.0}
 
@@ -66,6 +71,8 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
         if note := pictures[0].note:
             figure.supxlabel(_lines(note, 1.3 * _CHARACTERS), x=0.995, ha="right", fontsize=7.5, color="0.3")
         figure.draw_without_rendering()  # texts take the sizes of this style
+        for plot, picture in zip(figure.axes, pictures, strict=False):
+            _write_labels(plot, picture)
     return figure
 
 
@@ -104,9 +111,6 @@ def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
     for mark in picture.marks:
         given: Any = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
         (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
-    for x, y, text in picture.labels:
-        aside: Any = {"xytext": (4, 0), "va": "center"} if picture.has_bars else {"xytext": (4, 4)}
-        plot.annotate(text, (x, y), textcoords="offset points", fontsize=8, color="0.2", **aside)
     _set_axis(plot, "x", picture.x)
     _set_axis(plot, "y", picture.y)
     if picture.grid is None:
@@ -148,6 +152,24 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
         if len(ends[0]) and len(ends[1]):
             plot.update_datalim(np.column_stack(ends))  # which a shifted transform leaves out
     plot.autoscale_view()
+
+
+def _write_labels(plot: Axes, picture: Picture) -> None:
+    """Texts beside their points, each on the first side where it touches no other and no such point."""
+    places = plot.transData.transform([label[:2] for label in picture.labels] or np.empty((0, 2)))
+    taken = [Bbox.from_extents(*(place - _POINT), *(place + _POINT)) for place in places]
+    for x, y, text in picture.labels:
+        for dx, dy in [(4, 0)] if picture.has_bars else _SIDES:
+            label = plot.annotate(
+                text, (x, y), (dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
+                va="bottom" if dy > 0 else "top" if dy else "center", fontsize=8, color="0.1", zorder=4,
+                path_effects=[] if picture.has_bars else [withStroke(linewidth=2.0, foreground="white")],
+            )  # fmt: skip
+            box = label.get_window_extent()
+            if picture.has_bars or not any(map(box.overlaps, taken)):
+                taken.append(box)
+                break
+            label.set_visible((dx, dy) == _SIDES[-1])
 
 
 def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:

@@ -44,11 +44,11 @@ def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
 
 def layers_picture(run: Run, target: Target) -> Picture | None:
     """Energy by layer, split into its parts; None if it is not known."""
-    layers, note = layers_shown(run, target)
-    if not layers:
+    found = layers_table(run, target)
+    if found is None:
         return None
-    whole = energy_picture(layers, run.network_cost.get("technology", {}), "Energy by layer")
-    return replace(whole, note=note, numbers=layer_table(layers).numbers, file="layers.csv")
+    whole = energy_picture(found.rows, run.network_cost.get("technology", {}), "Energy by layer")
+    return replace(whole, note=found.note, numbers=found.numbers, file="layers.csv")
 
 
 def layers_table(run: Run, target: Target) -> Table[Layer] | None:
@@ -110,8 +110,9 @@ def validation_pictures(found: Validation) -> list[Picture]:
     chips = sorted((1e-3 * each.reported, 1e-3 * each.modelled, each.what) for each in found.chips)
     reported, modelled = [each[0] for each in chips], [each[1] for each in chips]
     ends = [0.5 * min(*reported, *modelled), 2.5 * max(*reported, *modelled)]
+    line: dict[str, Any] = {"form": "line", "marker": "none"}
     bounds = [
-        Series(name, ends, [factor * end for end in ends], form="line", colour=GREY, marker="none", dashes=dashes)
+        Series(name, ends, [factor * end for end in ends], colour=GREY, dashes=dashes, **line)
         for name, factor, dashes in (
             ("equal", 1.0, 0), (f"within {found.factor:g}", found.factor, 1), ("", 1 / found.factor, 1)
         )
@@ -143,18 +144,9 @@ def validation_pictures(found: Validation) -> list[Picture]:
         Axis("supply (V)"),
         Axis("energy of a column (pJ)"),
         [
-            Series(
-                "V² from the highest, within 1.3",
-                volts,
-                square,
-                low,
-                high,
-                form="line",
-                colour=GREY,
-                marker="none",
-            ),
+            Series("V² from the highest, within 1.3", volts, square, low, high, colour=GREY, **line),
             Series("reported", volts, [1e-3 * each.reported for each in found.supplies], style=1),
-            Series("modelled", volts, [1e-3 * each.modelled for each in found.absolute], form="line", marker="none"),
+            Series("modelled", volts, [1e-3 * each.modelled for each in found.absolute], **line),
         ],
     )
     return [scatter, parts, supplies]

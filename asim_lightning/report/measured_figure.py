@@ -19,11 +19,11 @@ def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png
     measured = {(c.file, number): (c, curve) for c in found for number, curve in c.by_converter.items()}
     drawn: list[Path] = []
     for (file, converter), (column, curve) in measured.items():
-        name = Path(file).stem + ("" if converter is None else f"_converter_{converter}")
+        of = "" if converter is None else f", converter {converter}"
+        name, title = Path(file).stem + of.replace(", ", "_").replace(" ", "_"), Path(file).name + of
         path = folder / f"{name}.{suffix}"
         if path in drawn:  # another folder's file of the same name
             path = folder / f"{name}_{len(drawn)}.{suffix}"
-        title = f"{Path(file).name}" + ("" if converter is None else f", converter {converter}")
         pictures = measured_pictures(curve, column.macro.top_code or 1)
         drawn.append(save_figure(figure_of(*pictures, title=title, across=2), path))
     return drawn

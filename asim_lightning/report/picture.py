@@ -10,6 +10,8 @@ from asim_lightning.table import Rows
 Item = TypeVar("Item")
 Marker: TypeAlias = Literal["", "none", "full", "open", "cross", "ring", "star", "tick"]
 """What stands at a point."""
+Label: TypeAlias = tuple[float, float, str]
+"""A text at a point: x, y, text."""
 Format: TypeAlias = Literal["png", "pdf", "svg"]
 """Format of a file, which its suffix says."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
@@ -124,8 +126,7 @@ class Picture:
     marks: Sequence[Mark] = ()
     grid: Grid | None = None
     """A heat map in place of series."""
-    labels: Sequence[tuple[float, float, str]] = ()
-    """Texts at points: x, y, text."""
+    labels: Sequence[Label] = ()
     note: str = ""
     """How to read it."""
     numbers: Rows = field(default_factory=list)

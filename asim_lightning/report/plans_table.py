@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import cost_text
-from asim_lightning.table import Column, Table
+from asim_lightning.table import Column, Table, plain
 
 Plan: TypeAlias = Mapping[str, Any]
 """A plan as in doctor.json."""
@@ -17,7 +17,7 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
     """The macro as it is and the plans; the cheapest that keeps the target stands out."""
     target, plans = _target(found), [found["as_is"], *found["plans"]]
     columns: list[Column[Plan]] = [
-        Column("plan", itemgetter("text"), {"plan": itemgetter("text")}, side="l"),
+        plain("plan", itemgetter("text"), "l"),
         Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
         Column(f"{_measured(target)}\n(%)", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
@@ -35,10 +35,9 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
 
 def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
     """What a doctor saw without a simulation, a row each."""
-    columns: list[Column[Mapping[str, Any]]] = [
-        Column("finding", itemgetter("text"), {"kind": itemgetter("kind"), "finding": itemgetter("text")}, side="l"),
-        Column("", None, {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}),
-    ]
+    finding = {"kind": itemgetter("kind"), "finding": itemgetter("text")}
+    more = {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}
+    columns: list[Column[Mapping[str, Any]]] = [Column("finding", itemgetter("text"), {**finding, **more}, side="l")]
     return Table(columns, found["findings"], title="Findings", file="findings.csv")
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, nan
+from typing import Any
 
 from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.labels import (
@@ -17,7 +18,7 @@ from asim_lightning.report.labels import (
     legend_text,
     main_costs,
 )
-from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Marker, Picture, Series, drawn_of
+from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Label, Marker, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
 _VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}
@@ -54,9 +55,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
             numbers.append([where or "simulated", legend_text(each.axes), *row])
     if behind:
         texts = [_text(run, each) for each in behind]
-        pale = Series(
-            "bettered by the front", *_at(behind, cost), colour=GREY, marker="full", is_pale=True, texts=texts
-        )
+        pale = _at(behind, cost, "bettered by the front", colour=GREY, marker="full", is_pale=True, texts=texts)
         series.insert(0, pale)
     series += _verdicts(run, cost)
     if cost == "energy_uj":
@@ -72,9 +71,8 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     some = f"{len(groups)} of {len(run.groups)} conditions are drawn" if len(groups) < len(run.groups) else ""
     note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
     file = f"accuracy_vs_{cost.removesuffix('_uj').removesuffix('_ms')}.csv"
-    return Picture(
-        title, x, Axis(points[0].measure.heading), series, marks, labels=labels, note=note, numbers=numbers, file=file
-    )
+    y = Axis(points[0].measure.heading)
+    return Picture(title, x, y, series, marks, labels=labels, note=note, numbers=numbers, file=file)
 
 
 def map_pictures(run: Run) -> list[Picture]:
@@ -86,49 +84,47 @@ def map_pictures(run: Run) -> list[Picture]:
     along, up, *over = order
     measure = run.measure
     shares = [measure.shown(each.accuracy) for each in (*run.points, *run.references)]
+    number = ".1f" if measure.is_share else ".4g"
     x, y = (
         Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)
         for name, ends in ((along, None), (up, (-0.5, len(several[up]) - 0.5)))
     )
     found = []
-    cheapest = {id(each) for each in run.cheapest}
     for value in several[over[0]] if over else [""]:
-        points = [each for each in run.points if not over or axis_text(each.axes[over[0]]) == value]
         cells = [[nan] * len(several[along]) for _ in several[up]]
         marked = []
         numbers: Rows = [[along, up, "accuracy"]]
-        for each in points:
-            column, row = several[along].index(axis_text(each.axes[along])), several[up].index(axis_text(each.axes[up]))
+        for each in (each for each in run.points if not over or axis_text(each.axes[over[0]]) == value):
+            texts = [axis_text(each.axes[name]) for name in (along, up)]
+            column, row = several[along].index(texts[0]), several[up].index(texts[1])
             cells[row][column] = measure.shown(each.accuracy)
-            numbers.append([axis_text(each.axes[along]), axis_text(each.axes[up]), each.accuracy])
-            marked += [(column, row)] if id(each) in cheapest else []
-        grid = Grid(
-            cells, measure.heading, (min(shares), max(shares)), marked, "cheapest", ".1f" if measure.is_share else ".4g"
-        )
+            numbers.append([*texts, each.accuracy])
+            marked += [(column, row)] if is_among(each, run.cheapest) else []
+        grid = Grid(cells, measure.heading, (min(shares), max(shares)), marked, "cheapest", number)
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
         title = legend_text({over[0]: axis_value(value)}) if over else both
         found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))
     return found
 
 
-def _at(points: Sequence[Result], cost: str) -> tuple[list[float], list[float]]:
-    """Where points stand: their costs, and their accuracies as they are shown."""
-    return [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
+def _at(points: Sequence[Result], cost: str, name: str = "", **others: Any) -> Series:
+    """Points at their costs and accuracies."""
+    x, y = [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
+    return Series(name, x, y, **others)
 
 
 def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
     """A line through the points of the front, and above it the points by verdict."""
     if not points:
         return []
-    found = [Series(f"front{where and ' at '}{where}", *_at(points, cost), style=style, marker="full")]
-    if len(run.objectives) == 2 and "accuracy" in run.objectives:
-        found = [replace(found[0], form="line", marker="none")]
+    is_line = len(run.objectives) == 2 and "accuracy" in run.objectives
+    drawn: dict[str, Any] = {"form": "line", "marker": "none"} if is_line else {"marker": "full"}
+    found = [_at(points, cost, f"front{where and ' at '}{where}", style=style, **drawn)]
     for verdict, marker in _VERDICTS.items():
-        some = [each for each in points if each.verdict == verdict]
-        if some:
+        if some := [each for each in points if each.verdict == verdict]:
             texts = [_text(run, each) for each in some]
-            drawn = accuracy_series(some, _at(some, cost)[0], "", style, texts, is_line=False)
-            found.append(replace(drawn, marker=marker))
+            with_bars = accuracy_series(some, _at(some, cost).x, "", style, texts, is_line=False)
+            found.append(replace(with_bars, marker=marker))
     return found
 
 
@@ -137,58 +133,46 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
     if not run.targets:
         return []
     seen = [verdict for verdict in _VERDICTS if any(point.verdict == verdict for point in run.points)]
-    targets = f": {' and '.join(run.targets)}"
-    names = [verdict + targets * (verdict == seen[0]) for verdict in seen]
-    found = [
-        Series(name, [nan], [nan], colour=GREY, marker=_VERDICTS[verdict])
-        for name, verdict in zip(names, seen, strict=True)
-    ]
+    found = []
+    for verdict in seen:
+        targets = f": {' and '.join(run.targets)}" * (verdict == seen[0])
+        found.append(Series(f"{verdict}{targets}", [nan], [nan], colour=GREY, marker=_VERDICTS[verdict]))
     best = [each for each in run.cheapest if each is not None and cost in each.figures]
-    if best:
-        found.append(Series("cheapest that is kept", *_at(best, cost), colour=BLACK, marker="ring"))
-    return found
+    return [*found, *([_at(best, cost, "cheapest that is kept", colour=BLACK, marker="ring")] if best else [])]
 
 
 def _digital(run: Run, numbers: Rows) -> list[Series]:
     """The quantised network with all products in a digital macro, and the factor of the energy model at one point."""
-    found = []
-    quantized = run.of_kind("quantized")
+    found, quantized = [], run.of_kind("quantized")
     if quantized and run.all_digital is not None:
         row, (digital, low, high) = quantized[0], run.all_digital
         numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
         text = f"all-digital macro\n{row.measure.quantity(row.accuracy)} (quantized)\n{digital:.4g} µJ"
-        found.append(
-            Series("all-digital", [digital], [row.measure.shown(row.accuracy)], left=[low], right=[high],
-                   colour="black", marker="star", texts=[text])
-        )  # fmt: skip
+        ends: dict[str, Any] = {"left": [low], "right": [high]}
+        y = [row.measure.shown(row.accuracy)]
+        found.append(Series("all-digital", [digital], y, colour="black", marker="star", texts=[text], **ends))
     shown = next((each for each in (*run.cheapest, *run.front) if each is not None), None)
-    ends = ("energy_uj_low", "energy_uj_high")
-    if shown is not None and all(name in shown.figures for name in ends):
-        energy, (low, high) = shown.figures["energy_uj"], (shown.figures[name] for name in ends)
+    if shown is not None and {"energy_uj_low", "energy_uj_high"} <= shown.figures.keys():
+        ends = {side: [shown.figures[f"energy_uj_{end}"]] for side, end in (("left", "low"), ("right", "high"))}
         name = "factor of the energy model, at one point"
-        y = [shown.measure.shown(shown.accuracy)]
-        found.append(Series(name, [energy], y, left=[low], right=[high], colour="#8c8c8c", marker="tick"))
+        found.append(_at([shown], "energy_uj", name, colour="#8c8c8c", marker="tick", **ends))
     return found
 
 
-def _labels(run: Run, cost: str) -> tuple[list[tuple[float, float, str]], str]:
+def _labels(run: Run, cost: str) -> tuple[list[Label], str]:
     """Numbers at the points of the front, from cheap to dear, and what they stand for."""
     front = sorted((each for each in run.front if cost in each.figures), key=lambda each: each.figures[cost])
     if len(front) > _MOST_NUMBERED:
         front = [each for each in run.cheapest if each is not None]
     given = {name for conditions, _ in run.groups for name in conditions} if len(run.groups) > 1 else set()
-    differing = [
-        name
-        for name in (front[0].axes if front else ())
-        if name not in given and len({axis_text(each.axes[name]) for each in front}) > 1
-    ]
-    names: dict[str, int] = {}
+    axes = [name for name in (front[0].axes if front else ()) if name not in given]
+    differing = [name for name in axes if len({axis_text(each.axes[name]) for each in front}) > 1]
+    names: dict[str, str] = {}
     labels = []
     for each in front if differing else ():
         words = "/".join(value_words(each.axes[name]) for name in differing)
-        labels.append(
-            (each.figures[cost], each.measure.shown(each.accuracy), str(names.setdefault(words, len(names) + 1)))
-        )
+        number = names.setdefault(words, str(len(names) + 1))
+        labels.append((each.figures[cost], each.measure.shown(each.accuracy), number))
     heads = " / ".join(map(head_of, differing))
     key = ", ".join(f"{number}: {words}" for words, number in names.items())
     return labels, f"{heads} at {key}" if key else ""

@@ -30,7 +30,7 @@ def yield_picture(
     The bands are the bounds of `ChipYield`, point by point. Of more than `MOST_CURVES` curves some are drawn, from the
     first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
     """
-    drawn, others = drawn_of(found), references or {}
+    drawn, known = drawn_of(found), references or {}
     shared, totals = _shared_axes(found), {len(each.chips) for each in drawn}
     numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
     series = []
@@ -38,24 +38,21 @@ def yield_picture(
         differing = {name: value for name, value in each.axes.items() if name not in shared}
         total = len(each.chips)
         name = (legend_text(differing) or "simulated") + ("" if len(totals) == 1 else f" ({total} chips)")
-        curve = [(0.0, 1.0, *each.bounds(total)), *yield_curve(each), (1.0, 0.0, *each.bounds(0))]
-        if curve[-2][0] == 1.0:
-            curve.pop()
+        curve = [(0.0, 1.0, *each.bounds(total)), *yield_curve(each)]
+        if curve[-1][0] < 1.0:
+            curve.append((1.0, 0.0, *each.bounds(0)))
         numbers += [[legend_text(each.axes) or "simulated", *point] for point in curve]
         texts = [
             f"{name}\n{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {total} chips\n"
             f"at least {100 * accuracy:.2f} %"
             for accuracy, share, low, high in curve
         ]
-        accuracies, shares, lows, highs = ([*each] for each in zip(*curve, strict=True))
+        accuracies, *others = zip(*curve, strict=True)
         x = [100 * accuracy for accuracy in accuracies]
-        series.append(Series(name, x, shares, lows, highs, form="step", style=style, texts=texts))
-    ends = _ends(drawn, [*thresholds, *others.values()])
-    marks = [
-        Mark("x", 100 * accuracy, f"{name} {100 * accuracy:.2f} %")
-        for name, accuracy in others.items()
-        if ends[0] <= 100 * accuracy <= ends[1]
-    ]
+        series.append(Series(name, x, *others, form="step", style=style, texts=texts))
+    ends = _ends(drawn, [*thresholds, *known.values()])
+    marks = [Mark("x", 100 * value, f"{name} {100 * value:.2f} %") for name, value in known.items()]
+    marks = [mark for mark in marks if ends[0] <= mark.at <= ends[1]]
     marks += threshold_marks("x", [each for each in thresholds if ends[0] <= 100 * each <= ends[1]])
     several = f"{totals.pop()} " if len(totals) == 1 else ""
     return Picture(
