@@ -8,9 +8,8 @@ Utilised: on the rows that hold weights; peak: as if all did. All-digital point:
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, ConversionEnergy, EnergyModel
 from asim_lightning.cost.layer_cost import Energy, LayerCost
-from asim_lightning.cost.network_cost import cost
+from asim_lightning.cost.network_cost import NetworkShape, cost, network_shape
 from asim_lightning.cost.operations import Operations
-from asim_lightning.cost.product_shape import NetworkShape, network_shape
 from asim_lightning.cost.technology import PRESETS, Technology
 
 __all__ = [

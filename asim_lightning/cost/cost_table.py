@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _ENERGIES = (("mJ", 1e12), ("uJ", 1e9), ("nJ", 1e6), ("pJ", 1e3), ("fJ", 1.0))
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_COUNTED = {
+    "macs": "MACs", "conversions": "conversions", "array_reads": "array\nreads", "digital_cycles": "digital\ncycles",
+    "shift_adds": "shift-\nadds", "cells_written": "cells\nwritten",
+}  # fmt: skip
 _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 
 
@@ -38,9 +42,6 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     picojoules, whole = 1e-3 * size, total["energy_pj"]
     macros = {layer.get("macro", "") for layer in layers if layer["on_macro"]}
 
-    def counted(name: str, head: str = "") -> Column[Layer]:
-        return Column(head or name, lambda layer: count(layer[name]))
-
     def on(layer: Layer) -> str:
         if not layer["on_macro"]:
             return f"digital W{layer['weight_bits']}A{layer['input_bits']}"
@@ -53,12 +54,7 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
         Column[Layer]("layer", lambda layer: layer["layer"], side="l"),
         Column("kind", lambda layer: layer["kind"], side="l"),
         Column("on", lambda layer: on(layer) if layer is not total else "", side="l"),
-        counted("macs", "MACs"),
-        counted("conversions"),
-        counted("array_reads", "array\nreads"),
-        counted("digital_cycles", "digital\ncycles"),
-        counted("shift_adds", "shift-\nadds"),
-        counted("cells_written", "cells\nwritten"),
+        *(Column[Layer](head, lambda layer, name=name: count(layer[name])) for name, head in _COUNTED.items()),  # type: ignore[misc]
         Column("rows in\nuse, %", lambda layer: f"{100 * layer['rows_in_use']:.0f}" if layer["on_macro"] else "-"),
         Column(f"energy\n{unit}", lambda layer: short(layer["energy_pj"] / picojoules)),
         Column("share\n%", share),
@@ -67,13 +63,13 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
         Column("TOPS/W", lambda layer: _efficiency(layer["tops_per_watt"])),
         Column("why on no macro", lambda layer: layer["why_digital"], side="l"),
     ]
-    cells = Table(columns, [*layers, total]).shown
-    kept = [place for place in range(len(columns)) if any(row[place] not in ("-", "") for row in cells[1:])]
-    numbers = [Column[Layer](name, None, {name: itemgetter(name)}) for name in layers[0]]
-    numbers.append(Column("", None, {"energy_share": lambda layer: layer["energy_pj"] / whole if whole else ""}))
+    _, *cells = Table(columns, [*layers, total]).shown
+    kept = [place for place in range(len(columns)) if any(row[place] not in ("-", "") for row in cells)]
+    numbers: dict[str, Any] = {name: itemgetter(name) for name in layers[0]}
+    numbers["energy_share"] = lambda layer: layer["energy_pj"] / whole if whole else ""
     note = f"macro: {macros.pop()}" if len(macros) == 1 else ""
     last = [str(cells[-1][place]) for place in kept]
-    return Table([*(columns[place] for place in kept), *numbers], layers, note, last=last)
+    return Table([*(columns[place] for place in kept), Column("", None, numbers)], layers, note, last=last)
 
 
 def _sum(layers: Sequence[Layer]) -> Layer:
@@ -96,13 +92,12 @@ def part_table(report: "CostReport") -> Table[Sequence[str]]:
     """A row for each part of the energy: its share, and the coefficients that decide it with their sources."""
     unit, size = _smaller_unit(report.energy.total)
     rows: list[Sequence[str]] = []
+    t, whole = report.technology, report.energy.total or 1.0
     for part, value in report.energy.parts.items():
         if not value and part in ("drivers", "digital", "writes"):
             continue
         known, names = PARTS[part], PARTS[part].coefficients
-        share = 100 * value / report.energy.total if report.energy.total else 0.0
-        first = [known.label, short(value / size), f"{share:.1f}", known.what]
-        t = report.technology
+        first = [known.label, short(value / size), f"{100 * value / whole:.1f}", known.what]
         if part == "array" and t.value("unit_capacitor") is not None:
             names = ("unit_capacitor", "parasitics")
         for name in names:
@@ -199,9 +194,14 @@ def _comparisons(name: str, rows: Sequence[Comparison]) -> str:
     return str(Table(columns, rows))
 
 
+def _unit(number: float, units: Sequence[tuple[str, float]]) -> tuple[str, float]:
+    """The unit in which a number has one to three digits before the point, and its size."""
+    return next((each for each in units if number >= each[1]), units[-1])
+
+
 def energy_unit(femtojoules: float) -> tuple[str, float]:
     """The unit in which an energy has one to three digits before the point, and its size in fJ."""
-    return next((each for each in _ENERGIES if femtojoules >= each[1]), _ENERGIES[-1])
+    return _unit(femtojoules, _ENERGIES)
 
 
 def _smaller_unit(femtojoules: float) -> tuple[str, float]:
@@ -221,7 +221,7 @@ def time(seconds: float) -> str:
     """A time with three digits and its unit, as in "1.25 ms"; a dash for none."""
     if not seconds:
         return "-"
-    unit, size = next((each for each in _TIMES if seconds >= each[1]), _TIMES[-1])
+    unit, size = _unit(seconds, _TIMES)
     return f"{short(seconds / size)} {unit}"
 
 
@@ -229,7 +229,7 @@ def count(number: int) -> str:
     """A number with three digits and k, M, G or T; a dash for none."""
     if not number:
         return "-"
-    letter, size = next(each for each in _COUNTS if number >= each[1])
+    letter, size = _unit(number, _COUNTS)
     return f"{short(number / size)} {letter}" if letter else str(number)
 
 

@@ -1,6 +1,9 @@
-"""The cost of a converted network for one image, and what it does not say of the accuracy."""
+"""The cost of a converted network for one image, by its products, and what it does not say of the accuracy."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,16 +13,69 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
-from asim_lightning.cost.product_shape import NetworkShape, WeightLoads, network_shape, weight_loads
+from asim_lightning.cost.product_shape import ProductShape, WeightLoads, product_shape, weight_loads
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
+from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.count_histograms import LayerCounts
-from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of
+from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
 from asim_lightning.surgery.conversion_report import describe
+from asim_lightning.surgery.probe import Probe, kept_example_shape, on_example, probe
 
 _FITTED_NODES = (16.0, 65.0)
 _MANY_WRONG = 0.01
 """Share of wrong codes from which a line says so."""
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """The products of a network for one image."""
+
+    products: Mapping[str, tuple[ProductShape, ...]]
+    """Those of layers on macros, a product a call, by full name in the order in which they first ran."""
+    macs: Mapping[str, int]
+    """Multiplications of modules that are on no macro, by full name in that order."""
+
+
+def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkShape:
+    """Run a converted network once, in float, and take the shapes of its products.
+
+    Args:
+        model: Converted network.
+        example: An input; default: a random one, of the shape that the network was converted on.
+            # (1, channels, height, width)
+
+    Raises:
+        ValueError: The network does not run on it, or there is none and `convert_` did not convert the whole network.
+    """
+    if example is None and kept_example_shape(model) is None:
+        raise ValueError(
+            "`example` must be an input of the network, whose cost depends on its size, got None; pass one, or convert "
+            "the whole network with convert_"
+        )
+    found: dict[str, list[ProductShape]] = {}
+
+    def keep(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
+        tensors = [each for each in inputs if isinstance(each, Tensor)]
+        found.setdefault(name, []).append(product_shape(layer, *tensors))
+
+    def run(x: Tensor) -> Probe:
+        found.clear()
+        return probe(model, {}, x[:1].to(next(model.parameters(), x).device))
+
+    layers = macro_layers(model)
+    hooks = [layer.register_forward_pre_hook(partial(keep, name)) for name, layer in layers.items()]
+    try:
+        with kept_fidelities(model):
+            set_fidelity_(model, "float")
+            seen = on_example(model, example, run)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    macs = {name: count for name, count in seen.others.items() if name not in layers}
+    for owner, products in seen.products.items():
+        macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
+    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs)
 
 
 def cost(
@@ -104,12 +160,10 @@ def _active(
         )
     if counts[name].circuit.cycles != cycles:
         raise ValueError(f"`counts` of `{name}` must be those of its macro, got those of another schedule")
-    found = []
-    for seen in counts[name].histograms:
-        images = float(seen.numbers.sum())
-        mean, square = (float((seen.numbers * seen.counts**power).sum()) / images for power in (1, 2))
-        found.append(ActiveCells(mean, square))
-    return found
+    return [
+        ActiveCells(*(float((seen.numbers * seen.counts**power).sum()) / float(seen.numbers.sum()) for power in (1, 2)))
+        for seen in counts[name].histograms
+    ]
 
 
 def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: nn.Module) -> tuple[LayerCost, ...]:

@@ -16,6 +16,9 @@ _UIUC = "UIUC-IMC-Benchmarking (MIT)"
 _FIT = f"fitted to 16 charge-redistribution rows of 12 papers in {_UIUC}"
 _ZIGZAG = "ZigZag-IMC, imc_unit.py and imc_array.py"
 _JIA_AREA = "Jia, JSSC 2020, by CiMLoop jia_jssc_2020"
+_DCT_RAM = f"DCT-RAM, CICC 2022: {_UIUC}, index 78"
+_WANG = f"Wang, VLSI 2022: {_UIUC}, index 89"
+_JIA_2021 = f"Jia, ISSCC 2021: {_UIUC}, index 25"
 _MEDIAN_TIME = f"median of the 15 fitted rows with a time in {_UIUC}, which span 4 to 1750 ns"
 
 
@@ -30,33 +33,27 @@ class TechnologyPreset:
     chip: Preset | None = None
 
 
+def _node(**known: tuple[float, str]) -> TechnologyPreset:
+    """The preset of a node: values with their sources."""
+    values, sources = ({name: each[at] for name, each in known.items()} for at in (0, 1))
+    return TechnologyPreset(values, sources)  # type: ignore[arg-type]
+
+
 PRESETS: dict[str, TechnologyPreset] = {
-    "28nm": TechnologyPreset(
-        {"node": 28.0, "supply": 0.9, "cycle_ns": 50.0},
-        {
-            "node": "the node that digital figures are normalised to",
-            "supply": f"Lee, VLSI 2021: {_UIUC}, index 35",
-            "cycle_ns": _MEDIAN_TIME,
-        },
+    "28nm": _node(
+        node=(28.0, "the node that digital figures are normalised to"),
+        supply=(0.9, f"Lee, VLSI 2021: {_UIUC}, index 35"),
+        cycle_ns=(50.0, _MEDIAN_TIME),
     ),
-    "65nm": TechnologyPreset(
-        {"node": 65.0, "supply": 1.0, "cycle_ns": 25.0, "cell_area": 4.93, "adc_area": 1941.0},
-        {
-            "node": f"{_UIUC}, index 78",
-            "supply": f"DCT-RAM, CICC 2022: {_UIUC}, index 78",
-            "cycle_ns": f"DCT-RAM, CICC 2022: {_UIUC}, index 78",
-            "cell_area": f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells",
-            "adc_area": f"{_JIA_AREA}: 0.497 mm^2 over 256 converters",
-        },
+    "65nm": _node(
+        node=(65.0, f"{_UIUC}, index 78"),
+        supply=(1.0, _DCT_RAM),
+        cycle_ns=(25.0, _DCT_RAM),
+        cell_area=(4.93, f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells"),
+        adc_area=(1941.0, f"{_JIA_AREA}: 0.497 mm^2 over 256 converters"),
     ),
-    "22nm": TechnologyPreset(
-        {"node": 22.0, "supply": 1.1, "cycle_ns": 4.17},
-        dict.fromkeys(("node", "supply", "cycle_ns"), f"Wang, VLSI 2022: {_UIUC}, index 89"),
-    ),
-    "16nm": TechnologyPreset(
-        {"node": 16.0, "supply": 0.8, "cycle_ns": 50.0},
-        dict.fromkeys(("node", "supply", "cycle_ns"), f"Jia, ISSCC 2021: {_UIUC}, index 25"),
-    ),
+    "22nm": _node(node=(22.0, _WANG), supply=(1.1, _WANG), cycle_ns=(4.17, _WANG)),
+    "16nm": _node(node=(16.0, _JIA_2021), supply=(0.8, _JIA_2021), cycle_ns=(50.0, _JIA_2021)),
 }
 """Those of nodes; `technology_preset` has those of published macros too."""
 SOURCES = {

@@ -60,13 +60,10 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     plot.set_yticks(range(classes), names, fontsize=size)
     for (row, column), value in np.ndenumerate(cells):
         colour = "white" if float(scale(value)) > 0.55 else "black"
-        plot.text(column, row, _number(value, normalize), ha="center", va="center", fontsize=size, color=colour)
+        number = f"{value:.1f}" if normalize and value < 9.95 else f"{value:.0f}"
+        text = number if value else ""  # so that mistakes stand out
+        plot.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
     return figure
-
-
-def _number(value: float, normalize: bool) -> str:
-    """Text of a cell; none for an empty cell, so that mistakes stand out."""
-    return "" if value == 0 else f"{value:.1f}" if normalize and value < 9.95 else f"{value:.0f}"
 
 
 def mistakes_figure(
@@ -87,7 +84,9 @@ def mistakes_figure(
         plot = figure.add_subplot(rows, columns, place + 1)
         pixels = image[0] if image.shape[0] == 1 else np.moveaxis(image[:3], 0, -1)  # (height, width[, 3])
         plot.imshow(pixels, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-        text = f"true {_short(true)}\n{_short(predicted)} {_percent(confidence)}"
+        # 99.96 % is not certain
+        percent = ">99.9 %" if 0.9995 <= confidence < 1.0 else f"{100 * confidence:.3g} %"
+        text = f"true {_short(true)}\n{_short(predicted)} {percent}"
         plot.set_title(text, fontsize=9, color="black", pad=3)
         plot.set_axis_off()
     return figure
@@ -95,8 +94,3 @@ def mistakes_figure(
 
 def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-
-
-def _percent(share: float) -> str:
-    # 99.96 % is not certain
-    return ">99.9 %" if 0.9995 <= share < 1.0 else f"{100 * share:.3g} %"

@@ -69,20 +69,17 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
 def _text(counts: LayerCounts, together: Quality, images: str) -> str:
     macro = counts.circuit.macro
     csnr = decibels(together.csnr)
+    noises = [each if isinstance(each, str) else f"{each:g} %" for each in (macro.random_noise, macro.nonlinear_noise)]
     converter = "an ideal converter" if macro.adc_bits is None else f"a {macro.adc_bits}-bit ADC over its full scale"
     if macro.adc_step is not None:
         converter = f"a {macro.adc_bits}-bit ADC from count {macro.adc_low} on, an LSB is {macro.adc_step}"
     return (
         f"W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows, {converter}; random noise "
-        f"{_noise(macro.random_noise)}, nonlinear noise {_noise(macro.nonlinear_noise)}. {images}, "
+        f"{noises[0]}, nonlinear noise {noises[1]}. {images}, "
         f"{counts.conversions:,} counts in each cycle. All cycles, weighted with 4^shift: CSNR "
         f"{csnr}{'' if csnr == 'exact' else ' dB'}; on average {100 * together.clipped:.2g} % of the counts are "
         f"clipped, and P(wrong code) is {together.wrong:.1e}."
     )
-
-
-def _noise(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g} %"
 
 
 def _bits(bits: tuple[int, ...]) -> str:
@@ -109,11 +106,8 @@ def _edges(cycles: Sequence[_Seen]) -> NDArray[np.float64]:
 
 def _draw_all(plot: Axes, cycles: Sequence[_Seen], edges: NDArray[np.float64], total: NDArray[np.float64]) -> None:
     plot.stairs(np.maximum(total, 1e-12), edges, fill=True, color=_BAR)
-    plot.set_xlim(edges[0], edges[-1])
-    plot.set_yscale("log")
-    plot.set_ylim(max(float(total[total > 0].min()) / 3, 1e-9), 2.0)
-    plot.set_ylabel("share")
-    plot.set_title("counts of all cycles")
+    least = max(float(total[total > 0].min()) / 3, 1e-9)
+    plot.set(xlim=(edges[0], edges[-1]), yscale="log", ylim=(least, 2.0), ylabel="share", title="counts of all cycles")
     ends = sorted({end for cycle, *_ in cycles for end in _ends(cycle)})
     beyond = [f"{count:.6g}" for count in ends if not edges[0] <= count <= edges[-1]]
     for count in ends:
@@ -127,9 +121,7 @@ def _draw_rows(plot: Axes, counts: LayerCounts) -> None:
     rows, tiles = counts.circuit.macro.rows, len(counts.rows)
     plot.bar(range(tiles), counts.rows, color=_BAR, width=0.8)
     plot.axhline(rows, color=_RANGE, linewidth=1.3)
-    plot.set_ylim(0, 1.12 * rows)
-    plot.set_xlim(-0.7, max(tiles, 3) - 0.3)
-    plot.set_xticks(range(0, tiles, math.ceil(tiles / 12)))
+    plot.set(xlim=(-0.7, max(tiles, 3) - 0.3), ylim=(0, 1.12 * rows), xticks=range(0, tiles, math.ceil(tiles / 12)))
     plot.yaxis.tick_right()
     used = sum(counts.rows) / (tiles * rows)
     plot.set_title(f"rows in use, tile by tile: {100 * used:.0f} % of {rows}")
@@ -145,7 +137,6 @@ def _draw_cycles(
     ]
     low, high = np.array(ends).T
     left, right = np.nan_to_num(low, nan=edges[0]), np.nan_to_num(high, nan=edges[-1])
-    plot.set_facecolor(_OUTSIDE)
     plot.barh(places, right - left, 1.0, left, color="white", zorder=0)
     for each in (low, high):
         plot.vlines(each, places - 0.5, places + 0.5, color=_RANGE, linewidth=1.6, zorder=3)
@@ -155,11 +146,11 @@ def _draw_cycles(
     every = math.ceil(len(cycles) / _MOST_LABELS)
     names = [f"x{_bits(cycle.input_bits)} w{_bits(cycle.weight_bits)}" for cycle, *_ in cycles[::every]]
     plot.set_yticks(places[::every], names, fontsize=10 if len(cycles) <= 32 else 6.5)
-    plot.set_xlim(edges[0], edges[-1])
-    plot.set_ylim(-0.5, len(cycles) - 0.5)
-    plot.set_xlabel("count")
-    plot.set_ylabel("cycle: input bits, weight bits")
-    plot.set_title("counts, cycle by cycle; lines: ends of the ADC's range, shaded: outside of it")
+    plot.set(
+        facecolor=_OUTSIDE, xlim=(edges[0], edges[-1]), ylim=(lines[0], lines[-1]), xlabel="count",
+        ylabel="cycle: input bits, weight bits",
+        title="counts, cycle by cycle; lines: ends of the ADC's range, shaded: outside of it",
+    )  # fmt: skip
     return mesh
 
 
@@ -177,15 +168,11 @@ def _draw_qualities(plots: Mapping[str, Axes], cycles: Sequence[_Seen]) -> None:
     for name, title, values, left, right in drawn:
         plot = plots[name]
         plot.barh(range(len(cycles)), np.array(values) - left, 0.8, left, color=_BAR)
-        plot.set_xlim(left, right)
-        plot.set_ylim(-0.5, len(cycles) - 0.5)
+        plot.set(xlim=(left, right), ylim=(-0.5, len(cycles) - 0.5), title=title, axisbelow=True)
         plot.locator_params(axis="x", nbins=2)
-        plot.set_title(title)
         plot.tick_params(axis="y", left=False, labelleft=False)
         plot.grid(axis="x", color="0.9", linewidth=0.6)
-        plot.set_axisbelow(True)
-    plots["wrong"].set_xscale("log")
-    plots["wrong"].set_xticks([1e-6, 1e-3, 1])
+    plots["wrong"].set(xscale="log", xticks=[1e-6, 1e-3, 1])
     for place, (cycle, seen, quality) in enumerate(cycles):
         if not math.isfinite(quality.csnr):
             constant = quality.csnr < 0 or len(seen.counts) == 1

@@ -1,6 +1,7 @@
 """The curves of a sweep, and the choice of those that are drawn."""
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import TypeAlias
 
 from asim_lightning.evaluation.axis_settings import is_condition
@@ -62,17 +63,14 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
 
 def _effect(lines: Sequence[Curve], name: str) -> float:
     """Range of the mean accuracies over the values of an axis."""
-    means = [
-        sum(row.accuracy for row in found) / len(found)
-        for found in ([row for _, line in group for row in line] for group in _by_value(lines, name))
-    ]
+    means = [fmean(row.accuracy for _, line in group for row in line) for group in _by_value(lines, name)]
     return max(means) - min(means)
 
 
 def _by_value(lines: Sequence[Curve], name: str) -> list[list[Curve]]:
     groups: dict[tuple[bool, str], list[Curve]] = {}
-    for others, line in lines:
-        groups.setdefault((name in others, axis_text(others.get(name))), []).append((others, line))
+    for curve in lines:
+        groups.setdefault((name in curve[0], axis_text(curve[0].get(name))), []).append(curve)
     return list(groups.values())
 
 

@@ -98,6 +98,7 @@ def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
     image = None if picture.grid is None else _draw_grid(plot, picture.grid)
     lines = [each for each in picture.series if each.form == "line" and each.low]
     tips: NDArray[np.float64] | float = 0.0
+    given: dict[str, Any]
     for each in picture.series:
         if each.form == "bar":
             hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
@@ -109,7 +110,7 @@ def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
         place = lines.index(each) - (len(lines) - 1) / 2 if each in lines else 0.0
         _draw_series(plot, each, place * min(2.4, 10.0 / max(len(lines), 1)) / 72.0, figure)
     for mark in picture.marks:
-        given: Any = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
+        given = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
         (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
     _set_axis(plot, "x", picture.x)
     _set_axis(plot, "y", picture.y)

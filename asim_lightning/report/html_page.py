@@ -9,7 +9,7 @@ from asim_lightning.report.picture import Picture
 from asim_lightning.report.plotly_figure import layout_of, traces_of
 from asim_lightning.table import Rows, Table, csv_text
 
-MISSING_PLOTLY = (
+_MISSING = (
     "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a checkout "
     "pip install '.[report]'"
 )
@@ -98,7 +98,7 @@ def _plotly() -> Any:
         import plotly.io
         import plotly.offline
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(MISSING_PLOTLY) from None
+        raise ModuleNotFoundError(_MISSING) from None
     return plotly
 
 

@@ -41,13 +41,13 @@ class LayerShare(NamedTuple):
 def loss_map_table(found: LossMap) -> Table[LayerShare]:
     """The table of a map: a row a layer, the largest share first."""
     shares = list(found.by_layer.items())
-    rows = [
-        LayerShare(name, share, _percent(share, found.sum), *_most_of(found.layers[name]))
-        for name, share in shares[:_MOST]
-    ]
-    if others := [share for _, share in shares[_MOST:]]:
-        said = f"{len(others)} other layer{'s' * (len(others) > 1)}"
-        rows.append(LayerShare(said, sum(others), _percent(sum(others), found.sum)))
+    rest = [share for _, share in shares[_MOST:]]
+    if rest:
+        shares = [*shares[:_MOST], (f"{len(rest)} other layer{'s' * (len(rest) > 1)}", sum(rest))]
+    rows = []
+    for name, share in shares:
+        percent = 100 * share / found.sum if found.sum > 0 else None
+        rows.append(LayerShare(name, share, percent, *_most_of(found.layers.get(name, ()))))
     columns: list[Column[LayerShare]] = [
         plain("layer", lambda row: row.layer, "l"),
         Column("share\n(nats)", lambda row: _cell(row.share, 4), {"share": lambda row: row.share}),
@@ -81,10 +81,6 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
         numbers=numbers,
         file="map.csv",
     )
-
-
-def _percent(share: float, total: float) -> float | None:
-    return 100 * share / total if total > 0 else None
 
 
 def _cell(number: float | None, digits: int) -> str:

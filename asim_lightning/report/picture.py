@@ -142,7 +142,7 @@ class Picture:
     @property
     def entries(self) -> int:
         """Entries of its legend."""
-        return sum(bool(each.name) for each in (*self.series, *self.marks))
+        return sum(map(bool, [each.name for each in self.series] + [each.name for each in self.marks]))
 
 
 def drawn_of(found: Sequence[Item]) -> list[Item]:

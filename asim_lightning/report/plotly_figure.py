@@ -22,14 +22,11 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
     """What is drawn, from back to front."""
     found: list[dict[str, Any]] = []
     for each in picture.series:
-        if each.form == "step" and each.low:
-            found += _band(each)
-        found.append(_trace(each, picture))
+        found += [*(_band(each) if each.form == "step" and each.low else ()), _trace(each, picture)]
     if picture.grid is not None:
         grid = picture.grid
         written = [
-            [escape(grid.text(column, row)).replace("\n", "<br>") for column in range(len(values))]
-            for row, values in enumerate(grid.values)
+            [_html(grid.text(column, row)) for column in range(len(values))] for row, values in enumerate(grid.values)
         ]
         found.append(
             {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": written}
@@ -48,14 +45,13 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
 
 def layout_of(picture: Picture) -> dict[str, Any]:
     """Axes, legend and margins."""
-    has_bars = picture.has_bars
-    names = len(picture.y.names) if picture.y.scale == "names" else 0
+    has_bars, names = picture.has_bars, len(picture.y.names)
     turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first at the top
     right = 32 if has_bars and picture.x.names else 12  # half of the last name
     return {
         "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x, [x for each in picture.series for x in each.x])},
         "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y, ()), **turned},
-        "shapes": [_shape(mark) for mark in picture.marks],
+        "shapes": [_line_across(mark) for mark in picture.marks],
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
         "margin": {"l": 56, "r": right, "t": 12, "b": 50},
         "height": 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names),
@@ -68,8 +64,8 @@ def layout_of(picture: Picture) -> dict[str, Any]:
 
 
 def _trace(each: Series, picture: Picture) -> dict[str, Any]:
-    colour, said = each.shown_colour, [escape(text).replace("\n", "<br>") for text in each.texts]
-    texts = {"hovertext": said, "hoverinfo": "text"} if said else {}
+    colour = each.shown_colour
+    texts = {"hovertext": [*map(_html, each.texts)], "hoverinfo": "text"} if each.texts else {}
     shared = {
         "name": escape(each.name),
         "showlegend": bool(each.name),
@@ -96,10 +92,13 @@ def _trace(each: Series, picture: Picture) -> dict[str, Any]:
     bars = {"type": "data", "symmetric": False, "thickness": 1.2, "width": 3}
     for name, at, low, high in (("error_y", each.y, each.low, each.high), ("error_x", each.x, each.left, each.right)):
         if low:
-            above = [end - value for end, value in zip(high, at, strict=True)]
-            below = [value - end for end, value in zip(low, at, strict=True)]
+            above, below = ([abs(end - value) for end, value in zip(ends, at, strict=True)] for ends in (high, low))
             found[name] = {**bars, "array": above, "arrayminus": below}
     return found
+
+
+def _html(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
 
 
 def _band(each: Series) -> list[dict[str, Any]]:
@@ -132,7 +131,7 @@ def _axis(axis: Axis, numbers: Sequence[float]) -> Mapping[str, Any]:
     return found
 
 
-def _shape(mark: Mark) -> dict[str, Any]:
+def _line_across(mark: Mark) -> dict[str, Any]:
     other = "y" if mark.along == "x" else "x"
     return {
         "type": "line", f"{mark.along}0": mark.at, f"{mark.along}1": mark.at, f"{other}0": 0, f"{other}1": 1,

@@ -80,24 +80,19 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 
 def search_text(found: Run, technology: str) -> str:
     """Table of a search, the cheapest point under each condition, and how to read both."""
-    front, cheapest, measure = found.front, found.cheapest, found.points[0].measure
-    shown = [each for each in found.points if is_among(each, front) or is_among(each, cheapest)]
-    shown = found.points if len(found.points) <= _MOST_ROWS else shown
 
     def mark(row: Result) -> str:
-        is_point = row.kind == "simulated"
-        return (
-            "cheapest" if is_among(row, cheapest) else "front" if is_among(row, front) else "" if is_point else row.kind
-        )
+        of_point = "front" if is_among(row, found.front) else ""
+        return "cheapest" if is_among(row, found.cheapest) else of_point if row.kind == "simulated" else row.kind
 
-    costs = [
-        name for name in (*_COSTS[:2], "yield", *_COSTS[2:]) if all(has_figure(point, name) for point in found.points)
-    ]
+    shown = found.points if len(found.points) <= _MOST_ROWS else list(filter(mark, found.points))
+    costs = [*_COSTS[:2], "yield", *(name for name in _COSTS[2:] if name in found.objectives)]
+    measure = found.points[0].measure
     columns = [
         Column("", mark, side="l"),
         *axis_columns(list(found.points[0].axes), found.points),
         *accuracy_columns(measure),
-        *(cost_column(name, 4) for name in costs if name != "tops_per_watt" or name in found.objectives),
+        *(cost_column(name, 4) for name in costs if all(has_figure(point, name) for point in found.points)),
         *(target_column(target, measure) for target in found.targets),
     ]
     lines = [str(Table(columns, [*found.references, *shown]))]
@@ -114,12 +109,12 @@ def _notes(found: Run, technology: str) -> list[str]:
     same = " at the same noise" if len(found.groups) > 1 else ""
     notes = [f"Front: no point{same} is better in one of {names} and at least as good in all."]
     if any("all_digital_uj" in point.figures for point in found.points):
-        own = any(name.startswith("technology.") for name in found.points[0].axes)
-        line = f"Energy and latency: at {'the technology of each point' if own else technology}, by the model's factor"
-        digital = "of each point in results.csv"
-        if found.all_digital is not None:
-            digital = "{:.4g} uJ, {:.3g} to {:.3g}".format(*found.all_digital)
-        notes.append(f"{line} either way (results.csv); all-digital {digital}.")
+        own, whole = any(name.startswith("technology.") for name in found.points[0].axes), found.all_digital
+        at = "the technology of each point" if own else technology
+        digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
+        notes.append(
+            f"Energy and latency: at {at}, by the model's factor either way (results.csv); all-digital {digital}."
+        )
     if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
         notes.append(f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.")
     if found.targets:
@@ -158,7 +153,11 @@ def point_table(run: Run, target: Target) -> Table[Result]:
     """
     run = run.decided(target)
     rows = sorted(run.results, key=lambda row: KINDS.index(row.kind))
-    front, cheapest, main, measure = front_of(run), run.cheapest, main_costs(run.costs), rows[0].measure
+    front, main, measure = front_of(run), main_costs(run.costs), rows[0].measure
+
+    def on_front(row: Result) -> bool:
+        return is_among(row, front)
+
     columns = [
         _KIND,
         *axis_columns(run.axes, rows, lambda name: table_head(run, name)),
@@ -166,17 +165,12 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         of(lambda row: row.difference, _DIFFERENCE),
         replace(target_column(str(target), measure), head="target"),
         *(_only_in_csv(cost_column(name, 4, cost_label(name)), name not in main) for name in run.costs),
-        Column(
-            "front",
-            lambda row: "front" if is_among(row, front) else "-",
-            {"on_the_front": lambda row: is_among(row, front)},
-            "l",
-        ),
+        Column("front", lambda row: "front" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
         *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),
         _only_in_csv(_RIGHT),
     ]
     columns, note = _that_differ(columns, run.points or rows)
-    marked = [place for place, row in enumerate(rows) if is_among(row, cheapest)]
+    marked = [place for place, row in enumerate(rows) if is_among(row, run.cheapest)]
     green = f"Green: the cheapest point that keeps {target}, under each condition. " if marked else ""
     return Table(columns, rows, green + note, "All points", "points.csv", marked)
 

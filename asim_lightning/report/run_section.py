@@ -86,10 +86,9 @@ class Section:
         """What figures and tables show, in full, by the name of the CSV that the section offers."""
         found: dict[str, Rows] = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
         found |= {each.file: each.numbers for each in self.tables}
-        for command in self.run.commands:
-            if differences := difference_table(command):
-                head, *rows = differences.numbers
-                found.setdefault(differences.file, [head]).extend(rows)
+        for differences in filter(None, map(difference_table, self.run.commands)):
+            head, *rows = differences.numbers
+            found.setdefault(differences.file, [head]).extend(rows)
         return found
 
 
@@ -104,19 +103,17 @@ def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) ->
     runs = [run for run, _ in judged]
     title = title or "; ".join(dict.fromkeys(map(run_title, runs)))
     sections = [Section.of(*each, name) for each, name in zip(judged, run_titles(runs), strict=True)]
-    listed: list[str] = []
-    if len(runs) > 1:
-        links = [
-            f'<li><a href="#run-{number}">{escape(each.title)}</a><br>{escape(each.verdict)}</li>'
-            for number, each in enumerate(sections, 1)
-        ]
-        listed = ["<ol>", *links, "</ol>"]
+    links = [
+        f'<li><a href="#run-{number}">{escape(each.title)}</a><br>{escape(each.verdict)}</li>'
+        for number, each in enumerate(sections, 1)
+    ]
     parts = [each.html(number) for number, each in enumerate(sections, int(len(runs) > 1))]
+    body = [f"<h1>{escape(title)}</h1>", *(["<ol>", *links, "</ol>"] if len(runs) > 1 else []), *parts]
     numbers = [
         {"title": each.title, "folder": str(each.run.folder), "verdict": each.verdict, **each.numbers}
         for each in sections
     ]
-    return page(title, "\n".join([f"<h1>{escape(title)}</h1>", *listed, *parts])), {"title": title, "runs": numbers}
+    return page(title, "\n".join(body)), {"title": title, "runs": numbers}
 
 
 def run_title(run: Run) -> str:

@@ -44,7 +44,10 @@ def interval(
     text: Callable[[float, float], str] = Measure().interval,
 ) -> Column[Row]:
     """A column of intervals."""
-    return of(ends, Column(head, lambda found: text(*found), {name: itemgetter(at) for at, name in enumerate(names)}))
+    column = Column[tuple[float, float]](
+        head, lambda found: text(*found), {name: itemgetter(at) for at, name in enumerate(names)}
+    )
+    return of(ends, column)
 
 
 def axis_columns(names: Sequence[str], rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:

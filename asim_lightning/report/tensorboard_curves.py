@@ -112,12 +112,12 @@ def over_chips(rows: Sequence[Result]) -> list[Result]:
     for row in rows:
         others = {name: value for name, value in row.axes.items() if name != CHIP}
         found.setdefault(f"{row.kind} {axes_text(others)}", []).append(replace(row, axes=others))
-    return [some[0] if len(some) == 1 else _mean_of(some) for some in found.values()]
-
-
-def _mean_of(chips: Sequence[Result]) -> Result:
-    accuracies = [row.accuracy for row in chips]
-    return replace(chips[0], accuracy=mean(accuracies), low=min(accuracies), high=max(accuracies))  # the mean is exact
+    for place, chips in found.items():
+        if len(chips) > 1:
+            accuracies = [row.accuracy for row in chips]  # whose mean is exact, so within the ends
+            low, high = min(accuracies), max(accuracies)
+            found[place] = [replace(chips[0], accuracy=mean(accuracies), low=low, high=high)]
+    return [chips[0] for chips in found.values()]
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:

@@ -7,15 +7,7 @@ from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
-from asim_lightning.report.labels import (
-    ALL_DIGITAL,
-    accuracy_text,
-    cost_text,
-    head_of,
-    label_of,
-    legend_text,
-    value_text,
-)
+from asim_lightning.report.labels import ALL_DIGITAL, accuracy_text, cost_text, head_of, legend_text
 
 _FEW = 4
 """Values that a line lists."""
@@ -33,12 +25,9 @@ def verdict(run: Run, target: Target) -> str:
         return f"{_of_yields(run)}."
     if not run.points:
         return "No simulated point is finished."
-    reference, decided = run.reference(target), run.decided(target)
-    share = (
-        ""
-        if reference is None
-        else f" ({100 * target.value * reference.accuracy:.2f} of {100 * reference.accuracy:.2f} %)"
-    )
+    share, decided = "", run.decided(target)
+    if (reference := run.reference(target)) is not None:
+        share = f" ({100 * target.value * reference.accuracy:.2f} of {100 * reference.accuracy:.2f} %)"
     if all(map(is_condition, varied(run))):
         facts = _of_conditions(decided)
     else:
@@ -111,9 +100,10 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
     """The values of one axis, as "random noise 0 %, 0.05 %", or how many points there are."""
     if len(names) > 1:
         return legend_text(points[0].axes) if len(points) == 1 else f"{len(points)} points"
-    texts = [value_text(label_of(names[0]), point.axes[names[0]]) for point in points]
+    head = head_of(names[0])
+    texts = [legend_text({names[0]: point.axes[names[0]]}).removeprefix(head).strip() for point in points]
     listed = ", ".join(texts) if len(texts) <= _FEW else f"{texts[0]} to {texts[-1]} ({len(texts)} points)"
-    return f"{head_of(names[0])} {listed}".strip()
+    return f"{head} {listed}".strip()
 
 
 def _of_yields(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import nan
+from statistics import fmean
 from typing import Literal
 
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -47,9 +48,9 @@ def yield_picture(
             f"at least {100 * accuracy:.2f} %"
             for accuracy, share, low, high in curve
         ]
-        accuracies, *others = zip(*curve, strict=True)
+        accuracies, shares, lows, highs = zip(*curve, strict=True)
         x = [100 * accuracy for accuracy in accuracies]
-        series.append(Series(name, x, *others, form="step", style=style, texts=texts))
+        series.append(Series(name, x, shares, lows, highs, form="step", style=style, texts=texts))
     ends = _ends(drawn, [*thresholds, *known.values()])
     marks = [Mark("x", 100 * value, f"{name} {100 * value:.2f} %") for name, value in known.items()]
     marks = [mark for mark in marks if ends[0] <= mark.at <= ends[1]]
@@ -100,7 +101,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
             accuracies.append(measure.shown(row.accuracy))
             hover.append(f"chip {row.axes[CHIP]}\n{measure.quantity(row.accuracy)}")
             numbers.append([texts[place], row.axes[CHIP], row.accuracy, row.low, row.high])
-        mean = sum(row.accuracy for row in chips) / len(chips)
+        mean = fmean(row.accuracy for row in chips)
         means_x += [place - _HALF, place + _HALF, nan]
         means_y += [measure.shown(mean), measure.shown(mean), nan]
         texts[place] += f"\nmean {measure.quantity(mean)}"

@@ -1,5 +1,6 @@
 """The page of what an ADC sees, for many cycles and for one."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ MACROS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def page(name: str) -> Any:
     """The page of a layer whose counts are few; those of every third cycle are all equal."""
     circuit = transfer(MacroConfig(**MACROS[name]), False)
@@ -29,7 +31,6 @@ def page(name: str) -> Any:
 @pytest.mark.parametrize("name", MACROS)
 def test_every_text_stands_within_the_page_and_beside_the_others(name: str) -> None:
     figure = page(name)
-    figure.canvas.draw()
     whole = figure.bbox
     texts = [*figure.texts, figure._suptitle]
     for plot in figure.axes:
