@@ -7,9 +7,8 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Measure, Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.accuracy import accuracy_picture, epochs_picture
+from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epochs_picture
 from asim_lightning.report.choices import choices
-from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.results_table import Difference, differences_text
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.verdict import choice_facts
