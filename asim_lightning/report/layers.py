@@ -17,8 +17,6 @@ from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Seri
 from asim_lightning.report.verdict import point_words
 from asim_lightning.table import Table
 
-_STYLES = {name: style for style, name in enumerate(PARTS)}
-
 
 def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
     """The layers that a report shows, and in words whose they are.
@@ -72,36 +70,33 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
     """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both,
     if the technology is known, as in cost.json."""
     unit, femtojoules = energy_unit(1e3 * max(layer["energy_pj"] for layer in layers))
-    size, places = 1e-3 * femtojoules, range(len(layers))
-    unit = unit.replace("u", "µ")
+    unit, places = unit.replace("u", "µ"), range(len(layers))
 
-    def said(layer: Layer, part: str) -> str:
-        of = f"{_name(part)} {layer[part] / size:.4g} {unit} of {layer['energy_pj'] / size:.4g} {unit}"
-        return f"{layer['layer']}\n{of}\n{layer.get('conversions', 0):,} conversions"
+    def energies(part: str) -> list[float]:
+        return [layer.get(f"{part}_pj", 0.0) / (1e-3 * femtojoules) for layer in layers]
 
-    parts = [part for part in (f"{name}_pj" for name in _STYLES) if any(layer.get(part) for layer in layers)]
+    total, digital, all_digital = map(energies, ("energy", "digital", "all_digital"))
     series = []
-    for part in parts:
-        x, texts = [layer[part] / size for layer in layers], [said(layer, part) for layer in layers]
-        style = _STYLES[part.removesuffix("_pj")]
-        series.append(Series(_name(part), x, places, form="bar", style=style, texts=texts))
+    for style, (part, known) in enumerate(PARTS.items()):
+        if any(x := energies(part)):
+            texts = [
+                f"{layer['layer']}\n{known.label} {value:.4g} {unit} of {whole:.4g} {unit}\n"
+                f"{layer.get('conversions', 0):,} conversions"
+                for layer, value, whole in zip(layers, x, total, strict=True)
+            ]
+            series.append(Series(known.label, x, places, form="bar", style=style, texts=texts))
     factor, of_digital = (technology.get(name, {}).get("value") for name in ("factor", "digital_factor"))
     if factor and of_digital:
-        ends = [(layer["energy_pj"] - layer["digital_pj"], layer["digital_pj"]) for layer in layers]
         low, high = (
-            [(analog * of_analog + digital * of_both) / size for analog, digital in ends]
-            for of_analog, of_both in ((1 / factor, 1 / of_digital), (factor, of_digital))
+            [(whole - part) * analog + part * others for whole, part in zip(total, digital, strict=True)]
+            for analog, others in ((1 / factor, 1 / of_digital), (factor, of_digital))
         )
-        total = [layer["energy_pj"] / size for layer in layers]
         name = f"factor of the model: {factor:g} of analog, {of_digital:g} of digital parts"
         series.append(Series(name, total, places, left=low, right=high, colour=GREY, marker="none"))
-    if all("all_digital_pj" in layer for layer in layers):
-        digital = [layer["all_digital_pj"] / size for layer in layers]
-        texts = [
-            f"{layer['layer']}\nin a digital macro {x:.4g} {unit}" for layer, x in zip(layers, digital, strict=True)
-        ]
-        series.append(Series("in a digital macro", digital, places, colour=BLACK, marker="star", texts=texts))
     names = [str(layer["layer"]) for layer in layers]
+    if all("all_digital_pj" in layer for layer in layers):
+        texts = [f"{name}\nin a digital macro {x:.4g} {unit}" for name, x in zip(names, all_digital, strict=True)]
+        series.append(Series("in a digital macro", all_digital, places, colour=BLACK, marker="star", texts=texts))
     return Picture(title, Axis(f"energy an image ({unit})"), Axis("", "names", names), series)
 
 
@@ -150,11 +145,6 @@ def validation_pictures(found: Validation) -> list[Picture]:
         ],
     )
     return [scatter, parts, supplies]
-
-
-def _name(part: str) -> str:
-    name = part.removesuffix("_pj")
-    return PARTS[name].label if name in PARTS else name.replace("_", " ")
 
 
 def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
