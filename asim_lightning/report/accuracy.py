@@ -186,9 +186,10 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
         return lines, note
     others = list(dict.fromkeys(name for values, _ in lines for name in values))
     if len(others) > 1:
-        strongest = max(others, key=lambda name: _effect(lines, name))
+        points = [row for _, line in lines for row in line]
+        strongest = max(others, key=lambda name: _effect(points, name))
         rest = [name for name in others if name != strongest]
-        lines = _over_the_rest(lines, axis, strongest)
+        lines = _over_the_rest(points, axis, strongest)
         designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
@@ -198,40 +199,36 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
     return lines, note
 
 
-def _effect(lines: Sequence[Curve], name: str) -> float:
-    """Range of the mean accuracies over the values of an axis."""
-    means = [fmean(row.accuracy for _, line in group for row in line) for group in _by_value(lines, name)]
-    return max(means) - min(means)
-
-
-def _by_value(lines: Sequence[Curve], name: str) -> list[list[Curve]]:
-    groups: dict[tuple[bool, str], list[Curve]] = {}
-    for curve in lines:
-        groups.setdefault((name in curve[0], axis_text(curve[0].get(name))), []).append(curve)
+def _by_value(points: Sequence[Result], name: str) -> list[list[Result]]:
+    """Points of each value of an axis, and those that lack it."""
+    groups: dict[tuple[bool, str], list[Result]] = {}
+    for row in points:
+        groups.setdefault((name in row.axes, axis_text(row.axes.get(name))), []).append(row)
     return list(groups.values())
 
 
-def _over_the_rest(lines: Sequence[Curve], axis: str, name: str) -> list[Curve]:
+def _effect(points: Sequence[Result], name: str) -> float:
+    """Range of the mean accuracies over the values of an axis."""
+    means = [fmean(row.accuracy for row in some) for some in _by_value(points, name)]
+    return max(means) - min(means)
+
+
+def _over_the_rest(points: Sequence[Result], axis: str, name: str) -> list[Curve]:
     """One line for each value of an axis, over the values of all others."""
-    found = []
-    for group in _by_value(lines, name):
-        points: dict[str, list[Result]] = {}
-        for row in (row for _, line in group for row in line):
-            points.setdefault(axis_text(row.axes[axis]), []).append(row)
-        order = [axis_text(value) for value in distinct_values(row[0].axes[axis] for row in points.values())]
-        kept = {key: value for key, value in group[0][0].items() if key == name}
-        found.append((kept, [_best(points[text]) for text in order]))
+    order, found = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)], []
+    for some in _by_value(points, name):
+        line = sorted(map(_best, _by_value(some, axis)), key=lambda row: order.index(axis_text(row.axes[axis])))
+        found.append(({key: value for key, value in some[0].axes.items() if key == name}, line))
     return found
 
 
 def _best(rows: Sequence[Result]) -> Result:
     """The most accurate design, each at its least accurate conditions."""
-    designs: dict[str, list[Result]] = {}
+    worst: dict[str, Result] = {}
     for row in rows:
-        chosen = {name: value for name, value in row.axes.items() if not is_condition(name)}
-        designs.setdefault(axes_text(chosen), []).append(row)
-    worst = [min(some, key=lambda row: row.merit) for some in designs.values()]
-    return max(worst, key=lambda row: row.merit)
+        design = axes_text({name: value for name, value in row.axes.items() if not is_condition(name)})
+        worst[design] = min(worst.get(design, row), row, key=lambda row: row.merit)
+    return max(worst.values(), key=lambda row: row.merit)
 
 
 def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:

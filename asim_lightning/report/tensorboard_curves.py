@@ -88,7 +88,7 @@ def energy_curves(run: Run) -> Curves:
     for point in front_of(run) or [point for point in run.points if energy in point.figures]:
         curve = curves.setdefault(_tag(ENERGY, conditions_of(point, several), "/"), {})
         step = round(1000 * point.figures[energy])
-        curve[step] = max(curve.get(step, point), point, key=lambda each: each.merit)
+        curve[step] = max(point, curve.get(step, point), key=lambda each: each.merit)
     if curves and run.all_digital is not None and run.of_kind("quantized"):
         curves[f"{ENERGY}/digital"] = {round(1000 * run.all_digital[0]): run.of_kind("quantized")[0]}
     return {tag: sorted(curve.items()) for tag, curve in curves.items()}
