@@ -15,6 +15,8 @@ _OTHER_SYMBOLS = {
 _SIZES = {"ring": 16, "star": 14, "tick": 16, "none": 0}
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _HATCHES = ("", "/", ".", "x", "\\", "-")
+_SIDES = ("top left", "bottom right")
+"""Where texts stand beside points of a rising line, in turns, so that neighbours do not touch."""
 _LINES = {"gridcolor": "#e5e5e5", "linecolor": "#808080", "zeroline": False, "ticks": "outside"}
 
 
@@ -37,8 +39,8 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
         x, y, texts = zip(*picture.labels, strict=True)
         found.append(
             {"type": "scatter", "mode": "text", "x": _places(x, picture.x), "y": [*y]}
-            | {"textposition": "middle right" if picture.has_bars else "top right"}
-            | {"text": [escape(text) for text in texts], "hoverinfo": "skip", "showlegend": False}
+            | {"textposition": "middle right" if picture.has_bars else [_SIDES[at % 2] for at in range(len(texts))]}
+            | {"text": [f"\u00a0{escape(text)}\u00a0" for text in texts], "hoverinfo": "skip", "showlegend": False}
         )
     return found
 
