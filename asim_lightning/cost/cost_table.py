@@ -109,47 +109,33 @@ def part_table(report: "CostReport") -> Table[Sequence[str]]:
 
 def totals_text(report: "CostReport") -> str:
     """Totals in lines: energy with its range, the all-digital point, time, efficiency, area."""
-    t = report.technology
-    lines = [
-        f"energy    {energy(report.energy.total)} an image, {_range(report.energy_range)} within the model's factor "
-        f"({t.factor:g} of analog parts: {t.source('factor')}; {t.digital_factor:g} of digital ones: "
-        f"{t.source('digital_factor')})",
-        f"digital   {energy(report.all_digital)} if all products were computed in a digital macro "
-        f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "
-        f"{t.source('digital_mac')}",
-    ]
-    if report.verdict:
-        lines.insert(2, f"verdict   {report.verdict}")
-    if (each := report.bit_mac_energy) is not None:
-        lines.append(
-            f"a product {each[0]:.2f} fJ for one bit by one bit as used, {each[1]:.2f} fJ if every row held a weight, "
-            f"{each[2]:.2f} fJ in a digital macro (layers on macros)"
-        )
-    if report.tops is not None and report.tops_per_watt is not None:
-        peak = report.peak_tops_per_watt
-        lines.append(
-            f"time      {time(report.latency)} from image to answer, {time(report.interval)} from image to image where "
-            f"all layers work at once; {report.tops:.3g} TOPS one after another; {t.value('cycle_ns'):g} ns a "
-            f"conversion: {t.source('cycle_ns')}"
-        )
-        lines.append(
-            f"TOPS/W    {_efficiency(report.tops_per_watt)} utilised, {_efficiency(peak)} at peak: if every row of "
-            "the layers on macros held a weight"
-        )
-    if (published := report.published_bit_tops_per_watt) is not None:
-        model = _efficiency(report.peak_bit_tops_per_watt)
-        lines.append(
-            f"1b-TOPS/W {model} at peak by the model, {short(published)} published of {t.preset} (operations of one "
-            "bit by one bit, two a product)"
-        )
-    done = report.done
-    lines.append(
-        f"cells     {count(done.cells)} hold weights of {count(done.all_cells)} in columns in use, "
-        f"{count(done.converters)} converters"
-    )
+    t, done, bits = report.technology, report.done, report.bit_mac_energy
+    published, takes_time = report.published_bit_tops_per_watt, report.tops is not None
+    area = ""
     if report.area is not None:
-        lines[-1] += f", {short(report.area)} mm^2 of both ({t.source('cell_area')}; {t.source('adc_area')})"
-    return "\n".join([*lines, *(f"note      {note}" for note in report.notes)])
+        area = f", {short(report.area)} mm^2 of both ({t.source('cell_area')}; {t.source('adc_area')})"
+    lines: list[tuple[str, object]] = [
+        ("energy", f"{energy(report.energy.total)} an image, {_range(report.energy_range)} within the model's factor "
+         f"({t.factor:g} of analog parts: {t.source('factor')}; {t.digital_factor:g} of digital ones: "
+         f"{t.source('digital_factor')})"),
+        ("digital", f"{energy(report.all_digital)} if all products were computed in a digital macro "
+         f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "
+         f"{t.source('digital_mac')}"),
+        ("verdict", report.verdict),
+        ("a product", bits and f"{bits[0]:.2f} fJ for one bit by one bit as used, {bits[1]:.2f} fJ if every row held a "
+         f"weight, {bits[2]:.2f} fJ in a digital macro (layers on macros)"),
+        ("time", takes_time and f"{time(report.latency)} from image to answer, {time(report.interval)} from image to "
+         f"image where all layers work at once; {report.tops:.3g} TOPS one after another; {t.value('cycle_ns'):g} ns a "
+         f"conversion: {t.source('cycle_ns')}"),
+        ("TOPS/W", takes_time and f"{_efficiency(report.tops_per_watt)} utilised, "
+         f"{_efficiency(report.peak_tops_per_watt)} at peak: if every row of the layers on macros held a weight"),
+        ("1b-TOPS/W", published and f"{_efficiency(report.peak_bit_tops_per_watt)} at peak by the model, "
+         f"{short(published)} published of {t.preset} (operations of one bit by one bit, two a product)"),
+        ("cells", f"{count(done.cells)} hold weights of {count(done.all_cells)} in columns in use, "
+         f"{count(done.converters)} converters{area}"),
+        *(("note", note) for note in report.notes),
+    ]  # fmt: skip
+    return "\n".join(f"{head:<10}{said}" for head, said in lines if said)
 
 
 def technology_line(technology: Technology) -> str:

@@ -173,45 +173,33 @@ def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: 
 
 
 def _notes(
-    layers: Iterable[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel, reloads: WeightLoads
+    layers: Sequence[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel, reloads: WeightLoads
 ) -> list[str]:
     """What is assumed or left out."""
-    t, notes = model.technology, list[str]()
-    kept = [layer for layer in layers if layer.macro is None]
-    if kept:
-        notes.append(
-            f"{len(kept)} {'layers are' if len(kept) > 1 else 'layer is'} on no macro: priced as digital products of "
-            f"their bits ({t.float_bits} x {t.float_bits} where float), without time, memory and movement of data"
-        )
-    if written := sum(layer.done.cells_written for layer in layers):
-        priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
-        notes.append(f"{written:,} cells are written for each image, {priced}; other weights stay in their cells")
-    if t.charging != "fixed":
-        notes.append(
-            "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound"
-        )
-    if any(macro.static.is_reused for macro in macros):
-        by_user = (
-            ""
-            if t.cell_write is None
-            else f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
-        )
-        notes.append(
-            f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} "
-            f"bits in all, an image, or a batch that each layer computes as a whole; their energy{by_user} is not in "
-            "the totals, as no source says what a write takes; nor is the time of writing, or of waiting for each other"
-        )
-    if any(macro.adc_bits is None for macro in macros):
-        notes.append("an ideal ADC is priced as one with bits for every count of a cycle")
-    if any(macro.column not in ("charge", "measured") for macro in macros) and type(model) is EnergyModel:
-        notes.append(
-            "the model is fitted to charge redistribution: for other columns no model is better than 3.7 times"
-        )
-    low, high = _FITTED_NODES
-    if not low <= t.nanometres <= high:
-        notes.append(f"{t.nanometres:g} nm is outside the nodes that the model is fitted to, {low:g} to {high:g} nm")
-    notes.append("left out: softmax, norms, activations, pooling, memory and movement of data between layers")
-    return notes
+    t, kept = model.technology, sum(layer.macro is None for layer in layers)
+    written, (low, high) = sum(layer.done.cells_written for layer in layers), _FITTED_NODES
+    priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
+    by_user = f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
+    other_columns = any(macro.column not in ("charge", "measured") for macro in macros)
+    notes = {
+        f"{kept} {'layers are' if kept > 1 else 'layer is'} on no macro: priced as digital products of their bits "
+        f"({t.float_bits} x {t.float_bits} where float), without time, memory and movement of data": kept,
+        f"{written:,} cells are written for each image, {priced}; other weights stay in their cells": written,
+        "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound":
+            t.charging != "fixed",
+        f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} bits "
+        "in all, an image, or a batch that each layer computes as a whole; their energy"
+        f"{'' if t.cell_write is None else by_user} is not in the totals, as no source says what a write takes; nor is "
+        "the time of writing, or of waiting for each other": any(macro.static.is_reused for macro in macros),
+        "an ideal ADC is priced as one with bits for every count of a cycle":
+            any(macro.adc_bits is None for macro in macros),
+        "the model is fitted to charge redistribution: for other columns no model is better than 3.7 times":
+            other_columns and type(model) is EnergyModel,
+        f"{t.nanometres:g} nm is outside the nodes that the model is fitted to, {low:g} to {high:g} nm":
+            not low <= t.nanometres <= high,
+        "left out: softmax, norms, activations, pooling, memory and movement of data between layers": True,
+    }  # fmt: skip
+    return [note for note, holds in notes.items() if holds]
 
 
 def accuracy_note(circuits: Iterable[Transfer]) -> str:
@@ -221,19 +209,19 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
     for each in dict.fromkeys(circuits):
         lossy[each] = sum(kind is Conversion.LOSSY for kind in with_equal_converters(each).conversions)
         # an ideal converter has no codes, and of codes that are lost anyway a neighbour is as good
-        if each.macro.adc_bits is not None and not lossy[each]:
-            wrong[each] = expected_error(each)
+        wrong[each] = 0.0 if each.macro.adc_bits is None or lossy[each] else expected_error(each)
+    if not lossy:
+        return ""
+    worst, noisy = max(lossy, key=lambda each: lossy[each] / len(each.cycles)), max(wrong, key=wrong.__getitem__)
+    own = [each for each in lossy if each.column.converters_differ]
     said = []
-    worst = max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None)
-    if worst is not None and lossy[worst]:
+    if lossy[worst]:
         said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
-    noisy = max(wrong, key=lambda each: wrong[each], default=None)
-    if noisy is not None and wrong[noisy] >= _MANY_WRONG:
+    if wrong[noisy] >= _MANY_WRONG:
         share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
         said.append(f"up to about {share} are wrong by noise and spreads at {describe(noisy.macro)}")
-    own = next((each for each in lossy if each.column.converters_differ), None)
-    if own is not None:
-        said.append(f"wrong codes by the column's own converters are not estimated at {describe(own.macro)}")
+    if own:
+        said.append(f"wrong codes by the column's own converters are not estimated at {describe(own[0].macro)}")
     if not said:
         return ""
     return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"

@@ -32,7 +32,12 @@ def yield_picture(
     first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
     """
     drawn, known = drawn_of(found), references or {}
-    shared, totals = _shared_axes(found), {len(each.chips) for each in drawn}
+    totals = {len(each.chips) for each in drawn}
+    shared = {
+        name: value
+        for name, value in found[0].axes.items()
+        if all(axis_text(each.axes.get(name)) == axis_text(value) for each in found)
+    }
     numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
     series = []
     for style, each in enumerate(drawn):
@@ -140,15 +145,6 @@ def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, f
     low, high = min([low, *near]), max([high, *near])
     margin = max(0.06 * (high - low), 0.25)
     return max(low - margin, 0.0), min(high + margin, 100.0)
-
-
-def _shared_axes(found: Sequence[ChipYield]) -> dict[str, AxisValue]:
-    """The axes with one value, without the chips."""
-    return {
-        name: value
-        for name, value in found[0].axes.items()
-        if all(axis_text(each.axes.get(name)) == axis_text(value) for each in found)
-    }
 
 
 def _note(drawn: Sequence[ChipYield], count: int) -> str:
