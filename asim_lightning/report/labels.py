@@ -37,11 +37,16 @@ def head_of(name: str) -> str:
 
 def legend_text(axes: Mapping[str, AxisValue]) -> str:
     """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
-    return ", ".join(f"{head_of(name)} {value_text(label_of(name), value)}".strip() for name, value in axes.items())
+    return ", ".join(f"{head_of(name)} {quantity_of(name, value)}".strip() for name, value in axes.items())
+
+
+def quantity_of(name: str, value: AxisValue) -> str:
+    """A value of an axis with its unit behind the number: "0.1 %"."""
+    return value_text(label_of(name), value)
 
 
 def value_text(label: str, value: AxisValue) -> str:
-    """A value of an axis with the unit of its label: "0.1 %"."""
+    """A value with the unit of a label."""
     inside = label.partition(" (")[2].rstrip(")").split(" of ")[0]
     return f"{value_words(value)} {inside}" if inside and is_number(value) else value_words(value)
 

@@ -105,24 +105,21 @@ def search_text(found: Run, technology: str) -> str:
 
 
 def _notes(found: Run, technology: str) -> list[str]:
-    names = " and ".join(found.objectives)
+    names, owner, whole = " and ".join(found.objectives), found.references[0].axes, found.all_digital
     same = " at the same noise" if len(found.groups) > 1 else ""
-    notes = [f"Front: no point{same} is better in one of {names} and at least as good in all."]
-    if any("all_digital_uj" in point.figures for point in found.points):
-        own, whole = any(name.startswith("technology.") for name in found.points[0].axes), found.all_digital
-        at = "the technology of each point" if own else technology
-        digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
-        notes.append(
-            f"Energy and latency: at {at}, by the model's factor either way (results.csv); all-digital {digital}."
-        )
-    if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
-        notes.append(f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.")
-    if found.targets:
-        notes.append(
-            "Undecided: the interval holds the target. Each bound holds with 95 % for its own point; of many points, "
-            "some are kept or missed by chance."
-        )
-    return notes
+    own = any(name.startswith("technology.") for name in found.points[0].axes)
+    at = "the technology of each point" if own else technology
+    digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
+    notes = {
+        f"Front: no point{same} is better in one of {names} and at least as good in all.": True,
+        f"Energy and latency: at {at}, by the model's factor either way (results.csv); all-digital {digital}.":
+            any("all_digital_uj" in point.figures for point in found.points),
+        f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.":
+            owner and any(" of " in target for target in found.targets),
+        "Undecided: the interval holds the target. Each bound holds with 95 % for its own point; of many points, "
+        "some are kept or missed by chance.": found.targets,
+    }  # fmt: skip
+    return [note for note, holds in notes.items() if holds]
 
 
 def choice_table(run: Run, target: Target) -> Table[Choice] | None:

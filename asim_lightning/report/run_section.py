@@ -12,7 +12,7 @@ from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.choices import energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
-from asim_lightning.report.labels import head_of, label_of, value_text
+from asim_lightning.report.labels import head_of, quantity_of
 from asim_lightning.report.layers import layers_picture, layers_table
 from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
@@ -124,7 +124,7 @@ def run_title(run: Run) -> str:
     said = []
     for name in (name for name in run.axes if name != CHIP or not run.yields):
         values = distinct_values(point.axes[name] for point in run.points if name in point.axes)
-        texts = [value_text(label_of(name), value) for value in values]
+        texts = [quantity_of(name, value) for value in values]
         if len(values) > 1 and all(map(is_number, values)):
             listed = f"{axis_text(values[0])} to {texts[-1]}"
         else:

@@ -7,7 +7,7 @@ from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
-from asim_lightning.report.labels import ALL_DIGITAL, accuracy_text, cost_text, head_of, legend_text
+from asim_lightning.report.labels import ALL_DIGITAL, accuracy_text, cost_text, head_of, legend_text, quantity_of
 
 _FEW = 4
 """Values that a line lists."""
@@ -101,7 +101,7 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
     if len(names) > 1:
         return legend_text(points[0].axes) if len(points) == 1 else f"{len(points)} points"
     head = head_of(names[0])
-    texts = [legend_text({names[0]: point.axes[names[0]]}).removeprefix(head).strip() for point in points]
+    texts = [quantity_of(names[0], point.axes[names[0]]) for point in points]
     listed = ", ".join(texts) if len(texts) <= _FEW else f"{texts[0]} to {texts[-1]} ({len(texts)} points)"
     return f"{head} {listed}".strip()
 

@@ -113,11 +113,7 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     mean = f", as the mean of {reads} reads" if reads > 1 else ""
     bounds = "at any number of chips, which outcomes decided" if stops else "Clopper and Pearson"
     has_spread = all(each.read_spread is not None for each in found)
-    noise = (
-        "without read noise (read sd: of a chip from read to read)"
-        if has_spread
-        else "with read noise, if there is any"
-    )
+    noise = "without read noise (read sd: of a chip from read to read)" if has_spread else "with read noise, if any"
     lines = [
         f"Good: the accuracy on these {images:,} images is at least so much{mean}.",
         f"On these images: bounds of the share of all chips that are good on these images (95 %, {bounds}).",
@@ -126,9 +122,9 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
         f"Chip sd: points from chip to chip on these images, {noise}.",
     ]
     if not stops:
-        totals = [len(each.chips) for each in found]
-        shown = " to ".join(dict.fromkeys(f"{dkw(total):.3f}" for total in (max(totals), min(totals))))
-        lines.append(f"A whole curve of yield over accuracy lies within {shown} of the one drawn (95 %, DKW).")
+        totals = sorted((len(each.chips) for each in found), reverse=True)
+        widths = " to ".join(dict.fromkeys(f"{dkw(total):.3f}" for total in (totals[0], totals[-1])))
+        lines.append(f"A whole curve of yield over accuracy lies within {widths} of the one drawn (95 %, DKW).")
     return "\n".join(lines)
 
 
