@@ -159,18 +159,19 @@ def _write_labels(plot: Axes, picture: Picture) -> None:
     """Texts beside their points, each on the first side where it touches no other and no such point."""
     places = plot.transData.transform([label[:2] for label in picture.labels] or np.empty((0, 2)))
     taken = [Bbox.from_extents(*(place - _POINT), *(place + _POINT)) for place in places]
+    sides = ((4, 0),) if picture.has_bars else _SIDES
     for x, y, text in picture.labels:
-        for dx, dy in [(4, 0)] if picture.has_bars else _SIDES:
+        for dx, dy in sides:
             label = plot.annotate(
                 text, (x, y), (dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
                 va="bottom" if dy > 0 else "top" if dy else "center", fontsize=8, color="0.1", zorder=4,
                 path_effects=[] if picture.has_bars else [withStroke(linewidth=2.0, foreground="white")],
             )  # fmt: skip
             box = label.get_window_extent()
-            if picture.has_bars or not any(map(box.overlaps, taken)):
+            if (dx, dy) == sides[-1] or not any(map(box.overlaps, taken)):
                 taken.append(box)
                 break
-            label.set_visible((dx, dy) == _SIDES[-1])
+            label.remove()
 
 
 def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
