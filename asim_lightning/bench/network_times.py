@@ -1,7 +1,7 @@
 """Times of inference of a whole network, and of its layers on macros."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -59,13 +59,8 @@ def conversions(model: CimClassifier, images: BenchImages) -> dict[str, int]:
     def count(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         counts[name] = counts.get(name, 0) + layers[name].conversions(*inputs)
 
-    hooks = [layer.register_forward_pre_hook(partial(count, name)) for name, layer in layers.items()]
-    try:
-        with under(model, Condition("quantized")), torch.inference_mode():
-            model.backbone(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _hooked(layers, count), under(model, Condition("quantized")), torch.inference_mode():
+        model.backbone(x)
     return counts
 
 
@@ -75,18 +70,27 @@ def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: 
     seconds: dict[str, list[dict[str, float]]] = {"quantized": [], "simulated": []}
     whole: list[float] = []
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    for repeat in range(repeats + 1):
-        x, ids = images.batch(repeat, batch, device)
-        for fidelity, passes in seconds.items():
-            with (
-                torch.inference_mode(),
-                under(model, Condition(fidelity)),
-                _timed(layers, device, shapes) as times,
-                noise_context(model.noise_seed, repeat, ids, model.chip),
-            ):
-                total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
-            passes.append(times)
-        whole.append(total)
+    started: dict[str, float] = {}
+    times: dict[str, float] = {}  # of one pass
+
+    def start(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        synchronize(device)
+        started[name] = time.perf_counter()
+
+    def stop(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        synchronize(device)
+        times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
+        shapes[name] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
+
+    with _hooked(layers, start, stop), torch.inference_mode():
+        for repeat in range(repeats + 1):
+            x, ids = images.batch(repeat, batch, device)
+            for fidelity, passes in seconds.items():
+                times = {}
+                with under(model, Condition(fidelity)), noise_context(model.noise_seed, repeat, ids, model.chip):
+                    total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
+                passes.append(times)
+            whole.append(total)
     counts, simulated_whole = conversions(model, images), Repeats(tuple(whole[1:])).median
 
     def repeats_of(name: str, fidelity: str) -> Repeats:
@@ -115,28 +119,15 @@ def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: 
 
 
 @contextmanager
-def _timed(
-    layers: Mapping[str, OnMacro],
-    device: torch.device,
-    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]],
-) -> Iterator[dict[str, float]]:
-    """Seconds of each layer's calls inside, by name; shapes of one sample go to `shapes`."""
-    times: dict[str, float] = {}
-    started: dict[str, float] = {}
-
-    def start(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        synchronize(device)
-        started[name] = time.perf_counter()
-
-    def stop(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        synchronize(device)
-        times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
-        shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
-
-    hooks = [layer.register_forward_pre_hook(partial(start, name)) for name, layer in layers.items()]
-    hooks += [layer.register_forward_hook(partial(stop, name)) for name, layer in layers.items()]
+def _hooked(
+    layers: Mapping[str, OnMacro], before: Callable[..., None], after: Callable[..., None] | None = None
+) -> Iterator[None]:
+    """Inside, each call of a layer is told with its name, before it and after it."""
+    hooks = [layer.register_forward_pre_hook(partial(before, name)) for name, layer in layers.items()]
+    if after is not None:
+        hooks += [layer.register_forward_hook(partial(after, name)) for name, layer in layers.items()]
     try:
-        yield times
+        yield
     finally:
         for hook in hooks:
             hook.remove()
