@@ -48,7 +48,8 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
     """
-    from asim_lightning.exploration.doctor import Doctor, DoctorSettings
+    from asim_lightning.exploration.doctor import Doctor
+    from asim_lightning.exploration.plan_study import DoctorSettings
     from asim_lightning.exploration.runner import Work
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.report.draw import save_figure

@@ -11,13 +11,14 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.adc_rules import own_fields, pattern_of
 from asim_lightning.evaluation.attribution import positions_of
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES, rule_of, setting_of
+from asim_lightning.evaluation.axis_settings import setting_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import nested
+from asim_lightning.exploration.axes import condition_at, nested
+from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
@@ -150,15 +151,8 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
         compared: The interval that the target bounds, and the least that it must be.
         target: The target.
     """
-    macro, layers = dict[str, Any](), dict[str, dict[str, AxisValue]]()
-    for name, value in result.axes.items():
-        if name.startswith(RULES):
-            pattern, field = rule_of(name)
-            layers.setdefault(pattern, {})[field] = value
-        elif name != CHECKPOINT:
-            macro[name] = value
-    weights = result.axes.get(CHECKPOINT)
-    checkpoint = None if weights is None else str(weights)
+    condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
+    macro, layers = condition.macro, condition.rules
     words = {
         name: _layer_text(layers[pattern_of(name)], positions_of(layer.macro, layer.signed_input))
         for name, layer in macro_layers(model.backbone).items()

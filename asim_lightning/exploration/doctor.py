@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -10,28 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
-from asim_lightning.evaluation.adc_rules import pattern_of
 from asim_lightning.evaluation.attribution import loss_map
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES
+from asim_lightning.evaluation.axis_settings import CHECKPOINT
+from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import loader_of
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.limits import scaled, spreads_of
-from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
-from asim_lightning.exploration.plan_study import Measured, PlanStudy
+from asim_lightning.exploration.plan_study import DoctorSettings, PlanStudy
 from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
@@ -57,38 +54,6 @@ _LEAST_FACTOR = 1e-3
 _COLLAPSED, _LOST, _STEPPED = 3.0, 0.25, (0.6, 1.4)
 """Increase of the loss, nats, and share of the right answers, beyond which no ranking helps; and the increase to which
 noise and spreads are lowered then."""
-
-
-@dataclass(frozen=True)
-class DoctorSettings:
-    """What must be kept, and on what it is measured.
-
-    Raises:
-        ValueError: A number is not allowed.
-    """
-
-    target: Target
-    images: int = 400
-    """Images of the map, on which plans are chosen."""
-    proof_images: int = 1600
-    """Other images, on which they are proved, at most."""
-    chips: int = 200
-    """Chips of a proof, at most."""
-    reads: int = 1
-    """Reads of each chip of a noisy plan."""
-    plans: int = 3
-    """Plans that are surely kept, at most: each the cheapest of its kind."""
-    checkpoints: Sequence[str] = ()
-    """Other weights that may be taken."""
-    known: LossMap | None = None
-    """A map of the same network, which is not made again."""
-
-    def __post_init__(self) -> None:
-        check_whole("`images`", self.images, 1)
-        check_whole("`proof_images`", self.proof_images, 1)
-        check_whole("`chips`", self.chips, 2, 10000)
-        check_whole("`reads`", self.reads, 1, 65535)
-        check_whole("`plans`", self.plans, 1, 100)
 
 
 class Doctor:
@@ -130,8 +95,6 @@ class Doctor:
             rest = range(min(settings.proof_images, len(proof.data.test_dataloader().dataset)))
         self._proof_places = rest
         self.notes: list[str] = []
-        self._gaps: dict[str, float] = {}
-        self._gap: float | None = None
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
         """Map the loss, and list the plans; `say` takes a line."""
@@ -145,8 +108,7 @@ class Doctor:
             )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
         chips = _SCREENED_CHIPS if settings.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
-        measured = Measured(settings.target, range(chips), self._places, settings.reads)
-        self._screens = self._study(self._work, measured)
+        self._screens = self._study(self._work, range(chips), self._places, proves=False)
         self.folder = self._screens.folder
         """Folder of the run."""
         self.notes += [*self._screens.notes, *self._doubts()]
@@ -170,8 +132,8 @@ class Doctor:
             if family.cheapest is None and family.margins:
                 short = -100 * max(family.margins.values())
                 self.notes.append(f"no plan of {family.name} is likely to keep it: the nearest is {short:.1f} % short")
-        as_is, plans = self._proved(screened, say, progress)
-        return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), self._gap)
+        as_is, plans, gap = self._proved(screened, say, progress)
+        return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
     @property
     def _chips(self) -> int:
@@ -258,19 +220,11 @@ class Doctor:
 
     def _of_layers(self, mapped: LossMap) -> list[Family]:
         """Changes of single layers, with more digital positions and without."""
-        families = []
-        for name, with_digital in (("single layers", True), ("single layers without more digital positions", False)):
-            candidates = []
-            for number, each in enumerate(prescriptions(self._work.model, mapped, self._technology, with_digital)):
-                point: Point = {
-                    f"{RULES}{pattern_of(layer)}.{field}": value
-                    for layer, fields in each.changes.items()
-                    for field, value in fields.items()
-                }
-                candidates.append(Candidate(point, each.energy, (number,)))
-                self._gaps[canonical_json(point)] = each.gap
-            families.append(Family(name, name, candidates))
-        return families
+        kinds = {"single layers": True, "single layers without more digital positions": False}
+        return [
+            Family(name, name, prescriptions(self._work.model, mapped, self._technology, with_digital))
+            for name, with_digital in kinds.items()
+        ]
 
     def _of_macro(self) -> list[Family]:
         """Changes of the macro of all layers, with the network's own weights and with each of the others."""
@@ -294,64 +248,66 @@ class Doctor:
             families.append(Family(f"all layers alike with the weights of {name}", name, others))
         return families
 
-    def _study(self, work: Work, measured: Measured) -> PlanStudy:
+    def _study(self, work: Work, chips: range, places: range, proves: bool) -> PlanStudy:
         names = dict.fromkeys(name for family in self._families for each in family.candidates for name in each.point)
-        return PlanStudy(work, measured, list(names), self.settings.checkpoints, self._figures)
+        return PlanStudy(work, self.settings, self._figures, list(names), chips, places, proves)
 
     def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
         """The families with what is likely of some of their plans, on the images of the map."""
-        settings, study, families = self.settings, self._screens, self._families
-        proved = Measured(settings.target, range(settings.chips))
-        images = len(self._proof_places)
+        target, chips, images, study = self.settings.target, self.settings.chips, len(self._proof_places), self._screens
+        kept = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= target.value)
+        enough = next(kept, chips + 1)  # good chips of a yield that is surely kept
 
         def margin_of(result: Result) -> float:
             """By how much the proof, with its images or chips, would keep the target if the mean stays."""
             found, threshold = study.compared(result)
-            if settings.target.form == "yield":
-                return found.mean - proved.good_chips / settings.chips
+            if target.form == "yield":
+                return found.mean - enough / chips
             return found.mean - (found.mean - found.low) * sqrt(result.images / images) - threshold
 
-        say(f"plans    {sum(len(each.candidates) for each in families):,}, of which the likely ones are looked for")
+        count = sum(len(each.candidates) for each in self._families)
+        say(f"plans    {count:,}, of which the likely ones are looked for")
 
         def method() -> Screening:
-            return Screening([replace(each, margins={}) for each in families], margin_of)
+            return Screening([replace(each, margins={}) for each in self._families], margin_of)
 
         return study.run(method, _PLANS, say, progress).families
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
-    ) -> tuple[Plan, tuple[Plan, ...]]:
-        """The macro as it is, and the cheapest plan of each family, measured on other images, noise and chips."""
+    ) -> tuple[Plan, tuple[Plan, ...], float | None]:
+        """The macro as it is, and the cheapest plan of each family, on other images, noise and chips; and the gap."""
         settings, model = self.settings, self._proof.model
-        chips = range(_FIRST_PROVED, _FIRST_PROVED + self._chips)
-        measured = Measured(settings.target, chips, self._proof_places, settings.reads, proves=True)
         seed = model.noise_seed
         model.noise_seed = (seed + 1) % 2**32
         try:
-            study = self._study(self._proof, measured)
+            chips = range(_FIRST_PROVED, _FIRST_PROVED + self._chips)
+            study = self._study(self._proof, chips, self._proof_places, proves=True)
             say("proof    of the cheapest likely plans, on other images, noise and chips")
             tried = study.run(lambda: Proving(families, settings.plans), _PLANS, say, progress).tried
         finally:
             model.noise_seed = seed
-        plans: dict[str, Plan] = {}
-        made = [plan_of(model, each, study.compared(each), settings.target) for _, each in tried]
-        for (family, result), plan in zip(tried[1:], made[1:], strict=True):
+        chosen = [each for family in families for each in family.candidates if each.gap is not None]
+        gaps = {canonical_json(each.point): each.gap for each in chosen}
+        plans, gap = dict[str, Plan](), None
+        (_, as_is), *others = [
+            (family, plan_of(model, result, study.compared(result), settings.target)) for family, result in tried
+        ]
+        for (family, plan), (_, result) in zip(others, tried[1:], strict=True):
             if result.axes:  # else it is the macro as it is
                 plans[family] = plan  # the last that was tried is the one that is kept, if one is
-            self._gap = self._gaps.get(canonical_json(result.axes), self._gap)
-        tries = Counter(family for family, _ in tried[1:])
-        self.notes += [
-            f"{count} plans of {name} were tried on the same images, and each interval is of one plan"
-            for name, count in tries.items()
-            if count > 1
-        ]
+            gap = gaps.get(canonical_json(result.axes), gap)
+        for name, count in Counter(family for family, _ in others).items():
+            if count > 1:
+                said = f"{count} plans of {name} were tried on the same images, and each interval is of one plan"
+                self.notes.append(said)
         different = {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}
 
         def order(plan: Plan) -> tuple[bool, float]:
             is_kept = plan.verdict == "kept"
             return not is_kept, plan.energy_uj if is_kept else plan.threshold - plan.mean
 
-        return made[0], tuple(sorted(different.values(), key=order))
+        return as_is, tuple(sorted(different.values(), key=order)), gap
 
 
 def _loses_counts(layer: OnMacro) -> bool:

@@ -15,11 +15,13 @@ class Candidate:
         point: What it changes, by the name of its axis.
         energy: Energy of an image, uJ.
         strength: Numbers of which more never lose answers, one for each thing that is changed.
+        gap: How much dearer it may be than the least, as a share; None: it was not chosen among combinations.
     """
 
     point: Point
     energy: float
     strength: tuple[float, ...]
+    gap: float | None = None
 
 
 @dataclass(eq=False)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
-from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
 from asim_lightning.evaluation.target import Target, decide
 from asim_lightning.exploration.figures import CostFigures
@@ -23,29 +24,35 @@ _ALL_GOOD = 6
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What plans are measured on.
+class DoctorSettings:
+    """What must be kept, and on what it is measured.
 
-    Attributes:
-        target: The target.
-        chips: Numbers of the chips of a plan whose chips differ.
-        places: Places of the images; None: all.
-        reads: Reads of each chip of a noisy plan.
-        proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
+    Raises:
+        ValueError: A number is not allowed.
     """
 
     target: Target
-    chips: range
-    places: range | None = None
+    images: int = 400
+    """Images of the map, on which plans are chosen."""
+    proof_images: int = 1600
+    """Other images, on which they are proved, at most."""
+    chips: int = 200
+    """Chips of a proof, at most."""
     reads: int = 1
-    proves: bool = False
+    """Reads of each chip of a noisy plan."""
+    plans: int = 3
+    """Plans that are surely kept, at most: each the cheapest of its kind."""
+    checkpoints: Sequence[str] = ()
+    """Other weights that may be taken."""
+    known: LossMap | None = None
+    """A map of the same network, which is not made again."""
 
-    @property
-    def good_chips(self) -> int:
-        """Good chips of which a yield is surely kept, if their number is fixed; one more than there are if none is."""
-        count = len(self.chips)
-        kept = (good for good in range(count + 1) if clopper_pearson(good, count)[0] >= self.target.value)
-        return next(kept, count + 1)
+    def __post_init__(self) -> None:
+        check_whole("`images`", self.images, 1)
+        check_whole("`proof_images`", self.proof_images, 1)
+        check_whole("`chips`", self.chips, 2, 10000)
+        check_whole("`reads`", self.reads, 1, 65535)
+        check_whole("`plans`", self.plans, 1, 100)
 
 
 class PlanStudy(Study):
@@ -53,28 +60,38 @@ class PlanStudy(Study):
 
     Args:
         work: What it works with.
-        measured: What plans are measured on.
-        names: Names of the axes of all plans.
-        checkpoints: Weights of plans, next to the network's own.
+        settings: What is asked for.
         figures: What plans cost.
+        names: Names of the axes of all plans.
+        chips: Numbers of the chips of a plan whose chips differ.
+        places: Places of the images.
+        proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
 
     Raises:
         ValueError: The data has not so many images, or workers would not follow other weights.
     """
 
     def __init__(
-        self, work: Work, measured: Measured, names: Sequence[str], checkpoints: Sequence[str], figures: CostFigures
+        self,
+        work: Work,
+        settings: DoctorSettings,
+        figures: CostFigures,
+        names: Sequence[str],
+        chips: range,
+        places: range,
+        proves: bool,
     ) -> None:
         super().__init__(work)
-        self.measured, self.figures, self.targets = measured, figures, [measured.target]
-        self.chips_may_end = measured.target.form == "yield"
+        self.target, self.targets, self.figures = settings.target, [settings.target], figures
+        self._chips, self._reads, self._proves = chips, settings.reads, proves
+        self.chips_may_end = self.target.form == "yield"
         self._paired: dict[str, Interval] = {}
         self._records: dict[str | None, Records] = {}
-        of = {"target": str(measured.target), "chips": str(measured.chips), "images": str(measured.places)}
+        of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
-        for checkpoint in (None, *checkpoints):
+        for checkpoint in (None, *settings.checkpoints):
             self.switch(checkpoint)
-            records = Records(work, axes, "doctor", described={"doctor": of}, places=measured.places)
+            records = Records(work, axes, "doctor", described={"doctor": of}, places=places)
             records.points.add({}, "simulated")
             records.open(has_table=checkpoint is None)  # the weights are part of the key
             self._records[checkpoint] = records
@@ -97,8 +114,7 @@ class PlanStudy(Study):
 
     def planned(self, point: Point) -> Planned:
         """The trials of a plan, on each chip if chips differ."""
-        records, measured = self._records[checkpoint_of(point)], self.measured
-        return self.on_chips(point, records, measured.chips, measured.reads)
+        return self.on_chips(point, self._records[checkpoint_of(point)], self._chips, self._reads)
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a plan keeps the target; a yield is decided by the sequence that may end its chips."""
@@ -112,18 +128,16 @@ class PlanStudy(Study):
         return Decision("kept" if answer else "missed")
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips of a plan so far are enough, as `Measured.proves` says."""
-        measured = self.measured
-        if measured.target.form != "yield":
+        """Whether the chips of a plan so far prove a yield, or show whether it is likely."""
+        if self.target.form != "yield":
             return False
-        good = good_chips(chips, measured.target.accuracy)
-        if measured.proves:
-            return measured.target.answer_of_chips(good, len(chips)) is not None
+        good = good_chips(chips, self.target.accuracy)
+        if self._proves:
+            return self.target.answer_of_chips(good, len(chips)) is not None
         bad = len(chips) - good
-        return bad > len(measured.chips) * (1.0 - measured.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
+        return bad > len(self._chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
 
     def compared(self, result: Result) -> tuple[Interval, float]:
-        """What the target bounds of a plan, with its interval, and the least that it must be."""
-        target = self.measured.target
-        paired = self._paired.get(canonical_json(result.axes))
-        return target.bounds(result, self.references[target.of] if target.of else None, paired)
+        """The interval that the target bounds, and the least that it must be."""
+        reference = self.references[self.target.of] if self.target.of else None
+        return self.target.bounds(result, reference, self._paired.get(canonical_json(result.axes)))

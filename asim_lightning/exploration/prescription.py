@@ -1,9 +1,7 @@
 """What a layer's macro may be changed to, what that costs, and the cheapest changes that leave so much of the loss."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,12 @@ from numpy.typing import NDArray
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology, cost, network_shape
+from asim_lightning.evaluation.adc_rules import pattern_of
 from asim_lightning.evaluation.attribution import positions_of
+from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.plan_choice import Candidate
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import kept_assignments, macro_layers
 
@@ -77,41 +78,17 @@ def _takes(layer: OnMacro, fields: Fields) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Prescription:
-    """Changes of layers.
-
-    Attributes:
-        changes: Fields of each layer that is changed, by its full name.
-        energy: Energy of an image, uJ, of all layers.
-        share: What is left of the loss increase, nats an image, as the map says.
-        gap: How much dearer it is than the least that may be, as a share: that of fractions of changes.
-    """
-
-    changes: Mapping[str, Fields]
-    energy: float
-    share: float
-    gap: float
-
-
 def prescriptions(
     model: CimModule,
     found: LossMap,
     technology: Technology = Technology(),
     with_digital: bool = True,
-) -> list[Prescription]:
-    """The cheapest changes for less and less loss: a multiple-choice knapsack by dynamic programming.
+) -> list[Candidate]:
+    """The cheapest changes of layers for less and less loss: a multiple-choice knapsack by dynamic programming.
 
-    Each layer has one of its changes or stays as it is. Energies are rounded up to 1/2000 of the dearest choice.
-
-    Args:
-        model: Converted classifier, with the macros of the map.
-        found: The map.
-        technology: What energies are computed from.
-        with_digital: Whether more positions may be digital.
-
-    Returns:
-        The cheapest first; each one leaves less of the loss than those before.
+    Each layer has one of its changes or stays as it is, and `with_digital` more positions may be digital. Energies are
+    rounded up to 1/2000 of the dearest choice. The strength of a plan is the share of the loss that it leaves, negated;
+    its gap is to the least energy of fractions of changes. The cheapest plan comes first.
     """
     layers, choices, left = macro_layers(model.backbone), dict[str, list[Fields]](), dict[str, list[float]]()
     for name, changes in found.changes.items():
@@ -128,13 +105,16 @@ def prescriptions(
     for picks in _fronts(costs, losses):
         energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
         share = sum(float(each[pick]) for each, pick in zip(losses, picks, strict=True))
-        named = {name: choices[name][pick] for name, pick in zip(choices, picks, strict=True) if choices[name][pick]}
+        point: Point = {
+            f"{RULES}{pattern_of(name)}.{field}": value
+            for name, pick in zip(choices, picks, strict=True)
+            for field, value in choices[name][pick].items()
+        }
         least = rest + _least(costs, losses, share)
-        made.append(Prescription(named, energy, share, max(0.0, energy / least - 1.0)))
-    least_share, kept = inf, []
+        made.append(Candidate(point, energy, (-share,), max(0.0, energy / least - 1.0)))
+    kept = list[Candidate]()
     for each in sorted(made, key=lambda each: each.energy):  # rounded energies have another order now and then
-        if each.share < least_share:
-            least_share = each.share
+        if not kept or each.strength > kept[-1].strength:
             kept.append(each)
     return kept
 

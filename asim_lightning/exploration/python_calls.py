@@ -25,8 +25,9 @@ from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
 from asim_lightning.evaluation.target import ENDS_IMAGES, MEASURED, OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.diagnosis import Diagnosis
-from asim_lightning.exploration.doctor import Doctor, DoctorSettings
+from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.figures import write_layers
+from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results

@@ -11,12 +11,13 @@ import torch
 import asim_lightning
 from asim_lightning import Rule
 from asim_lightning.cost import Technology, cost
-from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import nested
+from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.diagnosis import Diagnosis
-from asim_lightning.exploration.doctor import Doctor, DoctorSettings
+from asim_lightning.exploration.doctor import Doctor
+from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.prescription import prescriptions
 from asim_lightning.exploration.runner import Work
 from tests.exploration.conftest import MACRO, CountingSweep, Make, stored, trials
@@ -61,8 +62,7 @@ def test_energies_are_those_of_cost_and_a_plan_is_a_recipe(make: Make, tmp_path:
     of = make(macro=NOISY, batch=24, rules=rules)
     found = doctor(work(of, tmp_path))
     for each in prescriptions(of.model, found.map, with_digital=False)[:3]:
-        changed = {name: dict(fields) for name, fields in each.changes.items()}
-        with under(of.model, Condition("simulated", rules=changed)):
+        with under(of.model, condition_at(each.point, "simulated")):
             assert cost(of.model.backbone).energy.total * 1e-9 == pytest.approx(each.energy)
     for plan in found.plans:
         settings: Mapping[str, Any] = plan.recipe["model"]["plan"]
