@@ -26,21 +26,16 @@ Fields = Mapping[str, Any]
 
 @dataclass(eq=False)
 class _Call:
-    """One call of a layer in the simulated network.
-
-    Attributes:
-        arguments: What the layer was called with.
-        named: The same by name.
-        exact: The quantised layer's output for these inputs. # (batch, ...)
-        error: The simulated output minus the exact one. # (batch, ...)
-        gradient: Gradient of the loss of the batch, the mean over the path. # (batch, ...)
-    """
+    """One call of a layer in the simulated network, with its arguments."""
 
     arguments: tuple[Any, ...]
     named: dict[str, Any]
     exact: Tensor
+    """The quantised layer's output for these inputs. # (batch, ...)"""
     error: Tensor
+    """The simulated output minus the exact one. # (batch, ...)"""
     gradient: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Gradient of the loss of the batch, the mean over the path. # (batch, ...)"""
 
     def share(self, error: Tensor) -> float:
         """The share of the batch's loss that an error of the layer's output has. # (batch, ...)"""
@@ -69,9 +64,6 @@ def loss_map(
             not count.
         changes: Fields of the macro of changes of a layer.
         advance: Called after each batch on each chip.
-
-    Raises:
-        ValueError: There are no images.
     """
     layers = macro_layers(model.backbone)
     numbers: Sequence[int | None] = chips
@@ -107,13 +99,11 @@ def loss_map(
 class _Path:
     """The path of a batch from the quantised network to the simulated one, which the network is at the start.
 
-    Attributes:
-        calls: The calls of each layer that is called, by its full name, with gradients along the path.
-        increase: Loss of the batch's images in the simulated network minus that in the quantised one.
+    Its `increase` is the loss of the batch's images in the simulated network minus that in the quantised one.
     """
 
     def __init__(self, model: CimModule, layers: Mapping[str, OnMacro], inputs: Any, targets: Any, ids: Tensor) -> None:
-        self.calls: dict[str, list[_Call]] = {}
+        self.calls: dict[str, list[_Call]] = {}  # of each layer that is called, with gradients along the path
         self._context = lambda: noise_context(model.noise_seed, model.trial, ids, model.chip)
 
         def loss() -> Tensor:

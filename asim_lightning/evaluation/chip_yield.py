@@ -23,22 +23,19 @@ _AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class YieldPoint:
-    """Chips that have at least an accuracy."""
+    """Good chips of all that were simulated: those with at least an accuracy on the images at hand.
+
+    The first two bounds are those of the share of all chips that are good on these images, the others of the share of
+    all chips that have this accuracy over all images of the kind.
+    """
 
     accuracy: float
-    """0..1."""
     good: int
-    """Of the chips that were simulated: those with at least this accuracy on the images at hand."""
     total: int
-    """Chips that were simulated."""
     low: float
-    """Lower bound of the share of all chips that have this accuracy on the images at hand."""
     high: float
-    """Upper bound of that share."""
     low_all: float
-    """Lower bound of the share of all chips that have this accuracy over all images of the kind."""
     high_all: float
-    """Upper bound of that share."""
 
     @property
     def share(self) -> float:
@@ -56,14 +53,12 @@ class ChipYield:
     axes: Mapping[str, AxisValue]
     """Values of the other axes of the sweep."""
     chips: tuple[int, ...]
-    """Numbers of the chips."""
     right: NDArray[Any]
     """Right answers, or the sum of outcomes. # (chips, reads)"""
     images: int
     mean: Interval
     """Mean accuracy of all chips over all images."""
     stopped_by_outcomes: bool = False
-    """Whether outcomes decided how many chips there are."""
 
     @property
     def reads(self) -> int:
@@ -144,11 +139,7 @@ class ChipYield:
 def chip_yield(
     axes: Mapping[str, AxisValue], chips: Mapping[int, Sequence[Outcomes]], stopped_by_outcomes: bool = False
 ) -> ChipYield:
-    """Accuracies of chips, from the reads of each by its number, and the interval of their mean.
-
-    Raises:
-        ValueError: There are fewer than two chips, or they have different reads or images.
-    """
+    """Accuracies of two chips or more, from the reads of each by its number, and the interval of their mean."""
     if len(chips) < 2:
         raise ValueError(f"a yield needs two chips or more, got {len(chips)}")
     reads = list(chips.values())
@@ -190,11 +181,8 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
 
     Every chip saw the same images, so that pairs of both are no independent answers. Of 50 chips or more a resample
     draws as many chips and as many images as there are, each with replacement, and takes the mean over all pairs. Fewer
-    would resample too narrowly: there the parts of images and of chips add as in `crossed_difference`.
-
-    Args:
-        shares: Right answers of each chip at each image, as a share of its reads. # (chips, images)
-        seed: Seed of the resampling.
+    would resample too narrowly: there the parts of images and of chips add as in `crossed_difference`. The shares are
+    right answers of each chip at each image, of its reads. # (chips, images)
     """
     chips, images = shares.shape
     mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
@@ -287,11 +275,7 @@ def default_thresholds(accuracy: float) -> list[float]:
 
 
 def thresholds_of(percents: Sequence[float] | None, of_chips: bool) -> list[float]:
-    """Thresholds as shares, 0..1, from percents; none if none are given.
-
-    Raises:
-        ValueError: One is out of range, the list is empty, or there are no chips.
-    """
+    """Thresholds as shares, 0..1, from percents; none if none are given."""
     if percents is None:
         return []
     if not percents or not all(0 < percent <= 100 for percent in percents):

@@ -35,9 +35,6 @@ class Condition:
         chip: Number of the chip: 0..2^32-1; None: the classifier's.
         rules: Fields of the macro of some layers that differ, by glob, `re:` or kind, whatever the plan's rules say of
             these fields; of several rules for a field the first counts.
-
-    Raises:
-        ValueError: A fidelity is unknown, or a number is not allowed.
     """
 
     fidelity: str = "simulated"
@@ -56,11 +53,7 @@ class Condition:
 
 @contextmanager
 def under(model: CimModule, condition: Condition) -> Iterator[None]:
-    """The network in evaluation under a condition; afterwards it is what it was, layer by layer.
-
-    Raises:
-        ValueError: A name of a layer or field matches nothing, or a layer's macro does not take a value.
-    """
+    """The network in evaluation under a condition; afterwards it is what it was, layer by layer."""
     layers = quantized_layers(model.backbone)
     training = {module: module.training for module in model.modules()}
     before = model.fidelity, model.trial, model.chip
@@ -90,15 +83,9 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
 
 
 def matched(model: CimModule, pattern: str, where: str) -> set[str]:
-    """Names of the quantised layers that a pattern matches.
+    """Names of the quantised layers that a pattern matches, of the setting `where`; one that matches none is refused.
 
-    Args:
-        model: Converted classifier.
-        pattern: A glob over full names, `re:` and a regular expression, or a kind.
-        where: Name of the setting, for error messages.
-
-    Raises:
-        ValueError: Nothing matches, or the regular expression is invalid.
+    A pattern is a glob over full names, `re:` and a regular expression, or a kind.
     """
     layers = quantized_layers(model.backbone)
     return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)

@@ -54,10 +54,6 @@ def evaluate(
 
     It works wherever the trainer is at work, in a fit too. The network is left as it was. The batches are the share of
     this process; `advance` is called after each.
-
-    Raises:
-        ValueError: There are no images, two have one index, or the condition does not fit the network.
-        SIGTERMException: The process was asked to end.
     """
     found: list[dict[str, NDArray[Any]]] = []
     start = time.perf_counter()
@@ -96,22 +92,20 @@ def run_evaluations(
     """Do some work that evaluates a network under one condition after another, on every process of a trainer.
 
     The trainer starts its processes and brings the network to its device once. Input ranges that are missing are fitted
-    first. Of callbacks only `setup` and `teardown` are called.
+    first. Of callbacks only `setup` and `teardown` are called. The trainer's `limit_test_batches` or
+    `limit_val_batches` counts.
 
     Args:
-        trainer: The trainer; `limit_test_batches` or `limit_val_batches` counts.
+        trainer: The trainer.
         model: Converted classifier.
         data: Its data.
-        work: Called on every process with a function that evaluates a condition; where it asks for the next condition
-            may depend on outcomes so far, as they are the same everywhere.
+        work: Called on every process with a function that evaluates a condition. The next condition may depend on
+            outcomes so far, as they are the same everywhere.
         split: Images: those of val_dataloader or of test_dataloader.
         advance: Called after each batch.
 
     Returns:
-        What the work returned in the first process; it has to be plain where processes are forked.
-
-    Raises:
-        ValueError: As for `evaluate`; or the data has several loaders of these images, or the trainer spawns processes.
+        What the work returned in the first process; it has to be plain if processes are forked.
     """
     if pickles_work(trainer):
         raise ValueError("The trainer must start processes by the strategy ddp or ddp_fork, got one that spawns them")
@@ -132,23 +126,15 @@ def run_evaluations(
 class EvaluationBar:
     """A bar over the batches of several evaluations, which goes when they are done.
 
-    Args:
-        evaluations: Number of evaluations.
-        loader: The batches of each; where it has no length, no time left is shown.
-        shown: Whether the bar is shown, where standard error is a terminal: in a file or a pipe it would be noise.
-        processes: Processes among which the images of each are shared out; the batches of one are counted.
+    It is only shown on a terminal, as it would be noise in a file or a pipe. A loader without length shows no time
+    left. Of several processes, which share the images, the batches of one are counted.
     """
 
     def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
         batches = sized_len(loader)
         self._batches = None if batches is None else -(-batches // processes)
-        self._bar = tqdm(
-            total=None if self._batches is None else evaluations * self._batches,
-            disable=not (shown and sys.stderr.isatty()),
-            unit="batch",
-            dynamic_ncols=True,
-            leave=False,
-        )
+        total, disable = self._batches and evaluations * self._batches, not (shown and sys.stderr.isatty())
+        self._bar = tqdm(total=total, disable=disable, unit="batch", dynamic_ncols=True, leave=False)
 
     def advance(self) -> None:
         """Count a batch."""
@@ -200,7 +186,7 @@ def evaluate_each(
         trials: Reads of the chip under a condition with noise; without noise there is one.
         line: Makes the line from the name and the answers.
         say: Takes the line.
-        split: Images, as for `run_evaluations`, which refuses the same.
+        split: Images, as for `run_evaluations`.
     """
     reads, first = [], model.trial
     for _, condition in conditions:

@@ -57,12 +57,7 @@ class Finding:
 def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[Finding]:
     """What the counts of the quantised network, the rows of its tiles and the converters of its chip say.
 
-    Nothing is simulated. Layers that no image reaches are left out.
-
-    Args:
-        model: Converted classifier, with its input ranges.
-        batches: Images, one or more. # (batch, channels, height, width) each
-        images: Images that are counted at most: 1 or more.
+    Nothing is simulated. Layers that no image reaches are left out. So many images are counted, at most.
     """
     rest = iter(batches)
     first = next(rest)

@@ -15,11 +15,7 @@ from asim_lightning.surgery import macro_layers
 
 
 def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
-    """The layers on macros, by full name; `what` needs them, such as "asim bench".
-
-    Raises:
-        ValueError: There is none.
-    """
+    """The layers on macros, by full name; `what` needs one, such as "asim bench", and refuses a network without."""
     layers = macro_layers(model.backbone)
     if not layers:
         raise ValueError(
@@ -52,12 +48,7 @@ def layer_counts(
 ) -> tuple[dict[str, LayerCounts], str]:
     """Counts of layers of the quantised network for the first images, and how many images these are, in words.
 
-    Args:
-        model: Converted classifier.
-        layers: Layers on macros, by full name.
-        batches: Images. # (batch, channels, height, width) each
-        most: Images at most: 1 or more.
-        kind: What the images are: "training" or "test".
+    There are `most` images at most, and `kind` says if they are "training" or "test" images.
     """
     used = 0
 
@@ -78,11 +69,7 @@ def layer_counts(
 def training_counts(
     model: CimModule, layers: Mapping[str, OnMacro], data: Any, most: int
 ) -> tuple[dict[str, LayerCounts], str]:
-    """As `layer_counts`, for the training images of a data module.
-
-    Raises:
-        ValueError: No image reaches a layer.
-    """
+    """As `layer_counts`, for the training images of a data module, which must reach each layer."""
     found, images = layer_counts(model, layers, calibration_images_of(data, most), most, "training")
     missing = [name for name in layers if name not in found]
     if missing:

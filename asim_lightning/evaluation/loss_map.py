@@ -7,12 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Change:
-    """A change of one layer's macro.
-
-    Attributes:
-        fields: Fields of the macro that differ, by the name of their axis.
-        share: The layer's share of the loss increase after the change.
-    """
+    """A change of fields of one layer's macro, and the layer's share of the loss increase after it."""
 
     fields: Mapping[str, Any]
     share: float
@@ -72,12 +67,7 @@ class LossMap:
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
-        """The map of what `to_json` gave.
-
-        Raises:
-            KeyError: A value is missing.
-            TypeError: A value is of another kind.
-        """
+        """The map of what `to_json` gave; a KeyError or TypeError if it is of no map."""
         layers: dict[str, list[float]] = {}
         for each in given["shares"]:
             layers.setdefault(each["layer"], []).append(float(each["share"]))

@@ -116,11 +116,7 @@ def joined(first: Outcomes, second: Outcomes) -> Outcomes:
 
 
 def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
-    """A trial on some of its samples only, by their indices.
-
-    Raises:
-        ValueError: The trial lacks one.
-    """
+    """A trial on some of its samples only, by their indices."""
     kept = np.isin(outcomes.sample_index, index)
     if kept.sum() != len(index):
         raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
@@ -173,9 +169,6 @@ class Result:
         difference: Accuracy minus that of the quantised network on the same images, -1..1; None if it is not known.
         decisions: Whether it keeps each target, by the target's text.
         measure: What is measured, if it is no accuracy.
-
-    Raises:
-        ValueError: Not low <= accuracy <= high, or of a share not 0..1.
     """
 
     axes: Mapping[str, AxisValue]
@@ -255,11 +248,7 @@ class Result:
 def result_of(
     axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
 ) -> Result:
-    """The mean outcome of a point over its trials, with its 95 % interval over images.
-
-    Raises:
-        ValueError: Trials saw different images.
-    """
+    """The mean outcome of a point over its trials, with its 95 % interval over images, which all trials must see."""
     if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
         raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
     numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
@@ -356,11 +345,7 @@ def _plain(value: object) -> object:
 
 
 def canonical_json(value: object) -> str:
-    """JSON text of a value, its keys sorted: equal values give the same text.
-
-    Raises:
-        TypeError: It holds something that JSON has not.
-    """
+    """JSON text of a value, its keys sorted: equal values give the same text."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

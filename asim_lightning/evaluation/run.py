@@ -34,11 +34,10 @@ class CommandRecord:
     command: str
     """As written, such as "asim sweep -c quickstart"."""
     recipe: str = ""
-    """Name of the last configuration file; empty where there is none."""
+    """Name of the last configuration file; empty if there is none."""
     differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """Settings that flags name: in the recipe (None: not there), and in the command."""
     preset: str | None = None
-    """Name of the published macro that was asked for."""
     macro: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the plan's macro."""
     images: int | None = None
@@ -49,9 +48,8 @@ class CommandRecord:
     started: str = ""
     """When it was started last, as in ISO 8601."""
     seconds: float | None = None
-    """Wall time of all its calls that ended, together; None where none did."""
+    """Wall time of all its calls that ended, together; None if none did."""
     calls: int = 1
-    """How often it was called."""
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "CommandRecord":
@@ -172,19 +170,12 @@ class Run:
         return [min(points, key=self.price, default=None) for points in kept]
 
     def price(self, result: Result) -> tuple[float, ...]:
-        """What orders points by what they cost: the last objective, then those before it; less is better.
-
-        Objectives that a point has no figure of are left out.
-        """
+        """The cost of a point: its last objective, then those before it; objectives without a figure are left out."""
         names = [name for name in self.objectives if has_figure(result, name)]
         return costs(result, names)[::-1]
 
     def reference(self, target: Target) -> Result | None:
-        """The result that a target is a share of; None if it is of none.
-
-        Raises:
-            ValueError: The run lacks it, or ended the images of its points, as a difference is of all images.
-        """
+        """The result that a target is a share of, which must be there and on all images; None if it is of none."""
         if target.of is None:
             return None
         if self.until is not None:
@@ -198,11 +189,11 @@ class Run:
         return found[0]
 
     def decision(self, target: Target, result: Result) -> Decision:
-        """Whether a point keeps a target; what a search has decided counts. It refuses what `reference` refuses."""
+        """Whether a point keeps a target; what a search has decided counts."""
         return result.decisions.get(str(target)) or target.decide(result, self.reference(target), self.images)
 
     def decided(self, *targets: Target) -> "Run":
-        """The same run with each simulated point decided on some targets. It refuses what `reference` refuses."""
+        """The same run with each simulated point decided on some targets."""
         results = [
             replace(each, decisions={str(one): self.decision(one, each) for one in targets if each.kind == "simulated"})
             for each in self.results
@@ -259,11 +250,7 @@ def is_among(result: Result, others: Sequence[Result | None]) -> bool:
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its own document.
-
-    Raises:
-        FileNotFoundError: There is no store next to it, or no point of it, or a spec or doctor has not ended.
-    """
+    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its own document."""
     folder = Path(folder)
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
     results = tuple(map(Result.of_json, store.points(name)))

@@ -45,12 +45,7 @@ class Store:
     transaction of a connection of its own, so that a killed process leaves all of it or nothing, several processes may
     write at once, and nothing is open while a process forks.
 
-    Args:
-        folder: Folder of the file; both are made at the first write.
-        read_only: Whether the caller only reads, so that a damaged file stays where it is.
-
-    Raises:
-        ValueError: The file has another version, or was damaged and is set aside.
+    Folder and file are made at the first write. A damaged file is set aside, unless the caller is `read_only`.
     """
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
@@ -153,12 +148,7 @@ class Store:
 
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection within a transaction, which is taken back if it fails.
-
-        Raises:
-            OSError: The file is locked, full or not to be written.
-            ValueError: It was damaged, and is set aside.
-        """
+        """A connection within a transaction, which is taken back if it fails."""
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -237,10 +227,7 @@ stays open. A forked process opens its own."""
 class FileLocks:
     """Names that one process of a machine or a shared filesystem holds at a time; a process that ends holds none.
 
-    Each name is a byte of one file, which stays empty. Where a filesystem or system has no locks, all are free.
-
-    Args:
-        path: The file; made where it is absent, once a name is taken.
+    Each name is a byte of one file, which stays empty. If a filesystem or system has no locks, all are free.
     """
 
     def __init__(self, path: Path) -> None:

@@ -50,11 +50,7 @@ Group = TypeVar("Group", bound=Hashable)
 
 
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
-    """Targets as they are read, which may call the accuracy by the name of what is measured.
-
-    Raises:
-        ValueError: A target is on a measure that is no share.
-    """
+    """Targets as they are read, which may call the accuracy by the name of what is measured, if that is a share."""
     texts = [re.sub(rf"^{re.escape(measure.name)}(?=\s)", "accuracy", each) for each in texts]
     for text in texts:
         if not measure.is_share and not text.startswith(("energy", "latency")):
@@ -83,11 +79,7 @@ class Target:
 
     @classmethod
     def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
-        """The target that a text says, such as "accuracy 99 % of quantized", in one of some forms.
-
-        Raises:
-            ValueError: It has none of these forms, or a number is out of its range.
-        """
+        """The target that a text says, such as "accuracy 99 % of quantized", in one of some forms."""
         found = _read(text.strip()) if isinstance(text, str) else None
         if found is None or found.form not in forms:
             allowed = [EXAMPLES[form] for form in forms]
@@ -132,11 +124,9 @@ class Target:
         return True if found.low >= self.value else False if found.high < self.value else None
 
     def images(self, correct: NDArray[np.bool_], total: int) -> int | None:
-        """After how many images it is answered; all if it never is, None if those so far do not decide.
+        """After how many images of `total` it is answered; all if it never is, None if those so far do not decide.
 
-        Args:
-            correct: Whether each answer so far is right, in the order of evaluation. # (seen,)
-            total: All images.
+        `correct` has whether each answer so far is right, in the order of evaluation. # (seen,)
         """
         step = ceil(total / _LOOKS)
         right = np.cumsum(correct)
@@ -179,11 +169,7 @@ class Target:
     def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """What is compared, with its interval, and the least that it must be; see `decide`.
-
-        Raises:
-            ValueError: It is a share of a network whose result is missing.
-        """
+        """What is compared, with its interval, and the least that it must be; see `decide`."""
         if self.form == "yield":
             return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
         own = Interval(result.accuracy, result.low, result.high)
@@ -289,25 +275,21 @@ TOGETHER = "all together"
 
 @dataclass(frozen=True)
 class Limit:
-    """Up to which value of a property a macro keeps a target.
-
-    Attributes:
-        name: Name of the property.
-        unit: Unit of its values; empty if they have none.
-        rungs: Values that may be tried, from a harmless one to a harmful one.
-        kept: The last value before any that is not surely kept; None: not even the most harmless one is.
-        missed: The first value that surely misses; None: none that was tried.
-        images: Images that would decide the values between; None: there is no such value, or images do not decide.
-        is_over: Whether more than these images would be needed, which are all that there are.
-    """
+    """Up to which value of a property a macro keeps a target."""
 
     name: str
     unit: str
+    """Unit of its values; empty if they have none."""
     rungs: tuple[float, ...]
+    """Values that may be tried, from a harmless one to a harmful one."""
     kept: float | None
+    """The last value before any that is not surely kept; None: not even the most harmless one is."""
     missed: float | None
+    """The first value that surely misses; None: none that was tried."""
     images: int | None = None
+    """Images that would decide the values between; None: there is no such value, or images do not decide."""
     is_over: bool = False
+    """Whether more than these images would be needed, which are all that there are."""
 
     @property
     def is_decided(self) -> bool:

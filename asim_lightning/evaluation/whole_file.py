@@ -22,9 +22,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bo
             written to as it is.
         write: Writes the content to an open file.
         follow_link: Replace what a link stands for, not the link.
-
-    Raises:
-        OSError: It cannot be written; the message names it.
     """
     path = Path(path)
     try:
@@ -49,11 +46,7 @@ def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\
 
 @contextmanager
 def naming(folders: Sequence[Path]) -> Iterator[None]:
-    """Say where a file is that a library cannot write, such as TensorBoard's, whose errors name none.
-
-    Raises:
-        OSError: As it was, with the folders in its message.
-    """
+    """Say in an OSError where a file is that a library cannot write, such as TensorBoard's, whose errors name none."""
     try:
         yield
     except OSError as error:

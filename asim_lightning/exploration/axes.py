@@ -93,12 +93,7 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
 
 
 def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> SweepAxes:
-    """The grid with an axis of chips 0 to `chips` - 1, last: 2..10000, None: `MOST_CHIPS`.
-
-    Args:
-        axes: The other axes.
-        chips: Number of chips.
-        until: The target that may end them before.
+    """The grid with an axis of chips 0 to `chips` - 1, last: 2..10000, None: `MOST_CHIPS`; `until` may end them before.
 
     Raises:
         ValueError: The number is not allowed, or the grid has an axis of chips.
@@ -135,11 +130,7 @@ def _check_static(static: object) -> None:
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:
-    """The condition of a point, by the values of its axes.
-
-    Raises:
-        ValueError: The chip is none.
-    """
+    """The condition of a point, by the values of its axes."""
     macro = {name: value for name, value in point.items() if name != CHIP and not name.startswith(RULES)}
     rules: dict[str, dict[str, AxisValue]] = {}
     for name, value in point.items():

@@ -38,9 +38,8 @@ class Contents:
     def of(self, value: object, where: str, objects: bool = False) -> object:
         """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
 
-        What is not plain is noted in `unknown` under the name that the user knows it by. With `objects` an object is
-        described by class and attributes. Of a library's object that is not plain the class has to do: the library's
-        version stands for it.
+        A value that is not plain is noted in `unknown` under the name that the user knows. With `objects` an object is
+        described by class and attributes, or by the class only if it is a library's, whose version stands for it.
         """
         try:
             return self.plain(value, where, objects)

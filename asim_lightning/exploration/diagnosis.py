@@ -68,9 +68,7 @@ class Plan:
     def whole_recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
         """The recipe with the whole macro, from the macro as it is, and the weights that it was measured with.
 
-        Args:
-            base: The macro as it is.
-            checkpoint: The network's own weights; None: they are not in a file.
+        These are the network's own `checkpoint` unless the plan has others; None: they are not in a file.
         """
         static = {f"static.{name}": value for name, value in self.macro.get("static", {}).items()}
         macro = base.with_fields(**{name: each for name, each in self.macro.items() if name != "static"}, **static)
@@ -143,13 +141,9 @@ class Diagnosis:
 
 
 def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], target: Target) -> Plan:
-    """A plan from its result, of which the axes are its changes.
+    """A plan from its result, whose axes are the changes of a network.
 
-    Args:
-        model: Converted classifier, whose layers have rules of their own.
-        result: The result.
-        compared: The interval that the target bounds, and the least that it must be.
-        target: The target.
+    The target bounds the interval in `compared`, next to the least that it must be.
     """
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
     macro, layers = condition.macro, condition.rules

@@ -59,14 +59,8 @@ noise and spreads are lowered then."""
 class Doctor:
     """Maps the loss of a network, and finds and proves the cheapest plans that keep a target.
 
-    Args:
-        work: What it works with; its data has all images.
-        settings: What is asked for.
-        technology: What energies are computed from.
-        proof: Data of the proof; None: the images behind those of the map.
-
-    Raises:
-        ValueError: The network's chip is a file, or the map that is known is of other layers.
+    The data must have all images. Without other data as `proof`, the images behind those of the map prove. A chip of a
+    file and a known map of other layers are refused.
     """
 
     def __init__(self, work: Work, settings: DoctorSettings, technology: Technology, proof: Work | None = None) -> None:

@@ -24,16 +24,8 @@ _LONG = 60.0
 def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
     """What a grid asks for, as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
 
-    The float and the quantised network are a trial each. Points without noise take one trial, whatever `trials` is.
-
-    Args:
-        model: The classifier; it stays as it is.
-        data: Data module that is set up; its test images are used.
-        axes: The grid.
-        trials: Reads of the chip for each noisy point: 1..65535.
-
-    Raises:
-        ValueError: There is no trial, or too many.
+    The float and the quantised network are a trial each. Points without noise take one trial, whatever `trials` is. The
+    data must be set up.
     """
     check_whole("`trials`", trials, 1, 65535)
     points, images = axes.count(), _images(data)

@@ -25,12 +25,7 @@ FIGURES = ("energy", "latency", "tops_per_watt")
 
 
 class CostFigures:
-    """What the points of one network cost; its shapes are found once, and each design is priced once.
-
-    Args:
-        model: Converted classifier.
-        technology: What figures are computed from.
-    """
+    """What the points of one network cost; its shapes are found once, and each design is priced once."""
 
     def __init__(self, model: CimModule, technology: Technology) -> None:
         self._model, self._technology = model, technology
@@ -40,10 +35,8 @@ class CostFigures:
     def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
         """Energy (uJ an image), its ends by the model's factor, all-digital energy (uJ), latency (ms) and TOPS/W.
 
-        A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
-
-        Raises:
-            ValueError: The technology does not take a field, or asks for counts of images.
+        A quantised network is priced in a digital macro, which has no latency here; a float one is not priced. A
+        technology that asks for counts of images is refused.
         """
         if kind == "float":
             return {}
@@ -105,10 +98,7 @@ def _figures_of(found: CostReport) -> dict[str, float]:
 def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], store: Store, folder: Path) -> None:
     """Write layers.json: what each layer takes for one image at each design among some points; the store keeps it, too.
 
-    Nothing is written, and what an earlier call wrote removed, if there are more than `_MOST_DESIGNS`.
-
-    Raises:
-        OSError: It cannot be written.
+    If there are more than `_MOST_DESIGNS`, nothing is written, and the file of an earlier call is removed.
     """
     path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
     for point in points:

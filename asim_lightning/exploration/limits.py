@@ -19,31 +19,24 @@ _OF_DECADE = 20
 
 @dataclass(frozen=True)
 class Property:
-    """A property of a macro, with the values that are tried.
-
-    Attributes:
-        name: Its name.
-        unit: Unit of its values; empty if they have none.
-        rungs: Values, from a harmless one to a harmful one.
-        axes: The axes of a macro that has a value.
-    """
+    """A property of a macro, with the values that are tried."""
 
     name: str
     unit: str
+    """Unit of its values; empty if they have none."""
     rungs: tuple[float, ...]
+    """Values, from a harmless one to a harmful one."""
     axes: Callable[[float], Point]
+    """The axes of a macro that has a value."""
 
 
 class Bisection:
     """Finds the limit of each property, one after another; then that of all together.
 
     Of each property it looks for two pairs of neighbours: a rung that keeps the target next to one that may not, and
-    one that may keep it next to one that misses. More of a property is taken to be no better.
-
-    Args:
-        properties: The properties.
-        base: Axes that every point has, if its property does not set them.
-        together: Gives the property of all together from the limits of each; None if there is none.
+    one that may keep it next to one that misses. More of a property is taken to be no better. Every point has the axes
+    of `base` if its property does not set them. `together` gives the property of all together from the limits of each,
+    None if there is none.
     """
 
     def __init__(

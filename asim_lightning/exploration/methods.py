@@ -67,9 +67,6 @@ class Optuna:
         objectives: Number of objectives.
         worth: Gives a result's objectives, of which less is better, and how far it is from keeping each target: 0 or
             less if it keeps it.
-
-    Raises:
-        ValueError: Optuna is not installed.
     """
 
     def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int, worth: Worth) -> None:
@@ -85,7 +82,7 @@ class Optuna:
         self._asked: Any = None
 
     def ask(self) -> Point | None:
-        """The next point that is new; None where there are enough, or draws at random, too, give known ones alone.
+        """The next point that is new; None if there are enough, or if draws at random give known ones only, too.
 
         A sampler that is sure of the best points proposes them again and again: then a point at random is taken.
         """

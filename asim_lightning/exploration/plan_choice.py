@@ -26,19 +26,14 @@ class Candidate:
 
 @dataclass(eq=False)
 class Family:
-    """Plans that change the same things.
-
-    Attributes:
-        name: What they change.
-        group: Families of one group have strengths that can be compared.
-        candidates: The plans, the cheapest first.
-        margins: By how much those that were tried are likely to keep the target, below 0 if they are not, by place.
-    """
+    """Plans that change the same things, the cheapest first."""
 
     name: str
     group: str
+    """Families of one group have strengths that can be compared."""
     candidates: Sequence[Candidate]
     margins: dict[int, float] = field(default_factory=dict)
+    """By how much plans that were tried are likely to keep the target, below 0 if they are not, by place."""
 
     def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
         """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
@@ -55,8 +50,7 @@ class Family:
         return left[len(left) // 2] if left else None
 
     def after(self, place: int, times: float) -> int | None:
-        """The next plan that costs so many times as much, or more, and is stronger than those that failed; None if
-        there is none."""
+        """The next plan that costs so many times as much, or more, and is stronger than those that failed."""
         least = times * self.candidates[place].energy
         failed = [self.candidates[each].strength for each, margin in self.margins.items() if margin < 0]
         for later, each in enumerate(self.candidates):
@@ -77,9 +71,7 @@ def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
 class Screening:
     """Finds the cheapest plan of each family that is likely to keep a target, family after family.
 
-    Args:
-        families: The families.
-        margin_of: By how much a result is likely to keep it, below 0 if it is not.
+    `margin_of` says by how much a result is likely to keep it, below 0 if it is not.
     """
 
     def __init__(self, families: Sequence[Family], margin_of: Callable[[Result], float]) -> None:
@@ -104,11 +96,9 @@ class Screening:
 
 
 class Proving:
-    """Tries the cheapest likely plan of each family, and dearer ones until one is surely kept.
+    """Tries the cheapest likely plan of each screened family, and dearer ones until one is surely kept.
 
-    Args:
-        families: The families, screened.
-        most: Kept plans that are enough.
+    It ends with `most` kept plans.
     """
 
     _ATTEMPTS = 4

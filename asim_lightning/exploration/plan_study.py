@@ -25,11 +25,7 @@ _ALL_GOOD = 6
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """What must be kept, and on what it is measured.
-
-    Raises:
-        ValueError: A number is not allowed.
-    """
+    """What must be kept, and on what it is measured."""
 
     target: Target
     images: int = 400
@@ -66,9 +62,6 @@ class PlanStudy(Study):
         chips: Numbers of the chips of a plan whose chips differ.
         places: Places of the images.
         proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
-
-    Raises:
-        ValueError: The data has not so many images, or workers would not follow other weights.
     """
 
     def __init__(

@@ -28,13 +28,9 @@ from asim_lightning.surgery.families import assignments_at, families_of
 class Points:
     """The points of one network, each worked out without a change to its layers.
 
-    Args:
-        model: Converted classifier; its layers' assignments count as they are at this moment.
-        contents: Describes a user's column.
-        patterns: Patterns of layers in the names of axes.
-
-    Raises:
-        ValueError: A pattern matches no layer.
+    The layers' assignments count as they are when it is made. `contents` describes users' columns, and `patterns` are
+    those of layers in the names of axes. A point that a layer's macro does not take is refused, and so is one whose
+    axis rules decide for every layer.
     """
 
     def __init__(self, model: CimModule, contents: Contents, patterns: Iterable[str] = ()) -> None:
@@ -44,11 +40,7 @@ class Points:
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
-        """Work a point out; whether any of its conversions is noisy.
-
-        Raises:
-            ValueError: A layer's macro does not take a value, or rules decide an axis for every layer.
-        """
+        """Work a point out; whether any of its conversions is noisy."""
         assignments, chip = self._at(axes, kind)
         self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, chip))
         if kind != "simulated":
@@ -57,19 +49,11 @@ class Points:
         return any(any(transfer(*pair).noisy) for pair in macros)
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
-        """The macros of all layers on one, at a point, rules counted.
-
-        Raises:
-            ValueError: As for `add`.
-        """
+        """The macros of all layers on one, at a point, rules counted."""
         return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
-        """Digest of `content`; kept for points that were added.
-
-        Raises:
-            ValueError: As for `add`.
-        """
+        """Digest of `content`; kept for points that were added."""
         known = self._digests.get(_name(axes, kind))
         return digest_of(self.content(axes, kind)) if known is None else known
 
@@ -77,9 +61,6 @@ class Points:
         """All that a point decides of the network's answers, for the macros that its layers get there.
 
         A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
-
-        Raises:
-            ValueError: As for `add`.
         """
         assignments, chip = self._at(axes, kind)
         return self._content(assignments, kind, chip)
@@ -129,8 +110,8 @@ class Points:
         return content
 
     def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
-        """Digest of gain and offset that users' columns give each layer's converters, wherever they have them from; for
-        products of two activations, whose sizes belong to a call, of what the columns hold."""
+        """Digest of gain and offset that users' columns give each layer's converters; for products of two activations,
+        whose sizes belong to a call, of what the columns hold."""
         digest = hashlib.sha256()
         for family, pair in zip(self._families, pairs, strict=True):
             if pair is None or not transfer(*pair).column.converters_differ:

@@ -37,15 +37,8 @@ class RayRunner:
     """One trial a worker at a time, on this machine or on a cluster that runs.
 
     A worker that dies takes no finished trial with it: this process keeps the outcomes. Ray starts another worker,
-    which computes the trial again.
-
-    Args:
-        trainer: The trainer, of one process; its device, precision and limits are those of the workers.
-        model: Converted classifier.
-        data: Its data, which each worker reads on its node.
-        workers: Number of workers; None: as many as there are CPUs for.
-        threads: CPUs of a worker.
-        address: HOST:PORT of a cluster that runs; None: on this machine.
+    which computes the trial again. Workers have the trainer's device, precision and limits, and read the data on their
+    nodes. `RunnerSettings` explains the numbers.
     """
 
     follows_network = False
@@ -65,12 +58,7 @@ class RayRunner:
         """Workers; 1 as long as their number is not known."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do some work that computes trials, and end Ray's processes.
-
-        Raises:
-            ValueError: No cluster answers, it is too small, or would take jobs from others; a trial failed, or lost
-                too many workers.
-        """
+        """Do some work that computes trials, and end Ray's processes."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         needed = self._threads * (self._asked or max(cpus // self._threads, 1))
         with _connected(self._address, min(needed, max(cpus, 8))) as resources:  # 8: any machine has room for a few
@@ -132,11 +120,7 @@ def _computed(
 
 
 def _received(done: Any, name: str) -> tuple[Outcomes, int]:
-    """What a worker found.
-
-    Raises:
-        ValueError: An evaluation failed, or lost too many workers.
-    """
+    """What a worker found, unless the evaluation failed or lost too many workers."""
     import ray
 
     try:
@@ -157,12 +141,7 @@ def _received(done: Any, name: str) -> tuple[Outcomes, int]:
 def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
     """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
 
-    Args:
-        address: HOST:PORT of a cluster; None: a cluster of our own, which takes jobs from nobody else.
-        cpus: CPUs of our own cluster.
-
-    Raises:
-        ValueError: No cluster answers, or our own would take jobs without a token.
+    Without an address it is a cluster of our own, with so many CPUs, which takes jobs from nobody else.
     """
     _set_variables(address)
     import ray
@@ -199,11 +178,7 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
 
 
 def _set_variables(address: str | None) -> None:
-    """Set Ray's variables, which it reads when it is imported; without an address those of a cluster of our own.
-
-    Raises:
-        ValueError: Our own cluster would take jobs without a token.
-    """
+    """Set Ray's variables, which it reads when it is imported; without an address those of a cluster of our own."""
     # Ray would upload the working folder under uv, and report what it is used for
     variables = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     if address is None:
@@ -226,11 +201,7 @@ def _set_variables(address: str | None) -> None:
 def packed(
     trainer: Trainer, model: CimModule, data: LightningDataModule, on_gpu: bool, threads: int
 ) -> tuple[bytes, list[str]]:
-    """What a `Worker` needs to compute what a trainer would in this process; our own data go without images.
-
-    Raises:
-        ValueError: Something in them cannot be pickled.
-    """
+    """What a `Worker` needs to compute what a trainer would in this process; our own data go without images."""
     from ray import cloudpickle
 
     installed: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -263,11 +234,7 @@ class Worker:
         self._built: tuple[Trainer, CimModule, LightningDataModule] | None = None
 
     def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
-        """The answers to images by their places, or to all test images, under a condition, and the number of batches.
-
-        Raises:
-            ValueError: The node lacks a file or a module.
-        """
+        """The answers to images by their places, or to all test images, and the number of batches."""
         batches: list[None] = []
         try:
             self._built = self._built or self._build()

@@ -60,13 +60,10 @@ class Records:
     Args:
         work: Network, data and trainer, and where the store is.
         names: Names of the axes.
-        what: What the run is: sweep or search.
+        what: What the run is, such as sweep or search.
         until: A target that ends the images of each simulated point when it is answered.
         described: What else names the run's folder, and decides no outcome.
         places: Places of the images that are evaluated among those of the test loader; None: all.
-
-    Raises:
-        ValueError: A pattern of layers in an axis matches no layer.
     """
 
     def __init__(
@@ -159,11 +156,7 @@ class Records:
         return self._whole(self._stored(key, trial), kind)
 
     def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
-        """A finished trial, on the images that are asked for, also if it was computed by a forked process.
-
-        Raises:
-            ValueError: The trial is not finished.
-        """
+        """A finished trial, on the images that are asked for, also if it was computed by a forked process."""
         found = self._whole(self.store.trial(self.key(axes, kind), trial), kind)
         if found is None:
             raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.store.path}")
@@ -174,10 +167,7 @@ class Records:
         return [self.outcomes(result.axes, result.kind, trial) for trial in range(result.trials)]
 
     def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
-        """Compute what the store lacks of a trial, and keep it; its outcomes on the images that are asked for.
-
-        They are the same on all processes.
-        """
+        """Compute what the store lacks of a trial, and keep it; its outcomes are the same on all processes."""
         key, name = self.key(axes, kind), trial_name(axes, kind, trial)
         condition = condition_at(axes, kind, trial)
         found = self._stored(key, trial) if self._trainer.is_global_zero else None
@@ -210,16 +200,10 @@ class Records:
     def result(
         self, axes: Axes, kind: Kind, chips: Sequence[Sequence[Outcomes]], reference: Outcomes | None = None
     ) -> Result:
-        """The result of a point, with its paired difference to the quantised network.
+        """The result of a point from the reads of each chip, with its paired difference to the quantised network.
 
         The interval of the accuracy is over images; over chips and images if there are several chips; that of the
         target's sequence if a target ended the images.
-
-        Args:
-            axes: The point.
-            kind: What computed the products.
-            chips: The outcomes of each read of each chip.
-            reference: The outcomes of the quantised network.
         """
         measure = Measure.of(self._model.outcome)
         found = result_of(axes, kind, [read for reads in chips for read in reads], measure)

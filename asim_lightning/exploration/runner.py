@@ -51,35 +51,27 @@ class Runner(Protocol):
     """Whether weights count that the network gets between two trials; if not, those at the start of the work."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do some work that computes trials, and return its result; whatever was started for it ends with it.
+        """The result of work that is given a function that computes trials; whatever was started for it ends with it.
 
-        Args:
-            work: It is called with a function that computes trials.
-            advance: Called after each batch of images, by a progress bar.
+        After each batch of images `advance` is called.
         """
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a study works with.
-
-    Attributes:
-        trainer: Lightning trainer whose processes, device and precision are used.
-        model: Converted classifier with its trained weights.
-        data: Data module that is set up; the images of its test loader are evaluated.
-        folder: Folder of the store, below which each run makes its own.
-        runner: Who computes the trials; None: the trainer's processes.
-        fresh: Whether trials of earlier commands do not count.
-        load: Loads a checkpoint's weights into the model; None: there are no checkpoints.
-    """
+    """What a study works with: the test images of data that are set up, and a trainer's device and precision."""
 
     trainer: Trainer
     model: CimModule
     data: LightningDataModule
     folder: str | Path
+    """Folder of the store, below which each run makes its own."""
     runner: Runner | None = None
+    """Who computes the trials; None: the trainer's processes."""
     fresh: bool = False
+    """Whether trials of earlier commands do not count."""
     load: Callable[[str], None] | None = None
+    """Loads a checkpoint's weights into the model; None: there are no checkpoints."""
 
 
 class TrainerRunner:

@@ -13,11 +13,7 @@ from asim_lightning.exploration.runner import Runner, TrainerRunner
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """Who computes the trials.
-
-    Raises:
-        ValueError: A setting is not allowed.
-    """
+    """Who computes the trials."""
 
     name: str = "trainer"
     """trainer: this process, or those of trainer.devices; ray: worker processes here or in a cluster, a trial each."""
@@ -38,11 +34,7 @@ class RunnerSettings:
 
 
 def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data: LightningDataModule) -> Runner:
-    """The runner that settings describe.
-
-    Raises:
-        ValueError: It is not installed, or not for so many processes.
-    """
+    """The runner that settings describe; one that is not installed, or not for so many processes, is refused."""
     if settings.name == "trainer":
         return TrainerRunner(trainer, model, data)
     if trainer.world_size > 1:

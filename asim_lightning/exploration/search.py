@@ -23,15 +23,8 @@ from asim_lightning.exploration.study import Planned, Study
 class Search(Study):
     """Evaluates points of a space, one after another, and keeps each finished trial.
 
-    A search that was stopped and starts again finds its trials and proposes the same points.
-
-    Args:
-        work: What it works with.
-        settings: What is searched.
-        technology: What energy and latency are computed from.
-
-    Raises:
-        ValueError: No layer is on a macro, or a setting or point is not allowed.
+    A search that was stopped and starts again finds its trials and proposes the same points. It refuses a setting or a
+    point that is not allowed before the work.
     """
 
     figures: CostFigures
@@ -75,12 +68,8 @@ class Search(Study):
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point, on each chip."""
-        axes, records = of_network(point), self._records[checkpoint_of(point)]
-        chips: tuple[Point, ...] = (axes,)
-        if self.settings.chips is not None:
-            chips = tuple({**axes, "chip": number} for number in range(self.settings.chips))
-        reads = self.settings.reads if records.points.add(chips[0], "simulated") else 1
-        return Planned(point, "simulated", chips, reads, records)
+        chips = range(self.settings.chips or 0)
+        return self.on_chips(point, self._records[checkpoint_of(point)], chips, self.settings.reads)
 
     def figures_at(self, point: Point) -> dict[str, float]:
         """The cost of a point, and the macro's numbers that are traded."""

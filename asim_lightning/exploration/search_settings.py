@@ -19,11 +19,7 @@ OBJECTIVES = ("accuracy", "yield", *FIGURES, *MACRO_FIGURES)
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """A search.
-
-    Raises:
-        ValueError: A setting is not allowed.
-    """
+    """A search."""
 
     space: dict[str, Any] = field(default_factory=dict)
     """Values of each axis, by name as in a sweep's axes, and of checkpoint and technology: lists, or ranges such as

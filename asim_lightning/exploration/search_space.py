@@ -59,14 +59,9 @@ class Range:
 
 
 class SearchSpace:
-    """Axes, each with a list of values or a range.
+    """Axes, each with a list of values or a range, by name as in a sweep's axes, also of checkpoint and technology.
 
-    Args:
-        given: Values by name as in a sweep's axes, also of `checkpoint` and `technology`; a range is a mapping of low,
-            high and maybe step or log.
-
-    Raises:
-        ValueError: A name is no axis, or values are not allowed.
+    A range is a mapping of low, high and maybe step or log.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -91,26 +86,17 @@ class SearchSpace:
         """Names of the axes."""
         return list(self.axes)
 
-    def endless(self) -> list[str]:
-        """Axes that have no end of values."""
-        return [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.count is None]
-
     def count(self) -> int | None:
         """Number of points; None where there is no end of them."""
         counts = [axis.count if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
         return None if None in counts else prod(counts)  # type: ignore[arg-type]
 
     def grid(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination, in order.
-
-        Raises:
-            ValueError: An axis has no end of values, or there are too many points.
-        """
+        """Every combination, in order."""
         count = self.count()
         if count is None:
-            raise ValueError(
-                f"`search.method` grid needs lists, or ranges with a step, for {', '.join(self.endless())}"
-            )
+            endless = [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.count is None]
+            raise ValueError(f"`search.method` grid needs lists, or ranges with a step, for {', '.join(endless)}")
         check_count("`search.space`", count)
         listed = [axis.values() or [] if isinstance(axis, Range) else axis for axis in self.axes.values()]
         for values in product(*listed):

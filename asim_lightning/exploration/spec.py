@@ -30,11 +30,7 @@ _A_PROPERTY = 10
 
 @dataclass(frozen=True)
 class SpecSettings:
-    """What a macro must keep, and of which of its properties the limits are wanted.
-
-    Raises:
-        ValueError: The number of chips or trials is not allowed.
-    """
+    """What a macro must keep, and of which of its properties the limits are wanted."""
 
     target: Target
     properties: Sequence[str] | None = None
@@ -100,12 +96,7 @@ class Spec:
 class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
-    Args:
-        work: What it works with.
-        settings: What is asked for.
-
-    Raises:
-        ValueError: No layer is on a macro, its chip is a file, or a property or an axis is not allowed.
+    It refuses a chip of a file, and properties or axes that are not allowed.
     """
 
     def __init__(self, work: Work, settings: SpecSettings) -> None:

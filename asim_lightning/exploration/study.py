@@ -28,21 +28,15 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Planned:
-    """A point and its trials.
-
-    Attributes:
-        point: Value of each axis, as the method proposed it.
-        kind: What computes the products.
-        chips: The axes that decide outcomes, on each chip.
-        reads: Reads of each chip.
-        records: Records of its network.
-    """
+    """A point as the method proposed it, and its trials: so many reads of each chip."""
 
     point: Point
     kind: Kind
     chips: tuple[Point, ...]
+    """The axes that decide outcomes, on each chip."""
     reads: int
     records: Records
+    """Records of its network."""
 
     def key(self, chip: int) -> str:
         """Key of the trials of a chip."""
@@ -53,13 +47,8 @@ class Study:
     """Evaluates points that are known before, and then those that a method proposes one after another.
 
     The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what is to be
-    computed. A subclass says what the trials of a point are, and what comes of their outcomes.
-
-    Args:
-        work: What it works with.
-
-    Raises:
-        ValueError: No layer is on a macro.
+    computed. A subclass says what the trials of a point are, and what comes of their outcomes. It raises a ValueError
+    if no layer is on a macro.
     """
 
     may_end = False
@@ -69,7 +58,6 @@ class Study:
     goes_on = False
     """Whether the run has the points of earlier calls too, which this one may not ask for."""
     figures: CostFigures | None = None
-    """What points cost; None: no point has a cost."""
     targets: Sequence[Target] = ()
     """What each simulated point must keep."""
     records: Records
@@ -80,11 +68,10 @@ class Study:
         self.work, self.trainer, self.model, self.data = work, work.trainer, work.model, work.data
         self.runner: Runner = work.runner or TrainerRunner(work.trainer, work.model, work.data)
         self.references: dict[Kind, Result] = {}
-        """The float and the quantised network, once they are evaluated."""
         self.outcomes: dict[Kind, Outcomes] = {}
-        """Their outcomes."""
+        """Those of the references."""
         self.owner: Point = {}
-        """Axes of these references, as of several checkpoints they are of the first."""
+        """Axes of the references: of several checkpoints, they are of the first."""
         self._own_weights: dict[str, Tensor] = {}
         self._loaded: str | None = None
 
@@ -129,11 +116,11 @@ class Study:
         raise NotImplementedError
 
     def on_chips(self, point: Point, records: Records, chips: Sequence[int], reads: int) -> Planned:
-        """The trials of a point, on each chip if chips differ; several reads of each if it is noisy."""
+        """The trials of a point, on each chip if chips differ and some are given; several reads if it is noisy."""
         axes = of_network(point)
         is_noisy = records.points.add(axes, "simulated")
         places: tuple[Point, ...] = (axes,)
-        if any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
+        if chips and any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
             places = tuple({**axes, CHIP: number} for number in chips)
             for each in places:
                 records.points.add(each, "simulated")
@@ -246,13 +233,12 @@ class Study:
 
     def _missing(self, batch: Sequence[Planned]) -> set[Place]:
         """Trials to compute: of points that compute the same, those of the first only. The others are counted."""
-        keys: dict[tuple[int, Kind], list[str]] = {}
+        keys: dict[tuple[Records, Kind], list[str]] = {}
         for planned in batch:
-            keys.setdefault((id(planned.records), planned.kind), []).extend(map(planned.key, range(len(planned.chips))))
-        records = {id(planned.records): planned.records for planned in batch}
+            keys.setdefault((planned.records, planned.kind), []).extend(map(planned.key, range(len(planned.chips))))
         there: set[tuple[str, int]] = set()
-        for (which, kind), some in keys.items():
-            there |= records[which].finished(some, kind)
+        for (records, kind), some in keys.items():
+            there |= records.finished(some, kind)
         missing = set()
         for number, planned in enumerate(batch):
             for chip in range(len(planned.chips)):
@@ -302,24 +288,19 @@ class Study:
         self, run: Run, batch: Sequence[Planned], todo: set[Place], over: set[int]
     ) -> Iterator[tuple[Place, Outcomes]]:
         """The outcomes of the missing trials, as soon as each is there, without those of points that are over."""
-        later: list[Place] = []
-        yield from run(self._trials(batch, todo, over, later))
+        later: list[Place] = []  # trials that another command has
+
+        def free() -> Iterator[tuple[Place, Steps]]:
+            for place in sorted(todo):
+                if place[0] not in over:
+                    claimed = list(self._claimed(batch[place[0]], place, wait=False))
+                    later.extend([] if claimed else [place])
+                    yield from claimed
+
+        yield from run(free())
         for place in later:  # one at a time: a command that waits for another one holds no trial itself
             if place[0] not in over:
                 yield from run(self._claimed(batch[place[0]], place, wait=True))
-
-    def _trials(
-        self, batch: Sequence[Planned], todo: set[Place], over: set[int], later: list[Place]
-    ) -> Iterator[tuple[Place, Steps]]:
-        """The trials to compute; those that another command has go to `later`."""
-        for place in sorted(todo):
-            if place[0] in over:
-                continue
-            planned = batch[place[0]]
-            claimed = list(self._claimed(planned, place, wait=False))
-            if not claimed:
-                later.append(place)
-            yield from claimed
 
     def _claimed(self, planned: Planned, place: Place, wait: bool) -> Iterable[tuple[Place, Steps]]:
         """A trial that no other command computes; none if one does."""

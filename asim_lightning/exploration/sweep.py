@@ -30,16 +30,12 @@ class Sweep(Study):
 
     Args:
         work: What it works with.
-        axes: The grid.
+        axes: The grid; a point that is not allowed is refused before the work.
         trials: Reads of the chip for each noisy point.
         until: A target on the yield, which ends the chips of each point when it is answered, or on the accuracy, which
             ends its images.
         technology: What a point's cost is computed from; None: no point has a cost.
         progress: Whether a progress bar with the time left is shown.
-
-    Raises:
-        ValueError: No layer is on a macro, there is no trial, or several if the target takes one, or a point is not
-            allowed.
     """
 
     goes_on = True
@@ -74,11 +70,9 @@ class Sweep(Study):
         """The chips of each combination of the other axes, if the sweep ran over chips."""
 
     def run(self, say: Callable[[str], None] = lambda line: None) -> tuple[Result, ...]:
-        """Evaluate what is not finished yet; `say` as for `Study.evaluate`.
+        """Evaluate what is not finished yet: a result a point and chip, float and quantised first.
 
-        Returns:
-            One result a point and chip, float and quantised first, without chips after an answer to `until`; in the
-            first process only.
+        `say` and the processes are as for `Study.evaluate`; chips after an answer to `until` have no result.
         """
         if self.trainer.is_global_zero and self.figures is not None:
             self._price_again()
@@ -138,15 +132,8 @@ class Sweep(Study):
         grid = replace(axes, chip=None) if chips else axes
         points = iter([{}]) if chips and not grid.given() else grid.points()
         shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
-        for point in tqdm(
-            points,
-            "points",
-            axes.count() // (len(chips) or 1),
-            leave=False,
-            disable=not shown,
-            delay=_SILENT,
-            dynamic_ncols=True,
-        ):
+        count = axes.count() // (len(chips) or 1)
+        for point in tqdm(points, "points", count, leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True):
             try:
                 planned.append(self._plan(point, trials, chips))
             except ValueError as error:

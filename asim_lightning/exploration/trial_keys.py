@@ -91,12 +91,10 @@ def _digest_of_file(file: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """What outcomes depend on, and what of it could not be told."""
+    """What outcomes depend on, as JSON has it, and a line on each thing that could not be told."""
 
     settings: dict[str, object]
-    """Values as JSON has them."""
     unknown: tuple[str, ...]
-    """What has no fingerprint, a line each; outcomes are not to be used again if there is any."""
     shared: dict[str, object]
     """The settings that decide an image's answer at a point: without the plan's macro, which the point has, and the
     number of images."""
@@ -111,12 +109,8 @@ def fingerprint(
 ) -> Fingerprint:
     """All that decides a trial's outcome next to the point and the trial.
 
-    Args:
-        model: The classifier.
-        data: Its data, set up; of other data modules than ours all test images are read.
-        trainer: The trainer.
-        swept: Fields of the plan's macro that a point decides.
-        columns: What described the points' columns, whose gaps count as well.
+    Of other data modules than ours all test images are read. Points decide the `swept` fields of the plan's macro;
+    `columns` described their columns, whose gaps count as well.
     """
     contents = columns or Contents()
     apart = images_are_apart(model, data, trainer)
