@@ -22,7 +22,7 @@ from asim_lightning import CimClassifier
 from asim_lightning.bench.images import BenchImages, random_images
 from asim_lightning.bench.inference import seconds_of
 from asim_lightning.engine import noise_context
-from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, published_layer, why_not
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.numbers import milliseconds

@@ -29,8 +29,7 @@ from asim_lightning.callbacks.output import (
 from asim_lightning.callbacks.simulated_accuracy import held_out_batches, loader_of
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import evaluated
-from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.condition import is_noisy
+from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
 from asim_lightning.report.accuracy import epochs_picture

@@ -14,7 +14,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.classifier.network import evaluated
 from asim_lightning.data.given import with_indices
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, result_of
 from asim_lightning.surgery import macro_layers

@@ -16,7 +16,7 @@ from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.start import Setup, prepare
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers

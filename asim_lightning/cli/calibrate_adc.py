@@ -7,8 +7,8 @@ from typing import Any
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
-from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
+from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts

@@ -50,8 +50,7 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
     """
     from asim_lightning.exploration.doctor import Doctor
     from asim_lightning.exploration.plan_study import DoctorSettings
-    from asim_lightning.exploration.runner import Work
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import Work, runner_of
     from asim_lightning.report.draw import save_figure
 
     trainer, model, data = setup.trainer, setup.model, setup.data

@@ -15,8 +15,7 @@ from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
-from asim_lightning.evaluation.chip_layers import chip_layers
-from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
+from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers

@@ -16,7 +16,7 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.run import COMMAND, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.estimate import all_images
-from asim_lightning.exploration.runner_settings import RunnerSettings
+from asim_lightning.exploration.runner import RunnerSettings
 from asim_lightning.surgery import macro_layers
 
 

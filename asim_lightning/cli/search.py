@@ -25,8 +25,7 @@ def search(setup: Setup, options: SearchOptions) -> None:
     Writes results.csv, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
     """
     from asim_lightning.exploration.publish import publish_search
-    from asim_lightning.exploration.runner import Work
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import Work, runner_of
     from asim_lightning.exploration.search import Search
 
     trainer, model, asked = setup.trainer, setup.model, options.search

@@ -32,8 +32,7 @@ def spec(setup: Setup, options: SpecOptions) -> None:
 
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.
     """
-    from asim_lightning.exploration.runner import Work
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import Work, runner_of
     from asim_lightning.exploration.spec import SpecSettings, SpecStudy
     from asim_lightning.report.draw import save_figure
 

@@ -40,8 +40,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     from asim_lightning.exploration.axes import with_chips
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.publish import publish, publish_yields
-    from asim_lightning.exploration.runner import Work
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import Work, runner_of
     from asim_lightning.exploration.sweep import Sweep
 
     trainer, model, data, axes = setup.trainer, setup.model, setup.data, options.axes

@@ -9,8 +9,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import PREDICTIONS, Setup, prepare
-from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, chips_differ, noise_text
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text

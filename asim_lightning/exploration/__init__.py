@@ -1,7 +1,1 @@
-"""Which condition to evaluate next: a checkpoint over a grid of macros, with error bars."""
-
-from asim_lightning.evaluation.interval import Interval, accuracy_interval
-from asim_lightning.evaluation.results import Result
-from asim_lightning.exploration.axes import SweepAxes
-
-__all__ = ["Interval", "Result", "SweepAxes", "accuracy_interval"]
+"""Studies: which condition to evaluate next, who computes it, and when to stop; spec and doctor."""

@@ -12,8 +12,8 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of, setting_of
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.results import AxisValue, axis_text, canonical_json
 from asim_lightning.evaluation.target import Target
 

@@ -11,7 +11,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.report.numbers import duration
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
-from asim_lightning.evaluation import under
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES, TECHNOLOGY
+from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
 from asim_lightning.evaluation.store import Store

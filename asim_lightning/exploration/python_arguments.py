@@ -22,8 +22,7 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
-from asim_lightning.exploration.runner import Work, quiet_trainer
-from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
+from asim_lightning.exploration.runner import RunnerSettings, Work, quiet_trainer, runner_of
 from asim_lightning.nn.calibration import needs_calibration
 
 

@@ -16,9 +16,8 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.chip_yield import default_thresholds
-from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
+from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
@@ -31,7 +30,7 @@ from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.runner_settings import RunnerSettings
+from asim_lightning.exploration.runner import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.data.given import give_indices_
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed, quiet_trainer

@@ -35,7 +35,7 @@ class Given(NoiseSweep):
     def measure(self, trainer: Trainer, module: Any) -> Any:
         self._on_network = self._levels_of(module)
         accuracy = next(self.accuracies)
-        from asim_lightning.exploration import Result
+        from asim_lightning.evaluation.results import Result
 
         return [Result({"random_noise": 0.0}, "simulated", 1, 10, accuracy, accuracy, accuracy, 1.0, "")]
 

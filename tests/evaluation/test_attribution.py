@@ -17,8 +17,8 @@ from asim_lightning.cli.start import load_weights
 from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map, positions_of
-from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.layer_inputs import chip_layers
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from asim_lightning import CimClassifier
-from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.condition import noise_text
+from asim_lightning.evaluation.condition import Condition, noise_text, under
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model

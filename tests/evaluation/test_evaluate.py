@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import MacroConfig, Plan
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import (
     Answers,
     Evaluate,

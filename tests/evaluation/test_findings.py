@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from asim_lightning import MacroConfig, Plan, Rule, convert_
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.findings import Finding, findings
+from asim_lightning.evaluation.layer_inputs import chip_layers
 from asim_lightning.nn import CimMatmul
 from asim_lightning.surgery import macro_layers
 

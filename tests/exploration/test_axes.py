@@ -8,8 +8,8 @@ import pytest
 
 from asim_lightning import MacroConfig, Rule
 from asim_lightning.circuit.fields import setting, settings_of
-from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.exploration.axes import SweepAxes, axes_of, condition_at, lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content

@@ -15,14 +15,13 @@ from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier
 from asim_lightning.data import FashionMNIST
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
-from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, RunnerSettings, Steps, proceed, runner_of
 from tests.exploration.conftest import (
     Make,
     environment,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from asim_lightning.cost import Technology, cost
-from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE
 from asim_lightning.evaluation.target import Target

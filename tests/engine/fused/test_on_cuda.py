@@ -17,7 +17,7 @@ from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.torch_modes import exact_float32
-from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
