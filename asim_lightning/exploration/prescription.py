@@ -172,11 +172,8 @@ def _least(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]], share:
 
     By Lagrange: the largest over prices p of ``sum_l min_c (cost + p loss) - p share``.
     """
-
-    def bound(price: float) -> float:
-        return sum(float((c + price * x).min()) for c, x in zip(costs, losses, strict=True)) - price * share
-
-    pairs = zip(costs, losses, strict=True)
+    pairs = list(zip(costs, losses, strict=True))
     slopes = [((c[:, None] - c) / np.where(x == x[:, None], np.inf, x - x[:, None])).ravel() for c, x in pairs]
-    prices = np.unique(np.concatenate(slopes))
-    return max(bound(price) for price in [0.0, *prices[prices > 0]])
+    prices = np.unique(np.concatenate(slopes).clip(0.0))
+    bounds = sum((c + prices[:, None] * x).min(axis=1) for c, x in pairs) - prices * share
+    return float(bounds.max())

@@ -38,8 +38,9 @@ def doctor(made: Work, target: Target = TARGET, **settings: Any) -> Diagnosis:
     return found.run(progress=False)
 
 
-def test_plans_are_proved_and_a_second_call_computes_nothing(make: Make, tmp_path: Path) -> None:
-    of = make(macro=NOISY, batch=24)
+def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(make: Make, tmp_path: Path) -> None:
+    rules = [Rule("layer1.0.conv1", {"adc_bits": 7})]
+    of = make(macro=NOISY, batch=24, rules=rules)
     found = doctor(work(of, tmp_path))
     kept = [each for each in found.plans if each.verdict == "kept"]
     assert found.as_is.verdict == "missed"
@@ -51,16 +52,6 @@ def test_plans_are_proved_and_a_second_call_computes_nothing(make: Make, tmp_pat
     places = [int(each) for each in of.data.test_split().order]
     assert images == {tuple(sorted(places[:24])), tuple(sorted(places[24:64]))}  # of the choice, and of the proof
 
-    before = stored(tmp_path)
-    again = doctor(work(make(macro=NOISY, batch=24), tmp_path))
-    assert stored(tmp_path) == before
-    assert again == found
-
-
-def test_energies_are_those_of_cost_and_a_plan_is_a_recipe(make: Make, tmp_path: Path) -> None:
-    rules = [Rule("layer1.0.conv1", {"adc_bits": 7})]
-    of = make(macro=NOISY, batch=24, rules=rules)
-    found = doctor(work(of, tmp_path))
     for each in prescriptions(of.model, found.map, with_digital=False)[:3]:
         with under(of.model, condition_at(each.point, "simulated")):
             assert cost(of.model.backbone).energy.total * 1e-9 == pytest.approx(each.energy)
@@ -72,6 +63,11 @@ def test_energies_are_those_of_cost_and_a_plan_is_a_recipe(make: Make, tmp_path:
             rules=[Rule(**each) for each in settings.get("rules", [])] or rules,
         )
         assert cost(other.model.backbone).energy.total * 1e-9 == pytest.approx(plan.energy_uj)
+
+    before = stored(tmp_path)
+    again = doctor(work(make(macro=NOISY, batch=24, rules=rules), tmp_path))
+    assert stored(tmp_path) == before
+    assert again == found
 
 
 @pytest.mark.slow
