@@ -115,7 +115,7 @@ def _probability(logits: np.ndarray, truth: float) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("chips", "student", "spread"),
-    [(2, 12.71, 0.1), (2, 12.71, 0.3), (3, 4.30, 0.3), (5, 2.78, 0.1), (10, 2.26, 0.3), (20, 2.09, 0.3)],
+    [(2, 12.71, 0.3), (3, 4.30, 0.3), (5, 2.78, 0.1), (20, 2.09, 0.3)],
 )
 def test_intervals_of_few_chips_hold_the_truth(chips: int, student: float, spread: float) -> None:
     """An image's ease and a chip's share add, four times, in the logit of a right answer; 400 images, 93 % or more."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import fsum
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.evaluation.loss_map import Change, LossMap
@@ -30,12 +30,14 @@ def maps(draw: st.DrawFn) -> LossMap:
     )
 
 
+@settings(max_examples=30)
 @given(maps())
 def test_a_map_is_the_same_after_json(mapped: LossMap) -> None:
     text = json.dumps(mapped.to_json(), allow_nan=False)
     assert LossMap.of_json(json.loads(text)) == mapped
 
 
+@settings(max_examples=30)
 @given(maps())
 def test_layers_come_with_the_largest_share_first_and_add_up(mapped: LossMap) -> None:
     found = mapped.by_layer

@@ -95,7 +95,7 @@ def make(tmp_path: Path) -> Make:
         axes: SweepAxes = NOISE,
         trials: int = 2,
         folder: str = "a",
-        batch: int = 4,
+        batch: int = 40,
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),

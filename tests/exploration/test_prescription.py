@@ -5,7 +5,7 @@ from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -52,6 +52,7 @@ def rounded(costs: Arrays, picks: Sequence[int]) -> int:
     return sum(int(np.ceil((each[pick] - each.min()) / step - _CLOSE)) for each, pick in zip(costs, picks, strict=True))
 
 
+@settings(max_examples=40)
 @given(instances())
 def test_no_combination_that_costs_less_leaves_less(instance: tuple[Arrays, Arrays]) -> None:
     costs, losses = instance
@@ -62,6 +63,7 @@ def test_no_combination_that_costs_less_leaves_less(instance: tuple[Arrays, Arra
         assert any(mine <= energy + slack + _CLOSE and left <= loss + _CLOSE for mine, left in found)
 
 
+@settings(max_examples=40)
 @given(instances())
 def test_the_front_is_in_order(instance: tuple[Arrays, Arrays]) -> None:
     costs, losses = instance
@@ -75,6 +77,7 @@ def test_the_front_is_in_order(instance: tuple[Arrays, Arrays]) -> None:
     assert all(one < other + slack for one, other in pairwise(energies))
 
 
+@settings(max_examples=40)
 @given(instances(), st.floats(0, 6))
 def test_no_combination_costs_less_than_the_bound(instance: tuple[Arrays, Arrays], share: float) -> None:
     costs, losses = instance

@@ -102,10 +102,10 @@ def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, mo
     monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
     for values in ([0, 0.5], ["0.51 lsb"]):
-        sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules)
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules, images=2)
         publish(sweep.run(), sweep, "tiny", 10)
     assert drawn == [[0, 0.5], [0, 0.5, 0.2]]
     for values in ([0.5], ["0.51 lsb"]):  # which is another percentage in layers of other ADCs
-        sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})])
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})], images=2)
         publish(sweep.run(), sweep, "tiny", 10)
     assert drawn[-1] == [0.5, "0.51 lsb"]

@@ -2,6 +2,8 @@
 
 import importlib
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,9 +75,15 @@ def fitted(**options: Any) -> CimClassifier:
     return model
 
 
+@cache
+def plain() -> CimClassifier:
+    """A network that no test changes."""
+    return fitted()
+
+
 def found(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> Fingerprint:
     made = quiet_trainer(accelerator="cpu", **trainer)
-    return fingerprint(model or fitted(), data or make_data(), made, ["random_noise"])
+    return fingerprint(model or plain(), data or make_data(), made, ["random_noise"])
 
 
 def key(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> str:
@@ -85,7 +93,7 @@ def key(data: Any = None, model: CimClassifier | None = None, **trainer: Any) ->
 
 
 def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
-    model = fitted()
+    model = deepcopy(plain())
     with torch.no_grad():
         change(model)
     return model
@@ -201,9 +209,9 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
         TQDMProgressBar(), LambdaCallback(on_test_start=lambda *_: None),
     ]  # fmt: skip
     made = quiet_trainer(accelerator="cpu")
-    plain = fingerprint(fitted(), make_data(), made, [])
+    before = fingerprint(plain(), make_data(), made, [])
     made.callbacks += [*idle, ModelCheckpoint(tmp_path)]  # type: ignore[attr-defined]
-    assert fingerprint(fitted(), make_data(), made, []) == plain
+    assert fingerprint(plain(), make_data(), made, []) == before
     counting = [
         Disturbing(1.0), Disturbing(2.0), Watching([0.1]), RangeCalibration(20), RangeCalibration(200),
         LambdaCallback(setup=lambda *_: None),
