@@ -33,15 +33,15 @@ def spec(setup: Setup, options: SpecOptions) -> None:
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.
     """
     from asim_lightning.exploration.runner import Work, runner_of
-    from asim_lightning.exploration.spec import SpecSettings, SpecStudy
+    from asim_lightning.exploration.spec import SpecStudy
     from asim_lightning.report.draw import save_figure
 
     trainer, model, data = setup.trainer, setup.model, setup.data
     target = Target.read(options.target, "`target`", MEASURED)
-    settings = SpecSettings(target, options.properties, options.given, options.chips, options.trials)
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
-    made = SpecStudy(Work(trainer, model, data, setup.folder, runner, options.fresh), settings)
+    work = Work(trainer, model, data, setup.folder, runner, options.fresh)
+    made = SpecStudy(work, target, options.properties, options.given, options.chips, options.trials)
     for note in made.notes:
         setup.say(note)
     with recorded(setup, made.folder):

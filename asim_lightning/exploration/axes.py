@@ -40,11 +40,7 @@ def axes_of(config: type) -> Any:
 
 @dataclass(frozen=True)
 class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
-    """Values of macro fields, and chips, to try; several axes give every combination.
-
-    Raises:
-        ValueError: An axis is empty, or a value is not allowed for its field.
-    """
+    """Values of macro fields, and chips, to try; several axes give every combination."""
 
     static: dict[str, Any] | list[dict[str, Any]] | None = None
     """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}; or whole settings, one by one:

@@ -40,12 +40,8 @@ class Plan:
         macro: Fields of the macro of all layers that differ.
         rules: Rules of single layers in place of the network's own, as in `plan.rules`; empty: these stay.
         checkpoint: Other weights; None: the network's own.
-        energy_uj: Energy of an image, uJ.
-        energy_low_uj: Its lower end by the factors of the energy model, uJ.
-        energy_high_uj: Its upper end, uJ.
-        mean: What the target bounds: an accuracy, the difference to another network, or a yield.
-        low: Its lower end.
-        high: Its upper end.
+        energy_uj: Energy of an image; its ends are by the factors of the energy model.
+        mean: What the target bounds, with its ends: an accuracy, the difference to another network, or a yield.
         threshold: The least that it must be.
         verdict: kept, missed or undecided.
         images_to_decide: About how many images, or chips of a yield, would decide; None: it is decided, or they do not.

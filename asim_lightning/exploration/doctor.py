@@ -150,17 +150,13 @@ class Doctor:
             say("map      of an earlier run")
             return LossMap.of_json(known)
         say(f"map      of the loss of {len(self._places):,} images, by path attribution")
-        found = self._mapped()
+        with kept_assignments(work.model.backbone):
+            factor = self._step_back()  # to noise and spreads that leave something to rank
+            found = loss_map(work.model, self._batches(), range(_MAPPED_CHIPS), self._changes())
+        found = replace(found, stepped_back_to=factor)
         if work.trainer.is_global_zero:
             records.store.write(_MAPS, key, found.to_json())
         return found
-
-    def _mapped(self) -> LossMap:
-        """The map, of noise and spreads that leave something to rank."""
-        with kept_assignments(self._work.model.backbone):
-            factor = self._step_back()
-            found = loss_map(self._work.model, self._batches(), range(_MAPPED_CHIPS), self._changes())
-        return replace(found, stepped_back_to=factor)
 
     def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
         """Changes of a layer, with ADC ranges that fit the counts that it meets."""

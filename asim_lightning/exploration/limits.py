@@ -120,11 +120,7 @@ def spreads_of(macro: MacroConfig) -> Point:
 
 
 def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> list[Property]:
-    """The properties of a macro whose limits may be looked for: those of some names; None: all that it may have.
-
-    Raises:
-        ValueError: A name is none of them.
-    """
+    """The properties of a macro whose limits may be looked for: those of some names; None: all that it may have."""
     lsb = "lsb" if macro.codes_of_full_scale is not None else "%"
     percents, powers = _rungs(1e-3, 30.0), range(-5, 6)
 

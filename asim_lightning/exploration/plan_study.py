@@ -11,10 +11,9 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
 from asim_lightning.evaluation.target import Target, decide
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import AnyMethod, Point, replayed
+from asim_lightning.exploration.methods import AnyMethod, replayed
 from asim_lightning.exploration.records import Records, paired_difference
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.search_space import checkpoint_of
 from asim_lightning.exploration.study import Planned, Study
 
 _MANY = 10**9
@@ -76,10 +75,9 @@ class PlanStudy(Study):
     ) -> None:
         super().__init__(work)
         self.target, self.targets, self.figures = settings.target, [settings.target], figures
-        self._chips, self._reads, self._proves = chips, settings.reads, proves
+        self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
         self._paired: dict[str, Interval] = {}
-        self._records: dict[str | None, Records] = {}
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
         for checkpoint in (None, *settings.checkpoints):
@@ -87,9 +85,9 @@ class PlanStudy(Study):
             records = Records(work, axes, "doctor", described={"doctor": of}, places=places)
             records.points.add({}, "simulated")
             records.open(has_table=checkpoint is None)  # the weights are part of the key
-            self._records[checkpoint] = records
+            self.by_checkpoint[checkpoint] = records
         self.switch(None)
-        self.records = self._records[None]
+        self.records = self.by_checkpoint[None]
 
     def run(self, make: Callable[[], AnyMethod], most: int, say: Callable[[str], None], progress: bool) -> AnyMethod:
         """Measure the plans that a new method proposes; the method in the end, in the first process only.
@@ -104,10 +102,6 @@ class PlanStudy(Study):
     def most_images(self) -> int:
         """More images than there are may decide."""
         return _MANY
-
-    def planned(self, point: Point) -> Planned:
-        """The trials of a plan, on each chip if chips differ."""
-        return self.on_chips(point, self._records[checkpoint_of(point)], self._chips, self._reads)
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a plan keeps the target; a yield is decided by the sequence that may end its chips."""
@@ -128,7 +122,7 @@ class PlanStudy(Study):
         if self._proves:
             return self.target.answer_of_chips(good, len(chips)) is not None
         bad = len(chips) - good
-        return bad > len(self._chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
+        return bad > len(self.chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
 
     def compared(self, result: Result) -> tuple[Interval, float]:
         """The interval that the target bounds, and the least that it must be."""

@@ -33,7 +33,7 @@ from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.runner import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
+from asim_lightning.exploration.spec import Spec, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
@@ -170,8 +170,7 @@ def spec(
     others = Shared(network, data, chips, **shared)
     wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
     with others.opened() as work:
-        settings = SpecSettings(wanted, properties, given, chips, others.trials)
-        return SpecStudy(work, settings).run()
+        return SpecStudy(work, wanted, properties, given, chips, others.trials).run()
 
 
 def doctor(

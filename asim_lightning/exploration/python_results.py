@@ -23,15 +23,12 @@ from asim_lightning.report.yields import yield_picture
 
 @dataclass(frozen=True, repr=False)
 class Results(Sequence[Result]):
-    """The results of a study or search: the float and the quantised network, then a result a point and chip.
-
-    Attributes:
-        run: Everything that is known of it.
-        text: What the command prints.
-    """
+    """The results of a study or search: the float and the quantised network, then a result a point and chip."""
 
     run: Run
+    """Everything that is known of it."""
     text: str
+    """What the command prints."""
 
     @overload
     def __getitem__(self, place: int) -> Result: ...
@@ -112,9 +109,7 @@ class Results(Sequence[Result]):
     def report(self, path: str | Path) -> Path:
         """Write the results as one HTML page that needs no network; of a share of samples, such as an accuracy.
 
-        Raises:
-            ModuleNotFoundError: plotly is not installed.
-            ValueError: The outcome is no share.
+        It needs plotly.
         """
         path = Path(path)
         title = run_title(self.run)

@@ -84,11 +84,7 @@ class Records:
             self.points.add({}, kind)
 
     def open(self, has_table: bool = True) -> None:
-        """Name the run, and its table if it is of these records, once the points that are known were worked out.
-
-        Raises:
-            ValueError: Images cannot end early with this data.
-        """
+        """Name the run, and its table if it is of these records, once the points that are known were worked out."""
         trainer, model, data, until = self._trainer, self._model, self._data, self._until
         found = fingerprint(model, data, trainer, self.names, self._columns)
         images: NDArray[np.int64] | None = None

@@ -17,7 +17,7 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace, checkpoint_of, of_network
-from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.study import Study
 
 
 class Search(Study):
@@ -32,6 +32,7 @@ class Search(Study):
     def __init__(self, work: Work, settings: SearchSettings, technology: Technology) -> None:
         super().__init__(work)
         self.settings, self.technology, self.targets = settings, technology, settings.targets
+        self.chips, self.reads = range(settings.chips or 0), settings.reads
         self.space = _space(settings)
         axis = self.space.axes.get(CHECKPOINT)
         self._checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
@@ -41,7 +42,6 @@ class Search(Study):
         names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
         self.figures = CostFigures(work.model, technology)
-        self._records: dict[str | None, Records] = {}
         self._listed = self._checked()
         for checkpoint in self._checkpoints:
             self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # its weights are part of the key
@@ -66,11 +66,6 @@ class Search(Study):
         """None if images end, as those that answer one target decide no other."""
         return super().most_images if self.settings.ends is None else None
 
-    def planned(self, point: Point) -> Planned:
-        """The trials of a point, on each chip."""
-        chips = range(self.settings.chips or 0)
-        return self.on_chips(point, self._records[checkpoint_of(point)], chips, self.settings.reads)
-
     def figures_at(self, point: Point) -> dict[str, float]:
         """The cost of a point, and the macro's numbers that are traded."""
         figures = super().figures_at(point)
@@ -83,7 +78,7 @@ class Search(Study):
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on one, at a point."""
-        return self._records[checkpoint_of(point)].points.macros(of_network(point))
+        return self.by_checkpoint[checkpoint_of(point)].points.macros(of_network(point))
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
         """Objectives of a result, less is better, and how far it is from keeping each target."""
@@ -131,11 +126,11 @@ class Search(Study):
     def _of(self, checkpoint: str | None) -> Records:
         """The records of the network with a checkpoint's weights, which it has then."""
         self.switch(checkpoint)
-        if checkpoint not in self._records:
+        if checkpoint not in self.by_checkpoint:
             # what a run depends on; more trials go on in the same
             described = {"search": {**asdict(self.settings), "trials": None}, "technology": asdict(self.technology)}
-            self._records[checkpoint] = Records(self.work, self._names, "search", self.settings.ends, described)
-        return self._records[checkpoint]
+            self.by_checkpoint[checkpoint] = Records(self.work, self._names, "search", self.settings.ends, described)
+        return self.by_checkpoint[checkpoint]
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

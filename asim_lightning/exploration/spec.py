@@ -19,32 +19,13 @@ from asim_lightning.exploration.limits import Bisection, Property, properties_of
 from asim_lightning.exploration.methods import Point, replayed
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.study import Study
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.limits_figure import limits_picture, limits_table
 from asim_lightning.table import Table
 
 _A_PROPERTY = 10
 """Points of a property, about."""
-
-
-@dataclass(frozen=True)
-class SpecSettings:
-    """What a macro must keep, and of which of its properties the limits are wanted."""
-
-    target: Target
-    properties: Sequence[str] | None = None
-    """Names of properties; None: all that the macro may have."""
-    given: Mapping[str, Any] | None = None
-    """Axes that every point has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads there is none."""
-    chips: int = 10
-    """Chips at each point with spreads."""
-    trials: int = 1
-    """Reads of each chip of a noisy point."""
-
-    def __post_init__(self) -> None:
-        check_whole("`chips`", self.chips, 2, 10000)
-        check_whole("`trials`", self.trials, 1, 65535)
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,16 +78,34 @@ class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
     It refuses a chip of a file, and properties or axes that are not allowed.
+
+    Args:
+        work: What it works with.
+        target: What a macro must keep.
+        properties: Names of properties; None: all that the macro may have.
+        given: Axes that every point has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads there is none.
+        chips: Chips at each point with spreads.
+        trials: Reads of each chip of a noisy point.
     """
 
-    def __init__(self, work: Work, settings: SpecSettings) -> None:
+    def __init__(
+        self,
+        work: Work,
+        target: Target,
+        properties: Sequence[str] | None = None,
+        given: Mapping[str, Any] = {},
+        chips: int = 10,
+        trials: int = 1,
+    ) -> None:
         super().__init__(work)
+        check_whole("`chips`", chips, 2, 10000)
+        check_whole("`trials`", trials, 1, 65535)
         if isinstance(chip := work.model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
-        self.settings, self.target, self.targets = settings, settings.target, [settings.target]
-        if self.target.form == "yield" and clopper_pearson(settings.chips, settings.chips)[0] < self.target.value:
-            least = next(n for n in count(settings.chips) if clopper_pearson(n, n)[0] >= self.target.value)
-            raise ValueError(f"`chips` must be at least {least} to keep '{self.target}' surely, got {settings.chips}")
+        self.target, self.targets, self.chips, self.reads = target, [target], range(chips), trials
+        if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
+            least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
+            raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
         base = next(iter(self.layers.values())).assignment.base
         self._ruled = [layer.assignment.ruled for layer in self.layers.values()]
         self._own = {
@@ -114,20 +113,22 @@ class SpecStudy(Study):
             for name, value in spreads_of(base).items()
             if not all({name, name.partition(".")[0]} & ruled for ruled in self._ruled)
         }
-        given = dict(settings.given or {})
-        self._given: Point = {**{f"static.{name}": each for name, each in given.pop("static", {}).items()}, **given}
+        static = {f"static.{name}": each for name, each in given.get("static", {}).items()}
+        self._given: Point = {**static, **{name: each for name, each in given.items() if name != "static"}}
         self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
         self.macro = base.with_fields(**self._base)
-        found = properties_of(self.macro, settings.properties)
-        self.properties = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
-        names = [*self._base, *(name for each in self.properties for name in each.axes(each.rungs[-1])), CHIP]
-        described = {"spec": {"target": str(self.target), "base": self._base, "chips": settings.chips}}
+        found = properties_of(self.macro, properties)
+        offered = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
+        names = [*self._base, *(name for each in offered for name in each.axes(each.rungs[-1])), CHIP]
+        described = {"spec": {"target": str(target), "base": self._base, "chips": chips}}
         self.records = Records(work, list(dict.fromkeys(names)), "spec", described=described)
         self.records.points.add(self._base, "simulated")
-        for each in self.properties if settings.properties else ():
-            if len(self._taken(each).rungs) < 2:
+        self.properties = list[Property]()
+        for each in offered:
+            if len((taken := self._taken(each)).rungs) > 1:
+                self.properties.append(taken)
+            elif properties:
                 self.records.points.macros({**self._base, **each.axes(each.rungs[-1])})  # refuses it with the reason
-        self.properties = [each for each in map(self._taken, self.properties) if len(each.rungs) > 1]
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
         self.records.open()
@@ -139,10 +140,6 @@ class SpecStudy(Study):
         self.results = self.evaluate([], self._bisection(), most, progress, say)
         limits = tuple(replayed(self._bisection(), self.results).limits)
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
-
-    def planned(self, point: Point) -> Planned:
-        """The trials of a point, on each chip if chips differ."""
-        return self.on_chips(point, self.records, range(self.settings.chips), self.settings.trials)
 
     def _taken(self, given: Property) -> Property:
         """A property with the values that every layer takes: a rule or a signed input may allow fewer."""

@@ -62,6 +62,10 @@ class Study:
     """What each simulated point must keep."""
     records: Records
     """Records that have the table of the run."""
+    chips: Sequence[int] = ()
+    """Numbers of the chips of a proposed point whose chips differ; empty: only the model's."""
+    reads = 1
+    """Reads of each chip of a proposed point that is noisy."""
 
     def __init__(self, work: Work) -> None:
         self.layers = needed_layers(work.model, "A sweep or search")
@@ -72,6 +76,8 @@ class Study:
         """Those of the references."""
         self.owner: Point = {}
         """Axes of the references: of several checkpoints, they are of the first."""
+        self.by_checkpoint: dict[str | None, Records] = {}
+        """Records of other weights, and of the network's own."""
         self._own_weights: dict[str, Tensor] = {}
         self._loaded: str | None = None
 
@@ -113,18 +119,14 @@ class Study:
 
     def planned(self, point: Point) -> Planned:
         """The trials of a point that the method has proposed."""
-        raise NotImplementedError
-
-    def on_chips(self, point: Point, records: Records, chips: Sequence[int], reads: int) -> Planned:
-        """The trials of a point, on each chip if chips differ and some are given; several reads if it is noisy."""
-        axes = of_network(point)
+        axes, records = of_network(point), self.by_checkpoint.get(checkpoint_of(point), self.records)
         is_noisy = records.points.add(axes, "simulated")
         places: tuple[Point, ...] = (axes,)
-        if chips and any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
-            places = tuple({**axes, CHIP: number} for number in chips)
+        if self.chips and any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
+            places = tuple({**axes, CHIP: number} for number in self.chips)
             for each in places:
                 records.points.add(each, "simulated")
-        return Planned(point, "simulated", places, reads if is_noisy else 1, records)
+        return Planned(point, "simulated", places, self.reads if is_noisy else 1, records)
 
     def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
         """The result of the float or the quantised network."""
@@ -198,7 +200,9 @@ class Study:
             return results
 
         try:
-            if not (todo or self._learns or self._others_wait()):
+            # other processes that run the same program meet this one here; forked ones begin with the work
+            others_wait = self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
+            if not (todo or self._learns or others_wait):
                 return work(lambda trials: iter(()))
             results = self.runner.work(work, self._bar.advance)
             self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked ones have own
@@ -226,10 +230,6 @@ class Study:
                     self.records.keep(each)
             found += results
         return found
-
-    def _others_wait(self) -> bool:
-        """Whether other processes run the same program and meet this one here; forked ones begin with the work."""
-        return self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
 
     def _missing(self, batch: Sequence[Planned]) -> set[Place]:
         """Trials to compute: of points that compute the same, those of the first only. The others are counted."""

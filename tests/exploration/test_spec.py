@@ -13,7 +13,7 @@ from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.limits import scaled
-from asim_lightning.exploration.spec import SpecSettings, SpecStudy
+from asim_lightning.exploration.spec import SpecStudy
 from tests.exploration.conftest import MACRO, Make, stored
 
 TARGET = Target("accuracy", 0.4)
@@ -23,7 +23,7 @@ def spec(
     make: Make, folder: Path, macro: MacroConfig = MACRO, target: Target = TARGET, **settings: object
 ) -> SpecStudy:
     of = make(images=16, batch=16, macro=macro)
-    return SpecStudy(replace(of.work, folder=folder), SpecSettings(target, **settings))
+    return SpecStudy(replace(of.work, folder=folder), target, **settings)
 
 
 def verdicts(make: Make, limit: Limit, axis: str) -> list[str]:
@@ -87,12 +87,6 @@ def test_a_yield_counts_chips(make: Make, tmp_path: Path) -> None:
     assert all("yield" in each.figures for each in several)
 
 
-@pytest.mark.parametrize("settings", [{"chips": 1}, {"trials": 0}])
-def test_wrong_numbers(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be"):
-        SpecSettings(TARGET, **settings)  # type: ignore[arg-type]
-
-
 def test_from_python(make: Make) -> None:
     of = make(images=16, batch=16)
     of.data.setup("test")
@@ -109,8 +103,8 @@ def test_from_python(make: Make) -> None:
 
 def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(make: Make, tmp_path: Path) -> None:
     of = make(images=8, batch=8, rules=[Rule("layer4.*", {"random_noise": 0.2})])
-    settings = SpecSettings(TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"})
-    rules, bits = SpecStudy(replace(of.work, folder=tmp_path), settings).notes
+    work = replace(of.work, folder=tmp_path)
+    rules, bits = SpecStudy(work, TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"}).notes
     assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
@@ -130,11 +124,10 @@ def test_noise_that_is_given_is_not_scaled(make: Make, tmp_path: Path) -> None:
 
 
 def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
-    settings = SpecSettings(TARGET, ["adc_bits"])
     found = []
     for options in ({}, {"devices": 2, "strategy": "ddp_fork"}):
         of = make(images=16, batch=8, trainer_options=options)
-        made = SpecStudy(replace(of.work, folder=tmp_path / str(len(found))), settings)
+        made = SpecStudy(replace(of.work, folder=tmp_path / str(len(found))), TARGET, ["adc_bits"])
         found.append(made.run(progress=False))
     assert found[0] == found[1]
     assert found[0].limits[0].kept
@@ -146,6 +139,8 @@ def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
         ([Rule("*", {"static": {"gain": 1}})], {"properties": ["offset"]}, "`static.offset` changes nothing"),
         ([], {"properties": ["gain"], "given": {"static": {"gain": 1}}}, "leaves nothing to vary"),
         ([], {"properties": ["offset"], "target": Target("yield", 0.9, accuracy=0.4)}, "must be at least 36"),
+        ([], {"chips": 1}, "`chips` must be 2..10000"),
+        ([], {"trials": 0}, "`trials` must be 1..65535"),
     ],
 )
 def test_what_cannot_be_found_is_refused(
@@ -153,11 +148,11 @@ def test_what_cannot_be_found_is_refused(
 ) -> None:
     of = make(images=8, batch=8, rules=rules)
     with pytest.raises(ValueError, match=said):
-        SpecStudy(replace(of.work, folder=tmp_path), SpecSettings(**{"target": TARGET, **settings}))
+        SpecStudy(replace(of.work, folder=tmp_path), **{"target": TARGET, **settings})
 
 
 def test_values_that_a_layer_does_not_take_are_not_tried(make: Make, tmp_path: Path) -> None:
     of = make(images=8, batch=8, rules=[Rule("layer4.*", {"input_bits": 2}), Rule("fc", {}, signed_input=True)])
-    made = SpecStudy(replace(of.work, folder=tmp_path), SpecSettings(TARGET, ["encoding_bits"]))
+    made = SpecStudy(replace(of.work, folder=tmp_path), TARGET, ["encoding_bits"])
     assert [each.rungs for each in made.properties] == [(1, 2)]
     assert max(made._taken(scaled({"static.stuck_at_1": 0.2})).rungs) < 5.1
