@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,18 @@ class CountingSweep(Sweep):
         return found
 
 
+def network(plan: Plan, **options: Any) -> CimClassifier:
+    """The shipped network."""
+    model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), plan, **options)
+    load_shipped(model, "fashion_resnet_qat")
+    return model
+
+
+def load_shipped(model: CimClassifier, name: str) -> None:
+    path = str(shipped_file("checkpoints", name))
+    load_weights(model, path, read_checkpoint(path))
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Makes a sweep of the shipped network in a folder."""
@@ -105,10 +118,7 @@ def make(tmp_path: Path) -> Make:
         fresh: bool = False,
         **model_options: Any,
     ) -> CountingSweep:
-        backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
-        model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
-        path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
-        load_weights(model, path, read_checkpoint(path))
+        model = network(Plan(macro, list(rules)), **model_options)
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
         work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)
@@ -211,17 +221,12 @@ def search(tmp_path: Path) -> MakeSearch:
         technology: Technology | None = None,
         **options: Any,
     ) -> Search:
-        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(macro))
-
-        def load(name: str) -> None:
-            path = str(shipped_file("checkpoints", name))
-            load_weights(model, path, read_checkpoint(path))
-
-        load("fashion_resnet_qat")
+        model = network(Plan(macro))
         data = FashionMNIST(test_images=images, eval_batch_size=8)
         data.setup("test")
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path)
         settings = SearchSettings(**{"space": GRID, **options})
-        return Search(Work(trainer, model, data, tmp_path / folder, load=load), settings, technology or Technology())
+        work = Work(trainer, model, data, tmp_path / folder, load=partial(load_shipped, model))
+        return Search(work, settings, technology or Technology())
 
     return made

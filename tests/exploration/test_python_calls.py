@@ -1,7 +1,6 @@
 """Studies and searches in Python: a user's network and data give what the commands give, in one call."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +31,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import quiet_trainer
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
-from tests.exploration.conftest import Make, environment, stored, without_time
+from tests.exploration.conftest import Make, stored, without_time
 from tests.exploration.own_network import own_images, own_network
 
 AXES = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
@@ -207,25 +206,12 @@ def test_a_segmentation_is_measured_by_its_mean_iou() -> None:
     assert "good chips" in str(found)
 
 
-def on_processes(strategy: str) -> list[Any]:
-    trainer = quiet_trainer(accelerator="cpu", devices=2, strategy=strategy)
-    axes = {"random_noise": [0.5, 1.0]}
-    return values(asim_lightning.study(own_network(), own_images(23), axes=axes, trials=2, runner=trainer))
-
-
 def test_two_processes_give_the_same(network: nn.Module) -> None:
-    one = asim_lightning.study(network, own_images(23), axes={"random_noise": [0.5, 1.0]}, trials=2)
-    assert on_processes("ddp_fork") == values(one)
-
-
-@pytest.mark.slow  # each process imports everything, and forked ones gather in the same way
-def test_two_started_processes_give_the_same(network: nn.Module, tmp_path: Path) -> None:
-    text = "from tests.exploration.test_python_calls import on_processes\nprint(on_processes('ddp'))\n"
-    (tmp_path / "mine.py").write_text(text)
-    command = [sys.executable, "-W", "ignore", "mine.py"]
-    said = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    one = asim_lightning.study(network, own_images(23), axes={"random_noise": [0.5, 1.0]}, trials=2)
-    assert str(values(one)) in said.stdout.splitlines(), said.stderr
+    trainer, axes = quiet_trainer(accelerator="cpu", devices=2, strategy="ddp_fork"), {"random_noise": [0.5, 1.0]}
+    one, two = (
+        asim_lightning.study(network, own_images(23), axes=axes, trials=2, runner=runner) for runner in (None, trainer)
+    )
+    assert values(one) == values(two)
 
 
 def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:

@@ -41,29 +41,20 @@ RANK = """
 """
 SWEEPS = """
     import sys
-    from lightning.pytorch import Trainer
-    from asim_lightning import CimClassifier, Plan
-    from asim_lightning.classifier import BackboneConfig
-    from asim_lightning.cli.start import load_weights
-    from asim_lightning.exchange.read import read_checkpoint
+    from asim_lightning import Plan
     from asim_lightning.data import FashionMNIST
     from asim_lightning.exploration.axes import SweepAxes
-    from asim_lightning.exploration.runner import Work
+    from asim_lightning.exploration.runner import Work, quiet_trainer
     from asim_lightning.exploration.sweep import Sweep
-    from asim_lightning.resources import shipped_file
-    from tests.exploration.conftest import KWARGS, MACRO
+    from tests.exploration.conftest import MACRO, network
 
     folder, devices, *noises = sys.argv[1:]
     for noise in noises:
-        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(MACRO))
-        path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
-        load_weights(model, path, read_checkpoint(path))
         data = FashionMNIST(test_images=20)
         data.setup("test")
         strategy = "auto" if devices == "1" else "ddp"
-        trainer = Trainer(accelerator="cpu", devices=int(devices), strategy=strategy, logger=False,
-                          enable_checkpointing=False, enable_progress_bar=False)
-        work = Work(trainer, model, data, folder)
+        trainer = quiet_trainer(accelerator="cpu", devices=int(devices), strategy=strategy)
+        work = Work(trainer, network(Plan(MACRO)), data, folder)
         Sweep(work, SweepAxes(random_noise=[float(noise)]), 2, progress=False).run()
 """
 

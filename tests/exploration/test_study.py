@@ -1,9 +1,7 @@
 """A study asks a method for points, computes each trial once, and loses none, whoever stops it or works next to it."""
 
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import asim_lightning
 from asim_lightning import MacroConfig
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
@@ -33,7 +30,6 @@ from tests.exploration.conftest import (
     without_time,
     write_recipe,
 )
-from tests.exploration.own_network import own_images, own_network
 
 HOLDS = """
 import sys
@@ -229,33 +225,3 @@ def test_two_processes_give_the_same(command: list[str], tmp_path: Path, of_chip
         (folder,) = (tmp_path / strategy).glob("tiny/sweep-*")
         found.append((folder / table).read_text() if of_chips else rows(folder))
     assert found[0] == found[1] == found[2]
-
-
-LEVELS = [0.1, 0.2, 0.3, 0.4]
-_SCRIPT = """
-import asim_lightning
-from tests.exploration.own_network import own_images, own_network
-if __name__ == "__main__":
-    axes = {"random_noise": [0.1, 0.2, 0.3, 0.4]}
-    found = asim_lightning.study(own_network(), own_images(200), axes=axes, trials=4, folder="kept")
-    print([each.value for each in found])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(_SCRIPT)
-    command = [sys.executable, "mine.py"]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
-    while len(kept := stored(tmp_path)) < 3 and running.poll() is None:
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    kept = stored(tmp_path)
-    assert 3 <= len(kept) < 18
-    again = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert kept.items() <= stored(tmp_path).items()
-    assert len(stored(tmp_path)) == 2 + len(LEVELS) * 4
-    whole = asim_lightning.study(own_network(), own_images(200), axes={"random_noise": LEVELS}, trials=4)
-    assert again.stdout == f"{[each.value for each in whole]}\n"
