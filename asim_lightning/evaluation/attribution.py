@@ -17,6 +17,7 @@ from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.loss_map import Change, LossMap
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.routed import routing_paused
 from asim_lightning.surgery import macro_layers
 
 POINTS = 8
@@ -137,7 +138,8 @@ class _Path:
 
     def _keep(self, name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
         layer.fidelity = "quantized"
-        exact = layer.forward(*arguments, **named)  # without this hook
+        with routing_paused():  # as within the layer's own call
+            exact = layer.forward(*arguments, **named)  # without this hook
         layer.fidelity = "simulated"
         self.calls.setdefault(name, []).append(_Call(arguments, named, exact, y - exact))
 

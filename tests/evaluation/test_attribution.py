@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from asim_lightning import CimClassifier, MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning import CimClassifier, MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cli.start import load_weights
@@ -23,6 +23,7 @@ from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import KWARGS
+from tests.exploration.own_network import own_images, own_network
 
 MACRO = MacroConfig(4, 5, 16, 6, random_noise=1.0)
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -185,6 +186,16 @@ def test_positions() -> None:
     assert {len(shares) for shares in loss_map(model, [batch]).layers.values()} == {1}
     model, batch = small(MACRO.with_fields(digital_levels=3))
     assert all(shares[-3:] == (0.0, 0.0, 0.0) for shares in loss_map(model, [batch]).layers.values())
+
+
+def test_products_that_a_forward_makes_by_functions_have_shares() -> None:
+    images, labels = own_images()
+    change_macros_(network := own_network(), random_noise=1.0)
+    model = GivenNetwork(network, example=images[:1])
+    found = loss_map(model, [(images, labels, torch.arange(len(images)))])
+    assert set(found.layers) == {"conv.0", "qkv", "qk", "av", "head"}
+    assert found.sum == pytest.approx(found.increase, rel=0.05)
+    assert found.increase > 4
 
 
 def test_no_images() -> None:
