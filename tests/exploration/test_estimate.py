@@ -11,12 +11,6 @@ from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRun
 from tests.exploration.conftest import Make, MakeSearch
 
 
-def test_the_number_of_points_is_that_of_the_grid() -> None:
-    axes = SweepAxes(adc_bits=[6, 7, 7], random_noise=[0, 0.0, "1 lsb"], votes=[1, 3])
-    assert axes.count() == len(list(axes.points())) == 8
-    assert SweepAxes().count() == len(list(SweepAxes().points()))
-
-
 @pytest.mark.parametrize(
     ("seconds", "left", "workers", "expected"),
     [

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.cost import Technology, cost
-from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.cost import Technology
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE
 from asim_lightning.evaluation.target import Target
@@ -70,19 +69,6 @@ def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     again = make(SweepAxes(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
     again.run()
     assert again.evaluations == 0
-
-
-def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) -> None:
-    one = search(
-        method="list", space={}, points=[{"rows": 64, "technology.supply": 0.8}], objectives=["accuracy", "rows"]
-    )
-    figures = one.run(progress=False).points[0].figures
-    with under(one.model, Condition("simulated", {"rows": 64})):
-        expected = cost(one.model.backbone, Technology(supply=0.8), one.model.example)
-    assert figures["energy_uj"] == pytest.approx(1e-9 * expected.energy.total)
-    assert figures["latency_ms"] == pytest.approx(1e3 * expected.latency)
-    assert figures["rows"] == 64
-    assert "adc_bits" not in figures
 
 
 def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rules_part_them(search: MakeSearch) -> None:

@@ -157,20 +157,6 @@ def test_points_end_where_they_are_answered(make: Make) -> None:
     assert again.evaluations == 0
 
 
-def test_the_answer_does_not_depend_on_what_was_there(make: Make) -> None:
-    whole = make(AXES, trials=1, images=120, macro=MACRO)
-    everything = whole.run()
-    stopped = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET)
-    first = stopped.run()
-    assert stopped.evaluations == 0
-    alone = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, folder="b")
-    assert without_time(alone.run()) == without_time(first)
-    assert whole.folder != stopped.folder
-    rest = make(AXES, trials=1, images=120, macro=MACRO, folder="b")
-    assert without_time(rest.run()) == without_time(everything)
-    assert predictions(rest) == predictions(whole)
-
-
 def test_what_it_does_not_go_with(make: Make) -> None:
     with pytest.raises(ValueError, match=r"`trials` must be 1 with `until` 'accuracy 50 %', .*got 2"):
         make(AXES, trials=2, until=TARGET)
