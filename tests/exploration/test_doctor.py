@@ -41,7 +41,7 @@ def doctor(made: Work, target: Target = TARGET, **settings: Any) -> Diagnosis:
 def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(make: Make, tmp_path: Path) -> None:
     rules = [Rule("layer1.0.conv1", {"adc_bits": 7})]
     of = make(macro=NOISY, batch=24, rules=rules)
-    found = doctor(work(of, tmp_path))
+    found = doctor(work(of, tmp_path), images=12)
     kept = [each for each in found.plans if each.verdict == "kept"]
     assert found.as_is.verdict == "missed"
     assert "no plan of all layers alike is likely" in " ".join(found.notes)
@@ -50,7 +50,7 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(mak
     assert all(each.low >= each.threshold == 0.6 for each in kept)
     images = {tuple(each.sample_index) for each in trials(tmp_path).values()}
     places = [int(each) for each in of.data.test_split().order]
-    assert images == {tuple(sorted(places[:24])), tuple(sorted(places[24:64]))}  # of the choice, and of the proof
+    assert images == {tuple(sorted(places[:12])), tuple(sorted(places[12:52]))}  # of the choice, and of the proof
 
     for each in prescriptions(of.model, found.map, with_digital=False)[:3]:
         with under(of.model, condition_at(each.point, "simulated")):
@@ -65,7 +65,7 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(mak
         assert cost(other.model.backbone).energy.total * 1e-9 == pytest.approx(plan.energy_uj)
 
     before = stored(tmp_path)
-    again = doctor(work(make(macro=NOISY, batch=24, rules=rules), tmp_path))
+    again = doctor(work(make(macro=NOISY, batch=24, rules=rules), tmp_path), images=12)
     assert stored(tmp_path) == before
     assert again == found
 
