@@ -209,12 +209,8 @@ def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], s
     At least as wide as the interval by images alone, which is that of one chip. Of 50 chips or more both are resampled.
     Of fewer, how far an end lies from the mean is ``sqrt(images^2 + chips^2)`` of how far those of two intervals do:
     by images alone, and by chips alone, which is Student's of the logit of their mean accuracy a:
-    ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s.
-
-    Args:
-        chips: Right answers of each chip. # (images, reads) each
-        reference: Right answers of the reference. # (images,)
-        seed: Seed of the resampling.
+    ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s. Both arguments are right
+    answers: of each chip, (images, reads), and of the reference, (images,).
     """
     of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None])
     if len(chips) == 1:

@@ -51,9 +51,6 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
         level: Share of intervals that hold the true accuracy, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling; the same answers and seed give the same interval.
-
-    Raises:
-        ValueError: `correct` is not a filled two-dimensional array of finite numbers.
     """
     right, trials = _right_trials(correct)
     images, mean = right.size, float(right.sum()) / (right.size * trials)
@@ -82,9 +79,6 @@ def difference_interval(
         level: Share of intervals that hold the true difference, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
-
-    Raises:
-        ValueError: An array is not a filled two-dimensional array of finite numbers, or images differ in number.
     """
     (right, trials), (others, other_trials) = _right_trials(correct), _right_trials(other)
     if right.size != others.size:

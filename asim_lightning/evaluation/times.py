@@ -37,11 +37,11 @@ class InferenceTime:
     repeats: Repeats
     """Seconds a batch."""
     conversions: int | None
-    """Conversions an image; None where none is simulated."""
+    """Conversions an image; None if none is simulated."""
     ratio: float
     """Median time over the median time of float32."""
     fastest_ratio: float
-    """Fastest time over the fastest time of float32."""
+    """The same of the fastest times."""
 
     @property
     def images_per_second(self) -> float:
