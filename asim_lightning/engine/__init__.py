@@ -1,19 +1,19 @@
-"""Engines, which execute the schedule of a macro on integers, and the noise that they draw.
+"""Engines compute a macro's schedule on integers and draw its noise.
 
-Cycle: one conversion in the schedule of a macro: which weight bits meet which input bits, its sign and binary weight.
-Digit: the value of the bits that a cycle uses; the bits of one weight bit over a tensor are a (bit) plane.
-Tile: the rows of one macro; a product with more terms than rows is split over several tiles.
-Count: sum over a tile's rows of weight digit times input digit; outputs are in counts before they are scaled.
+Cycle: one conversion in a macro's schedule. It says which weight bits meet which input bits, the sign and the shift.
+Digit: the value of the bits that a cycle uses. One weight bit of a whole tensor is a (bit) plane.
+Tile: the rows of one macro. A product with more terms than rows is split over several tiles.
+Count: sum over a tile's rows of weight digit times input digit. Outputs are in counts before they are scaled.
 Column: the model that gives level (mean) and sigma (standard deviation) of a count, both in codes of the ADC.
 Converter: the ADC at the end of a column. Code: the integer that a conversion returns, ``round(level + sigma * z)``.
-Vote: one of several conversions of the same count, which become one code by mode, median or mean.
-Exact: every code of a cycle stands for its count, noise aside. Event: a conversion whose code is wrong by noise.
-Trial: one read of one chip, with noise of its own. Chip: what stays the same for every read, such as its cells.
-Product: the linear map, a convolution or matrix product. Transfer: schedule and column of a macro, with tables.
-Program: what an engine prepares for a product on a macro, and runs at each call. Step: output of one count.
+Vote: one of several conversions of the same count. Mode, median or mean makes one code of the votes.
+Exact: without noise, each code of a cycle gives its count back. Event: a conversion whose code noise made wrong.
+Trial: one read of one chip, with its own noise. Chip: all that stays the same for every read, such as the cells.
+Product: a convolution or matrix product. Transfer: schedule and column of a macro, with tables.
+Program: prepared by an engine for a product on a macro, and run at each call. Step: output value of one count.
 
-The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` (the
-folder rare) adds the wrong conversions, and `native` (CPU), `fused` (CUDA) and `reference` (any device, the
+The macro decides the algorithm; the device decides only the kernel. `exact` computes the integer product. `events`
+(folder rare) adds the wrong conversions to it. `native` (CPU), `fused` (CUDA) and `reference` (any device, the
 specification) make every conversion.
 """
 

@@ -1,4 +1,4 @@
-"""What an ADC makes of the counts that it meets, and the range that does least harm to them."""
+"""How well an ADC converts the counts that it meets, and the range with the least error."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from asim_lightning.circuit.columns import in_range
 from asim_lightning.engine.moments import moments_at
 
 _MOST_STEPS, _MOST_LOWS = 32, 256
-"""Values that are tried at first; between the best one and its neighbours all are, or so many."""
+"""Most values in a first search, and most between the best value and its neighbours."""
 _ALIKE = 0.01
-"""Share of the least error by which another range may be worse."""
+"""Ranges count as equal if their error is larger than the least error by at most this share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,8 @@ class Histogram:
     """How often each count of a cycle occurs.
 
     Attributes:
-        counts: Counts that occur, rising, float64. # (counts,)
-        numbers: How often, float64. # (counts,)
+        counts: Counts that occur, ascending, float64. # (counts,)
+        numbers: How often each count occurs, float64. # (counts,)
     """
 
     counts: Tensor
@@ -42,7 +42,7 @@ class Histogram:
 
 
 def together(*histograms: Histogram) -> Histogram:
-    """Counts of several histograms."""
+    """One histogram of the counts of several."""
     counts, places = torch.cat([each.counts for each in histograms]).unique(return_inverse=True)
     numbers = torch.cat([each.numbers for each in histograms])
     return Histogram(counts, torch.zeros_like(counts).index_add_(0, places, numbers))
@@ -50,13 +50,13 @@ def together(*histograms: Histogram) -> Histogram:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well the counts of a cycle, or of several, survive their conversion.
+    """How well the counts of one or several cycles survive their conversion.
 
     Attributes:
         variance: Variance of the counts: the signal.
-        mse: Mean square of what a conversion returns, less the count: bias, rounding, clipping and noise.
-        clipped: Share of counts whose level lies outside the codes of the ADC by more than half an LSB.
-        wrong: Probability that a conversion gives another code than it would without noise, votes not counted.
+        mse: Mean square of (result of a conversion - count): bias, rounding, clipping and noise.
+        clipped: Share of counts whose level is more than half an LSB outside the ADC's codes.
+        wrong: Probability that noise changes the code of a conversion, without votes.
     """
 
     variance: float
@@ -66,20 +66,20 @@ class Quality:
 
     @property
     def csnr(self) -> float:
-        """Compute signal-to-noise ratio, dB: ``10 log10(variance / mse)``; infinite where nothing is lost."""
+        """Compute signal-to-noise ratio, dB: ``10 log10(variance / mse)``; infinite if nothing is lost."""
         if self.mse <= 0.0:
             return math.inf
         return 10.0 * math.log10(self.variance / self.mse) if self.variance > 0.0 else -math.inf
 
 
 def qualities(circuit: Transfer, histograms: Sequence[Histogram]) -> list[Quality]:
-    """Quality of each cycle of a schedule, for the counts that it meets."""
+    """Quality of each cycle of a schedule for its counts."""
     return [_quality(circuit.column, c, h) for c, h in zip(circuit.cycles, histograms, strict=True)]
 
 
 def overall(circuit: Transfer, found: Sequence[Quality]) -> Quality:
-    """Quality of cycles together: squares weighted with ``4^shift``, as cycles add to an output; shares averaged over
-    the cycles that are converted."""
+    """Quality of all cycles together: squares weighted with ``4^shift``, as cycles add to an output; shares averaged
+    over the converted cycles."""
     weights = [4.0**cycle.shift for cycle in circuit.cycles]
     converted = [each for each, cycle in zip(found, circuit.cycles, strict=True) if cycle.converted]
     return Quality(
@@ -112,24 +112,24 @@ def _quality(column: Column, cycle: Cycle, histogram: Histogram) -> Quality:
 
 
 def fit_range(circuit: Transfer, histograms: Sequence[Histogram]) -> tuple[int, int]:
-    """The range of an ADC, one for all cycles, with the least ``sum over cycles of 4^shift * mean square error``.
+    """The range of an ADC, the same for all cycles, with the least ``sum of 4^shift * mean square error``.
 
     Args:
-        circuit: A macro with an ADC, which may have a range already.
+        circuit: A macro with an ADC, whose range may be set already.
         histograms: Counts that each cycle meets.
 
     Returns:
-        Counts an LSB, and the count of code 0, which is 0 where that costs less than 1 % of the error (0.04 dB): only
-        then are conversions exact, and simulated many times faster.
+        Counts an LSB, and the count of code 0. The count of code 0 is 0 if this raises the error by less than 1 %
+        (0.04 dB), because only then can conversions be exact and their simulation fast.
 
     Raises:
-        ValueError: The macro has no ADC whose range could be set, or no cycle is converted.
+        ValueError: The macro has no ADC with a settable range, or no cycle is converted.
     """
     macro = circuit.macro
-    top_code = macro.with_fields(adc_step=1, adc_low=0).top_code or 1  # says why it can have none
+    top_code = macro.with_fields(adc_step=1, adc_low=0).top_code or 1  # raises if the macro can have no range
     kinds = _kinds(circuit, histograms)
     if not kinds:
-        raise ValueError("no cycle is converted, as all are digital, so that there is no range to fit")
+        raise ValueError("all cycles are digital, so there is no ADC range to fit")
     largest = max(int(histogram.counts.abs().max()) for _, histogram in kinds)
     search = _Search(circuit, kinds, 0 if macro.weight_parallel else largest)
     widest = max(1, -(-largest // top_code))
@@ -143,7 +143,7 @@ def fit_range(circuit: Transfer, histograms: Sequence[Histogram]) -> tuple[int, 
 
 
 def _kinds(circuit: Transfer, histograms: Sequence[Histogram]) -> list[tuple[Cycle, Histogram]]:
-    """Cycles that convert alike, and their counts together, of weight ``4^shift`` of a conversion."""
+    """Kinds of cycles that convert alike, and their counts together, weighted with ``4^shift`` of each conversion."""
     found: dict[Cycle, list[Histogram]] = {}
     for cycle, histogram in zip(circuit.cycles, histograms, strict=True):
         if cycle.converted:
@@ -153,7 +153,7 @@ def _kinds(circuit: Transfer, histograms: Sequence[Histogram]) -> list[tuple[Cyc
 
 
 def _spread(low: int, high: int, most: int) -> list[int]:
-    """All whole numbers from low to high, or so many of them, evenly spread by their ratio."""
+    """All whole numbers from low to high, or at most `most` of them, evenly spread by their ratio."""
     if high - low < most:
         return list(range(low, high + 1))
     return sorted({round(low * (high / low) ** (k / (most - 1))) for k in range(most)})
@@ -179,10 +179,9 @@ class _Search:
             self._try(step, range(max(0, found - stride), min(self.largest_low, found + stride) + 1))
 
     def _try(self, step: int, lows: range) -> int:
-        """The best of some lows, which rise."""
         least, found = math.inf, 0
         for low in lows:
-            # what lies below the range is wrong by as much at least, and more for higher ones
+            # the error below the range is at least this, and grows with low
             if self._lost_below(low) > min(self.tried.values(), default=math.inf):
                 break
             if (step, low) not in self.tried:

@@ -1,5 +1,4 @@
-"""Quantising and scaling on the CPU, each in one pass over memory where the C++ kernels are there: floats to integers,
-and sums of integers to floats."""
+"""Quantising and scaling on the CPU, floats to integers and sums to floats: one pass each with the C++ kernels."""
 
 import ctypes
 
@@ -41,20 +40,17 @@ def to_integers(
 
     Args:
         x: Floating point, on the CPU, not empty. # any shape; images (batch, channels, height, width)
-        scale: Scale of the quantiser, which float32 holds exactly.
-        bits: Bits of the quantiser.
-        signed: Whether it is signed.
-        channels_last: Whether images are returned as channels_last, as they are if x is.
+        scale: Scale of the quantiser; float32 must hold it exactly.
+        channels_last: Whether images are returned as channels_last; they always are if x is.
 
     Returns:
-        The integers in float32, without negative zeros; whether all values are finite; whether any is below 0.
+        The integers in float32, without negative zeros; whether all values are finite; whether any value is below 0.
     """
     return _quantized(x, torch.float32, scale, bits, signed, channels_last)
 
 
 def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, channels_last: bool) -> tuple[Tensor, bool, bool]:
-    """Quantise to uint8, as `Int8Product.sums` takes it: as `to_integers`, with 128 added to signed integers; 8 bits at
-    most."""
+    """`to_integers` of at most 8 bits as uint8 for `Int8Product.sums`, with 128 added to signed integers."""
     return _quantized(x, torch.uint8, scale, bits, signed, channels_last)
 
 
@@ -81,14 +77,13 @@ def _quantized(
 
 
 def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, contiguous: bool) -> Tensor:
-    """``sums * step + bias`` in float32, rounded twice, as two operations of torch are.
+    """``sums * step + bias`` in float32, rounded twice like two operations of torch.
 
     Args:
         sums: Counts of any type, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
         step: Value of one count in each output. # (outputs,)
         bias: # (outputs,)
-        image: Whether sums are images.
-        contiguous: Whether images that are channels_last are returned contiguous.
+        contiguous: Whether channels_last images are returned contiguous.
     """
     sums, step = sums.float(), step.detach().float().contiguous()
     bias = None if bias is None else bias.detach().float().contiguous()

@@ -1,7 +1,4 @@
-"""Sums of digits over the rows of each tile, and sums over digits of functions that are tabulated for every such sum.
-
-Digits of weights are the ones that a column holds, those of inputs are what its rows carry.
-"""
+"""Sums of digits over the rows of each tile, and sums over digits of tabulated functions of these sums."""
 
 from collections.abc import Sequence
 from ctypes import c_float
@@ -45,8 +42,9 @@ class _TableSums(passes.Structure):
 def weight_digit_sums(
     product: Product, tiles: Sequence[Tile], w: Tensor, groups: Sequence[tuple[Bits, bool]]
 ) -> Tensor:
-    """Sum of each digit of a tile's weights, for every output; `groups` has the bits of each digit, and whether the
-    last of them counts negatively.
+    """Sum of each digit of a tile's weights, for every output.
+
+    `groups` has the bits of each digit, and whether the digit's last bit counts negatively.
 
     # (*weight) to (outputs, tiles, digits), or (batch, ..., n, tiles, digits), float32
     """
@@ -58,8 +56,7 @@ def weight_digit_sums(
 def input_digit_sums(
     product: Product, tiles: Sequence[Tile], x: Tensor, w: Tensor, groups: Sequence[tuple[Bits, bool]]
 ) -> Tensor:
-    """Sum of each digit of the inputs that a tile's rows carry, at every output position; of the weights only the shape
-    counts.
+    """Sum of each digit of the inputs on a tile's rows, at every output position; of w only the shape matters.
 
     # (batch, *inputs) to (batch, groups of channels, tiles, digits, out height * out width), or (batch, ..., m, tiles,
     digits), float32
@@ -100,7 +97,7 @@ def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[t
         out = torch.empty(len(x), len(channels), count, x.shape[2], dtype=torch.float32, device="cpu")
         edges = (INT64 * (2 * len(channels)))(*chain(*channels))
         shifts = (INT32 * count)(*(bits[0] for bits, _ in groups))
-        # a digit whose last bit counts negatively keeps all bits of the two's complement above
+        # if its last bit counts negatively, a digit keeps all bits of the two's complement above
         masks = (INT32 * count)(*(-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups))
         sizes = *x.shape, len(channels), count, passes.threads_for(len(x), 1)
         _DigitSums.of(x.contiguous(), out, edges, shifts, masks, *sizes).call("asim_digit_sums")
@@ -137,8 +134,6 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
 
     Args:
         sums: Integers within the table, float32. # (rows, tiles, digits, positions)
-        table: The functions.
-        factors: Factor of each digit.
 
     Returns:
         float32. # (rows, positions, tiles, functions)

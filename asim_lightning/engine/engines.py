@@ -1,4 +1,4 @@
-"""All engines by name, and the choice among them: the macro decides the algorithm, the device only the kernel."""
+"""All engines by name, and the choice among them."""
 
 import warnings
 from functools import lru_cache
@@ -15,16 +15,19 @@ from asim_lightning.engine.program import Engine, sums_of
 from asim_lightning.quant import levels
 
 KERNELS: dict[str, Engine] = {"native": native_engine, "fused": fused, "reference": reference}
-"""Engines that make every conversion, fastest first; the last one computes every macro on every device."""
+"""Engines that make every conversion, fastest first. The last one computes every macro on every device."""
 ENGINES: dict[str, Engine] = {"exact": exact, "events": rare, **KERNELS}
 _MOST_DIFFERENT = 0.01
-"""Share of the outputs of a first use that may differ: few codes depend on the last bit of a normal."""
+"""Share of the first use's outputs that may differ: a few codes depend on the last bit of a normal."""
 _first_uses: dict[torch.device, str | None] = {}
 
 
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
-    """Name of the engine for a macro: "exact" or "events" if that is its algorithm; else "native" on a CPU, "fused" on
-    CUDA, or "reference" if neither computes the macro."""
+    """Name of the engine for a macro.
+
+    "exact" or "events" if that is the macro's algorithm; else "native" on a CPU and "fused" on CUDA; "reference" if
+    that engine does not compute the macro.
+    """
     place = torch.device(device)
     for name in ("exact", "events"):
         if ENGINES[name].refuses(transfer) is None:
@@ -33,7 +36,7 @@ def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
 
 
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
-    """Reasons of the engines that do not compute a macro on a device, by the engine's name."""
+    """Why engines do not compute a macro on a device, by the engine's name; the other engines are left out."""
     place = torch.device(device)
     found = {
         name: (why_refused(name, transfer) if name in KERNELS else engine.refuses(transfer)) or engine.why_not_on(place)
@@ -43,15 +46,17 @@ def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str
 
 
 def why_refused(name: str, transfer: Transfer) -> str | None:
-    """Why an engine that makes every conversion does not compute a macro; None where it does."""
+    """Why an engine that makes every conversion does not compute a macro; None if it does."""
     if name != "reference" and transfer.column.curves > 1:
-        return "its tables are of one curve for all converters"
+        return "its tables have one curve for all converters"
     return KERNELS[name].refuses(transfer)
 
 
 def kernel_for(transfer: Transfer, device: torch.device) -> str:
-    """Name of the fastest engine that makes every conversion of a macro on a device; warns once if the reference
-    engine computes on CUDA what the fused one could (`passes.best_library` warns if there are no C++ kernels)."""
+    """Name of the fastest engine that makes every conversion of a macro on a device.
+
+    Warns once if the reference engine has to compute on CUDA instead of the fused one.
+    """
     reasons = {
         name: engine.why_not_on(device) for name, engine in KERNELS.items() if why_refused(name, transfer) is None
     }
@@ -66,8 +71,8 @@ def kernel_for(transfer: Transfer, device: torch.device) -> str:
 def why_wrong(transfer: Transfer, device: torch.device) -> str | None:
     """How the fused engine failed on a device at its first use in this process; None if it did not fail.
 
-    A small layer on the first macro, which the fused engine does not refuse, is compared with the reference engine. The
-    result stands for all macros.
+    A small layer on the first macro is computed by the fused engine and by the reference engine. The comparison stands
+    for all macros.
     """
     if device not in _first_uses:
         _first_uses[device] = _first_use(transfer, device)

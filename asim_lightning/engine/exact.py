@@ -1,6 +1,6 @@
-"""The exact engine: where every cycle returns its count and nothing is noisy, the schedule is one integer product.
+"""The exact engine: if every cycle returns its count without noise, the schedule is one integer product.
 
-Quantised layers without a macro are computed by it, too.
+It also computes quantised layers without a macro.
 """
 
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why a macro's outputs are not the integer product; None where they are."""
+    """Why a macro's outputs differ from the integer product; None if they are equal."""
     if algorithm(transfer) is Algorithm.EXACT:
         return None
-    return "conversions are noisy" if any(transfer.noisy) else "codes of some cycles are not counts"
+    return "conversions are noisy" if any(transfer.noisy) else "some cycles do not return their count"
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "ExactProgram":
-    """See `Engine.prepare`; gives the integer product whatever the macro does to it."""
+    """See `Engine.prepare`; the program is the integer product for any macro."""
     macro = transfer.macro
     return ExactProgram(product, weights, macro.input_bits, macro.weight_bits, transfer.signed_input)
 
 
 @dataclass(eq=False)
 class ExactProgram(Program):
-    """A product of integers by the fastest kernel that is exact for these weights on this device: 8-bit instructions,
-    else float32 in as few parts as the weights need, else float64.
+    """A product of integers by the fastest kernel that is exact for these weights on this device.
+
+    8-bit instructions are tried first, then float32 in as few parts as the weights need, then `Product.integer`.
 
     Attributes:
-        input_bits: Bits of inputs, sign included where they are signed.
+        input_bits: Bits of inputs, sign included if they are signed.
         weight_bits: Bits of weights, sign included.
-        signed_input: Whether inputs are signed.
     """
 
     input_bits: int
@@ -59,10 +59,10 @@ class ExactProgram(Program):
 
     def sums(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """The integer product itself, in float32, int32, int64 or float64. # (batch, *outputs)"""
-        # `quantized` gives bytes where bytes are multiplied
+        # `quantized` gives bytes for the byte kernel
         kernel = self._in_bytes() if x.dtype == torch.uint8 else self._kernel(x)
         if kernel is None:
-            # a stuck sign plane gives weights of -2^(bits - 1), one more than the quantiser's
+            # a stuck sign plane gives weights of -2^(bits - 1), one beyond the quantiser's range
             limit = levels(self.input_bits, self.signed_input) * 2 ** (self.weight_bits - 1)
             return self.product.integer(x, self.w, limit)
         if isinstance(kernel, float32.Float32Product):
@@ -73,7 +73,7 @@ class ExactProgram(Program):
         return sums.contiguous() if x.is_contiguous() else sums
 
     def _kernel(self, x: Tensor) -> int8.Int8Product | float32.Float32Product | None:
-        """The kernel for inputs of this shape; None where `Product.integer` computes the product."""
+        """The kernel for inputs of this shape; None: `Product.integer` computes the product."""
         if is_recorded() or x.numel() == 0 or self.product.batched_weight:
             return None
         in_bytes = self._in_bytes() if x.device.type == "cpu" else None

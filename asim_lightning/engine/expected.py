@@ -1,9 +1,9 @@
-"""The error that a macro's conversions are expected to add to each output: its mean and standard deviation.
+"""Mean and standard deviation of the error that a macro's conversions add to each output.
 
-The count of a conversion is the overlap of a weight digit and an input digit over the rows of a tile. The sum of the
-weight digit and the sum of the input digit do not fix the count, but its distribution; the column's error moments,
-averaged over this distribution, are a table of the two sums. Such tables are smooth, so that a few terms ``sum_k
-f_k(input) g_k(weight)`` approximate them, and the sum over all cycles of a layer becomes one small matrix product.
+The count of a conversion is the overlap of a weight digit and an input digit over the rows of a tile. The sums of both
+digits do not fix the count, but they fix its distribution. The column's error moments, averaged over this distribution,
+are a table of the two sums. Such tables are smooth, so a few terms ``sum_k f_k(input) g_k(weight)`` approximate them,
+and the sum over all cycles of a layer becomes one small matrix product.
 """
 
 from dataclasses import dataclass, replace
@@ -21,31 +21,28 @@ from asim_lightning.engine.torch_modes import exact_float32
 
 _MOST_TERMS = 6
 _TOLERANCE = 1e-2
-"""Terms are left out below this share of the largest variance, or below half of this share of its deviation."""
+"""Terms below this share of the largest variance, or half of this share of the largest deviation, are left out."""
 
 
 def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over reads of ``run(product, transfer, x, w, noise) - product(x, w)``, in counts.
 
-    Sums over all conversions, whose errors are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum 4^shift
-    v``, with m and v the expected error moments of the column. Cells, which differ from chip to chip, add no error
-    from read to read.
+    The errors of conversions are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum 4^shift v``, with m
+    and v the column's expected error moments. Cells differ from chip to chip, but add no error from read to read.
 
     Args:
-        product: The linear map.
-        transfer: The macro's schedule and column.
         x: Integers, float32. # (batch, *inputs)
-        w: Integers, float32. # (*weight), or (batch, *weight) where the product says so
+        w: Integers, float32. # (*weight), or (batch, *weight) if the product says so
 
     Returns:
-        float32; a convolution's height and width are one dimension. # (batch, *outputs) each
+        float32; height and width of a convolution are one dimension. # (batch, *outputs) each
     """
     found = product.geometry(x, w)
     tiles = found.tiles(transfer.macro.rows)
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
         by_rows.setdefault(found.rows_of(tile), []).append(number)
-    # terms of the input side and of the weight side, for the mean and for the variance: one product each in the end
+    # terms of the input side and the weight side, for the mean and for the variance: in the end one product each
     sides: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] = ([], [])
     with exact_float32(x.device.type):
         for block in _blocks(transfer):
@@ -61,7 +58,7 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
 
 @dataclass(frozen=True)
 class _Block:
-    """Cycles that convert alike: each of some input digits with each of some weight digits."""
+    """Cycles that convert alike: each of some input digits meets each of some weight digits."""
 
     cycle: Cycle
     """One of the cycles, at bit 0 on both sides."""
@@ -97,7 +94,7 @@ def _blocks(transfer: Transfer) -> tuple[_Block, ...]:
                 kind,
                 tuple((bits, kind.input_signed) for bits in groups),
                 tuple((cycle.weight_bits, kind.weight_signed) for cycle in chosen),
-                # the sign of a cycle is that of its input digit times that of its weight digit
+                # the sign of a cycle is the product of the signs of its two digits
                 tuple(by_input[bits][0].sign for bits in groups),
                 tuple(cycle.sign * column[0].sign for cycle in chosen),
             )
@@ -106,14 +103,14 @@ def _blocks(transfer: Transfer) -> tuple[_Block, ...]:
 
 
 def _kind(cycle: Cycle) -> Cycle:
-    """The cycle without the bits and the sign, which do not change how a count is converted."""
+    """The cycle without bits and sign, which do not change how a count is converted."""
     weight, inputs = (tuple(range(len(bits))) for bits in (cycle.weight_bits, cycle.input_bits))
     return replace(cycle, weight_bits=weight, input_bits=inputs, sign=1, shift=0)
 
 
 @lru_cache(maxsize=256)
 def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, Table] | None, ...]:
-    """Tables over input and weight sums of the error's mean and variance; None where it is 0."""
+    """Tables of the error's mean and variance over input and weight sums; None if it is 0."""
     counts, mean, variance = error_moments(transfer, cycle)
     overlap = Overlap(
         rows,
@@ -124,14 +121,14 @@ def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, T
     )
     means, variances = overlap.average(counts, torch.stack([mean, variance]))
     deviation = float(torch.linalg.matrix_norm(variances.sqrt(), 2))
-    # a mean that noise hides is not worth a term
+    # a mean that noise hides needs no term
     least = 0.5 * _TOLERANCE * deviation, _TOLERANCE * float(torch.linalg.matrix_norm(variances, 2))
     return _split(overlap, means, least[0]), _split(overlap, variances, least[1])
 
 
 def _split(overlap: Overlap, surface: Tensor, least: float) -> tuple[Table, Table] | None:
-    """A surface over (input sum, weight sum) as a sum of products of one function of each; products below `least` are
-    left out."""
+    """A surface over (input sum, weight sum) as a sum of products ``f(input sum) g(weight sum)``, without products
+    below `least`."""
     if float(surface.abs().max()) < 1e-6:
         return None
     left, values, right = torch.linalg.svd(surface)
@@ -154,7 +151,7 @@ def _terms(
     weights: Tensor,
     tiles: list[int],
 ) -> tuple[Tensor, Tensor]:
-    """Functions of the input sums and of the weight sums, whose products over tiles and terms sum to a moment.
+    """Functions of the input sums and of the weight sums; their products, summed over tiles and terms, are a moment.
 
     Returns:
         # (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and
@@ -180,7 +177,7 @@ def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> 
         return (b @ a.transpose(-1, -2)).flatten(1, 2)  # (batch, groups * outputs of a group, positions)
     if product.batched_weight or x.device.type == "mps":
         return a @ b.transpose(-1, -2)
-    # the rows of all samples are one product, whose last float32 bit depends on how many there are
+    # the rows of all samples are one product, and in float32 its last bit depends on the number of rows
     return (a.double() @ b.double().transpose(-1, -2)).float()
 
 

@@ -1,4 +1,4 @@
-"""Exact products of integers in float32: at once, or in a few parts whose sums stay below 2^24."""
+"""Exact products of integers in float32: at once, or in a few parts with sums below 2^24."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,8 +17,10 @@ _MOST_PARTS = 8
 
 
 class PrepackedConv2d:
-    """oneDNN's convolution of channels_last images with prepacked weights, where a plain convolution packs them at each
-    call. The packing is that for batches of the last shape, as another shape may need another one."""
+    """oneDNN's convolution of channels_last images with prepacked weights; a plain convolution packs at each call.
+
+    The packing fits batches of the last shape, because another shape may need another packing.
+    """
 
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = [*geometry.padding], [*geometry.stride], [*geometry.dilation], geometry.groups
@@ -37,13 +39,13 @@ class PrepackedConv2d:
 
 @dataclass(frozen=True, eq=False)
 class Float32Product:
-    """A linear map that is computed exactly in float32: at once, or in parts of the input channels."""
+    """A product that float32 computes exactly: at once, or in parts of the input channels."""
 
     product: Product
     edges: tuple[int, ...]
-    """Input channels at which the parts begin, and the end of the last."""
+    """First input channel of each part, and the end of the last part."""
     convolutions: tuple[PrepackedConv2d, ...]
-    """Prepacked convolution of each part, for channels_last images; empty where there is none."""
+    """Prepacked convolution of each part, for channels_last images; may be empty."""
 
     @property
     def prefers_channels_last(self) -> bool:
@@ -78,7 +80,7 @@ class Float32Product:
 
 @lru_cache(maxsize=1024)
 def _can_prepack(product: Product, shape: torch.Size) -> bool:
-    """Whether torch has such a convolution, and it gives what a plain one does."""
+    """Whether torch has this convolution, with the same results as a plain one."""
     found = product.geometry_of(shape)
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(found.dilation, found.kernel, found.stride, strict=True)]
     generator = torch.Generator().manual_seed(0)
@@ -94,7 +96,7 @@ def _can_prepack(product: Product, shape: torch.Size) -> bool:
 
 
 def float32_product(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
-    """The exact product in float32, in as few parts as the weights need; None if it takes too many parts."""
+    """The exact product in float32, in as few parts as the weights need; None if more than 8 parts are needed."""
     if product.batched_weight or w.numel() == 0:
         return None
     found = product.geometry(None, w)

@@ -1,12 +1,12 @@
-"""Exact products of 8-bit integers by the processor's 8-bit instructions, where a test finds that they are exact.
+"""Exact products of 8-bit integers by the processor's 8-bit instructions, if a test finds them exact.
 
-Inputs are bytes. Signed ones are shifted by 128 to 1..255, and ``128 * sum(w)`` is taken off again. Sums come in
-float32, so each must stay below 2^24: where the weights could exceed this, the input channels are split into parts
-whose sums are added in int32.
+Inputs are bytes. Signed inputs are shifted by 128 to 1..255, and ``128 * sum(w)`` is subtracted again. Sums come in
+float32, so each must stay below 2^24. If the weights could exceed this, the input channels are split into parts, and
+their sums are added in int32.
 
-A processor without VNNI adds pairs of products in 16 bits and saturates. Every kind of kernel is therefore tested once
-a process with the largest values. oneDNN's convolutions for AMX are wrong for some images, batches and numbers of
-threads (such as one column of outputs with a horizontal stride), so that these are tested once for each shape, too.
+A processor without VNNI adds pairs of products in 16 bits and saturates. Each kind of kernel is therefore tested once a
+process with the largest values. oneDNN's convolutions for AMX are wrong for some images, batches and numbers of threads
+(such as one column of outputs with a horizontal stride), so they are also tested once for each shape.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from asim_lightning.engine.torch_modes import exact_float32
 _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
 _TRIED_AT_A_TIME = 2**22
-"""Outputs of a test that are compared at a time: 16 MB."""
+"""Outputs that a test compares at a time: 16 MB."""
 _NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 
 
@@ -58,10 +58,10 @@ def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Te
 
 @lru_cache(maxsize=1024)
 def conv2d_is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = conv2d_kernel) -> bool:
-    """Whether a kernel convolves the largest bytes with the largest weights, of this shape, exactly."""
+    """Whether a kernel convolves the largest bytes with the largest weights of this shape exactly."""
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
     x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
-    # every tap sees the same, so that the number of taps inside the image is all that is to know
+    # all inputs and all weights are equal, so a sum depends only on the number of taps inside the image
     inside = F.conv2d(
         torch.ones(1, 1, *spans, dtype=torch.float64, device="cpu"),
         torch.ones(1, 1, *shape[2:], dtype=torch.float64, device="cpu"),
@@ -77,8 +77,8 @@ def conv2d_is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = co
 def conv2d_is_exact_on(
     shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int, kernel: Any = conv2d_kernel
 ) -> bool:
-    """Whether a kernel convolves images of a shape exactly, tested with small random numbers on torch's threads,
-    as many as `threads` says."""
+    """Whether a kernel convolves images of a shape exactly, tested with small random numbers; `threads` is the number
+    of torch's threads."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 16, images, dtype=torch.uint8, generator=generator, device="cpu")
     w = torch.randint(-7, 8, shape, dtype=torch.int8, generator=generator, device="cpu")
@@ -120,17 +120,17 @@ def _listed(geometry: Geometry | None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Int8Product:
-    """A linear map whose weights are packed for 8-bit instructions."""
+    """A product whose weights are packed for 8-bit instructions."""
 
     kernels: tuple[Callable[[Tensor], Tensor], ...]
     """Kernel of each part of the input channels."""
     edges: tuple[int, ...]
-    """Input channels at which the parts begin, and the end of the last."""
+    """First input channel of each part, and the end of the last part."""
     border: tuple[int, int]
-    """Zeros that are added around an image beforehand: rows and columns on each side."""
+    """Zeros added around an image beforehand: rows and columns on each side."""
     signed: bool
     convolutions: tuple[tuple[tuple[int, ...], Geometry], ...]
-    """Shape of the weights of each part, and the geometry without that border; empty where operands are matrices."""
+    """Weight shape of each part, and its geometry without that border; empty if operands are matrices."""
 
     @property
     def image(self) -> bool:
@@ -140,7 +140,7 @@ class Int8Product:
     def is_exact(self, shape: torch.Size) -> bool:
         """Whether the kernels are exact for inputs of this shape with torch's threads; tested once."""
         if not self.image:
-            # oneDNN leaves out rows where the system grants fewer threads than torch asks for
+            # oneDNN leaves out rows if the system grants fewer threads than torch asks for
             return whole_team(torch.get_num_threads())
         batch, _, height, width = shape
         size = height + 2 * self.border[0], width + 2 * self.border[1]
@@ -179,8 +179,8 @@ class Int8Product:
 
 
 def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
-    """The product with weights packed for 8-bit instructions; None if 8 bits do not hold the integers, the kernels are
-    not exact, or sums are too large. Bits include the sign."""
+    """The product with weights packed for 8-bit instructions; None if integers have more than 8 bits (sign included),
+    the kernels are not exact, or sums are too large."""
     if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
         return None
     found = product.geometry(None, w)
@@ -190,10 +190,9 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
     shape, border = tuple(w.shape), (0, 0)
     largest = _BYTE if signed else 2**input_bits - 1
     if product.is_image:
-        # a dilation means nothing for a kernel of one row or column, and oneDNN's may crash with it
+        # a dilation means nothing for a kernel of one row or column, and oneDNN's kernel may crash with it
         dilation = tuple(d if size > 1 else 1 for d, size in zip(found.dilation, found.kernel, strict=True))
-        # oneDNN's may crash where all of a kernel's elements lie in its padding, as those of a dilated one may on both
-        # sides of the image
+        # oneDNN's kernel may crash if all its elements lie in the padding, such as a dilated kernel's on both sides
         spans = [size - 1 if d == 1 else 0 for d, size in zip(dilation, found.kernel, strict=True)]
         if signed or any(p > span for p, span in zip(found.padding, spans, strict=True)):
             border = found.padding

@@ -1,9 +1,9 @@
-"""Exact products of integers that are held in floating point.
+"""Exact products of integers in floating point.
 
-float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks
-that stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower)
-is used. Where the weights are known, they bound the sums more tightly; see `float32`.
-The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
+float32 is exact if no partial sum reaches 2^24. Products are therefore split over the summed dimension into chunks that
+stay below it and are added as integers. If a chunk would be tiny, float64 (exact to 2^53, about 10 times slower) is
+used instead. `float32` bounds the sums more tightly, because it knows the weights.
+torch.compile does not look into the two operations, which keeps `exact_float32` around them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,9 +33,9 @@ def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
 def conv2d(
     x: Tensor, w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """`torch.nn.functional.conv2d` in floating point, whose out-of-bounds read this avoids.
+    """`torch.nn.functional.conv2d` in floating point, without torch's read out of bounds.
 
-    With AVX-512 and a horizontal stride, torch's own reads past the end of images that have one channel, one column of
+    With AVX-512 and a horizontal stride, torch reads past the end of images that have one channel, one column of
     outputs and the strides of channels_last.
     """
     if x.shape[1] == 1:
@@ -44,7 +44,7 @@ def conv2d(
 
 
 def largest_sum(w: Tensor, signed: bool) -> int:
-    """Largest magnitude of a partial sum of an output's weights, in any order: of inputs 0..1, or (signed) -1..1."""
+    """Largest magnitude of any partial sum of an output's weights, for inputs 0..1, or -1..1 if signed."""
     rows = w.detach().flatten(1).double()
     positive, negative = rows.clamp_min(0.0).sum(1), rows.clamp_max(0.0).sum(1).neg()
     return int((positive + negative if signed else torch.maximum(positive, negative)).max())
@@ -56,11 +56,9 @@ def edges_below_limit(w: Tensor, largest: int, signed: bool, most: int) -> tuple
     Args:
         w: Integers in floating point. # (outputs, channels, ...)
         largest: Largest magnitude of an input.
-        signed: Whether inputs are signed.
-        most: Most parts to try.
 
     Returns:
-        Channels at which the parts begin, and the end of the last; None if it takes more than `most` parts.
+        First channel of each part, and the end of the last part; None if more than `most` parts are needed.
     """
     channels = w.shape[1]
     for parts in range(1, min(most, channels) + 1):
@@ -89,7 +87,6 @@ def sum_dtype(terms: int, limit: int, unit: int = 1) -> torch.dtype:
 
 
 def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit: int, dtype: torch.dtype) -> Tensor:
-    """Sum part(low, high) over chunks of `size` steps of `unit` terms each."""
     if not dtype.is_floating_point:
         step = (FLOAT32_LIMIT - 1) // (limit * unit)
         total = part(0, step).to(dtype)
@@ -101,7 +98,7 @@ def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit:
 
 @torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
 def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    """``x @ w^T`` of integers, exactly; one operation of torch, which torch.compile does not look into.
+    """``x @ w^T`` of integers, exactly; one operation for torch.compile.
 
     Args:
         x: Integers in float32. # (..., m, k)
@@ -109,7 +106,7 @@ def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
         limit: Largest |x| times largest |w|.
 
     Returns:
-        Integers in float32, int32, int64 or float64, whichever holds any such sum. # (..., m, n)
+        Integers in float32, int32, int64 or float64: the first type that is sure to hold the sums. # (..., m, n)
     """
     terms = x.shape[-1]
     dtype = sum_dtype(terms, limit)
@@ -133,7 +130,7 @@ def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
 def integer_conv2d(
     x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
 ) -> Tensor:
-    """Convolution of integers, exactly, as `integer_matmul` multiplies them.
+    """Convolution of integers, exactly; see `integer_matmul`.
 
     # (batch, groups * channels, height, width) and (outputs, channels, kernel height, kernel width)
     """

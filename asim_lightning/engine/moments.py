@@ -11,18 +11,18 @@ from asim_lightning.circuit.transfer import possible_counts
 
 _REACH = 7.0  # standard deviations of noise that are summed over
 _MOST_OFFSETS = 4096
-_DRAWS = 32768  # of a mode of votes, whose distribution has no short form
+_DRAWS = 32768  # for a mode of votes: its distribution has no short form
 _CELL_FRACTIONS = (-0.375, -0.125, 0.125, 0.375)
 
 
 def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of ``code * full_scale / top_code - count`` (of an ADC with a range of its own: of ``code *
-    adc_step + adc_low - count``) over reads, for the counts of a cycle.
+    """Mean and variance over reads of ``code * full_scale / top_code - count``, for the counts of a cycle. For an ADC
+    with a set range the error is ``code * adc_step + adc_low - count``.
 
-    Sums over the decision thresholds of the ADC: with level L and sigma s in codes, ``P(code >= k) = Q((k - 1/2 - L) /
-    s)``, both ends clamped. Votes count: a mean's variance is divided by them, a median's and a mode's codes have
-    distributions of their own (a mode's from 32768 fixed draws). Where cells differ, counts are real numbers, and the
-    moments are averaged over four points between neighbouring counts.
+    Sums over the ADC's decision thresholds: with level L and sigma s in codes, ``P(code >= k) = Q((k - 1/2 - L) / s)``,
+    both ends clamped. Votes count: a mean divides the variance by their number, and a median and a mode have their own
+    distributions (the mode's from 32768 fixed draws). If cells differ, counts are real numbers, and the moments are
+    averaged over four points between neighbouring counts.
 
     Returns:
         Counts, means and variances in counts, float64. # (counts,) each
@@ -61,7 +61,7 @@ def moments_at(column: Column, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Te
 
 
 def _rounded(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, median_of: int) -> tuple[Tensor, Tensor]:
-    """First and second moment of ``code - base``: sums of the probabilities that the code reaches each code."""
+    """First and second moment of ``code - base``: sums of the probabilities of reaching each code."""
     top = cycle.top_code or 0
     low = -top if cycle.signed else 0
     mean, second = torch.zeros_like(level), torch.zeros_like(level)
@@ -75,13 +75,13 @@ def _rounded(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, median_of
 
 
 def _upper_tail(distance: Tensor, sigma: Tensor) -> Tensor:
-    """``P(sigma z > distance)``; where sigma is 0, whether the distance is below 0."""
+    """``P(sigma z > distance)``; if sigma is 0, whether the distance is below 0."""
     ratio = distance / sigma.clamp_min(1e-30)
     return 0.5 * torch.erfc(ratio.clamp(-40.0, 40.0) / math.sqrt(2.0))
 
 
 def _at_least_half(probability: Tensor, votes: int) -> Tensor:
-    """Probability that more than half of an odd number of votes are true, where one is with this probability."""
+    """Probability that more than half of an odd number of votes are true, each with this probability."""
     if votes == 1:
         return probability
     terms = range(votes // 2 + 1, votes + 1)

@@ -1,4 +1,4 @@
-"""The noise stream: a counter-based generator, so that noise is a function of its counter and not a sequence.
+"""The noise stream: a counter-based generator, so noise is a function of its counter and not a sequence.
 
 Stream version 2: Philox 4x32 with 7 rounds (Salmon et al., SC 2011, table 2: Crush-resistant), uniforms
 ``word * 2^-32 + 2^-33`` rounded to float32, normals by Box and Muller of the word pairs (0, 1) and (2, 3), with
@@ -37,11 +37,11 @@ def layer_key(name: str, call: int = 0) -> int:
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four random 32-bit words for each counter of four, all as int64 tensors, which broadcast against each other."""
+    """Four random 32-bit words for each counter of four; all are int64 tensors that broadcast against each other."""
     x0, x1, x2, x3 = torch.broadcast_tensors(*counter)
     k0, k1 = key
     for _ in range(ROUNDS):
-        # int64 products wrap, but their 64 bits are those of the unsigned product
+        # int64 products wrap, but their 64 bits equal those of the unsigned product
         p0, p1 = x0 * MULTIPLIERS[0], x2 * MULTIPLIERS[1]
         x0, x1, x2, x3 = (((p1 >> 32) & WORD) ^ x1 ^ k0, p1 & WORD, ((p0 >> 32) & WORD) ^ x3 ^ k1, p0 & WORD)
         k0, k1 = (k0 + KEY_STEPS[0]) & WORD, (k1 + KEY_STEPS[1]) & WORD
@@ -56,11 +56,11 @@ def box_muller(radius_word: Tensor, angle_word: Tensor) -> tuple[Tensor, Tensor]
     fraction = (bits - (exponent << 23)).view(torch.float32) - 1.0
     log = _polynomial(fraction, LOG) * fraction + exponent.float() * LN2
     squared_radius = log * -2.0
-    # torch's float32 root on a CPU (MKL) is not correctly rounded; a float64 root rounded to float32 is
+    # torch's float32 root on a CPU (MKL) is not correctly rounded; a float64 root, rounded to float32, is
     is_cpu = squared_radius.device.type == "cpu"
     radius = squared_radius.double().sqrt().float() if is_cpu else squared_radius.sqrt()
     signed = torch.where(angle_word > 0x7FFFFFFF, angle_word - 2**32, angle_word)
-    half = signed.float() * HALF_TURN  # half of the angle, so that it stays within a quarter turn
+    half = signed.float() * HALF_TURN  # half of the angle stays within a quarter turn
     square = half * half
     sine, cosine = _polynomial(square, SIN) * half, _polynomial(square, COS)
     return radius * (1.0 - (sine * sine) * 2.0), radius * ((sine * cosine) * 2.0)
@@ -102,8 +102,9 @@ def normals(
 
 
 def output_normals(key: tuple[int, int], sample_ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
-    """Standard normals of the outputs of a training step: the definition, on any device. Offsets are how many rows of
-    the same sample come before.
+    """Standard normals of the outputs of a training step: the definition, on any device.
+
+    Offsets are the numbers of earlier rows of the same sample.
 
     # (rows, positions), float32
     """

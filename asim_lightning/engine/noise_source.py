@@ -21,7 +21,7 @@ _MANY = 2**14
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of one layer in one read; a function of its fields alone."""
+    """Noise of one layer in one read: a function of these fields only."""
 
     seed: int
     name: str
@@ -31,12 +31,12 @@ class Noise:
     sample_ids: Tensor
     """Sample of each row of the leading dimension, int64. # (rows,)"""
     offsets: Tensor
-    """How many rows of the same sample come before, int64. # (rows,)"""
+    """Number of earlier rows of the same sample, int64. # (rows,)"""
     step: int = 0
-    """Training step, 0..2^32-1; noise of training takes it where a read takes its trial."""
+    """Training step, 0..2^32-1; noise of training uses it instead of the trial."""
 
     def rows(self, low: int, high: int) -> "Noise":
-        """The noise of rows low..high-1 alone."""
+        """The noise of rows low..high-1."""
         return replace(self, sample_ids=self.sample_ids[low:high], offsets=self.offsets[low:high])
 
     def conversions(self, positions: int, cycles: range, word_base: int, vote: int) -> Tensor:
@@ -69,14 +69,14 @@ class NoiseScope:
     """Cache of `_ids_and_offsets` by leading dimension and device, with the sample ids that it was made from."""
 
     def source(self, name: str, leading: int, device: torch.device) -> Noise:
-        """The noise of a layer that is called with a leading dimension of `leading` rows.
+        """The noise of a layer called with `leading` rows.
 
         Raises:
-            ValueError: The leading dimension is no multiple of the number of sample ids.
+            ValueError: The leading dimension is not a multiple of the number of sample ids.
         """
         call = self.calls.get(name, 0)
         self.calls[name] = call + 1
-        kept = self._rows.get((leading, device))  # the same for most layers
+        kept = self._rows.get((leading, device))  # most layers have the same
         if kept is None or kept[0] is not self.sample_ids:
             kept = self.sample_ids, *self._ids_and_offsets(name, leading, device)
             self._rows[leading, device] = kept
@@ -103,7 +103,7 @@ _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", defau
 
 
 def current_scope() -> NoiseScope:
-    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0."""
+    """The innermost `noise_context`; outside of all, a new one: seed 0, trial 0, ids 0.., chip 0."""
     return _SCOPE.get() or NoiseScope()
 
 
@@ -117,19 +117,18 @@ def noise_context(
 ) -> Iterator[NoiseScope]:
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
-    One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
-    layer inside one context gets noise of its own, so open one context for each forward pass; outside of any context
-    every call is a first one, so that a layer that a network uses twice draws the same noise twice. Layers without a
-    name (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
-    they share the cells of one layer.
+    A sample gets the same noise alone or in any batch, as long as its id is the same. Open one context for each forward
+    pass: a second call of a layer inside one context gets other noise. Outside of all contexts every call is a first
+    call, so a layer that a network uses twice draws the same noise twice. Layers without a name (built by hand, and not
+    yet named by `calibrate_`) are told apart by the order of their calls in a context, and all have the same cells.
 
     Args:
         seed: Seed of all noise: 0..2^32-1.
         trial: Number of the read: 0..65535.
-        sample_ids: One id a sample: integers 0..2^32-1. Default: 0, 1, 2, ...
-        chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1; or one from a file.
-        step: Number of the training step, for the noise of training: 0..2^32-1. Default: each layer counts the calls
-            in which it is trained, so that no two steps have the same noise; a number repeats that of its step.
+        sample_ids: One id for each sample: integers 0..2^32-1. Default: 0, 1, 2, ...
+        chip: Number of the chip, 0..2^32-1, or a chip from a file. Its static effects are the same for every read.
+        step: Number of the training step, for the noise of training: 0..2^32-1. The same number gives the same noise.
+            Default: each layer counts the calls in which it is trained, so that no two steps have the same noise.
 
     Raises:
         ValueError: A value is outside its range.
@@ -170,7 +169,7 @@ class _NormalFill(passes.Structure):
 
     @classmethod
     def filling(cls, out: Tensor, ids: Tensor, offsets: Tensor, positions: int, *counter: Any) -> "_NormalFill":
-        """The structure that fills a tensor from counters."""
+        """The structure for filling a tensor from counters."""
         threads = passes.threads_for(out.numel(), _MANY)
         return cls.of(out, ids.contiguous(), offsets.contiguous(), len(ids), positions, *counter, threads)
 
@@ -178,7 +177,7 @@ class _NormalFill(passes.Structure):
 def fill(
     key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
 ) -> Tensor:
-    """`noise.normals`; on a CPU by the C++ kernel, where it is there."""
+    """`noise.normals`; on a CPU by the C++ kernel if there is one."""
     if not passes.is_there(ids):
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
     out = torch.empty(len(cycles), len(ids), positions, dtype=torch.float32, device="cpu")
@@ -188,7 +187,7 @@ def fill(
 
 
 def fill_outputs(key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
-    """`noise.output_normals`; on a CPU by the C++ kernel, where it is there."""
+    """`noise.output_normals`; on a CPU by the C++ kernel if there is one."""
     if not passes.is_there(ids):
         return output_normals(key, ids, offsets, positions, step)
     out = torch.empty(len(ids), positions, dtype=torch.float32, device="cpu")

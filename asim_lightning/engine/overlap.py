@@ -1,4 +1,4 @@
-"""Expected count of a weight digit and an input digit over some rows, given the sum of each digit."""
+"""Expected count of a weight digit and an input digit over some rows, given the two sums of digits."""
 
 import math
 from dataclasses import dataclass
@@ -15,11 +15,8 @@ class Overlap:
     """A weight digit and an input digit on the rows of a tile.
 
     Attributes:
-        rows: Number of rows.
         input_top: Largest value of the input digit.
         weight_top: Largest magnitude of the weight digit.
-        input_signed: Whether the input digit can be negative.
-        weight_signed: Whether the weight digit can be negative.
     """
 
     rows: int
@@ -39,9 +36,9 @@ class Overlap:
     def average(self, counts: Tensor, values: Tensor) -> Tensor:
         """Average of functions of the count over random placements of both digits on the rows.
 
-        Where both digits are bits the count is hypergeometric: ``P(n) = C(v, n) C(R - v, u - n) / C(R, u)`` for u and v
-        ones on R rows. Where they have more values it is taken as normal, clipped to its range, with the mean ``u v /
-        R`` and the variance of a random placement; digits are taken as evenly distributed over their values.
+        If both digits are bits, the count is hypergeometric: ``P(n) = C(v, n) C(R - v, u - n) / C(R, u)`` for u and v
+        ones on R rows. Else it is taken as normal, clipped to its range, with mean ``u v / R`` and the variance of a
+        random placement, for digits evenly distributed over their values.
 
         Args:
             counts: Counts, ascending. # (counts,)
@@ -65,7 +62,7 @@ class Overlap:
         return torch.stack([_interpolated(points, counts, line).mean(-1) for line in values])
 
     def _variance(self, u: Tensor, v: Tensor) -> Tensor:
-        """Variance of ``sum of digit times digit`` over random placements, from the sums and the expected squares."""
+        """Variance of ``sum of digit times digit`` over random placements, from sums and expected squares."""
         squares_u, squares_v = _squares(u, self.rows, self.input_top), _squares(v, self.rows, self.weight_top)
         within_u = squares_u - u.square() / self.rows
         within_v = squares_v - v.square() / self.rows
@@ -73,8 +70,8 @@ class Overlap:
 
 
 def _squares(total: Tensor, rows: int, top: int) -> Tensor:
-    """Expected sum of squares of values 0..top that sum to `total`, for values that are evenly distributed on a share
-    of the rows that the total decides; never less than equal values have."""
+    """Expected sum of squares of values 0..top with the sum `total`, if they are evenly distributed on a share of the
+    rows that the total decides; at least the sum for equal values."""
     evenly = total.abs() * (2 * top + 1) / 3.0
     return torch.maximum(evenly, total.square() / rows)
 
@@ -86,7 +83,7 @@ def _nodes(top: int, signed: bool) -> Tensor:
 
 
 def _hypergeometric(rows: int, u: Tensor, v: Tensor, n: Tensor) -> Tensor:
-    """Probability of n common ones for u and v ones at random on the rows. # (u, v, n)"""
+    """Probability of n common ones, with u and v ones at random on the rows. # (u, v, n)"""
     u, v = u[..., None], v[..., None]
     possible = (n <= torch.minimum(u, v)) & (n >= u + v - rows)
     whole = torch.full_like(u, float(rows))
@@ -100,7 +97,7 @@ def _log_choose(n: Tensor, k: Tensor) -> Tensor:
 
 
 def _interpolated(points: Tensor, counts: Tensor, values: Tensor) -> Tensor:
-    """Values at points between evenly or unevenly spaced counts."""
+    """Values at points between counts, which need not be evenly spaced."""
     right = torch.searchsorted(counts, points.contiguous()).clamp(1, len(counts) - 1) if len(counts) > 1 else None
     if right is None:
         return values[0].expand_as(points)

@@ -1,4 +1,4 @@
-"""Products that a macro computes, and how their summed dimension is split into tiles of rows."""
+"""Products that a macro computes, and how the summed dimension is split into tiles of rows."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from asim_lightning.engine.integer import conv2d, integer_conv2d, integer_matmul
 
 @dataclass(frozen=True)
 class Tile:
-    """The part of the summed dimension on one tile's rows: some channels, and some elements of their kernels."""
+    """The part of the summed dimension on one tile's rows: some channels, and some of their kernel elements."""
 
     channels: slice
     kernel: slice
@@ -22,16 +22,16 @@ class Tile:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Shapes of a product, read as a convolution: a matrix product has a kernel of one element, and an image of one
+    """Shapes of a product, read as a convolution. A matrix product has a kernel of one element, and an image of one
     column with a row for each row of x.
 
     Attributes:
-        groups: Matrices on arrays of their own: groups of a convolution, heads of a product of two activations.
+        groups: Matrices, each on its own arrays: groups of a convolution, heads of a product of two activations.
         columns: Shape of the weights without the summed dimensions. # (outputs of all groups,) or (*heads, outputs)
         channels: Input channels of a group.
         kernel: Height and width of a kernel.
-        size: Height and width of an image, without padding; of a matrix product rows of x for one matrix, and 1. 0 if
-            inputs are not known.
+        size: Height and width of an image without padding; for a matrix product the rows of x for one matrix, and 1. 0
+            if inputs are not known.
         stride: Rows and columns from window to window.
         padding: Rows and columns of zeros on each side of an image.
         dilation: Rows and columns from kernel element to kernel element.
@@ -67,7 +67,7 @@ class Geometry:
 
     @property
     def windows(self) -> int:
-        """Input vectors of a matrix, one after another: pixels of an output image, rows of x."""
+        """Input vectors of a matrix: pixels of an output image, or rows of x."""
         return prod(self.output_size)
 
     @property
@@ -76,10 +76,10 @@ class Geometry:
         return prod(self.columns) * self.windows
 
     def tiles(self, rows: int) -> list[Tile]:
-        """Tiles that hold the whole summed dimension of a group, at most `rows` rows each.
+        """Tiles for the whole summed dimension of a group, at most `rows` rows each.
 
-        Whole kernels of ``rows // elements`` channels a tile, as published; a kernel with more elements than there are
-        rows is split over several tiles of one channel. Groups have macros of their own, tiled alike.
+        A tile has whole kernels of ``rows // elements`` channels, as published. A kernel with more elements than rows
+        is split over several tiles of one channel. Each group has its own macros, tiled alike.
         """
         channels, elements = self.channels, self.elements
         if elements <= rows:
@@ -93,7 +93,7 @@ class Geometry:
         ]
 
     def fewest_rows(self, tiles: int) -> int:
-        """Fewest rows with which the whole summed dimension takes so many tiles, or fewer: 1 or more."""
+        """Fewest rows, at least 1, with which the summed dimension takes at most so many tiles."""
         if tiles >= 2 * self.channels:  # kernels are split
             return -(-self.elements // (tiles // self.channels))
         return self.elements * -(-self.channels // tiles)
@@ -104,12 +104,12 @@ class Geometry:
         return channels * len(range(self.elements)[tile.kernel])
 
     def held(self, w: Tensor, tile: Tile) -> Tensor:
-        """What a tile holds of the weights, or of values in their shape, column by column. # (*columns, rows)"""
+        """The part of the weights, or of values in their shape, on a tile, column by column. # (*columns, rows)"""
         terms = w.reshape(*self.columns, self.channels, self.elements)
         return terms[..., tile.channels, tile.kernel].flatten(-2)
 
     def per_output(self, values: Tensor) -> Tensor:
-        """A value of each column, those of all groups or heads, in a shape that broadcasts against (*outputs)."""
+        """One value for each column of all groups or heads, in a shape that broadcasts against (*outputs)."""
         if self.is_image:
             return values.reshape(-1, 1, 1)
         heads = self.columns[:-1]
@@ -128,7 +128,7 @@ class Product(ABC):
         """Shapes of a row of the batch.
 
         Args:
-            x: Inputs; None: what the weights decide is asked only. # (batch, *inputs)
+            x: Inputs; None leaves their size 0. # (batch, *inputs)
             w: Weights. # (*weight), or (batch, *weight) if the product says so
         """
         return self.geometry_of(self.weight_shape(w), None if x is None else x.shape)
@@ -139,7 +139,7 @@ class Product(ABC):
 
     @abstractmethod
     def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
-        """`geometry`, of the shape of a sample's weights, and of the inputs' shape, batch included."""
+        """`geometry` from the shape of a sample's weights and the inputs' shape, batch included."""
 
     @abstractmethod
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
@@ -159,12 +159,12 @@ class Product(ABC):
 
 @dataclass(frozen=True)
 class MatmulProduct(Product):
-    """``x @ w^T`` with x (batch, ..., k) and w (n, k), or w (batch, ..., n, k) where `batched_weight`."""
+    """``x @ w^T`` with x (batch, ..., k) and w (n, k), or w (batch, ..., n, k) if `batched_weight`."""
 
     batched_weight: bool = False
 
     def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
-        """A row of x is a window; heads have matrices of their own."""
+        """A row of x is a window; each head has its own matrix."""
         *heads, outputs, terms = weight
         rows = 0 if x is None else x[1 + len(heads) : -1].numel()
         return Geometry(prod(heads), (*heads, outputs), terms, size=(rows, 1))
@@ -237,7 +237,7 @@ class Conv2dProduct(Product):
 def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> int:
     """Conversions of all samples of a product: ``outputs * tiles * sum of votes of converted cycles``.
 
-    Every conversion of the schedule counts, however an engine computes it; only shapes of x and w matter.
+    Every conversion of the schedule counts, whatever the engine; only the shapes of x and w matter.
     """
     found = product.geometry(x, w)
     votes = sum(cycle.votes for cycle in transfer.cycles if cycle.converted)

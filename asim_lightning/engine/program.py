@@ -1,4 +1,4 @@
-"""The program of a layer: what an engine prepares once and runs at each call."""
+"""The program of a layer: an engine prepares it once and runs it at each call."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
@@ -27,10 +27,9 @@ class Program(ABC):
     """A product that is ready to run, with everything that depends only on weights, macro and chip.
 
     Attributes:
-        product: The linear map.
         weights: Integers; None if they come with each call (see `of`).
-        max_elements: Most counts held in memory at a time; a single row of the batch may exceed it, and outputs do not
-            depend on it. None: the engine's own bound.
+        max_elements: Most counts in memory at a time, except that a single row of the batch may exceed it. Outputs do
+            not depend on it. None: the engine decides.
     """
 
     product: Product
@@ -39,7 +38,7 @@ class Program(ABC):
 
     @property
     def given_weights(self) -> Weights:
-        """The weights, which are there in a call."""
+        """The weights; a ValueError if the call did not give them."""
         if self.weights is None:
             raise ValueError("a program of two activations needs both: program.of(weights)(...)")
         return self.weights
@@ -56,17 +55,17 @@ class Program(ABC):
     def __call__(
         self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
     ) -> Tensor:
-        """``sums(q(x)) * step + bias``, in float32; in float64 for x in float64. # (batch, *outputs)
+        """``sums(q(x)) * step + bias``, in float32, or in float64 for x in float64. # (batch, *outputs)
 
         Args:
             x: Floating point. # (batch, *inputs)
             quantizer: Turns x into integers; raises a ValueError if it refuses x.
             step: Value of one count in the output, float32. # () or (outputs,)
             bias: # (outputs,)
-            noise: Noise source, with one row per row of the batch; None if the product is exact.
+            noise: Noise source, with one row for each row of the batch; None if the product is exact.
         """
         integers = self.quantized(x, quantizer)
-        # the exact product of an empty batch is as empty
+        # the exact product of an empty batch has the right shape
         sums = self.sums(integers, noise) if x.shape[0] > 0 else self.product.integer(integers, self.w, 0)
         return scaled(self.product, sums, step, bias, x)
 
@@ -76,10 +75,10 @@ class Program(ABC):
 
     @abstractmethod
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs in counts, in any type that holds them: the product as the macro computes it. # (batch, *outputs)
+        """Outputs in counts, as the macro computes them, in any type that holds them. # (batch, *outputs)
 
         Args:
-            x: Integers in float32, or what `quantized` gives. # (batch, *inputs)
+            x: Integers in float32, or the result of `quantized`. # (batch, *inputs)
             noise: As for a call.
         """
 
@@ -89,10 +88,8 @@ class ConvertingProgram(Program):
     """Every conversion of a product on a chip.
 
     Attributes:
-        transfer: The macro's schedule and column.
-        chip: The chip.
-        converters: Errors of its converters; None: those that the macro has on this chip.
-        kept: What an engine made of the converters of weights of each shape; shared by all calls.
+        converters: Errors of its converters; None: the macro's on this chip.
+        kept: What an engine made of the converters, by shape of the weights; shared by all calls.
     """
 
     transfer: Transfer
@@ -101,10 +98,10 @@ class ConvertingProgram(Program):
     kept: dict[Hashable, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
     def of_chip(self, shape: torch.Size, key: Hashable, make: Callable[[Converters | None], Any]) -> Any:
-        """What an engine makes of the errors of the converters of weights of a shape, made at its first use."""
+        """``make`` of the errors of the converters for weights of a shape, computed at the first use."""
         if (shape, key) not in self.kept:
             found = self.converters or converters_of(self.chip, self.product, self.transfer, shape)
-            # stored once it is whole, for other threads
+            # other threads see only the finished object
             self.kept[shape, key] = make(found)
         return self.kept[shape, key]
 
@@ -113,39 +110,39 @@ class Engine(Protocol):
     """An engine: a module that computes macros."""
 
     def refuses(self, transfer: Transfer) -> str | None:
-        """Why the engine does not compute a macro; None where it does."""
+        """Why the engine does not compute a macro; None if it does."""
 
     def why_not_on(self, device: torch.device) -> str | None:
-        """Why the engine does not run on a device; None where it does."""
+        """Why the engine does not run on a device; None if it does."""
 
     def prepare(self, product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> Program:
         """The program of a product on a macro that is not refused; weights are None if they come with each call."""
 
 
 def runs_everywhere(device: torch.device) -> None:
-    """`Engine.why_not_on` of engines that are written in torch's own operations: no reason."""
+    """`Engine.why_not_on` of engines in plain torch: no reason."""
     return
 
 
 def required(noise: Noise | None) -> Noise:
-    """The noise source that a macro's conversions need."""
+    """The noise source, which a macro's conversions need; a ValueError without one."""
     if noise is None:
-        raise ValueError("conversions of a macro need a noise source; take that of `noise_context`")
+        raise ValueError("conversions of a macro need a noise source; take the source of `noise_context`")
     return noise
 
 
 def sums_of(
     engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, chip: Chip | None = None
 ) -> Tensor:
-    """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them; of the chip that
-    the read simulates, where no other one is given."""
+    """Sums of an engine for one call, without keeping anything; x and w are integers, see `Program.sums`. Default: the
+    chip that the read simulates."""
     chip = Chip.of(noise) if chip is None else chip
     held = Weights(stuck_weights(chip, product, transfer, w))
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 
 
 def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """``sums * step + bias``, in float32 (float64 for x in float64); images are channels_last where x is."""
+    """``sums * step + bias``, in float32 (float64 for x in float64); channels_last images if x is channels_last."""
     is_contiguous = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
     in_one_pass = sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded()
     if in_one_pass and (step.dim() or bias is not None):
@@ -159,5 +156,5 @@ def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x:
 
 
 def _per_output(values: Tensor, product: Product) -> Tensor:
-    """Values of outputs in a shape that broadcasts against sums."""
+    """Values for each output, in a shape that broadcasts against sums."""
     return values.view(-1, 1, 1) if product.is_image and values.dim() else values

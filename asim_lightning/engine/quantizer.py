@@ -1,4 +1,4 @@
-"""The quantiser of a layer's inputs: from floats to integers, with one scale for the whole tensor."""
+"""The quantiser of a layer's inputs: floats become integers, with one scale for the whole tensor."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +11,10 @@ from asim_lightning.quant import quantize
 
 
 class ChecksValues(Protocol):
-    """A layer, which refuses some values."""
+    """A layer that refuses some values."""
 
     def check_values(self, x: Tensor) -> None:
-        """Raise a ValueError where x holds values that the layer does not take."""
+        """Raise a ValueError if x has values that the layer does not take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +23,9 @@ class Quantizer:
 
     Attributes:
         scale: Magnitude that becomes the largest integer, float32. # ()
-        bits: Bits of an integer, sign included where there is one.
-        signed: Whether there is a sign.
-        layer: The layer, which refuses values that are not finite, and negative ones where there is no sign; None: they
-            were checked.
+        bits: Bits of an integer, sign included if there is one.
+        layer: The layer, which refuses values that are not finite, and negative values without a sign; None if the
+            values are checked already.
     """
 
     scale: Tensor
@@ -43,7 +42,7 @@ class Quantizer:
         return self._checked(x, byte_passes.to_integers(x, float(self.scale), self.bits, self.signed, channels_last))
 
     def bytes(self, x: Tensor, channels_last: bool) -> Tensor:
-        """Integers of at most 8 bits as uint8, with 128 added to signed ones; on a CPU alone."""
+        """Integers of at most 8 bits as uint8, signed ones plus 128; only on a CPU."""
         return self._checked(x, byte_passes.to_bytes(x, float(self.scale), self.bits, self.signed, channels_last))
 
     def _checked(self, x: Tensor, found: tuple[Tensor, bool, bool]) -> Tensor:
@@ -54,6 +53,6 @@ class Quantizer:
 
 
 def quantizes_in_torch(x: Tensor) -> bool:
-    """Whether torch's operations quantise: on other devices than a CPU, where operations are recorded, and for empty
+    """Whether torch's operations quantise: on other devices than a CPU, while operations are recorded, and for empty
     tensors."""
     return x.device.type != "cpu" or is_recorded() or x.numel() == 0

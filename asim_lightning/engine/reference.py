@@ -34,7 +34,7 @@ why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Nothing: the reference engine computes every macro."""
+    """None: the reference engine computes every macro."""
     return None
 
 
@@ -52,17 +52,17 @@ class ReferenceProgram(ConvertingProgram):
         """Outputs of a macro, in counts: ``product(x, w)`` as the macro's conversions return it.
 
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
-        ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III), with levels
-        and codes changed by the converters' errors where they have some (see `Converters`); of an ADC with a range of
-        its own ``output += sign * 2^shift * (adc_step * code + adc_low)``. Codes times
-        their weight (`Transfer.code_weight`) are summed as integers, and so are the exact counts of digital cycles.
+        ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). An ADC with a
+        set range adds ``sign * 2^shift * (adc_step * code + adc_low)`` instead. `Converters` says how a converter's
+        errors change levels and codes. Codes times their weight (`Transfer.code_weight`) are summed as integers, and so
+        are the exact counts of digital cycles.
 
         Args:
             x: Integers. # (batch, *inputs)
-            noise: Noise source, with one row per row of the batch.
+            noise: Noise source, with one row for each row of the batch.
 
         Returns:
-            Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+            Outputs in counts, float64 (float32 if the device has no float64). # (batch, *outputs)
         """
         product, transfer, source = self.product, self.transfer, required(noise)
         x, w = x.to(torch.int32), self.w.to(torch.int32)
@@ -74,7 +74,7 @@ class ReferenceProgram(ConvertingProgram):
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
         places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.of_chip(places.shape, "errors", lambda found: found)
-        kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
+        kept: dict[Any, Tensor] = {}  # for this call only: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
             weight = w[low : low + step] if product.batched_weight else w
@@ -99,7 +99,7 @@ class ReferenceProgram(ConvertingProgram):
         for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
-            if key not in planes:  # input groups meet the same weight bits
+            if key not in planes:  # other input digits meet the same weight bits
                 held = [weight_digits(w, cycle, places) for _, cycle in block]
                 planes[key] = torch.stack(held)
             w_digits = planes[key]
@@ -124,8 +124,7 @@ class ReferenceProgram(ConvertingProgram):
     def _conversion(
         self, errors: Converters | None, places: Places, tile: int, cycle: Cycle, count: Tensor
     ) -> Callable[[Tensor | None], Tensor]:
-        """What makes a code of a count and a normal: an integer in floating point; of an ideal converter a real
-        count."""
+        """A function from a normal to codes: integers in floating point, or real counts of an ideal converter."""
         column = self.transfer.column
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
@@ -149,13 +148,13 @@ class ReferenceProgram(ConvertingProgram):
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
-    """Numbered cycles in groups that use the same input digit and the same kind of cells."""
+    """Numbered cycles, grouped by input digit and kind of cells."""
     numbered = enumerate(transfer.cycles)
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
 
 
 class _Normals:
-    """Standard normals of a block of cycles, drawn once for each vote, and only where a cycle is noisy."""
+    """Standard normals of a block of cycles, drawn once for each vote, and only if a cycle is noisy."""
 
     def __init__(
         self, transfer: Transfer, block: list[tuple[int, Cycle]], counts: Tensor, tile: int, noise: Noise
@@ -176,7 +175,7 @@ class _Normals:
 
 
 class _Sums:
-    """Sums over cycles and tiles: of codes times their weight in one tensor, of exact counts in another."""
+    """Sums over cycles and tiles: codes times their weight in one tensor, exact counts in another."""
 
     def __init__(self, transfer: Transfer, tiles: int) -> None:
         self.macro, self.transfer, self.offset = transfer.macro, transfer, transfer.offset * tiles
@@ -185,7 +184,7 @@ class _Sums:
         self.counts: Tensor | None = None
 
     def add_code(self, cycle: Cycle, code: Tensor) -> None:
-        """Add one code (of a mean: the sum of its votes)."""
+        """Add one code; for the mean, the sum of the votes."""
         self.codes = self._add(self.codes, code, self.transfer.code_weight(cycle))
 
     def add_count(self, cycle: Cycle, count: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What torch is set to do: how precisely it computes in float32, and whether it records operations."""
+"""Settings of torch: the precision of float32, and whether operations are recorded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,10 @@ import torch
 
 @contextmanager
 def exact_float32(device_type: str) -> Iterator[None]:
-    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products. Settings are restored
-    afterwards; on a CPU where they are right already, nothing is set.
+    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products; restored afterwards.
 
-    TF32 keeps 11 bits and bf16 keeps 8, either of which silently rounds integers. cuDNN may choose a Winograd
-    algorithm, which adds fractions, so cuDNN itself is off.
+    TF32 keeps 11 bits and bf16 keeps 8; both silently round integers. cuDNN is off because it may choose a Winograd
+    algorithm, which adds fractions. On a CPU nothing is set if the settings are right already.
 
     Args:
         device_type: Type of the device that computes, such as "cpu" or "cuda".
@@ -41,7 +40,7 @@ def _is_exact_on_cpu(mkldnn: Any) -> bool:
 
 
 def _set_ieee(backends: Any) -> Any:
-    """torch >= 2.9 has a precision for each backend and operation, its own or the one of torch.backends."""
+    """torch >= 2.9 has a precision for each backend and operation; "none" follows torch.backends."""
     kinds = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul)
     before = [kind.fp32_precision for kind in kinds]
     for kind in kinds:
@@ -63,14 +62,13 @@ def _set_highest() -> Any:
 
 
 def is_recorded() -> bool:
-    """Whether torch compiles or traces, so that the result of a kernel would be recorded as a constant."""
+    """Whether torch compiles or traces, which would record a kernel's result as a constant."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def is_exported() -> bool:
-    """Whether torch.export or torch.jit.trace records a network, which must then run without this package's Python
-    code.
+    """Whether torch.export or torch.jit.trace records a network that must later run without this package.
 
-    torch.compile does not count: it leaves to Python what it cannot record.
+    torch.compile does not count: it calls Python for operations that it cannot record.
     """
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The integers of a layer's weight, and the packed forms of them that engines need."""
+"""A layer's integer weights, and the packed forms that engines need."""
 
 from collections.abc import Callable, Hashable
 from typing import TypeVar
@@ -8,13 +8,12 @@ from torch import Tensor
 
 Form = TypeVar("Form")
 _MOST_FORMS = 8
-"""Most forms that are kept: a macro needs up to three; a sweep over rows would fill the memory with those of all its
-points."""
+"""Most forms in memory: a macro needs up to three, but a sweep over rows needs new ones for each point."""
 
 
 class Weights:
-    """Integers, which nobody may change, and the forms that engines made of them, such as packed bit planes or bytes in
-    the processor's layout. A form depends on bits, rows and geometry, but not on noise.
+    """Integers, which must not change, and the forms that engines made of them, such as packed bit planes. A form
+    depends on bits, rows and geometry, but not on noise.
 
     Args:
         integers: float32. # (*weight), or (batch, *weight)
@@ -28,14 +27,13 @@ class Weights:
         """The form of a key, made at its first use.
 
         Args:
-            key: What the form depends on beside the integers.
-            make: Makes the form of the integers.
+            key: Everything besides the integers that the form depends on.
         """
         forms = self._forms
         if key in forms:
             return forms[key]  # type: ignore[return-value]
         with torch.inference_mode(False), torch.no_grad():
             made = make(self.integers)
-        # a new dictionary, as other threads may be reading the one before
+        # a new dictionary, because other threads may read the old one
         self._forms = {**dict(list(forms.items())[-_MOST_FORMS + 1 :]), key: made}
         return made

@@ -185,7 +185,7 @@ def test_a_file_of_another_network_and_a_file_next_to_its_recipe(asim: Asim, chi
     some = next(key.partition("/")[0] for key in tensors)
     save_file({key.replace(f"{some}/", f"{some}x/"): value for key, value in tensors.items()}, chip)
     error = asim("validate", *SIMULATED, *OWN).error
-    assert f"has layer `{some}x`, which is none of the network's on a macro" in error
+    assert f"has layer `{some}x`, but the network has no such layer on a macro" in error
 
 
 def test_shared_macros_are_explained_and_a_chip_is_saved_by_them(asim: Asim, written: Write) -> None:

@@ -139,7 +139,7 @@ def test_macros_without_a_range_are_refused() -> None:
     histogram = [binomial(0.1)] * 64
     with pytest.raises(ValueError, match=r"^`macro.adc_step` must be null for an ideal converter"):
         fit_range(transfer(MacroConfig(adc_bits=None), False), histogram)
-    with pytest.raises(ValueError, match=r"^no cycle is converted, as all are digital"):
+    with pytest.raises(ValueError, match=r"^all cycles are digital, so there is no ADC range to fit"):
         fit_range(transfer(MacroConfig(digital_levels=99), False), histogram)
 
 

@@ -22,7 +22,7 @@ MACROS: dict[str, tuple[str, dict[str, Any]]] = {
     "converters apart": ("events", {"random_noise": 0.06, "static": {"offset": "0.1 lsb", "gain": 0.1, "inl": 0.66}}),
     "every": ("reference", {**NOISY}),
 }
-WARNING = r"^torch's operations simulate in place of C\+\+ kernels, many times slower: The C\+\+ kernels are not "
+WARNING = r"^torch's operations simulate instead of C\+\+ kernels, many times slower: The C\+\+ kernels are not "
 
 
 def layers(**macro: Any) -> list[tuple[OnMacro, list[Tensor]]]:

@@ -153,12 +153,15 @@ def first_set(value: float) -> Callable[[Tensor], Tensor]:
 
 
 WRONG: dict[str, tuple[Change, str]] = {
-    "no layer": (lambda tensors: {"other/offset": tensors["layer/offset"]}, "must have layer `layer`, which it lacks"),
+    "no layer": (
+        lambda tensors: {"other/offset": tensors["layer/offset"]},
+        "must have tensors of layer `layer`, got none",
+    ),
     "no offset": (without("offset"), "layer `layer` must have offset (`macro.static.offset` 1 lsb), got cells, gain"),
     "no place": (without("place"), "must have place (its converters differ)"),
     "more than differs": (
         lambda tensors: {**tensors, "layer/stuck_at_0": tensors["layer/stuck_at_1"].clone()},
-        "has stuck_at_0 of layer `layer`, which differs on no chip of its macro",
+        "has stuck_at_0 of layer `layer`, which no setting of its macro asks for",
     ),
     "another ADC": (
         changed("macro", lambda m: m + torch.eye(8)[2].long()),

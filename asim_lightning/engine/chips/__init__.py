@@ -1,6 +1,6 @@
-"""A chip: what differs from place to place and stays the same for its life. It is drawn as a function of place, or read
-from a file.
+"""A chip: the differences between its places, which stay the same for its life. They are drawn as a function of place,
+or read from a file.
 
-`places` says where a layer's converters and cells are, `effects` what differs there, `converters` and `cells` what a
-converter and a column of cells make of it, `saved_chip` what a file has.
+`places` says where a layer's converters and cells are, and `effects` how they differ. `converters` and `cells` compute
+with these differences, and `saved_chip` reads a file.
 """

@@ -1,4 +1,4 @@
-"""The cells of a chip: capacitors or currents that differ, and what a column's charge is measured against."""
+"""The cells of a chip: capacitors or currents that differ, and the gains of columns that follow from them."""
 
 import math
 
@@ -12,15 +12,15 @@ from asim_lightning.engine.integer import digits
 GRID = 2.0**-12
 """Step to which cells are rounded, so that their sums stay exact in float32."""
 MOST_CELL = 16.0
-"""Largest content of a cell in a file, of a nominal one's."""
+"""Largest content of a cell in a file, in nominal cells."""
 
 
 def contents(places: Places, bits: range | None = None) -> Tensor:
-    """What 1-cells of some bits or all hold, nominal 1: ``1 + s z``, in multiples of `GRID`; a 0-cell holds nothing.
+    """Contents of the 1-cells of some bits (default: all), nominal 1: ``1 + s z``, in multiples of `GRID`.
 
-    Weight-parallel, bit b's cell has 2^b units, so that it holds ``2^b + s 2^(b/2) z`` of them (with
-    `column_args.cell_sigma`, whose sizes are currents: ``2^b (1 + s z)``). z belongs to (chip, layer, cell) and depends
-    on neither sample nor trial. # (bits, *cells), float32
+    A 0-cell has no content. If one conversion takes all weight bits, the cell of bit b has 2^b units and holds
+    ``2^b + s 2^(b/2) z`` of them (with `column_args.cell_sigma`, for currents: ``2^b (1 + s z)``). z belongs to (chip,
+    layer, cell), whatever the sample and trial. # (bits, *cells), float32
     """
     chip, macro, sigma = places.chip, places.macro, places.transfer.column.cell_sigma / 100.0
     bits = range(places.cells[0]) if bits is None else bits
@@ -44,8 +44,8 @@ def all_idle_cells(places: Places) -> Tensor:
 
 
 def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
-    """Digits of a cycle's weight bits, float32: integers, or what an analog cycle's cells hold if they differ, in
-    multiples of `GRID`. Samples of a batch are written into the same cells in turn. # (*weight), or (batch, *weight)"""
+    """Digits of a cycle's weight bits, float32: integers, or the contents of an analog cycle's cells if they differ, in
+    multiples of `GRID`. Samples of a batch use the same cells in turn. # (*weight), or (batch, *weight)"""
     if not (places.transfer.column.cell_sigma and cycle.analog):
         return digits(w, cycle.weight_bits, cycle.weight_signed)
     integers = w.to(torch.int32)
@@ -57,7 +57,7 @@ def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
 
 
 def _cells_of(places: Places, cycle: Cycle) -> Tensor:
-    """What the 1-cell of each weight and bit holds, in units of the cycle's lowest bit. # (weight bits, *weight)"""
+    """Content of the 1-cell of each weight and bit, in units of the cycle's lowest bit. # (weight bits, *weight)"""
     bits = range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1)
     if places.static.is_reused:
         held = contents(places).flatten(1)
@@ -72,14 +72,11 @@ def _sizes(bits: range) -> Tensor:
 
 
 class ChargeGains:
-    """What counts are multiplied by, as a column's charge is shared among all its cells: ``N / sum(c)`` for a
-    ratiometric reference, ``N (1 + rho) / (sum(c) + N rho)`` for an absolute one; worked out at first use.
+    """Gains of counts, because a column's charge is shared among all its cells; computed at first use.
 
-    N counts physical rows (weight-parallel: units of all bits), so that cells of rows that a tile leaves unused share,
-    too: their sum is ``n + s sqrt(n) z``.
-
-    Args:
-        places: Places of the weights.
+    A ratiometric reference gives ``N / sum(c)``, an absolute one ``N (1 + rho) / (sum(c) + N rho)``. N counts physical
+    rows (for weight-parallel conversion: units of all bits), because cells in unused rows of a tile share the charge,
+    too. The sum of n unused cells is ``n + s sqrt(n) z``.
     """
 
     def __init__(self, places: Places) -> None:
@@ -88,7 +85,7 @@ class ChargeGains:
         self._found: dict[tuple[int, tuple[int, ...]], Tensor] = {}
 
     def of(self, number: int, cycle: Cycle) -> Tensor | None:
-        """The gains of a tile in a cycle, float32; None where they are 1. # broadcasts against (*outputs)"""
+        """The gains of a tile in a cycle, float32; None if they are 1. # broadcasts against (*outputs)"""
         static = self.places.static
         if static.reference == "summing" or not (static.cell_percent and cycle.analog):
             return None
@@ -113,8 +110,8 @@ class ChargeGains:
         return (self.places.macro.rows - held.shape[-1]) * self._units
 
     def idle_cells(self, number: int, bit: int) -> Tensor:
-        """What the cells of a tile's columns that no weight uses hold next to their nominal sum; of several weight bits
-        at once by the lowest.
+        """Contents of the cells that no weight uses, minus their nominal sum, for each column of a tile. `bit` is the
+        lowest of a cycle's weight bits.
 
         # (*columns), float64
         """

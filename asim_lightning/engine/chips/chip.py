@@ -1,4 +1,4 @@
-"""A chip: its number or its file, and the normals of its places."""
+"""A chip: its number or its file, and the normals of its effects."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,14 @@ from asim_lightning.engine.noise_source import Noise, fill
 
 @dataclass(frozen=True)
 class Chip:
-    """A layer's part of a chip, which is a function of these fields only.
+    """A layer's part of a chip: a function of these fields only.
 
     Attributes:
-        number: Number of the chip.
-        layer: Full name of the layer, whose place stays the same however often it is called; or of the macros that it
-            shares.
-        spread: What the spreads of its static effects are multiplied by, and the shares of stuck cells (of a chip in a
-            file its deviations from an ideal one; stuck cells stay).
+        layer: Full name of the layer, or of the macros that layers share. Repeated calls of a layer have one place.
+        spread: Multiplies the spreads of the static effects and the shares of stuck cells. For a chip from a file it
+            multiplies the deviations from an ideal chip, and stuck cells stay.
         saved: A chip from a file, instead of a draw.
-        first_tile: How many tiles were given before the layer's to the macros that it shares.
+        first_tile: Tiles of other layers that come first in the macros that the layer shares.
     """
 
     number: int = 0
@@ -37,13 +35,13 @@ class Chip:
 
     @classmethod
     def at(cls, chip: int | SavedChip, layer: str) -> "Chip":
-        """The part of a chip, by number or from a file, that a layer has."""
+        """A layer's part of a chip, which is given by number or read from a file."""
         if isinstance(chip, SavedChip):
             return cls(0, layer, saved=chip)
         return cls(chip, layer)
 
     def normals(self, effect: str, count: int, lines: range = range(1)) -> Tensor:
-        """Standard normals of places, drawn on the CPU for every device. # (lines, count)"""
+        """Standard normals by place, drawn on the CPU for every device. # (lines, count)"""
         zero = torch.zeros(1, dtype=torch.int64, device="cpu")
         key = (0, layer_key(f"{self.layer}/{effect}"))
         return fill(key, zero, zero, count, lines, 0, self.number)[:, 0]
@@ -53,7 +51,7 @@ class Chip:
         return self.scaled(self.normals(effect, count, lines))
 
     def scaled(self, values: Tensor, ideal: float = 0.0) -> Tensor:
-        """Values whose deviations from the ideal one are multiplied by the chip's spread; stuck bits stay."""
+        """Values with deviations from `ideal` multiplied by the chip's spread; stuck bits stay."""
         if self.spread == 1.0 or not values.is_floating_point():
             return values
         return ideal + self.spread * (values - ideal)

@@ -14,21 +14,21 @@ from asim_lightning.engine.chips.places import Places
 
 @dataclass(frozen=True, eq=False)
 class Converters:
-    """Gain, offset and INL of converters: ``v = level * gain + offset + sigma * z``, and the threshold between codes
-    c - 1 and c stands at ``c - 1/2 + inl[c]``, codes counted from the lowest one.
+    """Gain, offset and INL of converters: ``v = level * gain + offset + sigma * z``. The threshold between codes c - 1
+    and c is ``c - 1/2 + inl[c]``, with codes counted from the lowest one.
 
-    A conversion begins at the code r that is nearest to v. While v is below threshold r, r becomes r - 1. If v is not
-    below the first one, r becomes r + 1 while v reaches threshold r + 1. If thresholds are in order, r is the number of
-    thresholds that v reaches. A large INL puts thresholds out of order; r is then the first code on this way between
-    whose thresholds v lies, in all engines.
+    A conversion begins at the code r nearest to v. While v is below threshold r, r becomes r - 1. If v was not below
+    it at first, r becomes r + 1 while v reaches threshold r + 1. If thresholds are in order, r is the number of
+    thresholds that v reaches. A large INL puts thresholds out of order. Then r is the first code on this way with v
+    between its thresholds, in all engines.
 
     Attributes:
         index: Converter of each place, int64. # (tiles, groups or heads, output columns, weight bits)
         gain: # (converters,)
         offset: In codes. # (converters,)
         curve: Number of each converter's table of INL, int64. # (converters,)
-        tables: Of INL, in codes: a table for each nibble of c, lowest first, whose entries are added (a C-DAC), or a
-            measured curve. # (tables, nibbles, 16) or (tables, codes)
+        tables: INL in codes: for a C-DAC a table for each nibble of c, lowest first, and entries are added; or measured
+            curves. # (tables, nibbles, 16) or (tables, codes)
     """
 
     index: Tensor
@@ -40,7 +40,7 @@ class Converters:
     def changed(
         self, gain: Tensor | None = None, offset: Tensor | None = None, inl: Tensor | None = None
     ) -> "Converters":
-        """Converters with further errors: gains multiply, offsets add, INL is of each converter or one of all."""
+        """Converters with further errors: gains multiply, offsets add, and INL is set by converter or for all."""
         found = self
         if gain is not None:
             found = replace(found, gain=gain if self.gain is None else self.gain * gain)
@@ -52,12 +52,12 @@ class Converters:
         return found
 
     def of_outputs(self, places: Places, tile: int, cycle: Cycle, device: torch.device) -> "OutputConverters":
-        """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0."""
+        """The converters of a tile's outputs in a cycle; cycles of several weight bits use the converters of bit 0."""
         own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
         return self.at(places.geometry.per_output(own).to(device))
 
     def at(self, number: Tensor) -> "OutputConverters":
-        """The converters of outputs, by their numbers, on the device of these."""
+        """The converters of outputs, by number, on the device of the numbers."""
         every = self.gain, self.offset, self.curve, self.tables
         gain, offset, curve, tables = (None if each is None else each.to(number.device) for each in every)
         return OutputConverters(
@@ -69,7 +69,7 @@ class Converters:
 
 @dataclass(frozen=True, eq=False)
 class OutputConverters:
-    """The converter of each output. # (*outputs), or what broadcasts against it
+    """The converter of each output. # (*outputs), or shapes that broadcast against it
 
     Attributes:
         gain: float32.
@@ -87,13 +87,11 @@ class OutputConverters:
         return level if self.offset is None else level + self.offset
 
     def moved(self, code: Tensor, value: Tensor, low: int, top: int) -> Tensor:
-        """Codes of values, after comparisons with the thresholds next to them until none moves a code.
+        """Codes of values, compared with the thresholds next to them until no code moves.
 
         Args:
-            code: Codes of ideal thresholds, low..top. # (batch, *outputs)
-            value: What is converted, in codes. # (batch, *outputs)
-            low: Lowest code.
-            top: Highest code.
+            code: Codes by ideal thresholds, low..top. # (batch, *outputs)
+            value: Values to convert, in codes. # (batch, *outputs)
         """
         if self.inl is None:
             return code
@@ -119,10 +117,10 @@ def _inl(table: Tensor, tables: Tensor, code: Tensor) -> Tensor:
 
 
 def most_moves(tables: Tensor) -> int:
-    """Codes by which INL moves a code at most: a threshold that is off by x codes moves a level by no more of them."""
+    """Most codes by which INL moves a code: a threshold that is off by x codes moves a level by at most x codes."""
     off = tables.float().abs()
     largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
-    return 1 + math.floor(largest + 2.0**-8)  # thresholds of up to 16 bits are rounded to so much in float32
+    return 1 + math.floor(largest + 2.0**-8)  # float32 rounds thresholds of up to 16 bits by at most this
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +128,10 @@ class PlacedConverters:
     """Errors of converters as kernels read them. # (tiles, groups or heads, weight bits, output columns)
 
     Attributes:
-        weight_bits: Weight bits.
-        outputs: Output columns, up to a multiple of a kernel's.
-        gain: float32, or None: all are 1.
-        offset: In codes, float32, or None: all are 0.
-        curve: Number of a converter's table, int32, or None: none has INL.
+        outputs: Output columns, filled up to a multiple of the kernel's group.
+        gain: float32; None if all are 1.
+        offset: In codes, float32; None if all are 0.
+        curve: Number of a converter's table, int32; None if there is no INL.
         tables: float32.
     """
 
@@ -147,7 +144,7 @@ class PlacedConverters:
 
     @property
     def nibbles(self) -> int:
-        """Nibbles of a code, each of which has its table; 0: tables are curves by code."""
+        """Nibbles of a code, each with its own table; 0 if tables are curves by code."""
         return self.tables.shape[1] if self.tables is not None and self.tables.dim() == 3 else 0
 
     @property
@@ -157,13 +154,13 @@ class PlacedConverters:
 
     @cached_property
     def moves(self) -> int:
-        """Codes by which INL moves a code at most."""
+        """Most codes by which INL moves a code."""
         return 0 if self.tables is None else most_moves(self.tables)
 
 
 def placed(converters: Converters, group: int, device: torch.device | str = "cpu") -> PlacedConverters:
-    """Errors place by place on a device, with output columns filled up to a multiple of a group."""
-    # what is looked up by an index has its memory order, and a pad of 0 leaves that of the transposed one
+    """Errors by place on a device, with output columns filled up to a multiple of a group."""
+    # an indexed tensor takes the memory order of its index, and a pad of 0 keeps the transposed order
     index = F.pad(converters.index.transpose(2, 3), (0, -converters.index.shape[2] % group)).contiguous()
     each = converters.gain, converters.offset
     gain, offset = (None if values is None else values.float()[index].to(device) for values in each)
@@ -173,7 +170,7 @@ def placed(converters: Converters, group: int, device: torch.device | str = "cpu
 
 
 def in_order(tables: Tensor, codes: int) -> bool:
-    """Whether the thresholds of every converter rise with the code, of so many codes."""
+    """Whether the thresholds of every converter rise with the code, for so many codes."""
     tables = tables.float()
     if tables.dim() == 2:
         return bool((tables[:, 1:].diff(dim=1) >= -1).all())  # there is no threshold below code 0
@@ -188,15 +185,15 @@ def in_order(tables: Tensor, codes: int) -> bool:
 
 
 _TABLES = 2**14
-"""Tables that are worked out at a time."""
+"""Tables computed at a time."""
 INL_PARTS = 4
-"""Parts of the codes whose INL is bounded together with that of all codes below."""
+"""Parts of the codes; INL is bounded for all codes below the end of each part."""
 _FARTHEST = 0.45
-"""INL up to which thresholds stay in order whatever the others' is."""
+"""Thresholds stay in order if no INL is larger than this."""
 
 
 def inl_bounds(tables: Tensor, top: int) -> Tensor:
-    """Least and largest INL of the thresholds that decide codes below each quarter of the range 0..top, float32;
+    """Least and largest INL of the thresholds that decide codes below the end of each quarter of 0..top, float32;
     infinite if thresholds may be out of order. # (2, 4, tables)"""
     tables = tables.float()
     ends = [min(top, math.ceil((top + 1) / INL_PARTS * (part + 1)) + 2) for part in range(INL_PARTS)]

@@ -1,4 +1,4 @@
-"""The static effects of a chip. Each is an object: its tensor in a file, its draw by place, and what it changes."""
+"""The static effects of a chip. Each is an object: its tensor in a file, its draw by place, and where it acts."""
 
 import warnings
 from collections.abc import Callable
@@ -26,16 +26,16 @@ _warned = False
 
 @dataclass(frozen=True)
 class Effect:
-    """What makes places of a chip differ, by one cause.
+    """One cause of differences between places of a chip.
 
     Attributes:
-        kind: Name of its tensor in a file, and of its draw; also of its setting, if `why` says nothing else.
-        drawn: What places have of it by the macro's spreads; without `bounds` also what they have by a file.
-        bounds: Shape, smallest and largest value of its tensor in a file.
-        part: What of a converter it changes: it multiplies gains, is added to offsets, or is the INL. None: it changes
-            weights or cells.
+        kind: Name of the tensor in a file, and of the draw; also of the setting, if `why` is None.
+        drawn: The effect by place, from the macro's spreads; without `bounds` also from a file.
+        bounds: Shape, smallest and largest value of the tensor in a file.
+        part: The part of a converter that changes: gains are multiplied, offsets added, and `inl` is the INL. None: the
+            effect changes weights or cells.
         why: The setting by which chips of a macro differ, for messages; empty if they do not.
-        dtype: Type of its tensor in a file.
+        dtype: Type of the tensor in a file.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Effect:
         return f"`macro.static.{self.kind}` {getattr(static, self.kind)}"
 
     def tensor(self, places: Places) -> Tensor:
-        """What places of a chip have of it: drawn, or as a file says."""
+        """The effect by place: drawn, or from a file."""
         saved = places.chip.saved
         if saved is None or self.bounds is None or not self.asked(places.transfer):
             return self.drawn(places)
@@ -64,27 +64,27 @@ class Effect:
 
 
 def _offsets(places: Places) -> Tensor:
-    """Normal; a calibrated one keeps what lies next to the nearest step. In codes. # (converters,)"""
+    """Normal; calibration leaves the distance to the nearest step. In codes. # (converters,)"""
     offset, step = places.macro.converter_spreads
     error = offset * places.chip.spreads("offset", places.converter_count)[0]
     return _left(error, step) if places.static.trims("offset") else error
 
 
 def _gains(places: Places) -> Tensor:
-    """Normal; a calibrated one keeps what lies next to the nearest step of the largest code. # (converters,)"""
+    """Normal; calibration leaves the distance to the nearest step of the largest code. # (converters,)"""
     error = places.static.gain_percent / 100.0 * places.chip.spreads("gain", places.converter_count)[0]
     step = places.macro.converter_spreads[1] / (places.macro.top_code or 1)
     return 1.0 + (_left(error, step) if places.static.trims("gain") else error)
 
 
 def _left(error: Tensor, step: float) -> Tensor:
-    """What a calibration to a step leaves of an error."""
+    """The error that remains after a calibration to a step."""
     return error - step * torch.round(error / step) if step else torch.zeros_like(error)
 
 
 def _inl(places: Places) -> Tensor:
-    """INL of binary C-DACs of B bits whose capacitors are ``2^n + s 2^(n/2) z``, with their end points as gain and
-    offset: ``inl(c) = sum over bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``; or the table of all converters.
+    """INL of binary C-DACs of B bits with capacitors ``2^n + s 2^(n/2) z``; their end points count as gain and offset:
+    ``inl(c) = sum over bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``. Or the one table of all converters.
 
     In codes. # (converters, nibbles of the code, 16) or (1, codes)
     """
@@ -119,7 +119,7 @@ def _bounds_of_inl(places: Places) -> tuple[tuple[int, ...], float, float]:
 
 
 def _stuck(kind: str, places: Places) -> Tensor:
-    """The bits of each place that are stuck, int32, by a tail of one normal a cell. # cells without their bits"""
+    """The stuck bits of each place, int32, by a tail of one normal for each cell. # cells without their bits"""
     bits, shape = places.cells[0], places.cells[1:]
     share = torch.tensor(places.chip.spread * getattr(places.static, kind), dtype=torch.float64, device="cpu")
     limit = float(torch.special.ndtri(share.clamp_max(1.0)))
@@ -157,10 +157,10 @@ EFFECTS = (*CONVERTERS, *STUCK, *CELLS)
 
 
 def check_saved(chip: Chip, transfer: Transfer) -> None:
-    """Refuse a chip in a file that is not of a macro's.
+    """Refuse a chip in a file that does not fit a macro.
 
     Raises:
-        ValueError: The file lacks what differs on chips of the macro, has more, or is of another macro.
+        ValueError: The file lacks an effect of the macro, has another effect, or belongs to another macro.
     """
     if chip.saved is None:
         return
@@ -173,8 +173,8 @@ def check_saved(chip: Chip, transfer: Transfer) -> None:
 
 
 def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> dict[str, Tensor]:
-    """All that differs on chips of a layer's macro, as it is on one, by kind, as `SavedChip` reads it; of weights of a
-    shape. # (*weight)"""
+    """All static effects of a layer's macro on a chip, by kind, as `SavedChip` reads them; `shape` is the shape of the
+    weights, (*weight)."""
     places = Places(chip, product, transfer, shape)
     found = {effect.kind: effect.tensor(places).contiguous() for effect in EFFECTS if effect.asked(transfer)}
     if any(effect.kind in found for effect in CONVERTERS):
@@ -183,7 +183,7 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
 
 
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
-    """Errors of a layer's converters: those of all effects and of the column's own pattern; None if there are none.
+    """Errors of a layer's converters, by all effects and the column's own pattern; None if there are none.
 
     A warning says once if thresholds are out of order.
     """
@@ -206,7 +206,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
 
 
 def stuck_bits(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Tensor:
-    """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (2, *weight)"""
+    """The bits of each weight with a cell stuck at 0, and stuck at 1, int32. # (2, *weight)"""
     places = Places(chip, product, transfer, shape)
     found = torch.zeros(2, *shape, dtype=torch.int32, device="cpu")
     for held, effect in zip(found, STUCK, strict=True):
@@ -223,9 +223,9 @@ def stuck_bits(chip: Chip, product: Product, transfer: Transfer, shape: torch.Si
 
 
 def stuck_weights(chip: Chip, product: Product, transfer: Transfer, w: Tensor) -> Tensor:
-    """Weights as their cells hold them if some are stuck; w itself if no cell is.
+    """The weights that stuck cells leave; w itself if no cell is stuck.
 
-    Samples of a batch are written into the same cells in turn. # (*weight), or (batch, *weight)
+    Samples of a batch use the same cells in turn. # (*weight), or (batch, *weight)
     """
     if not transfer.macro.static.has_stuck_cells:
         return w
@@ -236,7 +236,7 @@ def stuck_weights(chip: Chip, product: Product, transfer: Transfer, w: Tensor) -
 
 
 def _macro_tensor(transfer: Transfer) -> Tensor:
-    """What a file says of a layer's macro: `saved_chip.MACRO_FIELDS`, int64. # (fields,)"""
+    """Values of `saved_chip.MACRO_FIELDS` of a layer's macro, int64. # (fields,)"""
     macro = transfer.macro
     values = [getattr(macro if hasattr(macro, name) else macro.static, name) for name in MACRO_FIELDS]
     return torch.tensor([int(value or 0) for value in values], dtype=torch.int64, device="cpu")
@@ -247,7 +247,7 @@ def _warn_of_order() -> None:
     _warned = True
     warnings.warn(
         "The INL of a converter (`macro.static.inl`) is so large that its thresholds are out of order: a conversion "
-        "moves from the nearest code, one code at a time, to the first code between whose thresholds the value lies; "
+        "moves from the nearest code, one code at a time, until the value lies between the thresholds of the code; "
         "this happens above about 3 % at 8 bits; use a smaller `inl`",
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Places of a chip: the converters and cells that a layer's weights have."""
+"""Places on a chip: the converters and cells of a layer's weights."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,15 +17,13 @@ from asim_lightning.engine.product import Geometry, Product, Tile
 class Places:
     """Where the weights of a product lie on a chip.
 
-    Unrolled, each tile of each group or head is a macro of its own, with a column for each output and weight bit. Where
-    layers share macros (placement reuse), tiles are given to these in turn, ``(first_tile + tile * groups + group) mod
-    macros``, and columns, too: ``(output * weight_bits + bit) mod columns``. Where one conversion takes all weight
-    bits, they lie in one column.
+    Unrolled, each tile of each group or head is a macro, with a column for each output and weight bit. If layers share
+    macros (placement reuse), tiles take macros in turn: ``(first_tile + tile * groups + group) mod macros``. Columns
+    are taken in turn, too: ``(output * weight_bits + bit) mod columns``. If one conversion takes all weight bits, they
+    lie in one column.
 
     Attributes:
         chip: The layer's part of the chip.
-        product: The linear map.
-        transfer: The macro's schedule and column.
         shape: Shape of the weights of a sample. # (*weight)
     """
 
@@ -41,7 +39,7 @@ class Places:
 
     @property
     def static(self) -> StaticEffects:
-        """Its static effects."""
+        """The macro's static effects."""
         return self.macro.static
 
     @cached_property
@@ -77,12 +75,12 @@ class Places:
 
     @property
     def converters_of_macro(self) -> int:
-        """Converters of a macro, each of which `columns_per_adc` neighbouring columns share."""
+        """Converters of a macro; `columns_per_adc` neighbouring columns share one."""
         return -(-(self.static.columns or self.columns.numel()) // self.static.columns_per_adc)
 
     @property
     def converter_count(self) -> int:
-        """Converters of the layer, or of the macros that it shares."""
+        """Converters of the layer, or of the macros that layers share."""
         return (self.static.macros or self.macros.numel()) * self.converters_of_macro
 
     @property
@@ -102,8 +100,8 @@ class Places:
         return ConverterPlaces(self.chip.layer, macro, column, *own)
 
     def saved_places(self) -> Tensor:
-        """Tile, group or head, output and weight bit of the first column of each converter; or macro and first column,
-        of macros that layers share.
+        """Tile, group or head, output and weight bit of the first column of each converter; for macros that layers
+        share, macro and first column.
 
         # (converters, 4), or (converters, 2), int64
         """
@@ -113,7 +111,7 @@ class Places:
 
     @property
     def cells(self) -> torch.Size:
-        """Shape of the cells, bits first: those of each weight, or (macros, rows, columns) that layers share."""
+        """Shape of the cells, bits first: (bits, *weight), or (bits, macros, rows, columns) if layers share macros."""
         bits = self.macro.weight_bits
         if not self.static.is_reused:
             return torch.Size((bits, *self.shape))
@@ -121,8 +119,8 @@ class Places:
         return torch.Size((bits, self.static.macros or 1, self.macro.rows, self.static.columns or 1))
 
     def cell_numbers(self, bit: int) -> Tensor:
-        """Number of the cell, ``(macro * rows + row) * columns + column``, that holds a bit of each weight, of macros
-        that layers share.
+        """Number of the cell that holds a bit of each weight: ``(macro * rows + row) * columns + column``, if layers
+        share macros.
 
         # (*weight), int64
         """

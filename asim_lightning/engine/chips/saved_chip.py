@@ -1,4 +1,4 @@
-"""A chip in a file: one that `asim chip` saved, edited or not, or one that was measured elsewhere."""
+"""A chip in a file, saved by `asim chip` or measured elsewhere."""
 
 import hashlib
 import math
@@ -12,23 +12,23 @@ from torch import Tensor
 MACRO_FIELDS = (
     "weight_bits", "rows", "adc_bits", "adc_step", "weight_parallel", "columns_per_adc", "macros", "columns"
 )  # fmt: skip
-"""What a layer's tensor ``macro`` says of the macro whose chip it is; 0 stands for null and false."""
+"""Fields of a chip's macro in a layer's tensor ``macro``; 0 stands for null and false."""
 
 
 @dataclass(frozen=True)
 class SavedChip:
-    """A chip in a .safetensors file: tensors LAYER/KIND; equal to another with the same content.
+    """A chip in a .safetensors file, with tensors LAYER/KIND. Chips with the same content are equal.
 
-    Kinds of a layer: ``macro`` (`MACRO_FIELDS`); of its converters ``place`` (tile, group or head, output and weight
-    bit of the first column), ``offset`` (LSB), ``gain`` and ``inl`` (LSB; by nibbles of the code, or by code), after
-    calibration; of its cells ``stuck_at_0`` and ``stuck_at_1`` (bits of each weight), ``cells`` (what a 1-cell holds,
-    nominal 1, by weight bit) and ``idle_cells`` (what the cells of a column that no weight uses hold together, beside
-    their nominal sum). Where layers share macros (placement reuse), `macros 0`, `macros 1`, ... stand for layers, place
-    is macro and first column, and cells are those of (macro, row, column). `asim chip` writes those that `macro.static`
-    says differ; the file must have these of each layer, and no other.
+    Kinds of a layer: ``macro`` (`MACRO_FIELDS`); for converters, after calibration, ``place`` (tile, group or head,
+    output and weight bit of the first column), ``offset`` (LSB), ``gain`` and ``inl`` (LSB; by nibbles of the code, or
+    by code); for cells ``stuck_at_0`` and ``stuck_at_1`` (bits of each weight), ``cells`` (content of a 1-cell, nominal
+    1, by weight bit) and ``idle_cells`` (contents of a column's cells that no weight uses, minus their nominal sum).
+    If layers share macros (placement reuse), `macros 0`, `macros 1`, ... stand for layers, place is macro and first
+    column, and cells are (macro, row, column). `asim chip` writes the kinds that differ by `macro.static`. A file must
+    have exactly these kinds for each layer.
 
     Attributes:
-        digest: Of the file's bytes.
+        digest: Digest of the file's bytes.
         path: The file, for messages.
         layers: Tensors by layer and kind.
     """
@@ -42,7 +42,7 @@ class SavedChip:
         """The chip in a file.
 
         Raises:
-            ValueError: It cannot be read, is no .safetensors file or no chip, or a tensor is not finite.
+            ValueError: The file cannot be read, is not a .safetensors file of a chip, or has NaN or infinite values.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -68,32 +68,31 @@ class SavedChip:
         return cls(f"sha256-{hashlib.sha256(content).hexdigest()[:16]}", path, layers)
 
     def check_layers(self, names: Sequence[str]) -> None:
-        """Refuse, with a ValueError, a file with other layers than the network's on a macro."""
+        """Refuse, with a ValueError, a file with a layer that is not on a macro in the network."""
         if others := [name for name in self.layers if name not in names]:
-            raise ValueError(f"{self.path} has layer `{others[0]}`, which is none of the network's on a macro")
+            raise ValueError(f"{self.path} has layer `{others[0]}`, but the network has no such layer on a macro")
 
     def check(self, layer: str, asked: Mapping[str, str], macro: Sequence[int]) -> None:
-        """Refuse a file that lacks what a layer's macro says differs, or has what it says is equal everywhere.
+        """Refuse a file that lacks a kind that differs on chips of a layer's macro, or has another kind.
 
         Args:
-            layer: Full name of the layer.
-            asked: Kinds that the macro asks for, with the setting that does.
+            asked: Kinds that must be there, each with the setting that asks for it.
             macro: Values of `MACRO_FIELDS`.
 
         Raises:
-            ValueError: It is refused, or is of another macro.
+            ValueError: A kind is missing or not asked for, or the file belongs to another macro.
         """
         given = self.layers.get(layer, {})
         if asked and not given:
-            raise ValueError(f"{self.path} must have layer `{layer}`, which it lacks")
+            raise ValueError(f"{self.path} must have tensors of layer `{layer}`, got none")
         for kind, setting in asked.items():
             if kind not in given:
                 raise self._wrong(layer, f"must have {kind} ({setting})", ", ".join(sorted(given)))
         for kind in given:
             if kind not in asked:
                 raise ValueError(
-                    f"{self.path} has {kind} of layer `{layer}`, which differs on no chip of its macro; "
-                    "`macro.static` says what does"
+                    f"{self.path} has {kind} of layer `{layer}`, which no setting of its macro asks for; remove it, or "
+                    "change `macro.static`"
                 )
         if asked:
             found = self.tensor(layer, "macro", (len(MACRO_FIELDS),), dtype=torch.int64).tolist()
@@ -113,7 +112,7 @@ class SavedChip:
         """A tensor of the file.
 
         Raises:
-            ValueError: It is missing, of another shape or type, or has values outside low..high.
+            ValueError: It is missing, has another shape or type, or has values outside low..high.
         """
         given = self.layers.get(layer, {})
         if kind not in given:
@@ -130,10 +129,10 @@ class SavedChip:
         return found
 
     def check_equal(self, layer: str, kind: str, expected: Tensor) -> None:
-        """Refuse a tensor of whole numbers that is not as the layer needs it.
+        """Refuse a tensor of whole numbers that differs from the expected one.
 
         Raises:
-            ValueError: It is missing or another.
+            ValueError: It is missing or differs.
         """
         found = self.tensor(layer, kind, expected.shape, dtype=expected.dtype)
         wrong = (found != expected).flatten(1).any(1).nonzero()

@@ -1,7 +1,7 @@
 # ruff: noqa: N803 - constants of a kernel in capitals, as is usual in Triton
-"""Conversion: codes of counts and noise, by converters that are alike or have errors of their own (see `converters`).
+"""Conversion: codes of counts and noise, with equal converters or converters with errors (see `converters`).
 
-Normals of four consecutive cycles come from one Philox call (see `noise`).
+One Philox call gives the normals of four consecutive cycles (see `noise`).
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from asim_lightning.engine.fused.counting import of_four
 from asim_lightning.engine.fused.tables import CycleField
 
 _WEIGHT_BIT = tl.constexpr(CycleField.WEIGHT_BIT.value)
-# adding 1.5 * 2^23 rounds |x| < 2^22 half to even and leaves the whole number in the low bits
+# adding 1.5 * 2^23 rounds |x| < 2^22 half to even, with the whole number in the low bits
 _ROUNDER, _ROUNDER_BITS = tl.constexpr(12582912.0), tl.constexpr(0x4B400000)
 _ROUNDS = tl.constexpr(stream.ROUNDS)
 _LOG, _SIN, _COS = tl.constexpr(stream.LOG), tl.constexpr(stream.SIN), tl.constexpr(stream.COS)
@@ -22,7 +22,7 @@ _LN2, _HALF_TURN = tl.constexpr(stream.LN2), tl.constexpr(stream.HALF_TURN)
 
 
 class Draw(NamedTuple):
-    """Key and counter of a Philox call; both words of the counter that differ from lane to lane are blocks."""
+    """Key and counter of a Philox call; `position`, which differs between lanes, is a block."""
 
     key: Any
     sample: Any
@@ -33,7 +33,7 @@ class Draw(NamedTuple):
 
 @triton.jit
 def box_muller(radius_word, angle_word):  # type: ignore[no-untyped-def]
-    """Two standard normals of two 32-bit words; see `noise.box_muller`."""
+    """Two standard normals from two 32-bit words; see `noise.box_muller`."""
     uniform = radius_word.to(tl.float32) * 2.3283064365386963e-10 + 1.1641532182693481e-10
     bits = uniform.to(tl.int32, bitcast=True)
     exponent = (bits - 0x3F3504F3) >> 23
@@ -62,7 +62,7 @@ def normals(draw):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def normals_where(noisy, count, draw, MIXED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The normals, and zeros of the shape of a count where a schedule has noise-free cycles too and these are some."""
+    """The normals; zeros of the shape of a count if the schedule is mixed and these cycles are free of noise."""
     if MIXED:
         z0 = count.to(tl.float32) * 0.0
         z1, z2, z3 = z0, z0, z0
@@ -74,25 +74,25 @@ def normals_where(noisy, count, draw, MIXED: tl.constexpr):  # type: ignore[no-u
 
 
 class Conversions(NamedTuple):
-    """What converts the counts of four consecutive cycles of a tile."""
+    """All that converts the counts of four consecutive cycles of a tile."""
 
     tables: Any
     """Level and sigma of every count, see `TablesInMemory`."""
     starts: Any
-    """Where those of each cycle start."""
+    """Where the levels and sigmas of each cycle start."""
     noisy: Any
-    """Whether any of the cycles is."""
+    """Whether any of the four cycles is noisy."""
     errors: Any
     """Errors of converters, see `PlacedConverters`."""
     converters: Any
-    """Where those of each cycle start, for the tile and the group or head."""
+    """Where the errors for each cycle start, for the tile and the group or head."""
     column: Any
-    """Output column of each count, where converters have errors."""
+    """Output column of each count, if converters have errors."""
 
 
 @triton.jit
 def converters_of_four(cycle, macro, numbers, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where errors of the converters of four consecutive cycles start; macros are numbered by tile, then by group."""
+    """Where converter errors of four consecutive cycles start; macros are numbered by tile, then by group."""
     b0, b1, b2, b3 = of_four(cycle, _WEIGHT_BIT)
     bits, outputs = macro * MACRO.WEIGHT_BITS, numbers.outputs
     return (bits + b0) * outputs, (bits + b1) * outputs, (bits + b2) * outputs, (bits + b3) * outputs
@@ -102,8 +102,8 @@ def converters_of_four(cycle, macro, numbers, MACRO: tl.constexpr):  # type: ign
 def at(table, place, DEVICE: tl.constexpr):  # type: ignore[no-untyped-def]
     """Entries of a table at integers.
 
-    To Triton a load of so many addresses is worth another distribution of its operands over threads, so that counts,
-    normals and sums would all pass through shared memory; to an assembly line it leaves them where they are.
+    For a load of so many addresses, Triton would distribute the operands over threads anew, and counts, normals and
+    sums would all pass through shared memory. An assembly line leaves them where they are.
     """
     if DEVICE:
         entry = tl.inline_asm_elementwise(
@@ -130,7 +130,7 @@ def _inl(errors, curve, code, MACRO: tl.constexpr):  # type: ignore[no-untyped-d
 
 @triton.jit
 def _moved(code, value, errors, curve, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Codes after comparisons of values with the thresholds beside them; see `OutputConverters.moved`."""
+    """Codes after comparisons of values with the neighbouring thresholds; see `OutputConverters.moved`."""
     for _ in range(MACRO.MOST_MOVES):
         real = code.to(tl.float32)
         below = (code > 0) & (value < real - 0.5 + _inl(errors, curve, code, MACRO))
@@ -144,7 +144,7 @@ def _moved(code, value, errors, curve, MACRO: tl.constexpr):  # type: ignore[no-
 def _code(count, start, z, conversions, converter, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
     """``clamp(round_half_even(level(count) * gain + offset + sigma(count) * z), 0, TOP)``, then moved by INL; int32."""
     tables, errors = conversions.tables, conversions.errors
-    value = at(tables.levels + start, count, MACRO.DEVICE)  # the code itself where nothing else changes it
+    value = at(tables.levels + start, count, MACRO.DEVICE)  # the code itself if nothing else changes it
     if errors.gain is not None:
         value = value * at(errors.gain + converter, conversions.column, MACRO.DEVICE)
     if errors.offset is not None:
@@ -156,7 +156,7 @@ def _code(count, start, z, conversions, converter, MACRO: tl.constexpr):  # type
             sigma = tl.load(tables.sigmas + start)
         value = value + sigma * z
     if MACRO.ERRORS:
-        # errors have no bound, and numbers within the codes are rounded exactly
+        # clamped first: errors have no bound, and only numbers within the codes are rounded exactly
         inside = tl.minimum(tl.maximum(value, 0.0), MACRO.TOP * 1.0)
         code = (inside + _ROUNDER).to(tl.int32, bitcast=True) - _ROUNDER_BITS
         if errors.curve is not None:

@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - constants of a kernel in capitals, as is usual in Triton
-"""Counting: products of digits on tensor cores, and the fields of the four cycles that are counted together."""
+"""Counting: products of digits on tensor cores, and the fields of four cycles that are counted together."""
 
 import triton
 import triton.language as tl
@@ -12,7 +12,7 @@ _INPUT_DIGIT, _WEIGHT_BIT = tl.constexpr(CycleField.INPUT_DIGIT.value), tl.const
 
 @triton.jit
 def of_four(cycle, FIELD: tl.constexpr):  # type: ignore[no-untyped-def]
-    """A field of four consecutive cycles, of which the first one's fields start at `cycle`."""
+    """A field of four consecutive cycles; `cycle` is where the first cycle's fields start."""
     return (
         tl.load(cycle + FIELD),
         tl.load(cycle + FIELD + FIELDS),
@@ -23,7 +23,7 @@ def of_four(cycle, FIELD: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def weighted(values, weights, whole: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Two sums, each of two of four values times their weight."""
+    """Two sums, each of two of the four values times their weights."""
     first = values[0] * weights[0].to(whole) + values[1] * weights[1].to(whole)
     return first, values[2] * weights[2].to(whole) + values[3] * weights[3].to(whole)
 
@@ -38,7 +38,7 @@ def zeros(kind: tl.constexpr, FORM: tl.constexpr):  # type: ignore[no-untyped-de
 
 @triton.jit
 def _step(kk, first_tap, numbers, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Where rows of a tile lie in the input, counted from the corner of the window. # (1, rows)"""
+    """Where a tile's rows lie in the input, counted from the corner of the window. # (1, rows)"""
     if FORM.TAPS == 1:
         step = kk.to(tl.int64)[None, :]
     else:
@@ -53,10 +53,10 @@ def counts_of_four(cycle, x_window, x_plane, w_tile, first_tap, numbers, FORM: t
     """Counts of four consecutive cycles. # (BLOCK_M, BLOCK_N), int32
 
     Args:
-        cycle: Fields of the first one.
-        x_window: Corner of each pixel's window in the tile's channels, in the input's first digit. # (BLOCK_M, 1)
+        cycle: Fields of the first cycle.
+        x_window: Corner of each pixel's window in the tile's channels, in the first input digit. # (BLOCK_M, 1)
         x_plane: Steps of `CHANNELS` digits from one input digit to the next.
-        w_tile: The tile of each output channel, in the weight's first bit. # (BLOCK_N, 1)
+        w_tile: The tile of each output channel, in the first weight bit. # (BLOCK_N, 1)
         first_tap: The tile's first kernel element.
         numbers: See `Numbers`.
     """

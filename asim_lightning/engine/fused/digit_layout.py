@@ -1,8 +1,8 @@
 """Memory layout of the fused engine's operands: one byte a digit, a tile's rows together, no im2col.
 
-A tile's rows are ordered (kernel element, channel), with channels last in the input too, so that a tensor core's
-operand is read in runs of channels straight into shared memory. Digits are split once, here: split in the kernel, every
-cycle would shift, mask and pack each of them anew, some ten operations a conversion.
+A tile's rows are ordered (kernel element, channel). The input has channels last, too, so that runs of channels go
+straight into shared memory as operands of tensor cores. Digits are split once, here. In the kernel every cycle would
+shift, mask and pack each digit anew, about ten operations a conversion.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from asim_lightning.engine.fused.tables import Tables
 from asim_lightning.engine.product import Geometry, Product
 
 SHORTEST_DEPTH = 32
-"""Rows that one int8 tensor core instruction takes."""
+"""Rows of one int8 tensor core instruction."""
 
 
 class Form(NamedTuple):
@@ -31,7 +31,7 @@ class Form(NamedTuple):
     DEPTH: int
     """Rows of a tile, padded: a multiple of `BLOCK_K`."""
     TILES_A_CHANNEL: int
-    """More than 1 where a kernel has more elements than a tile has rows."""
+    """More than 1 if a kernel has more elements than a tile has rows."""
     TAPS_A_TILE: int
     BLOCK_K: int
     SHARED: bool
@@ -41,9 +41,9 @@ class Form(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Numbers of a product that do not depend on its batch; steps in the input are in units of `CHANNELS` digits.
+    """Numbers of a product, whatever its batch; steps in the input are in units of `CHANNELS` digits.
 
-    Triton compiles anew where one becomes 1 or a multiple of 16, or ceases to be so.
+    Triton compiles anew if a number becomes 1 or a multiple of 16, or ceases to be so.
     """
 
     w_plane: int
@@ -55,9 +55,9 @@ class Numbers(NamedTuple):
     tap_down: int
     tap_right: int
     inner_groups: int
-    """Products of one row of the batch that share no operand."""
+    """Products within one row of the batch that share no operand."""
     row_pixels: int
-    """Output pixels, or rows of x, of one such product."""
+    """Output pixels, or rows of x, of one product in a row of the batch."""
     out_width: int
     outputs: int
     """Output channels of one product."""
@@ -79,7 +79,7 @@ class Operands(NamedTuple):
     shape: tuple[int, ...]
     """Shape of the output. # (batch, *outputs)"""
     groups: int
-    """Products that share no operand, over the whole batch where both operands have it."""
+    """Products that share no operand, over the whole batch if both operands have the batch dimension."""
     pixels: int
     """Output pixels, or rows of x, of one product."""
     form: Form
@@ -90,11 +90,8 @@ def operands(product: Product, macro: MacroConfig, tables: Tables, x: Tensor, w:
     """The operands of a product.
 
     Args:
-        product: A convolution or a matrix product.
-        macro: The macro.
-        tables: Tables of the macro.
         x: Integers, int32. # (batch, *inputs)
-        w: Integers, int32. # (*weight), or (batch, *weight) where the product says so
+        w: Integers, int32. # (*weight), or (batch, *weight) if the product says so
     """
     found, batch = product.geometry(x, w), len(x)
     if product.is_image:
@@ -119,11 +116,11 @@ def operands(product: Product, macro: MacroConfig, tables: Tables, x: Tensor, w:
 def blocks(pixels: int, vote: str) -> tuple[int, int]:
     """Pixels and channels of a block.
 
-    Four counts an output are in registers at a time, since one Philox call serves four conversions: with 8 outputs a
-    thread the noise fits beside them in 168 registers (sm_80), so that 3 blocks share a processor. Electing a code
-    holds more, hence 4 outputs, in 32 channels: Triton 3.4 multiplies no fewer than 16. Four weight bits share one
-    input digit, so operands are read least where a block is long in pixels; Triton puts its warps along the longer
-    side, where each must find 16 pixels or 8 channels of its own, or it repeats another's work.
+    One Philox call serves four conversions, so an output has four counts in registers at a time. With 8 outputs a
+    thread, counts and noise fit in 168 registers (sm_80), and 3 blocks share a processor. Electing a code needs more
+    registers, hence 4 outputs, in 32 channels: Triton 3.4 multiplies at least 16. Four weight bits share one input
+    digit, so blocks that are long in pixels read the fewest operands. Triton puts its warps along the longer side; each
+    warp needs 16 pixels or 8 channels, or it repeats another warp's work.
     """
     if vote in ("mode", "median"):
         return 16, 32
@@ -131,11 +128,11 @@ def blocks(pixels: int, vote: str) -> tuple[int, int]:
 
 
 _Arranged = tuple[Tensor, Tensor, tuple[int, int, int, int, int, int, int], tuple[int, int, int, int, int, int]]
-"""Integers of x and w in the order of the kernel, the first sizes of a `Form`, and steps `x_row` to `tap_right`."""
+"""Integers of x and w in the kernel's order, the first sizes of a `Form`, and the steps `x_row` to `tap_right`."""
 
 
 def _matmul(found: Geometry, rows: int, x: Tensor, w: Tensor) -> _Arranged:
-    """A row of x is a pixel below the one before."""
+    """Each row of x is a pixel, below the previous one."""
     step, tiles = min(rows, found.channels), -(-found.channels // rows)
     block, depth = _depth(step)
     steps = found.groups * found.windows * tiles, found.windows * tiles, tiles, 0, 0, 0
@@ -173,18 +170,17 @@ def _convolution(found: Geometry, rows: int, x: Tensor, w: Tensor) -> _Arranged:
 
 
 def _depth(rows: int) -> tuple[int, int]:
-    """Rows of one step of the kernel's product, and of a padded tile."""
+    """Rows of one step of the kernel's product, and rows of a padded tile."""
     block = SHORTEST_DEPTH if rows <= SHORTEST_DEPTH else 2 * SHORTEST_DEPTH
     return block, -(-rows // block) * block
 
 
 def _run_length(channels: int) -> int:
-    """Padded channels of a tile: runs that one load of up to 16 bytes takes."""
+    """Padded channels of a tile, so that one load of up to 16 bytes takes a run."""
     return -(-channels // 16) * 16 if channels > 8 else 1 << (channels - 1).bit_length()
 
 
 def _padded(x: Tensor, size: int) -> Tensor:
-    """Zeros appended to the last dimension."""
     return F.pad(x, [0, size - x.shape[-1]])
 
 

@@ -1,7 +1,7 @@
 """The fused engine: every conversion of a macro in one CUDA kernel.
 
-One program computes a block of outputs: over tiles and cycles it multiplies digits on tensor cores (int8, sums in
-int32), looks level and sigma up by count, draws the noise, converts, and adds codes as integers, all in registers; each
+One program computes a block of outputs. For each tile and cycle it multiplies digits on tensor cores (int8, sums in
+int32), looks level and sigma up by count, draws the noise, converts, and adds codes as integers, all in registers. Each
 output is stored once. A convolution reads its input in place, without im2col.
 """
 
@@ -24,17 +24,17 @@ from asim_lightning.engine.program import ConvertingProgram, required
 from asim_lightning.engine.weights import Weights
 
 LONGEST_TABLE = 2**16
-"""Counts of one kind of cycle whose level and sigma are tabulated: 512 KB, which a CUDA device's caches hold."""
+"""Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""
 MOST_COMPARED_VOTES = 63
-"""Votes of a mode or median: comparing each read with each other takes the square of their number."""
+"""Most votes of a mode or median: the comparisons of reads grow with the square of the votes."""
 _MOST_DIGIT_BITS = 7
 _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why the fused engine does not compute a macro: counts that are not integers or are too many to tabulate, codes
-    that are not integers, or a column whose level or sigma exceeds what the kernel rounds exactly."""
+    """Why the fused engine does not compute a macro: counts or codes are not integers, counts are too many for tables,
+    or the kernel could not round the column's levels and noise exactly."""
     macro = transfer.macro
     if transfer.column.cell_sigma > 0:
         return "cells differ, so that counts are no whole numbers"
@@ -49,14 +49,14 @@ def refuses(transfer: Transfer) -> str | None:
             return f"{cycle.full_scale} counts in a cycle are too many to tabulate"
         if macro.vote != "mean" and cycle.votes > MOST_COMPARED_VOTES:
             return f"{cycle.votes} votes of a {macro.vote} are more than {MOST_COMPARED_VOTES}"
-    kinds = {(c.full_scale, c.analog, c.converted): c for c in transfer.cycles}  # the others convert alike
+    kinds = {(c.full_scale, c.analog, c.converted): c for c in transfer.cycles}  # one cycle of each kind
     if all(_is_rounded_exactly(transfer, cycle) for cycle in kinds.values()):
         return None
-    return f"levels and noise of the column are no float32 below {_LARGEST_CODE:.0f} codes"
+    return f"the column's levels and noise are not float32 numbers below {_LARGEST_CODE:.0f} codes"
 
 
 def why_not_on(device: torch.device) -> str | None:
-    """See `Engine.why_not_on`; runs on CUDA of NVIDIA, with Triton installed."""
+    """See `Engine.why_not_on`; it runs on NVIDIA's CUDA with Triton installed."""
     if device.type != "cuda" or torch.version.hip is not None:
         return f"does not run on {device.type}"
     return None if find_spec("triton") is not None else "Triton is not installed (`pip install triton`)"
@@ -73,9 +73,9 @@ class FusedProgram(ConvertingProgram):
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts: those of the reference engine, code by code; float64. # (batch, *outputs)"""
+        """Outputs of a macro, in counts, equal to the reference engine's code by code; float64. # (batch, *outputs)"""
         from asim_lightning.engine.fused.kernel import (
-            launch,  # Triton may be missing where this engine is not asked for
+            launch,  # Triton may be missing if this engine is not used
         )
 
         macro, w, product = self.transfer.macro, self.w, self.product

@@ -1,9 +1,9 @@
 # ruff: noqa: N803 - constants of a kernel in capitals, as is usual in Triton
 """The kernel of the fused engine: bit-plane products, noise, conversion and shift-add of one block of outputs.
 
-Importing this file imports Triton. Rounding is that of the definition, operation by operation: the kernel is compiled
-without contraction of products and sums (``enable_fp_fusion=False``), Triton never reassociates, and roots and
-divisions round correctly, so that a code is the reference engine's to the bit.
+Importing this file imports Triton. Every operation rounds as the definition says: the kernel is compiled without
+contraction of products and sums (``enable_fp_fusion=False``), Triton never reassociates, and roots and divisions round
+correctly. A code therefore equals the reference engine's to the bit.
 """
 
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ _VOTES, _NOISY = tl.constexpr(CycleField.VOTES.value), tl.constexpr(CycleField.N
 
 
 class DigitsInMemory(NamedTuple):
-    """See `Operands`. Triton takes a NamedTuple for an argument, and one of constants for a `constexpr`."""
+    """See `Operands`. Triton takes a NamedTuple as an argument, and a NamedTuple of constants as a `constexpr`."""
 
     x: Tensor
     w: Tensor
@@ -43,13 +43,13 @@ class TablesInMemory(NamedTuple):
     levels: Tensor
     sigmas: Tensor
     quads: int
-    """Fours of cycles."""
+    """Groups of four cycles."""
     number: int
-    """Cycles of the schedule, which count in the noise."""
+    """Cycles of the schedule, without padding, for the noise counter."""
 
 
 class ErrorsInMemory(NamedTuple):
-    """See `PlacedConverters`; each is None, which switches at compile time, where all converters are ideal."""
+    """See `PlacedConverters`; a field is None, at compile time, if all converters are ideal in it."""
 
     gain: Tensor | None = None
     offset: Tensor | None = None
@@ -66,8 +66,8 @@ class Samples(NamedTuple):
 
 @triton.jit
 def outputs_of_program(numbers, pixels, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The outputs of this program: row of the batch and pixel, the group among all and within its row, the channel, and
-    which lanes repeat none.
+    """The outputs of this program: row of the batch, pixel, group among all groups, group in its row, channel, and the
+    lanes that do not repeat an output.
 
     # (BLOCK_M,), (BLOCK_M,), (), (), (BLOCK_N,), (BLOCK_M, BLOCK_N)
     """
@@ -89,16 +89,16 @@ def outputs_of_program(numbers, pixels, FORM: tl.constexpr):  # type: ignore[no-
 
 @triton.jit
 def with_codes(codes, n4, cycle, conversions, draw, whole: tl.constexpr, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Sums of weighted codes with those of four cycles.
+    """Sums of weighted codes, plus the codes of four cycles.
 
     Args:
         codes: Sums so far. # (BLOCK_M, BLOCK_N)
         n4: Counts of the four cycles. # (BLOCK_M, BLOCK_N) each
-        cycle: The first one's fields.
-        conversions: What converts them.
-        draw: Where their normals are from.
+        cycle: Fields of the first cycle.
+        conversions: See `Conversions`.
+        draw: See `Draw`.
         whole: Type of the sums.
-        MACRO: What of the macro is compiled in.
+        MACRO: See `MacroForm`.
     """
     weights = of_four(cycle, _CODE_WEIGHT)
     if MACRO.VOTE == "mean":
@@ -123,8 +123,8 @@ def convert(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """All conversions of BLOCK_M pixels (or rows of x) by BLOCK_N output channels; see `launch`.
 
-    Lanes beyond the last pixel or channel repeat it, and rows of a tile beyond its last meet weights that are 0, so
-    that no load is masked and every count stays within its table.
+    Lanes beyond the last pixel or channel repeat it. Rows beyond a tile's last row meet weights of 0. So no load is
+    masked, and every count stays within its table.
     """
     row, pixel, group, group_in_row, channel, inside = outputs_of_program(numbers, pixels, FORM)
     window = row * numbers.x_row + group_in_row * numbers.x_group
@@ -158,7 +158,7 @@ def convert(  # type: ignore[no-untyped-def]
                 f0, f1, f2, f3 = of_four(cycle, _NOISY)
                 noisy = f0 + f1 + f2 + f3 > 0
                 third = (tile * tables.number + quad).to(tl.uint32)
-                # adds 0, and so has normals distributed over threads as counts are, not brought there one by one
+                # adds 0: makes Triton distribute the normals over threads like the counts, not move them one by one
                 draw = Draw(key.to(tl.uint64), sample, position + (n4[0] >> 31).to(tl.uint32), third, last)
             if MACRO.ERRORS:
                 converters = converters_of_four(cycle, tile * numbers.inner_groups + group_in_row, numbers, MACRO)
@@ -211,5 +211,5 @@ def launch(operands: Operands, tables: Tables, errors: PlacedConverters | None, 
 
 
 def _signed(word: int, bits: int) -> int:
-    """A word as a signed number, whose type is the same to Triton whatever its highest bit."""
+    """A word as a signed number, so that Triton sees the same type whatever its highest bit."""
     return word - 2**bits if word >= 2 ** (bits - 1) else word

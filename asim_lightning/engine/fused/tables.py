@@ -17,17 +17,17 @@ class CycleField(IntEnum):
     INPUT_DIGIT = 0
     WEIGHT_BIT = 1
     START = 2
-    """Of its levels and sigmas."""
+    """Place of the cycle's first level and sigma."""
     CODE_WEIGHT = 3
     COUNT_WEIGHT = 4
-    """Of an exact count."""
+    """Weight of an exact count."""
     VOTES = 5
     NOISY = 6
-    """Whether it is."""
+    """Whether the cycle is noisy."""
 
 
 class MacroForm(NamedTuple):
-    """What a macro makes of counts, which the kernel is compiled for."""
+    """Properties of a macro that the kernel is compiled for."""
 
     TOP: int
     SCALE: int
@@ -40,7 +40,7 @@ class MacroForm(NamedTuple):
     MIXED: bool
     """Whether noisy and noise-free cycles occur together."""
     VOTE: str
-    """How votes become one: see `VOTES`."""
+    """How votes become one code: see `VOTES`."""
     DIGITAL: bool
     """Whether some cycles are exact counts."""
     WEIGHT_BITS: int
@@ -50,9 +50,9 @@ class MacroForm(NamedTuple):
     TABLE_LENGTH: int = 0
     MOST_MOVES: int = 0
     WIDE: bool = False
-    """Whether sums take 64 bits."""
+    """Whether sums need 64 bits."""
     DEVICE: bool = False
-    """Whether it runs on a GPU, and not in Triton's interpreter."""
+    """Whether the kernel runs on a GPU, not in Triton's interpreter."""
 
 
 VOTES = ("none", "mean", "mode", "median")
@@ -60,21 +60,21 @@ VOTES = ("none", "mean", "mode", "median")
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A macro in numbers; the cycles are padded to a multiple of four with cycles of weight 0."""
+    """A macro in numbers; cycles are padded to a multiple of four with cycles of weight 0."""
 
     groups: list[tuple[int, ...]]
     """Input bits of each input digit."""
     cycles: Tensor
     """int64, see `CycleField`. # (cycles, fields)"""
     number: int
-    """Cycles of the schedule."""
+    """Cycles of the schedule, without the padding."""
     levels: Tensor
-    """Level of each count, float32; the code, int32, where neither noise nor errors of converters change it.
+    """Level of each count, float32; if neither noise nor converter errors change it, the code, int32.
 
     # (counts of all kinds of cycle,)
     """
     sigmas: Tensor
-    """Standard deviation of each count, float32. # (counts of all kinds of cycle,)"""
+    """Standard deviation for each count, float32. # (counts of all kinds of cycle,)"""
     form: MacroForm
     offset: int
     code_bound: int
@@ -87,7 +87,7 @@ class Tables:
 
 @lru_cache(maxsize=64)
 def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -> Tables:
-    """The tables of a macro whose codes are integers, on a device; converters may have errors, and so need levels."""
+    """The tables of a macro with integer codes; `has_errors` keeps levels, because converters change them."""
     macro, cycles = transfer.macro, transfer.cycles
     groups = list(dict.fromkeys(cycle.input_bits for cycle in cycles))
     voted = max(c.votes if noisy else 1 for c, noisy in zip(cycles, transfer.noisy, strict=True))
@@ -104,7 +104,7 @@ def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -
             sigma = transfer.column.sigma(counts, cycle) if noisy else torch.zeros(())
             sigmas.append(sigma.expand_as(counts))
             by_count |= sigma.dim() > 0
-        votes = cycle.votes if noisy else 1  # reads without noise are all alike
+        votes = cycle.votes if noisy else 1  # reads without noise are equal
         code, count = transfer.code_weight(cycle, votes), cycle.sign * 2**cycle.shift
         exact = not cycle.converted
         places = (groups.index(cycle.input_bits), cycle.weight_bits[0], starts[kind])

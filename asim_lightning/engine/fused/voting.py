@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - constants of a kernel in capitals, as is usual in Triton
-"""Votes: several reads of the same counts, which become one code by mode, median or mean."""
+"""Votes: several reads of the same counts become one code by mode, median or mean."""
 
 import triton
 import triton.language as tl
@@ -9,7 +9,7 @@ from asim_lightning.engine.fused.codes import Draw, read
 
 @triton.jit
 def _agree(agreement, other, code, counted, MEDIAN: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Count a read: equal codes for the mode; for the median smaller codes, and 2^16 times those not larger."""
+    """Count a read: equal codes for the mode; for the median, codes below, plus 2^16 times codes not above."""
     if MEDIAN:
         agreement += tl.where(counted & (other < code), 1, 0) + tl.where(counted & (other <= code), 65536, 0)
     else:
@@ -19,7 +19,7 @@ def _agree(agreement, other, code, counted, MEDIAN: tl.constexpr):  # type: igno
 
 @triton.jit
 def _elect(best, most, code, agreement, votes, vote, MEDIAN: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The code elected so far and its agreement, after one more candidate."""
+    """The code elected so far and its agreement, with one more candidate."""
     if MEDIAN:
         middle = (votes - 1) // 2
         better = ((agreement & 65535) <= middle) & (((agreement >> 16) & 65535) > middle)
@@ -31,7 +31,6 @@ def _elect(best, most, code, agreement, votes, vote, MEDIAN: tl.constexpr):  # t
 
 @triton.jit
 def _vote(counts, conversions, draw, vote, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Codes of the read with a number."""
     word = (draw.trial_and_vote | vote).to(tl.uint32)
     own = Draw(draw.key, draw.sample, draw.position, draw.tile_and_cycle, word)
     return read(counts, conversions, own, MACRO)
@@ -39,14 +38,14 @@ def _vote(counts, conversions, draw, vote, MACRO: tl.constexpr):  # type: ignore
 
 @triton.jit
 def most_of(votes):  # type: ignore[no-untyped-def]
-    """Reads of the cycle that has most of four, int32."""
+    """Reads of the cycle with the most reads of four, int32."""
     v0, v1, v2, v3 = votes
     return tl.maximum(tl.maximum(v0, v1), tl.maximum(v2, v3)).to(tl.int32)
 
 
 @triton.jit
 def sum_of_votes(codes, counts, votes, weights, conversions, draw, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The sum of codes, plus every read of four consecutive cycles times its weight (the mean, but for a division)."""
+    """The sum of codes, plus every read of four consecutive cycles times its weight: the mean without its division."""
     v0, v1, v2, v3 = votes
     f0, f1, f2, f3 = weights
     for vote in range(most_of(votes)):
@@ -60,7 +59,7 @@ def sum_of_votes(codes, counts, votes, weights, conversions, draw, MACRO: tl.con
 def elected(counts, votes, conversions, draw, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
     """The mode or median of the reads of four consecutive cycles.
 
-    Reads are functions of their number, so each is made anew to be compared: none is stored.
+    Reads are functions of their number. They are computed again for each comparison instead of stored.
     """
     median: tl.constexpr = MACRO.VOTE == "median"
     v0, v1, v2, v3 = votes

@@ -1,12 +1,12 @@
 """Builds the package: compiles the kernels into this folder, then lets setuptools pack it (PEP 517).
 
-One library for each level of instructions, compiled from the same sources. They are loaded by ctypes, so one wheel
-serves every Python. They stand beside this file, where the checkout and an editable install find them too. Where
-nothing can be compiled the package is installed without them, and `library.why_missing` says so. Run as a script,
-this file compiles only.
+Each level of instructions has its own library, compiled from the same sources. ctypes loads them, so one wheel serves
+every Python. They are in the folder of this file, where the checkout and an editable install find them, too. If nothing
+can be compiled, the package is installed without them, and `library.why_missing` says so. Run as a script, this file
+only compiles.
 
 This module imports nothing of the package, and setuptools only in a build. Its folder comes first on the build's import
-path: no file here may bear the name of a module that setuptools imports.
+path: no file here may have the name of a module that setuptools imports.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ _MACHINE = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platf
 PLATFORM = (sys.platform, _MACHINE)
 
 ZIG = "ziglang>=0.16,<0.18"
-"""Requirement for zig's compiler; a 0.0.0 without one is installed where its wheels do not fit."""
+"""Requirement for zig's compiler; platforms without its wheels get a 0.0.0 that has no compiler."""
 _ZIG_SYSTEMS = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "aarch64")]
 _MACOS = "11.0"
 
-# contraction to FMA would change the last bit of the noise from level to level
+# contraction to FMA would make the last bit of the noise differ between levels
 _FLAGS = """
     -std=c++17 -O3 -g0 -fPIC -pthread -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-exceptions -fno-rtti
     -Wno-psabi -Wno-ignored-attributes
@@ -62,7 +62,7 @@ extern "C" void c(__m512i* a) { *a = _mm512_popcnt_epi8(_mm512_permutex2var_epi8
 
 
 def levels(system: str, machine: str) -> dict[str, str]:
-    """Levels of instructions that a system's libraries are built for, the best last, with the compiler's flags."""
+    """Levels of instructions that are built for a system, with the compiler's flags, the best level last."""
     if system in ("win32", "cygwin"):
         return {}
     if machine != "x86_64":
@@ -74,12 +74,12 @@ LEVELS = levels(*PLATFORM)
 
 
 def sources(folder: Path = FOLDER) -> list[Path]:
-    """C++ files and headers of a folder of kernels."""
+    """C++ files and headers in a folder of kernels."""
     return sorted([*folder.glob("src/*.h"), *folder.glob("src/*.cpp")])
 
 
 def digest(level: str, folder: Path = FOLDER) -> str:
-    """Digest of what makes a library: its sources, with the structures of the C interface, its level and flags."""
+    """Digest of everything that decides a library: its sources, level and flags."""
     content = hashlib.sha256(repr((PLATFORM, level, _FLAGS, LEVELS[level])).encode())
     for path in sources(folder):
         content.update(repr((path.name, path.read_bytes())).encode())
@@ -87,12 +87,12 @@ def digest(level: str, folder: Path = FOLDER) -> str:
 
 
 def library_path(level: str, folder: Path = FOLDER) -> Path:
-    """Where the library of a level stands."""
+    """Path of the library of a level."""
     return folder / f"libasim_{level}.so"
 
 
 def compilers() -> list[list[str]]:
-    """Commands of the C++ compilers that there are, in the order in which they are tried."""
+    """Commands of the available C++ compilers, in the order in which they are tried."""
     own = os.environ.get("CXX")
     found = [shlex.split(own)] if own else []
     found += [[name] for name in ("c++", "g++", "clang++") if shutil.which(name)]
@@ -104,12 +104,12 @@ def compilers() -> list[list[str]]:
 def command(
     compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, target: tuple[str, str] = PLATFORM
 ) -> list[str]:
-    """Command that compiles a file of a level (to NAME.o) or links (to NAME.so); for another platform by zig only."""
+    """Command that compiles a file of a level (to NAME.o) or links (to NAME.so); only zig can for another platform."""
     system, machine = target
     links = output.suffix != ".o"
     flags = [*_FLAGS.split(), *levels(system, machine)[level].split(), "-shared" if links else "-c"]
     if "ziglang" in compiler or Path(compiler[0]).name.startswith("zig"):
-        # without a target zig compiles for the very processor at hand; its libc++ would take it a minute
+        # without a target zig compiles for this very processor; -nostdlib++ saves a minute for zig's libc++
         name = f"{machine}-macos.{_MACOS}" if system == "darwin" else f"{machine}-linux-gnu.2.28"
         flags += ["-target", name, "-fno-sanitize=undefined", *(["-nostdlib++"] if links else [])]
     elif system == "darwin":
@@ -118,7 +118,7 @@ def command(
 
 
 def _run(arguments: Sequence[str], scratch: Path) -> str | None:
-    """What a compiler says when it fails; None where it does not."""
+    """Error text of a compiler; None if it succeeds."""
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(scratch / "zig"), "ZIG_LOCAL_CACHE_DIR": str(scratch / "zig")}
     try:
         done = subprocess.run(
@@ -130,7 +130,7 @@ def _run(arguments: Sequence[str], scratch: Path) -> str | None:
 
 
 def _compile(compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, scratch: Path) -> str | None:
-    """Compile and link a library of a level; what the compiler says when it fails."""
+    """Compile and link a library of a level; gives the compiler's error text, or None."""
     own = f'-DASIM_DIGEST="{digest(level)}"'
     objects = [output.with_name(f"{file.stem}.o") for file in files]
     for file, object_file in zip(files, objects, strict=True):
@@ -141,7 +141,7 @@ def _compile(compiler: Sequence[str], level: str, files: Sequence[Path], output:
 
 
 def _build_level(level: str, scratch: Path) -> bool:
-    """Compile a level by the first compiler that can; whether its library is up to date then."""
+    """Compile a level by the first compiler that can; gives whether its library is then up to date."""
     path = library_path(level)
     part = Path(tempfile.mkdtemp(dir=scratch), path.name)
     files = [file for file in sources() if file.suffix == ".cpp"]
@@ -150,7 +150,7 @@ def _build_level(level: str, scratch: Path) -> bool:
         failure = _compile(compiler, level, files, part, scratch)
         if failure is None:
             new = shutil.copy(part, path.with_suffix(".new"))
-            Path(new).replace(path)  # not written over: a process may have the old one loaded
+            Path(new).replace(path)  # not written over: a process may have loaded the old one
             print(f"{path.name}: built by {shlex.join(compiler)}", flush=True)
             return True
         failures.append(f"\n{shlex.join(compiler)}: {failure}")
@@ -161,13 +161,13 @@ def _build_level(level: str, scratch: Path) -> bool:
 
 
 def build() -> bool:
-    """Compile the library of each level of this machine; whether there are any then."""
+    """Compile the library of each level of this machine; gives whether there are any then."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
         return any([*pool.map(lambda level: _build_level(level, Path(scratch)), LEVELS)])
 
 
 def _zig_if_needed() -> list[str]:
-    """zig's compiler as a requirement, where no other one compiles what most processors have, and it may be had."""
+    """The requirement of zig's compiler if no other compiler builds the platform's best level, and zig has wheels."""
     if PLATFORM not in _ZIG_SYSTEMS:
         return []
     level = "avx512" if "avx512" in LEVELS else "portable"
@@ -183,7 +183,7 @@ def _setuptools() -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The build's other functions, as setuptools has them."""
+    """The build's other functions, from setuptools."""
     if name.startswith("__"):
         raise AttributeError(name)
     return getattr(_setuptools(), name)
@@ -198,8 +198,8 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 
 
 def build_wheel(wheel_directory: str, config_settings: dict[str, Any] | None = None, *others: Any) -> str:
-    """Compile and pack: see PEP 517. A wheel with libraries is for every Python of this platform."""
-    for old in Path("build").glob("lib*/asim_lightning/engine/native"):  # setuptools packs what is left over there
+    """Compile and pack: see PEP 517. A wheel with libraries fits every Python of this platform."""
+    for old in Path("build").glob("lib*/asim_lightning/engine/native"):  # setuptools would pack old files from here
         shutil.rmtree(old)
     settings = dict(config_settings or {})
     if build():
@@ -216,7 +216,7 @@ def build_editable(wheel_directory: str, config_settings: dict[str, Any] | None 
 
 
 def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
-    """Pack sources: see PEP 517. Libraries are left out, which setuptools takes for data."""
+    """Pack sources: see PEP 517. Leaves out the libraries, which setuptools takes for data."""
     name = str(_setuptools().build_sdist(sdist_directory, config_settings))
     path = Path(sdist_directory, name)
     part = path.with_suffix(".part")

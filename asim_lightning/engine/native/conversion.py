@@ -1,4 +1,4 @@
-"""What the shapes of a product's operands decide of the job of its conversions; kept, as layers see few shapes."""
+"""The part of a conversion job that the operands' shapes decide; cached, because layers see few shapes."""
 
 import ctypes
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from asim_lightning.engine.native.structures import GROUP, VOTE_RULES, Conversio
 from asim_lightning.engine.product import Geometry, Product
 
 _BYTES = 2**26
-"""Bytes in use at a time, where more than one sample is: 64 MB."""
+"""Most bytes in use at a time if there is more than one sample: 64 MB."""
 _LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.1, 1.0
-"""Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
+"""Bits that popcount counts in the time of a look-up: with AVX-512's instruction, and without."""
 _OUTPUTS_WORTH_BYTES = 8
-"""Outputs whose look-ups take as long as it takes to have inputs in bytes rather than in bits."""
+"""Outputs whose look-ups take as long as arranging inputs in bytes instead of bits."""
 _LARGEST_LOOK_UP = 2**16 - 1
 _NANOSECONDS_A_CONVERSION, _NANOSECONDS_WORTH_THREADS = 0.25, 4e4
 
 
 @lru_cache(maxsize=8)
 def kernels(level: str | None = None) -> Any:
-    """The library of a level, with the types of its functions of conversions declared.
+    """The library of a level, with the types of its conversion functions declared.
 
     Raises:
-        RuntimeError: Its structures are not laid out as ours.
+        RuntimeError: Its structures differ from Python's.
     """
     loaded = library(level)
     loaded.asim_sizeof_conversion_job.restype = ctypes.c_int64
@@ -40,13 +40,13 @@ def kernels(level: str | None = None) -> Any:
     loaded.asim_convert.argtypes = [ctypes.c_void_p]
     loaded.asim_quiet_converters.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     if loaded.asim_sizeof_conversion_job() != ctypes.sizeof(ConversionJob):
-        raise RuntimeError("The C++ kernels lay out a job of conversions otherwise than Python does.")
+        raise RuntimeError("The C++ kernels lay out a job of conversions differently from Python; build them again.")
     return loaded
 
 
 @dataclass(frozen=True)
 class Execution:
-    """The level of the library, torch's threads, and how conversions are counted; None: the best or fastest."""
+    """Level of the library (None: the best), torch's threads, and the way of counting (None: the fastest)."""
 
     level: str | None
     threads: int
@@ -55,15 +55,15 @@ class Execution:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How a product is worked out.
+    """How a product is computed.
 
     Attributes:
-        job: The job, but for operands, noise and outputs; copied for each call.
+        job: The job without operands, noise and outputs; copied for each call.
         output_shape: # (batch, *outputs)
-        form_key: What the form of the weights depends on beside the weights.
-        samples: How many samples are worked out at a time.
-        offset: Counts that are added to each output beside its weighted codes.
-        kept: What the job points to.
+        form_key: Everything besides the weights that the form of the weights depends on.
+        samples: Samples that are computed at a time.
+        offset: Counts added to each output besides its weighted codes.
+        kept: Objects that the job points to.
     """
 
     job: ConversionJob
@@ -84,7 +84,7 @@ def plan_of(
     batch: int,
     has_errors: bool = False,
 ) -> Plan:
-    """The plan of a product; x are shape and strides of the inputs, which are counted as all of their batch are."""
+    """The plan of a product; x has the inputs' shape and strides, and the whole `batch` decides how to count."""
     macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
     job = ConversionJob()
     weight = torch.Size(w_shape[product.batched_weight :])
@@ -120,7 +120,7 @@ def plan_of(
 def _images(
     found: Geometry, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
-    """Sides and outputs of a convolution: groups are problems, and output pixels are lanes of the inputs."""
+    """Sides and outputs of a convolution: groups are problems, and output pixels are the lanes of the inputs."""
     groups, channels, outputs, elements = found.groups, found.channels, found.outputs, found.elements
     height, width = found.output_size
     line, (down, right) = shape[3] + 2 * found.padding[1], found.dilation
@@ -143,7 +143,7 @@ def _images(
 def _matrices(
     found: Geometry, shape: tuple[int, ...], is_batched: bool
 ) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
-    """Sides and outputs of a matrix product: rows are lanes of the inputs, which are contiguous."""
+    """Sides and outputs of a matrix product: rows of contiguous inputs are their lanes."""
     outputs, terms, first = found.outputs, found.channels, torch.zeros(1, dtype=torch.int64, device="cpu")
     problems, rows = (shape[0] * found.groups, found.windows) if is_batched else (1, shape[0] * found.windows)
     inputs, weights = (
@@ -156,16 +156,16 @@ def _matrices(
 
 
 def _filling(lanes: int) -> float:
-    """Share of the lanes of groups of 16 in use."""
+    """Share of used lanes if they are in groups of 16."""
     return lanes / (-(-lanes // GROUP) * GROUP)
 
 
 def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:
-    """The fastest way to count so many lanes of a problem's inputs and outputs."""
+    """The fastest way to count for so many lanes of a problem's inputs and outputs."""
     macro, loaded, digits = transfer.macro, kernels(level), schedule_of(transfer).digits
     parts = sum(-(-number // 4) for _, number in digits)
     fits = macro.rows * 15 <= _LARGEST_LOOK_UP and loaded.asim_counts_by(Counting.LOOK_UPS)
-    # a look-up takes up to four bits of a digit of four inputs, but lanes are always outputs
+    # a look-up takes up to four bits of a digit of four inputs, and outputs are always its lanes
     used = _filling(outputs) / max(_filling(inputs), _filling(outputs)) * inputs / (-(-inputs // 4) * 4)
     cost = (_LOOK_UP if loaded.asim_has_popcount() else _LOOK_UP_WITHOUT_POPCOUNT) * (
         1 + _OUTPUTS_WORTH_BYTES / outputs

@@ -1,4 +1,4 @@
-"""A macro's schedule as the structures that the kernels of conversions read."""
+"""A macro's schedule as structures for the C++ kernels."""
 
 import ctypes
 import math
@@ -15,19 +15,19 @@ from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Si
 
 _ROOT_ERROR = 2e-6
 _LARGEST_SHRINKING = 10.0
-"""Largest sigma, in codes, whose root may be off by so much."""
+"""Largest sigma, in codes, that may be computed as a root."""
 _LEVEL_ERROR = 1e-6
-"""Mean error of levels, in codes, which is the share of noisy codes that it changes."""
+"""Largest mean error of noisy levels, in codes; it is also the share of noisy codes that change."""
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Cycles as the kernels read them, four by four, the last four filled up with cycles of weight 0.
+    """Cycles for the kernels, four by four; cycles of weight 0 fill up the last four.
 
     Attributes:
         cycles: An array of `CycleOfJob`.
         digits: Lowest bit and number of bits of each digit of an input.
-        digits_of_job: The same, an array of `Digit`.
+        digits_of_job: The digits as an array of `Digit`.
         levels: Tables of levels. # (numbers,)
         sigmas: Tables of sigmas. # (numbers,)
     """
@@ -44,14 +44,13 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
     """The structures of a macro that the native engine computes.
 
     Args:
-        transfer: The macro's schedule and column.
-        to_the_bit: Whether levels are those of the column to the last bit, and not just their codes: where converters
-            have errors.
+        to_the_bit: Whether levels equal the column's to the last bit, not only in their codes; needed for converters
+            with errors.
     """
     cycles, tables, made = transfer.cycles, _Tables(transfer, to_the_bit), []
     digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in cycles}))
     for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
-        votes = cycle.votes if noisy else 1  # those of a code without noise are all the same
+        votes = cycle.votes if noisy else 1  # without noise all votes are equal
         weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
         digit = digits.index((cycle.input_bits[0], len(cycle.input_bits)))
         own = tables.of(cycle, noisy)
@@ -65,7 +64,7 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
 
 
 class _Tables:
-    """Level and sigma of each kind of cycle: as arithmetic where that gives the column's numbers, else as tables."""
+    """Level and sigma of each kind of cycle: as arithmetic if it gives the column's numbers, otherwise as tables."""
 
     def __init__(self, transfer: Transfer, to_the_bit: bool) -> None:
         self.transfer, self.to_the_bit, self.length = transfer, to_the_bit, 1
@@ -74,7 +73,7 @@ class _Tables:
         self.levels, self.sigmas = [nothing], [nothing]
 
     def of(self, cycle: Cycle, noisy: bool) -> dict[str, float]:
-        """The fields of a `CycleOfJob` that the column decides."""
+        """The fields of a `CycleOfJob` that depend on the column."""
         key = (cycle.full_scale, cycle.converted, noisy)
         if key not in self.found:
             top = cycle.top_code if cycle.converted else None
@@ -84,7 +83,7 @@ class _Tables:
     def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> dict[str, float]:
         counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
-        # largest mean error of levels whose codes are right
+        # largest mean error of levels with right codes
         error = 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
         found: dict[str, float] = {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, error)}
         sigma = torch.zeros_like(counts)
@@ -100,7 +99,7 @@ class _Tables:
     def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:
         if bool((sigma == sigma[0]).all()):
             return {"sigma": Sigma.CONSTANT, "constant": float(sigma[0])}
-        # the charge column's: sqrt(a + b / (c * count + 1)), where this column's is that
+        # the charge column's sigma is sqrt(a + b / (c * count + 1)); other columns' may equal it
         macro, unit = self.transfer.macro, codes_of_full_scale(cycle) / 100.0
         a, b = ((percent * unit) ** 2 for percent in macro.noise_percents(cycle.full_scale))
         c = macro.rows / cycle.full_scale
@@ -112,7 +111,7 @@ class _Tables:
 
 
 def _level(counts: Tensor, level: Tensor, top: int, cycle: Cycle, error: float) -> dict[str, float]:
-    """How counts become levels, with the same codes, and a mean error that is no larger than this."""
+    """Arithmetic from counts to levels with the same codes and a mean error of at most `error`; otherwise a table."""
     codes, divisor = level.round().clamp(0, top), len(counts) - 1
     guess = np.float32(codes_of_full_scale(cycle)) / np.float32(divisor)
     for gain in (guess, np.nextafter(guess, np.float32(0)), np.nextafter(guess, np.float32(np.inf))):
@@ -120,7 +119,7 @@ def _level(counts: Tensor, level: Tensor, top: int, cycle: Cycle, error: float) 
         close = float((found - level).abs().mean()) <= error
         if close and torch.equal(found.round().clamp(0, top), codes):
             return {"level": Level.PROPORTIONAL, "gain": float(gain)}
-    # 2^-23 times a whole number below 2^24 / divisor: its products with counts are exact, and the sum is rounded once
+    # 2^-23 times a whole number below 2^24 / divisor: products with counts are exact, and the sum is rounded once
     factor = round(2**23 / divisor) / 2**23
     rest = float(np.float32(1.0 / divisor - factor))
     if torch.equal((counts * factor + counts * rest) * float(top), level):

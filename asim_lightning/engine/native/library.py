@@ -1,4 +1,4 @@
-"""The compiled kernels, loaded: the best level that the processor runs, if it was built from the sources beside it."""
+"""The compiled kernels, loaded: the best level that the processor runs, if it was built from the present sources."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ __all__ = ["LEVELS", "best_level", "library", "processor_levels", "why_missing"]
 
 @lru_cache
 def library(level: str | None = None) -> ctypes.CDLL:
-    """The kernels compiled for one of `LEVELS`; None: the best that the processor runs and that was built.
+    """The kernels of one of `LEVELS`; None: the best level that the processor runs and that was built.
 
     Raises:
         ValueError: There is no such level, or the processor does not run it.
@@ -27,7 +27,7 @@ def library(level: str | None = None) -> ctypes.CDLL:
     if level is None:
         level = best_level()
     elif level not in (runs := processor_levels()):
-        raise ValueError(f"level must be one that this processor runs, {', '.join(runs)}, got {level!r}")
+        raise ValueError(f"level must be one that this processor runs ({', '.join(runs)}), got {level!r}")
     return _load(FOLDER, level)
 
 
@@ -35,7 +35,7 @@ def best_level() -> str:
     """The best level that the processor runs and that was built.
 
     Raises:
-        RuntimeError: There is no library to ask.
+        RuntimeError: No library is built.
     """
     return next(name for name in reversed(processor_levels()) if library_path(name).exists())
 
@@ -44,7 +44,7 @@ def processor_levels() -> tuple[str, ...]:
     """Levels of `LEVELS` that this processor runs, the best last.
 
     Raises:
-        RuntimeError: There is no library to ask.
+        RuntimeError: No library is built.
     """
     if not LEVELS:
         raise RuntimeError("The C++ kernels are not built for Windows.")
@@ -52,7 +52,7 @@ def processor_levels() -> tuple[str, ...]:
 
 
 def why_missing() -> str | None:
-    """Why there are no compiled kernels, and how to get them, in a sentence; None where there are."""
+    """Why there are no compiled kernels, and how to get them, in a sentence; None if there are."""
     try:
         library()
     except RuntimeError as error:
@@ -67,7 +67,7 @@ def _load(folder: Path, level: str) -> ctypes.CDLL:
     if not path.exists():
         ways = "with a C++ compiler, or after `pip install ziglang`"
         raise RuntimeError(f"The C++ kernels are not built: {ways}, {again} builds them.")
-    # looked up in the file, since a process that has loaded an old library loads no other one of that name
+    # read from the file, because a process that has loaded an old library does not load another one of that name
     if digest(level, folder).encode() not in path.read_bytes():
         raise RuntimeError(f"{path.name} was built from other sources than those next to it: {again} builds it anew.")
     try:
@@ -76,6 +76,6 @@ def _load(folder: Path, level: str) -> ctypes.CDLL:
         raise RuntimeError(f"{path.name} cannot be loaded ({error}): {again} builds it anew.") from error
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
     loaded.asim_set_threads_entry(parallel_entry())
-    # a child has none of its parent's OpenMP threads, and GNU's OpenMP would wait for them for ever
+    # a child has none of its parent's OpenMP threads, and GNU's OpenMP would wait for them forever
     os.register_at_fork(after_in_child=lambda: loaded.asim_set_threads_entry(None))
     return loaded

@@ -1,4 +1,4 @@
-"""The native engine: every conversion on a CPU, by kernels in C++ (see src/conversion.h)."""
+"""The native engine: C++ kernels make every conversion on a CPU (see src/conversion.h)."""
 
 import ctypes
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why the native engine does not compute a macro; None where counts are whole numbers of one weight bit, few enough
-    to tabulate, and codes are whole numbers whose sums over a tile fit into 31 bits."""
+    """Why the native engine does not compute a macro: counts or codes are not integers, a cycle has several weight
+    bits, counts are too many to tabulate, or a tile's sums of codes exceed 31 bits."""
     cycles, votes = transfer.cycles, max(cycle.votes for cycle in transfer.cycles)
     if transfer.column.cell_sigma:
         return "cells differ, so that counts are no whole numbers"
@@ -39,7 +39,7 @@ def refuses(transfer: Transfer) -> str | None:
 
 
 def why_not_on(device: torch.device) -> str | None:
-    """See `Engine.why_not_on`; runs on a CPU, where its kernels are built."""
+    """See `Engine.why_not_on`; it runs on a CPU if its kernels are built."""
     return why_missing() if device.type == "cpu" else f"does not run on {device.type}"
 
 
@@ -56,18 +56,18 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class NativeProgram(ConvertingProgram):
-    """Every conversion of a product, with weights in the form that a way of counting takes.
+    """Every conversion of a product, with weights in the form for the way of counting.
 
     Attributes:
         level: Level of the kernels' instructions; None: the best one.
-        counting: How conversions are counted; None: the fastest way.
+        counting: The way of counting; None: the fastest.
     """
 
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts; those of the reference, with noise but for the last bit of its normals.
+        """Outputs of a macro, in counts, equal to the reference's except for the last bit of its normals.
 
         # (batch, *outputs), float64
         """
@@ -122,8 +122,8 @@ class NativeProgram(ConvertingProgram):
 
 
 def _quiet(loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
-    """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
-    head, quad of cycles and output column."""
+    """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), for each tile, group or head,
+    quad of cycles and output column."""
     numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
     flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
     loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
@@ -131,7 +131,6 @@ def _quiet(loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
 
 
 def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:
-    """The form of a job's weights."""
     size = loaded.asim_weight_form(ctypes.byref(job), None)
     _check_memory(-size, layer)
     out = aligned(size)
@@ -140,11 +139,7 @@ def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:
 
 
 def _check_memory(refused: int, layer: str) -> None:
-    """Raise where the system refused so many bytes to a kernel.
-
-    Raises:
-        MemoryError: It refused some.
-    """
+    """Raise a MemoryError if the system refused bytes of memory to a kernel."""
     if refused > 0:
         raise MemoryError(
             f"The C++ kernels asked for {refused} bytes to convert layer `{layer}`, which the system refused; a "

@@ -1,4 +1,4 @@
-"""Calls of the native library: a structure with the addresses of tensors, as a C++ source of its name declares it."""
+"""Calls of the native library: a structure with addresses of tensors, declared alike in a C++ source."""
 
 import ctypes as C
 import warnings
@@ -16,32 +16,32 @@ ADDRESS, INT64, INT32, UINT32 = C.c_void_p, C.c_int64, C.c_int32, C.c_uint32
 
 @lru_cache(maxsize=1)
 def best_library() -> C.CDLL | None:
-    """The library of the processor's best level; None where there is none, which a warning says once."""
+    """The library of the processor's best level; None, with one warning, if there is none."""
     why = why_missing()
     if why is not None:
-        warnings.warn(f"torch's operations simulate in place of C++ kernels, many times slower: {why}", stacklevel=2)
+        warnings.warn(f"torch's operations simulate instead of C++ kernels, many times slower: {why}", stacklevel=2)
         return None
     return library()
 
 
 def is_there(x: Tensor) -> bool:
-    """Whether the library computes with a tensor."""
+    """Whether the library can compute with a tensor."""
     return x.device.type == "cpu" and best_library() is not None
 
 
 def fields(*named: tuple[str, Any]) -> list[tuple[str, Any]]:
-    """Fields of a structure: names, apart by spaces, and their type."""
+    """Fields of a structure, from names with spaces between them and their type."""
     return [(name, kind) for names, kind in named for name in names.split()]
 
 
 class Structure(C.Structure):
-    """A structure of a C++ source: its size, and the same fields in the same order."""
+    """A structure of a C++ source: first its size, then the same fields in the same order."""
 
     _fields_ = fields(("bytes", INT64))
 
     @classmethod
     def of(cls: type[SomeStructure], *values: Any) -> SomeStructure:
-        """The structure of these values. Tensors and arrays are held, and passed by their addresses."""
+        """The structure of these values; tensors and arrays are kept alive and passed by address."""
         found = cls(C.sizeof(cls), *map(_passed, values))
         found.held = values  # type: ignore[attr-defined]
         return found
@@ -63,5 +63,5 @@ def _passed(value: Any) -> Any:
 
 
 def threads_for(units: int, fewest: int) -> int:
-    """Threads among which to share units of work, of which so many are worth a thread: one, or all of torch's."""
+    """Threads for units of work: all of torch's from ``2 * fewest`` units on, else 1."""
     return torch.get_num_threads() if units >= 2 * fewest else 1

@@ -1,4 +1,4 @@
-"""Wrong conversions by the native library: operands, and tables of rates and a layout, as rare.cpp takes them."""
+"""Wrong conversions by the native library: operands, tables of rates and a layout, in the form that rare.cpp reads."""
 
 import ctypes as C
 from functools import lru_cache
@@ -22,9 +22,9 @@ from asim_lightning.engine.rare.stream import gap_factor
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
 _OF_PIXEL = 4
-"""Candidates of a pixel and tile from which on counting the ones of its inputs takes less time than it saves."""
+"""Candidates of a pixel and tile from which on it saves time to count the ones of the inputs."""
 _SLACK = 8
-"""Bytes past the end that may be read."""
+"""Bytes that may be read past the end."""
 
 
 class _InputPacking(Structure):
@@ -65,7 +65,7 @@ class _RareErrors(Structure):
 
 
 def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
-    """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
+    """Words of a weight, the same for all inputs. # (outputs, bytes, words), int64"""
     g, table, planes = layout.geometry, _word_table(layout), _bytes_of(rates.macro.weight_bits)
     source = w.to(torch.float32).contiguous()
     outputs = source.numel() // (g.channels * g.elements)
@@ -81,8 +81,8 @@ def with_errors(
 ) -> Tensor:  # fmt: skip
     """See `any_device.with_errors`.
 
-    Outputs in float32 or float64 may be written to, and keep their type; x may be the bytes of `byte_passes.to_bytes`,
-    and weights are words (`weight_words`).
+    Outputs in float32 or float64 keep their type and may be overwritten. x may be the bytes of `byte_passes.to_bytes`.
+    Weights are words (`weight_words`).
     """
     is_image = layout.geometry.is_image
     x_bytes = _padded_inputs(x, layout, rates.macro.input_bits, rates.transfer.signed_input)
@@ -114,8 +114,8 @@ def with_errors(
 
 
 def _room_for_ones(rates: Rates, layout: Layout, batch: int) -> Tensor | None:
-    """Memory in which a kernel counts the inputs that have each bit, by pixel and tile; None if candidates are too few
-    to gain from that."""
+    """Memory for a kernel's counts of the inputs that have each bit, by pixel and tile; None if candidates are too few
+    to gain from it."""
     shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
     if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
         return None
@@ -123,23 +123,21 @@ def _room_for_ones(rates: Rates, layout: Layout, batch: int) -> Tensor | None:
 
 
 def _bytes_of(bits: int) -> int:
-    """Bytes that hold so many bits."""
     return (bits + 7) // 8
 
 
 def _padded_size(layout: Layout) -> tuple[int, int]:
-    """Height and width of the input with padding."""
     padding = layout.geometry.padding
     return layout.height + 2 * padding[0], layout.geometry.size[1] + 2 * padding[1]
 
 
 def _padded_channels(layout: Layout) -> int:
-    """Channels of a group up to a multiple of 8."""
+    """Channels of a group, rounded up to a multiple of 8."""
     return (layout.geometry.channels + 7) // 8 * 8
 
 
 def _padded_inputs(x: Tensor, layout: Layout, input_bits: int, signed: bool) -> Tensor:
-    """Bytes of an input with the padding that a kernel meets, and with 8 more behind them that belong to nothing.
+    """Bytes of an input with its padding, and with 8 unused bytes behind them.
 
     # (batch, groups, padded height, padded width, bytes * padded channels)
     """
@@ -158,7 +156,7 @@ def _padded_inputs(x: Tensor, layout: Layout, input_bits: int, signed: bool) -> 
 
 @lru_cache(maxsize=1024)
 def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
-    """The structure without what a call brings, and the arrays that it points to."""
+    """The structure without the fields of a call, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
     (height, width), w_byte = _padded_size(layout), len(_word_table(layout))
     x_pixel = _bytes_of(macro.input_bits) * _padded_channels(layout) // 8
@@ -202,7 +200,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
 
 
 def _add_schedule(apart: _Apart, rates: Rates) -> Any:
-    """Add what converters that differ convert by; what is pointed to."""
+    """Add the schedule for converters that differ; gives the objects that it points to."""
     schedule = schedule_of(rates.transfer, True)
     of_bits = [kind.margins.of_bits for kind in rates.kinds if kind.margins is not None]
     firsts = np.array([[0, *np.cumsum(numbers)] for numbers in of_bits], np.int64)
@@ -215,7 +213,7 @@ def _add_schedule(apart: _Apart, rates: Rates) -> Any:
 
 @lru_cache(maxsize=256)
 def _word_table(layout: Layout) -> Any:
-    """First channel, kernel element, and channels low..high-1 that belong to the tile, for the words of all tiles."""
+    """First channel, kernel element, and the tile's channels low..high-1, for the words of all tiles."""
     words = [
         (channel, element, max(channel, tile.channels.start), min(channel + 8, tile.channels.stop))
         for tile in layout.tiles

@@ -1,4 +1,4 @@
-"""The structures of the C interface of conversions: those of src/conversion_job.h, field by field in the same order."""
+"""The structures of the C interface of conversions: the same fields in the same order as in src/conversion_job.h."""
 
 from ctypes import Structure, c_double, c_float
 from enum import IntEnum
@@ -17,7 +17,7 @@ class Level(IntEnum):
 
 
 class Sigma(IntEnum):
-    """What sigma is."""
+    """How sigma depends on the count."""
 
     SILENT, CONSTANT, SHRINKING, TABLE = range(4)
 
@@ -74,7 +74,7 @@ class Side(Structure):
 
 
 class Outputs(Structure):
-    """Where outputs stand in their sample."""
+    """Where outputs are in their sample."""
 
     _fields_ = fields(
         ("ids offsets", ADDRESS), ("problems_a_row inputs_a_row problem_step input_step output_step size", INT64)
@@ -82,7 +82,7 @@ class Outputs(Structure):
 
 
 class ConvertersOfJob(Structure):
-    """What differs from converter to converter."""
+    """Errors of converters."""
 
     _fields_ = fields(
         ("gain offset curve tables", ADDRESS), ("nibbles length passes weight_bits", INT32), ("quiet", ADDRESS)
@@ -90,7 +90,7 @@ class ConvertersOfJob(Structure):
 
     @classmethod
     def of(cls, placed: PlacedConverters) -> "ConvertersOfJob":
-        """Those of a chip, whose tensors it points to."""
+        """The errors of a chip's converters; the structure points to their tensors."""
         found = cls(weight_bits=placed.weight_bits, nibbles=placed.nibbles, length=placed.length, passes=placed.moves)
         found.gain, found.offset, found.curve, found.tables = (
             None if each is None else each.data_ptr()

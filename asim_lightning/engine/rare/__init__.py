@@ -1,7 +1,7 @@
-"""The integer product and the rare wrong conversions.
+"""The integer product, and the rare wrong conversions.
 
-Event: a conversion whose code is wrong. Candidate: a conversion that may be one. Hazard: ``-log(1 - rate)`` of a
-conversion. Margin: how far the value of a converter may move before another code comes out.
+Event: a conversion whose code is wrong. Candidate: a conversion that may be wrong. Hazard: ``-log(1 - rate)`` of a
+conversion. Margin: how far a converter's value may move without changing the code.
 """
 
 from asim_lightning.engine.rare.rare_engine import RareProgram, prepare, why_not_on

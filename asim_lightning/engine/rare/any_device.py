@@ -20,9 +20,9 @@ from asim_lightning.engine.rare.stream import (
 )
 
 CPU_ELEMENTS = 2**20
-"""Draws, and rows of candidates, held at a time on a CPU."""
+"""Most draws, and most rows of candidates, in memory on a CPU."""
 DEVICE_ELEMENTS = 2**24
-"""Draws, and rows of candidates, held at a time on an accelerator."""
+"""Most draws, and most rows of candidates, in memory on an accelerator."""
 
 
 def with_errors(
@@ -33,13 +33,10 @@ def with_errors(
 
     Args:
         total: Exact outputs in counts, integers of any type. # (batch, *outputs)
-        rates: Rates of the macro.
-        layout: Layout of a row of the batch.
         x: Integers. # (batch, *inputs)
-        w: Integers. # (*weight), or (batch, *weight) where the product says so
+        w: Integers. # (*weight), or (batch, *weight) if the product says so
         key: Key of the layer's events.
-        noise: Noise source.
-        apart: Converters that differ.
+        apart: Converters that differ; None if all are equal.
 
     Returns:
         float64. # (batch, *outputs)
@@ -128,7 +125,7 @@ _tables = lru_cache(maxsize=256)(_Tables)
 
 
 def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
-    """Channel and kernel element of every row of every tile, and whether the tile has that row. # (tiles, rows) each"""
+    """Channel and kernel element of every row of every tile, and whether the row exists. # (tiles, rows) each"""
     rows = []
     for tile in layout.tiles:
         ranges = (torch.arange(part.start, part.stop) for part in (tile.channels, tile.kernel))
@@ -142,7 +139,7 @@ def _add(
     errors: Tensor, tables: _Tables, kind: int, x: Tensor, w: Tensor, apart: Apart | None,
     row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor, chance: Tensor,
 ) -> None:  # fmt: skip
-    """Add the errors of candidates to `errors`, in place; all but the first six are (candidates,)."""
+    """Add the errors of candidates to `errors`, in place; arguments from `row` on are (candidates,)."""
     count = _counts(tables, x, w, row, output, tile, cycle)
     if apart is None:
         which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
@@ -156,7 +153,7 @@ def _converted(
     tables: _Tables, kind: int, apart: Apart, output: Tensor, tile: Tensor,
     cycle: Tensor, count: Tensor, chance: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Errors of the codes of candidates, converted as every conversion is. # (candidates,)"""
+    """Errors of candidates' codes, each converted like any other conversion. # (candidates,)"""
     transfer, column, bit = tables.rates.transfer, _column(tables.layout, output), tables.weight_bit[cycle]
     alike, top = transfer.cycles[tables.rates.kinds[kind].cycles[0]], transfer.macro.top_code or 1
     place = column, tile * transfer.macro.weight_bits + bit
@@ -173,7 +170,7 @@ def _converted(
 
 
 def _column(layout: Layout, output: Tensor) -> Tensor:
-    """Number of each output's column among those of all groups or heads."""
+    """Number of each output's column among the columns of all groups or heads."""
     channel, pixel = _channel_and_pixel(layout, output)
     return channel + pixel // layout.geometry.windows * layout.outputs if layout.heads else channel
 
@@ -196,13 +193,12 @@ def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, 
 
 
 def _channel_and_pixel(layout: Layout, output: Tensor) -> tuple[Tensor, Tensor]:
-    """Output channel and pixel of outputs of a row."""
     outer, inner = output // layout.inner, output % layout.inner
     return (outer, inner) if layout.geometry.is_image else (inner, outer)
 
 
 def _input_places(layout: Layout, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
-    """Indices into the flattened input for some channels (of the output channel's group) and pixels."""
+    """Indices into the flattened input of some channels (in the output channel's group) and pixels."""
     g, area = layout.geometry, layout.height * layout.geometry.size[1]
     sample = row[:, None] * (layout.groups * g.channels * area)
     if not g.is_image:

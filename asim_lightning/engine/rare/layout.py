@@ -11,8 +11,8 @@ from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import draws_of
 
 _CANDIDATES, _CANDIDATES_APART = 24, 192
-"""Wanted candidates of a block: many enough to hide its first draw, few enough to spread one image over threads. If
-converters differ, a converter's candidates in a block are found faster than those of the next converter."""
+"""Wanted candidates of a block: enough to hide its first draw, and few enough to spread one image over threads. If
+converters differ, more are wanted: a converter's next candidate is found faster than the next converter's."""
 _MOST_OUTPUTS = 4096
 """Most outputs of a block."""
 
@@ -21,15 +21,12 @@ _MOST_OUTPUTS = 4096
 class Layout:
     """The conversions of one row of the batch.
 
-    A pixel is a window of a convolution, or a row of x, of all heads one after the other.
+    A pixel is a window of a convolution, or a row of x; rows of all heads follow one another.
 
     Attributes:
-        geometry: Shapes of the product.
-        heads: Weight matrices of a row; 0 if all rows share one.
-        tiles: Its tiles.
-        block_outputs: Outputs of a block.
+        heads: Weight matrices of a row of the batch; 0 if all rows have the same weights.
         candidates: Expected candidates of a full block.
-        draws: Draws of a block, kind by kind; none where converters differ.
+        draws: Draws of a block for each kind of cycle; empty if converters differ.
     """
 
     geometry: Geometry
@@ -41,12 +38,12 @@ class Layout:
 
     @property
     def positions(self) -> int:
-        """Outputs."""
+        """Outputs of a row of the batch."""
         return self.geometry.positions
 
     @property
     def blocks(self) -> int:
-        """Blocks."""
+        """Blocks of a row of the batch."""
         return -(-self.positions // self.block_outputs)
 
     @property
@@ -56,12 +53,12 @@ class Layout:
 
     @property
     def pixels(self) -> int:
-        """Pixels of an output."""
+        """Pixels of a row of the batch."""
         return self.positions // self.outputs
 
     @property
     def inner(self) -> int:
-        """Size of the inner dimension: outputs are ordered (output, pixel) in images, else (pixel, output)."""
+        """Size of the inner dimension: outputs are ordered (output, pixel) in images, otherwise (pixel, output)."""
         return self.pixels if self.geometry.is_image else self.outputs
 
     @property
@@ -71,13 +68,13 @@ class Layout:
 
     @property
     def height(self) -> int:
-        """Height of an input image; rows of x."""
+        """Height of an input image; for matrices, rows of x."""
         return self.geometry.size[0] * (1 if self.geometry.is_image else self.geometry.groups)
 
 
 @lru_cache(maxsize=1024)
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:
-    """The layout of a sample, whose shapes are without the batch dimension; it depends on these and on the rates."""
+    """The layout of a sample; shapes are without the batch dimension."""
     found = product.geometry_of(w_shape, torch.Size((1, *x_shape)))
     tiles = tuple(found.tiles(rates.macro.rows))
     expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
@@ -89,7 +86,7 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
 
 
 def most_ones(found: Layout, w: Tensor | None, weight_bits: int) -> Tensor:
-    """Rows of each tile and column that hold a 1, weight bit by weight bit, float64; of unknown weights all rows.
+    """Rows that hold a 1, for each tile, column and weight bit, float64; all rows if weights are not known.
 
     # (tiles, groups or heads, output columns, weight bits)
     """

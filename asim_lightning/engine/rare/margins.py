@@ -1,8 +1,8 @@
-"""Converters that differ: what bounds the codes of a macro's cycles, and how often each converter's may be wrong.
+"""Converters that differ: bounds of the codes of a macro's cycles, and how often each converter's may be wrong.
 
 If every cycle is exact except for noise and its converters, a code is wrong only if the noise passes the converter's
-margin: with a gain g, an offset o and counts of at most C, ``1/2 - o - max(g - 1, 0) C`` upward and
-``1/2 + o + min(g - 1, 0) C`` downward, less the largest INL. C is what the ones of the column's weights allow.
+margin. With gain g, offset o and counts of at most C, the margin is ``1/2 - o - max(g - 1, 0) C`` upward and
+``1/2 + o + min(g - 1, 0) C`` downward, minus the largest INL. The ones among the column's weights limit C.
 """
 
 import math
@@ -15,23 +15,23 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.converters import INL_PARTS, Converters, PlacedConverters, inl_bounds
 
 ALWAYS = 0.5
-"""Rate from which on all conversions of a converter are made."""
+"""All conversions of a converter are made from this rate on."""
 _ALWAYS_HAZARD = 40.0
 """More than ``-log(u)`` of any uniform."""
 _ROOT_ERROR = 1e-5
-"""Share by which a sigma of the kernels may be larger than the column's."""
+"""Share by which a sigma of the kernels may exceed the column's."""
 _PARTS = 8, 4, 2
-"""Parts of the largest count that are bounds of counts; rare.cpp has their number as BOUNDS."""
+"""The bounds of counts are the largest count divided by these; rare.cpp has their number as BOUNDS."""
 _ROUNDING = 2.0**-21
-"""Share of the full scale by which float32 rounds a value that is converted, at most."""
+"""Largest share of the full scale by which float32 rounds a converted value."""
 
 
 @dataclass(frozen=True)
 class Margins:
-    """What bounds the codes of cycles that convert alike: level ``codes * c + d``, low <= d <= high, of a count c."""
+    """Bounds of the codes of cycles that convert alike: a count c has level ``codes * c + d``, low <= d <= high."""
 
     sigma: float
-    """Largest sigma of any count, in codes; 0: none is noisy."""
+    """Largest sigma of any count, in codes; 0 if no cycle is noisy."""
     low: float
     high: float
     codes: float
@@ -41,11 +41,11 @@ class Margins:
     largest: int
     """Largest count that can occur."""
     of_bits: tuple[int, ...]
-    """How many of the cycles meet each weight bit."""
+    """Cycles that meet each weight bit."""
 
 
 def margins(transfer: Transfer) -> list[tuple[tuple[int, ...], Margins]]:
-    """Numbers of the converted cycles that convert alike, sorted by weight bit, and what bounds their codes."""
+    """Numbers of the converted cycles that convert alike, sorted by weight bit, and the bounds of their codes."""
     kinds: dict[tuple[int, bool, bool], list[int]] = {}
     for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
         if cycle.converted:
@@ -67,11 +67,11 @@ def margins(transfer: Transfer) -> list[tuple[tuple[int, ...], Margins]]:
 
 @dataclass(frozen=True, eq=False)
 class ConverterRates:
-    """How often the conversions of each converter are candidates. Columns are those of all groups or heads.
+    """How often each converter's conversions are candidates; columns are the columns of all groups or heads.
 
     Attributes:
-        rates: The rate, the part of it above the upper margin, and bounds of the parts above and below at counts up to
-            each bound, 1 where each conversion may be wrong; float32. # (kinds, columns, converters, 2 + 2 * bounds)
+        rates: The rate, its part above the upper margin, and for counts up to each bound, bounds of the parts above and
+            below (1: every conversion may be wrong); float32. # (kinds, columns, converters, 2 + 2 * bounds)
         hazards: Running sums of ``-log(1 - rate)`` over the conversions of an output, float64.
             # (kinds, columns, converters: tiles * weight bits)
         bounds: Bounds of counts, int64. # (kinds, bounds)
@@ -89,7 +89,7 @@ class ConverterRates:
 
 @dataclass(frozen=True, eq=False)
 class Apart:
-    """Converters that differ: their errors, also place by place, and their rates."""
+    """Converters that differ: their errors, by number and by place, and their rates."""
 
     converters: Converters
     placed: PlacedConverters
@@ -97,7 +97,7 @@ class Apart:
 
 
 def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:
-    """Rates of converters, whose columns have at most so many rows that hold a 1.
+    """Rates of converters; `ones` comes from `layout.most_ones`.
 
     # (tiles, groups or heads, output columns, weight bits)
     """
@@ -110,7 +110,7 @@ def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones
     )
 
     def tails(kind: Margins, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Rates above and below at counts of at most so many, float64. # (columns, tiles * weight bits) each"""
+        """Rates above and below for counts up to these, float64. # (columns, tiles * weight bits) each"""
         slack, count = (top + 1) * _ROUNDING, counts * kind.codes  # in codes
         slope, a, b = (gain - 1.0) * count, gain * kind.low, gain * kind.high
         above = 0.5 - slack - (slope.clamp_min(0.0) + torch.maximum(a, b) + offset)

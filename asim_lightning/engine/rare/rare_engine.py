@@ -1,19 +1,18 @@
-"""The engine of rare errors: the exact product, and only those conversions whose code is wrong or may be.
+"""The engine of rare errors: the exact product, and only the conversions that are wrong or may be wrong.
 
-If every cycle of the schedule is exact except for noise and the errors of its converters, the output is the integer
-product plus ``sign * 2^shift * full_scale / top_code * (code - noise-free code)`` of the conversions whose code is
-wrong. For small noise and spreads these are few (equal converters: ``erfc(0.5 / (sigma sqrt 2))`` of all, 9e-5 at sigma
-= 0.128 LSB). They are found by thinning (Lewis and Shedler, Naval Research Logistics Quarterly 26, 1979):
+It needs cycles that are exact except for noise and the errors of their converters. The output is then the integer
+product plus ``sign * 2^shift * full_scale / top_code * (code - noise-free code)`` of the wrong conversions. For small
+noise and spreads these are few (equal converters: ``erfc(0.5 / (sigma sqrt 2))`` of all, 9e-5 at sigma = 0.128 LSB).
+Thinning finds them (Lewis and Shedler, Naval Research Logistics Quarterly 26, 1979):
 
-1. Candidates are drawn, each converter's with the largest error probability that it may have. Equal converters have one
-   rate: the largest of any count.
-2. The count of a candidate is computed from the inputs and weights of its tile's rows.
-3. Equal converters: a candidate is accepted with the error probability of its count over the rate, and its error is
-   drawn for this count. Converters that differ: the candidate, whose normal passes the converter's margin, is converted
-   as every conversion is.
+1. Draw candidates for each converter, with its largest possible error probability. Equal converters have one rate: the
+   largest of any count.
+2. Compute the count of each candidate from the inputs and weights of its tile's rows.
+3. Equal converters: accept the candidate with probability (error probability of its count / rate), and draw its error
+   for this count. Converters that differ: convert the candidate, with a normal that passes the converter's margin.
 
-The outputs have the distribution of making every conversion, apart from codes of a probability below 1e-17, and without
-noise they are the same to the bit. `stream` defines the candidates.
+Outputs have the same distribution as if every conversion were made, except for codes of a probability below 1e-17.
+Without noise they are the same to the bit. `stream` defines the candidates.
 """
 
 from dataclasses import dataclass, replace
@@ -51,7 +50,7 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class RareProgram(ConvertingProgram):
-    """An exact product, and the errors of those of its conversions whose code is wrong."""
+    """An exact product, and the errors of its wrong conversions."""
 
     @property
     def exact(self) -> ExactProgram:
@@ -65,7 +64,7 @@ class RareProgram(ConvertingProgram):
     def __call__(
         self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
     ) -> Tensor:
-        """See `Program.__call__`; sums stay in float32 where the output does, and are rounded once."""
+        """See `Program.__call__`; sums stay in float32 if the output does, and are rounded once."""
         integers = self.quantized(x, quantizer)
         sums = self.exact.sums(integers)
         real = sums.to(torch.float64) if x.dtype == torch.float64 else sums
@@ -73,22 +72,22 @@ class RareProgram(ConvertingProgram):
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
+        """Outputs of a macro, in counts, with the distribution of the reference engine's; float64 (float32 if the
         device has no float64). # (batch, *outputs)"""
         sums = self.exact.sums(x)
         return self.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, required(noise))
 
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
-        """Adds the errors of the wrong conversions to the outputs without errors.
+        """Add the errors of the wrong conversions to the outputs without errors.
 
         Args:
             total: Outputs in counts without errors; may be overwritten. # (batch, *outputs)
             x: Integers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
-            noise: Noise source, with one row per row of the batch.
+            noise: Noise source, with one row for each row of the batch.
 
         Returns:
-            Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where
-            the device has no float64). # (batch, *outputs)
+            Outputs in counts, float64 (float32 if the device has no float64). On a CPU float32 if total is, with sums
+            rounded once. # (batch, *outputs)
         """
         if x.device.type == "mps":  # has no float64
             moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())

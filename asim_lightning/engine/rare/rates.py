@@ -1,9 +1,9 @@
-"""How often a conversion of equal converters is wrong, and by how much: tables for each kind of cycle and each count.
+"""How often equal converters give a wrong code, and by how much: tables for each kind of cycle and each count.
 
-The code of a count whose noise-free code is c is c + d with ``d >= e > 0`` where
-``level + sigma z > c + e - 1/2``: probability ``erfc((c + e - 1/2 - level) / (sigma sqrt 2)) / 2``, and nothing above
-the top code or below 0: at count 0 and at full scale half of the errors clamp. Both tails come from erfc, so that a
-probability of 1e-12 is as exact as one of 0.1 (1 minus a distribution function would not be).
+Let c be a count's noise-free code. The code is at least c + e, e > 0, if ``level + sigma z > c + e - 1/2``. The
+probability is ``erfc((c + e - 1/2 - level) / (sigma sqrt 2)) / 2``, and 0 above the top code. Codes below c are alike:
+at count 0 and at full scale half of the errors are clamped. Both tails come from erfc, so that a probability of 1e-12
+is as exact as 0.1; 1 minus a distribution function would not be.
 """
 
 import math
@@ -26,7 +26,7 @@ from asim_lightning.engine.rare.margins import Margins, margins
 from asim_lightning.engine.rare.votes import voted
 
 _SIGMAS = 13.4
-"""Distance in sigmas from which codes are left out: each has a probability below 1e-40."""
+"""Codes farther away than so many sigmas are left out: each has a probability below 1e-40."""
 _NEGLIGIBLE = 2.0**-60
 """Errors below this share of the largest rate are left out of the tables: uniforms have 52 bits."""
 _LONGEST_TABLE = 2**22
@@ -40,16 +40,16 @@ class Kind:
     cycles: tuple[int, ...]
     """Their numbers in the schedule."""
     rate: float
-    """Largest probability, over the counts, that the (voted) code is wrong; where converters differ, the share of wrong
-    codes that their spreads let expect."""
+    """Largest probability of a wrong (voted) code over the counts; if converters differ, the share of wrong codes that
+    their spreads let expect."""
     errors: Tensor
-    """Code errors (of a mean: of the sum of the votes), likely ones first, int64; a last 0 stands for no error.
+    """Code errors (for a mean: errors of the sum of the votes), likely errors first, int64; a last 0 means no error.
     # (errors + 1,)"""
     shares: Tensor
     """Running sums of the errors' probabilities, as a share of the rate, float64. # (counts, errors)"""
     margins: Margins | None = None
-    """What bounds the codes of converters that differ, which are converted one by one: they have no errors and shares
-    in tables. Cycles are sorted by weight bit then."""
+    """Bounds of the codes of converters that differ. They are converted one by one, so `errors` and `shares` are empty,
+    and cycles are sorted by weight bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Rates:
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
     """Why the events engine does not compute a macro: a cycle is not exact without noise, codes are often wrong, or
-    their distributions are too long to enumerate."""
+    the distributions are too long for tables."""
     if algorithm(transfer) is not Algorithm.EVENTS:
         return _why_not(transfer)
     macro, column = transfer.macro, transfer.column
@@ -108,11 +108,11 @@ def _why_not(transfer: Transfer) -> str | None:
 
 @lru_cache(maxsize=256)
 def rates(transfer: Transfer, differ: bool) -> Rates:
-    """The tables of a transfer that is not refused, and whose converters differ or are alike."""
+    """The error rates of a macro that is not refused; `differ` says whether its converters differ."""
     if differ:
         rate, empty = expected_error(transfer), torch.zeros(0, device="cpu")
         apart = (Kind(numbers, rate, empty, empty, found) for numbers, found in margins(transfer))
-        # a code without noise is voted for alike
+        # without noise all votes are equal
         votes = [cycle.votes if noisy else 1 for cycle, noisy in zip(transfer.cycles, transfer.noisy, strict=True)]
         weights = [transfer.code_weight(cycle, own) for cycle, own in zip(transfer.cycles, votes, strict=True)]
         return Rates(transfer, tuple(apart), tuple(weights), differ)
@@ -122,7 +122,7 @@ def rates(transfer: Transfer, differ: bool) -> Rates:
 
 
 def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:
-    """Numbers of the noisy cycles, grouped where they differ only in sign and binary weight."""
+    """Numbers of the noisy cycles; cycles that differ only in sign and binary weight are one group."""
     kinds: dict[tuple[int, int], list[int]] = {}
     for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
         if noisy:
@@ -147,8 +147,8 @@ def _kind(transfer: Transfer, numbers: tuple[int, ...]) -> Kind:
 
 
 def code_distribution(column: Column, cycle: Cycle) -> Tensor:
-    """Probability that one conversion of a count returns its noise-free code + d, d = -reach..reach, of a cycle that is
-    exact without noise; float64, summing to 1 for each count. # (largest count + 1, 2 reach + 1)"""
+    """Probability that one conversion of a count returns its noise-free code + d, d = -reach..reach, for a cycle that
+    is exact without noise; float64, with sum 1 for each count. # (largest count + 1, 2 reach + 1)"""
     level, sigma, code, top = _levels(column, cycle)
     reach = _reach(column, cycle)
     d = torch.arange(1, reach + 1, dtype=torch.float64)
@@ -168,12 +168,12 @@ def _levels(column: Column, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor, int]:
     level = column.level(counts.float(), cycle).double().cpu()
     sigma = column.sigma(counts.float(), cycle).double().cpu().expand_as(level)
     top = cycle.top_code or cycle.full_scale
-    # of a cycle that is exact, so that one of both is a whole number
+    # the cycle is exact, so the division leaves no remainder
     code = (counts - cycle.adc_low) // cycle.adc_step if cycle.adc_step else counts * (top // cycle.full_scale)
     return level, sigma, code, top
 
 
 def _reach(column: Column, cycle: Cycle) -> int:
-    """Largest distance from the noise-free code at which a code is not negligible."""
+    """Largest distance from the noise-free code that is not negligible."""
     level, sigma, code, top = _levels(column, cycle)
     return min(top, math.ceil(_SIGMAS * float(sigma.max()) + float((level - code).abs().max()) - 0.5))

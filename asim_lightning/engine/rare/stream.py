@@ -1,26 +1,26 @@
 """The stream of candidates: the conversions that may be wrong, as a function of counters and not as a sequence.
 
-Version 2, with `noise.STREAM_VERSION`. A row of outputs is cut into blocks of consecutive outputs. Within a block and a
-kind of cycle the conversions follow each other, output by output, tile by tile, and candidates are found by skipping
-ahead: each conversion has the hazard ``-log(1 - rate)``, and the next candidate is the one at which the sum of hazards
-since the last one passes ``-log(u)``. So each conversion is a candidate with its rate, independently of all others.
+Version 2, with `noise.STREAM_VERSION`. A row of outputs is cut into blocks of consecutive outputs. In a block, the
+conversions of a kind of cycle follow each other, output by output and tile by tile. Each conversion has the hazard
+``-log(1 - rate)``. The next candidate is the conversion at which the sum of hazards since the last candidate passes
+``-log(u)``. So each conversion is a candidate with its rate, independently of all others.
 
-Equal converters have one rate: the gap before the next candidate is ``floor(log(u) / log(1 - rate))``, and a tile's
-conversions follow each other in the order of the schedule. If converters differ, those of a weight bit follow each
-other, so that they are converter by converter.
+Equal converters have one rate, so the gap before the next candidate is ``floor(log(u) / log(1 - rate))``. A tile's
+conversions follow each other in the order of the schedule; if converters differ, they are sorted by weight bit, so that
+each converter's conversions follow each other.
 
 Draw number i of a block and kind: Philox 4x32 with 7 rounds (see `noise`), key (seed, hash of the layer's full name +
-"/events" + call number), counter (sample id, number of the block among those of the sample's rows, kind << 24 | i,
-trial << 16). Words 0 and 1 make the uniform of the gap, words 2 and 3 the one that decides what becomes of the
-candidate: ``((a >> 6) * 2^26 + (b >> 6) + 1/2) * 2^-52``, so that a rate of 1e-9 is met to 1e-6 even in the first gap.
-The logarithm is a polynomial in float64, each operation rounded once, so that all devices find the same candidates.
+"/events" + call number), counter (sample id, number of the block in all rows of the sample, kind << 24 | i,
+trial << 16). Words 0 and 1 make the uniform of the gap. Words 2 and 3 make the uniform that decides the candidate's
+error. A uniform is ``((a >> 6) * 2^26 + (b >> 6) + 1/2) * 2^-52``, so that a rate of 1e-9 is met to 1e-6 even in the
+first gap. The logarithm is a polynomial in float64, each operation rounded once: all devices find the same candidates.
 
-What becomes of a candidate: of equal converters it chooses the error among those of the candidate's count, or none. If
-converters differ, it gives the candidate's normal v: with ``t = rate * v`` the normal that t leaves above it if t is
-below the part of the rate above the upper margin, else minus the one that the rest of t leaves above it; 6.7 sigmas at
-most.
+For equal converters the second uniform v chooses one of the errors of the candidate's count, or none. If converters
+differ, v gives the candidate's normal. Let ``t = rate * v``. If t is below the part of the rate above the upper margin,
+the normal is the one with probability t above it. Otherwise it is minus the normal with the rest of t above it. Normals
+are at most 6.7.
 
-The number of draws of a block of equal converters is fixed: more are needed with a probability below 1e-20. Any change
+A block of equal converters has a fixed number of draws: more are needed with a probability below 1e-20. Any change
 of these lines changes the version.
 """
 
@@ -33,7 +33,7 @@ from torch import Tensor
 from asim_lightning.engine.noise import philox
 
 WORD_BITS, HALF_WORD = 6, 67108864.0
-"""Bits that a word loses, and 2 to the number of those that remain."""
+"""Bits that a word loses, and 2 to the number of remaining bits."""
 UNIFORM_STEP = 2.0**-52
 SQRT_HALF_BITS, MANTISSA_BITS = 0x3FE6A09E667F3BCD, 52
 LN2 = 0.6931471805599453
@@ -69,8 +69,7 @@ MIDDLE, FAR = (
 
 
 def draws_of(conversions: int, rate: float) -> int:
-    """Number of draws for a block of conversions of one kind, enough for the last candidate to lie beyond the block's
-    end.
+    """Draws for a block of conversions of one kind: enough for the last candidate to lie beyond the block's end.
 
     The number of candidates is binomial with mean m, so ``P(at least n) <= exp(n - m + n log(m / n))`` for n > m
     (Chernoff), and it never exceeds the number of conversions.
@@ -88,13 +87,13 @@ def gap_factor(rate: float) -> float:
 
 
 def uniform(high: Tensor, low: Tensor) -> Tensor:
-    """Uniform numbers inside (0, 1), float64, of two random 32-bit words each."""
+    """Uniform numbers inside (0, 1), float64, each from two random 32-bit words."""
     whole = (high >> WORD_BITS).double() * HALF_WORD + (low >> WORD_BITS).double()
     return (whole + 0.5) * UNIFORM_STEP
 
 
 def logarithm(u: Tensor) -> Tensor:
-    """Natural logarithm of positive numbers in float64, the same on every device."""
+    """Natural logarithm of positive float64 numbers, the same on every device."""
     bits = u.view(torch.int64)
     exponent = (bits - SQRT_HALF_BITS) >> MANTISSA_BITS
     mantissa = (bits - (exponent << MANTISSA_BITS)).view(torch.float64)
@@ -107,7 +106,7 @@ def logarithm(u: Tensor) -> Tensor:
 
 
 def normal_above(tail: Tensor) -> Tensor:
-    """The normal above which a probability of at most 1/2 lies, float64; below 2^-36 that of 2^-36."""
+    """The normal with a probability `tail` of at most 1/2 above it, float64; tails below 2^-36 count as 2^-36."""
     p = tail.clamp_min(_SMALLEST)
     q = 0.5 - p
     middle = q * _ratio(0.180625 - q * q, *MIDDLE)
@@ -128,7 +127,6 @@ class Blocks:
 
     Attributes:
         key: (seed, layer key).
-        trial: Number of the read.
         sample_ids: Sample of each block, int64. # (blocks,)
         numbers: Number of each block within its sample, int64. # (blocks,)
     """
@@ -139,7 +137,7 @@ class Blocks:
     numbers: Tensor
 
     def uniforms(self, kind: int, draws: range, some: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """The uniforms of some draws, that of the gap and the other one, float64. # (some blocks, draws) each"""
+        """Both uniforms of some draws: of the gap, and the second one, float64. # (some blocks, draws) each"""
         third = torch.arange(draws.start, draws.stop, device=self.numbers.device) + (kind << KIND_BITS)
         last = torch.full((), self.trial << 16, dtype=torch.int64, device=third.device)
         a, b, c, d = philox((self.sample_ids[some][:, None], self.numbers[some][:, None], third, last), self.key)
@@ -152,8 +150,6 @@ def candidates(
     """Candidates of equal converters: the definition, for any device that has float64.
 
     Args:
-        blocks: The blocks.
-        kind: Number of the kind of cycles.
         draws: Draws of a block (`draws_of`).
         factor: `gap_factor` of the kind's rate.
         conversions: Conversions of each block, int64. # (blocks,)
@@ -163,7 +159,7 @@ def candidates(
     """
     first, second = blocks.uniforms(kind, range(draws))  # (blocks, draws) each
     gaps = (logarithm(first) * factor).floor()
-    gaps = torch.minimum(gaps, conversions[:, None].double())  # what passes the block's end need not be exact
+    gaps = torch.minimum(gaps, conversions[:, None].double())  # beyond the block's end gaps need not be exact
     places = (gaps.long() + 1).cumsum(1) - 1
     block, draw = (places < conversions[:, None]).nonzero(as_tuple=True)
     return block, places[block, draw], second[block, draw]
@@ -171,14 +167,14 @@ def candidates(
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Runs of consecutive outputs of one column, whose conversions follow each other converter by converter.
+    """Runs of consecutive outputs of one column; their conversions follow each other converter by converter.
 
     Attributes:
         hazards: Running sums over the conversions of an output, converter by converter, float64.
             # (columns, converters)
         number: Conversions of a converter in an output, int64. # (converters,)
         columns: Column of each run, int64. # (blocks, runs of a block)
-        lengths: Outputs of each run; 0 where a block has fewer runs, int64. # (blocks, runs of a block)
+        lengths: Outputs of each run; 0 if a block has fewer runs, int64. # (blocks, runs of a block)
     """
 
     hazards: Tensor
@@ -233,7 +229,7 @@ def candidates_apart(blocks: Blocks, kind: int, runs: Runs) -> tuple[Tensor, Ten
 
 
 def all_of(runs: Runs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """All conversions of the converters that have a hazard, as `candidates_apart` gives them."""
+    """All conversions of the converters that have a hazard, in the form of `candidates_apart`."""
     has_hazard = runs.hazards.diff(dim=1, prepend=runs.hazards.new_zeros(len(runs.hazards), 1)) > 0
     block, run, which = (has_hazard[runs.columns] & (runs.lengths > 0)[:, :, None]).nonzero(as_tuple=True)
     number = runs.number[which] * runs.lengths[block, run]

@@ -1,7 +1,7 @@
 """The exact distribution of a voted code, from the distribution of one code.
 
-A distribution is a float64 tensor (counts, 2 reach + 1): row by row the probability that a code lies d = -reach..reach
-from its noise-free value. Every sum here adds terms of one sign, so that small probabilities keep their precision.
+A distribution is a float64 tensor (counts, 2 reach + 1): for each count the probability that a code is its noise-free
+value + d, for d = -reach..reach. Every sum adds terms of one sign, so that small probabilities keep their precision.
 """
 
 import math
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def voted(single: Tensor, votes: int, rule: str) -> Tensor:
-    """Distribution of the vote of independent codes, of which each has the distribution `single`.
+    """Distribution of the vote of independent codes, each with the distribution `single`.
 
-    "mode" takes the smallest code of a tie, and "median" an odd number of votes. For "mean" the distribution is that of
-    the sum of the codes, around `votes` times the noise-free code, and has 2 votes reach + 1 entries for each count.
+    "mode" takes the smallest code of a tie, and "median" needs an odd number of votes. "mean" gives the distribution of
+    the sum of the codes, around `votes` times the noise-free code, with 2 votes reach + 1 entries for each count.
     """
     if votes == 1:
         return single
@@ -23,7 +23,7 @@ def voted(single: Tensor, votes: int, rule: str) -> Tensor:
 
 
 def _sum(single: Tensor, votes: int) -> Tensor:
-    """The distribution convolved with itself, vote after vote."""
+    """The distribution convolved with itself, once for each further vote."""
     total = single
     for _ in range(votes - 1):
         wider = total.new_zeros(len(total), total.shape[1] + single.shape[1] - 1)
@@ -34,7 +34,7 @@ def _sum(single: Tensor, votes: int) -> Tensor:
 
 
 def _median(single: Tensor, votes: int) -> Tensor:
-    """Differences of the two tails: the median is at most c where at least half of the codes are."""
+    """Differences of the two tails: the median is at most c if more than half of the codes are."""
     reach = single.shape[1] // 2
     below = _at_least_half(single[:, :reach].cumsum(1), votes)  # P(median <= d), d = -reach..-1
     above = _at_least_half(single[:, reach + 1 :].flip(1).cumsum(1), votes)  # P(median >= d), d = reach..1
@@ -44,7 +44,7 @@ def _median(single: Tensor, votes: int) -> Tensor:
 
 
 def _at_least_half(p: Tensor, votes: int) -> Tensor:
-    """Probability that more than half of the votes satisfy a condition that one satisfies with probability p."""
+    """Probability that more than half of the votes satisfy a condition that each satisfies with probability p."""
     half = range(votes // 2 + 1, votes + 1)
     terms = [float(math.comb(votes, k)) * p**k * (1.0 - p) ** (votes - k) for k in half]
     return torch.stack(terms).sum(0)
@@ -53,8 +53,8 @@ def _at_least_half(p: Tensor, votes: int) -> Tensor:
 def _mode(single: Tensor, votes: int) -> Tensor:
     """Multinomial sums by generating functions.
 
-    Code c is the smallest of the most frequent ones, k times among n votes, where lower codes occur at most k - 1 times
-    and higher ones at most k times: ``n! * q_c^k / k! * [t^(n - k)] prod over d of sum over j of (q_d t)^j / j!``.
+    Code c wins with k of n votes if each lower code has at most k - 1 votes and each higher code at most k:
+    ``n! * q_c^k / k! * [t^(n - k)] prod over d of sum over j of (q_d t)^j / j!``.
     """
     codes = single.shape[1]
     result = torch.zeros_like(single)
@@ -71,7 +71,7 @@ def _mode(single: Tensor, votes: int) -> Tensor:
 
 
 def _running_products(series: Tensor, degree: int) -> list[Tensor]:
-    """Products of the first 0, 1, 2, ... power series, up to a degree.
+    """Products of the first 0, 1, 2, ... of some power series, up to a degree.
 
     # (counts, series, terms) to (counts, degree + 1) each
     """

@@ -107,4 +107,4 @@ def test_a_warning_says_once_which_code_is_taken(inl: str, warned: int, monkeypa
             converters_of(Chip(chip, "layer"), MatmulProduct(), circuit, torch.Size((20, 255)))
     assert len(found) == warned
     assert looks == ([False] if warned else [True] * 3)
-    assert all("first code between whose thresholds the value lies" in str(each.message) for each in found)
+    assert all("until the value lies between the thresholds of the code" in str(each.message) for each in found)

@@ -79,7 +79,7 @@ def test_deviations_are_those_of_the_converters(tmp_path: Path) -> None:
 def test_kernels_refuse_them_and_say_why(tmp_path: Path) -> None:
     circuit = transfer(macro_of(file_of(tmp_path, {0: (0, 0), 1: (1, 0)})), False)
     assert choose(circuit) == "reference"
-    assert refusals(circuit)["native"] == "its tables are of one curve for all converters"
+    assert refusals(circuit)["native"] == "its tables have one curve for all converters"
     assert algorithm(circuit) is Algorithm.CONVERSIONS
     assert set(circuit.conversions) == {Conversion.LOSSY}
     said = " ".join(str(explain(circuit.macro)).split())

@@ -1,17 +1,17 @@
-// A block of conversions, from counts to sums of codes: what does not depend on how counts are counted.
+// A block of conversions, from counts to sums of codes, whatever the way of counting.
 //
-// Sums of a tile, normals, reads and random counters of the block are a thread's own, in its first two caches (8 kB, and 4
-// kB a vote). With errors of converters or votes codes are written before they are added up.
+// Each thread has its own sums of a tile, normals, reads and random counters of the block, in its first two caches (8 kB, and
+// 4 kB a vote). With errors of converters or with votes, codes are written before they are added up.
 #pragma once
 #include "convert.h"
 
-// Four cycles, and which way converts them.
+// Four cycles, and the way to convert them.
 struct Four {
     ByteCodes bytes;
     Plain plain;
     const Cycle* cycles;
     int32_t votes;                     // most reads of a cycle
-    bool noisy, digital, quiet;        // quiet: a count of 0 gives code 0 in all of them
+    bool noisy, digital, quiet;        // quiet: a count of 0 gives code 0 in all four
 
     Four(const ConversionJob& job, const Cycle* four, int64_t most_count)
         : bytes(four, job.levels, most_count), plain(four), cycles(four), votes(1), noisy(false), digital(false), quiet(true) {
@@ -29,7 +29,7 @@ struct Four {
     }
 };
 
-// Where a block stands: single m is first_single + m, lane l is first_lane + l.
+// Place of a block: single m is first_single + m, lane l is first_lane + l.
 struct BlockPlace {
     int64_t problem, first_lane, first_single;
     int tile, held;                    // singles of the block
@@ -55,7 +55,6 @@ public:
     bool digital() const { return digital_; }
     const Sums& sums() const { return sums_; }
 
-    // Begin a block of a tile.
     void begin(const BlockPlace& at) {
         at_ = at;
         std::memset(sums_.codes, 0, at.held * GROUP * sizeof(int32_t));
@@ -63,7 +62,7 @@ public:
         if (noisy_) find_counters();
     }
 
-    // Whether a count of 0 gives code 0 in four cycles, by all converters of the block.
+    // Whether a count of 0 gives code 0 in four cycles, for all converters of the block.
     bool is_quiet(int four) const {
         if (!has_static_) return ways_[four].quiet;
         const int64_t padded = round_up(job_.weights.lanes(), GROUP);
@@ -74,7 +73,7 @@ public:
         return true;
     }
 
-    // Add what counts of four cycles give.
+    // Add the codes or counts of four cycles to the sums.
     void add(int four, const int32_t* counts) {
         const Four& way = ways_[four];
         if (has_static_ || way.noisy || (!way.bytes.holds && !way.plain.holds)) return add_any(four, counts);
@@ -162,7 +161,7 @@ private:
         return most;
     }
 
-    // Row of the batch and place in it of an input or an output column of the problem at hand.
+    // Row of the batch, and place in it, of an input or an output column of the current problem.
     struct Place { int64_t row, in_row; };
     Place place(bool of_inputs, int64_t number) const {
         const Outputs& o = job_.outputs;
@@ -186,7 +185,7 @@ private:
     }
 
     const ConversionJob& job_;
-    const int64_t macros_, lanes_, between_;   // macros: groups or heads; between: from counts of a cycle to the next one's
+    const int64_t macros_, lanes_, between_;   // macros: groups or heads; between: from a cycle's counts to the next cycle's
     const bool has_static_;
     const int fours_;
     const RoundKeys keys_;

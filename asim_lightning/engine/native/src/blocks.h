@@ -1,5 +1,5 @@
-// Blocks of LANES by LANES words of 32 bits, as kernels read and write them: whole vectors, parts of them at the edges of
-// an array (nothing beyond is touched), and blocks transposed in registers.
+// Blocks of LANES by LANES words of 32 bits: loads and stores of whole vectors or of parts at the edges of an array (nothing
+// beyond is touched), and transposition in registers.
 #pragma once
 #include <utility>
 #include "lanes.h"
@@ -45,7 +45,7 @@ template <class V> INLINE void store_part(void* to, V v, int64_t bytes) {
     copy_part<sizeof v / 2>(to, &v, bytes);
 }
 
-// Store the low bytes of words that hold no more.
+// Store words below 256 as bytes.
 INLINE void store_bytes(uint8_t* to, const u32v (&v)[4]) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
     const __m256i low = _mm256_packus_epi32((__m256i)v[0], (__m256i)v[1]);
@@ -60,7 +60,7 @@ INLINE void store_bytes(uint8_t* to, const u32v (&v)[4]) {
 #endif
 }
 
-// One step of a transposition: lanes whose number has the bit STEP change places with those of the other row.
+// One step of a transposition: lanes with the bit STEP in their number change places with lanes of the other row.
 template <int STEP, size_t... L> INLINE void exchange(u32v& a, u32v& b, std::index_sequence<L...>) {
     const u32v low = __builtin_shufflevector(a, b, ((int(L) & STEP) ? LANES + int(L) - STEP : int(L))...);
     b = __builtin_shufflevector(a, b, ((int(L) & STEP) ? LANES + int(L) : int(L) + STEP)...);

@@ -9,9 +9,9 @@
 
 namespace {
 
-constexpr int64_t MOST_OTHERS = 64;   // units of the side that is not in turn, whose sums a thread holds: 256 kB
+constexpr int64_t MOST_OTHERS = 64;   // most units of the other side at a time: a thread holds their sums in 256 kB
 
-// Call use(counting) with a null pointer to the class of counting that a job names.
+// Call use(counting) with a null pointer to the job's class of counting.
 template <class Use> void with_counting(const ConversionJob& job, Use use) {
 #if defined(__AVX2__)
     if (job.counting == LOOK_UPS) return use(static_cast<CountLookUps*>(nullptr));
@@ -19,7 +19,7 @@ template <class Use> void with_counting(const ConversionJob& job, Use use) {
     use(static_cast<CountPopcount*>(nullptr));
 }
 
-// Whether the form of a way of counting is that of the weights, and not of the inputs.
+// Whether a way of counting makes a form of the weights, not of the inputs.
 template <class Counting> bool forms_weights(const ConversionJob& job) {
     return bool(job.inputs_in_lanes) == Counting::LANES_IN_TURN;
 }
@@ -39,7 +39,7 @@ template <class Counting> void convert(const ConversionJob& job) {
     if (asim::refused_bytes) return;
     using Work = Conversion<Counting>;
     const int64_t turns = Work::turns(job), others = Work::others(job), units = turned.problems * turns;
-    // parts of the other side, where units are few: each thread has several shares, or their sums would be too many
+    // parts of the other side: several shares for each thread, and no more sums than MOST_OTHERS units have
     const int64_t wanted = job.threads > 1 ? ceil_div(4 * job.threads, units) : 1;
     const int64_t parts = std::min(others, std::max({wanted, ceil_div(others, MOST_OTHERS), int64_t(1)}));
     asim::parallel_for(units * parts, job.threads, [&](asim::Shares& shares) {
@@ -53,10 +53,10 @@ template <class Counting> void convert(const ConversionJob& job) {
 
 }  // namespace
 
-// Bytes of a ConversionJob, which both sides must agree on.
+// Bytes of a ConversionJob, on which both sides must agree.
 ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
 
-// Whether this library counts in a way.
+// Whether this library has a way of counting.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
 #if defined(__AVX2__)
     if (counting == LOOK_UPS) return 1;
@@ -64,7 +64,7 @@ ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
     return counting == POPCOUNT;
 }
 
-// Words of the form of a job's weights, or (not null) make it. Below 0: minus the bytes of memory that the system refused.
+// Words of the form of a job's weights; makes it if `out` is not null. Below 0: minus the bytes that the system refused.
 ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
     int64_t size = 0;
     asim::refused_bytes = 0;
@@ -82,15 +82,15 @@ ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
     return asim::refused_bytes ? -asim::refused_bytes : size;
 }
 
-// Whether the processor counts the ones of words by an instruction.
+// Whether the processor has an instruction that counts the ones of words.
 ASIM_EXPORT int32_t asim_has_popcount() { return Popcount::MOST > 31; }
 
-// Make every conversion. 0: done; else the bytes of memory that the system refused.
+// Make every conversion. Returns 0, or the bytes that the system refused.
 ASIM_EXPORT int64_t asim_convert(const ConversionJob* job) {
     asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) { convert<std::remove_pointer_t<decltype(counting)>>(*job); });
     return asim::refused_bytes;
 }
 
-// Fill what job->converters.quiet points to; see Converters.
+// Fill the flags of Converters::quiet.
 ASIM_EXPORT void asim_quiet_converters(const ConversionJob* job, uint8_t* out) { find_quiet(*job, out); }

@@ -1,8 +1,8 @@
 // Every conversion of a product, tile by tile, in blocks of singles by lanes, four cycles at a time.
 //
-// A class of counting (CountPopcount, CountLookUps) takes one side of a product in turn, a unit of up to 16 lanes
-// (or singles) after the other, and meets all units of the other side with it, whose form was made before: that of weights
-// once, that of inputs at each call. Threads share out the units in turn and, where these are few, parts of the others.
+// A class of counting (CountPopcount, CountLookUps) takes one side of a product in turn, one unit of up to 16 lanes (or
+// singles) after another. Each unit meets all units of the other side. The form of the other side is made beforehand: once for
+// weights, at each call for inputs. Threads share out the units in turn and, if these are few, parts of the other side.
 #pragma once
 #include "block_conversion.h"
 #include "operand.h"
@@ -15,11 +15,11 @@ public:
           block_(block_size(singles_, Counting::MULTIPLE)), counting_(job, form, turn), conversion_(job, block_),
           counted_(4 * block_ * GROUP) {}
 
-    // Units of the side in turn and of the other one, of a problem.
+    // Units of a problem: of the side in turn, and of the other side.
     static int64_t turns(const ConversionJob& job) { return units(job, LANES_IN_TURN); }
     static int64_t others(const ConversionJob& job) { return units(job, !LANES_IN_TURN); }
 
-    // Make the conversions of one unit in turn with units [low, high) of the other side.
+    // Convert one unit in turn with units [low, high) of the other side.
     void run(int64_t problem, int64_t turn, int64_t low, int64_t high) {
         const int64_t size = int64_t(block_) * GROUP;
         const bool digital = conversion_.digital();
@@ -63,7 +63,7 @@ private:
         }
     }
 
-    // Write or add a tile's sums to those of all tiles.
+    // Write a tile's sums, or add them to the sums of earlier tiles.
     static void add(const int32_t* sums, int held, bool is_first, double* out) {
         if (is_first) for (int i = 0; i < held * GROUP; ++i) out[i] = sums[i];
         else for (int i = 0; i < held * GROUP; ++i) out[i] += sums[i];

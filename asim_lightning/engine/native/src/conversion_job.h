@@ -1,59 +1,59 @@
-// What Python asks for: plain structures, the same as in conversion.py. Nothing here depends on the processor.
+// The job that Python passes: plain structures, the same as in structures.py. Nothing here depends on the processor.
 //
-// A product is one or more *problems*: independent matrix products (groups of a convolution, or sample and head of a
-// product of two activations). Of each, every *lane* (an output pixel or a row of a matrix) of the inputs meets every lane
-// of the weights (an output channel) in one output. Rows of the summed dimension are divided into tiles.
+// A product consists of *problems*: independent matrix products (groups of a convolution, or sample and head of a product of
+// two activations). In a problem every *lane* of the inputs (an output pixel, or a row of a matrix) meets every lane of the
+// weights (an output channel) in one output. Rows of the summed dimension are divided into tiles.
 #pragma once
 #include <cstdint>
 
 // Rows that a column sums: channels [first, last) of kernel elements [low, high).
 struct Tile { int32_t first, last, low, high; };
 
-// Consecutive bits of an integer that meet others in a conversion.
+// Consecutive bits of an integer that are used together in a conversion.
 struct Digit { int32_t low, bits; };
 
 // How a count becomes a level: COUNT keeps it (a digital cycle); count * gain; (count * gain + count * rest) * top, which
-// is a division to the bit; or a table.
+// equals a division to the bit; or a table.
 enum Level : int32_t { COUNT, PROPORTIONAL, QUOTIENT, LEVEL_TABLE };
 // Sigma: none; constant; sqrt(a + b / (c * count + 1)); or a table.
 enum Sigma : int32_t { SILENT, CONSTANT, SHRINKING, SIGMA_TABLE };
 enum VoteRule : int32_t { MEAN, MODE, MEDIAN };
 
-// One conversion of a column: which digits meet, what the ADC makes of their count, and what a code adds to the sums.
+// One conversion of a column: which digits meet, how the ADC converts their count, and what a code adds to the sums.
 struct Cycle {
     int32_t weight_bit, digit;        // a bit of the weights; number of a digit of the inputs
     int32_t level, sigma, table;      // Level, Sigma, first place in the tables
     int32_t votes, weight;            // reads; integer weight of a code, or of a digital count
-    int32_t silent;                   // whether sigma is 0 where the count is
+    int32_t silent;                   // whether a count of 0 has sigma 0
     float gain, rest, top, constant, a, b, c;
 };
 
 // One side of a product: integers, as float32.
 struct Side {
     const float* data;
-    int64_t problems, sources, channels, height, width;   // sources of a problem
+    int64_t problems, sources, channels, height, width;   // sources are images of a problem
     int64_t problem_step, source_step, channel_step, row_step, pixel_step;  // of data
     int64_t pad_y, pad_x;
-    int64_t rows, columns, stride_y, stride_x;            // lanes of a source: pixels at which a kernel begins
+    int64_t rows, columns, stride_y, stride_x;            // lanes of a source: pixels where a kernel begins
     const int64_t* elements;                              // offset of each kernel element in a padded source
     int64_t bits;
     int64_t lanes() const { return sources * rows * columns; }   // of a problem
 };
 
-// Where an output stands in its sample, and which random words its conversions take.
+// Where an output is in its sample, and which random words its conversions use.
 struct Outputs {
-    const int64_t *ids, *offsets;     // of each row of the batch: sample id, and rows of the same sample before
+    const int64_t *ids, *offsets;     // for each row of the batch: sample id, and number of earlier rows of the sample
     int64_t problems_a_row, inputs_a_row;
     int64_t problem_step, input_step, output_step, size;  // from one to the next in a row; outputs of a row
 };
 
-// What differs from converter to converter of a chip; null where nothing does.
+// Errors of a chip's converters; null if all converters are ideal.
 // v = level * gain + offset + sigma * z; threshold c (from code c - 1 to c) is at c - 1/2 + inl[c].
 // All arrays but tables: # (tiles, groups or heads, weight bits, output columns rounded up to 16)
 struct Converters {
     const float *gain, *offset;
     const int32_t* curve;             // number of a converter's table, or null: no INL
-    const float* tables;              // (tables, nibbles, 16): inl[c] is their sum over the nibbles of c; or, where
+    const float* tables;              // (tables, nibbles, 16): inl[c] is the sum of entries over the nibbles of c; or, if
     int32_t nibbles, length;          // nibbles is 0, (tables, length): inl[c] itself
     int32_t passes, weight_bits;      // most codes by which INL moves a code; weight bits of the arrays
     const uint8_t* quiet;             // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
@@ -69,7 +69,7 @@ struct ConversionJob {
     const Cycle* cycles;              // a multiple of four, filled up with cycles of weight 0
     const Digit* digits;              // of the inputs
     const float *levels, *sigmas;     // tables
-    const uint32_t* weight_form;      // what prepare made of the weights
+    const uint32_t* weight_form;      // the weights' form, by asim_weight_form
     double* out;                      // (batch, outputs): sums of codes * scale / divisor + digital counts
     double scale, divisor;
     uint32_t key[2], last_word;

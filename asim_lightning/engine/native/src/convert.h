@@ -1,15 +1,15 @@
 // From the counts of four cycles in a block to its sums of codes: level, noise, code, votes, shift-add.
 //
-// Work goes cycle by cycle through all singles, so that what a cycle needs stays in registers. Four cycles take the four
-// words of one random counter. Which of the ways below converts four cycles is decided once (Four).
+// Work goes cycle by cycle through all singles, so that a cycle's constants stay in registers. Four cycles use the four words
+// of one random counter. How four cycles are converted is decided once (Four).
 // Measured on a core of a Zen 4, with counting: 0.75e9 noisy conversions a second by AVX-512, 0.41e9 by AVX2.
 #pragma once
 #include "block.h"
 #include "noise.h"
 #include "transfer.h"
 
-// One code of several reads of a conversion: their sum (mean), the most frequent one (of equally frequent ones the
-// smallest), or the median. Registers hold the best code so far; every read is compared with every other one.
+// One code of several reads of a conversion: their sum (mean), the most frequent code (the smallest of a tie), or the median.
+// Registers hold the best code so far, and every read is compared with every other.
 // Codes: the reads, `step` elements from one to the next.
 INLINE i32v voted(const int32_t* codes, int64_t step, int votes, int32_t rule) {
     i32v best = load<i32v>(codes);
@@ -20,7 +20,7 @@ INLINE i32v voted(const int32_t* codes, int64_t step, int votes, int32_t rule) {
     i32v agreement{};
     for (int a = 0; a < votes; ++a) {
         const i32v code = load<i32v>(codes + a * step);
-        i32v not_above{}, below{};     // reads that are not above this one, and below it
+        i32v not_above{}, below{};     // number of reads that are not above this one, and of reads below it
         for (int b = 0; b < votes; ++b) {
             const i32v other = load<i32v>(codes + b * step);
             not_above -= other <= code;
@@ -38,10 +38,10 @@ INLINE i32v voted(const int32_t* codes, int64_t step, int votes, int32_t rule) {
     return best;
 }
 
-// What a block's conversions add up to, of a tile.
+// Sums of a block's conversions for one tile.
 struct Sums { int32_t codes[CELLS], counts[CELLS]; };
 
-// The random counters of a block: words of lanes and of singles, which are added.
+// The random counters of a block: words of lanes plus words of singles.
 struct Counters {
     uint32_t lane_ids[GROUP], lane_positions[GROUP], single_ids[BLOCK], single_positions[BLOCK];
 };
@@ -62,7 +62,7 @@ inline APART void draw(const Counters& counters, const RoundKeys& keys, uint32_t
         }
 }
 
-// Call take(place, code) for each vector of a cycle's codes in a block; normals are not read where the cycle is silent.
+// Call take(place, code) for each vector of a cycle's codes in a block; normals are not read if the cycle is silent.
 template <class Adc, class Take>
 INLINE void each_code(const Cycle& cycle, const Adc& adc, const float* levels, const float* sigmas, const int32_t* counts,
                       const float* normals, int held, Take take) {
@@ -82,8 +82,8 @@ INLINE void each_code(const Cycle& cycle, const Adc& adc, const float* levels, c
     });
 }
 
-// Whether four cycles are converted without noise at proportional levels, with codes and weights of at most 15 bits;
-// and the zeros that their weights end in.
+// Whether four cycles are converted without noise at proportional levels, with codes and weights of at most 15 bits; and the
+// number of zero bits at the end of all their weights.
 struct Plain {
     bool holds = true;
     int zeros = 0;
@@ -100,7 +100,7 @@ struct Plain {
     }
 };
 
-// Add the codes of four plain cycles: a level plus MAGIC has its code in the lower half, which is all that is multiplied.
+// Add the codes of four plain cycles. A level plus MAGIC has its code in the lower half, and only this half is multiplied.
 inline APART void add_plain(const Cycle* four, int zeros, const int32_t* counts, int64_t between, int held, Sums& sums) {
     for (int m = 0; m < held * GROUP; m += LANES) {
         i32v total{};
@@ -113,8 +113,8 @@ inline APART void add_plain(const Cycle* four, int zeros, const int32_t* counts,
     }
 }
 
-// Four noise-free cycles of one transfer whose counts and codes are bytes: four counts are looked up at once in a table of
-// 256 codes, whatever their level is, and one instruction multiplies four codes with their weights.
+// Four noise-free cycles of one transfer with counts and codes below 256: a table of 256 codes serves four counts at once,
+// whatever their levels are, and one instruction multiplies four codes with their weights.
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
 class ByteCodes {
     alignas(64) uint8_t codes_[256];

@@ -1,11 +1,11 @@
 // Counts by look-ups of digits: AVX2 and AVX-512, for digits of several bits.
 //
-// For each quad (four rows) of an input's digit a table of 16 bytes holds the sums of any of its bytes, and the four weight
-// bits of an output, a nibble, say which of them counts. Lanes are outputs; singles are inputs, of which tables are made a
-// unit at a time. What an instruction looks up depends on the level:
-// AVX-512 (VBMI, VNNI): of one input four quads of 16 outputs, whose bytes the next instruction adds to 16 counts. Registers:
-//   16 counts, of as many inputs, and a line of nibbles. Digits have up to 6 bits.
-// AVX2: of two inputs one quad of 16 outputs. Registers: four sums of 16 bits and four of the bytes above them; bytes of four
+// For each quad (four rows) of an input's digit, a table of 16 bytes holds the sums of any of its four bytes. The four weight
+// bits of an output, a nibble, say which bytes to sum. Lanes are outputs. Singles are inputs, with tables made for a unit at a
+// time. An instruction looks up, depending on the level:
+// AVX-512 (VBMI, VNNI): four quads of one input for 16 outputs; the next instruction adds these bytes to 16 counts. Registers:
+//   16 counts, for as many inputs, and a line of nibbles. Digits have up to 6 bits.
+// AVX2: one quad of two inputs for 16 outputs. Registers: four sums of 16 bits and four of the bytes above them; bytes of four
 //   quads are added before they are widened. Digits have up to 4 bits, and rows * 15 < 2^16.
 // Digits of more bits are looked up in parts.
 // Measured on a core of a Zen 4, with conversion, digits of 4 bits: 1.7e9 conversions a second by AVX-512, 1.3e9 by AVX2.
@@ -22,7 +22,7 @@ typedef uint16_t halfv __attribute__((vector_size(4 * LANES)));
 typedef uint16_t eight_halves __attribute__((vector_size(16)));
 typedef int32_t eight_words __attribute__((vector_size(32)));
 
-// Bytes of tables of 16 at places below 16, each 16 bytes with a table of their own; 0 at a place from 128 on.
+// Bytes of tables of 16 at places below 16, one table for each 16 bytes; 0 at places from 128 on.
 INLINE bytev look_up_bytes(bytev table, bytev place) {
 #if defined(__AVX512BW__)
     return (bytev)_mm512_shuffle_epi8((__m512i)table, (__m512i)place);
@@ -32,13 +32,13 @@ INLINE bytev look_up_bytes(bytev table, bytev place) {
 }
 
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
-// Four quads of an input in a line of 64 bytes; a nibble of output o and quad q is byte 4 o + q, and q is in its bits 4 and 5.
+// A line of 64 bytes has four quads of an input. The nibble of output o and quad q is byte 4 o + q, with q in its bits 4 and 5.
 struct LookUpLine {
     static constexpr int INPUTS = 1, LINES = 1, BYTES = 64, MOST_BITS = 6, STEP = GROUP * BYTES;   // of four quads
     static uint8_t nibble(uint32_t bits, int quad) { return uint8_t(bits | quad << 4); }
     static int place(int output, int quad) { return 4 * output + quad; }
 
-    // Call put(input, line, quads) with the quads that a line has tables of, each four times, from # (4 quads, 16 inputs).
+    // Call put(input, line, quads) with the quads of a line's tables, each four times, from # (4 quads, 16 inputs).
     template <class Put> static INLINE void each(const uint32_t* four, Put put) {
         const __m512i a = _mm512_loadu_si512(four), b = _mm512_loadu_si512(four + GROUP);
         const __m512i c = _mm512_loadu_si512(four + 2 * GROUP), d = _mm512_loadu_si512(four + 3 * GROUP);
@@ -54,7 +54,7 @@ struct LookUpLine {
         }
     }
 
-    // Sums of N inputs with a weight bit, shifted, written or added to counts.
+    // Sums of N inputs for a weight bit, shifted, and written or added to counts.
     template <bool FIRST, int N>
     static INLINE void add(const uint8_t* tables, const uint8_t* nibbles, int64_t fours, int shift, int32_t* counts) {
         __m512i sums[N];
@@ -66,7 +66,7 @@ struct LookUpLine {
 #pragma GCC unroll 16
             for (int n = 0; n < N; ++n) {
                 const __m512i four_quads = _mm512_permutexvar_epi8(places, _mm512_load_si512(tables + n * BYTES));
-                // by the intrinsic function, GCC copies each sum
+                // with the intrinsic function, GCC copies each sum
                 asm("vpdpbusd %2, %1, %0" : "+v"(sums[n]) : "v"(four_quads), "v"(ones));
             }
         }
@@ -78,7 +78,7 @@ struct LookUpLine {
     }
 };
 #else
-// Of two inputs one quad in a line of 32 bytes; nibbles of a quad are 16 bytes, of outputs 0, 8, 1, 9, ...
+// A line of 32 bytes has one quad of two inputs. The nibbles of a quad are 16 bytes, for outputs 0, 8, 1, 9, ...
 struct LookUpLine {
     static constexpr int INPUTS = 2, LINES = 4, BYTES = 32, MOST_BITS = 4, STEP = GROUP / INPUTS * LINES * BYTES;
     static uint8_t nibble(uint32_t bits, int) { return uint8_t(bits); }
@@ -130,9 +130,9 @@ struct LookUpLine {
 };
 #endif
 
-// Digits of quads: the bits of four integers that a cycle takes, each in a byte of its own.
+// Digits of quads: the bits of four integers that a cycle uses, each digit in its own byte.
 struct DigitOfQuads {
-    int byte, right, left;             // of the two bytes of an integer that hold the digit, the first one; shifts
+    int byte, right, left;             // the first of the two bytes of an integer that hold the digit; shifts
     uint32_t mask_right, mask_left;
     bool has_left;
     explicit DigitOfQuads(Digit d) : byte(d.low / 8) {
@@ -147,7 +147,7 @@ struct DigitOfQuads {
     template <class U> INLINE U of(U low, U high) const { return of(low) | ((high << left) & mask_left); }
 };
 
-// A digit of quads, and whether any is not 0. Quads of the next byte of the integers stand `step` further on.
+// A digit of quads, and whether any is not 0. Quads of the integers' next byte are `step` further on.
 inline APART bool take_digit(const DigitOfQuads& given, const uint32_t* quads, int64_t size, int64_t step, uint32_t* out) {
     const DigitOfQuads digit = given;
     const uint32_t* low = quads + digit.byte * step;
@@ -172,7 +172,7 @@ inline void arrange_quads(const Operand& operand, const LaneGroup& lanes, const 
 
 class CountLookUps {
     static int64_t fours_of(const Tile& tile) { return ceil_div(Operand::quads_of(tile), 4); }
-    // Bytes of the nibbles of a group of outputs.
+    // Bytes of the nibbles of a group of outputs, over all bits and tiles.
     static int64_t group_size(const ConversionJob& job) {
         int64_t fours = 0;
         for (int t = 0; t < job.tile_count; ++t) fours += fours_of(job.tiles[t]);
@@ -279,7 +279,7 @@ private:
         return true;
     }
 
-    // A weight bit of four rows, lowest row first, of 16 lanes; whether any is 1.
+    // A weight bit of four rows, lowest row first, for 16 lanes; returns whether any is 1.
     static INLINE bool put_nibbles(const LaneGroup& lanes, int64_t offset, int bit, int quad, uint8_t* to) {
         alignas(64) uint32_t nibbles[GROUP];
         u32v any{};
@@ -293,8 +293,8 @@ private:
         return has_bits(any);
     }
 
-    // Sums of any bytes of each quad of a digit, for all inputs of a unit. Quads past the last have nibbles of 0, at which
-    // every table has 0.
+    // Sums of any bytes of each quad of a digit, for all inputs of a unit. Quads past the last have nibbles of 0, and every
+    // table has 0 there.
     void make_tables(int part) {
         bytev bits[4];
         for (int b = 0; b < 4; ++b)
@@ -308,7 +308,7 @@ private:
             });
     }
 
-    // Sums of a part of a digit, shifted, written or added to a cycle's counts.
+    // Sums of a part of a digit, shifted, and written or added to a cycle's counts.
     template <bool FIRST> APART void count_part(const uint8_t* tables, const uint8_t* nibbles, int shift, int32_t* counts) {
         for (int m = 0; m < held_;) {
             const int left = int(round_up(held_ - m, 4));

@@ -1,8 +1,7 @@
 // Counts as population counts of bit planes: any processor, any digits.
 //
-// Registers: four counters, one of each of four cycles, and a word of each of 16 lanes, which is loaded once where the four
-// share it. A plane's word holds 32 rows, a bit each; which one of which quad is where transposing eight quads puts it, the same on
-// both sides.
+// Registers: four counters, one for each of four cycles, and a word of each of 16 lanes, loaded once if the four cycles share
+// it. A plane's word holds 32 rows, one bit each. Transposing eight quads decides the order of rows, the same on both sides.
 // Lanes: bit planes of a group and tile, made when they are needed. # (bits, words, 16 lanes)
 // Singles: bit planes made once. # (problems, tiles, singles, bits, words)
 // Measured on a core of a Zen 4, with conversion, bit-serial at 255 rows: 3.9e9 conversions a second by AVX-512, 1.2e9 by
@@ -11,7 +10,7 @@
 #include "block.h"
 #include "operand.h"
 
-// Quads of a tile, full ones: where it has fewer than four channels, several kernel elements share a quad.
+// Full quads of a tile: if it has fewer than four channels, several kernel elements share a quad.
 INLINE int64_t full_quads(const Tile& tile) {
     const int64_t channels = tile.last - tile.first;
     return channels < 4 ? ceil_div(channels * (tile.high - tile.low), 4) : Operand::quads_of(tile);
@@ -27,7 +26,7 @@ INLINE void each_full_quad(const Operand& operand, const LaneGroup& lanes, const
         return;
     }
     u32v full{};
-    int held = 0;                      // bytes of it
+    int held = 0;                      // bytes of `full` in use
     int64_t quads = 0;
     operand.each_quad(tile, number, byte, [&](int64_t, int64_t offset) INLINE_LAMBDA {
         const u32v quad = lanes.of(offset, vector);
@@ -41,7 +40,7 @@ INLINE void each_full_quad(const Operand& operand, const LaneGroup& lanes, const
     if (held) put(quads, full);
 }
 
-// Eight quads whose bytes, one of each, are 8 by 8 bits, of which rows become columns: word p gets bit p of all.
+// Transposes eight quads, read byte by byte as 8 by 8 bits: word p gets bit p of all.
 INLINE void transpose_bits(u32v (&v)[8]) {
     auto exchange = [](u32v& one, u32v& other, int shift, uint32_t mask) INLINE_LAMBDA {
         const u32v differences = ((one >> shift) ^ other) & mask;
@@ -85,10 +84,10 @@ inline void bit_planes(const Operand& operand, const LaneGroup& lanes, const Til
 
 class CountPopcount {
 public:
-    static constexpr bool LANES_IN_TURN = true;  // lanes are arranged when they are needed, singles were made before
+    static constexpr bool LANES_IN_TURN = true;  // lanes are arranged when needed, singles beforehand
     static constexpr int MULTIPLE = 1;           // of singles in a block
 
-    // Words of the form of one side as singles.
+    // Words of the form, which is made of one side as singles.
     static int64_t form_size(const ConversionJob& job) {
         const Side& side = singles_of(job);
         int64_t words = 0;
@@ -123,14 +122,12 @@ public:
           between_(block_size(singles_, MULTIPLE) * GROUP),
           planes_(most_words(job, bit_words) * operand.side.bits * GROUP), filled_(operand.side.bits + 8) {}
 
-    // Take a tile of a group of lanes.
     void arrange(const LaneGroup& lanes, int64_t problem, int tile) {
         words_ = bit_words(job_.tiles[tile]);
         tile_ = form_ + problem * problem_step_;
         for (int t = 0; t < tile; ++t) tile_ += singles_ * bits_ * bit_words(job_.tiles[t]);
         bit_planes(operand_, lanes, job_.tiles[tile], tile, planes_.data(), filled_.data());
     }
-    // Take a block of singles.
     void select(int64_t first_single, int held) {
         first_ = tile_ + first_single * bits_ * words_;
         held_ = held;
@@ -154,7 +151,7 @@ public:
     }
 
 private:
-    // The bits of either side that a cycle takes.
+    // The bits of either side that a cycle uses.
     Digit lane_digit(const Cycle& c) const { return job_.inputs_in_lanes ? job_.digits[c.digit] : Digit{c.weight_bit, 1}; }
     Digit single_digit(const Cycle& c) const { return job_.inputs_in_lanes ? Digit{c.weight_bit, 1} : job_.digits[c.digit]; }
     const uint32_t* lane_plane(int bit) const { return planes_.data() + bit * words_ * GROUP; }
@@ -179,8 +176,8 @@ private:
         }
     }
 
-    // Counts of four pairs of planes, shifted, written or added. One plane of the lanes (ONE_LANE) or of the singles is in
-    // all pairs.
+    // Counts of four pairs of planes, shifted, and written or added. All pairs share one plane of the lanes (ONE_LANE), or one
+    // plane of the singles.
     template <bool ONE_LANE, bool FIRST>
     static APART void add_counts(const uint32_t* const (&singles)[4], const uint32_t* const (&lanes)[4], int64_t step,
                                  int held, int64_t words, int shift, int32_t* counts, int64_t between) {

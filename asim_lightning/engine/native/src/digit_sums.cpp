@@ -1,6 +1,6 @@
-// Sums of digits over ranges of channels, and sums over digits of tabulated functions: the counts that the noise of
-// training expects. A vector holds LANES pixels, or (where a row has one pixel) LANES channels; four digits are summed at a
-// time, each in a register. Constraints: contiguous arrays, whole numbers in float32, sums below 2^31.
+// Sums of digits over ranges of channels, and sums over digits of tabulated functions, for the expected error of training.
+// A vector holds LANES pixels, or LANES channels if a row has one pixel. Four digits are summed at a time, each in a
+// register. Constraints: contiguous arrays, whole numbers in float32, sums below 2^31.
 // Measured on one core of an EPYC with AVX-512: 1.2e10 digits a second of images, 1.3e10 of rows; 9e8 table terms.
 #include "blocks.h"
 #include "threads.h"
@@ -22,13 +22,13 @@ struct TableSums {
     const float *sums, *table, *factors; // (rows, tiles, digits, positions), (numbers, functions), (digits)
     float* out;                          // (rows, positions, tiles, functions)
     int64_t rows, tiles, digits, positions, functions;
-    int64_t offset;                      // of a sum's entry in the table
+    int64_t offset;                      // place of sum 0 in the table
     int32_t threads;
 };
 
 constexpr int64_t FOUR = 4;
 
-// Four digits of numbers; those past the last are 0.
+// Four digits of numbers; digits past the last are 0.
 struct Digits {
     i32v shift[FOUR]{}, mask[FOUR]{};
     Digits(const DigitSums& job, int64_t first) {
@@ -44,7 +44,7 @@ struct Digits {
     }
 };
 
-// Ranges of one row's digits first..first+3.
+// Digits first..first+3 of one row, for all ranges.
 void sum_row(const DigitSums& job, int64_t row, int64_t first) {
     const Digits digits(job, first);
     const int64_t held = job.digit_count - first < FOUR ? job.digit_count - first : FOUR;
@@ -72,7 +72,7 @@ void sum_row(const DigitSums& job, int64_t row, int64_t first) {
 
 }  // namespace
 
-// 0, or 1 where the caller's structure has another size.
+// Returns 0, or 1 if the caller's structure has another size.
 ASIM_EXPORT int asim_digit_sums(const DigitSums* job) {
     if (job->bytes != sizeof *job) return 1;
     asim::parallel_units(job->rows, job->threads, [&](int64_t row) {
@@ -81,7 +81,7 @@ ASIM_EXPORT int asim_digit_sums(const DigitSums* job) {
     return 0;
 }
 
-// out[row, p, t, f] = sum over digits of factor * table[sums[row, t, digit, p] + offset, f], added up in this order.
+// out[row, p, t, f] = sum over digits of factor * table[sums[row, t, digit, p] + offset, f], added in this order.
 ASIM_EXPORT int asim_table_sums(const TableSums* job) {
     if (job->bytes != sizeof *job) return 1;
     const int64_t digits = job->digits, positions = job->positions, functions = job->functions;

@@ -1,6 +1,6 @@
 // Vectors as wide as the processor's: LANES numbers of 32 bits, and the few operations that C++ has no operator for.
-// This file is all that a new processor needs; the portable branches are ordinary vectors of GCC and
-// Clang. Kernels work on groups of 16 lanes on every processor, which are 1, 2 or 4 vectors.
+// A new processor needs changes only in this file; the portable branches are ordinary vectors of GCC and Clang.
+// Kernels work on groups of 16 lanes on every processor: 1, 2 or 4 vectors.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -11,7 +11,7 @@
 #endif
 
 #define INLINE inline __attribute__((always_inline))
-#define APART __attribute__((noinline))  // a function of its own, whose loop has all registers
+#define APART __attribute__((noinline))  // a separate function, so that its loop has all registers
 #define INLINE_LAMBDA __attribute__((always_inline))
 
 #if defined(__AVX512F__)
@@ -21,8 +21,8 @@ constexpr int LANES = 8;
 #else
 constexpr int LANES = 4;
 #endif
-constexpr int GROUP = 16;                // lanes that are worked on together
-constexpr int VECTORS = GROUP / LANES;   // of a group
+constexpr int GROUP = 16;                // lanes that are computed together
+constexpr int VECTORS = GROUP / LANES;   // vectors of a group
 
 typedef uint32_t u32v __attribute__((vector_size(4 * LANES)));
 typedef int32_t i32v __attribute__((vector_size(4 * LANES)));
@@ -34,7 +34,7 @@ template <class V, class T> INLINE void store(T* to, V v) { std::memcpy(to, &v, 
 INLINE f32v to_float(i32v v) { return __builtin_convertvector(v, f32v); }
 INLINE f32v to_float(u32v v) {
 #if defined(__AVX2__) && !defined(__AVX512F__)
-    // halves as the last bits of 2^23 and of 2^39, whose sum is rounded once: GCC's own way takes more instructions
+    // halves as the last bits of 2^23 and of 2^39, with one rounding of the sum: GCC's own code takes more instructions
     const __m256i low = _mm256_blend_epi16((__m256i)v, _mm256_set1_epi32(0x4B000000), 0xAA);
     const __m256i high = _mm256_blend_epi16((__m256i)(v >> 16), _mm256_set1_epi32(0x53000000), 0xAA);
     return ((f32v)high - 549764202496.0f) + (f32v)low;   // 2^39 + 2^23
@@ -42,7 +42,7 @@ INLINE f32v to_float(u32v v) {
     return __builtin_convertvector(v, f32v);
 #endif
 }
-// GCC makes two instructions of a comparison with 0 and a choice.
+// GCC compiles a comparison with 0 and a choice to two instructions.
 #if defined(__AVX512F__)
 INLINE f32v smaller(f32v a, f32v b) { return (f32v)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE f32v larger(f32v a, f32v b) { return (f32v)_mm512_max_ps((__m512)a, (__m512)b); }
@@ -64,7 +64,7 @@ INLINE bool has_bits(u32v v) {
 #endif
 }
 
-// The nearest integer of 0 .. 2^22, the even one of two: a sum with 1.5 * 2^23 has it in its last bits.
+// The nearest integer of 0 .. 2^22, ties to even: the sum with 1.5 * 2^23 has it in its last bits.
 constexpr float MAGIC = 12582912.0f;
 INLINE i32v nearest(f32v v) { return (i32v)(v + MAGIC) - 0x4B400000; }
 
@@ -118,7 +118,7 @@ template <class V, class T> INLINE V look_up(const T* table, i32v place) {
 #endif
 }
 
-// Elements of a table of 16 that all lanes share, at places 0 to 15.
+// Elements, at places 0 to 15, of a table of 16 that all lanes share.
 INLINE f32v look_up_16(const float* table, i32v place) {
 #if defined(__AVX512F__)
     return (f32v)_mm512_permutexvar_ps((__m512i)place, _mm512_loadu_ps(table));
@@ -131,7 +131,7 @@ INLINE f32v look_up_16(const float* table, i32v place) {
 #endif
 }
 
-// Products with a number below 2^15 in magnitude of the lower halves of words, which hold less than 2^15.
+// Products of the lower halves of words, below 2^15, with a number below 2^15 in magnitude.
 INLINE i32v times_low_half(i32v a, int32_t weight) {
 #if defined(__AVX512BW__)
     return (i32v)_mm512_madd_epi16((__m512i)a, _mm512_set1_epi32(weight & 0xFFFF));
@@ -142,7 +142,7 @@ INLINE i32v times_low_half(i32v a, int32_t weight) {
 #endif
 }
 
-// Population counts of words, lane by lane: where no instruction counts a word's, they are added up in bytes.
+// Population counts of words, lane by lane; processors without an instruction for words add them up in bytes.
 class Popcount {
     u32v total_{};
 public:

@@ -8,15 +8,15 @@
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// Elements of a plain type, zeros at first, at a multiple of 64 bytes. Where the system refuses memory there are none, and
-// `refused_bytes` says so.
+// Elements of a plain type, zeros at first, at a multiple of 64 bytes. If the system refuses memory, there are no elements,
+// and `refused_bytes` is set.
 template <class T> class Scratch {
     void* block_ = nullptr;
     T* data_ = nullptr;
     int64_t size_ = 0;
 public:
     explicit Scratch(int64_t size = 0) { resize(size); }
-    // Hold at least so many elements; new ones are zeros, and old ones are lost where there were fewer.
+    // Hold at least so many elements. If the size grows, all elements are zeros again.
     void resize(int64_t size) {
         if (size <= size_) return;
         std::free(block_);

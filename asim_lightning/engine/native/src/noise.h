@@ -1,12 +1,12 @@
-// The noise stream, version 1: Philox 4x32 with 7 rounds, normals by Box and Muller; engine/noise.py defines it.
-// Compiled without contraction, so that each operation is rounded once, as there. A call makes the four words of LANES
-// counters; counters live in registers throughout, in even and odd lanes of 64 bits.
+// The noise stream: Philox 4x32 with 7 rounds, normals by Box and Muller; engine/noise.py defines it.
+// Compiled without contraction, so that each operation is rounded once, as in the definition. A call makes the four words
+// of LANES counters, which stay in registers, in even and odd lanes of 64 bits.
 #pragma once
 #include "lanes.h"
 
 struct Words { u32v w0, w1, w2, w3; };
 
-// The keys of all rounds, in all lanes; made once for a layer's noise.
+// The keys of all rounds, in all lanes; computed once for a layer's noise.
 struct RoundKeys {
     u64v of[7][2];
     RoundKeys(uint32_t k0, uint32_t k1) {
@@ -17,7 +17,7 @@ struct RoundKeys {
     }
 };
 
-// Words of LANES counters. Even and odd lanes go through the rounds apart, in the lower halves of 64-bit lanes.
+// Words of LANES counters. Even and odd lanes pass the rounds separately, in the lower halves of 64-bit lanes.
 INLINE Words philox(u32v x0, u32v x1, u32v x2, uint32_t x3, const RoundKeys& keys) {
     const u64v m0 = u64v{} + 0xD2511F53u, m1 = u64v{} + 0xCD9E8D57u;
     u64v w[2][4] = {{(u64v)x0, (u64v)x1, (u64v)x2, u64v{} + x3},
@@ -49,7 +49,7 @@ template <int N> INLINE f32v polynomial(f32v x, const float (&c)[N]) {
 
 struct Pair { f32v first, second; };
 
-// Two standard normals of two words.
+// Two standard normals from two words.
 INLINE Pair box_muller(u32v radius_word, u32v angle_word) {
     static constexpr float LOG[] = {1.0f, -0.5000036f, 0.33335114f, -0.24970071f, 0.19898565f, -0.17247014f,
                                     0.16234189f, -0.10134057f};

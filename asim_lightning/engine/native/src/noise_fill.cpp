@@ -1,7 +1,7 @@
-// Fills arrays with standard normals of the noise stream (noise.h): those of conversions and those of training's outputs.
+// Fills arrays with standard normals of the noise stream (noise.h), for conversions and for the outputs of training.
 // A vector holds LANES consecutive positions of a row; the four words of their counters become vectors of four lines.
 // Constraints: arrays are contiguous and do not overlap; sample ids and positions count modulo 2^32.
-// Measured on one core of an EPYC with AVX-512: 1.3e9 normals a second in cache, 0.35e9 where memory is new.
+// Measured on one core of an EPYC with AVX-512: 1.3e9 normals a second in cache, 0.35e9 in new memory.
 #include "blocks.h"
 #include "noise.h"
 #include "threads.h"
@@ -11,7 +11,7 @@ namespace {
 struct NormalFill {
     int64_t bytes;                       // size of this structure
     float* out;                          // (cycles, rows, positions), or (rows, positions)
-    const int64_t *ids, *offsets;        // sample of each row, and its first position (or rows of the sample before it)
+    const int64_t *ids, *offsets;        // sample of each row, and its first position (or earlier rows of the sample)
     int64_t rows, positions;
     int64_t first_cycle, cycles;
     uint32_t key[2], word_base, last_word;
@@ -20,7 +20,7 @@ struct NormalFill {
 
 struct Line {
     float* to;
-    int64_t size;                        // 0: it is not wanted
+    int64_t size;                        // 0: the line is not wanted
 };
 
 // Fill four lines from the counters (sample, first + position, third, last).
@@ -39,7 +39,7 @@ void fill(const Line (&lines)[4], int64_t positions, uint32_t sample, uint32_t f
 
 }  // namespace
 
-// Consecutive cycles of a tile; 0, or 1 where the caller's structure has another size.
+// Consecutive cycles of a tile. Returns 0, or 1 if the caller's structure has another size.
 ASIM_EXPORT int asim_fill_conversions(const NormalFill* job) {
     if (job->bytes != sizeof *job) return 1;
     const int64_t first_group = job->first_cycle / 4, groups = (job->first_cycle + job->cycles - 1) / 4 - first_group + 1;

@@ -1,7 +1,7 @@
-// From integers to quads, words of four channels' bytes, and from these to the order of lanes (im2col), of which counting
-// makes planes.
+// Packs integers into quads, words of four channels' bytes, and reads quads in the order of lanes (im2col), from which
+// counting makes planes.
 //
-// Byte j of a quad is channel 4 n + j of a tile; padding stands around each source, as zeros.
+// Byte j of a quad is channel 4 n + j of a tile. Each source has its padding around it, as zeros.
 // Quads of an operand: # (problems, sources, bytes of an integer, quads of a pixel, padded pixels), uint32
 #pragma once
 #include "conversion_job.h"
@@ -9,7 +9,7 @@
 #include "memory.h"
 #include "threads.h"
 
-// Which quads hold the channels of the tiles: tiles of one channel's kernel elements share a quad.
+// The quads of each tile's channels. Tiles with the same channel share its quad.
 class QuadsOfTiles {
     Scratch<int64_t> first_, channel_, held_;
 public:
@@ -39,7 +39,7 @@ class Operand {
 public:
     const Side& side;
 
-    // The quads of a side, or those that were packed before.
+    // The quads of a side, packed here or given.
     Operand(const Side& given, const Tile* tiles, int tile_count, int threads, const uint32_t* packed = nullptr)
         : tiles_(tiles, tile_count, given.channels), line_(given.width + 2 * given.pad_x),
           padded_((given.height + 2 * given.pad_y) * line_), bytes_(ceil_div(given.bits, 8)),
@@ -60,14 +60,13 @@ public:
     int64_t problem_step() const { return side.sources * bytes_ * byte_step(); }
     const uint32_t* problem(int64_t number) const { return quads_ + number * problem_step(); }
 
-    // Where a lane of a problem begins, in the first of its quads.
+    // Where a lane of a problem begins in its first quad.
     int64_t place(int64_t lane) const {
         const int64_t pixels = side.rows * side.columns, pixel = lane % pixels;
         return lane / pixels * bytes_ * byte_step() + pixel / side.columns * side.stride_y * line_ +
                pixel % side.columns * side.stride_x;
     }
 
-    // Quads of a tile's rows.
     static int64_t quads_of(const Tile& tile) { return ceil_div(tile.last - tile.first, 4) * (tile.high - tile.low); }
 
     // Call take(number, offset of the quad from a lane's place) for each quad of a tile.
@@ -109,7 +108,7 @@ private:
     }
 };
 
-// 16 lanes of a problem, from one on: plain loads where they stand in a row, else a look-up. Lanes past the end repeat the last one.
+// 16 lanes of a problem from `begin` on: plain loads if they are in a row, else look-ups. Lanes past the end repeat the last.
 class LaneGroup {
     i32v places_[VECTORS];
     const uint32_t* first_;

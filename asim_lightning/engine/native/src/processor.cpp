@@ -1,7 +1,7 @@
-// What library.py asks of a library before it uses it: its digest, the level of the processor, and torch's threads.
+// Functions that library.py calls before it uses a library: its digest, the processor's level, and torch's threads.
 //
-// The level is read from CPUID (which instructions there are) and XCR0 (which registers the system saves), because
-// __builtin_cpu_supports always says no when zig compiles. AVX-512 is that of Ice Lake and Zen 4 or newer.
+// The level is read from CPUID (available instructions) and XCR0 (registers that the system saves), because
+// __builtin_cpu_supports always says no when zig compiles. AVX-512 means Ice Lake, Zen 4 or newer.
 #include <cstdint>
 #include <cstdlib>
 
@@ -37,13 +37,13 @@ Level processor_level() { return PORTABLE; }
 
 }  // namespace
 
-// Digest of what the library is built from (backend.py), which library.py looks for in the file before it loads it.
+// Digest of everything the library is built from (backend.py); library.py looks for it in the file before it loads it.
 ASIM_EXPORT const char* asim_digest() { return ASIM_DIGEST; }
 
 // Number, among backend.py's LEVELS, of the best level that this processor runs. The portable library is asked.
 ASIM_EXPORT int32_t asim_processor_level() { return processor_level(); }
 
-// Take GOMP_parallel of torch's OpenMP, or null, for parallel_for.
+// Take GOMP_parallel of torch's OpenMP, or null; parallel_for uses it.
 ASIM_EXPORT void asim_set_threads_entry(void* gomp_parallel) {
     asim::parallel_entry.store(reinterpret_cast<asim::ParallelEntry>(gomp_parallel));
 }

@@ -1,10 +1,10 @@
-// Quantises floats to bytes or to whole numbers in float32, with a check of the floats, and scales sums to floats: each
-// one pass over memory, equal to the bit to quant.quantize and to a float32 product followed by a sum.
-// As arrays lie, a vector holds LANES consecutive numbers. Images that turn (channels outermost to innermost, or back) go
-// block by block: LANES positions by LANES words, a word being a float or the bytes of four channels, transposed in
-// registers. Constraints: contiguous arrays; codes of at most 8 bits as bytes, of 22 as floats.
-// Measured on one core of an EPYC with AVX-512, of an image of 64 channels, 32 x 32: 3e9 numbers a second to bytes, turned
-// or not, 2e9 to floats that turn; of 64 images, from memory, 1.4e9 and 0.9e9.
+// Quantises floats to bytes or to whole numbers in float32 and checks the floats; scales sums to floats. Each takes one pass
+// over memory, equal to the bit to quant.quantize and to a float32 product followed by a sum.
+// If arrays keep their layout, a vector holds LANES consecutive numbers. Images that change it (channels outermost to
+// innermost, or back) go block by block: LANES positions by LANES words, transposed in registers. A word is a float or the
+// bytes of four channels. Constraints: contiguous arrays; codes of at most 8 bits as bytes, of 22 as floats.
+// Measured on one core of an EPYC with AVX-512, of an image of 64 channels, 32 x 32: 3e9 numbers a second to bytes in any
+// layout, 2e9 to floats that change it; of 64 images, from memory, 1.4e9 and 0.9e9.
 #include "blocks.h"
 #include "threads.h"
 
@@ -12,35 +12,35 @@ namespace {
 
 struct Quantize {
     int64_t bytes;                       // size of this structure
-    const float* x;                      // (images, channels, positions) where it turns, else images * channels * positions
-    void* out;                           // (images, positions, channels) where it turns
+    const float* x;                      // (images, channels, positions) if turned, else images * channels * positions
+    void* out;                           // (images, positions, channels) if turned
     int64_t images, channels, positions;
     float scale, low, top;               // codes = clamp(x / scale, low, 1) * top, rounded half to even
-    int32_t shift;                       // is added to codes in bytes
+    int32_t shift;                       // added to codes in bytes
     int32_t is_bytes, is_turned, threads;
-    int32_t largest, negative;           // found: bits of the largest magnitude, and of that of numbers below 0
+    int32_t largest, negative;           // results: bits of the largest magnitude, and of the largest of numbers below 0
 };
 
 struct Scale {
     int64_t bytes;
     const float *sums, *step, *bias;     // (images, positions, outputs), (outputs), (outputs) or null
-    float* out;                          // (images, outputs, positions) where it turns
+    float* out;                          // (images, outputs, positions) if turned
     int64_t images, positions, outputs;
     int32_t is_turned, threads;
 };
 
-constexpr int64_t TILE = 64;             // positions that turn at once
-constexpr int64_t CHUNK = 4096;          // numbers of a unit of work where nothing turns
+constexpr int64_t TILE = 64;             // positions that are turned at once
+constexpr int64_t CHUNK = 4096;          // numbers of a unit of work if nothing is turned
 
 INLINE i32v greater(i32v a, i32v b) { return a > b ? a : b; }
 
-// Quantises in registers, and keeps what it sees of the floats.
+// Quantises in registers, and keeps the largest magnitudes.
 class Quantizer {
     const f32v scale_, low_, top_;
     const u32v shift_;
     i32v largest_{}, negative_{};
 
-    // A code plus 1.5 * 2^23, which rounds it and leaves the whole number in the low bits.
+    // A code plus 1.5 * 2^23, a sum that rounds the code and has it in the low bits.
     INLINE f32v rounded(f32v x) {
         const i32v bits = (i32v)x, magnitude = bits & 0x7FFFFFFF;
         largest_ = greater(largest_, magnitude);
@@ -64,7 +64,7 @@ public:
     }
 };
 
-// Numbers as they lie, in bytes or floats.
+// Numbers in their present layout, to bytes or floats.
 template <bool BYTES> void quantize_chunk(Quantize& job, const float* x, uint8_t* out, int64_t size) {
     Quantizer quantizer(job);
     auto four = [&](const float* from, uint8_t* to) INLINE_LAMBDA {
@@ -90,7 +90,7 @@ template <bool BYTES> void quantize_chunk(Quantize& job, const float* x, uint8_t
     quantizer.found(job);
 }
 
-// Positions start..start+size-1 of an image, EACH channels a word: four in bytes, or one in a float.
+// Positions start..start+size-1 of an image, EACH channels a word: four as bytes, or one as a float.
 template <int EACH> void quantize_turned(Quantize& job, const float* x, uint8_t* out, int64_t start, int64_t size) {
     constexpr int64_t WIDTH = 4 / EACH;  // bytes of a channel
     const int64_t channels = job.channels, positions = job.positions;
@@ -122,10 +122,10 @@ template <int EACH> void quantize_turned(Quantize& job, const float* x, uint8_t*
     quantizer.found(job);
 }
 
-const f32v NO_BIAS = -f32v{};            // -0, which changes no number: adding 0 would change -0
+const f32v NO_BIAS = -f32v{};            // -0 changes no number; adding 0 would change -0
 
-// Rows low..high-1 as they lie. What is short of a vector at the end of a row is scaled with the numbers before it; rows
-// of less than a vector go LANES at a time, by steps and biases that are repeated so often.
+// Rows low..high-1 in their present layout. The rest of a row that does not fill a vector is scaled again with the numbers
+// before it. Rows shorter than a vector go LANES at a time, with repeated steps and biases.
 void scale_rows(const Scale& job, int64_t low, int64_t high) {
     const int64_t outputs = job.outputs, together = outputs < LANES ? LANES : 1, size = together * outputs;
     alignas(64) float steps[LANES * LANES], biases[LANES * LANES];
@@ -174,7 +174,7 @@ void scale_turned(const Scale& job, const float* from, float* to, int64_t start,
 
 }  // namespace
 
-// 0, or 1 where the caller's structure has another size.
+// Returns 0, or 1 if the caller's structure has another size.
 ASIM_EXPORT int asim_quantize(Quantize* job) {
     if (job->bytes != sizeof *job) return 1;
     job->largest = job->negative = 0;

@@ -1,9 +1,9 @@
-// Adds the errors of the wrong conversions to exact outputs; engine/rare says what is drawn, and rare/stream defines the
-// draws. The count of a candidate is the popcount of a weight bit and an input bit over the tile's words
-// (rare_operands.cpp): bits are shifted to the low ends of their bytes, masked, and added up. Candidates are few, so that
-// vectors serve only the draws, AHEAD of them, and the conversions of converters that differ, 16 at once.
+// Adds the errors of the wrong conversions to exact outputs. engine/rare says which conversions are drawn, and rare/stream
+// defines the draws. The count of a candidate is the popcount of a weight bit and an input bit over the tile's words
+// (rare_operands.cpp): bits are shifted to the low ends of their bytes, masked, and added up. Candidates are few, so vectors
+// serve only the draws, AHEAD at once, and the conversions by converters that differ, 16 at once.
 //
-// Measured on one core of an EPYC with AVX-512, 3x3, 64 channels, 255 rows: 0.1 us a candidate of one image, 0.2 us where
+// Measured on one core of an EPYC with AVX-512, 3x3, 64 channels, 255 rows: 0.1 us a candidate of one image, 0.2 us if
 // outputs of 16 images are out of cache.
 #include <utility>
 
@@ -15,21 +15,21 @@
 
 namespace {
 
-struct TileWords { int64_t first_word, first_run, runs, run; };     // words of w; runs of x, of so many words
+struct TileWords { int64_t first_word, first_run, runs, run; };     // words of w; runs of x, each of `run` words
 struct BitPair { int64_t weight_bit, low_bit, high_bit, weight; };  // input bits low..high-1; weight of a code in the sums
-struct Kind {                                             // cycles that convert alike
+struct Kind {                                             // a kind of cycles, which convert alike
     int64_t first_cycle, cycles, draws, first_error, errors, first_share;
-    double factor;                                        // 1 / log(1 - rate), or -1 where converters differ
+    double factor;                                        // 1 / log(1 - rate), or -1 if converters differ
 };
 
-// Converters that differ. Columns are those of all groups or heads; hazards and rates: # (kinds, columns, tiles, weight bits)
+// Converters that differ. Columns are the columns of all groups or heads; hazards and rates: # (kinds, columns, tiles, weight bits)
 struct Apart {
     const double* hazards;                                // running sums over the conversions of an output; null: all are equal
-    const float* rates;                                   // how often conversions are candidates, the part of it above, and
-                                                          // parts above and below at counts up to each bound. (as hazards, RATES)
-    const int64_t* bounds;                                // of counts. (kinds, BOUNDS)
+    const float* rates;                                   // a converter's rate, its part above, and bounds of both parts at
+                                                          // counts up to each bound. (as hazards, RATES)
+    const int64_t* bounds;                                // bounds of counts. (kinds, BOUNDS)
     const int64_t* firsts;                                // first cycle of each weight bit among a kind's. (kinds, weight bits + 1)
-    const Cycle* cycles;                                  // of the schedule; a kind's first one says how all of its convert
+    const Cycle* cycles;                                  // the schedule; all cycles of a kind convert like its first one
     const int64_t* numbers;                               // of the kinds' first cycles
     const float *levels, *sigmas;                         // tables of the cycles
     Converters converters;
@@ -40,10 +40,10 @@ struct Apart {
 struct RareErrors {
     int64_t bytes;
     const TileWords* tiles;
-    const int64_t* places;                                // of the runs of all tiles in x
+    const int64_t* places;                                // places in x of the runs of all tiles
     const Kind* kinds;
     const BitPair* cycles;
-    const int64_t* errors;                                // of a code; kinds' one after the other
+    const int64_t* errors;                                // errors of a code, kind after kind
     const double* shares;                                 // running shares of the errors. (counts, errors) a kind
     int64_t tile_count, kind_count, rows, divisor;        // an output is sum * rows / divisor
     int64_t positions, block_outputs, blocks;             // outputs of a row of the batch, of a block; blocks of a row
@@ -60,12 +60,12 @@ struct RareErrors {
     Apart apart;
 };
 
-constexpr int AHEAD = 16;                                 // draws that are made at once
-constexpr int64_t MOST_OUTPUTS = 4096;                    // of a block
+constexpr int AHEAD = 16;                                 // draws made at once
+constexpr int64_t MOST_OUTPUTS = 4096;                    // most outputs of a block
 constexpr int64_t BOUNDS = 3, RATES = 2 + 2 * BOUNDS;     // bounds of the counts of a kind of cycle; rates of a converter
 constexpr uint64_t EACH_BYTE = 0x0101010101010101u, EACH_PAIR = 0x0001000100010001u, LOW_BYTES = 0x00FF00FF00FF00FFu;
 
-struct Draws { double gaps[AHEAD], chances[AHEAD]; };     // gaps are to be rounded down, or hazards
+struct Draws { double gaps[AHEAD], chances[AHEAD]; };     // gaps before rounding down; or hazards
 
 // Draws third .. third + AHEAD - 1 of a block; not inlined, so that its loops keep the registers.
 APART void draw(Draws& draws, double factor, uint32_t sample, uint32_t number, uint32_t third, const RareErrors& job) {
@@ -94,9 +94,9 @@ INLINE u64v sums_of_bytes(u64v v) {
 #endif
 }
 
-// Popcount of a weight bit and an input bit over the words of a tile. Its own function, so that the loop keeps the registers.
+// Popcount of a weight bit and an input bit over the words of a tile. Not inlined, so that the loop keeps the registers.
 APART int64_t popcount(const uint64_t* x, int64_t x_bit, const uint64_t* w, int64_t w_bit, const int64_t* places, const TileWords& tile) {
-    constexpr int64_t HELD = LANES / 2, MOST = 255;       // words of a vector; what a byte holds
+    constexpr int64_t HELD = LANES / 2, MOST = 255;       // words of a vector; largest number in a byte
     u64v total{};
     const auto ones = [&](const uint64_t* from_x, const uint64_t* from_w, int64_t held) INLINE_LAMBDA {
         return (load_part<u64v>(from_x, held) >> x_bit) & (load_part<u64v>(from_w, held) >> w_bit) & EACH_BYTE;
@@ -116,7 +116,7 @@ APART int64_t popcount(const uint64_t* x, int64_t x_bit, const uint64_t* w, int6
     return sum;
 }
 
-// How many inputs that a pixel meets have each bit, tile by tile: at least as many as meet a weight. # (tiles, bits)
+// How many of a pixel's inputs have each bit, tile by tile: at least as many as meet a weight. # (tiles, bits)
 APART void count_ones(const RareErrors& job, const uint64_t* x, int64_t bits, int32_t* ones) {
     for (const TileWords* tile = job.tiles; tile < job.tiles + job.tile_count; ++tile)
         for (int64_t bit = 0; bit < bits; bit += WIDE, ones += WIDE) {
@@ -129,7 +129,7 @@ APART void count_ones(const RareErrors& job, const uint64_t* x, int64_t bits, in
         }
 }
 
-// The error that a uniform draws from the running shares of a count's.
+// The error that a uniform draws from the running shares of a count.
 INLINE int64_t error(const int64_t* errors, int64_t held, const double* shares, double chance) {
     int64_t which = 0;
     while (which < held && chance >= shares[which]) ++which;
@@ -144,7 +144,7 @@ INLINE Place place_of(const RareErrors& job, uint64_t output) {
 }
 
 INLINE int64_t groups_of(const RareErrors& job) { return job.x_row / job.x_group; }
-INLINE int64_t bits_of_input(const RareErrors& job) { return 8 * job.x_pixel / job.x_byte; }   // of whole bytes
+INLINE int64_t bits_of_input(const RareErrors& job) { return 8 * job.x_pixel / job.x_byte; }   // in whole bytes
 
 // Where the inputs and weights of an output begin.
 struct Operands { const uint64_t *x, *w; };
@@ -158,7 +158,6 @@ INLINE Operands operands_of(const RareErrors& job, int64_t row, Place at) {
     return {x, w};
 }
 
-// Count of a conversion of an output.
 INLINE int64_t count_of(const RareErrors& job, Operands of, const TileWords& tile, const BitPair& pair) {
     const uint64_t* w = of.w + (pair.weight_bit >> 3) * job.w_byte + tile.first_word;
     int64_t count = 0;
@@ -177,7 +176,6 @@ INLINE int64_t candidate(const RareErrors& job, const Kind& kind, int64_t row, u
     return error(job.errors + kind.first_error, kind.errors, shares, chance) * cycle.weight;
 }
 
-// Converters of candidates, place by place.
 struct CandidateConverters {
     const int32_t* places;
     template <class T> INLINE auto numbers(const T* array, int, int vector) const {
@@ -187,7 +185,7 @@ struct CandidateConverters {
     INLINE bool is_one() const { return false; }
 };
 
-// The conversions of one kind of cycles in a block, by converters that differ.
+// The conversions of one kind of cycles in a block by converters that differ.
 class KindApart {
 public:
     KindApart(const RareErrors& job, int64_t kind, int64_t row, int64_t first, int64_t outputs, int64_t* sums)
@@ -200,12 +198,11 @@ public:
 
     bool is_silent() const { return cycle_.sigma == SILENT; }
 
-    // Draw the candidates, and convert them.
     template <class Draw> void draw_all(Draw draw) {
-        double start = 0.0, end = 0.0;                    // hazards from the beginning of the block to that of a run and to its end
-        double before = 0.0, each = 0.0, inverse = 0.0;   // hazards of the run before the converter; of a conversion
+        double start = 0.0, end = 0.0;                    // hazards from the block's start to the run's start and end
+        double before = 0.0, each = 0.0, inverse = 0.0;   // hazards of the run before the converter; of one conversion
         const double* own = nullptr;
-        int64_t tile = 0, bit = 0, turn = 0, number = 0;  // the converter; its next conversion, and how many there are
+        int64_t tile = 0, bit = 0, turn = 0, number = 0;  // the converter; its next conversion, and its conversions
         for (int64_t i = 0;; ++i) {
             const auto [spent, chance] = draw(i);
             const double gap = spent * inverse;
@@ -253,7 +250,7 @@ private:
     // Conversions of a weight bit in an output.
     int64_t number_of(int64_t bit) const { return firsts_[bit + 1] - firsts_[bit]; }
 
-    // Go on to the next run of outputs of one column.
+    // Go to the next run of outputs of one column.
     bool next() {
         output_ += run_;
         if (output_ == outputs_) return false;
@@ -268,7 +265,7 @@ private:
     }
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
 
-    // Whether noise can change the code. The inputs that have each bit bound the count.
+    // Whether noise can change the code. The pixel's inputs that have each bit bound the count.
     INLINE bool may_be_wrong(const float* rates, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
         const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         int64_t most = 0, bound = 0;
@@ -279,7 +276,7 @@ private:
         return bound == BOUNDS || (part < above ? part < tail[0] : part - above < tail[1]);
     }
 
-    // Note a conversion of the run, and make those noted when there are 16.
+    // Note a conversion of the run; make all noted conversions when there are 16.
     INLINE void take(int64_t tile, int64_t bit, int64_t turn, double chance) {
         const uint32_t of_output = uint32_t(number_of(bit)), output = turn < of_output ? 0 : uint32_t(turn) / of_output;
         const BitPair& pair = pairs_[firsts_[bit] + turn - int64_t(output * of_output)];
@@ -287,7 +284,7 @@ private:
         if (apart_.ones && !may_be_wrong(rates, tile, pair, at_.pixel + output, chance)) return;
         operands_[held_] = operands_of(job_, row_, {at_.channel, at_.pixel + output});
         tiles_[held_] = job_.tiles + tile, pairs_of_[held_] = &pair;
-        // what large layers have out of cache
+        // large layers have their weights out of cache
         const uint64_t* w = operands_[held_].w + tiles_[held_]->first_word;
         for (int64_t i = 0; i < tiles_[held_]->runs * tiles_[held_]->run; i += 8) __builtin_prefetch(w + i);
         places_[held_] = int32_t(((tile * apart_.macros + macro_) * bits_ + bit) * padded_ + column_ - macro_ * of_macro_);
@@ -296,7 +293,6 @@ private:
         if (++held_ == GROUP) make();
     }
 
-    // Make the conversions noted.
     APART void make() {
         if (!held_) return;
         alignas(64) float normals[GROUP];
@@ -324,18 +320,18 @@ private:
     const RareErrors& job_;
     const Apart& apart_;
     const int64_t bits_, converters_;                     // weight bits; converters of an output
-    const int64_t input_bits_, first_group_;              // bits of an input in whole bytes; groups of the rows before
+    const int64_t input_bits_, first_group_;              // bits of an input in whole bytes; groups of all earlier rows
     const int64_t of_macro_, padded_;                     // columns of a group or head
     const int64_t row_, outputs_, first_rate_;
     const int64_t *firsts_, *bounds_;
     const BitPair* pairs_;
     const Cycle& cycle_;
     int64_t* sums_;
-    const int32_t* ones_ = nullptr;                       // of the run's row and group
+    const int32_t* ones_ = nullptr;                       // counts for the run's row and group
     Place at_;                                            // where the run begins
-    int64_t output_ = 0, run_ = 0, column_ = 0, macro_ = 0;   // its first output, outputs, column, and group or head
-    double length_ = 0.0;                                 // its outputs
-    int held_ = 0;                                        // conversions noted
+    int64_t output_ = 0, run_ = 0, column_ = 0, macro_ = 0;   // the run's first output, outputs, column, and group or head
+    double length_ = 0.0;                                 // the run's outputs
+    int held_ = 0;                                        // noted conversions
     alignas(64) int32_t places_[GROUP], counts_[GROUP];
     alignas(64) double rates_[GROUP], above_[GROUP], chances_[GROUP];
     Operands operands_[GROUP];
@@ -346,7 +342,7 @@ private:
 
 template <class T> void add(const RareErrors& job, T* out, int64_t first, int64_t outputs, int64_t* sums) {
     for (int64_t o = 0; o < outputs; ++o) {
-        constexpr int64_t MANY = 8;                       // zeros are passed over so many at a time
+        constexpr int64_t MANY = 8;                       // zeros that are passed over at a time
         int64_t any = o + MANY > outputs;
         for (int64_t i = 0; !(o + MANY > outputs) && i < MANY; ++i) any |= sums[o + i];
         if (!any) o += MANY - 1;
@@ -392,7 +388,7 @@ void add_block(const RareErrors& job, int64_t row, int64_t block, int64_t* sums)
 
 }  // namespace
 
-// 0, or 1 where the caller's structure has another size.
+// Returns 0, or 1 if the caller's structure has another size.
 ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
     if (job->bytes != sizeof *job || job->block_outputs > MOST_OUTPUTS) return 1;
     if (const Apart& apart = job->apart; apart.ones) {
@@ -403,7 +399,7 @@ ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
             count_ones(*job, operands_of(*job, row, at).x, bits, apart.ones + unit * job->tile_count * bits);
         });
     }
-    // what follows meets the larger operand again, out of a near cache
+    // units in this order meet the larger operand again while it is in a near cache
     const bool by_rows = job->w_row || job->x_row > job->apart.columns * job->w_output;
     asim::parallel_for(job->batch * job->blocks, job->threads, [&](asim::Shares& shares) {
         int64_t sums[MOST_OUTPUTS];

@@ -1,14 +1,14 @@
-// Work shared out over threads: torch's own OpenMP threads where library.py found them, else threads made for the call.
+// Shares work out over threads: torch's OpenMP threads if library.py found them, otherwise threads made for the call.
 //
-// torch's threads spin for milliseconds after each operation, in wait for the next one. Threads of another pool share the
-// cores with them meanwhile: on two cores a kernel then took up to twice as long.
+// torch's threads spin for milliseconds after each operation, waiting for the next one. Threads of another pool would share
+// the cores with them: on two cores a kernel then took up to twice as long.
 //
-// Shares are taken one after the other from an atomic counter until none is left, so that a core which another process
-// slows takes fewer. A share is half of what is left for each thread, and at least 1/64 of a thread's equal part: few are
-// taken, and the last ones are small.
+// Threads take shares from an atomic counter until none is left, so a core that another process slows takes fewer. A share
+// is half of a thread's equal part of the remaining work, and at least 1/64 of its equal part of all work: there are few
+// shares, and the last ones are small.
 //
-// Constraints: work writes disjoint results and throws nothing. Pass 1 thread or torch.get_num_threads(), nothing between:
-// OpenMP ends and starts threads when the size of its team changes.
+// Constraints: work writes disjoint results and throws nothing. Pass either 1 thread or torch.get_num_threads(): OpenMP ends
+// and starts threads when the size of its team changes.
 #pragma once
 
 #include <pthread.h>
@@ -17,17 +17,17 @@
 #include <atomic>
 #include <cstdint>
 
-// What a function of the C interface is declared with: it alone is visible outside of the library.
+// Declares a function of the C interface; only these are visible outside of the library.
 #define ASIM_EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace asim {
 
-// GOMP_parallel: calls body(data) on so many threads at once. Null: there is none, or it must not be used after a fork.
+// GOMP_parallel: calls body(data) on so many threads at once. Null: there is none, or the process is a fork.
 using ParallelEntry = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 inline std::atomic<ParallelEntry> parallel_entry{nullptr};
 
-// Bytes that the system refused to this thread (Scratch in memory.h); 0: none. Who allocates asks before it uses what it got,
-// and a function of the C interface returns them.
+// Bytes that the system refused to this thread (Scratch in memory.h), or 0. Code that allocates checks it before it uses the
+// memory, and functions of the C interface return it.
 inline thread_local int64_t refused_bytes = 0;
 
 // Ranges that together cover 0..units-1 once.
@@ -36,7 +36,7 @@ class Shares {
     Shares(int64_t units, int64_t threads)
         : units_(units), threads_(threads), smallest_(std::max<int64_t>(1, units / (threads * 64))) {}
 
-    // Take the next range low..high-1; false where none is left.
+    // Take the next range low..high-1; false if none is left.
     bool next(int64_t& low, int64_t& high) {
         low = taken_.load(std::memory_order_relaxed);
         do {
@@ -51,8 +51,8 @@ class Shares {
     alignas(64) std::atomic<int64_t> taken_{0};
 };
 
-// Call work(shares) on each thread; it allocates its scratch and then works while shares.next(low, high). What the system
-// refused to any thread is refused to the caller.
+// Call work(shares) on each thread; it allocates its scratch, then works while shares.next(low, high). If the system refused
+// memory to any thread, the caller's refused_bytes says so.
 template <class Work> void parallel_for(int64_t units, int threads, Work work) {
     const int workers = static_cast<int>(std::min<int64_t>(threads, units));
     struct Call {
@@ -70,7 +70,7 @@ template <class Work> void parallel_for(int64_t units, int threads, Work work) {
     const ParallelEntry parallel = workers > 1 ? parallel_entry.load() : nullptr;
     constexpr int MOST = 255;
     pthread_t others[MOST];
-    int started = 0;  // where the system gives fewer threads, those there are do all the work
+    int started = 0;  // if the system gives fewer threads, these do all the work
     if (parallel) parallel(Call::run, &call, threads, 0);
     else {
         while (started < std::min(workers - 1, MOST) && !pthread_create(&others[started], nullptr, Call::start, &call)) ++started;
@@ -80,7 +80,7 @@ template <class Work> void parallel_for(int64_t units, int threads, Work work) {
     refused_bytes = call.refused.load();
 }
 
-// Call work(unit) for each unit of a thread's shares; for none, once the system has refused memory to it.
+// Call work(unit) for each unit of a thread's shares; for no unit once the system has refused memory to the thread.
 template <class Work> void for_units(Shares& shares, Work work) {
     if (refused_bytes) return;
     for (int64_t low, high; shares.next(low, high);)

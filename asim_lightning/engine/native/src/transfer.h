@@ -1,12 +1,11 @@
-// What the ADC makes of a count: level, sigma, code. A new level function is one functor here and a case in with_level.
+// The ADC: level, sigma and code of a count. A new level function is one functor here and a case in with_level.
 //
-// Functors take LANES counts and give LANES levels or sigmas in codes; all are inlined into loops
-// over a block, so what a cycle needs stays in registers.
+// Functors turn LANES counts into LANES levels or sigmas in codes. All are inlined into loops over a block, so a cycle's
+// constants stay in registers.
 #pragma once
 #include "conversion_job.h"
 #include "lanes.h"
 
-// Levels of counts.
 struct Proportional {
     float gain;
     INLINE f32v operator()(i32v count) const { return to_float(count) * gain; }
@@ -29,11 +28,11 @@ struct Constant {
     float sigma;
     INLINE f32v operator()(i32v) const { return all(sigma); }
 };
-struct Shrinking {                     // sqrt(a + b / (c * count + 1)), by a guess and a step of Newton's: 7e-7 off
+struct Shrinking {                     // sqrt(a + b / (c * count + 1)), by a guess and one Newton step: 7e-7 off
     float a, b, c;
     INLINE f32v operator()(i32v count) const {
         const f32v d = to_float(count) * c + 1.0f, n = d * a + b, p = d * n;
-        // a guess by the bits and a step with constants fitted to it (Moroz et al., Computation 9, 21, 2021)
+        // guess from the bits, and a step with constants fitted to it (Moroz et al., Computation 9, 21, 2021)
         f32v y = (f32v)(0x5F1FFFF9 - ((i32v)p >> 1));
         y = y * (p * y * y * -0.703952253f + float(0.703952253 * 2.38924456));
         y = y * (p * y * y * -0.5f + 1.5f);
@@ -41,7 +40,7 @@ struct Shrinking {                     // sqrt(a + b / (c * count + 1)), by a gu
     }
 };
 
-// Call use(level) with the functor of a cycle that is converted.
+// Call use(level) with the functor of a converted cycle.
 template <class Use> INLINE void with_level(const Cycle& c, const float* levels, Use use) {
     if (c.level == PROPORTIONAL) use(Proportional{c.gain});
     else if (c.level == QUOTIENT) use(Quotient{c.gain, c.rest, c.top});
@@ -54,7 +53,7 @@ template <class Use> INLINE void with_sigma(const Cycle& c, const float* sigmas,
     else use(Tabulated{sigmas + c.table});
 }
 
-// An ADC without errors of its own: what reaches it of a level, and the code of that and its noise.
+// An ADC without errors: its input for a level, and the code of the input plus noise.
 struct IdealAdc {
     float top;
     INLINE f32v input(f32v level, int, int) const { return level; }
@@ -63,7 +62,7 @@ struct IdealAdc {
 
 // The converters of a block, one for each single or one for each lane.
 struct BlockConverters {
-    int64_t first;                     // of the block, in the arrays of converters
+    int64_t first;                     // the block's first converter in the arrays
     bool in_lanes;                     // whether output columns are lanes
     INLINE f32v numbers(const float* array, int single, int vector) const {
         return in_lanes ? load<f32v>(array + first + vector * LANES) : all(array[first + single]);
@@ -71,7 +70,7 @@ struct BlockConverters {
     INLINE i32v numbers(const int32_t* array, int single, int vector) const {
         return in_lanes ? load<i32v>(array + first + vector * LANES) : i32v{} + array[first + single];
     }
-    INLINE bool is_one() const { return !in_lanes; }   // for all lanes of a vector
+    INLINE bool is_one() const { return !in_lanes; }   // whether all lanes of a vector have the same converter
 };
 
 // Place of the first converter of a tile, group or head and weight bit in the arrays of converters.
@@ -79,7 +78,7 @@ INLINE int64_t first_converter(const Converters& of, int64_t macros, int64_t out
     return ((tile * macros + macro) * of.weight_bits + bit) * ((outputs + GROUP - 1) / GROUP * GROUP);
 }
 
-// An ADC with gain, offset and INL of its own, whose codes are 0 .. top.
+// An ADC with gain, offset and INL, and codes 0 .. top.
 template <class Places> struct StaticAdc {
     float top;
     const Converters& of;
@@ -100,7 +99,7 @@ template <class Places> struct StaticAdc {
     }
 
 private:
-    // A code after one comparison with the thresholds below and above it.
+    // A code after one comparison with the thresholds next to it.
     INLINE i32v moved(f32v v, i32v code, i32v table) const {
         const f32v real = to_float(code);
         const i32v most = i32v{} + (int32_t)top;
@@ -108,7 +107,7 @@ private:
         const i32v above = (v >= real + 0.5f + inl(code + 1, table)) & (code < most) & ~below;
         return code + below - above;
     }
-    // INL of the thresholds below codes 0 .. top + 1, of which the last is not used.
+    // INL of the thresholds below codes 0 .. top + 1; the last is not used.
     INLINE f32v inl(i32v code, i32v table) const {
         if (!of.nibbles) {
             const i32v last = i32v{} + (of.length - 1);

@@ -1,4 +1,4 @@
-// Uniform numbers in float64 from two random words each, logarithms, and normals of tails, each operation rounded once:
+// Uniform numbers in float64 from two random words each, logarithms, and normals of tails. Each operation is rounded once;
 // engine/rare/stream defines them.
 #pragma once
 #include "lanes.h"
@@ -6,13 +6,13 @@
 constexpr int WIDE = LANES / 2;          // lanes of 64 bits
 typedef double f64v __attribute__((vector_size(8 * WIDE)));
 typedef int64_t i64v __attribute__((vector_size(8 * WIDE)));
-typedef int32_t half_i32v __attribute__((vector_size(4 * WIDE)));   // half as many words as a vector holds
+typedef int32_t half_i32v __attribute__((vector_size(4 * WIDE)));   // half as many words as in a vector
 typedef float half_f32v __attribute__((vector_size(4 * WIDE)));
 typedef uint32_t half_u32v __attribute__((vector_size(4 * WIDE)));
 
 INLINE f64v all(double x) { return f64v{} + x; }
 
-// WIDE uniforms inside (0, 1) of words at two addresses.
+// WIDE uniforms inside (0, 1) from the words at two addresses.
 INLINE f64v uniform(const uint32_t* high, const uint32_t* low) {
     const auto real = [](half_u32v words) INLINE_LAMBDA { return __builtin_convertvector((half_i32v)(words >> 6), f64v); };
     return (real(load<half_u32v>(high)) * 67108864.0 + real(load<half_u32v>(low)) + 0.5) * 0x1p-52;
@@ -51,9 +51,8 @@ template <int N> INLINE f64v ratio(f64v x, const double (&over)[N], const double
     return a / b;
 }
 
-// The normal that a probability of the upper tail leaves above it, at most 1/2: Wichura's PPND16 (Applied Statistics 37,
-// 1988, AS 241), 1e-16 off, without its third region: probabilities below 2^-36 count as that, 6.7 sigma, which is where
-// the noise stream ends too.
+// The normal with a probability `tail` of at most 1/2 above it: Wichura's PPND16 (Applied Statistics 37, 1988, AS 241), 1e-16
+// off, without its third region. Tails below 2^-36 count as 2^-36 (6.7 sigma), where the noise stream ends, too.
 INLINE f64v normal_above(f64v tail) {
     static constexpr double A[] = {3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
                                    4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3};
