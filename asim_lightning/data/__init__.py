@@ -2,8 +2,8 @@
 
 Image: pixels, as a file, a PIL image, uint8 or, prepared for the network, float32.
 Split: the images of train, val or test, in the order in which they are listed.
-Index: the number of an image in its split, whichever part of the split is used; simulated noise is keyed by it.
-Sample: what a data set yields, ``(image, label, index)``.
+Index: the number of an image in its whole split, even if only a part is used; simulated noise is keyed by it.
+Sample: one item of a data set, ``(image, label, index)``.
 Position: the number of a sample in a data set; samplers yield it, with the epoch in its high bits in training.
 Deviation: standard deviation of the pixels of a channel.
 """

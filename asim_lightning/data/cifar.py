@@ -36,8 +36,8 @@ class _CifarDataModule(ColourDataModule):
 
     Attributes:
         published: The set as torchvision knows it: names of files, checksums and address.
-        title: What messages call the set.
-        label_key: What the pickles call the labels.
+        title: Name of the set in messages.
+        label_key: Key of the labels in the pickles.
     """
 
     size = 32
@@ -52,14 +52,14 @@ class _CifarDataModule(ColourDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """The layouts that are expected below root."""
+        """The layouts expected below root."""
         return (
             f"{root}/{cls._pickle_tree()}, or {root}/{{train,test}}/<class>/*.png, or {root}/{{train,test}}.csv with "
             "{train,test}_images/*.jpg; `download: true` fetches the first"
         )
 
     def prepare_data(self) -> None:
-        """Downloads the pickles where asked to, once on each machine; torchvision checks their checksums."""
+        """Downloads the pickles if `download` is set, once on each machine; torchvision checks the checksums."""
         if not self.download or self._layout() not in (None, "pickles"):
             return
         files = self.published.train_list + self.published.test_list
@@ -83,7 +83,7 @@ class _CifarDataModule(ColourDataModule):
         return below if below.is_dir() else root
 
     def _layout(self) -> Literal["pickles", "class folders", "table"] | None:
-        """The first layout of which root holds a part; None where it holds none."""
+        """The first layout with a file or folder in root; None if there is none."""
         root, halves = Path(self.root).expanduser(), ("train", "test")
         pickles = self._pickles("train") + self._pickles("test")
         if self._pickle_folder() != root or any((root / name).is_file() for name in pickles):
@@ -167,15 +167,15 @@ class _CifarDataModule(ColourDataModule):
 class CIFAR10(_CifarDataModule):
     """CIFAR-10: colour images of 32 x 32, ten classes; batches are ``[images, labels, indices]``.
 
-    Read from the layout found below root: the pickles as distributed (cifar-10-batches-py, or root is that folder),
-    which are read without running any code that they name; or {train,test}/<class>/*.png, whose labels number the
-    folders in sorted order; or {train,test}.csv, columns image_id and fine_labels, with {train,test}_images. All images
-    are held in memory. Indices number the images in the order of the files; in class folders, in the sorted listing.
+    Root has one of three layouts: the distributed pickles (cifar-10-batches-py, or root is that folder), which are read
+    without running any code that they name; {train,test}/<class>/*.png, with labels in the sorted order of the folders;
+    or {train,test}.csv, columns image_id and fine_labels, with {train,test}_images. All images are held in memory.
+    Indices number the images in the order of the files, and in class folders in the sorted listing.
 
     Args:
         root: Folder of the data set.
-        download: Fetch the pickles to root where they are missing.
-        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        download: Fetch the pickles to root if they are missing.
+        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
     """
 
     num_classes = 10
@@ -188,14 +188,14 @@ class CIFAR10(_CifarDataModule):
 
 
 class CIFAR100(_CifarDataModule):
-    """CIFAR-100: colour images of 32 x 32, one hundred (fine) classes; all else as :class:`CIFAR10`.
+    """CIFAR-100: colour images of 32 x 32, one hundred (fine) classes; otherwise like :class:`CIFAR10`.
 
     Its pickles are in cifar-100-python.
 
     Args:
         root: Folder of the data set.
-        download: Fetch the pickles to root where they are missing.
-        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        download: Fetch the pickles to root if they are missing.
+        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
     """
 
     num_classes = 100

@@ -1,4 +1,4 @@
-"""Colour images with the published transforms: what CIFAR, ImageNet and folders of one's own have in common."""
+"""Colour images with the published transforms: the base of CIFAR, ImageNet and image folders."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ColourDataModule(ImageDataModule):
     Attributes:
         mean: The published mean of each channel, in 0..1.
         deviation: The published standard deviation of each channel, in 0..1.
-        size: Height and width unless something else is asked for, in pixels.
-        margin: Size that training images are squashed to before their crop, over the size of the crop.
+        size: Height and width in pixels if `image_size` is null.
+        margin: Size to which training images are squashed before their crop, over the size of the crop.
     """
 
     in_channels = 3
@@ -46,7 +46,7 @@ class ColourDataModule(ImageDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """The layout that is expected below root; empty if it is not known."""
+        """The layout expected below root; empty if it is not known."""
         return ""
 
     def __init__(
@@ -71,22 +71,22 @@ class ColourDataModule(ImageDataModule):
             batch_size: Training images a batch, on each process.
             eval_batch_size: Images a batch in validation, test, prediction and calibration, on each process.
             num_workers: Processes that prepare batches.
-            held_out: This many training images, as equally many of each class as there are, become the validation
-                set; 0 validates on the validation or test images.
-            test_images: Validate, test and predict on the first so many alone; null uses all. Where the images are
-                listed class by class, evaluation reads one of each class, then a second of each, and so on (the
-                classes in a random order that never changes), so that no beginning is of few classes.
-            image_size: Height and width in pixels; null takes the data set's own, 32 or 224, or with `normalize:
+            held_out: Number of training images that become the validation set, with classes as balanced as possible; 0
+                validates on the validation or test images.
+            test_images: Validate, test and predict only on this many first images; null uses all. If the images are
+                listed class by class, evaluation reads one of each class, then a second of each, and so on (classes in
+                a random order that never changes), so that the first images have balanced classes.
+            image_size: Height and width in pixels; null takes the data set's, 32 or 224, or with `normalize:
                 pretrained` the network's.
-            augment: Of training images: `published` (jitter of one colour property, crop, mirror, turn), `crop_flip`
-                (shift by up to 4 pixels and mirror half; much cheaper) or `none`.
-            normalize: `published` (mean and deviation of the data set), `pretrained` (of the network
-                `pretrained_cfg`, whose resizing and middle crop then replace the published squash too), or a mapping
-                of `mean` and `std`, a list of three numbers each.
+            augment: Augmentation of training images: `published` (jitter of one colour property, crop, mirror, turn),
+                `crop_flip` (shift by up to 4 pixels and mirror half; much cheaper) or `none`.
+            normalize: `published` (mean and deviation of the data set), `pretrained` (of the network `pretrained_cfg`,
+                with its resizing and middle crop instead of the published squash), or a mapping of `mean` and `std` to
+                three numbers each.
             pretrained_cfg: Name of a network of timm, for `normalize: pretrained`.
-            skip_corrupt: Leave images out that cannot be decoded, with a warning that counts them. All are decoded
-                once for this, in setup, which takes minutes for ImageNet; without it, reading a corrupt image is an
-                error that names it.
+            skip_corrupt: Leave out images that cannot be decoded, with a warning that counts them. Setup decodes all
+                images for this, which takes minutes for ImageNet. Without it, reading a corrupt image is an error that
+                names it.
             seed: Decides which images are held out, the order of training and calibration images, and, with epoch and
                 index of an image, its augmentation.
 
@@ -105,7 +105,7 @@ class ColourDataModule(ImageDataModule):
     def _set_normalization(self, normalize: dict[str, list[float]] | str, pretrained_cfg: str | None) -> None:
         if (normalize == "pretrained") != (pretrained_cfg is not None):
             raise ValueError(
-                "pretrained_cfg must name a network of timm where normalize is pretrained, and be null elsewhere, got "
+                "pretrained_cfg must name a network of timm if normalize is pretrained, and be null otherwise, got "
                 f"{pretrained_cfg!r} with normalize {normalize!r}."
             )
         self.network = None if pretrained_cfg is None else pretrained_input(pretrained_cfg)

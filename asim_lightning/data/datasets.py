@@ -1,4 +1,4 @@
-"""Data sets whose samples carry their index, and the preparation of their images, a batch at a time."""
+"""Data sets whose samples have their index, and the preparation of their images, a batch at a time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
     """Wraps a data set of ``(image, label)``, e.g. torchvision's ImageFolder, to yield ``(image, label, index)``.
 
     The simulated noise of an image is a function of its index. To use part of a data set, wrap the whole and
-    take a ``Subset`` of the wrapped one, so that the images keep their index.
+    take a ``Subset`` of the wrapped data set, so that the images keep their index.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
-        """Wraps a data set, which has a length and can be indexed."""
+        """Wraps a data set with a length and an index."""
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, position: int) -> tuple[Any, Any, int]:
-        """The sample with its index, which is 0 to length - 1 even where ``position`` counts from the end."""
+        """The sample with its index, 0 to length - 1 even if ``position`` counts from the end."""
         index = range(len(self))[position]
         image, label = self.dataset[index]
         return image, label, index
@@ -52,15 +52,15 @@ class Preparation:
     """Prepares images for the network: pads, augments, scales to 0..1, subtracts the mean and divides by deviation."""
 
     image_size: int
-    """Height and width after padding with zeros, in pixels; at least that of the images."""
+    """Height and width after padding with zeros, in pixels; not below the images'."""
     mean: PerChannel
-    """Mean of the pixels, in 0..1, which is subtracted."""
+    """Mean of the pixels, in 0..1."""
     deviation: PerChannel
-    """Standard deviation of the pixels, in 0..1, which divides the difference."""
+    """Standard deviation of the pixels, in 0..1."""
     augmentation: Callable[[Tensor, Tensor], Tensor] | None = None
     """Takes uint8 images, (batch, channels, height, width), and 64 random bits for each, int64, (batch,)."""
     seed: int = 0
-    """Decides, with the epoch and the index of an image, what the augmentation draws for it."""
+    """Decides, with the epoch and the index of an image, the draws of its augmentation."""
 
     def __call__(self, images: Tensor, epochs: Tensor, indices: Tensor) -> Tensor:
         """Prepares a batch of images.
@@ -94,9 +94,9 @@ class PreparedImages(Dataset[Sample]):
 
         Args:
             images: All images of the split.
-            labels: Of all images of the split, int64, (images,).
-            indices: The images that belong to this data set, in its order, int64, (samples,).
-            preparation: Makes network input of a batch of images.
+            labels: Labels of all images of the split, int64, (images,).
+            indices: The images of this data set, in its order, int64, (samples,).
+            preparation: Turns a batch of images into network input.
         """
         self.images = images
         self.labels = labels
@@ -110,15 +110,15 @@ class PreparedImages(Dataset[Sample]):
         return self.__getitems__([yielded])[0]
 
     def __getitems__(self, yielded: Sequence[int]) -> list[Sample]:
-        """Reads a batch of samples; torch's DataLoader prefers this method where a data set has it.
+        """Reads a batch of samples; torch's DataLoader prefers this method if a data set has it.
 
         Args:
-            yielded: Positions in this data set, with their epochs, as `positions_and_epochs` takes them.
+            yielded: Positions in this data set, with their epochs; see `positions_and_epochs`.
         """
         positions, epochs = positions_and_epochs(yielded)  # (batch,) each
         indices = self.indices[positions]  # (batch,)
         images = self.preparation(self._read(indices, epochs), epochs, indices)  # (batch, channels, height, width)
-        # A list of samples, as any collate function expects: stacking it again costs little.
+        # A list of samples, which any collate function takes: stacking it again costs little.
         return list(zip(images.unbind(), self.labels[indices].tolist(), indices.tolist(), strict=True))
 
     def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class PreparedImages(Dataset[Sample]):
 
 
 class InMemoryImages(PreparedImages):
-    """Images of one tensor, uint8, (images, channels, height, width), which several data sets may share."""
+    """Images of one tensor, uint8, (images, channels, height, width); several data sets may share it."""
 
     def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
         return self.images[indices]  # type: ignore[no-any-return]
@@ -144,10 +144,9 @@ class TransformedImages(PreparedImages):
         transform: Transform,
         preparation: Preparation,
     ) -> None:
-        """As :class:`PreparedImages`, and the transform of each image.
+        """See :class:`PreparedImages`; `transform` is applied to each image.
 
-        If it draws from torch's default generator, its draws are a function of the preparation's seed, the epoch and
-        the index.
+        Its draws from torch's default generator are a function of the preparation's seed, the epoch and the index.
         """
         super().__init__(images, labels, indices, preparation)
         self.transform = transform

@@ -1,7 +1,7 @@
 """Random draws that are a function of seed, epoch and index: the same in any batch and process, and after a resume.
 
-A stream of random numbers goes on where the last batch left it, so a run that is killed and resumed would augment its
-images in another way than one that is not. A function of (seed, epoch, index) cannot.
+A stream of random numbers continues where the last batch left it, so a killed and resumed run would augment its images
+differently. A function of (seed, epoch, index) does not.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 POSITION_BITS = 40
-"""Samplers yield ``(epoch << POSITION_BITS) + position``; a plain position is one of epoch 0."""
+"""Samplers yield ``(epoch << POSITION_BITS) + position``; a plain position belongs to epoch 0."""
 
 _Words = numpy.typing.NDArray[numpy.uint64]
-# Odd numbers: the golden ratio's, and those of SplitMix64 (Steele, Lea and Flood, 2014).
+# Odd numbers: from the golden ratio, and from SplitMix64 (Steele, Lea and Flood, 2014).
 _EPOCH, _FIRST, _SECOND = map(numpy.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _30, _27, _31 = map(numpy.uint64, (30, 27, 31))
 
@@ -35,8 +35,8 @@ def sample_keys(seed: int, epochs: Tensor, indices: Tensor) -> Tensor:
         int64, (batch,); all 64 bits are random, the sign too.
     """
     epoch_words, words = epochs.numpy().view(numpy.uint64), indices.numpy().view(numpy.uint64)
-    # Mixed twice, so that neighbours in either have nothing in common; sums and products wrap around, as meant.
-    # Plus one, since zero would stay zero.
+    # Mixed twice, so that neighbouring epochs or indices have nothing in common. Wrapping around is intended. Plus one,
+    # because zero would stay zero.
     words = _mixed(words + _mixed(epoch_words * _EPOCH + numpy.uint64(seed + 1)))
     return torch.from_numpy(words.view(numpy.int64))
 
@@ -55,13 +55,13 @@ def positions_and_epochs(yielded: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def drawing_from(key: int) -> Iterator[None]:
-    """Seeds torch's default CPU generator with a key, and puts its state back at the end.
+    """Seeds torch's default CPU generator with a key, and restores its state at the end.
 
-    torchvision's transforms take their draws from nowhere else. Not ``torch.manual_seed`` in a ``fork_rng``: that
-    also reseeds the GPU, which then draws the same dropout for every batch, and takes 100 us instead of 2 us.
+    torchvision's transforms draw only from this generator. ``torch.manual_seed`` in a ``fork_rng`` would also reseed
+    the GPU, which would then draw the same dropout for every batch, and takes 100 us instead of 2 us.
 
     Args:
-        key: Any 64-bit number, as :func:`sample_keys` gives it.
+        key: Any 64-bit number, such as from :func:`sample_keys`.
     """
     generator = torch.default_generator
     before = generator.get_state()

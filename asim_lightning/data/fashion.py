@@ -23,9 +23,9 @@ NUM_CLASSES = 10
 SUBSET = Path(__file__).parent / "fashion_mnist"
 """Folder of the embedded subset."""
 PREFIX: dict[FileSplit, str] = {"train": "train", "test": "t10k"}
-"""How the published names of the files begin."""
+"""Beginning of the published file names."""
 
-# Of the 60,000 training images, in 0..1; also used for the subset, so that checkpoints fit both.
+# Computed from the 60,000 training images, in 0..1; also used for the subset, so that checkpoints fit both.
 MEAN = 0.2860
 DEVIATION = 0.3530
 
@@ -47,8 +47,8 @@ class FashionMNIST(ImageDataModule):
     """Grey images of clothing, 28 x 28, ten classes; batches are ``[images, labels, indices]``.
 
     images: float32, (batch, 1, image_size, image_size), normalised; labels: int64, (batch,); indices: int64, (batch,),
-    which number the images in their file. Use it with ``Trainer(use_distributed_sampler=False)``: the loaders share the
-    images out over the processes themselves.
+    the numbers of the images in their file. Use it with ``Trainer(use_distributed_sampler=False)``: the loaders divide
+    the images among the processes themselves.
     """
 
     num_classes = NUM_CLASSES
@@ -77,9 +77,9 @@ class FashionMNIST(ImageDataModule):
             batch_size: Training images a batch, on each process.
             eval_batch_size: Images a batch in validation, test, prediction and calibration, on each process.
             num_workers: Processes that prepare batches; 0 is fast enough for this data set.
-            held_out: This many training images, equally many of each class, become the validation set; 0 validates
-                on the test images.
-            test_images: Use only the first so many test images; null uses all.
+            held_out: Number of training images, equally many of each class, that become the validation set; 0
+                validates on the test images.
+            test_images: Use only this many first test images; null uses all.
             image_size: Height and width in pixels, 28 or more; zeros are added around the image.
             augment: Shift training images by up to 2 pixels and mirror half of them.
             seed: Decides which images are held out, the order of training and calibration images, and, with epoch and
@@ -110,7 +110,7 @@ class FashionMNIST(ImageDataModule):
         return NUM_CLASSES * int(torch.bincount(labels, minlength=NUM_CLASSES).min())
 
     def _draw_held_out(self, labels: Tensor) -> Tensor:
-        # Not `spread`, as other data modules do: which images are held out is fixed by what was trained before.
+        # Not `spread`, as in other data modules: earlier trainings have fixed which images are held out.
         return draw_balanced(labels, self.held_out // NUM_CLASSES, NUM_CLASSES, self.seed)
 
 
@@ -139,7 +139,7 @@ def read_split(root: str | Path, split: FileSplit) -> tuple[Tensor, Tensor]:
 def _find(root: str | Path, name: str) -> Path:
     folder = Path(root).expanduser()
     for below in (folder, folder / "FashionMNIST" / "raw"):
-        # The uncompressed file first: torchvision leaves both, and this one reads faster.
+        # The uncompressed file first: torchvision leaves both, and the uncompressed one reads faster.
         for file in (below / name, below / f"{name}.gz"):
             if file.is_file():
                 return file

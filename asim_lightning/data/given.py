@@ -1,4 +1,4 @@
-"""A user's own samples as they are evaluated: each with its target and its index."""
+"""A user's samples for evaluation, each with its target and its index."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from asim_lightning.data.samplers import evaluation_sampler
 
 _BATCH = 64
 _ORDER = 0
-"""Seed of the choice of samples if not all are taken."""
+"""Seed of the choice of samples if not all are used."""
 _FORMS = "(inputs, targets), a Dataset, a DataLoader or a LightningDataModule"
 
 
 class GivenData(LightningDataModule):
-    """Samples of a data set; batches are ``(inputs, targets, indices)``, with the batch size and collation of a loader.
+    """Samples of a data set; batches are ``(inputs, targets, indices)``, with a loader's batch size and collation.
 
     Args:
-        given: A pair of inputs and targets, a data set of such pairs, a loader of one, or a data module with a
-            ``test_dataloader``. What a sample has behind its target is left out.
-        images: Samples, drawn at random, the same in every call; None: all.
+        given: A pair of inputs and targets, a data set of such pairs, a loader of a data set, or a data module with a
+            ``test_dataloader``. Values after the target are left out.
+        images: Number of samples, drawn at random, the same in every call; None: all.
 
     Raises:
-        ValueError: A loader is shuffled, samples cannot be indexed or lack targets, or there are not so many.
+        ValueError: A loader is shuffled, samples cannot be indexed or lack targets, or there are too few.
     """
 
     def __init__(self, given: Any, images: int | None = None) -> None:
@@ -47,11 +47,11 @@ class GivenData(LightningDataModule):
         """The first input, as a batch of one."""
 
     def test_indices(self) -> Tensor:
-        """Index of each sample that is evaluated."""
+        """Index of each evaluated sample."""
         return torch.tensor(self._places)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """The samples that are evaluated, in their order."""
+        """The evaluated samples, in their order."""
         samples = Subset(self._samples, self._places)
         sampler = evaluation_sampler(samples)
         return DataLoader(
@@ -60,15 +60,15 @@ class GivenData(LightningDataModule):
 
 
 def give_indices_(data: LightningDataModule) -> None:
-    """Have the loaders of a user's data module give ``(inputs, targets, indices)``, in place.
+    """Make the loaders of a user's data module give ``(inputs, targets, indices)``, in place.
 
-    A loader whose samples are no pairs, or have no place, stays as it is.
+    A loader stays as it is if its samples are not pairs or cannot be indexed.
     """
     for stage in ("train", "val", "test", "predict"):
         name = f"{stage}_dataloader"
         own = getattr(type(data), name)
         if own is not getattr(LightningDataModule, name):
-            setattr(data, name, functools.partial(_all_with_indices, MethodType(own, data)))  # which can be pickled
+            setattr(data, name, functools.partial(_all_with_indices, MethodType(own, data)))  # a partial can be pickled
 
 
 def _all_with_indices(loaders: Callable[[], Any]) -> Any:
@@ -77,7 +77,7 @@ def _all_with_indices(loaders: Callable[[], Any]) -> Any:
 
 
 def with_indices(loader: Any) -> Any:
-    """A loader of the same batches with the indices of their samples; itself if its samples are no pairs."""
+    """A loader of the same batches with the indices of their samples; the loader itself if samples are not pairs."""
     samples: Any = getattr(loader, "dataset", None)
     if not isinstance(loader, DataLoader) or loader.batch_sampler is None:
         return loader
@@ -101,10 +101,10 @@ def with_indices(loader: Any) -> Any:
 
 
 def input_of(data: Any) -> tuple[list[int], int | None]:
-    """Shape of an input of a data module without its batch, and of whole numbers how many values they have.
+    """Shape of an input of a data module without its batch, and for whole numbers how many values they have.
 
     Raises:
-        ValueError: Its batches are no inputs and targets.
+        ValueError: Its batches are not inputs and targets.
     """
     channels, size = getattr(data, "in_channels", None), getattr(data, "image_size", None)
     if channels is not None and size is not None:
@@ -120,7 +120,7 @@ def input_of(data: Any) -> tuple[list[int], int | None]:
 
 
 class _Indexed(Dataset[Any]):
-    """A data set whose samples have their index."""
+    """A data set that gives each sample with its index."""
 
     def __init__(self, samples: Any) -> None:
         if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
@@ -134,12 +134,12 @@ class _Indexed(Dataset[Any]):
         sample = self._samples[place]
         if not isinstance(sample, (tuple, list)) or len(sample) < 2:
             got = f"{len(sample)} value" if isinstance(sample, (tuple, list)) else f"a {type(sample).__name__}"
-            raise ValueError(f"samples of `data` must be (input, target), got {got}; without targets nothing is right")
+            raise ValueError(f"samples of `data` must be (input, target), got {got}; an accuracy needs targets")
         return sample, place
 
 
 class _Collate:
-    """Batches of a loader's own collation with the indices of their samples."""
+    """Batches by a loader's collation, with the indices of their samples."""
 
     def __init__(self, collate: Any) -> None:
         self._collate = collate
@@ -159,8 +159,8 @@ def _loader_of(given: Any) -> DataLoader[Any]:
     if isinstance(given, DataLoader):
         if not isinstance(given.sampler, SequentialSampler) and not isinstance(given.dataset, IterableDataset):
             raise ValueError(
-                "`data` must be a DataLoader in the order of its data set, as noise follows the place of a sample, got "
-                f"one with a {type(given.sampler).__name__}; leave out shuffle"
+                "`data` must be a DataLoader in the order of its data set, because noise depends on a sample's place, "
+                f"got one with a {type(given.sampler).__name__}; leave out shuffle"
             )
         return given
     if isinstance(given, tuple):

@@ -20,7 +20,7 @@ from asim_lightning.data.splits import ImageSplit, SplitName, shuffled, spread
 class ImageDataModule(LightningDataModule):
     """Labelled images; batches are ``[images, labels, indices]``, float32, int64 and int64.
 
-    Use it with ``Trainer(use_distributed_sampler=False)``: the loaders share the images out over the processes
+    Use it with ``Trainer(use_distributed_sampler=False)``: the loaders divide the images among the processes
     themselves. A subclass reads a split (``_read``), makes data sets of it (``_dataset``), and sets:
 
     Attributes:
@@ -60,11 +60,11 @@ class ImageDataModule(LightningDataModule):
         self._resumed: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings: a copy, also one in another process, reads the images itself."""
+        """The settings, without images: a copy, also in another process, reads the images itself."""
         return {**vars(self), "trainer": None, "_splits": {}, "_training_loader": None}
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the images that the stage needs, once; the loaders call it where nobody did.
+        """Reads the images that the stage needs, once; the loaders call it if nobody did.
 
         Args:
             stage: fit, validate, test, predict, or null for all.
@@ -90,7 +90,7 @@ class ImageDataModule(LightningDataModule):
         return self._training_loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches of the epoch that were taken, 0 at its end, even a limited one, and what decides their order."""
+        """Batches taken in the epoch (0 at its end, even if it is limited), and the settings that decide the order."""
         if self._training_loader is None:
             return {}
         state: dict[str, Any] = self._training_loader.state_dict()  # type: ignore[attr-defined]
@@ -98,10 +98,10 @@ class ImageDataModule(LightningDataModule):
         return {**state, "batches": 0 if state["batches"] >= whole else state["batches"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on in the middle of an epoch, as `state_dict` says.
+        """Continues in the middle of an epoch, as `state_dict` says.
 
-        Lightning gives the loader its own state too, but not where it asked for the loader before it read the
-        checkpoint, as it does to count the steps of a learning rate schedule.
+        Lightning also gives the loader its own state, except if it asked for the loader before it read the checkpoint,
+        as it does to count the steps of a learning rate schedule.
 
         Raises:
             ValueError: The rest of the epoch would be read in another order (`TrainingLoader`).
@@ -112,35 +112,35 @@ class ImageDataModule(LightningDataModule):
             self._resumed = {}
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """The held-out training images, or the validation or test images where none are held out."""
+        """The held-out training images; if none are held out, the validation or test images."""
         if not self.held_out:
             return self._evaluation_loader(self._validation_split())
         dataset = self._dataset(self._split("train"), self._training_and_held_out()[1], augment=False)
         return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """The test images, in the same order always, each once over all processes."""
+        """The test images, always in the same order, each once over all processes."""
         return self._evaluation_loader("test")
 
     predict_dataloader = test_dataloader
 
     def test_split(self) -> ImageSplit[Any]:
-        """All test images with their labels and their order, also if `test_images` takes fewer."""
+        """All test images with their labels and their order, even if `test_images` is smaller."""
         return self._split("test")
 
     def test_indices(self) -> Tensor:
-        """Indices of the test images in the order of their loader, int64; fewer `test_images` are the first of them."""
+        """Indices of the test images in the order of their loader, int64; `test_images` takes the first of them."""
         return self.test_split().order[: self.test_images]
 
     @property
     def all_test_images(self) -> int:
-        """Number of test images there are, whatever `test_images` is."""
+        """Number of all test images, whatever `test_images` is."""
         return len(self._split("test").order)
 
     def calibration_dataloader(self, images: int = 512) -> DataLoader[Sample]:
-        """Training images for fitting input ranges: not augmented, none of them held out, always in the same order.
+        """Training images for fitting input ranges: not augmented, not held out, always in the same order.
 
-        Every process gets all of them, so that every process fits the same ranges. If there are fewer, it takes all.
+        Every process gets all of them, so that every process fits the same ranges. If there are fewer, all are used.
         """
         indices = self._training_and_held_out()[0]
         dataset = self._dataset(self._split("train"), indices, augment=False)
@@ -161,9 +161,9 @@ class ImageDataModule(LightningDataModule):
 
     def _draw_held_out(self, labels: Tensor) -> Tensor:
         order = spread(labels, self.seed, shuffle=True)
-        # The last image of each class stays in training, as _held_out_limit counts on.
+        # The last image of each class stays in training; _held_out_limit relies on it.
         last = numpy.zeros(1 + int(labels.max()), dtype=numpy.int64)  # (classes,)
-        last[labels[order].numpy()] = order.numpy()  # of several values for one element NumPy keeps the last
+        last[labels[order].numpy()] = order.numpy()  # NumPy keeps the last of several values for one element
         return order[~torch.isin(order, torch.from_numpy(last[labels.unique().numpy()]))][: self.held_out]
 
     def _split(self, name: SplitName) -> ImageSplit[Any]:
@@ -178,7 +178,7 @@ class ImageDataModule(LightningDataModule):
                     )
             elif self.test_images is not None and self.test_images > count:
                 raise ValueError(
-                    f"test_images must be 1 to {count}, the test images there are, got {self.test_images}."
+                    f"test_images must be 1 to {count}, the number of test images, got {self.test_images}."
                 )
             self._splits[name] = split
         return self._splits[name]

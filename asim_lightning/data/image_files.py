@@ -1,4 +1,4 @@
-"""Image files: listed in one folder for each class by torchvision, and decoded to RGB when they are asked for."""
+"""Image files: listed by torchvision in one folder for each class, and decoded to RGB on demand."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class TensorAsPilImages:
 
 
 class ImageFiles:
-    """Image files below a folder, each decoded whenever it is asked for."""
+    """Image files below a folder, each decoded every time it is read."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         """Opens nothing; the names are paths relative to the folder."""
         self.folder = folder
-        # One array, not a million strings: worker processes would copy those one by one as they count references.
+        # One array, not a million strings: worker processes count references, and would copy the strings one by one.
         self._names = numpy.array([os.fsencode(name) for name in names])
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ def class_names(folder: Path) -> list[str]:
     """The sorted names of the folders in a folder, without hidden ones; labels number the classes in this order.
 
     Raises:
-        FileNotFoundError: There is no such folder, or it holds no folders.
+        FileNotFoundError: There is no such folder, or it has no folders.
     """
     names = sorted(entry.name for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
@@ -84,8 +84,8 @@ def image_names_in(folder: Path) -> list[str]:
 def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles, Tensor]:
     """The image files of all classes, in the order of torchvision's ImageFolder, and their labels, int64, (images,).
 
-    A class may have no folder or no images, images may lie in folders within a class's folder, and hidden files do not
-    count. Labels number the given names of classes.
+    A label is a place in `classes`. A class may have no folder or no images. Images may be in folders within a class's
+    folder, and hidden files do not count.
 
     Raises:
         FileNotFoundError: There is no such folder, or no image in it.
@@ -116,7 +116,7 @@ def _is_image(path: str) -> bool:
 
 
 def over_threads(function: Callable[[int], Result], count: int) -> list[Result]:
-    """Results of a function for 0 to count - 1, by a thread for each processor; decoders release Python's lock."""
+    """Results of a function for 0 to count - 1, with a thread for each processor; decoders release Python's lock."""
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         return list(pool.map(function, range(count)))
 

@@ -1,4 +1,4 @@
-"""Any images that lie in one folder for each class, as a Lightning data module."""
+"""Images in one folder for each class, as a Lightning data module."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from asim_lightning.data.splits import ImageSplit, SplitName, spread
 class ImageFolder(ColourDataModule):
     """Images in train/<class> and {val,valid,test}/<class>; batches are ``[images, labels, indices]``.
 
-    Labels number the folders in train in sorted order; hidden folders do not count. Indices number the images in
-    torchvision's listing of their split. Images are decoded when a loader reads them. Validation is on val or valid
-    where there is one, tests are on test where there is one; a single folder serves for both. Published are ImageNet's
-    transforms and normalisation.
+    Labels number the folders in train in sorted order, without hidden folders. Indices number the images in
+    torchvision's listing of their split. Images are decoded when a loader reads them. Validation uses val or valid, and
+    tests use test; if there is only one such folder, it serves for both. `published` means ImageNet's transforms and
+    normalisation.
 
     Args:
         root: Folder of the data set.
-        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
     """
 
     def __init__(self, root: str, **options: Any) -> None:
@@ -43,7 +43,7 @@ class ImageFolder(ColourDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """What is expected below root."""
+        """The layout expected below root."""
         return f"{root}/train/<class>/*.jpg and {root}/{{{','.join(cls._evaluation_folders)}}}/<class>/*.jpg"
 
     def _base(self) -> Path:
@@ -63,7 +63,7 @@ class ImageFolder(ColourDataModule):
         raise FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
 
     def _validation_split(self) -> SplitName:
-        # Read once where both are the same folder.
+        # Read once if both are the same folder.
         return "test" if self._folder("val") == self._folder("test") else "val"
 
     def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:

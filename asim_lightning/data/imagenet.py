@@ -14,25 +14,25 @@ from asim_lightning.data.image_files import ImageFiles, image_names_in
 from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.splits import ImageSplit, SplitName
 
-# The first object's class. A search of the file's beginning is many times faster than parsing 50,000 trees, and the
-# objects that a validation image is annotated with are all of its class.
+# The class of the first object. Searching the file's beginning is many times faster than parsing 50,000 trees, and all
+# annotated objects of a validation image have the image's class.
 WNID = re.compile(rb"<object>\s*<name>\s*(n\d{8})\s*</name>")
 BEGINNING = 2048
 
 
 class ImageNet(ImageFolder):
-    """ImageNet, in train/<wnid>/*.JPEG with valid or val beside it; batches are ``[images, labels, indices]``.
+    """ImageNet, in train/<wnid>/*.JPEG with valid or val next to it; batches are ``[images, labels, indices]``.
 
-    The validation images lie in a folder for each wnid, or, as distributed, all in one folder; then their labels are
-    read from the XML annotations. Validation and tests are on them. train and val may also lie in Data/CLS-LOC below
-    root. Labels number the folders of train in sorted order, so that the usual labels need all 1000 of them, empty or
-    not. Indices number the images in the sorted listing of their split.
+    The validation images are in a folder for each wnid, or, as distributed, all in one folder; then their labels are
+    read from the XML annotations. Both validation and tests use them. train and val may also be in Data/CLS-LOC below
+    root. Labels number the folders of train in sorted order, so the usual labels need all 1000 folders, even if they
+    are empty. Indices number the images in the sorted listing of their split.
 
     Args:
         root: Folder of the data set.
         annotations: Folder with the annotation of each validation image, ILSVRC2012_val_*.xml; null looks for
-            Annotations/CLS-LOC/val in root, and beside Data where root is Data/CLS-LOC.
-        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+            Annotations/CLS-LOC/val in root, and next to Data if root is Data/CLS-LOC.
+        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
     """
 
     _evaluation_folders = ("valid", "val")
@@ -62,7 +62,7 @@ class ImageNet(ImageFolder):
 
 
 def find_annotations(base: Path, given: str | None, images: Path) -> Path:
-    """The folder with the annotations: the given one, or one in or beside the folder that holds the folders of images.
+    """The folder with the annotations: the given one, or one in or next to the folder that has the image folders.
 
     Raises:
         FileNotFoundError: There is none.
@@ -84,7 +84,7 @@ def labels_of(names: Sequence[str], annotations: Path, classes: Sequence[str]) -
 
     Raises:
         FileNotFoundError: An image has no annotation.
-        ValueError: An annotation names no class, or one without a training folder.
+        ValueError: An annotation names no class, or a class without a training folder.
     """
     label_of = {wnid: label for label, wnid in enumerate(classes)}
     labels = []
@@ -92,9 +92,7 @@ def labels_of(names: Sequence[str], annotations: Path, classes: Sequence[str]) -
         file = annotations / f"{name.rpartition('.')[0]}.xml"
         wnid = _wnid(file)
         if wnid not in label_of:
-            raise ValueError(
-                f"{file} must name one of the {len(classes)} classes that train has folders of, got {wnid}."
-            )
+            raise ValueError(f"{file} must name one of the {len(classes)} classes with a folder in train, got {wnid}.")
         labels.append(label_of[wnid])
     return torch.tensor(labels)
 

@@ -1,4 +1,4 @@
-"""The loader of training images, which can resume in the middle of an epoch."""
+"""The loader of training images; it can resume in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from asim_lightning.data.datasets import Sample
 
 
 class TrainingLoader(DataLoader[Sample]):
-    """Starts an epoch when its first batch is asked for, and counts the batches that were taken of it.
+    """Starts an epoch when its first batch is asked for, and counts the batches taken from it.
 
-    Lightning calls ``iter`` on the training loader first and ``set_epoch`` on its sampler after that. When a run is
-    resumed, torch's own loader with workers would have begun epoch 0 again by then, in its order and augmentation.
+    Lightning first calls ``iter`` on the training loader, then ``set_epoch`` on its sampler. When a run resumes,
+    torch's own loader with workers would by then have started epoch 0 again, with its order and augmentation.
 
-    Lightning stores ``state_dict`` in a checkpoint. A run that is resumed in the middle of an epoch reads the rest of
-    it: what comes next depends only on the epoch, on how much was read, and on the settings in `order`.
+    Lightning stores ``state_dict`` in a checkpoint. A run that resumes in the middle of an epoch reads the rest of it.
+    The next images depend only on the epoch, on how much was read, and on the settings in `order`.
 
     Attributes:
-        held_out: How many training images are held out for validation.
+        held_out: Number of training images held out for validation.
     """
 
     held_out = 0
@@ -39,7 +39,7 @@ class TrainingLoader(DataLoader[Sample]):
         }
 
     def state_dict(self) -> dict[str, int]:
-        """Batches of the epoch that were taken, 0 at its end, and the settings in `order`."""
+        """Batches taken in the epoch, 0 at its end, and the settings in `order`."""
         return {"batches": self._taken % max(1, len(self)), **self.order()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -51,16 +51,16 @@ class TrainingLoader(DataLoader[Sample]):
         differs = _differences(state, self.order())
         if differs and state["batches"]:
             raise ValueError(
-                "A fit that goes on in the middle of an epoch must read its images in the order in which it began: "
-                f"{differs}; set back what differs, it may change at an epoch's end"
+                "A fit that continues in the middle of an epoch must read its images in the order in which it began: "
+                f"{differs}; restore these settings, which may change only between epochs"
             )
         if differs:
-            others = "; epochs before were validated on other images" if "held_out" in differs else ""
+            others = "; earlier epochs were validated on other images" if "held_out" in differs else ""
             rank_zero_info(f"From this epoch on the training images come in another order: {differs}{others}")
         self._skipped = int(state["batches"])
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self._taken, self._skipped = self._skipped, 0  # runs at the first next(), as the body of any generator
+        self._taken, self._skipped = self._skipped, 0  # runs at the first next(), like the body of any generator
         if self._taken:
             self.sampler.skip(self._taken * (self.batch_size or 1))  # type: ignore[attr-defined]
         for batch in super().__iter__():
@@ -69,7 +69,7 @@ class TrainingLoader(DataLoader[Sample]):
 
 
 def _differences(kept: Mapping[str, int], given: Mapping[str, int]) -> str:
-    """Settings in which two orders differ, in words; the number of images follows from how many are held out."""
+    """Settings in which two orders differ, in words; the number of images follows from `held_out`."""
     differ = [name for name, value in given.items() if kept.get(name, value) != value]
     if "held_out" in differ and "images" in differ:
         differ.remove("images")

@@ -1,4 +1,4 @@
-"""Labelled ImageNet images that another Python package contains, as a Lightning data module."""
+"""Labelled ImageNet images in another Python package, as a Lightning data module."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NO_TRAINING = "PackagedImageNet has images to evaluate and none to train on"
 
 
 class PackagedImageNet(ColourDataModule):
-    """The few ImageNet images that lie in an installed package; batches are ``[images, labels, indices]``.
+    """The few ImageNet images in an installed package; batches are ``[images, labels, indices]``.
 
-    Made for the twenty in foolbox, which is found and never imported: enough to see that weights, transforms and
-    labels belong together, and far too few for an accuracy. Files are imagenet_NUMBER_LABEL.jpg (or .png), the label
-    being ImageNet's class, 0 to 999; other files in the folder do not count. Indices number the images in the order of
-    their names. Validation, tests and prediction are on all of them.
+    Made for the twenty images in foolbox, which is found but never imported. They are enough to see that weights,
+    transforms and labels fit together, and far too few for an accuracy. Files are imagenet_NUMBER_LABEL.jpg (or .png),
+    with ImageNet's class, 0 to 999, as the label; other files do not count. Indices number the images in the order of
+    their names. Validation, tests and prediction use all of them.
 
-    There are no training images. Input ranges are calibrated on the very images that are evaluated, which flatters the
-    quantised and simulated accuracies: hardly a value is clipped. Training is refused.
+    There are no training images, and training is refused. Input ranges are calibrated on the images that are evaluated,
+    which flatters the quantised and simulated accuracies: hardly a value is clipped.
 
     Args:
         root: ``package:NAME/PATH``, a folder of an installed package, or any other folder.
-        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`; those of training are not used.
+        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`; training ignores its options.
     """
 
     num_classes = 1000
@@ -40,10 +40,10 @@ class PackagedImageNet(ColourDataModule):
     def __init__(self, root: str = "package:foolbox/data", **options: Any) -> None:
         super().__init__(root, **options)
         if self.held_out:
-            raise ValueError(f"held_out must be 0, as {_NO_TRAINING}, got {self.held_out}.")
+            raise ValueError(f"held_out must be 0, because {_NO_TRAINING}, got {self.held_out}.")
 
     def setup(self, stage: str | None = None) -> None:
-        """Lists the images, once; refuses a fit before anything else is compared."""
+        """Lists the images, once; refuses a fit first of all."""
         if stage == "fit":
             self.train_dataloader()
         super().setup(stage)

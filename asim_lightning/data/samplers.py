@@ -1,7 +1,7 @@
 """Which samples each process reads, for ``Trainer(use_distributed_sampler=False)``.
 
-Lightning's own choice repeats samples in evaluation so that all ranks get equally many, which makes accuracies wrong
-in the last digits; these samplers do not.
+Lightning's samplers repeat samples in evaluation so that all ranks get equally many. This makes the last digits of
+accuracies wrong; these samplers repeat none.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from asim_lightning.data.draws import POSITION_BITS
 
 
 def process_rank_and_count() -> tuple[int, int]:
-    """This process's rank and how many there are: (0, 1) where torch.distributed is not initialised."""
+    """Rank of this process and number of processes; (0, 1) if torch.distributed is not initialised."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """Yields positions with the epoch in their high bits, from which a data set in any worker takes it for its draws.
+    """Yields positions with the epoch in their high bits; a data set in any worker reads the epoch from them.
 
-    Nothing is shared with the workers: what one of them prefetched for another epoch keeps that epoch.
+    Nothing is shared with the workers: positions that a worker prefetched for another epoch keep that epoch.
     """
 
     _skipped = 0
 
     def skip(self, samples: int) -> None:
-        """Leaves out the first `samples` of the next iteration, which a run that was stopped has read."""
+        """Leaves out the first `samples` of the next iteration, which a stopped run has already read."""
         self._skipped = samples
 
     def __iter__(self) -> Iterator[int]:
@@ -43,20 +43,20 @@ class EpochSampler(DistributedSampler[Any]):
 def training_sampler(
     dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None, with_epoch: bool = False
 ) -> DistributedSampler[Any]:
-    """Yields all samples in random order, shared out over the ranks.
+    """Yields all samples in random order, divided among the ranks.
 
-    The order is a function of seed and epoch, so a resumed run goes on as it would have. Lightning calls
-    ``set_epoch``; a loop of one's own has to.
+    The order is a function of seed and epoch, so a resumed run continues as it would have. Lightning calls
+    ``set_epoch``; your own loop must call it, too.
 
-    Every rank gets equally many samples, as DDP needs, and none is read twice. Where the number of samples is
-    not divisible, up to world_size - 1 of them, others in each epoch, are left out (``drop_last=True``).
+    Every rank gets equally many samples, as DDP needs, and none is read twice. If the number of samples is not
+    divisible, up to world_size - 1 samples, others in each epoch, are left out (``drop_last=True``).
 
     Args:
         dataset: Has a length.
-        seed: The same on all ranks.
-        rank: This process; None asks torch.distributed.
+        seed: Must be the same on all ranks.
+        rank: Rank of this process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
-        with_epoch: Yield positions with their epoch, as this package's data sets read them (`EpochSampler`).
+        with_epoch: Yield positions with their epoch, for this package's data sets (`EpochSampler`).
 
     Raises:
         ValueError: There are fewer samples than processes.
@@ -72,11 +72,11 @@ def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_siz
 
     Args:
         dataset: Has a length.
-        rank: This process; None asks torch.distributed.
+        rank: Rank of this process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
 
     Raises:
-        ValueError: There are fewer samples than processes, so one would wait for a batch that never comes.
+        ValueError: There are fewer samples than processes, so a process would wait for a batch that never comes.
     """
     rank, world_size = _resolved(rank, world_size)
     if world_size == 1:

@@ -11,14 +11,14 @@ from torch import Tensor
 
 SplitName = Literal["train", "val", "test"]
 FileSplit = Literal["train", "test"]
-"""The splits that CIFAR and Fashion-MNIST have files of."""
+"""The splits for which CIFAR and Fashion-MNIST have files."""
 
 Images = TypeVar("Images", covariant=True)
 
 
 @dataclass(frozen=True)
 class ImageSplit(Generic[Images]):
-    """The images of one split, in the order in which they are listed; an image's index is its number in this order."""
+    """The images of one split, in their listed order; an image's index is its number in this order."""
 
     images: Images
     """A uint8 tensor, or image files that are decoded on demand."""
@@ -28,27 +28,27 @@ class ImageSplit(Generic[Images]):
     """Indices of the images in use, in the order in which evaluation reads them, int64, (images in use,)."""
 
     def without(self, indices: list[int]) -> ImageSplit[Images]:
-        """The same split without these images; the others keep their index."""
+        """The split without these images; the other images keep their index."""
         return ImageSplit(self.images, self.labels, self.order[~torch.isin(self.order, torch.tensor(indices))])
 
 
 def shuffled(count: int, seed: int) -> Tensor:
-    """A permutation of 0 to count - 1 that depends on the seed alone, int64, (count,)."""
-    # RandomState, because NumPy froze its stream for good: which images are held out or calibrated with must not
-    # change with the version of a library. torch.randperm and default_rng promise no such thing.
+    """A permutation of 0 to count - 1 that depends only on the seed, int64, (count,)."""
+    # Held-out and calibration images must not change with the version of a library: NumPy froze RandomState's stream
+    # for good, which torch.randperm and default_rng do not promise.
     return torch.from_numpy(numpy.random.RandomState(seed).permutation(count)).long()
 
 
 def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -> Tensor:
     """Draws equally many images of every class, without repetition.
 
-    Each block of ``num_classes`` consecutive draws holds every class once, in random order, so any beginning of
-    the draw is as balanced as it can be.
+    Each block of ``num_classes`` consecutive draws has every class once, in random order, so every beginning of the
+    draw is as balanced as possible.
 
     Args:
         labels: Label of every image, int64, (images,).
-        per_class: How many images to draw of each class.
-        num_classes: Labels run from 0 to num_classes - 1.
+        per_class: Images to draw of each class.
+        num_classes: Labels are 0 to num_classes - 1.
         seed: The same seed draws the same images.
 
     Returns:
@@ -62,9 +62,7 @@ def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -
     for label in range(num_classes):
         indices = torch.nonzero(labels == label).flatten().numpy()
         if len(indices) < per_class:
-            raise ValueError(
-                f"At most {len(indices)} images can be drawn of class {label}, which has no more, got {per_class}."
-            )
+            raise ValueError(f"Class {label} has only {len(indices)} images to draw from, got {per_class}.")
         columns.append(random.permutation(indices)[:per_class])
     drawn = numpy.stack(columns, axis=1)  # (per_class, num_classes)
     order = numpy.argsort(random.random_sample(drawn.shape), axis=1)
@@ -72,15 +70,15 @@ def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -
 
 
 def spread(labels: Tensor, seed: int, shuffle: bool) -> Tensor:
-    """Orders all images so that every beginning of the order holds the classes as equally as it can.
+    """Orders all images so that every beginning of the order has the classes as equally as possible.
 
-    First one image of each class, then a second of each, and so on; a class that has no more is passed over. In each
-    round the classes come in the same random order.
+    First comes one image of each class, then a second of each, and so on; classes without further images are skipped.
+    In each round the classes come in the same random order.
 
     Args:
         labels: Label of every image, int64, (images,).
-        seed: Decides the order of the classes, and of the images of a class where they are shuffled.
-        shuffle: Take the images of a class in random order, not in that of the labels.
+        seed: Decides the order of the classes, and of the images of a class if they are shuffled.
+        shuffle: Take the images of a class in random order, not in the order of `labels`.
 
     Returns:
         Indices into ``labels``, int64, (images,).

@@ -49,7 +49,7 @@ def published_evaluation(size: int) -> Transform:
 
 @dataclass(frozen=True)
 class PretrainedInput:
-    """Size, normalisation and resizing that a pretrained network was evaluated with."""
+    """Size, normalisation and resizing with which a pretrained network was evaluated."""
 
     size: int
     """Height and width in pixels."""
@@ -66,7 +66,7 @@ class PretrainedInput:
 
 
 def pretrained_input(name: str) -> PretrainedInput:
-    """The input of a pretrained network, by timm's records.
+    """The input of a pretrained network, from timm's records.
 
     Args:
         name: Name of the network in timm, with or without the tag of its weights.
@@ -111,7 +111,7 @@ def pretrained_evaluation(size: int, network: PretrainedInput) -> Transform:
 
 
 def crop_and_flip(images: Tensor, padding: int, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
-    """Pads every image with zeros, crops it to its original size at its own offset, and flips it where asked.
+    """Pads every image with zeros, crops it to its original size at its own offset, and flips it if asked.
 
     Args:
         images: (batch, channels, height, width), any dtype.
@@ -135,8 +135,8 @@ def crop_and_flip(images: Tensor, padding: int, rows: Tensor, columns: Tensor, f
 class RandomCropFlip:
     """The usual training augmentation of small images.
 
-    torchvision.transforms.v2 draws once for a whole batch, and called image by image it takes about 50 us each, ten
-    times what the loader takes in all. This draws for each image, with the same distribution as ``RandomCrop(size,
+    torchvision.transforms.v2 draws once for a whole batch. Called image by image it takes about 50 us each, ten times
+    the loader's whole time. This class draws for each image, with the same distribution as ``RandomCrop(size,
     padding)`` and ``RandomHorizontalFlip()``, and moves all pixels by one gather.
     """
 
@@ -146,7 +146,7 @@ class RandomCropFlip:
     """Share of images flipped left to right, 0 to 1."""
 
     def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
-        """Augments images by the bits of their keys, so that an image is the same in any batch and process.
+        """Augments images by the bits of their keys, so an image is the same in any batch and process.
 
         Args:
             images: Any dtype, (batch, channels, height, width).

@@ -111,8 +111,8 @@ def test_another_batch_size_in_the_middle_of_an_epoch_is_refused(
     before = last_of(folder).read_bytes()
     goes_on = ("fit", "-c", path, "--ckpt_path", "last", "--trainer.max_epochs", "1", "--data.init_args.batch_size")
     assert asim(*goes_on, "10").error == (
-        "A fit that goes on in the middle of an epoch must read its images in the order in which it began: "
-        "batch_size 20, got 10; set back what differs, it may change at an epoch's end"
+        "A fit that continues in the middle of an epoch must read its images in the order in which it began: "
+        "batch_size 20, got 10; restore these settings, which may change only between epochs"
     )
     assert last_of(folder).read_bytes() == before
     assert asim(*goes_on, "20").code == 0  # two steps more

@@ -55,7 +55,7 @@ def test_held_out_pictures_are_as_equal_as_can_be_and_leave_one_of_each_class(ro
         assert sorted(calibration.tolist()) == sorted(training.tolist())
     with pytest.raises(ValueError, match=r"^held_out must be below 10 .*, got 10\.$"):
         ImageFolder(str(root), held_out=10).setup("fit")
-    with pytest.raises(ValueError, match=r"^test_images must be 1 to 6, the test images there are, got 7\.$"):
+    with pytest.raises(ValueError, match=r"^test_images must be 1 to 6, the number of test images, got 7\.$"):
         ImageFolder(str(root), test_images=7).setup("test")
 
 

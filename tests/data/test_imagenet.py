@@ -67,7 +67,7 @@ def test_index_is_the_place_in_the_sorted_folder_and_beginnings_are_balanced(fla
 def test_a_wnid_that_train_lacks_is_named(flat: Path) -> None:
     shutil.rmtree(flat / "train" / "n00000003")
     assert ImageNet(str(flat)).num_classes == 2
-    message = r"ILSVRC2012_val_00000003\.xml must name one of the 2 classes that train has folders of, got n00000003\.$"
+    message = r"ILSVRC2012_val_00000003\.xml must name one of the 2 classes with a folder in train, got n00000003\.$"
     with pytest.raises(ValueError, match=message):
         ImageNet(str(flat)).setup("test")
 

@@ -90,14 +90,14 @@ def test_another_order_in_the_middle_of_an_epoch(
         other.train_dataloader()
     else:
         other.load_state_dict(state)
-    with pytest.raises(ValueError, match=f"in the order in which it began: {differs}; set back what differs"):
+    with pytest.raises(ValueError, match=f"in the order in which it began: {differs}; restore these settings"):
         other.load_state_dict(state) if asked_before else other.train_dataloader()
 
 
 def test_processes_and_images_count_too(noisy_cifar10: Path) -> None:
     module = data(noisy_cifar10)
     module.load_state_dict({**state_after(noisy_cifar10, 2), "processes": 2, "images": 41})
-    with pytest.raises(ValueError, match=": processes 2, got 1, training images 41, got 40; set back"):
+    with pytest.raises(ValueError, match=": processes 2, got 1, training images 41, got 40; restore"):
         module.train_dataloader()
 
 
@@ -106,7 +106,7 @@ def test_processes_and_images_count_too(noisy_cifar10: Path) -> None:
     [
         ({}, []),
         ({"batch_size": 5}, ["batch_size 10, got 5"]),
-        ({"held_out": 30}, ["held_out 20, got 30; epochs before were validated on other images"]),
+        ({"held_out": 30}, ["held_out 20, got 30; earlier epochs were validated on other images"]),
     ],
     ids=str,
 )

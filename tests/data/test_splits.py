@@ -30,7 +30,7 @@ def test_a_draw_of_none_is_empty() -> None:
 
 
 def test_a_class_with_too_few_samples_is_named() -> None:
-    with pytest.raises(ValueError, match=r"At most 3 images can be drawn of class 1, which has no more, got 4\."):
+    with pytest.raises(ValueError, match=r"Class 1 has only 3 images to draw from, got 4\."):
         draw_balanced(LABELS, 4, 3, seed=0)
 
 

@@ -236,7 +236,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
 @pytest.mark.parametrize(
     ("said", "changes"),
     [
-        ("without targets", {"data": own_images()[0]}),
+        ("an accuracy needs targets", {"data": own_images()[0]}),
         ("24 inputs and 23 targets", {"data": (own_images()[0], own_images()[1][1:])}),
         ("got one with a RandomSampler", {"data": DataLoader(TensorDataset(*own_images()), 4, shuffle=True)}),
         ("indexable, got a Endless", {"data": DataLoader(Endless(), 4)}),
