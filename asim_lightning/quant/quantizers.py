@@ -14,7 +14,7 @@ def levels(bits: int, signed: bool) -> int:
 
 
 def scale_of(largest: Tensor) -> Tensor:
-    """Scale of a range: the largest value plus 1e-7, as published, but plus a thousandth of it at most, so that tensors
+    """Scale of a range: the largest value plus 1e-7, as published, but plus at most a thousandth of it, so that tensors
     of tiny numbers keep their values. An empty range (0 or below) has the scale 1e-7, so that zeros stay zeros."""
     largest = largest.float()
     scale = largest + torch.clamp(largest / 1024.0, max=_EPSILON)
@@ -48,19 +48,19 @@ def quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
         Whole numbers in float32, -L..L signed, 0..L unsigned, of the shape of x.
     """
     with torch.autocast(x.device.type, enabled=False):
-        integers = x.detach().float() / scale  # a new tensor, so that the rest may work in place
+        integers = x.detach().float() / scale  # a new tensor, so the rest may work in place
         return integers.clamp_(-1.0 if signed else 0.0, 1.0).mul_(levels(bits, signed)).round_()
 
 
 class _LargestWithGradient(torch.autograd.Function):
-    """The largest value (or magnitude), whose gradient goes to the element that has it."""
+    """The largest value (or magnitude); its gradient goes to the element that has it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, signed: bool) -> Tensor:
         rows = x.detach().reshape(len(x), -1)
         largest, columns = (rows.abs() if signed else rows).max(1)  # torch's argmax over all takes four times as long
         row = largest.argmax()
-        # take and scatter_, since an index of no dimensions waits for the device
+        # take and scatter_, because an index without dimensions waits for the device
         place = row * rows.shape[1] + columns.take(row)  # ()
         value = rows.take(place)  # ()
         ctx.save_for_backward(place, value)
@@ -72,7 +72,7 @@ class _LargestWithGradient(torch.autograd.Function):
         place, value = ctx.saved_tensors
         sign = value.sign() if ctx.signed else torch.ones_like(value)
         full = torch.zeros(ctx.shape.numel(), dtype=ctx.dtype, device=gradient.device)
-        most = torch.finfo(ctx.dtype).max  # the sum over all outputs can pass what half precision holds
+        most = torch.finfo(ctx.dtype).max  # the sum over all outputs can exceed half precision
         full.scatter_(0, place.view(1), (gradient * sign).clamp(-most, most).to(ctx.dtype).view(1))
         return full.view(ctx.shape), None
 
@@ -98,8 +98,8 @@ class _FakeQuantize(torch.autograd.Function):
 def fake_quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
     """``quantize(x) / L * scale`` in the type of x, with the gradient of the identity (straight-through).
 
-    The gradient also passes outside of the range, as published, and at exactly 0, where the published quantiser has
-    none and a weight of 0 could never be trained.
+    The gradient also passes outside of the range, as published, and at exactly 0. There the published quantiser has no
+    gradient, so that a weight of 0 could never be trained.
     """
     rounded: Tensor = _FakeQuantize.apply(x, scale, bits, signed)
     return rounded

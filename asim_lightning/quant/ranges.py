@@ -1,4 +1,4 @@
-"""Calibrated ranges: the largest value that a quantiser covers, fitted to values that were seen."""
+"""Calibrated ranges: the largest value that a quantiser covers, fitted to observed values."""
 
 import math
 
@@ -17,9 +17,9 @@ _CANDIDATES = 80
 class RangeObserver:
     """Collects values over several batches and fits one range.
 
-    max: the largest magnitude. percentile: the 99.99th percentile of magnitudes. mse: of 80 clips between 5 % and 100 %
-    of the maximum the one with the least mean squared quantisation error. The last two see 131072 values of a batch,
-    drawn at random with a fixed seed, or all where there are fewer.
+    max: the largest magnitude. percentile: the 99.99th percentile of magnitudes. mse: the clip with the least mean
+    squared quantisation error, among multiples of 1/80 of the maximum from 5 % on. The last two use at most 131072
+    values of a batch, drawn at random with a fixed seed.
 
     Args:
         method: "max", "percentile" or "mse".
@@ -37,7 +37,7 @@ class RangeObserver:
         self.samples: list[Tensor] = []
 
     def update(self, x: Tensor) -> None:
-        """Take one batch into account, which must be finite."""
+        """Take one batch into account; its values must be finite."""
         values = x.detach().float().flatten()
         values = values.abs() if self.signed else values.clamp_min(0.0)
         largest = float(values.max())
@@ -48,7 +48,7 @@ class RangeObserver:
             self.samples.append(_sample(values).cpu())
 
     def fit(self) -> float:
-        """The fitted range; 0 where only zeros (unsigned: nothing positive) were seen."""
+        """The fitted range; 0 if only zeros (unsigned: nothing positive) were seen."""
         if self.method == "max" or self.largest == 0.0:
             return self.largest
         values = torch.cat(self.samples)
