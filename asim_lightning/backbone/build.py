@@ -14,16 +14,16 @@ from asim_lightning.backbone.config import BackboneConfig
 
 
 def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
-    """Create the network, with random weights; one of the user's with those that it makes.
+    """Create the network with random weights; a user's network keeps the weights that it makes.
 
     Args:
         config: The network; `exchange.load_pretrained_` loads its pretrained weights.
         num_classes: Number of classes.
 
     Raises:
-        ValueError: There is no such class or function, or timm has no such network (the nearest names are given), it
-            does not take the arguments, `small` is set for a network that is neither a ResNet nor a VGG, or
-            `attention_scale` or `norm_eps` for one that has no attention or LayerNorm.
+        ValueError: There is no such class or function; timm has no such network (the message gives the nearest names);
+            it does not take the arguments; `small` is set for a network other than a ResNet or VGG; or
+            `attention_scale` or `norm_eps` is set for a network without attention or LayerNorm.
     """
     if config.network is not None:
         return _own_network(str(config.network), config.kwargs, num_classes)
@@ -50,7 +50,7 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
 def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> nn.Module:
     try:
         make = resolve_name(path)
-    except Exception as error:  # the user's file may hold anything
+    except Exception as error:  # the user's file may raise anything
         reason = f"{type(error).__name__}: {_reason(error)}"
         raise ValueError(f"`model.backbone.network` {path} cannot be imported: {reason}") from None
     if not callable(make):
@@ -69,9 +69,8 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
 
 
 def image_channels(config: BackboneConfig, network: nn.Module) -> int | None:
-    """Channels of an image that a network takes: the argument `in_chans`, else those in timm's configuration, else
-    those of the first convolution; None where there is none of them.
-    """
+    """Channels of the images for a network: the argument `in_chans`, else timm's configuration, else the first
+    convolution; None if none of them says it."""
     size = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
     first = next((each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d)), None)
     return config.kwargs.get("in_chans", size[0] if size else first)
@@ -88,7 +87,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_name(setting: str, name: str) -> None:
-    """Refuse a name, with or without a tag, that timm does not know; `setting` is what the user calls it."""
+    """Refuse a name, with or without a tag, that timm does not know; `setting` is the setting's name for the user."""
     import timm
 
     base, _, tag = name.partition(".")
@@ -102,7 +101,7 @@ def check_name(setting: str, name: str) -> None:
 
 
 def unknown_tag(name: str, tag: str) -> str:
-    """Sentence that timm has no weights with this tag, and which tags it has."""
+    """Sentence that timm has no weights with this tag, and the tags that it has."""
     import timm
 
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name}.*")]
@@ -112,7 +111,7 @@ def unknown_tag(name: str, tag: str) -> str:
 
 
 def _make_vgg_small_(model: nn.Module) -> None:
-    """Published layout at 32 pixels: the max-pools behind the 128-channel convolutions and at the end stay."""
+    """Published layout at 32 pixels: only the max-pools after the 128-channel convolutions and at the end stay."""
     layers = list(model.features)  # type: ignore[arg-type]
     pools = [layer for layer in layers if isinstance(layer, nn.MaxPool2d)]
     kept = [layer for layer in layers if layer not in pools or layer in (pools[1], pools[-1])]
