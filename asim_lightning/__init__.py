@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # torch, Lightning and timm take seconds to import, which `asim --help` does not need
+    # torch, Lightning and timm take seconds to import, and `asim --help` does not need them
     if name in _FOLDERS:
         import importlib
 

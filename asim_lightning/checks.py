@@ -1,4 +1,4 @@
-"""Checks of settings: each refuses a value in one sentence that says what is allowed and what was given."""
+"""Checks of settings: each refuses a value in one sentence, with the allowed values and the given one."""
 
 import importlib
 import math
@@ -22,12 +22,12 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
     """Refuse a value that is not among the allowed names.
 
     Args:
-        name: What the user calls the setting, such as "`model.fidelity`".
-        value: What was given.
+        name: The setting's name for the user, such as "`model.fidelity`".
+        value: The given value.
         allowed: The allowed names.
 
     Raises:
-        ValueError: The value is not among them; the nearest name is given where one is near.
+        ValueError: The value is not among them; the message gives the nearest name.
     """
     if value not in allowed:
         near = get_close_matches(value, allowed, n=1) if isinstance(value, str) else []
@@ -39,8 +39,8 @@ def check_flag(name: str, value: Any) -> None:
     """Refuse a value that is neither True nor False.
 
     Args:
-        name: What the user calls the setting.
-        value: What was given.
+        name: The setting's name for the user.
+        value: The given value.
 
     Raises:
         ValueError: The value is something else, 0 and 1 included.
@@ -53,11 +53,11 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None, also: 
     """Refuse a value that is not a whole number in a range.
 
     Args:
-        name: What the user calls the setting, such as "`model.trial`".
-        value: What was given.
+        name: The setting's name for the user, such as "`model.trial`".
+        value: The given value.
         low: Smallest allowed number.
         high: Largest allowed number; None: no limit.
-        also: Words for what else the setting takes, such as " or null", which the caller has ruled out.
+        also: Words for other allowed values, such as " or null", which the caller has handled.
 
     Raises:
         ValueError: The value is not a whole number, or is out of range.
@@ -71,8 +71,8 @@ def check_number(name: str, value: Any, high: float | None = None) -> None:
     """Refuse a value that is not a finite number of 0 or more, or of 0..high.
 
     Args:
-        name: What the user calls the setting, such as "`model.mixup`".
-        value: What was given.
+        name: The setting's name for the user, such as "`model.mixup`".
+        value: The given value.
         high: Largest allowed number; None: no limit.
 
     Raises:
@@ -85,11 +85,11 @@ def check_number(name: str, value: Any, high: float | None = None) -> None:
 
 
 def check_at_least(name: str, value: int | None, low: int) -> None:
-    """Refuse a whole number that is too small, or null, which YAML may hold in its place.
+    """Refuse a whole number that is too small, or null, which YAML may have instead.
 
     Args:
-        name: What the user calls the setting.
-        value: What was given.
+        name: The setting's name for the user.
+        value: The given value.
         low: Smallest allowed number.
 
     Raises:
@@ -100,16 +100,16 @@ def check_at_least(name: str, value: int | None, low: int) -> None:
 
 
 def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: str, what: str) -> None:
-    """Refuse names that are no field of a dataclass.
+    """Refuse names that are not fields of a dataclass.
 
     Args:
         given: The names.
         kind: The dataclass.
-        where: What the user calls the dataclass, such as "macro".
-        what: What a name should be, such as "field of a macro".
+        where: The dataclass's name for the user, such as "macro".
+        what: The right kind of name, such as "field of a macro".
 
     Raises:
-        ValueError: A name is no field; the nearest fields are given.
+        ValueError: A name is not a field; the message gives the nearest fields.
     """
     names = [each.name for each in fields(kind)]
     for name in given:
@@ -119,13 +119,13 @@ def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: st
 
 
 def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Callable[[type[Config]], type[Config]]":
-    """Decorator of a dataclass whose constructor refuses unknown names as `check_names` does, and takes numbers of
-    numpy, which are as good as Python's.
+    """Decorator of a dataclass: its constructor refuses unknown names like `check_names`, and takes numpy's numbers
+    like Python's.
 
     Args:
-        where: What the user calls the dataclass, such as "macro".
-        what: What a name should be, such as "field of a macro".
-        taken: How the constructor takes the values of some fields, by name.
+        where: The dataclass's name for the user, such as "macro".
+        what: The right kind of name, such as "field of a macro".
+        taken: Functions that convert the values of some fields, by name.
     """
 
     def decorated(kind: "type[Config]") -> "type[Config]":
@@ -147,13 +147,13 @@ def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Calla
 
 
 def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], base: type[Base]) -> type[Base]:
-    """The class that a setting names: a built-in class, or a user's own by its import path.
+    """The class that a setting names: a built-in class, or a user's class by its import path.
 
     Args:
-        setting: What the user calls the setting, such as "`macro.column`".
+        setting: The setting's name for the user, such as "`macro.column`".
         name: A name of `built_in`, or an import path such as package.module.Class.
         built_in: Classes by name.
-        base: What the class must inherit.
+        base: The class that it must inherit.
 
     Raises:
         ValueError: There is no such class, or it does not inherit the base.
@@ -183,8 +183,8 @@ def built(kind: type[Base], supplied: Sequence[Any], arguments: Mapping[str, Any
         kind: The class.
         supplied: Its first arguments, which the user does not give.
         arguments: The user's arguments by name.
-        setting: What the user calls the arguments, such as "`macro.column_args`".
-        what: What they are for, such as "column charge".
+        setting: The name of the arguments for the user, such as "`macro.column_args`".
+        what: The object's name for the user, such as "column charge".
 
     Raises:
         ValueError: The class does not take the arguments; Python says which.

@@ -1,4 +1,4 @@
-"""What this package uses of Lightning beyond its public interface: private members, and the state of a fit's loops.
+"""Everything of Lightning that is not public and that this package uses: private members, and states of fit loops.
 
 tests/test_lightning_private.py fails when Lightning renames a part of it, and setup.cfg limits Lightning's version.
 """
@@ -13,10 +13,10 @@ from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 
 
 class EvaluationLoop(_EvaluationLoop):
-    """Lightning's loop of a test or validation; a subclass gives it other work in ``run``."""
+    """Lightning's loop of a test or validation; a subclass does other work in ``run``."""
 
     def __init__(self, trainer: Trainer, tests: bool) -> None:
-        """Make the loop that takes the place of the trainer's.
+        """Make the loop that replaces the trainer's.
 
         Args:
             trainer: The trainer.
@@ -27,56 +27,56 @@ class EvaluationLoop(_EvaluationLoop):
 
     @property
     def loaders(self) -> list[Any]:
-        """The loaders of the images, after ``setup_data``; an empty one if no image is asked for."""
+        """The loaders of the images, after ``setup_data``; one empty loader if no image is asked for."""
         return self._combined_loader.flattened if self._combined_loader is not None else [[]]
 
 
 def trainer_of(module: LightningModule) -> Trainer | None:
-    """The trainer of a module; None if it has none, for which the module's own property raises an error."""
+    """The trainer of a module; None if it has none, while the module's own property would raise an error."""
     return module._trainer
 
 
 def works_elsewhere(trainer: Trainer) -> bool:
-    """Whether the trainer forks or spawns the processes that work, so that this one learns only what they return."""
+    """Whether the trainer forks or spawns the working processes, so that this one learns only their results."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def pickles_work(trainer: Trainer) -> bool:
-    """Whether the trainer's strategy starts processes that take only what can be pickled."""
+    """Whether the trainer's strategy starts processes with pickled arguments."""
     return getattr(trainer.strategy, "_start_method", None) in ("spawn", "forkserver")
 
 
 def steps_between_saves(callback: ModelCheckpoint) -> int:
-    """The `every_n_train_steps` of a callback; 0 if it counts no steps."""
+    """The `every_n_train_steps` of a callback; 0 if it does not count steps."""
     return callback._every_n_train_steps
 
 
 def is_cut_short(trainer: Trainer) -> bool:
-    """Whether the epoch that ends has batches left, because `max_steps` are made or the time is over."""
+    """Whether the epoch ends with batches left, because `max_steps` or the time limit is reached."""
     batches = trainer.fit_loop.epoch_loop.batch_progress
     return not batches.is_last_batch and batches.current.ready < trainer.num_training_batches
 
 
 def put_back_into_epoch(loop: dict[str, Any]) -> None:
-    """Have an epoch that was cut short go on behind its last batch, as in a checkpoint of that batch's end.
+    """Have an epoch that was cut short continue after its last batch, as in a checkpoint of that batch's end.
 
-    Lightning counts it as a whole one: with more steps, or more time, the rest of it would be left out.
+    Lightning counts it as a whole epoch: with more steps or more time, its rest would be left out.
 
     Args:
-        loop: State of a fit's loops behind the epoch's last optimizer step; changed.
+        loop: State of a fit's loops after the epoch's last optimizer step; changed.
     """
     for epochs in (loop["epoch_progress"][name] for name in ("total", "current")):
         epochs["processed"] = epochs["completed"] = epochs["ready"] - 1
     for batches in (loop["epoch_loop.batch_progress"][name] for name in ("total", "current")):
         batches["completed"] = batches["processed"] - 1
-    loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds that batch where it goes on
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds that batch when it continues
 
 
 def end_epoch(loop: dict[str, Any]) -> None:
-    """Count an epoch as completed whose batches all are, and have the next one read from its start.
+    """Count an epoch as completed if all its batches are, and have the next epoch read from its start.
 
-    Where `max_steps` are set, Lightning would end it a second time: the order of images would be that of the epoch
-    after the next one, and the steps that are logged one too high.
+    If `max_steps` is set, Lightning would end it a second time: images would come in the order of the epoch after the
+    next one, and logged steps would be one too high.
 
     Args:
         loop: State of a fit's loops; changed.
@@ -89,12 +89,12 @@ def end_epoch(loop: dict[str, Any]) -> None:
 
 
 def start_epoch(trainer: Trainer) -> None:
-    """Have a fit that goes on from the end of an epoch begin the next one as any other, when it starts.
+    """Have a fit that continues from the end of an epoch start the next epoch like any other.
 
-    Where `max_steps` are set, Lightning takes each fit that goes on for one in the middle of an epoch.
+    If `max_steps` is set, Lightning takes each continued fit for one in the middle of an epoch.
     """
     loop = trainer.fit_loop
     epochs = loop.epoch_progress.current
     if loop.restarting and epochs.ready == epochs.completed:
-        loop._restarting = False  # its setter says True whatever it is given
+        loop._restarting = False  # its setter sets True whatever it is given
         loop.epoch_loop.restarting = False

@@ -6,12 +6,12 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 MACRO = "macro_"
-"""How the name of a file in configs begins that is a published macro, and no recipe."""
+"""Beginning of the names in configs that are published macros, not recipes."""
 FOLDERS = {"configs": ".yaml", "checkpoints": ".ckpt"}
 
 
 def shipped_folder(kind: str) -> Path:
-    """Folder of shipped "configs" or "checkpoints": inside an installed package, beside it in a checkout."""
+    """Folder of shipped "configs" or "checkpoints": inside an installed package, next to it in a checkout."""
     inside = _PACKAGE / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
@@ -24,7 +24,7 @@ def shipped_file(kind: str, given: str) -> Path:
         given: Path or name; a file at that path comes first.
 
     Raises:
-        FileNotFoundError: There is neither; the shipped names are given.
+        FileNotFoundError: There is neither; the message gives the shipped names.
     """
     if Path(given).is_file():
         return Path(given)
@@ -45,27 +45,27 @@ def shipped_file(kind: str, given: str) -> Path:
 
 
 PACKAGE = "package:"
-"""How the path of a file in an installed package begins: ``package:NAME/PATH``."""
+"""Beginning of the path of a file in an installed package: ``package:NAME/PATH``."""
 
 
 def file_in_package(path: str) -> Path:
-    """Where ``package:NAME/PATH`` lies; the package is found, and not imported.
+    """Path of ``package:NAME/PATH``; the package is found but not imported.
 
     Args:
         path: Name of the package, and path of a file or folder in it.
 
     Raises:
-        FileNotFoundError: The package is not installed, or holds no such file.
+        FileNotFoundError: The package is not installed, or has no such file.
     """
     name, _, inside = path.removeprefix(PACKAGE).partition("/")
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             f"{path} needs the Python package {name!r}, which is not installed; "
-            "pip install '.[real]' in the checkout installs those that shipped recipes name"
+            "pip install '.[real]' in the checkout installs the packages of shipped recipes"
         )
     folder = Path(next(iter(spec.submodule_search_locations)))
     found = folder.joinpath(*inside.split("/"))
     if not found.exists():
-        raise FileNotFoundError(f"{path} names no file of the package, whose folder is {folder}")
+        raise FileNotFoundError(f"{path} must name a file of the package, got none in {folder}")
     return found

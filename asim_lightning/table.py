@@ -1,4 +1,4 @@
-"""Tables: columns are described once, and written as text, as HTML and as CSV."""
+"""Tables: columns are described once, and written as text, HTML and CSV."""
 
 import csv
 import io
@@ -11,9 +11,9 @@ Row = TypeVar("Row")
 Rows: TypeAlias = list[list[object]]
 """Cells of a table, its head first."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a formula."""
+"""First characters of a formula in a spreadsheet."""
 _WIDE = 40
-"""Characters from which the cell of a page may be broken into lines."""
+"""Cells of a page with more characters may be broken into lines."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Column(Generic[Row]):
     """A column of a table.
 
     Attributes:
-        head: Its heading; each line of it is a line of the text table.
-        text: The cell of a row as people read it; None: the column is only in the CSV.
-        numbers: Cells of a row in full, by the names of the CSV's columns; empty: the column is not in the CSV.
-        side: Where its cells stand: right or left.
+        head: The heading; each line of it is a line of the text table.
+        text: The cell of a row for people; None: the column is only in the CSV.
+        numbers: Cells of a row in full precision, by the names of the CSV's columns; empty: not in the CSV.
+        side: Alignment of the cells: right or left.
     """
 
     head: str
@@ -34,28 +34,28 @@ class Column(Generic[Row]):
 
 
 def plain(name: str, cell: Callable[[Row], object], side: Literal["r", "l"] = "r") -> Column[Row]:
-    """A column that is the same in the CSV.
+    """A column with the same cells in the CSV.
 
     Args:
-        name: Its heading, and its name in the CSV.
+        name: The heading, and the name in the CSV.
         cell: The cell of a row.
-        side: Where its cells stand.
+        side: Alignment of the cells.
     """
     return Column(name, cell, {name: cell}, side)
 
 
 @dataclass(frozen=True, repr=False)
 class Table(Sequence[Row]):
-    """Rows that print, show in a notebook and on a page, and have numbers for a CSV, by the same columns.
+    """Rows that print, show in a notebook and on a page, and become a CSV, all by the same columns.
 
     Attributes:
         columns: Its columns.
-        rows: What it is of.
+        rows: The objects of the rows.
         note: How to read it.
         title: Its headline on a page.
         file: Name of its CSV on a page.
-        marked: Places of the rows that stand out on a page.
-        last: Cells of one more row, such as of sums; empty: there is none.
+        marked: Numbers of the rows that stand out on a page.
+        last: Cells of one more row, such as sums; empty: none.
     """
 
     columns: Sequence[Column[Row]]
@@ -74,7 +74,7 @@ class Table(Sequence[Row]):
 
     @property
     def shown(self) -> Rows:
-        """Cells as people read them, the head first."""
+        """Cells for people, the head first."""
         texts = [(column.head, column.text) for column in self.columns if column.text is not None]
         cells: Rows = [[text(row) for _, text in texts] for row in self.rows]
         if self.last:
@@ -89,11 +89,11 @@ class Table(Sequence[Row]):
 
     @property
     def sides(self) -> str:
-        """The side of each column that is shown, "l" or "r"."""
+        """The alignment of each column for people, "l" or "r"."""
         return "".join(column.side for column in self.columns if column.text is not None)
 
     def __str__(self) -> str:
-        """The table as text and its note, without a line break at the end."""
+        """The table and its note as text, without a line break at the end."""
         head, *cells = self.shown
         heads = [str(cell).splitlines() for cell in head]
         height = max(1, *map(len, heads))
@@ -111,7 +111,7 @@ class Table(Sequence[Row]):
         """The table as an element of HTML.
 
         Args:
-            most: Rows that are shown; None: all.
+            most: Most rows to show; None: all.
         """
         head, *body = self.shown
         lines = [
@@ -130,15 +130,15 @@ class Table(Sequence[Row]):
 
 
 def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
-    """Columns two blanks apart, with a rule below the headers; the text ends without a line break.
+    """Columns two spaces apart, with a rule below the headers; the text ends without a line break.
 
     Args:
         rows: Cells of each row, headers first; a cell for each column.
-        headers: How many rows are headers.
+        headers: Number of header rows.
         sides: For each column, "l" (left) or "r" (right).
 
     Raises:
-        ValueError: A row has another number of cells than there are columns.
+        ValueError: A row does not have one cell for each column.
     """
     for row in rows:
         if len(row) != len(sides):
@@ -163,7 +163,7 @@ def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
 
     Args:
         rows: Lines of cells.
-        line_end: What ends a line.
+        line_end: The end of each line.
     """
     lines = []
     for row in rows:
@@ -175,7 +175,7 @@ def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
 
 def _quoted(cell: object) -> object:
     text = str(cell)
-    if not text.startswith(_FORMULAS) or text == "-":  # a dash stands for nothing
+    if not text.startswith(_FORMULAS) or text == "-":  # a dash means "no value"
         return cell
     try:
         float(text)
