@@ -144,7 +144,7 @@ def noise_context(
     ids = None if sample_ids is None else torch.as_tensor(sample_ids)
     if ids is not None:
         if ids.shape == (0,):
-            ids = ids.to(torch.int64)  # an empty list has no type of its own
+            ids = ids.to(torch.int64)  # an empty list has no type
         if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise ValueError(f"`sample_ids` of noise_context must be a list of whole numbers, got {sample_ids!r}")
         ids = ids.to(torch.int64)

@@ -34,7 +34,7 @@ class Quantizer:
     layer: ChecksValues | None
 
     def integers(self, x: Tensor, channels_last: bool = False) -> Tensor:
-        """Integers in float32, of the shape of x; on a CPU images may be made channels_last on the way."""
+        """Integers in float32, in the shape of x; on a CPU, images may become channels_last."""
         if quantizes_in_torch(x):
             if self.layer is not None:
                 self.layer.check_values(x)

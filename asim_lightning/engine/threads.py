@@ -36,8 +36,8 @@ def parallel_entry() -> int | None:
 
 @lru_cache
 def whole_team(threads: int) -> bool:
-    """Whether the system grants a team of so many threads, which OMP_THREAD_LIMIT and OMP_DYNAMIC may prevent; true if
-    torch's library is not found."""
+    """Whether the system grants a team of so many threads, despite OMP_THREAD_LIMIT and OMP_DYNAMIC; true if torch's
+    library is not found."""
     library = openmp()
     if library is None:
         return True

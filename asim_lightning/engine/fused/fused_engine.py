@@ -37,9 +37,9 @@ def refuses(transfer: Transfer) -> str | None:
     or the kernel could not round the column's levels and noise exactly."""
     macro = transfer.macro
     if transfer.column.cell_sigma > 0:
-        return "cells differ, so that counts are no whole numbers"
+        return "cells differ, so counts are not whole numbers"
     if macro.top_code is None:
-        return "an ideal converter's codes are no whole numbers"
+        return "an ideal converter's codes are not whole numbers"
     for cycle in transfer.cycles:
         if len(cycle.weight_bits) > 1 or cycle.signed:
             return "several weight bits are converted at once"

@@ -26,9 +26,9 @@ def refuses(transfer: Transfer) -> str | None:
     bits, counts are too many to tabulate, or a tile's sums of codes exceed 31 bits."""
     cycles, votes = transfer.cycles, max(cycle.votes for cycle in transfer.cycles)
     if transfer.column.cell_sigma:
-        return "cells differ, so that counts are no whole numbers"
+        return "cells differ, so counts are not whole numbers"
     if transfer.macro.adc_bits is None:
-        return "an ideal converter's codes are no whole numbers"
+        return "an ideal converter's codes are not whole numbers"
     if any(cycle.signed for cycle in cycles):
         return "several weight bits are converted at once"
     if votes > _MOST_VOTES:
@@ -142,6 +142,6 @@ def _check_memory(refused: int, layer: str) -> None:
     """Raise a MemoryError if the system refused bytes of memory to a kernel."""
     if refused > 0:
         raise MemoryError(
-            f"The C++ kernels asked for {refused} bytes to convert layer `{layer}`, which the system refused; a "
-            "smaller batch, or a smaller `max_elements`, takes less memory"
+            f"The system refused {refused} bytes that the C++ kernels need to convert layer `{layer}`; a smaller "
+            "batch, or a smaller `max_elements`, takes less memory"
         )

@@ -255,8 +255,8 @@ def test_no_heads_give_nothing() -> None:
 
 
 REFUSED: dict[str, dict[str, Any]] = {
-    "cells differ, so that counts are no whole numbers": {"static": {"cell_mismatch": "1 %"}},
-    "an ideal converter's codes are no whole numbers": {"adc_bits": None, **NOISY},
+    "cells differ, so counts are not whole numbers": {"static": {"cell_mismatch": "1 %"}},
+    "an ideal converter's codes are not whole numbers": {"adc_bits": None, **NOISY},
     "several weight bits are converted at once": {"weight_parallel": True, **NOISY},
     "65 votes of a conversion are more than 64": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},
     "2092545 counts in a cycle are too many to tabulate": {"rows": 4095, "input_bits": 9, "encoding_bits": 9},

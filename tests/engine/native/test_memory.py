@@ -13,9 +13,7 @@ from asim_lightning.engine.native.structures import ConversionJob, Counting
 from tests.engine.native.test_conversion import WAYS
 from tests.engine.products import NOISY, noise_of
 
-REFUSAL = (
-    r"^The C\+\+ kernels asked for \d{16} bytes to convert layer `layer`, which the system refused; a smaller batch"
-)
+REFUSAL = r"^The system refused \d{16} bytes that the C\+\+ kernels need to convert layer `layer`; a smaller batch"
 HUGE = 2**25
 
 

@@ -32,7 +32,7 @@ struct Cycle {
 struct Side {
     const float* data;
     int64_t problems, sources, channels, height, width;   // sources are images of a problem
-    int64_t problem_step, source_step, channel_step, row_step, pixel_step;  // of data
+    int64_t problem_step, source_step, channel_step, row_step, pixel_step;  // steps in data
     int64_t pad_y, pad_x;
     int64_t rows, columns, stride_y, stride_x;            // lanes of a source: pixels where a kernel begins
     const int64_t* elements;                              // offset of each kernel element in a padded source

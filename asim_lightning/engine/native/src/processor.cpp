@@ -40,7 +40,7 @@ Level processor_level() { return PORTABLE; }
 // Digest of everything the library is built from (backend.py); library.py looks for it in the file before it loads it.
 ASIM_EXPORT const char* asim_digest() { return ASIM_DIGEST; }
 
-// Number, among backend.py's LEVELS, of the best level that this processor runs. The portable library is asked.
+// Number, among backend.py's LEVELS, of the best level that this processor runs; asked of the portable library.
 ASIM_EXPORT int32_t asim_processor_level() { return processor_level(); }
 
 // Take GOMP_parallel of torch's OpenMP, or null; parallel_for uses it.

@@ -30,11 +30,11 @@ struct Apart {
     const int64_t* bounds;                                // bounds of counts. (kinds, BOUNDS)
     const int64_t* firsts;                                // first cycle of each weight bit among a kind's. (kinds, weight bits + 1)
     const Cycle* cycles;                                  // the schedule; all cycles of a kind convert like its first one
-    const int64_t* numbers;                               // of the kinds' first cycles
+    const int64_t* numbers;                               // numbers of the kinds' first cycles
     const float *levels, *sigmas;                         // tables of the cycles
     Converters converters;
     int32_t* ones;                                        // room for `count_ones`; null: bounds are not used
-    int64_t columns, macros, pixels;                      // of all groups or heads; groups or heads; of an output
+    int64_t columns, macros, pixels;                      // columns of all groups or heads; groups or heads; pixels of an output
 };
 
 struct RareErrors {
