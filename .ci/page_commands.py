@@ -1,13 +1,14 @@
 """Run the commands of pages in the current folder, after their titled blocks are written there as files.
 
 Left out are commands that need other data ("FOLDER"), or take minutes, as their comment says, or are repeated. A plain
-`asim` command runs in a fork of this process, which has imported torch and Lightning for all of them.
+`asim` command runs in a fork of this process, which has imported torch and Lightning for all of them. --record FILE
+writes a page of the commands and of what they print.
 """
 
+import argparse
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -32,28 +33,45 @@ def commands(page: Path) -> Iterator[str]:
                 yield command
 
 
-def run(command: str) -> int:
-    """Exit status of a command."""
+def run(command: str) -> tuple[int, str]:
+    """Exit status of a command, and what it prints, which is printed here too."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words = list(lexer)
-    if words[0] != "asim" or any(set(word) <= set("();<>|&") for word in words):
-        return subprocess.run(["bash", "-euo", "pipefail", "-c", command], stdin=subprocess.DEVNULL).returncode
+    is_plain = words[0] == "asim" and not any(set(word) <= set("();<>|&") for word in words)
     sys.stdout.flush()
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    sys.argv = words
-    sys.exit(main(words[1:]))
+    source, end = os.pipe()
+    if not (child := os.fork()):
+        for stream in (1, 2):
+            os.dup2(end, stream)
+        if not is_plain:
+            os.execvp("bash", ["bash", "-euo", "pipefail", "-c", command])
+        sys.argv = words
+        sys.exit(main(words[1:]))
+    os.close(end)
+    lines = []
+    with open(source, encoding="utf-8") as output:
+        for line in output:
+            print(line, end="", flush=True)
+            lines.append(line)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "".join(lines)
 
 
-done: set[str] = set()
-for argument in sys.argv[1:]:
-    for each in commands(Path(argument)):
-        if each in done:
+options = argparse.ArgumentParser()
+options.add_argument("pages", nargs="+", type=Path)
+options.add_argument("--record", type=Path)
+given = options.parse_args()
+outputs: dict[str, str] = {}
+for page in given.pages:
+    for each in commands(page):
+        if each in outputs:
             continue
-        done.add(each)
         started = time.perf_counter()
         print(f"$ {each}", flush=True)
-        if status := run(each):
+        status, outputs[each] = run(each)
+        if status:
             sys.exit(f"exit status {status}: {each}")
         print(f"({time.perf_counter() - started:.0f} s)", flush=True)
+if given.record:
+    blocks = [f"```bash\n{each}\n```\n```text\n{text.strip()}\n```\n" for each, text in outputs.items()]
+    given.record.write_text("\n".join(["# What the checks print\n", *blocks]), encoding="utf-8")
