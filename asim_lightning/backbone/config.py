@@ -44,8 +44,8 @@ class BackboneConfig:
     """Whether the network is changed for images of about 32 pixels, as published. ResNet: first stride 1 (a 7x7 kernel
     becomes 3x3), no max-pool. VGG: only the second and the last of its five max-pools, then a pooling to 7x7."""
     image_size: int | None = None
-    """Height and width of the images in pixels, for multiplications and energy; null: the size of the data's images, and
-    before the network gets data its own size."""
+    """Height and width of the images in pixels, for multiplications and energy; null: the size of the images in
+    the data, and before the network gets data its own size."""
     attention_scale: str = "head_dim"
     """Scale of attention scores, 1 over the root of: head_dim (size of a head; timm, torchvision) or embed_dim (size of
     all heads; published)."""
