@@ -71,12 +71,11 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        if self._may_be_linear and self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
+        if self._may_be_linear() and self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
             # a kernel as large as its input is a linear layer, and its rows are filled as one
             return MatmulProduct(), x.flatten(1), w.flatten(1)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
-    @property
     def _may_be_linear(self) -> bool:
         """Whether the size of an image decides how rows are filled; a recorded network may be given larger images."""
         return not is_exported()
@@ -145,7 +144,6 @@ class CimConv2d(OnMacro, _QuantizedConv2d):
     arguments are those of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
     """
 
-    @property
     def _may_be_linear(self) -> bool:
         # layers that share macros get their places on them before there is an image (`tiles`)
-        return super()._may_be_linear and not self.macro.static.is_reused
+        return super()._may_be_linear() and not self.macro.static.is_reused
