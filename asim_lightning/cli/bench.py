@@ -15,13 +15,13 @@ from asim_lightning.bench.machine import this_machine
 from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
+from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.evaluation.times import InferenceTime
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, with_published
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration
@@ -72,7 +72,7 @@ def bench(setup: Setup, options: BenchOptions) -> None:
     def keep(title: str, table: Table[Any]) -> None:  # after each table, so that a stop loses none
         print(f"\n{title}, {shown}\n{table}", flush=True)
         content = json.dumps(to_dict(model, machine, images, times, per_layer), indent=2, allow_nan=False)
-        write_whole(file, lambda opened: opened.write(content.encode() + b"\n"))
+        write_text(file, content + "\n")
 
     print(f"machine  {machine}\nimages   {images.source}", flush=True)
     for batch in batches:

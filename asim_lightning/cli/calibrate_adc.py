@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.checks import check_whole
+from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
@@ -13,7 +14,6 @@ from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
 from asim_lightning.evaluation.results import Measure, axes_text
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.report.command_tables import range_table
 
@@ -54,9 +54,9 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     counts, images = training_counts(model, layers, setup.data, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
-    content = dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}}).encode()
-    replaces = file.is_file() and file.read_bytes() != content
-    write_whole(file, lambda opened: opened.write(content))
+    content = dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}})
+    replaces = file.is_file() and file.read_bytes() != content.encode()
+    write_text(file, content)
     conditions = {
         "before": Condition(),
         "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),

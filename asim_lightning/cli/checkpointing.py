@@ -1,12 +1,12 @@
 """Which checkpoints a fit writes, and where a fit that was stopped goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,25 +19,47 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.lightning_private import steps_between_saves
 
 
-def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
-    """Callbacks of a fit, with a summary of the network where none is configured."""
-    is_there = any(isinstance(each, ModelSummary) for each in callbacks)
-    return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
+def fit_arguments(
+    given: Mapping[str, Any], folder: Path, model: LightningModule, continued: Path | None, step: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Arguments of the trainer of a fit, which logs in a folder and keeps what it needs to go on; lines for the user.
+
+    A fit that goes on after a step names its last.ckpt, `continued`.
+    """
+    callbacks, said, found = _listed(given.get("callbacks")), list[str](), dict[str, Any]()
+    if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
+        callbacks.append(NetworkSummary())
+    if given.get("enable_checkpointing") is not False:
+        if isinstance(model, CimClassifier):
+            callbacks, said = with_checkpoints(callbacks, model)
+        elif not any(isinstance(each, LastCheckpoint) for each in callbacks):
+            callbacks.append(LastCheckpoint())
+        plugins = _listed(given.get("plugins"))
+        writes = any(isinstance(each, CheckpointIO) for each in plugins)
+        found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
+    if given.get("logger") in (None, True):
+        found["logger"] = _loggers(folder, continued, step)
+    return {**found, "callbacks": callbacks}, said
+
+
+def evaluation_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the trainer of another command, which keeps no checkpoints and logs nothing."""
+    kept = [each for each in _listed(given.get("callbacks")) if not isinstance(each, Checkpoint)]
+    return {"callbacks": kept, "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+
+
+def _listed(configured: Any) -> list[Any]:
+    """Configured callbacks or plugins, none, one or several."""
+    several = isinstance(configured, (list, tuple))
+    return list(configured) if several else [] if configured is None else [configured]
 
 
 def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], list[str]]:
-    """Callbacks of a fit: the configuration's, one that keeps the best epoch, and `LastCheckpoint`.
+    """Callbacks of a fit: the configuration's, one that keeps the best epoch, and `LastCheckpoint`; lines for the user.
 
     Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
     Lightning's own last.ckpt may be of a step after which a validation or the end of an epoch comes, which a resumed
-    fit would leave out or make twice: `LastCheckpoint` writes it instead, as often.
-
-    Args:
-        configured: Callbacks of the configuration; `save_last` of a ModelCheckpoint is taken back.
-        model: The classifier.
-
-    Returns:
-        The callbacks, and lines for the user on the metric of the best epoch and on what is taken back.
+    fit would leave out or make twice: `LastCheckpoint` writes it instead, as often as `save_last` asks for.
     """
     callbacks, said = list(configured), list[str]()
     own = [each for each in callbacks if isinstance(each, ModelCheckpoint) and not isinstance(each, LastCheckpoint)]
@@ -96,12 +118,6 @@ class WholeFiles(TorchCheckpointIO):
             file.unlink()
 
 
-def with_whole_files(configured: Any) -> list[Any]:
-    """Plugins of a fit: the configuration's, and `WholeFiles` where none of them writes checkpoints."""
-    plugins = list(configured) if isinstance(configured, (list, tuple)) else [] if configured is None else [configured]
-    return plugins if any(isinstance(each, CheckpointIO) for each in plugins) else [*plugins, WholeFiles()]
-
-
 def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     """Where the weights of a fit are: those of the best epoch, else the last ones; empty if none were kept."""
     kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
@@ -117,22 +133,17 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     return f"{shorter_path(last)}{reason}" if last else ""
 
 
-def loggers(root: str, name: str, continued: Path | None, step: int) -> list[Logger]:
-    """TensorBoard and CSV loggers of a run in ``root/name/version_N``.
-
-    Args:
-        root: Folder of all runs.
-        name: Name of the run.
-        continued: last.ckpt of the stopped run that goes on; None starts a new version.
-        step: Optimizer steps of that checkpoint; what the stopped run logged after it is left out of the charts.
-    """
+def _loggers(folder: Path, continued: Path | None, step: int) -> list[Logger]:
+    """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that goes on after a step."""
+    root, name = str(folder.parent), folder.name
     if continued is None:
         tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
         return [tensorboard, CSVLogger(root, name, tensorboard.version)]
-    folder = continued.parent.parent
-    _keep_metrics(folder, step)
-    tensorboard = TensorBoardLogger(root, name, folder.name, default_hp_metric=False, purge_step=step)
-    return [tensorboard, CSVLogger(root, name, folder.name)]
+    version = continued.parent.parent
+    _keep_metrics(version, step)
+    # what the stopped run logged after the step is left out of the charts
+    tensorboard = TensorBoardLogger(root, name, version.name, default_hp_metric=False, purge_step=step)
+    return [tensorboard, CSVLogger(root, name, version.name)]
 
 
 @rank_zero_only

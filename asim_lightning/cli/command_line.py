@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.cli.strict_yaml import read_yaml
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 _FILES = ("chip_file", "inl")
@@ -82,6 +83,11 @@ def shorter_path(path: str | Path) -> str:
     return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text, whole or not at all."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
 @contextmanager
 def inside(folder: Path) -> Iterator[None]:
     """Work in a folder, as files that a recipe names in place of groups of settings lie next to it."""
@@ -112,10 +118,7 @@ def _recipe(given: str) -> Recipe:
 def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FILES) -> None:
     """Name files of chips and measured columns that lie in the folder of their recipe from here, in place.
 
-    Args:
-        settings: Settings, or a part of them.
-        folder: Folder of the recipe; None: that of the nested file from which a group comes.
-        files: Names of settings that name files.
+    The folder of a nested file counts for its group. `files` are the names of settings that name files.
     """
     if isinstance(settings, list):
         for each in settings:

@@ -40,14 +40,14 @@ COMMANDS = {
     "test": Command("validate.evaluate", "Accuracy on the test images."),
     "predict": Command("validate.predict", "A CSV of labels, predictions and confidences."),
     "sweep": Command(
-        "sweep.sweep", "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts."
+        "studies.sweep", "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts."
     ),
     "search": Command(
-        "search.search",
+        "studies.search",
         "What accuracy costs: the macros, chips and technologies that trade it best for energy and time.",
     ),
     "spec": Command(
-        "spec.spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
+        "studies.spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
     ),
     "doctor": Command(
         "doctor.doctor",

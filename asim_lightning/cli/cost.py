@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import image_size_of
+from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.start import Drawing, Setup, prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import layer_table, validation_text
@@ -15,11 +16,12 @@ from asim_lightning.evaluation.condition import matched
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.run import COST
 from asim_lightning.evaluation.store import Store
-from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.report.draw import figure_of, save_figure
+from asim_lightning.report.layers import cost_pictures, validation_pictures
 from asim_lightning.report.picture import Format
 from asim_lightning.surgery import macro_layers
-from asim_lightning.table import csv_text
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,6 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
     """
     folder = setup.folder if options.output is None else Path(options.output)
     if options.validate:
-        from asim_lightning.report.draw import figure_of, save_figure
-        from asim_lightning.report.layers import validation_pictures
-
         found = validate_model(options.technology)
         drawn = figure_of(*validation_pictures(found), title="energy model against published macros")
         picture = save_figure(drawn, folder / f"energy_model.{options.format}")
@@ -77,7 +76,7 @@ def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
     """Write cost.json of the configured network, with a fixed charging, into the folder of a run, for its report."""
     if setup.trainer.is_global_zero:
         report = _cost(setup, technology, [], None)
-        write_whole(folder / COST, lambda file: file.write(_json(report)))
+        write_text(folder / COST, _json(report))
         Store(setup.folder).write(folder.name, COST, report.as_json())
 
 
@@ -90,19 +89,16 @@ def _cost(
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
 
 
-def _json(report: CostReport) -> bytes:
-    return json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
+def _json(report: CostReport) -> str:
+    return json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n"
 
 
 def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> None:
     """Write numbers and picture, and print the tables and where the files are."""
-    from asim_lightning.report.draw import figure_of, save_figure
-    from asim_lightning.report.layers import cost_pictures
-
     numbers, table, content = folder / COST, folder / "cost.csv", _json(report)
-    replaces = numbers.is_file() and numbers.read_bytes() != content
-    write_whole(numbers, lambda file: file.write(content))
-    write_whole(table, lambda file: file.write(csv_text(layer_table(report.rows()).numbers, "\n").encode()))
+    replaces = numbers.is_file() and numbers.read_bytes() != content.encode()
+    write_text(numbers, content)
+    write_lines(table, layer_table(report.rows()).numbers, "\n")
     figure = figure_of(*cost_pictures(report), title=f"{name}: energy an image")
     picture = save_figure(figure, folder / f"cost.{suffix}")
     print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")

@@ -2,19 +2,22 @@
 
 import json
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asim_lightning.cli.recorded_command import StudyOptions, recorded
-from asim_lightning.cli.start import Setup, load_weights, open_checkpoint, prepare
+from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.start import Setup
 from asim_lightning.cli.strict_yaml import dump_yaml
+from asim_lightning.cli.studies import StudyOptions, recorded, work_of
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import MAP
 from asim_lightning.evaluation.target import MEASURED, Target
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.diagnosis import Diagnosis
+from asim_lightning.exploration.doctor import Doctor
+from asim_lightning.exploration.plan_study import DoctorSettings
+from asim_lightning.report.draw import save_figure
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
@@ -48,34 +51,22 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
     """
-    from asim_lightning.exploration.doctor import Doctor
-    from asim_lightning.exploration.plan_study import DoctorSettings
-    from asim_lightning.exploration.runner import Work, runner_of
-    from asim_lightning.report.draw import save_figure
-
-    trainer, model, data = setup.trainer, setup.model, setup.data
     target = Target.read(options.target, "`target`", MEASURED)
     known = None if options.map is None else read_map(options.map)
     settings = DoctorSettings(
         target, options.images, options.proof_images, options.chips, options.reads, options.plans,
         options.checkpoints, known,
     )  # fmt: skip
-    if isinstance(data, ImageDataModule):
-        data = copy(data)
-        data.test_images = None
-    runner = runner_of(options.runner, trainer, model, data)
-    prepare(trainer, model, data)
+    whole = replace(setup, data=copy(setup.data))
+    if isinstance(whole.data, ImageDataModule):
+        whole.data.test_images = None
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a name before the work
-
-    def load(checkpoint: str) -> None:
-        load_weights(model, *open_checkpoint(checkpoint))
-
-    made = Doctor(Work(trainer, model, data, setup.folder, runner, options.fresh, load), settings, options.technology)
+    made = Doctor(work_of(whole, options), settings, options.technology)
     made.map_loss(setup.say)
     with recorded(setup, made.folder):
         found = made.run(setup.say, options.progress)
-    if not trainer.is_global_zero:
+    if not setup.trainer.is_global_zero:
         return
     plans = _write(found, made.folder, setup)
     drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
@@ -93,7 +84,7 @@ def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
     for name, text in texts.items():
-        write_whole(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        write_text(folder / name, text)
     return files
 
 

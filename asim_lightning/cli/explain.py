@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
@@ -18,6 +19,10 @@ from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn import OnMacro
+from asim_lightning.report.chip_report import chip_figure, chip_table
+from asim_lightning.report.count_figure import count_figure
+from asim_lightning.report.draw import save_figure
+from asim_lightning.report.measured_figure import draw_measured
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import text_table
 
@@ -75,10 +80,6 @@ def _chosen_layer(setup: Setup, name: str | None) -> str:
 
 def _draw(setup: Setup, name: str, folder: Path, options: ExplainOptions, circuits: list[Transfer]) -> None:
     """Write the page of a layer, and the curve of each measured column."""
-    from asim_lightning.report.count_figure import count_figure
-    from asim_lightning.report.draw import save_figure
-    from asim_lightning.report.measured_figure import draw_measured
-
     prepare(setup.trainer, setup.model, setup.data)
     layers = {name: macro_layers(setup.model.backbone)[name]}
     counts, seen = training_counts(setup.model, layers, setup.data, options.images)
@@ -143,11 +144,6 @@ def chip(setup: Setup, options: ChipOptions) -> None:
 
     The data's first test image is used, for the shapes that layers meet.
     """
-    from safetensors.torch import save
-
-    from asim_lightning.report.chip_report import chip_figure, chip_table
-    from asim_lightning.report.draw import save_figure
-
     model = setup.model
     if options.chip is not None and isinstance(model.chip, SavedChip):
         raise UsageError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {options.chip}")

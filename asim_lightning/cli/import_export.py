@@ -12,7 +12,7 @@ from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_choice
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.cli.command_line import shorter_path
+from asim_lightning.cli.command_line import shorter_path, write_text
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import open_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
@@ -75,7 +75,7 @@ def import_file(options: ImportOptions) -> None:
     if Path(options.to).suffix not in (".yaml", ".yml"):
         raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {options.to}")
     recipe, path = recipe_of(options.file, shorter_path(options.to)), shorter_path(options.to)
-    write_whole(Path(options.to), lambda opened: opened.write(recipe.text.encode()))
+    write_text(Path(options.to), recipe.text)
     print("\n".join([*recipe.notes, f"wrote    {path}", f"next     asim explain -c {path}"]))
 
 

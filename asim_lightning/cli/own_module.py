@@ -8,10 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning.callbacks import LastCheckpoint
-from asim_lightning.cli.checkpointing import loggers, weights_line, with_summary, with_whole_files
-from asim_lightning.cli.command_line import Arguments, inside
+from asim_lightning.cli.checkpointing import evaluation_arguments, fit_arguments, weights_line
+from asim_lightning.cli.command_line import Arguments
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.parser import CommandCLI, as_list, ending_processes
+from asim_lightning.cli.parser import CommandCLI, ending_processes
 from asim_lightning.cli.start import newest_last
 from asim_lightning.exchange.read import read_checkpoint
 
@@ -42,28 +42,20 @@ class OwnModuleCLI(CommandCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse recipes, without settings of other commands, and flags over them."""
-        known, settings = {name.split(".")[0] for name in parser.get_defaults().keys()}, Namespace()  # noqa: SIM118
+        settings = Namespace()
         for recipe in self.arguments.recipes:
-            with inside(recipe.path.parent):
-                mine = {key: value for key, value in recipe.settings.items() if key in known}
-                settings = parser.parse_object(mine, namespace=settings, defaults=False)
+            settings = self.with_recipe(recipe, settings)
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that logs a fit below runs/NAME, and keeps what it needs to go on."""
         given = self.config_init["trainer"]
         if self.command != "fit":
-            return super().instantiate_trainer(logger=False, enable_checkpointing=False, **kwargs)
-        callbacks = with_summary(as_list(given.get("callbacks")))
-        keeps = given.get("enable_checkpointing") is not False
-        if keeps and not any(isinstance(each, LastCheckpoint) for each in callbacks):
-            callbacks.append(LastCheckpoint())
-        kwargs |= {"callbacks": callbacks, "plugins": with_whole_files(given.get("plugins"))}
-        if given.get("logger") in (None, True):
-            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.run_folder)
-            step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
-            kwargs["logger"] = loggers(self.root, self.arguments.run_name, continued, step)
-        return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**evaluation_arguments(given), **kwargs)
+        continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.run_folder)
+        step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
+        found, _ = fit_arguments(given, self.run_folder, self.model, continued, step)
+        return super().instantiate_trainer(**found, **kwargs)
 
     def run(self) -> None:
         """Run the command."""

@@ -3,37 +3,31 @@
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
-from asim_lightning.cli.checkpointing import (
-    loggers,
-    trains_with_noise,
-    with_checkpoints,
-    with_summary,
-    with_whole_files,
-)
+from asim_lightning.cli.checkpointing import evaluation_arguments, fit_arguments, trains_with_noise
 from asim_lightning.cli.command_line import Arguments, Recipe, inside, name_files_, shorter_path
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import start_line
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
-from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets, without_macro
+from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
 from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
 from asim_lightning.cli.strict_yaml import load_yaml
@@ -44,6 +38,8 @@ from asim_lightning.surgery import macro_layers
 _DATA = "asim_lightning.data.FashionMNIST"
 _OF_CLASSES = ("data", "trainer")
 """Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
+_OPEN = ("weight_bits", "input_bits")
+"""Fields of a macro that many chips leave to the network."""
 
 set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
 _FEW = 8
@@ -68,6 +64,8 @@ class CommandCLI(LightningCLI):
 
     def __init__(self, arguments: Arguments, model: type[LightningModule], **options: Any) -> None:
         self.arguments, self.command = arguments, arguments.command
+        # Lightning's source is read for the help alone, as that takes as long as parsing twice
+        set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
             model,
             trainer_class=AsimTrainer,
@@ -85,20 +83,31 @@ class CommandCLI(LightningCLI):
             **options,
         )
 
+    @cached_property
+    def _known(self) -> set[str]:
+        return {name.split(".")[0] for name in self.parser.get_defaults().keys()}  # noqa: SIM118
+
+    def with_recipe(self, recipe: Recipe, below: Namespace) -> Namespace:
+        """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
+        all."""
+        foreign = {key for key in recipe.settings if key not in self._known}
+        for name, command in COMMANDS.items():
+            if foreign and command.runs_network:  # imports the command
+                foreign -= own_options(name).keys()
+        settings = {key: value for key, value in recipe.settings.items() if key in self._known or key in foreign}
+        with inside(recipe.path.parent):
+            return self.parser.parse_object(settings, namespace=below, defaults=False)
+
     def before_instantiate_classes(self) -> None:
         """Save the configuration of a fit only."""
         if self.command != "fit":
             self.save_config_callback = None
 
     @property
-    def root(self) -> str:
-        """Folder of all runs."""
-        return str((self.config.get("trainer") or {}).get("default_root_dir") or "runs")
-
-    @property
     def run_folder(self) -> Path:
         """Folder of this configuration's runs."""
-        return Path(self.root) / self.arguments.run_name
+        root = (self.config.get("trainer") or {}).get("default_root_dir") or "runs"
+        return Path(root) / self.arguments.run_name
 
 
 class AsimCLI(CommandCLI):
@@ -109,9 +118,6 @@ class AsimCLI(CommandCLI):
         self.notes = list[str]()
         self.preset: Preset | None = None
         self.by_recipes, self.by_flags = Namespace(), Namespace()
-        self.known = set[str]()
-        # Lightning's source is read for the help alone, as that takes as long as parsing twice
-        set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         defaults = {"use_distributed_sampler": False, "default_root_dir": "runs"}
         super().__init__(arguments, CimClassifier, trainer_defaults=defaults)
 
@@ -125,7 +131,6 @@ class AsimCLI(CommandCLI):
 
     def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
         """Parse recipes and flags over the settings of the checkpoint that they name."""
-        self.known = {name.split(".")[0] for name in parser.get_defaults().keys()}  # noqa: SIM118
         flags = with_switches(self.arguments.flags, self.command)
         if self.arguments.asks_for_help:
             parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
@@ -144,30 +149,36 @@ class AsimCLI(CommandCLI):
 
     def _below_flags(self, parser: LightningArgumentParser, flags: Sequence[str]) -> Namespace:
         """The settings that flags change: those of recipes, over those of the checkpoint that is named."""
-        settings, before = Namespace(data=Namespace(class_path=_DATA)), list[Namespace]()
-        recipes, named = self.arguments.recipes, None
+        settings, recipes = Namespace(data=Namespace(class_path=_DATA)), self.arguments.recipes
+        presets = dict[int, str | None]()  # by place: recipes in their order, then the flags
         for place, recipe in enumerate(recipes):
-            before.append(settings)
-            settings = self._with_recipe(parser, recipe, settings)
+            settings = self.with_recipe(recipe, settings)
             if "preset" in (plan := settings.get("model.plan") or {}):
-                named = place, plan.pop("preset")
+                presets[place] = plan.pop("preset")
+        self.by_recipes = settings
         classes = Namespace(**{name: settings[name] for name in _OF_CLASSES if name in settings})
         shown = [flag for flag in flags if not flag.startswith("--print_config")]
-        self.by_recipes = settings
         self.by_flags = parser.parse_args(shown, namespace=classes.clone(), defaults=False)
-        below = self._checkpoint(parser)
         if "preset" in (plan := self.by_flags.get("model.plan") or {}):
-            named = len(recipes), plan["preset"]
-        if named is not None and named[1] is not None:  # in place of the macros of all that comes before
-            self.preset = preset(named[1])
-            macro = {"model": {"plan": {"macro": self.preset.macro}}}
-            below = parser.parse_object(macro, namespace=without_macro(below, self.preset), defaults=False)
-            settings = without_macro([*before, settings][named[0]], self.preset)
-            for recipe in recipes[named[0] :]:
-                settings = self._with_recipe(parser, recipe, settings)
-            if "technology" in own_options(self.command):
-                parser.set_defaults({"technology.preset": self.preset.name})
-        return parser.parse_object(settings, namespace=below, defaults=False)
+            presets[len(recipes)] = plan["preset"]
+        settings = self._checkpoint(parser)
+        for place, given in enumerate((*recipes, None)):
+            if place == max(presets, default=None) and (name := presets[place]) is not None:
+                settings = self._with_preset(name, settings)
+            if given is not None:
+                settings = self.with_recipe(given, settings)
+        return settings
+
+    def _with_preset(self, name: str, settings: Namespace) -> Namespace:
+        """Settings with a published macro in place of theirs; bits that it leaves open stay."""
+        self.preset = preset(name)
+        macro = settings.get("model.plan.macro") or {}
+        kept = {each: macro[each] for each in _OPEN if each in macro}
+        settings["model.plan.macro"] = Namespace()
+        if "technology" in own_options(self.command):
+            self.parser.set_defaults({"technology.preset": name})
+        new = {"model": {"plan": {"macro": {**kept, **self.preset.macro}}}}
+        return self.parser.parse_object(new, namespace=settings, defaults=False)
 
     def _checkpoint(self, parser: LightningArgumentParser) -> Namespace:
         """Read the checkpoint that a flag, a recipe or the run of a saved configuration names; give its settings."""
@@ -178,18 +189,8 @@ class AsimCLI(CommandCLI):
         root = self.by_flags.get("trainer.default_root_dir") or "runs"
         named = [plain(each).get("model") for each in (self.by_recipes, self.by_flags)]
         self.start = read_start(None if given is None else str(given), self.arguments, str(root), named)
-        return parser.parse_object({"model": dict(self.start.settings)}, defaults=False)
-
-    def _with_recipe(self, parser: LightningArgumentParser, recipe: Recipe, below: Namespace) -> Namespace:
-        """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
-        all."""
-        foreign = {key for key in recipe.settings if key not in self.known}
-        for name, command in COMMANDS.items():
-            if foreign and command.runs_network:  # imports the command
-                foreign -= own_options(name).keys()
-        settings = {key: value for key, value in recipe.settings.items() if key in self.known or key in foreign}
-        with inside(recipe.path.parent):
-            return parser.parse_object(settings, namespace=below, defaults=False)
+        data = Namespace(data=Namespace(class_path=_DATA))
+        return parser.parse_object({"model": dict(self.start.settings)}, namespace=data, defaults=False)
 
     def before_instantiate_classes(self) -> None:
         """Settle what settings decide of each other."""
@@ -249,39 +250,24 @@ class AsimCLI(CommandCLI):
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         given = self.config_init.get("trainer", {})
-        kwargs.update(self._fit_arguments(given) if self.command == "fit" else self._evaluation_arguments(given))
+        if self.command == "fit":
+            found, said = fit_arguments(given, self.run_folder, self.model, self.start.continued, self.start.step)
+            self.notes += said
+        else:
+            found = evaluation_arguments(given)
+            predicts = self.command == "predict"
+            found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageCounter()]
+            if self.command not in ("validate", "test", "predict"):
+                found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         written = self.by_flags.get("trainer") or ()
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
-            kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
-        trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
+            found["use_distributed_sampler"] = True  # our data modules share out their images themselves
+        trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
         most = max(os.cpu_count() or 1, _FEW)
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # they fill the memory
             raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
-
-    def _fit_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of the trainer of a fit."""
-        found: dict[str, Any] = {"callbacks": as_list(given.get("callbacks"))}
-        if given.get("enable_model_summary") is not False:
-            found["callbacks"] = with_summary(found["callbacks"])
-        if given.get("enable_checkpointing") is not False:
-            found["callbacks"], said = with_checkpoints(found["callbacks"], self.model)
-            self.notes += said
-            found["plugins"] = with_whole_files(given.get("plugins"))
-        if given.get("logger") in (None, True):
-            found["logger"] = loggers(self.root, self.arguments.run_name, self.start.continued, self.start.step)
-        return found
-
-    def _evaluation_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of the trainer of another command."""
-        kept = [callback for callback in as_list(given.get("callbacks")) if not isinstance(callback, Checkpoint)]
-        ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
-        found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
-        found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command not in ("validate", "test", "predict"):
-            found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
-        return found
 
     def after_instantiate_classes(self) -> None:
         """Load a checkpoint's weights, and say what they are; where a fit resumes, Lightning restores the rest."""
@@ -355,8 +341,3 @@ def ending_processes(trainer: Trainer) -> Iterator[None]:
 def plain(settings: Namespace) -> dict[str, Any]:
     """Settings as mappings in one another."""
     return settings.clone(with_meta=False).as_dict()
-
-
-def as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
-    """Configured callbacks, one or several."""
-    return [configured] if isinstance(configured, Callback) else list(configured or [])

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation.run import Run, read_run, run_names
 from asim_lightning.evaluation.target import Target
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.run_section import report_of
 
 _SUFFIXES = (".html", ".htm")
@@ -42,8 +42,8 @@ def report(options: ReportOptions) -> None:
     beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
     judged = list(zip(runs, targets_of(runs, asked), strict=True))
     content, numbers = report_of(judged, options.title)
-    write_whole(output, lambda file: file.write(content.encode()))
-    write_whole(beside, lambda file: file.write(json.dumps(numbers, indent=1, default=str).encode() + b"\n"))
+    write_text(output, content)
+    write_text(beside, json.dumps(numbers, indent=1, default=str) + "\n")
     for (run, target), found in zip(judged, numbers["runs"], strict=True):
         name = f"{found['title']}: " if len(runs) > 1 else ""
         print(f"verdict  {name}{found['verdict']}")

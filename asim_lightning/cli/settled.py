@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.circuit.presets import Preset, preset
+from asim_lightning.circuit.presets import preset
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.colour import ColourDataModule
@@ -17,25 +17,14 @@ from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
 from asim_lightning.exploration.axes import DEFAULT_AXES
 
-_OPEN = ("weight_bits", "input_bits")
-"""Fields of a macro that many chips leave to the network."""
-
 
 def settle_axes(
     flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any], of_chips: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """The axes of a sweep that a flag replaces: one for a field of the macro, or for the chip.
+    """The axes of a sweep that a flag for a field of the macro, or for the chip, replaces, and a line that says so.
 
     In configuration files an axis wins over the field, since recipes have both; a flag for the axis wins over all.
-
-    Args:
-        flags: Settings that flags name, as mappings in one another.
-        axes: Values of each axis as configured, null where there are none.
-        model: The classifier's settings as configured, flags included.
-        of_chips: Whether the sweep is over chips 0, 1, 2, ..., and needs no other axis.
-
-    Returns:
-        The axes that change, each with its one value, and a line that says so; both empty if none does.
+    A sweep over chips 0, 1, 2, ... (`of_chips`) needs no other axis.
     """
     if of_chips and "chip" in _group(flags, "model"):
         raise ValueError(
@@ -69,16 +58,6 @@ def settle_targets(settings: Namespace) -> None:
         search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
 
 
-def without_macro(settings: Namespace, found: Preset) -> Namespace:
-    """Settings without their macro, which a published one replaces; bits that this one leaves open stay."""
-    kept = settings.clone()
-    macro = kept.pop("model.plan.macro", None) or {}
-    for name in set(_OPEN) - set(found.macro):
-        if name in macro:
-            kept[f"model.plan.macro.{name}"] = macro[name]
-    return kept
-
-
 def _group(settings: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         inside = settings.get(name)
@@ -104,13 +83,7 @@ def named(weights: str) -> str:
 def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
     """Leave pretrained weights out if a checkpoint brings its own, else take pictures as they expect them; in place.
 
-    Args:
-        settings: Settings of a command.
-        written: What of them the user wrote, as mappings in one another.
-        command: The command; explain downloads nothing.
-
-    Returns:
-        What pictures are like, in words; empty if nothing was changed.
+    Returns what pictures are like, in words, if that changed. `written` is what the user wrote of the settings.
     """
     backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
     # a network that started from these weights sees the same pictures whoever brings its weights now

@@ -63,13 +63,9 @@ class Start:
 
 
 def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
-    """The checkpoint that a command starts from.
+    """What a command with a `ckpt_path`, or None, starts from; `last` is looked for in `root`, the folder of all runs.
 
-    Args:
-        given: `ckpt_path`, or None.
-        arguments: The command line.
-        root: Folder of all runs, where `last` is looked for.
-        named: Settings of the model that the user wrote: a checkpoint may name the classes that they name.
+    A checkpoint may name the classes that `named` names: settings of the model that the user wrote.
     """
     if given is None:
         return Start()
@@ -113,19 +109,10 @@ def newest_last(folder: Path) -> Path:
 def load_weights(
     model: CimClassifier, path: str, checkpoint: Mapping[str, Any], classes: int | None = None
 ) -> list[str]:
-    """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
+    """Load a checkpoint's weights and input ranges, in place; a note on the head, if the model keeps its new one.
 
+    It does if the model has not as many classes as the checkpoint, `classes`; None: the head must fit.
     Weights of a network with BatchNorms are folded on the way if the model's are.
-
-    Args:
-        model: The classifier.
-        path: The file, for messages.
-        checkpoint: What is in it.
-        classes: Number of classes in it; if the model has another one, its head stays as it is, and its report says so.
-            None: the head must fit.
-
-    Returns:
-        A note on the new head, if there is one.
     """
     try:
         check_folding(model.backbone, checkpoint, model.hparams["plan"])

@@ -32,7 +32,7 @@ def test_pages_of_counts(asim: Asim, written: Write, monkeypatch: pytest.MonkeyP
     assert Path("pages/layer2.0.conv1.png").read_bytes().startswith(b"\x89PNG")
     said: list[str] = []
     monkeypatch.setattr(
-        "asim_lightning.report.count_figure.count_figure",
+        "asim_lightning.cli.explain.count_figure",
         lambda name, counts, images: said.append(images) or new_figure(1, 1, 20),
     )
     few = ("--images", "30", "--data.init_args.held_out", "9990")  # of 10,000 training images

@@ -1,6 +1,8 @@
-"""`asim sweep`: chips, targets that end the work, and the store of an earlier run."""
+"""`asim sweep`, `asim search` and `asim spec`: what they say and write, and the store of an earlier run."""
 
 import contextlib
+import csv
+import json
 import sqlite3
 from importlib.metadata import version
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import DAMAGED, Asim, Run, Write, main_in, stored_trials, sweep_of
+from asim_lightning.evaluation.run import run_names
+from tests.cli.conftest import DAMAGED, Asim, Refused, Run, Write, main_in, stored_trials, sweep_of
 
 CELLS = ("--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20")
 QUIET = ("--progress", "false")
@@ -50,6 +53,68 @@ def test_tiles_of_shared_macros_are_placed_at_each_point(asim: Asim, written: Wr
     answer = asim("sweep", "-c", path, *grid)
     assert answer.code == 0, answer.err
     assert "native" in answer.out
+
+
+def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> None:
+    path = written(search={"space": {"adc_bits": [6, 8]}, "constraints": ["accuracy 10 % of quantized"]})
+    answer = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
+    assert answer.code == 0, answer.err
+    assert "search   grid, at most 2 points of adc_bits" in answer.out
+    assert "energy (uJ)" in answer.out
+    assert "at 28 nm, 0.8 V" in answer.out
+    (folder,) = Path("runs/tiny").glob("search-*")
+    assert {"results.csv", "settings.json", "trade_off.png"} <= {each.name for each in folder.iterdir()}
+    again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
+    assert "record   all 4 trials are of an earlier run" in again.out  # the technology changes no answer
+    assert len(list(Path("runs/tiny").glob("search-*"))) == 2
+
+
+def test_a_published_macro_brings_its_technology_to_searches_and_sweeps(asim: Asim, written: Write) -> None:
+    space = {"weight_bits": [4], "technology": {"preset": ["28nm", "cr_cim_2024"]}}
+    path = written(search={"space": space}, axes={"weight_bits": [4]}, trials=1, data__init_args__test_images=4)
+    common = ("-c", path, "--model.plan.preset", "cr_cim_2024", "--progress", "false")
+    assert "cost     of an image at 65 nm, 1 V (assumed), 25 ns" in asim("sweep", *common).out
+    assert asim("search", *common).code == 0
+    one, both = (
+        [row["energy_uj"] for row in csv.DictReader(path.open()) if row["kind"] == "simulated"]
+        for path in sorted(Path("runs/tiny").glob("*-*/results.csv"), key=lambda path: "search" in str(path))
+    )
+    assert float(one[0]) == pytest.approx(float(both[1]), rel=1e-4)
+    assert float(both[0]) < 0.9 * float(both[1])
+
+
+QUICKSTART = (
+    "-c", "quickstart", "--data.init_args.test_images", "16", "--model.plan.macro.weight_bits", "4",
+    "--model.plan.macro.input_bits", "4",
+)  # fmt: skip
+
+
+def test_a_spec_and_the_macro_that_keeps_the_target(asim: Asim, folder: Path) -> None:
+    asked = ("--properties", "[random_noise]", "--target", "accuracy 40 %", "--progress", "false")
+    answer = asim("spec", *QUICKSTART, *asked)
+    (files,) = Path("runs/quickstart").glob("spec-*")
+    assert answer.last == f"files    {files}/spec.json, spec.yaml, spec.png"
+    found = json.loads((files / "spec.json").read_text())
+    assert found["target"] == "accuracy 40 %"
+    assert [each["property"] for each in found["limits"]] == ["random_noise", "all together"]
+    assert found["joint"] == found["limits"][1]
+    assert found["limits"][0]["kept"] < found["limits"][0]["missed"]
+    assert (files / "spec.png").read_bytes().startswith(b"\x89PNG")
+    assert run_names("runs/quickstart") == [files.name]  # a report has a section for it
+    again = asim("validate", *QUICKSTART, "-c", files / "spec.yaml")
+    assert again.accuracy >= 40
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--target", "energy 2 uJ"), "`target` must be as in 'accuracy 88 %'"),
+        (("--properties", "[ofset]"), "did you mean offset?"),
+        (("--given", "{adc_bits: 0}"), "`macro.adc_bits` must be 1..16 or null, got 0"),
+    ],
+)
+def test_wrong_settings(flags: tuple[str, ...], said: str, refused: Refused) -> None:
+    refused(("spec", "-c", "tiny.yaml", *flags), said)
 
 
 # the store
