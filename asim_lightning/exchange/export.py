@@ -19,11 +19,7 @@ _NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rat
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
-    """The tensors of a network under the keys of its layout, with the tensors that an import kept as `unused`.
-
-    Raises:
-        ValueError: The layout has no such network.
-    """
+    """The tensors of a network under the keys of its layout, with the tensors that an import kept as `unused`."""
     base = network.backbone.name.split(".")[0]
     names = {"published": PUBLISHED_NAMES, "torchvision": TORCHVISION_NAMES}.get(network.layout)
     if names is not None and base not in names:

@@ -71,17 +71,7 @@ def family(model: nn.Module) -> str:
 
 
 def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | None) -> tuple[Pair, ...]:
-    """Every tensor of a network, with its key in a layout.
-
-    Args:
-        model: The network, on any device.
-        layout: published, torchvision, timm or efficientnet_pytorch.
-        small: Whether it is made for small images.
-        clips: None where no ReLU is a PACT, else patterns of the ReLUs that are not.
-
-    Raises:
-        ValueError: A pattern matches no ReLU.
-    """
+    """Every tensor of a network, with its key in a layout; a pattern in `clips` that matches no ReLU is refused."""
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if clips is not None:
         shapes |= {f"{name}.alpha": () for name in find_relus(model, clips)}
@@ -108,13 +98,6 @@ def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
         return value
     linear = pair.theirs.startswith("classifier.") and value.dim() == 2 and len(pair.shape) == 4
     return value.reshape(pair.shape) if linear and value.numel() == torch.Size(pair.shape).numel() else None
-
-
-def unused_stem(layout: str, model_family: str, small: bool) -> tuple[str, Shape] | None:
-    """Key and shape of the second first convolution of a published ResNet, which it does not use."""
-    if layout != "published" or model_family != "resnet":
-        return None
-    return ("conv2.weight", (64, 3, 7, 7)) if small else ("conv1.weight", (64, 3, 3, 3))
 
 
 def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:

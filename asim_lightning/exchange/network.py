@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of, unused_stem
+from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of
 from asim_lightning.exchange.read import WeightFile
 
 SMALL_IMAGE = 32
@@ -59,11 +59,7 @@ class Network:
 
     @cached_property
     def skeleton(self) -> nn.Module:
-        """The network on the meta device, without values.
-
-        Raises:
-            ValueError: It cannot be built.
-        """
+        """The network on the meta device, without values."""
         with torch.device("meta"), _WithoutFilling():
             return build_backbone(self.backbone, self.num_classes)
 
@@ -74,8 +70,10 @@ class Network:
 
     @property
     def unused_stem(self) -> tuple[str, tuple[int, ...]] | None:
-        """Key and shape of a published ResNet's unused first convolution."""
-        return unused_stem(self.layout, family(self.skeleton), self.backbone.small)
+        """Key and shape of the second first convolution of a published ResNet, which it does not use."""
+        if self.layout != "published" or family(self.skeleton) != "resnet":
+            return None
+        return ("conv2.weight", (64, 3, 7, 7)) if self.backbone.small else ("conv1.weight", (64, 3, 3, 3))
 
 
 class _WithoutFilling(TorchFunctionMode):
@@ -122,10 +120,7 @@ def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Net
     """The first candidate whose keys and shapes are those of the file, else the one with the fewest differences.
 
     The likeliest come first. If the user has not named the network, one with more differences than half of the keys is
-    refused.
-
-    Raises:
-        ValueError: No candidate fits, or the named network cannot be built.
+    refused, and so is a named one that cannot be built.
     """
     best: tuple[int, Network] | None = None
     failure: Exception | None = None

@@ -30,10 +30,6 @@ def timm_weights(config: BackboneConfig) -> str | None:
     """timm's name of the weights whose image preparation the network expects; None where these are other weights.
 
     torchvision's transformers were trained on images with another normalisation than timm's.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds no state dict.
     """
     base, given = config.name.split(".")[0], config.pretrained
     if isinstance(given, str) and not is_file(given):
@@ -43,23 +39,14 @@ def timm_weights(config: BackboneConfig) -> str | None:
 
 
 def read_pretrained(config: BackboneConfig) -> WeightFile | None:
-    """The weights that a network starts from, read before it is built; None for random weights.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds no state dict, timm has no weights of this tag, or they cannot be downloaded.
-    """
+    """The weights that a network starts from, read or downloaded before it is built; None for random weights."""
     if not config.pretrained:
         return None
     return read_weights(str(config.pretrained)) if is_file(config.pretrained) else _download(config)
 
 
 def check_tag(config: BackboneConfig) -> None:
-    """Refuse a tag without weights in timm; an unknown network is left to `build_backbone`, which suggests names.
-
-    Raises:
-        ValueError: There are no weights of this tag, or of this network.
-    """
+    """Refuse a tag without weights in timm; an unknown network is left to `build_backbone`, which suggests names."""
     import timm
 
     if not config.pretrained or is_file(config.pretrained):
@@ -92,13 +79,9 @@ def _download(config: BackboneConfig) -> WeightFile | None:
 def load_pretrained_(
     model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
 ) -> tuple[str, ...]:
-    """Load the weights of `read_pretrained`, in place; the head stays as it is if class counts differ.
+    """Load the weights of `read_pretrained`, in place; notes on what was loaded and what was not, a line each.
 
-    Returns:
-        Notes on what was loaded and what was not, a line each.
-
-    Raises:
-        ValueError: The weights belong to another network.
+    The head stays as it is if class counts differ; weights of another network are refused.
     """
     if file is None:
         return ()

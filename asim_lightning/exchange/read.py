@@ -38,15 +38,11 @@ class WeightFile:
 
 
 def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
-    """The state dict in a file: .safetensors, or a file of torch.save.
+    """The state dict in a file: .safetensors, or a file of torch.save, which is refused if it would run code.
 
     Args:
         path: The file, or ``package:NAME/PATH`` for one in an installed package.
         mmap: Whether tensors are read from the disk when they are used.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, would run code, or holds no state dict.
     """
     file = file_in_package(str(path)) if str(path).startswith(PACKAGE) else Path(path)
     if not file.is_file():
@@ -68,10 +64,6 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
 
 def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "cpu") -> dict[str, Any]:
     """A Lightning checkpoint; a file that would run code is refused, and its code does not run.
-
-    Args:
-        file: Path of the file, or the opened file.
-        map_location: Device of the tensors, as in torch.load.
 
     Raises:
         ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or holds

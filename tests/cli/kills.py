@@ -122,15 +122,8 @@ def warm(folder: Path, data: Path) -> None:
         main(["fit", "-c", str(config), "--print_config"])
 
 
-def fit(folder: Path, *arguments: str, kill: Kill | None = None, after: float | None = None) -> list[int | None]:
-    """`asim fit` in forked processes; how each of them ended, None where it hung.
-
-    Args:
-        folder: Folder of the recipe.
-        arguments: Further arguments.
-        kill: A signal to send at a call of a hook.
-        after: Seconds from the start to a SIGKILL of all processes.
-    """
+def fit(folder: Path, *arguments: str, kill: Kill | None = None) -> list[int | None]:
+    """`asim fit` in forked processes, with a signal at a call of a hook; how each of them ended, None where it hung."""
     sys.stdout.flush()
     trainer = yaml.safe_load((folder / "tiny.yaml").read_text())["trainer"]
     count = trainer.get("devices", 1)
@@ -148,17 +141,11 @@ def fit(folder: Path, *arguments: str, kill: Kill | None = None, after: float | 
         with contextlib.suppress(OSError):  # it has done so itself
             os.setpgid(process, processes[0] if processes else 0)
         processes.append(process)
-    return _ended(processes, after)
+    return _ended(processes)
 
 
 def program(folder: Path, *arguments: str, kill: Kill | None = None) -> int | None:
-    """`asim fit` as a program that starts its own processes; its exit code, None where one of them does not end.
-
-    Args:
-        folder: Folder of the recipe.
-        arguments: Further arguments.
-        kill: A signal to send at a call of a hook.
-    """
+    """`asim fit` as a program that starts its own processes; its exit code, None where one of them does not end."""
     command = [sys.executable, "-m", "asim_lightning", "fit", "-c", "tiny.yaml", *arguments]
     env = environment() | (environment_of(kill) if kill else {})
     code = None
@@ -204,13 +191,10 @@ def _fit_here(folder: Path, arguments: tuple[str, ...], variables: dict[str, str
         os._exit(code if isinstance(code, int) else 1)
 
 
-def _ended(processes: list[int], after: float | None) -> list[int | None]:
+def _ended(processes: list[int]) -> list[int | None]:
     """Wait until all processes of a fit have ended, and end those that hang."""
     start, ended = time.monotonic(), dict.fromkeys(processes)
     while time.monotonic() < start + SECONDS and None in ended.values():
-        if after is not None and time.monotonic() >= start + after:
-            os.killpg(processes[0], signal.SIGKILL)
-            after = None
         for process in (each for each, status in ended.items() if status is None):
             found, status = os.waitpid(process, os.WNOHANG)
             if found:

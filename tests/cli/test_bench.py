@@ -33,19 +33,6 @@ def test_all_of_it(asim: Asim, run: Run) -> None:
     assert (macro["weight_bits"], macro["rows"], macro["algorithm"]) == (4, 255, "exact")
     assert len(macro["layers"]) == len(found["layers"]) == 14
     assert {"torch", "timm", "python", "asim_lightning"} <= found["versions"].keys()
-    times = found["inference"][4:]
-    for each in times:
-        assert len(each["seconds"]) == 3
-        assert each["median_seconds"] == sorted(each["seconds"])[1]
-        assert each["fastest_seconds"] == min(each["seconds"])
-        assert each["images_per_second"] == pytest.approx(2 / each["median_seconds"])
-        assert each["ratio_to_float32"] == pytest.approx(each["median_seconds"] / times[0]["median_seconds"])
-        assert each["projected_seconds"]["50000"] == pytest.approx(25_000 * each["median_seconds"])
-        if each["inference"] == "simulated":
-            rate = each["conversions_per_image"] * each["images_per_second"]
-            assert each["conversions_per_second"] == pytest.approx(rate)
-        else:
-            assert each["conversions_per_image"] is each["conversions_per_second"] is None
 
 
 def test_the_reference_engine_and_random_images_if_there_are_none(asim: Asim, written: Write) -> None:

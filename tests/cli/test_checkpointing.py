@@ -2,24 +2,19 @@
 
 import csv
 import os
-import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.cli.checkpointing import WholeFiles, with_checkpoints
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write
-from tests.cli.runs_to_stop import SECONDS, last_of, write_config
+from tests.cli.runs_to_stop import last_of, write_config
 
 
 def steps_of(folder: Path) -> int:
@@ -84,16 +79,13 @@ def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: As
     assert steps_of(folder) == 2
 
 
-@pytest.mark.parametrize("older", ["absent", "no callbacks"])
 def test_a_fit_goes_on_from_an_older_versions_checkpoint(
-    older: str, asim: Asim, images: Path, folder: Path, recwarn: pytest.WarningsRecorder
+    asim: Asim, images: Path, folder: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     path = write_config(folder, images, model="proportional")
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
     checkpoint = torch.load(last_of(folder), weights_only=True)
     del checkpoint["callbacks"]["LastCheckpoint"]
-    if older == "no callbacks":
-        del checkpoint["callbacks"]
     torch.save(checkpoint, last_of(folder))
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
     assert (answer.code, answer.err) == (0, "")
@@ -163,37 +155,6 @@ def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
 
 
 # files are whole at any moment, and those of others stay
-
-
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["", "temporary files on another filesystem"])
-def test_last_ckpt_is_whole_at_any_moment(elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if elsewhere:
-        if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
-            pytest.skip("there is no other filesystem to write to")
-        monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
-    path, looked, done = tmp_path / "last.ckpt", 0, threading.Event()
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(accelerator="cpu", plugins=[WholeFiles()], **options)
-
-    def save() -> None:
-        try:
-            for number in range(20):
-                weights = torch.full((8 * 2**18,), float(number))
-                trainer.strategy.checkpoint_io.save_checkpoint({"state_dict": {"w": weights}}, path)
-        finally:
-            done.set()
-
-    thread = threading.Thread(target=save)
-    thread.start()
-    deadline = time.monotonic() + SECONDS
-    while not done.is_set() and time.monotonic() < deadline:
-        if path.exists():
-            weights = torch.load(path, weights_only=True)["state_dict"]["w"]
-            assert float(weights[0]) == float(weights[-1])
-            looked += 1
-    thread.join()
-    assert looked > 3
-    assert isinstance(Trainer(accelerator="cpu", logger=False).strategy.checkpoint_io, TorchCheckpointIO)
 
 
 def test_a_fit_that_goes_on_from_another_ones_checkpoint_removes_nothing_elsewhere(

@@ -24,7 +24,6 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
     ("arguments", "folders"),
     [
         (("--trainer.default_root_dir", "elsewhere"), ["elsewhere"]),
-        (("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "tables"), []),
         (("--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "boards"), ["boards"]),
         (("--trainer.logger", "false"), []),
     ],
@@ -80,23 +79,21 @@ def test_a_metric_of_a_callback_of_the_users_own(asim: Asim, written: Write, fol
     assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in answer.out
 
 
-@pytest.mark.parametrize("setting", ["limit_val_batches=0", "max_steps=1"])
 def test_a_fit_without_validation_says_which_weights_it_kept(
-    setting: str, asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
+    asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
 ) -> None:
-    answer = asim("fit", "-c", written(), f"--trainer.{setting}")
+    answer = asim("fit", "-c", written(), "--trainer.limit_val_batches=0")
     assert (answer.code, answer.err) == (0, "")
     assert not [each for each in recwarn if "monitored key" in str(each.message)]
     assert f"weights  {LAST}, the last epoch's, as val/acc was not measured\n" in answer.out
 
 
-@pytest.mark.parametrize("setting", ["max_epochs=0", "max_time=00:00:00:00"])
-def test_a_fit_of_no_step_says_so(setting: str, asim: Asim, written: Write) -> None:
-    answer = asim("fit", "-c", written(), f"--trainer.{setting}")
+def test_a_fit_of_no_step_says_so(asim: Asim, written: Write) -> None:
+    answer = asim("fit", "-c", written(), "--trainer.max_time=00:00:00:00")
     assert (answer.code, answer.err) == (0, "")
-    said = answer.out.splitlines()[1]
-    assert said.startswith("nothing was trained, as ")
-    assert setting.partition("=")[0] in said
+    assert answer.out.splitlines()[1].startswith(
+        "nothing was trained, as `trainer.max_epochs`, `max_steps`, `max_time`"
+    )
 
 
 def test_early_stopping_says_that_it_ended_the_fit_and_why(asim: Asim, written: Write) -> None:

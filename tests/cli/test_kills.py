@@ -7,11 +7,9 @@ As a program, with a folder and a `Stops`, this runs fits in forked processes, w
 import contextlib
 import dataclasses
 import json
-import random
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,6 @@ class Stops:
         first: The call of each hook at which it is sent first.
         step: Calls from there to the next.
         ranks: Processes that send it, one after the other.
-        moments: How many fits are stopped at random moments, again and again until they end, not at hooks.
         model: The noise of training.
     """
 
@@ -50,7 +47,6 @@ class Stops:
     first: int = 1
     step: int = 1
     ranks: tuple[int, ...] = (0,)
-    moments: int = 0
     model: str = "proportional"
 
 
@@ -60,15 +56,9 @@ def run_all(folder: Path, stops: Stops) -> None:
     data = write_data(folder / "images")
     warm(folder / "warm", data)
     write(folder / "whole", data, stops.every, stops.trainer, stops.model)
-    start = time.monotonic()
     ended = fit(folder / "whole")
-    seconds = time.monotonic() - start
     assert not any(ended), (ended, (folder / "whole" / "said.txt").read_text()[-2000:])
-    if stops.moments:
-        kills = _at_moments(folder, data, stops, seconds)
-    else:
-        kills = sum(_at_hook(folder, data, stops, hook) for hook in stops.hooks)
-    print(f"{kills} kills")
+    print(f"{sum(_at_hook(folder, data, stops, hook) for hook in stops.hooks)} kills")
 
 
 def _at_hook(folder: Path, data: Path, stops: Stops, hook: str) -> int:
@@ -81,21 +71,6 @@ def _at_hook(folder: Path, data: Path, stops: Stops, hook: str) -> int:
             return kills
         _say(f"{hook} {call}", folder, place, [f"hung: {ended}"] if None in ended else [])
     return len(calls)
-
-
-def _at_moments(folder: Path, data: Path, stops: Stops, seconds: float) -> int:
-    kills, drawn = 0, random.Random(0)
-    for number in range(stops.moments):
-        place, after = folder / str(number), []
-        write(place, data, stops.every, stops.trainer, stops.model)
-        while True:
-            after.append(drawn.uniform(0, seconds))
-            resumes = ("--ckpt_path", "last") if last_of(place).exists() else ()
-            if not any(fit(place, *resumes, after=after[-1])):
-                break
-            kills += 1
-        _say(f"after {after}", folder, place, [])
-    return kills
 
 
 def _say(where: str, folder: Path, place: Path, wrong: list[str]) -> None:
@@ -145,7 +120,7 @@ OTHERS = (
 STOPS = [
     *(Stops(every, sent=sent, step=1 if sent == "SIGKILL" else 4) for every in (None, 1, 2) for sent in SIGNALS),
     *(Stops(every, trainer, step=2) for every in (None, 2) for trainer in OTHERS),
-    *(Stops(every, model=model, moments=15) for every, model in ((None, "macro"), (1, "proportional"))),
+    Stops(None, model="macro", step=4),
     *(
         Stops(every, DDP, sent, step=2 if sent == "SIGKILL" else 4, ranks=(0, 1))
         for every in (None, 1)

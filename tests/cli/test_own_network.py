@@ -45,8 +45,6 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     for command, said in (
         (["sweep"], "weights  net.pt: 18 tensors"),
         (["search"], "front"),
-        (["chip"], "worst converters"),
-        (["cost"], "MACs"),
         (["validate"], "of 24 images"),
         (["fit", "--model.plan.fold_batchnorm", "false"], "weights  runs/own/version_0"),
     ):
@@ -61,7 +59,6 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     answer = asim("validate", "--ckpt_path", path, "--data", "my_net.Data")
     assert answer.code != 0
     assert "names the class my_net.Net for `model.backbone.network`" in answer.err
-    assert asim("validate", "-c", "own.yaml", "--model.plan.fold_batchnorm", "false", "--ckpt_path", path).code == 0
 
 
 @pytest.mark.parametrize(
@@ -149,7 +146,8 @@ model:
   optimizer: {name: adamw, lr: 0.02}
   plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64, static: {offset: 0.3 lsb}}}
 axes: {random_noise: [0.1, 5.0]}
-search: {space: {adc_bits: [6, 8]}, constraints: [mean IoU 40 %]}
+trials: 1
+search: {space: {adc_bits: [8]}, constraints: [mean IoU 40 %]}
 trainer: {max_epochs: 2}
 """
 
@@ -176,9 +174,6 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(
     assert noisy < quiet
     assert "accuracy" not in said.partition("numbers")[0]
     assert "mean IoU 40 %: " in asim("search", *given).out
-    answer = asim("report", "runs/shapes")
-    assert answer.code == 0, answer.err
-    assert "mean IoU" in (folder / "runs/shapes/report.html").read_text().partition("<body>")[2]
     answer = asim("sweep", *given, "--until", "mean IoU 50 %", "--trials", "1")
     assert "counts right answers, got the outcome mean IoU" in answer.err
 
@@ -195,12 +190,9 @@ def test_tokens_and_an_outcome_of_the_users(asim: Asim, folder: Path, monkeypatc
         },
     }
     (folder / "tokens.yaml").write_text(yaml.safe_dump(recipe))
-    given = ("-c", "tokens.yaml", "--axes.random_noise", "[0.3]")
-    own, named = (asim("sweep", *given, *more) for more in (("--model.outcome", "shapes.share"), ()))
-    for answer, name in ((own, "share"), (named, "next token")):
-        assert answer.code == 0, answer.err
-        assert f"{name} (%)" in answer.out
-    tables = [answer.out.partition("numbers")[0].splitlines()[-4] for answer in (own, named)]
-    assert tables[0].split()[:4] == tables[1].split()[:4]
+    grid = ("--axes.random_noise", "[0.3]", "--trials", "1")
+    answer = asim("sweep", "-c", "tokens.yaml", "--model.outcome", "shapes.share", *grid)
+    assert answer.code == 0, answer.err
+    assert "share (%)" in answer.out
     answer = asim("validate", "-c", "tokens.yaml", "--model.outcome", "shapes.none")
     assert "`outcome` shapes.none cannot be imported" in answer.err

@@ -67,15 +67,6 @@ def test_flags_win_over_files_these_over_the_checkpoint_and_it_over_defaults(noi
     assert macro_of("-c", written(model__plan__macro__adc_bits=8), "--ckpt_path", noisy).adc_bits == 8
 
 
-def test_later_files_win_over_earlier_ones_and_flags_wherever_they_stand(written: Write) -> None:
-    first = written("a.yaml", model__plan__macro={"random_noise": 0.6, "rows": 64})
-    second = written("b.yaml", model__plan__macro={"random_noise": 0.7})
-    macro = macro_of("-c", first, "-c", second)
-    assert (macro.random_noise, macro.rows) == (0.7, 64)
-    macro = macro_of("-c", first, f"{NOISY}=3", "--config", second)
-    assert (macro.random_noise, macro.rows) == (3, 64)
-
-
 def test_a_checkpoint_named_in_yaml(noisy: str, written: Write) -> None:
     path = written(ckpt_path=noisy)
     assert macro_of("-c", path).random_noise == 0.3

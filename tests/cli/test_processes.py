@@ -1,4 +1,4 @@
-"""One, two and three processes: the same accuracy, weights and ranges; other samples, noise, dropout and mixup each.
+"""One to three processes: the same accuracy, weights and ranges; other samples, noise, dropout and mixup each.
 
 As a program, with a folder, this runs the parts in forked processes, which threads do not survive once they
 have run.
@@ -36,7 +36,7 @@ from tests.cli.conftest import TINY, write_data
 from tests.cli.runs_to_stop import SECONDS, environment
 
 ROOT = Path(__file__).parents[2]
-COUNTS = (1, 2, 3)
+COUNTS = (1, 3)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
 TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_batch_size", "7")
 TRAINED += ("--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4")  # few conversions

@@ -13,7 +13,6 @@ import torch
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.cli.command_line import Arguments
 from asim_lightning.cli.start import load_weights, read_start
-from asim_lightning.surgery import fold_state
 from tests.classifier.conftest import MakeTrainer, make_data, make_model, make_trainer  # noqa: F401
 from tests.cli.conftest import Asim, Run
 
@@ -259,10 +258,3 @@ def test_lightning_loads_weights_from_before_and_refuses_what_does_not_fit(
         CimClassifier.load_from_checkpoint(folded, plan=Plan())
     with pytest.raises(ValueError, match=r"^`model.plan.fold_batchnorm` must be false where a fit goes on, as in the"):
         trainer.fit(fresh, make_data(), ckpt_path=str(run.checkpoint), weights_only=True)
-
-
-def test_fold_state_takes_a_whole_checkpoint_with_its_prefix(before: dict[str, Any]) -> None:
-    model = CimClassifier(**{**before["hyper_parameters"], "plan": Plan(fold_batchnorm=True)})
-    (hook,) = model.backbone._load_state_dict_pre_hooks.values()
-    state = fold_state(before["state_dict"], hook.hook.args[0], "backbone.")
-    assert not model.load_state_dict(state, strict=True).missing_keys

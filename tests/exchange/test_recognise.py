@@ -53,6 +53,28 @@ def test_published_networks_are_known_by_their_keys(name: str, small: bool, pact
     assert not imported(file, network).open
 
 
+@pytest.mark.parametrize(
+    ("stepped", "trained", "small", "taken"),
+    [
+        ({0, 2}, None, None, "3x3 (conv1), for images of about 32 pixels: the optimizer's state has moved no other"),
+        ({1, 2}, None, None, "7x7 (conv2), for large images: the optimizer's state has moved no other"),
+        (None, "conv1", None, "3x3 (conv1), for images of about 32 pixels: the other one still has its initial dist"),
+        (None, "conv2", None, "7x7 (conv2), for large images: the other one still has its initial distribution"),
+        (None, "conv1", False, "7x7 (conv2), for large images: --small says so"),
+    ],
+)
+def test_the_stem_in_use(stepped: set[int] | None, trained: str | None, small: bool | None, taken: str) -> None:
+    state, draw = published("resnet18", True, 10), torch.Generator().manual_seed(0)
+    for name in ("conv1", "conv2"):  # as the published code draws them
+        shape = state[f"{name}.weight"].shape
+        drawn = torch.randn(shape, generator=draw) * (2 / (shape[0] * shape[2] * shape[3])) ** 0.5
+        state[f"{name}.weight"] = drawn * (1.5 if name == trained else 1.0)
+    file = WeightFile("x", state, "model_state_dict", None if stepped is None else frozenset(stepped))
+    network = recognise(file, small=small)
+    assert f"taken is {taken}" in network.said[0]
+    assert network.backbone.small == taken.startswith("3x3")
+
+
 TORCHVISION = {
     "resnet34": "resnet34", "wide_resnet50_2": "wide_resnet50_2", "vgg13": "vgg13", "vit_l_32": "vit_large_patch32_224",
 }  # fmt: skip

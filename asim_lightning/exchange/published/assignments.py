@@ -31,11 +31,7 @@ def read_assignments(file: Path) -> dict[str, Setting]:
     Values are literals, or what published files hold beyond them: names that have a value above,
     ``transforms.NAME(...)``, ``int(NUMBER * NUMBER)``, and an ``if`` that compares a name with a literal. Imports,
     docstrings, ``pass`` and the body of ``if __name__ == '__main__'`` are skipped, and so is any ``assert`` except the
-    published one, that a setting is in a list.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not Python, or has a line that cannot be read; one sentence with its number.
+    published one, that a setting is in a list. A line that cannot be read is refused with its number.
     """
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}")

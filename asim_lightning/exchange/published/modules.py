@@ -28,11 +28,7 @@ class PublishedCode:
 
 
 def load_published(checkout: str | Path) -> PublishedCode:
-    """Import the layers of a checkout; other modules named `module` or `tools` stay as they are.
-
-    Raises:
-        ValueError: The folder is no checkout of the published code.
-    """
+    """Import the layers of a checkout; other modules named `module` or `tools` stay as they are."""
     folder = Path(checkout).expanduser().resolve()
     with _importing(folder):
         try:
@@ -98,13 +94,7 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
 
 
 def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module:
-    """The published layer with geometry, parameters and macro of one of this package, in simulation.
-
-    Args:
-        code: The checkout.
-        layer: A layer that the published code computes (see `why_not`).
-        x: Input of the layer.
-    """
+    """The published layer with geometry, parameters and macro of one of this package (see `why_not`), in simulation."""
     macro = layer.macro
     settings: dict[str, Any] = {
         "bias": getattr(layer, "bias", None) is not None,

@@ -32,15 +32,7 @@ class Recipe(NamedTuple):
 def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
     """The recipe with the settings of a published config.py, for validate, sweep and fit.
 
-    The file is read as text: no part of it is run.
-
-    Args:
-        path: The config.py.
-        recipe: Name of the recipe in its own commands.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is not a published config.py, or has a value that is not allowed, in a line that is named.
+    The file is read as text: no part of it is run. `recipe` is the name of the recipe in its own commands.
     """
     file = Path(path)
     given = Given(file, read_assignments(file))

@@ -85,11 +85,7 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
-    """The lines of a recipe; lines without a value are left out.
-
-    Args:
-        values: Values by the names in braces above, and `rules`, which map a pattern to the changed fields.
-    """
+    """The lines of a recipe: values by the names in braces above, and `rules`; lines without a value are left out."""
     rules = ["    rules:  # layers whose macro differs"] if values["rules"] else []
     for match, changes in values["rules"].items():
         rules += [f"      - match: {scalar(match)}  # {_LAYERS[match]}"]
@@ -105,11 +101,7 @@ def recipe_text(values: Mapping[str, Any]) -> str:
 
 
 def scalar(value: Any) -> str:
-    """A value as YAML on one line.
-
-    Args:
-        value: A number, text, None, or a list or mapping of these.
-    """
+    """A plain value as YAML on one line."""
     if isinstance(value, str) and not value.isprintable():
         return json.dumps(value)
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
