@@ -29,9 +29,6 @@ class ConfusionMatrix(Callback):
         every_n_epochs: While training, act in epochs 0, k, 2k, ... and in the last: 1 or more.
         normalize: Whether the picture's cells are percent of the true class; else numbers of images.
         folder: Folder of the files. Default: the run's.
-
-    Raises:
-        ValueError: An argument is not allowed.
     """
 
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:

@@ -33,8 +33,8 @@ class LastCheckpoint(ModelCheckpoint):
         every_n_train_steps: Optimizer steps between two saves; null saves after each epoch alone.
 
     Raises:
-        ValueError: The number of steps is below 1; when a fit starts: another checkpoint callback stands behind it in
-            `trainer.callbacks`, whose best epoch would be missing in what it saves.
+        ValueError: When a fit starts: another checkpoint callback stands behind it in `trainer.callbacks`, whose best
+            epoch would be missing in what it saves.
     """
 
     NAME = "last"

@@ -35,9 +35,6 @@ class Misclassified(Callback):
     Args:
         images: Images to show: 1..400.
         folder: Folder of the files. Default: the run's.
-
-    Raises:
-        ValueError: An argument is not allowed.
     """
 
     def __init__(self, images: int = 36, folder: str | None = None) -> None:

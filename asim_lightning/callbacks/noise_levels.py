@@ -47,11 +47,7 @@ def level_name(value: float | str) -> str:
 
 
 def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | str, ...]:
-    """The levels, each once.
-
-    Raises:
-        ValueError: The axis is no noise of a macro, there is no level, or one is not allowed on any macro.
-    """
+    """The levels, each once; an axis that is no noise of a macro, and levels that no macro takes, are refused."""
     check_choice("`axis` of NoiseSweep", axis, NOISE_AXES)
     if not isinstance(levels, (list, tuple)) or not levels:
         raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
@@ -65,9 +61,6 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
     """The levels on the macros of a network, from the weakest to the strongest where they have an order.
 
     A level is that of the layers that take it; those whose rule decides the noise keep theirs.
-
-    Raises:
-        ValueError: A macro does not take a level, no layer takes the levels, or two levels are the same.
     """
     follow = [each for each in dict.fromkeys(assignments) if axis not in each.ruled]
     if not follow:

@@ -31,9 +31,6 @@ class NoiseRamp(Callback):
         warmup: Time without noise: 0 or more.
         length: Time from start to end, above 0; null: what is left of the training.
         steps: Number of equal jumps of shape step: 1 or more.
-
-    Raises:
-        ValueError: An argument is not allowed.
     """
 
     logged = ("cim/train_noise",)
@@ -78,11 +75,7 @@ class NoiseRamp(Callback):
         write_layout(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Set the noise of this step, and log it.
-
-        Raises:
-            ValueError: No layer is on a macro.
-        """
+        """Set the noise of this step, and log it."""
         is_ours = isinstance(pl_module, CimClassifier)  # which may have no layer on a macro
         if not is_ours and not macro_layers(pl_module):
             raise ValueError(f"NoiseRamp needs layers on a macro, got a {type(pl_module).__name__} without")

@@ -58,9 +58,6 @@ class NoiseSweep(Callback):
         trials: Reads of the chip at each level that is noisy: 1..65535.
         every_n_epochs: k: 1 or more.
         split: Data set that the images are of: val or test.
-
-    Raises:
-        ValueError: An argument is not allowed; when the fit starts: it does not fit the network or the other callbacks.
     """
 
     def __init__(

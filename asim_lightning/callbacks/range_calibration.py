@@ -24,9 +24,6 @@ class RangeCalibration(Callback):
         images: Training images that ranges are fitted to; all where there are fewer.
         method: How: max, percentile or mse.
         every_n_epochs: Fit anew in epochs 0, k, 2k, ... and in the last: 1 or more.
-
-    Raises:
-        ValueError: An argument is not allowed.
     """
 
     def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:

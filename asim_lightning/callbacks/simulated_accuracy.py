@@ -37,9 +37,6 @@ class SimulatedAccuracy(Callback):
     Args:
         images: Images of the validation data, spread evenly over it, always the same; all if there are fewer.
         chips: Numbers of the chips over which the accuracy is a mean; null: the model's chip.
-
-    Raises:
-        ValueError: An argument is not allowed.
     """
 
     METRIC = "val/acc_simulated"
@@ -60,11 +57,7 @@ class SimulatedAccuracy(Callback):
         return f"up to {self.images} validation images" + (f" on {on}" if chips else "")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure.
-
-        Raises:
-            ValueError: No layer is on a macro, or the validation data has no length.
-        """
+        """Measure."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         if not macro_layers(pl_module):
@@ -93,11 +86,7 @@ def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
 
 
 def loader_of(trainer: Trainer, split: str) -> Any:
-    """The loader of the images of a fit's data, val or test; the classifier takes one, which may stand in a list.
-
-    Raises:
-        ValueError: The trainer has loaders, and these are of other images.
-    """
+    """The loader of the images of a fit's data, val or test; the classifier takes one, which may stand in a list."""
     found: Any = trainer.val_dataloaders
     if split == "test":
         data: Any = getattr(trainer, "datamodule", None)
@@ -111,9 +100,6 @@ def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> 
     """This process's share of some images, spread evenly over a loader's data set, in batches as the loader makes them.
 
     A fast_dev_run has one image a process.
-
-    Raises:
-        ValueError: The data set has no length, or no images.
     """
     images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else images
     dataset: Any = getattr(loader, "dataset", None)

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.checks import check_whole
-from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.start import Setup, prepare
-from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each

@@ -5,9 +5,8 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.start import Setup
-from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.cli.studies import StudyOptions, recorded, work_of
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule

@@ -1,19 +1,27 @@
-"""`asim fit`, and what it says."""
+"""`asim fit`: what it says, which checkpoints it writes, and where one that was stopped goes on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+import torch
+from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
+from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
 from asim_lightning.callbacks.output import tensorboard_loggers
-from asim_lightning.cli.checkpointing import put_back_metrics, weights_line
+from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup, Start, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.lightning_private import works_elsewhere
+from asim_lightning.evaluation.whole_file import naming, write_whole
+from asim_lightning.lightning_private import steps_between_saves, works_elsewhere
 
 
 @dataclass(frozen=True)
@@ -80,3 +88,161 @@ def _say_what_came(setup: Setup) -> None:
 def _log_folders(trainer: Trainer) -> list[Path]:
     loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
     return list(dict.fromkeys(Path(logger.log_dir).absolute() for logger in loggers))
+
+
+def fit_arguments(
+    given: Mapping[str, Any], folder: Path, model: LightningModule, continued: Path | None, step: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Arguments of the trainer of a fit, which logs in a folder and keeps what it needs to go on; lines for the user.
+
+    A fit that goes on after a step names its last.ckpt, `continued`.
+    """
+    callbacks, said, found = _listed(given.get("callbacks")), list[str](), dict[str, Any]()
+    if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
+        callbacks.append(NetworkSummary())
+    if given.get("enable_checkpointing") is not False:
+        if isinstance(model, CimClassifier):
+            callbacks, said = with_checkpoints(callbacks, model)
+        elif not any(isinstance(each, LastCheckpoint) for each in callbacks):
+            callbacks.append(LastCheckpoint())
+        plugins = _listed(given.get("plugins"))
+        writes = any(isinstance(each, CheckpointIO) for each in plugins)
+        found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
+    if given.get("logger") in (None, True):
+        found["logger"] = _loggers(folder, continued, step)
+    return {**found, "callbacks": callbacks}, said
+
+
+def evaluation_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the trainer of another command, which keeps no checkpoints and logs nothing."""
+    kept = [each for each in _listed(given.get("callbacks")) if not isinstance(each, Checkpoint)]
+    return {"callbacks": kept, "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+
+
+def _listed(configured: Any) -> list[Any]:
+    """Configured callbacks or plugins, none, one or several."""
+    several = isinstance(configured, (list, tuple))
+    return list(configured) if several else [] if configured is None else [configured]
+
+
+def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], list[str]]:
+    """Callbacks of a fit: the configuration's, one that keeps the best epoch, and `LastCheckpoint`; lines for the user.
+
+    Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
+    Lightning's own last.ckpt may be of a step after which a validation or the end of an epoch comes, which a resumed
+    fit would leave out or make twice: `LastCheckpoint` writes it instead, as often as `save_last` asks for.
+    """
+    callbacks, said = list(configured), list[str]()
+    own = [each for each in callbacks if isinstance(each, ModelCheckpoint) and not isinstance(each, LastCheckpoint)]
+    steps = [_take_over_last(each, said) for each in own]
+    keeps = any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
+    metric = model.outcome.logged_as("val", model.fidelity == "estimated")
+    monitors = {getattr(each, "monitor", None): type(each).__name__ for each in callbacks}
+    measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
+    if measuring is not None and keeps and SimulatedAccuracy.METRIC not in monitors:
+        wrong = " and ".join(f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged)
+        advice = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
+        said += [f"monitor  {wrong} {advice}"] if wrong else []
+    elif measuring is not None:
+        installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
+        if installed is None:
+            callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
+        metric = SimulatedAccuracy.METRIC
+        said.append(f"monitor  {metric}, as the fit trains for the macro: {installed or measuring}")
+    if not keeps:
+        mode = "max" if model.outcome.more_is_better else "min"
+        best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
+        callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
+    if not any(isinstance(each, LastCheckpoint) for each in callbacks):
+        callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
+    # what it saves holds the best epoch of the others, which must have found it before
+    return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint)), said
+
+
+def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
+    """Whether noise of training is asked for."""
+    return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint next to the one that it replaces, and puts it in place in one step.
+
+    Lightning's own moves it from the folder for temporary files, which may be another filesystem: a kill leaves half a
+    file. It also removes whatever a checkpoint names, whole folders too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folders: set[Path] = set()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save; the folder is made where absent."""
+        self._folders.add(Path(path).resolve().parent)
+        # a link is one of Lightning's, to a checkpoint that is kept
+        write_whole(Path(path), lambda opened: torch.save(checkpoint, opened), follow_link=False)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint that lies in, or below, a folder to which this run saved; anything else stays."""
+        file = Path(path)
+        ours = bool(self._folders & set(file.resolve().parents))
+        if ours and file.suffix == ModelCheckpoint.FILE_EXTENSION and file.is_file():
+            file.unlink()
+
+
+def weights_line(callbacks: Sequence[Checkpoint]) -> str:
+    """Where the weights of a fit are: those of the best epoch, else the last ones; empty if none were kept."""
+    kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
+    best, last = (
+        next((each.best_model_path for each in kept if isinstance(each, LastCheckpoint) == is_last), "")
+        for is_last in (False, True)
+    )
+    if best and Path(best).exists():  # that of a run that goes on here may lie elsewhere
+        return shorter_path(best)
+    monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
+    monitor = None if best else next((each for each in monitors if each), None)
+    reason = f", the last epoch's, as {monitor} was not measured" if monitor else ""
+    return f"{shorter_path(last)}{reason}" if last else ""
+
+
+def _loggers(folder: Path, continued: Path | None, step: int) -> list[Logger]:
+    """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that goes on after a step."""
+    root, name = str(folder.parent), folder.name
+    if continued is None:
+        tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
+        return [tensorboard, CSVLogger(root, name, tensorboard.version)]
+    version = continued.parent.parent
+    _keep_metrics(version, step)
+    # what the stopped run logged after the step is left out of the charts
+    tensorboard = TensorBoardLogger(root, name, version.name, default_hp_metric=False, purge_step=step)
+    return [tensorboard, CSVLogger(root, name, version.name)]
+
+
+@rank_zero_only
+def _keep_metrics(folder: Path, step: int) -> None:
+    # a CSVLogger removes what it finds under its name
+    metrics = folder / "metrics.csv"
+    if metrics.exists():
+        names = (f"metrics_until_step_{step}{again}.csv" for again in ("", *(f"_{n}" for n in range(1, 1000))))
+        metrics.rename(next(path for name in names if not (path := folder / name).exists()))
+
+
+@rank_zero_only
+def put_back_metrics(folder: Path) -> None:
+    """Name the numbers of a run metrics.csv again if going on added none."""
+    kept = sorted(folder.glob("metrics_until_step_*.csv"), key=lambda path: path.stat().st_mtime_ns)
+    if kept and not (folder / "metrics.csv").exists():
+        kept[-1].rename(folder / "metrics.csv")
+
+
+def _take_over_last(callback: ModelCheckpoint, said: list[str]) -> int:
+    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes in place of a callback; 0 if unsaid."""
+    name, last = type(callback).__name__, LastCheckpoint.NAME
+    if callback.filename == last and callback.dirpath is None:
+        raise ValueError(
+            f"`filename` of {name} must not be {last!r}: {last}.ckpt is LastCheckpoint's, which is always there"
+        )
+    if not callback.save_last:
+        return 0
+    callback.save_last = None
+    said.append(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
+    return steps_between_saves(callback)

@@ -8,8 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning.callbacks import LastCheckpoint
-from asim_lightning.cli.checkpointing import evaluation_arguments, fit_arguments, weights_line
 from asim_lightning.cli.command_line import Arguments
+from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, weights_line
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.parser import CommandCLI, ending_processes
 from asim_lightning.cli.start import newest_last

@@ -21,16 +21,14 @@ from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
-from asim_lightning.cli.checkpointing import evaluation_arguments, fit_arguments, trains_with_noise
-from asim_lightning.cli.command_line import Arguments, Recipe, inside, name_files_, shorter_path
+from asim_lightning.cli.command_line import Arguments, Recipe, inside, load_yaml, name_files_, shorter_path
 from asim_lightning.cli.commands import COMMANDS
-from asim_lightning.cli.fitting import start_line
+from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
 from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
-from asim_lightning.cli.strict_yaml import load_yaml
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.surgery import macro_layers

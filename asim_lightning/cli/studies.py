@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.bench.machine import this_machine, versions
-from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, load_weights, open_checkpoint, prepare
-from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.chip_yield import thresholds_of

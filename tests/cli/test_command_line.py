@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import asim_lightning
-from asim_lightning.cli.command_line import Arguments, read_arguments
+from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments, read_yaml
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.resources import shipped_file, shipped_folder
 from tests.cli.conftest import Run
@@ -189,3 +190,54 @@ def test_no_command_waits_for_a_library_that_it_does_not_use() -> None:
     eager = re.compile(r"^(?:import|from) (?:timm|optuna|plotly|ray)\b", re.M)
     package = Path(asim_lightning.__file__).parent
     assert [path.name for path in package.rglob("*.py") if eager.search(path.read_text())] == []
+
+
+# YAML
+
+NATIVE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {b: 1}\nc: *a\nd: *a",
+        "a: &a {b: 1}\nc: &c {<<: *a, b: 2}\nd: {<<: *c, b: 3}",
+        "a: {b: 1}\nc: {b: 1}",
+        "{a: [b, b], c: b}",
+        "",
+        "a: &a {b: 1}\nc: &c {d: 2}\ne: {<<: *a, <<: *c, f: 3}",
+        "{1: a, '1': b, 1.5: c, '1.5': d, true: e, 'true': f}",
+    ],
+)
+def test_what_is_allowed_is_read_as_ever(text: str) -> None:
+    assert load_yaml(text) == yaml.load(text, NATIVE)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands twice in one mapping"),
+        ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' stands twice in one mapping"),
+        ("a: [1, 2\nb: }", 2, "did not find expected"),
+        ("a: !!python/object/apply:os.system ['touch x']", 1, "could not determine a constructor for the tag"),
+    ],
+)
+def test_a_file_is_refused_with_its_line(text: str, line: int, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.yaml, line {line}, is not YAML: {problem}"):
+        read_yaml(path)
+
+
+VALUES = {
+    "1e3": 1000.0, "1.5e3": 1500.0, "1e-3": 0.001, "1.e3": 1000.0, ".5": 0.5, "0x10": 16, "010": 8,
+    "2026-01-01": "2026-01-01", "yes": True, "null": None, "~": None,
+}  # fmt: skip
+"""As jsonargparse's own loader reads them."""
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_a_value_is_what_the_parser_makes_of_it(text: str) -> None:
+    assert load_yaml(text) == VALUES[text]
+    assert load_yaml(dump_yaml({"a": text})) == {"a": text}
+    assert load_yaml(dump_yaml({"a": VALUES[text]})) == {"a": VALUES[text]}

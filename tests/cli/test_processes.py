@@ -232,36 +232,6 @@ def test_a_command_leaves_its_processes(found: Path) -> None:
     assert not initialized
 
 
-@pytest.mark.slow  # five starts of the program, two at a time
-def test_the_program_on_one_and_two_processes(tmp_path: Path) -> None:
-    data = write_data(tmp_path / "images")
-    asim = str(Path(sys.executable).parent / "asim")
-    steps = {}
-    for count in (1, 2):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        write_config(folder, data, 19)
-        batch = ["--data.init_args.batch_size", str(20 // count)]
-        common: dict[str, Any] = {"cwd": folder, "env": environment(), "capture_output": True, "text": True}
-        fit = [asim, "fit", "-c", "tiny.yaml", *on(count, "ddp"), *batch]
-        done = subprocess.run(fit, **common, timeout=SECONDS, check=True)
-        assert done.stdout.count("weights  runs/tiny/version_0/checkpoints/best.ckpt\n") == 1
-        assert done.stdout.count("tensorboard --logdir runs") == 1
-        assert [path.name for path in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
-        last = torch.load(folder / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
-        steps[count] = last["global_step"]
-    assert steps == {1: 4, 2: 4}
-    checkpoint = str(tmp_path / "1" / "runs" / "tiny" / "version_0" / "checkpoints" / "best.ckpt")
-    said = []
-    for count in (1, 2):
-        validate = [asim, "validate", "-c", "tiny.yaml", "--ckpt_path", checkpoint, *on(count, "ddp")]
-        done = subprocess.run(validate, **common, timeout=SECONDS, check=True)
-        said.append(done.stdout.splitlines()[-1])
-        assert done.stdout.count("accuracy ") == 1
-    assert said[0] == said[1]
-    assert re.search(r" % \(simulated, \d+ of 19 images\)$", said[0])
-
-
 if __name__ == "__main__":
     # under its own name, so that the noise model's import path leads to the lists of this module
     from tests.cli import test_processes
