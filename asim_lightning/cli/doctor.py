@@ -56,8 +56,9 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
         target, options.images, options.proof_images, options.chips, options.reads, options.plans,
         options.checkpoints, known,
     )  # fmt: skip
-    whole = replace(setup, data=copy(setup.data))
-    if isinstance(whole.data, ImageDataModule):
+    whole = setup
+    if isinstance(setup.data, ImageDataModule):
+        whole = replace(setup, data=copy(setup.data))
         whole.data.test_images = None
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a name before the work

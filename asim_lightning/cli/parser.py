@@ -174,7 +174,7 @@ class AsimCLI(CommandCLI):
         kept = {each: macro[each] for each in _OPEN if each in macro}
         settings["model.plan.macro"] = Namespace()
         if "technology" in own_options(self.command):
-            self.parser.set_defaults({"technology.preset": name})
+            self.parser.set_defaults({"technology.preset": self.preset.name})
         new = {"model": {"plan": {"macro": {**kept, **self.preset.macro}}}}
         return self.parser.parse_object(new, namespace=settings, defaults=False)
 

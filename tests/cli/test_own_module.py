@@ -54,8 +54,8 @@ class Mine(LightningModule):
         return torch.optim.Adam(self.parameters(), 0.02)
 """
 RECIPE = """
-data: module.Data
-model: {class_path: module.Mine, init_args: {width: 12}}
+data: mine_on_macros.Data
+model: {class_path: mine_on_macros.Mine, init_args: {width: 12}}
 axes: {random_noise: [0.1]}
 trainer:
   max_epochs: 1
@@ -73,7 +73,7 @@ trainer:
 @pytest.fixture(autouse=True)
 def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder)
-    (folder / "module.py").write_text(MINE)
+    (folder / "mine_on_macros.py").write_text(MINE)
     (folder / "own.yaml").write_text(RECIPE)
 
 
