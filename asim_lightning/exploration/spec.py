@@ -136,7 +136,9 @@ class SpecStudy(Study):
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one about the time that is left."""
-        most = len(self.properties) * _A_PROPERTY
+        planned = [self.planned({**self._base, **each.axes(each.rungs[-1])}) for each in self.properties]
+        trials = [len(each.chips) * each.reads for each in planned]  # of a point
+        most = _A_PROPERTY * (sum(trials) + max(trials))  # and all together
         self.results = self.evaluate([], self._bisection(), most, progress, say)
         limits = tuple(replayed(self._bisection(), self.results).limits)
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
