@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import save
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit import Transfer, explain
+from asim_lightning.circuit import Transfer, explain, schedule
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, prepare
+from asim_lightning.cost import Technology
+from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
@@ -29,7 +31,9 @@ from asim_lightning.table import text_table
 _CHIP, _DIFFERS = 30, 56
 """Characters of a line of a cell of `asim macros`."""
 _LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
---model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml."""
+--model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
+1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns and ADCs
+with all rows in use, as in asim cost. The model is of charge columns; it says nothing of current or resistive ones."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +119,25 @@ def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) 
 
 
 def macros() -> None:
-    """Print all presets, each with its chip and source, node, rows, bits and noise of its macro, and what differs."""
-    rows = [["preset", "chip and source", "nm", "rows", "ADC bits", "bits a cycle", "noise", "differs"]]
+    """Print all presets: chip and source, macro, efficiency as published and by the energy model, and what differs."""
+    heads = ["nm", "rows", "ADC bits", "bits a cycle", "noise", "1b-TOPS/W", "by model"]
+    rows = [["preset", "chip and source", *heads, "differs"]]
     for name in preset_names():
         found = preset(name)
         macro = found.config()
         at_once = f"{macro.input_bits} x {macro.weight_bits}" if macro.weight_parallel else f"{macro.encoding_bits} x 1"
         noise = str(found.macro.get("random_noise", "-"))
+        cycle = schedule(macro, False)[0]
+        products = macro.rows * len(cycle.weight_bits) * len(cycle.input_bits)
+        modelled = 2e3 * products / EnergyModel(Technology(name)).conversion(macro, cycle).total
+        efficiency = ["-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}", f"{modelled:,.0f}"]
         chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
         differs = textwrap.wrap(found.differs, _DIFFERS)
         for line in range(max(len(chip), len(differs))):
-            cells = [name, str(found.node), str(macro.rows), str(macro.adc_bits), at_once, noise]
+            cells = [name, str(found.node), str(macro.rows), str(macro.adc_bits), at_once, noise, *efficiency]
             first, *rest = cells if line == 0 else [""] * len(cells)
             rows.append([first, *(chip[line : line + 1] or [""]), *rest, *(differs[line : line + 1] or [""])])
-    print(f"{text_table(rows, 1, 'llrrrrrl')}\n\n{_LEGEND}")
+    print(f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_LEGEND}")
 
 
 @dataclass(frozen=True)
