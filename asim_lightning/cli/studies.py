@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.bench.machine import this_machine, versions
+from asim_lightning.checks import check_choice
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.messages import UsageError
@@ -31,6 +32,7 @@ from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.draw import save_figure
+from asim_lightning.report.published import published_text
 from asim_lightning.surgery import macro_layers
 
 
@@ -129,6 +131,10 @@ class SweepOptions(StudyOptions):
     thresholds: list[float] | None = None
     """Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points below the
     quantised network's."""
+    published: dict[str, list[float]] = field(default_factory=dict)
+    """Accuracies, percent, that were published for the points of the grid, in their order, by the name of a network."""
+    against: str | None = None
+    """A network in `published`, whose accuracies are printed next to those of the sweep."""
     technology: Technology = field(default_factory=Technology)
     """What energy, latency and TOPS/W of each point are computed from."""
 
@@ -142,6 +148,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
+    published = _published(options)
     if of_chips:
         if until is not None and until.ends_images:
             raise UsageError(
@@ -162,6 +169,22 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
         print(publish(results, made, setup.folder.name, model.num_classes, shown, options.format))
         if of_chips:
             print(f"\n{publish_yields(results, made, setup.folder.name, levels, options.format)}")
+        if published:
+            print(f"\n{published_text(results, published, options.against or '')}")
+
+
+def _published(options: SweepOptions) -> list[float]:
+    """The accuracies to compare with, one a point of the grid; none: there is no comparison."""
+    if options.against is None:
+        return []
+    check_choice("`against`", options.against, list(options.published))
+    found, points = options.published[options.against], options.axes.count()
+    if len(found) != points or options.chips is not None:
+        raise UsageError(
+            f"`published` must have an accuracy for each of the {points} points of one chip, got {len(found)} for "
+            f"{options.against}"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -181,11 +204,9 @@ def search(setup: Setup, options: SearchOptions) -> None:
     """
     asked = options.search
     made = Search(work_of(setup, options), asked, options.technology)
-    count = made.space.count() if asked.method in ("grid", "random") else None
-    points = asked.most if count is None else min(count, asked.most)
-    at_most = "" if asked.method == "list" else "at most "
+    points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
-    setup.say(f"search   {asked.method}, {at_most}{points:,} points of {', '.join(made.space.names)}{fewer}")
+    setup.say(f"search   {asked.method}, {points} points of {', '.join(made.space.names)}{fewer}")
     with recorded(setup, made.folder, made.notes):
         found = made.run(setup.say, options.progress)
     write_cost(setup, options.technology, made.folder)

@@ -42,7 +42,8 @@ class Search(Study):
         names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
         self.figures = CostFigures(work.model, technology)
-        self._listed = self._checked()
+        self.listed = self._checked()
+        """The points that are known before, none of which a method learns."""
         for checkpoint in self._checkpoints:
             self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # its weights are part of the key
         self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
@@ -58,7 +59,7 @@ class Search(Study):
             learning = LEARNING[settings.method]
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
-        results = self.evaluate([self.planned(each) for each in self._listed], method, most, progress, say)
+        results = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
         return Run(self.folder, tuple(results), self.records.settings, **traded)
 
     @property

@@ -59,7 +59,7 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     path = written(search={"space": {"adc_bits": [6, 8]}, "constraints": ["accuracy 10 % of quantized"]})
     answer = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
     assert answer.code == 0, answer.err
-    assert "search   grid, at most 2 points of adc_bits" in answer.out
+    assert "search   grid, 2 points of adc_bits" in answer.out
     assert "energy (uJ)" in answer.out
     assert "at 28 nm, 0.8 V" in answer.out
     (folder,) = Path("runs/tiny").glob("search-*")
@@ -192,3 +192,12 @@ def test_trials_of_other_versions_are_said(sweep: Path, asim: Asim, run: Run) ->
     (STORE.parent / "records-0123" / "trials").mkdir(parents=True)
     said = "trials of an earlier version in runs/tiny/records-* are not read; delete them to free space"
     assert said in asim(*sweep_of(run)).out
+
+
+def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write) -> None:
+    path = written(published={"Some network": [50.0]}, data__init_args__test_images=4)
+    sweep = ("sweep", "-c", path, "--axes.random_noise", "[0.1]", "--trials", "1", *QUIET)
+    assert "agree with Some network" in asim(*sweep, "--against", "Some network").out
+    assert "`against` must be one of Some network" in asim(*sweep, "--against", "None").error
+    two = asim(*sweep, "--axes.random_noise", "[0.1, 0.2]", "--against", "Some network")
+    assert "for each of the 2 points of one chip, got 1" in two.error
