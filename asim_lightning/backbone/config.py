@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.checks import check_choice, check_flag, check_whole
 
 ATTENTION_SCALES = ("head_dim", "embed_dim")
 MOST_PIXELS = 8192
@@ -69,6 +69,7 @@ class BackboneConfig:
         if self.network is not None:
             self._check_own()
             object.__setattr__(self, "name", self.network)
+        check_flag("`model.backbone.small`", self.small)
         if size is not None:
             check_whole("`model.backbone.image_size`", size, 1, MOST_PIXELS, " pixels or null")
         for name in self.kwargs:

@@ -59,12 +59,14 @@ class _Reading:
     def value(self, kind: Any, value: Any, name: str) -> Any:
         """A setting: parsers read files that texts name where no text belongs; constructors check the rest."""
         kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        config = next(filter(is_dataclass, kinds), None)
         if isinstance(value, Mapping):
-            config = next(filter(is_dataclass, kinds), None)
             return self.free(value, name) if config is None else self.group(get_type_hints(config), value, name)
         if isinstance(value, (list, tuple)):
             inner = next((get_args(each)[0] for each in kinds if get_origin(each) is list), Any)
             return type(value)([self.value(inner, each, name) for each in value])
+        if config is not None and value is not None:
+            raise self.wrong(f"`{name}` must be settings by name, got {_kind(value)}")
         if name == "model.backbone.pretrained" and value is not False:
             raise self.wrong(f"`{name}` must be false, as a checkpoint brings its own weights, got {_kind(value)}")
         if isinstance(value, str):

@@ -171,7 +171,11 @@ class CimClassifier(CimModule):
         state, own = checkpoint["state_dict"], checkpoint.get("hyper_parameters", {})
         if isinstance(own, dict):
             checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in kwargs}
-        model = cls(**{**settings_of(str(path), checkpoint, cls.argument_types(), kwargs), **kwargs})
+        settings = {**settings_of(str(path), checkpoint, cls.argument_types(), kwargs), **kwargs}
+        try:
+            model = cls(**settings)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"The settings in {path} do not fit: {error}") from error
         checkpoint["hyper_parameters"] = dict(model.hparams)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
@@ -236,7 +240,7 @@ class CimClassifier(CimModule):
         if stated is not None and size not in (None, stated):
             raise ValueError(
                 "`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
-                f"{size}, got {stated}; null takes it from the data"
+                f"{size}, got {stated}; null takes it from the data (in Python model.hparams['backbone']['image_size'])"
             )
         if size in (None, stated, self._image_size) or shape is not None:
             return

@@ -32,8 +32,8 @@ _CHIP, _DIFFERS = 30, 56
 """Characters of a line of a cell of `asim macros`."""
 _LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
 --model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
-1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns and ADCs
-with all rows in use, as in asim cost. The model is of charge columns; it says nothing of current or resistive ones."""
+1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns, ADCs
+and drivers with all rows in use, as in asim cost; the model is of charge columns."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,11 @@ def macros() -> None:
         cycle = schedule(macro, False)[0]
         products = macro.rows * len(cycle.weight_bits) * len(cycle.input_bits)
         modelled = 2e3 * products / EnergyModel(Technology(name)).conversion(macro, cycle).total
-        efficiency = ["-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}", f"{modelled:,.0f}"]
+        is_charge = "charge" in found.cell  # the model is of no other
+        efficiency = [
+            "-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}",
+            f"{modelled:,.0f}" if is_charge else "-",
+        ]
         chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
         differs = textwrap.wrap(found.differs, _DIFFERS)
         for line in range(max(len(chip), len(differs))):

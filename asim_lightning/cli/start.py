@@ -172,11 +172,12 @@ def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "tes
     model.check_data(data)
     data.prepare_data()
     data.setup(stage)
-    if (
-        model.example is None and stage != "fit"
-    ):  # a data module of the user's, which does not say the size of its images
-        loader = data.val_dataloader() if stage == "validate" else data.test_dataloader()
-        model.check_image_size(image_size_of(next(iter(loader))[0]))
+    # a data module of the user's may not say the size of its images
+    if model.example is None and stage != "fit":
+        loaders = data.val_dataloader() if stage == "validate" else data.test_dataloader()
+        loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
+        batch = next(iter(loader))
+        model.check_image_size(image_size_of(batch[0]) if isinstance(batch, (list, tuple)) else None)
 
 
 def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:

@@ -32,7 +32,7 @@ from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.draw import save_figure
-from asim_lightning.report.published import published_text
+from asim_lightning.report.results_table import published_text
 from asim_lightning.surgery import macro_layers
 
 
@@ -148,7 +148,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
-    published = _published(options)
+    published = _published(options, of_chips, setup.by_flags)
     if of_chips:
         if until is not None and until.ends_images:
             raise UsageError(
@@ -173,16 +173,19 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
             print(f"\n{published_text(results, published, options.against or '')}")
 
 
-def _published(options: SweepOptions) -> list[float]:
+def _published(options: SweepOptions, of_chips: bool, flags: Mapping[str, Any]) -> list[float]:
     """The accuracies to compare with, one a point of the grid; none: there is no comparison."""
     if options.against is None:
         return []
     check_choice("`against`", options.against, list(options.published))
+    if of_chips:
+        raise UsageError("`against` compares points of one chip; leave out `chips`, and a yield in `until`")
+    if "axes" in flags and "published" not in flags:
+        raise UsageError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
     found, points = options.published[options.against], options.axes.count()
-    if len(found) != points or options.chips is not None:
+    if len(found) != points:
         raise UsageError(
-            f"`published` must have an accuracy for each of the {points} points of one chip, got {len(found)} for "
-            f"{options.against}"
+            f"`published` must have an accuracy for each of the {points} points, got {len(found)} for {options.against}"
         )
     return found
 

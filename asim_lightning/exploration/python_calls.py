@@ -65,7 +65,7 @@ def study(
     A study that was stopped goes on from its folder.
 
     Args:
-        network: The network; it stays as it is.
+        network: The network; it stays as it is, but a `CimClassifier` without an image size takes the data's.
         data: (inputs, targets), a Dataset, a DataLoader that is not shuffled, or a LightningDataModule, whose test
             samples are evaluated.
         axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}; several give

@@ -106,8 +106,6 @@ class QuantConv2d(_QuantizedConv2d):
     weights and inputs, signs included, instead of a macro.
     """
 
-    _settings = ("weight_bits", "input_bits", "signed_input", "input_range", "per_channel", "name")
-
     def _setup(  # type: ignore[override]
         self,
         weight_bits: int = 8,

@@ -126,10 +126,11 @@ class RangedLayer(nn.Module):
             self.store_range(observer.fit(), name)
 
     def store_range(self, largest: float, name: str = "input_max") -> None:
-        """Store a range of an operand, which must be finite and not negative, and use it from now on."""
+        """Store a range of an operand, which must be finite and not negative, and use the input's from now on."""
         getattr(self, name).fill_(self._checked_range(largest))
         setattr(self, self.ranges[name], True)
-        self.input_range = "calibrated"
+        if name == "input_max":
+            self.input_range = "calibrated"
 
     def _checked_range(self, largest: float) -> float:
         if not (math.isfinite(largest) and largest >= 0):

@@ -58,8 +58,6 @@ class OnMacro(QuantizedLayer):
     _engine: str | None = None
     _steps: int = 0
 
-    _settings = ("macro", "signed_input", "input_range", "per_channel", "name")
-
     def _setup(  # type: ignore[override]
         self,
         macro: MacroConfig,

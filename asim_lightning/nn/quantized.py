@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import torch
@@ -42,7 +43,16 @@ class QuantizedLayer(RangedLayer):
     """Whether outputs in evaluation have a gradient: straight through the rounding, and 0 beyond the range."""
 
     _settings: tuple[str, ...]
-    """Arguments of `_setup` that the constructor takes by name, next to those of torch's class."""
+    """Arguments of `_setup` that the constructor takes by name, next to the arguments of torch's class."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        setups = (signature(vars(each)["_setup"]).parameters for each in cls.__mro__ if "_setup" in vars(each))
+        named = next(each for each in setups if "name" in each).values()
+        own = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in named if each.name not in ("self", "device")]
+        cls._settings = tuple(each.name for each in own)
+        if cls._torchs is not nn.Module and cls.__init__ is QuantizedLayer.__init__:
+            cls.__signature__ = Signature([*signature(cls._torchs).parameters.values(), *own])  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **given: Any) -> None:
         own = {name: given.pop(name) for name in self._settings if name in given}

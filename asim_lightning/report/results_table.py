@@ -35,6 +35,8 @@ _COSTS = ("energy_uj", "latency_ms", "tops_per_watt")
 """Costs that a table of text shows."""
 _MOST_ROWS = 40
 """Points of a search up to which all are printed; of more, only the front."""
+_READING = 0.5
+"""Points by which a published accuracy may be off, as such numbers are read off a figure."""
 _KIND: Column[Result] = plain("kind", lambda row: row.kind, "l")
 _READS: Points = [
     plain("trials", lambda row: row.trials),
@@ -216,3 +218,30 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return f"{head}\n{Table(columns, found)}"
+
+
+def published_text(results: Sequence[Result], published: Sequence[float], whose: str) -> str:
+    """Table of simulated points next to published accuracies, and how many of these agree.
+
+    A point agrees if the published accuracy lies in the 95 % interval of the simulated one, or less than 0.5 points
+    outside.
+
+    Args:
+        results: Results of a sweep; the simulated ones are in the order of `published`.
+        published: Accuracies, percent.
+        whose: Network that `published` is of.
+    """
+    rows = list(zip((row for row in results if row.kind == "simulated"), published, strict=True))
+
+    def agrees(row: tuple[Result, float]) -> bool:
+        return 100 * row[0].low - _READING <= row[1] <= 100 * row[0].high + _READING
+
+    points = [result for result, _ in rows]
+    columns: list[Column[tuple[Result, float]]] = [
+        *(of(lambda row: row[0], column) for column in axis_columns(list(points[0].axes), points)),
+        *(of(lambda row: row[0], column) for column in accuracy_columns(points[0].measure)),
+        Column("published (%)", lambda row: f"{row[1]:.2f}"),
+        Column("", lambda row: "agrees" if agrees(row) else f"{100 * row[0].accuracy - row[1]:+.1f} points", side="l"),
+    ]
+    verdict = f"{sum(map(agrees, rows))} of {len(rows)} points agree with {whose}: 95 % interval, and {_READING} points"
+    return f"{Table(columns, rows)}\n{verdict} for reading a figure"

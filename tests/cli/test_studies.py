@@ -195,9 +195,12 @@ def test_trials_of_other_versions_are_said(sweep: Path, asim: Asim, run: Run) ->
 
 
 def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write) -> None:
-    path = written(published={"Some network": [50.0]}, data__init_args__test_images=4)
-    sweep = ("sweep", "-c", path, "--axes.random_noise", "[0.1]", "--trials", "1", *QUIET)
+    axes = {"random_noise": [0.1]}
+    path = written(published={"Some network": [50.0]}, axes=axes, data__init_args__test_images=4)
+    sweep = ("sweep", "-c", path, "--trials", "1", *QUIET)
     assert "agree with Some network" in asim(*sweep, "--against", "Some network").out
     assert "`against` must be one of Some network" in asim(*sweep, "--against", "None").error
-    two = asim(*sweep, "--axes.random_noise", "[0.1, 0.2]", "--against", "Some network")
-    assert "for each of the 2 points of one chip, got 1" in two.error
+    two = asim(*sweep, "--axes.random_noise", "[0.2]", "--against", "Some network")
+    assert "`axes` must be the recipe's" in two.error
+    chips = asim(*sweep, "--chips", "2", "--against", "Some network")
+    assert "points of one chip" in chips.error

@@ -118,6 +118,13 @@ def test_the_layer_is_left_as_it_was(fidelity: str, training: bool) -> None:
     assert layer.__dict__ == before
 
 
+def test_a_product_whose_input_has_no_stored_range_verifies() -> None:
+    layer, x, w = CimMatmul(NOISY).eval(), random(2, 3, 20), random(2, 4, 20) - 0.5
+    layer.calibrate(3 * x, 3 * w)
+    layer.input_range = "batch"
+    assert verify(layer, x, w).ok
+
+
 def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(sums: Tensor, quiet: Tensor) -> Tensor:
         if len(sums) == 3:
