@@ -1,1 +1,1 @@
-"""Studies: which condition to evaluate next, who computes it, and when to stop; spec and doctor."""
+"""Studies of a network: sweep, search, spec and doctor."""

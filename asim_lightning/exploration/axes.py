@@ -1,4 +1,4 @@
-"""The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
+"""The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
@@ -18,17 +18,17 @@ from asim_lightning.evaluation.results import AxisValue, axis_text, canonical_js
 from asim_lightning.evaluation.target import Target
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
-"""The grid where no axis is given."""
+"""The grid if no axis is given."""
 MOST_CHIPS = 500
 """Chips after which a target stays undecided if no other limit is given."""
 MOST_POINTS = 1_000_000
-"""Points of a grid, and values of an axis, at most."""
+"""Most points of a grid, and most values of an axis."""
 _LSB_CHANGES = {"adc_bits": "one more bit halves", "adc_step": "twice the step doubles"}
-"""Fields that decide the voltage of an LSB, and how."""
+"""Fields that set the voltage of an LSB, and how they change it."""
 
 
 def axes_of(config: type) -> Any:
-    """A dataclass that has a list of values, or None, for each setting of a configuration."""
+    """A dataclass that takes a list of values, or None, for each setting of a configuration."""
     kinds, lines, axes = get_type_hints(config), ["Values of settings.", "", "Args:"], []
     for name, each in settings_of(config).items():
         with_unit = ", or with a unit such as 0.3 lsb" if each.has_units else ""
@@ -43,10 +43,10 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
     """Values of macro fields, and chips, to try; several axes give every combination."""
 
     static: dict[str, Any] | list[dict[str, Any]] | None = None
-    """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}; or whole settings, one by one:
+    """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}; or a list of whole settings:
     [{offset: 0.3 lsb}, {cell_mismatch: 3 %}]."""
     rules: dict[str, Any] | None = None
-    """Values of macro fields in some layers only, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
+    """Values of macro fields for some layers, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
     chip: list[int] | None = None
     """Numbers of chips: 0..2^32-1."""
 
@@ -74,7 +74,7 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
         }
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination once, noise in one way of writing; the default noise levels where no axis is given."""
+        """Every combination once; the default noise levels if no axis is given."""
         axes = self._distinct()
         for values in product(*axes.values()):
             yield dict(zip(axes, values, strict=True))
@@ -89,7 +89,7 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
 
 
 def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> SweepAxes:
-    """The grid with an axis of chips 0 to `chips` - 1, last: 2..10000, None: `MOST_CHIPS`; `until` may end them before.
+    """The grid with a last axis of chips 0 to `chips` - 1: 2..10000, None: `MOST_CHIPS`; `until` may end them earlier.
 
     Raises:
         ValueError: The number is not allowed, or the grid has an axis of chips.
@@ -98,7 +98,7 @@ def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> Swee
     check_whole("`chips`", count, 2, 10000)
     if axes.chip is not None:
         given = f"`chips` {chips}" if until is None else f"`until` '{until}'"
-        raise ValueError(f"{given} takes chips 0, 1, 2, ..., so that `axes.chip` must be absent, got {axes.chip}")
+        raise ValueError(f"{given} takes chips 0, 1, 2, ...; leave out `axes.chip`, got {axes.chip}")
     return replace(axes, chip=list(range(count)))
 
 
@@ -109,7 +109,7 @@ def check_count(name: str, count: int) -> None:
 
 
 def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
-    """Each value of an axis once, quantities in one way of writing."""
+    """Each value of an axis once; equal quantities count as one."""
     if setting_of(name).has_units:
         values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
     return list({axis_text(value): value for value in values}.values())
@@ -119,14 +119,14 @@ def _check_static(static: object) -> None:
     settings: Sequence[Any] = static if isinstance(static, (list, tuple)) else [static]
     if not settings or not all(isinstance(each, Mapping) and each for each in settings):
         names = ", ".join(f.name for f in fields(StaticEffects))
-        allowed = f"a mapping of {names} to lists of values, or a list of such settings with a value each"
+        allowed = f"a mapping of {names} to lists of values, or a list of such settings with one value for each effect"
         raise ValueError(f"`axes.static` must be {allowed}, got {static!r}")
     for each in settings:
         check_names(each, StaticEffects, "axes.static", "static effect")
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:
-    """The condition of a point, by the values of its axes."""
+    """The condition of a point."""
     macro = {name: value for name, value in point.items() if name != CHIP and not name.startswith(RULES)}
     rules: dict[str, dict[str, AxisValue]] = {}
     for name, value in point.items():
@@ -138,7 +138,7 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a macro by the names of their axes, as a recipe has them: static effects in a mapping of their own."""
+    """Fields of a macro by the names of their axes, as a recipe nests them: static effects are in a mapping."""
     found = {name: value for name, value in fields.items() if not name.startswith("static")}
     static = dict(fields.get("static") or {})
     static |= {name.removeprefix("static."): value for name, value in fields.items() if name.startswith("static.")}
@@ -146,7 +146,7 @@ def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def patterns_of(names: Iterable[str]) -> list[str]:
-    """Patterns of layers in names of axes, each once."""
+    """Patterns of layers in names of axes, without repeats."""
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
 
 
@@ -155,7 +155,7 @@ def lsb_note(
 ) -> str | None:
     """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not."""
     deciding = (*_LSB_CHANGES, "static")
-    first: dict[str, Mapping[str, AxisValue]] = {}  # of the points that differ in these fields
+    first: dict[str, Mapping[str, AxisValue]] = {}  # the first point for each value of these fields
     for point in points:
         names = [name for name in point if name.rpartition(".")[2] in deciding or setting_of(name).has_units]
         first.setdefault(canonical_json({name: point[name] for name in names}), point)
@@ -172,7 +172,7 @@ def lsb_note(
     follows, it = ("follows", "it") if len(given) == 1 else ("follow", "them")
     how = " and ".join(f"{_LSB_CHANGES[name]} {it}" for name in changed)
     line = f"{' and '.join(given)} {follows} the LSB of each {' and '.join(changed)}: {how} in volts"
-    return f"{line}; give {it} in % or mV to hold the voltage"
+    return f"{line}; give {it} in % or mV to keep the voltage constant"
 
 
 def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:

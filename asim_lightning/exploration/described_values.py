@@ -1,4 +1,4 @@
-"""Values, classes and functions described by content, as JSON has them, for the keys of trials."""
+"""Values, classes and functions described by content, as plain JSON values, for the keys of trials."""
 
 import copyreg
 import dataclasses
@@ -25,21 +25,21 @@ _SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 class Contents:
-    """Describes plain values, classes and functions as JSON has them, and notes what it cannot describe."""
+    """Describes plain values, classes and functions as JSON values, and notes each value that it cannot describe."""
 
     def __init__(self) -> None:
         self.unknown: dict[str, None] = {}
-        """What could not be described, such as "data: my.Data, whose code is in no file"."""
+        """Values that could not be described, such as "data: my.Data, whose code is in no file"."""
         self.packages: set[str] = set()
-        """Top-level names of installed packages whose classes and functions were met."""
+        """Top-level names of installed packages whose classes and functions were described."""
         self._met: dict[int, tuple[object, object]] = {}
-        """By identity: a class, function or object, kept alive, and its description; until that is known, its name."""
+        """By identity: a class, function or object, kept alive, and its description; its name while this is made."""
 
     def of(self, value: object, where: str, objects: bool = False) -> object:
         """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
 
-        A value that is not plain is noted in `unknown` under the name that the user knows. With `objects` an object is
-        described by class and attributes, or by the class only if it is a library's, whose version stands for it.
+        A value that is not plain is noted in `unknown` under `where`. With `objects`, an object is described by class
+        and attributes. A library's object is described by class only, because the key has the library's version.
         """
         try:
             return self.plain(value, where, objects)
@@ -48,7 +48,7 @@ class Contents:
             return {"unknown": str(error)}
 
     def plain(self, value: Any, where: str, objects: bool = False) -> Any:
-        """A value as `of` has it; raises one of `_NOT_PLAIN` if there is no such description."""
+        """The description as in `of`; raises one of `_NOT_PLAIN` if there is none."""
         if value is None or type(value) in (bool, int, str):
             return value
         if isinstance(value, float):
@@ -83,15 +83,15 @@ class Contents:
         raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain")
 
     def code(self, value: Any, where: str) -> object:
-        """A class or function by its full name and what it holds; its source is among the loaded files.
+        """A class or function by its full name and content; its source is among the loaded files.
 
-        A script may change what code names between two calls, and two functions may be on one line. So of a user's
-        function its byte code and the globals that it names count, and of a user's class its methods and attributes.
+        A script may change the objects that a function names between two calls, and two functions may be on one line.
+        So a user's function counts by its byte code and globals, a user's class by its methods and attributes.
         """
         return self._once(value, _name_of(value), lambda: self._code(value, where))
 
     def _once(self, value: object, name: str, describe: Callable[[], object]) -> object:
-        """What describes a value, which may hold itself."""
+        """The description of a value, which may contain itself."""
         if id(value) not in self._met:
             self._met[id(value)] = value, name
             self._met[id(value)] = value, describe()
@@ -118,7 +118,7 @@ class Contents:
     def _object(self, value: Any, where: str) -> object:
         kind = self.code(type(value), where)
         if not hasattr(value, "__dict__") or isinstance(value, (str, int, list, tuple, set)):
-            try:  # what a copy is made of, as vars has nothing of it
+            try:  # the values that a copy is made of: vars lacks them
                 made = copyreg.dispatch_table.get(type(value), lambda each: each.__reduce_ex__(2))(value)
             except TypeError as error:
                 raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
@@ -133,7 +133,7 @@ class Contents:
             return kind
 
     def _note_source(self, value: Any, where: str) -> None:
-        """Note a class or function without a file, or the package that has it."""
+        """Note a class or function without a file, or its installed package."""
         module = value.__module__ or "builtins"
         if not _has_code(value, module):
             self.unknown[f"{where}: {_name_of(value)}, whose code is in no file"] = None
@@ -146,19 +146,19 @@ class _OpaqueError(Exception):
 
 
 _NOT_PLAIN = (_OpaqueError, RecursionError, ValueError)
-"""Of values that are not plain, that hold themselves, and of functions that are not defined to their end."""
+"""Raised for a value that is not plain, a value that contains itself, and a function that is still being defined."""
 
 
 def _counts(name: str, value: object) -> bool:
-    """Whether an attribute of a user's class is the user's: no method or table that Python makes for every class."""
+    """Whether the user wrote an attribute of a class; Python makes some methods and tables for every class."""
     function = inspect.unwrap(value) if isinstance(value, FunctionType) else None
     return not name.startswith("__") or (function is not None and is_own(function.__code__.co_filename))
 
 
 def _named(function: FunctionType) -> list[object]:
-    """The byte code of a function and of those within it, their constants and names, and the globals of these names.
+    """The byte code of a function and its inner functions, with their constants, names and globals.
 
-    A global module stands for those of its attributes that are named, if it is the user's.
+    Of a user's module among the globals, only the named attributes are described.
     """
     codes = [function.__code__]
     for code in codes:
@@ -191,14 +191,14 @@ def array_content(value: Any) -> list[object]:
 
 
 def file_of(module: str) -> str:
-    """Path of a loaded module; empty if it has none."""
+    """Path of a loaded module; empty if it has no file."""
     loaded = sys.modules.get(module)
     file = vars(loaded).get("__file__") if isinstance(loaded, ModuleType) else None
     return file if isinstance(file, str) and os.path.isabs(file) else ""
 
 
 def is_own(file: str) -> bool:
-    """Whether a file is the user's: neither of Python nor installed, which versions stand for, nor of this package."""
+    """Whether a file is the user's: not Python's, not in an installed package, and not in this package."""
     if not file or _SITES[0] in file or _SITES[1] in file or file.startswith(_INSTALLED):
         return False
     return os.path.isfile(file) and not os.path.realpath(file).startswith(_INSTALLED)
@@ -209,6 +209,6 @@ def _has_code(value: Any, module: str) -> bool:
     if isinstance(value, FunctionType) and not os.path.isfile(value.__code__.co_filename):
         return value.__code__.co_filename.startswith("<frozen")
     if module == "builtins" and isinstance(value, type):
-        return not value.__flags__ & 1 << 9  # as classes have that exec defines in a module without a name
+        return not value.__flags__ & 1 << 9  # set in classes that exec defines without a module name
     file = file_of(module)
     return os.path.isfile(file) if file else module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}

@@ -1,4 +1,4 @@
-"""A diagnosis: plans that were measured, with the map of the loss and what was found for nothing."""
+"""The result of `doctor`: measured plans, the map of the loss, and problems that cost nothing to mend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,24 +27,24 @@ from asim_lightning.surgery import macro_layers
 from asim_lightning.table import Table
 
 _NAMED = 2
-"""Layers that a plan's sentence names, at most."""
+"""Most layers that the text of a plan names."""
 OWN = "the macro as it is"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan and what it was measured to keep.
+    """A plan and its measured result.
 
     Attributes:
         text: What it changes, in a few words.
         macro: Fields of the macro of all layers that differ.
-        rules: Rules of single layers in place of the network's own, as in `plan.rules`; empty: these stay.
+        rules: Rules of single layers, which replace the network's rules, as in `plan.rules`; empty: no change.
         checkpoint: Other weights; None: the network's own.
-        energy_uj: Energy of an image; its ends are by the factors of the energy model.
-        mean: What the target bounds, with its ends: an accuracy, the difference to another network, or a yield.
-        threshold: The least that it must be.
+        energy_uj: Energy of an image; low and high follow from the factors of the energy model.
+        mean: The number that the target bounds, with its interval: accuracy, difference to another network, or yield.
+        threshold: The least value of `mean` that keeps the target.
         verdict: kept, missed or undecided.
-        images_to_decide: About how many images, or chips of a yield, would decide; None: it is decided, or they do not.
+        images_to_decide: About how many images (chips of a yield) would decide; None: decided, or more do not help.
     """
 
     text: str
@@ -62,9 +62,9 @@ class Plan:
     images_to_decide: int | None = None
 
     def whole_recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
-        """The recipe with the whole macro, from the macro as it is, and the weights that it was measured with.
+        """The recipe with the whole macro, based on the macro as it is, and the weights of the measurement.
 
-        These are the network's own `checkpoint` unless the plan has others; None: they are not in a file.
+        The weights are the network's `checkpoint` unless the plan has others; None: they are not in a file.
         """
         static = {f"static.{name}": value for name, value in self.macro.get("static", {}).items()}
         macro = base.with_fields(**{name: each for name, each in self.macro.items() if name != "static"}, **static)
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Settings of a recipe that every command takes next to the network's own; its rules replace those."""
+        """Settings to add to a recipe of the network; the plan's rules replace the recipe's rules."""
         plan = {name: each for name, each in (("macro", self.macro), ("rules", self.rules)) if each}
         found: dict[str, Any] = {} if self.checkpoint is None else {"ckpt_path": self.checkpoint}
         return {**found, **({"model": {"plan": plan}} if plan else {})}
@@ -88,11 +88,11 @@ class Diagnosis:
     Attributes:
         target: The target.
         as_is: The macro as it is.
-        plans: The cheapest plan of each kind, those that are kept first; or, if none is, those that come nearest.
+        plans: The cheapest plan of each kind, kept plans first; if no plan is kept, the nearest ones.
         map: Shares of the loss by layer and bit position.
-        findings: What may be mended for nothing.
+        findings: Problems that cost nothing to mend.
         notes: What a reader should know, a line each.
-        gap: How much dearer the plan of single layers is than the least that may be, as a share; None: there is none.
+        gap: How much more the plan of single layers costs than the lower bound, as a share; None: no such plan.
     """
 
     target: Target
@@ -137,9 +137,9 @@ class Diagnosis:
 
 
 def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], target: Target) -> Plan:
-    """A plan from its result, whose axes are the changes of a network.
+    """A plan from its result; the axes of the result are the changes of the network.
 
-    The target bounds the interval in `compared`, next to the least that it must be.
+    `compared` has the interval that the target bounds, and the least value that keeps the target.
     """
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
     macro, layers = condition.macro, condition.rules
@@ -158,7 +158,7 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
 
 
 def _rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rules in place of the network's own: those of changed layers, and of all others that may have one."""
+    """Rules that replace the network's rules: one for each changed layer, then the rules of all other layers."""
     plan = getattr(model, "hparams", {}).get("plan")
     has_rules = plan is None or bool(plan["rules"])
     found = []
@@ -186,7 +186,7 @@ def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str |
 
 
 def _layer_text(fields: Mapping[str, Any], positions: int) -> str:
-    """The change of a layer with so many bit positions in a few words."""
+    """The change of a layer in a few words; `positions` is its number of bit positions."""
     parts = []
     if (digital := fields.get("digital_levels")) is not None:
         parts.append("digital" if digital == positions else f"{digital} digital positions")

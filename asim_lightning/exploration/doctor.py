@@ -1,4 +1,4 @@
-"""What to change so that a network keeps a target: a map of its loss, plans by cost, and their proof."""
+"""Finds changes with which a network keeps a target: maps its loss, ranks plans by cost, and proves them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -38,29 +38,29 @@ from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.surgery import kept_assignments
 
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
-"""Chips of a plan that is screened, and number of the first one that proves."""
+"""Chips that screen a plan, and the number of the first chip that proves a plan."""
 _MAPPED_CHIPS = 2
 _MAPS = "maps of the loss"
-"""Where the store has maps."""
+"""Key of the maps in the store."""
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
-"""Images that ADC ranges are fitted to, images that a step back looks at, and steps back at most."""
+"""Images that ADC ranges are fitted to, images that a step back looks at, and most bisections of a step back."""
 _TOLD, _OFF = 0.01, 0.2
-"""Increase of the loss, nats, and part of it by which the sum of shares may differ, from which it is said."""
+"""A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _MEAN_CHIPS = 10
-"""Chips of a mean accuracy, at most; a yield takes more."""
+"""Most chips of a mean accuracy; a yield takes more."""
 _PLANS = 30
-"""Trials of a study of plans, about."""
+"""About how many trials a study of plans has."""
 _LEAST_FACTOR = 1e-3
 _COLLAPSED, _LOST, _STEPPED = 3.0, 0.25, (0.6, 1.4)
-"""Increase of the loss, nats, and share of the right answers, beyond which no ranking helps; and the increase to which
-noise and spreads are lowered then."""
+"""The network has collapsed beyond this increase of the loss in nats, or below this share of right answers. Noise and
+spreads are then lowered until the increase is in the range."""
 
 
 class Doctor:
-    """Maps the loss of a network, and finds and proves the cheapest plans that keep a target.
+    """Maps the loss of a network, then finds and proves the cheapest plans that keep a target.
 
-    The data must have all images. Without other data as `proof`, the images behind those of the map prove. A chip of a
-    file and a known map of other layers are refused.
+    The data must have all images. Without `proof`, the images after those of the map prove the plans. A saved chip, and
+    a known map of other layers, are refused.
     """
 
     def __init__(self, work: Work, settings: DoctorSettings, technology: Technology, proof: Work | None = None) -> None:
@@ -70,11 +70,11 @@ class Doctor:
         self._work, self.settings, self._technology = work, settings, technology
         self._layers = needed_layers(model, "A doctor")
         self._figures = CostFigures(model, technology)
-        self._figures.at({})  # refuses before the work
+        self._figures.at({})  # refuses wrong settings early
         if settings.known is not None and set(settings.known.layers) != set(self._layers):
             raise ValueError(
                 f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
-                f"got one of {len(settings.known.layers)} layers, such as {next(iter(settings.known.layers), 'none')}"
+                f"got a map of {len(settings.known.layers)} layers, such as {next(iter(settings.known.layers), 'none')}"
             )
         self._batches_of = work.data.test_dataloader()
         count = len(self._batches_of.dataset)
@@ -91,7 +91,7 @@ class Doctor:
         self.notes: list[str] = []
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
-        """Map the loss, and list the plans; `say` takes a line."""
+        """Map the loss, and list the plans; `say` takes each message."""
         settings, model = self.settings, self._work.model
         model.to(self._work.trainer.strategy.root_device)
         self._map = self._kept(say) if settings.known is None else settings.known
@@ -104,11 +104,10 @@ class Doctor:
         chips = _SCREENED_CHIPS if settings.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
         self._screens = self._study(self._work, range(chips), self._places, proves=False)
         self.folder = self._screens.folder
-        """Folder of the run."""
         self.notes += [*self._screens.notes, *self._doubts()]
 
     def _doubts(self) -> Iterator[str]:
-        """What a reader must know of the map and the plans, a line each."""
+        """Warnings about the map and the plans, a line each."""
         points = [of_network(each.point) for family in self._families for each in family.candidates]
         if (note := lsb_note(points, self._screens.records.points.macros)) is not None:
             yield note
@@ -119,7 +118,7 @@ class Doctor:
             yield f"shares sum to {100 * found.sum / found.increase:.0f} % of the increase: take their order with care"
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
-        """Find the cheapest plans, and prove them; `say` takes a line about each step."""
+        """Find the cheapest plans, and prove them; `say` takes a message about each step."""
         said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
         screened = self._screened(say, progress)
         for family in screened:
@@ -131,7 +130,7 @@ class Doctor:
 
     @property
     def _chips(self) -> int:
-        """Chips of a plan whose chips differ, at most."""
+        """Most chips of a plan whose chips differ."""
         return self.settings.chips if self.settings.target.form == "yield" else min(_MEAN_CHIPS, self.settings.chips)
 
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
@@ -139,7 +138,7 @@ class Doctor:
         yield from loader_of(self._batches_of, self._places[:images])
 
     def _kept(self, say: Callable[[str], None]) -> LossMap:
-        """The map of an earlier command; a new one if there is none."""
+        """The map of an earlier command, or a new one."""
         work = self._work
         records = Records(work, [], "doctor", places=self._places)
         records.points.add({}, "simulated")
@@ -159,7 +158,7 @@ class Doctor:
         return found
 
     def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
-        """Changes of a layer, with ADC ranges that fit the counts that it meets."""
+        """A function that gives the changes of a layer, with ADC ranges that fit the layer's counts."""
         lossy = {name: layer for name, layer in self._layers.items() if _loses_counts(layer)}
         images = (batch[0] for batch in self._batches())
         counts, _ = layer_counts(self._work.model, lossy, images, _RANGED, "test") if lossy else ({}, "")
@@ -167,7 +166,7 @@ class Doctor:
         return lambda layer: changes_of(layer, [ranges[layer.name]] if layer.name in ranges else [])
 
     def _step_back(self) -> float | None:
-        """Lower the noise and the spreads of all layers until the loss has risen by about a nat; by which factor."""
+        """Lower the noise and the spreads of all layers until the loss has risen by about a nat; return the factor."""
         own = {name: layer.assignment for name, layer in self._layers.items()}
 
         def increase(factor: float) -> tuple[float, bool]:
@@ -189,11 +188,11 @@ class Doctor:
                 break
             low, high = (low, factor) if tried[factor] > _STEPPED[1] else (factor, high)
         nearest = min(tried, key=lambda each: abs(tried[each] - 1.0))
-        increase(nearest)  # which sets the layers
+        increase(nearest)  # leaves the layers at this factor
         return nearest
 
     def _increase(self) -> tuple[float, bool]:
-        """By how much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
+        """How much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
         model, images = self._work.model, 0
         losses, values = {"quantized": 0.0, "simulated": 0.0}, {"quantized": 0.0, "simulated": 0.0}
         for inputs, targets, ids in self._batches(_STEPPING):
@@ -217,7 +216,7 @@ class Doctor:
         ]
 
     def _of_macro(self) -> list[Family]:
-        """Changes of the macro of all layers, with the network's own weights and with each of the others."""
+        """Changes of the macro of all layers, with the network's weights and with each other checkpoint."""
         base = next(iter(self._layers.values())).assignment.base
         candidates = []
         for fields, strength in changes_of_macro(base):
@@ -243,13 +242,13 @@ class Doctor:
         return PlanStudy(work, self.settings, self._figures, list(names), chips, places, proves)
 
     def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
-        """The families with what is likely of some of their plans, on the images of the map."""
+        """Test some plans of each family on the images of the map, and return the families."""
         target, chips, images, study = self.settings.target, self.settings.chips, len(self._proof_places), self._screens
         kept = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= target.value)
-        enough = next(kept, chips + 1)  # good chips of a yield that is surely kept
+        enough = next(kept, chips + 1)  # good chips with which a yield is surely kept
 
         def margin_of(result: Result) -> float:
-            """By how much the proof, with its images or chips, would keep the target if the mean stays."""
+            """How much the proof, with its images or chips, would exceed the target if the mean stays."""
             found, threshold = study.compared(result)
             if target.form == "yield":
                 return found.mean - enough / chips
@@ -266,7 +265,7 @@ class Doctor:
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
     ) -> tuple[Plan, tuple[Plan, ...], float | None]:
-        """The macro as it is, and the cheapest plan of each family, on other images, noise and chips; and the gap."""
+        """Measure the macro as it is, and the cheapest plans, on other images, noise and chips; return also the gap."""
         settings, model = self.settings, self._proof.model
         seed = model.noise_seed
         model.noise_seed = (seed + 1) % 2**32
@@ -284,8 +283,8 @@ class Doctor:
             (family, plan_of(model, result, study.compared(result), settings.target)) for family, result in tried
         ]
         for (family, plan), (_, result) in zip(others, tried[1:], strict=True):
-            if result.axes:  # else it is the macro as it is
-                plans[family] = plan  # the last that was tried is the one that is kept, if one is
+            if result.axes:  # no axes: the macro as it is
+                plans[family] = plan  # the last plan of a family is the kept one, if any
             gap = gaps.get(canonical_json(result.axes), gap)
         for name, count in Counter(family for family, _ in others).items():
             if count > 1:

@@ -1,4 +1,4 @@
-"""How much a sweep or search computes and about how long it takes, said before and while it does."""
+"""Size of a sweep or search, and an estimate of its time."""
 
 import time
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.report.numbers import duration
 
 _MANY = 100
-"""Trials from which a batch is computed to say how long they take at least."""
+"""From this many trials on, a batch is timed to estimate the least time."""
 _LONG = 60.0
-"""Seconds that are worth a line; a first trial that takes so long tells enough, though kernels were compiled in it."""
+"""Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 
 
 def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
-    """What a grid asks for, as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
+    """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
 
-    The float and the quantised network are a trial each. Points without noise take one trial, whatever `trials` is. The
-    data must be set up.
+    The float and the quantised network are a trial each. A point without noise takes one trial, whatever `trials` is.
+    The data must be set up.
     """
     check_whole("`trials`", trials, 1, 65535)
     points, images = axes.count(), _images(data)
@@ -39,9 +39,9 @@ def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, tria
 
 
 def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
-    """About how long the trials that are left take, from the seconds of the first simulated ones.
+    """About how long the remaining trials take, from the seconds of the first simulated ones.
 
-    It is empty if too few of them tell, or it is not long.
+    Empty if there are too few measured trials, or if the time is short.
     """
     left_each = left / workers
     told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first
@@ -54,7 +54,7 @@ def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
 
 
 def all_images(data: LightningDataModule) -> int:
-    """Test images that the data has, `test_images` or more; of a user's data module those that its loader has."""
+    """Number of test images, which may exceed `test_images`; of a user's data module, those of its loader."""
     return data.all_test_images if isinstance(data, (ImageDataModule, GivenData)) else _images(data)
 
 
@@ -64,7 +64,7 @@ def _images(data: LightningDataModule) -> int:
 
 
 def _float_seconds(model: CimModule, data: LightningDataModule) -> float:
-    """Time of the float network an image."""
+    """Seconds that the float network takes for an image."""
     images = next(iter(data.test_dataloader()))[0]
     with under(model, Condition("float")), torch.no_grad():
         model(images)  # the first takes longer

@@ -1,4 +1,4 @@
-"""What a network costs at a point: energy, latency and TOPS/W under a condition."""
+"""Cost of a network at a point: energy, latency and TOPS/W under a condition."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,15 +17,15 @@ from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.search_space import of_network, of_technology
 
 _FREE = (CHIP, *NOISE_AXES)
-"""Axes that change no cost by the package's own model of energies."""
+"""Axes that change no cost in the package's energy model."""
 _MOST_DESIGNS = 1000
-"""Designs up to which the layers of each are kept: 10 MB for a network of 15."""
+"""Most designs for which costs of each layer are stored: 10 MB for a network of 15 layers."""
 FIGURES = ("energy", "latency", "tops_per_watt")
-"""Figures of a cost that a search may trade."""
+"""Costs that a search may trade."""
 
 
 class CostFigures:
-    """What the points of one network cost; its shapes are found once, and each design is priced once."""
+    """Costs of the points of one network; each design is priced once."""
 
     def __init__(self, model: CimModule, technology: Technology) -> None:
         self._model, self._technology = model, technology
@@ -33,10 +33,10 @@ class CostFigures:
         self._known: dict[str, dict[str, float]] = {}
 
     def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
-        """Energy (uJ an image), its ends by the model's factor, all-digital energy (uJ), latency (ms) and TOPS/W.
+        """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W.
 
-        A quantised network is priced in a digital macro, which has no latency here; a float one is not priced. A
-        technology that asks for counts of images is refused.
+        A quantised network is priced on a digital macro, which has no latency here; a float network has no price. A
+        technology that needs counts of images is refused.
         """
         if kind == "float":
             return {}
@@ -51,11 +51,11 @@ class CostFigures:
         return found
 
     def layers(self, axes: Mapping[str, AxisValue]) -> list[dict[str, Any]]:
-        """What each layer takes for one image at a point, as in cost.json."""
+        """The cost of each layer for one image at a point, as in cost.json."""
         return self._cost(axes).rows()
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-        """The axes on which a cost may depend: without noise and chip if no user's own model of energies has them."""
+        """The axes on which a cost may depend: noise and chip only if the user's energy model may use them."""
         own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
@@ -72,7 +72,7 @@ class CostFigures:
             return cost(model.backbone, technology, report=model.report, shape=self._shape)
 
     def __str__(self) -> str:
-        """What the figures rest on, in a line."""
+        """The assumptions of the costs, in a line."""
         t = self._technology
         return (
             f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
@@ -96,9 +96,9 @@ def _figures_of(found: CostReport) -> dict[str, float]:
 
 
 def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], store: Store, folder: Path) -> None:
-    """Write layers.json: what each layer takes for one image at each design among some points; the store keeps it, too.
+    """Write layers.json: the cost of each layer for one image at each design; the store keeps the costs, too.
 
-    If there are more than `_MOST_DESIGNS`, nothing is written, and the file of an earlier call is removed.
+    If there are more than `_MOST_DESIGNS` designs, nothing is written, and the file of an earlier call is removed.
     """
     path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
     for point in points:

@@ -1,4 +1,4 @@
-"""Properties of a macro, and how bad each may be: bisection over rungs, from a harmless value to a harmful one."""
+"""Properties of a macro, and how bad each may be: a bisection from a harmless value to a harmful one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,29 +14,29 @@ from asim_lightning.evaluation.target import TOGETHER, Limit
 from asim_lightning.exploration.methods import Point
 
 _OF_DECADE = 20
-"""Rungs of a decade: each value is 12 % above the one before."""
+"""Values in a factor of ten: each value is 12 % above the one before."""
 
 
 @dataclass(frozen=True)
 class Property:
-    """A property of a macro, with the values that are tried."""
+    """A property of a macro, with the values to try."""
 
     name: str
     unit: str
-    """Unit of its values; empty if they have none."""
+    """Unit of the values; empty if they have none."""
     rungs: tuple[float, ...]
-    """Values, from a harmless one to a harmful one."""
+    """Values, from harmless to harmful."""
     axes: Callable[[float], Point]
-    """The axes of a macro that has a value."""
+    """Gives the axes of a macro with a value of the property."""
 
 
 class Bisection:
-    """Finds the limit of each property, one after another; then that of all together.
+    """Finds the limit of each property, one after another; then the limit of all together.
 
-    Of each property it looks for two pairs of neighbours: a rung that keeps the target next to one that may not, and
-    one that may keep it next to one that misses. More of a property is taken to be no better. Every point has the axes
-    of `base` if its property does not set them. `together` gives the property of all together from the limits of each,
-    None if there is none.
+    For each property it looks for two neighbouring pairs of rungs: one that keeps the target and the next that may
+    miss; and one that may keep it and the next that misses. It assumes that more of a property is never better. Every
+    point has the axes of `base` that its property does not set. `together` makes the joint property from the single
+    limits; None if there is none.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Bisection:
 
     @property
     def limits(self) -> list[Limit]:
-        """What is known of each property, all together last."""
+        """The known limits, all together last."""
         return [_limit(each, self._verdicts[each.name]) for each in self._properties]
 
     def ask(self) -> Point | None:
@@ -67,13 +67,13 @@ class Bisection:
         return self.ask()
 
     def tell(self, result: Result) -> None:
-        """Learn whether the point that was asked last keeps its only target."""
+        """Learn whether the last point keeps its only target."""
         name, rung = self._asked
         (self._verdicts[name][rung],) = result.decisions.values()
 
 
 def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int, int]:
-    """The last rung that is kept, the first doubtful one after it, the last doubtful one, and the first missed one.
+    """The last kept rung, the first doubtful rung after it, the last doubtful rung, and the first missed one.
 
     -1 stands before the first rung, and `rungs` after the last.
     """
@@ -84,7 +84,7 @@ def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int,
 
 
 def _next(given: Property, verdicts: Mapping[int, Decision]) -> int | None:
-    if given.rungs[0] == 0 and 0 not in verdicts:  # a macro that misses without a spread misses with it
+    if given.rungs[0] == 0 and 0 not in verdicts:  # if a macro misses without a spread, it misses with it
         return 0
     kept, first, last, missed = _edges(len(given.rungs), verdicts)
     for low, high in ((kept, first), (last, missed)):
@@ -109,7 +109,7 @@ def _limit(given: Property, verdicts: Mapping[int, Decision]) -> Limit:
 
 
 def spreads_of(macro: MacroConfig) -> Point:
-    """Noise and spreads that a macro has, by the name of their axis."""
+    """Noise and spreads of a macro, by the name of their axis."""
     found: Point = {}
     for above, config in (("", macro), ("static.", macro.static)):
         for name, each in settings_of(type(config)).items():
@@ -120,7 +120,7 @@ def spreads_of(macro: MacroConfig) -> Point:
 
 
 def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> list[Property]:
-    """The properties of a macro whose limits may be looked for: those of some names; None: all that it may have."""
+    """The named properties of a macro; None: all that it may have."""
     lsb = "lsb" if macro.codes_of_full_scale is not None else "%"
     percents, powers = _rungs(1e-3, 30.0), range(-5, 6)
 
@@ -148,12 +148,12 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
     for name in names or ():
         check_choice("`properties`", name, list(allowed))
         if len(allowed[name].rungs) < 2:
-            raise ValueError(f"`properties` has {name}, of which this macro takes no other value")
+            raise ValueError(f"`properties` has {name}, but this macro takes no other value of it")
     return [each for name, each in allowed.items() if len(each.rungs) > 1 and (names is None or name in names)]
 
 
 def scaled(spreads: Mapping[str, AxisValue]) -> Property:
-    """Spreads and noise together, by the name of their axis, each a factor times its value."""
+    """Spreads and noise together, by the name of their axis, each multiplied by a factor."""
 
     def times(factor: float, value: AxisValue) -> AxisValue:
         if isinstance(value, (list, tuple)):  # an INL of all converters
@@ -174,7 +174,7 @@ def _rungs(low: float, high: float) -> tuple[float, ...]:
 
 
 def _allowed(macro: MacroConfig, given: Property) -> Iterator[float]:
-    """The values that a macro takes."""
+    """The values of a property that a macro takes."""
     for value in given.rungs:
         with suppress(ValueError):
             macro.with_fields(**given.axes(value))

@@ -1,4 +1,4 @@
-"""Which point a search evaluates next: a grid, a list, at random, or as Optuna proposes."""
+"""Which point a search evaluates next: from a grid, a list, at random, or from Optuna."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ from asim_lightning.evaluation.results import AxisValue, Result, canonical_json
 from asim_lightning.exploration.search_space import Range, SearchSpace
 
 _REPEATS = 50
-"""Proposals of known points in a row after which a method gives up: the space has no more, or few."""
+"""A method gives up after this many known proposals in a row, because few new points are left."""
 _STARTS = 16
-"""Points at random before Optuna's sampler learns from them."""
+"""Random points before Optuna's sampler learns."""
 
 Point = dict[str, AxisValue]
 Worth: TypeAlias = Callable[[Result], tuple[Sequence[float], Mapping[str, float]]]
@@ -33,7 +33,7 @@ AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 def replayed(method: AnyMethod, results: Iterable[Result]) -> AnyMethod:
-    """A new method, brought to where another one ended: forked processes had their own copy of that one."""
+    """A new method that has learned all results; needed if the old one worked in forked processes."""
     for each in results:
         if each.kind == "simulated":
             method.ask()
@@ -43,7 +43,7 @@ def replayed(method: AnyMethod, results: Iterable[Result]) -> AnyMethod:
 
 
 def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
-    """So many points at random, each once; fewer if the space has no more. More of them begin with the same ones."""
+    """`count` different random points; fewer if the space has fewer. A larger count begins with the same points."""
     rng, found, repeats = np.random.default_rng(seed), dict[str, Point](), 0
     while len(found) < count and repeats < _REPEATS * count:
         point = space.draw(rng)
@@ -57,16 +57,16 @@ def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
 class Optuna:
     """Optuna's sampler of tree-structured Parzen estimators, in memory.
 
-    It has no state of its own: its seed follows from the search's and the number of points, so that a search that
-    starts again, with records that answer at once, proposes the same points.
+    It has no state: its seed follows from the search's seed and the number of points. A repeated search therefore
+    proposes the same points.
 
     Args:
-        space: Where it searches.
-        trials: Points at most, each counted once.
+        space: The space to search.
+        trials: Most points, each counted once.
         seed: Seed of the search.
         objectives: Number of objectives.
-        worth: Gives a result's objectives, of which less is better, and how far it is from keeping each target: 0 or
-            less if it keeps it.
+        worth: Gives the objectives of a result, less is better, and its distance from each target: 0 or less if it is
+            kept.
     """
 
     def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int, worth: Worth) -> None:
@@ -82,9 +82,9 @@ class Optuna:
         self._asked: Any = None
 
     def ask(self) -> Point | None:
-        """The next point that is new; None if there are enough, or if draws at random give known ones only, too.
+        """The next new point; None if there are enough, or if random draws give only known ones, too.
 
-        A sampler that is sure of the best points proposes them again and again: then a point at random is taken.
+        A sampler that is sure of the best points repeats them; then a random point is taken.
         """
         if len(self._known) >= self._trials or len(self._known) == self._space.count():
             return None
@@ -105,7 +105,7 @@ class Optuna:
         return None
 
     def tell(self, result: Result) -> None:
-        """Learn the result of the point that was asked last."""
+        """Learn the result of the last point."""
         self._known[canonical_json(result.axes)] = worth = self._worth(result)
         self._tell(*worth)
 

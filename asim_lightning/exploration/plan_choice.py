@@ -12,10 +12,10 @@ class Candidate:
     """A plan that may be tried.
 
     Attributes:
-        point: What it changes, by the name of its axis.
+        point: Its changes, by the name of their axis.
         energy: Energy of an image, uJ.
-        strength: Numbers of which more never lose answers, one for each thing that is changed.
-        gap: How much dearer it may be than the least, as a share; None: it was not chosen among combinations.
+        strength: Numbers that say how strong each change is; more never loses answers.
+        gap: Its extra cost over the lower bound, as a share; None: it was not chosen among combinations.
     """
 
     point: Point
@@ -30,16 +30,16 @@ class Family:
 
     name: str
     group: str
-    """Families of one group have strengths that can be compared."""
+    """Strengths can be compared within a group of families."""
     candidates: Sequence[Candidate]
     margins: dict[int, float] = field(default_factory=dict)
-    """By how much plans that were tried are likely to keep the target, below 0 if they are not, by place."""
+    """How much each tried plan is likely to exceed the target, by index; below 0 if it is likely to miss."""
 
     def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
-        """The plan to try next, to find the cheapest that passes; None if it is found, or none is left.
+        """The next plan to try for the cheapest that passes; None if it is found, or no plan is left.
 
-        A plan that is no stronger than one of the group that failed fails too, and none that is dearer than one that
-        passes is wanted.
+        It skips a plan that is no stronger than a failed plan of the group, and a plan that costs more than one that
+        passes.
         """
         last = len(self.candidates) if self.cheapest is None else self.cheapest
         left = [
@@ -50,7 +50,7 @@ class Family:
         return left[len(left) // 2] if left else None
 
     def after(self, place: int, times: float) -> int | None:
-        """The next plan that costs so many times as much, or more, and is stronger than those that failed."""
+        """The next plan that costs at least `times` as much, and is stronger than the failed ones."""
         least = times * self.candidates[place].energy
         failed = [self.candidates[each].strength for each, margin in self.margins.items() if margin < 0]
         for later, each in enumerate(self.candidates):
@@ -69,9 +69,9 @@ def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 class Screening:
-    """Finds the cheapest plan of each family that is likely to keep a target, family after family.
+    """Finds, for each family, the cheapest plan that is likely to keep a target.
 
-    `margin_of` says by how much a result is likely to keep it, below 0 if it is not.
+    `margin_of` says how much a result is likely to exceed the target, below 0 if it misses.
     """
 
     def __init__(self, families: Sequence[Family], margin_of: Callable[[Result], float]) -> None:
@@ -80,7 +80,7 @@ class Screening:
         self._asked = families[0], 0
 
     def ask(self) -> Point | None:
-        """The next plan; None if there is no more."""
+        """The next plan; None if there is none."""
         for family in self.families:
             if (place := family.next(self._failed[family.group])) is not None:
                 self._asked = family, place
@@ -88,7 +88,7 @@ class Screening:
         return None
 
     def tell(self, result: Result) -> None:
-        """Learn the result of the plan that was asked last."""
+        """Learn the result of the last plan."""
         family, place = self._asked
         family.margins[place] = self._margin_of(result)
         if family.margins[place] < 0:
@@ -98,27 +98,27 @@ class Screening:
 class Proving:
     """Tries the cheapest likely plan of each screened family, and dearer ones until one is surely kept.
 
-    It ends with `most` kept plans.
+    It ends after `most` kept plans.
     """
 
     _ATTEMPTS = 4
-    """Plans of a family, at most."""
+    """Most plans of a family."""
     _DEARER = 1.03
-    """How many times as dear the second one is, at least; the third is that squared, and so on."""
+    """Least cost of the second plan as a multiple of the first; of the third, the square, and so on."""
 
     def __init__(self, families: Sequence[Family], most: int) -> None:
         self._families, self._most = families, most
         self._points = self._all()
         self._family, self._kept = "", 0
         self.tried: list[tuple[str, Result]] = []
-        """Name of the family, empty for the macro as it is, and the result of each plan."""
+        """Name of the family, empty for the macro as it is, and the result, for each plan."""
 
     def ask(self) -> Point | None:
-        """The next plan; None if there is no more."""
+        """The next plan; None if there is none."""
         return next(self._points, None)
 
     def tell(self, result: Result) -> None:
-        """Learn the result of the plan that was asked last."""
+        """Learn the result of the last plan."""
         self._kept += bool(self._family) and result.verdict == "kept"
         self.tried.append((self._family, result))
 
@@ -135,7 +135,7 @@ class Proving:
                 later = found
             if self._kept == self._most:
                 return
-        if not self._kept:  # what comes nearest
+        if not self._kept:  # the nearest plans
             for family in self._families:
                 self._family = family.name
                 if family.cheapest is None and family.margins:

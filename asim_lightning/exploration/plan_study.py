@@ -17,30 +17,30 @@ from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
 
 _MANY = 10**9
-"""Images or chips that an undecided plan may ask for."""
+"""Most images or chips that an undecided plan may ask for."""
 _ALL_GOOD = 6
-"""Good chips without a bad one from which a yield is likely."""
+"""A yield is likely from this many good chips without a bad one."""
 
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """What must be kept, and on what it is measured."""
+    """What must be kept, and the samples that measure it."""
 
     target: Target
     images: int = 400
-    """Images of the map, on which plans are chosen."""
+    """Images for the map and for the choice of plans."""
     proof_images: int = 1600
-    """Other images, on which they are proved, at most."""
+    """Most other images, which prove the plans."""
     chips: int = 200
-    """Chips of a proof, at most."""
+    """Most chips of a proof."""
     reads: int = 1
     """Reads of each chip of a noisy plan."""
     plans: int = 3
-    """Plans that are surely kept, at most: each the cheapest of its kind."""
+    """Most plans that are surely kept, each the cheapest of its kind."""
     checkpoints: Sequence[str] = ()
-    """Other weights that may be taken."""
+    """Other weights to try."""
     known: LossMap | None = None
-    """A map of the same network, which is not made again."""
+    """A map of the same network, which is used again."""
 
     def __post_init__(self) -> None:
         check_whole("`images`", self.images, 1)
@@ -54,13 +54,13 @@ class PlanStudy(Study):
     """Measures plans one after another.
 
     Args:
-        work: What it works with.
-        settings: What is asked for.
-        figures: What plans cost.
+        work: Network, data and trainer.
+        settings: The settings of `doctor`.
+        figures: Costs of plans.
         names: Names of the axes of all plans.
         chips: Numbers of the chips of a plan whose chips differ.
-        places: Places of the images.
-        proves: Whether chips end when they answer the target, else when it is clear whether it is likely.
+        places: Indices of the images.
+        proves: Whether chips end when the target is answered; else they end when it is clear whether it is likely.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class PlanStudy(Study):
             self.switch(checkpoint)
             records = Records(work, axes, "doctor", described={"doctor": of}, places=places)
             records.points.add({}, "simulated")
-            records.open(has_table=checkpoint is None)  # the weights are part of the key
+            records.open(has_table=checkpoint is None)  # the key includes the weights
             self.by_checkpoint[checkpoint] = records
         self.switch(None)
         self.records = self.by_checkpoint[None]
 
     def run(self, make: Callable[[], AnyMethod], most: int, say: Callable[[str], None], progress: bool) -> AnyMethod:
-        """Measure the plans that a new method proposes; the method in the end, in the first process only.
+        """Measure the plans of a new method; return the method at its end, in the first process only.
 
         The arguments are those of `Study.evaluate`.
         """
@@ -100,11 +100,11 @@ class PlanStudy(Study):
 
     @property
     def most_images(self) -> int:
-        """More images than there are may decide."""
+        """More images than there are may decide, so this is large."""
         return _MANY
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
-        """Whether a plan keeps the target; a yield is decided by the sequence that may end its chips."""
+        """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""
         if target.of is not None:
             self._paired[canonical_json(result.axes)] = paired_difference(chips, self.outcomes[target.of])
         if target.form != "yield" or len(chips) < 2:
@@ -115,7 +115,7 @@ class PlanStudy(Study):
         return Decision("kept" if answer else "missed")
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips of a plan so far prove a yield, or show whether it is likely."""
+        """Whether the chips so far prove a yield, or show whether it is likely."""
         if self.target.form != "yield":
             return False
         good = good_chips(chips, self.target.accuracy)
@@ -125,6 +125,6 @@ class PlanStudy(Study):
         return bad > len(self.chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
 
     def compared(self, result: Result) -> tuple[Interval, float]:
-        """The interval that the target bounds, and the least that it must be."""
+        """The interval that the target bounds, and the least value that keeps the target."""
         reference = self.references[self.target.of] if self.target.of else None
         return self.target.bounds(result, reference, self._paired.get(canonical_json(result.axes)))

@@ -1,4 +1,4 @@
-"""A point of a sweep as what its layers compute, so that two ways to write the same are computed once."""
+"""A point of a sweep, described by what its layers compute: equal descriptions are computed once."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,9 +28,9 @@ from asim_lightning.surgery.families import assignments_at, families_of
 class Points:
     """The points of one network, each worked out without a change to its layers.
 
-    The layers' assignments count as they are when it is made. `contents` describes users' columns, and `patterns` are
-    those of layers in the names of axes. A point that a layer's macro does not take is refused, and so is one whose
-    axis rules decide for every layer.
+    It uses the layers' assignments at its creation. `contents` describes users' columns, and `patterns` are the layer
+    patterns in the names of axes. It refuses a point that a layer's macro does not take, and a point whose axis has no
+    effect because rules decide it for every layer.
     """
 
     def __init__(self, model: CimModule, contents: Contents, patterns: Iterable[str] = ()) -> None:
@@ -40,7 +40,7 @@ class Points:
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
-        """Work a point out; whether any of its conversions is noisy."""
+        """Work a point out; return whether any of its conversions is noisy."""
         assignments, chip = self._at(axes, kind)
         self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, chip))
         if kind != "simulated":
@@ -49,18 +49,18 @@ class Points:
         return any(any(transfer(*pair).noisy) for pair in macros)
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
-        """The macros of all layers on one, at a point, rules counted."""
+        """The macros of all layers on macros at a point, with rules applied."""
         return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
-        """Digest of `content`; kept for points that were added."""
+        """Digest of `content`; cached for points that were added."""
         known = self._digests.get(_name(axes, kind))
         return digest_of(self.content(axes, kind)) if known is None else known
 
     def content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
-        """All that a point decides of the network's answers, for the macros that its layers get there.
+        """Everything in a point that decides the network's answers.
 
-        A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
+        A float network depends on no macro, a quantised one on bits, a simulated one on all of each macro.
         """
         assignments, chip = self._at(axes, kind)
         return self._content(assignments, kind, chip)
@@ -69,7 +69,7 @@ class Points:
         """The assignment of each family, and the chip."""
         condition = condition_at(axes, kind)
         asked = repr((condition.macro, condition.rules))
-        if asked not in self._assignments:  # else of another chip
+        if asked not in self._assignments:  # another chip of the same point needs no new work
             self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
         return self._assignments[asked], condition.chip
 
@@ -79,7 +79,7 @@ class Points:
         pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
         known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
         digests = {pair: digest_of(macro) for pair, macro in known.items()}
-        # by what layers compute and not by family, as patterns of axes part families that compute the same
+        # by what layers compute, because patterns of axes may split a family into equal ones
         layers: dict[tuple[str | None, tuple[int, int]], list[str]] = {}
         for family, assignment, pair in zip(self._families, assignments, pairs, strict=True):
             key = None if pair is None else digests[pair], family.bits(assignment)
@@ -91,7 +91,7 @@ class Points:
             return content
         pools: dict[MacroConfig, list[str]] = {}
         if any(macro.static.is_reused for macro, _ in known):
-            # layers of equal macros share them, fields without effect counted: the groups decide where a layer lies
+            # layers of equal macros share them, with all fields compared: the groups decide where a layer lies
             for family, each in zip(self._families, assignments, strict=True):
                 if family.is_on_macro and each is not None:
                     pools.setdefault(replace(each, is_scores=False).macro, []).extend(family.layers)
@@ -100,7 +100,7 @@ class Points:
             content["converters"] = self._patterns(pairs, len(pools))
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
-            content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
+            content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
         if isinstance(self._chip, SavedChip):
             self._check_chip(self._chip, assignments, chip)
         elif chip is not None and chip != self._chip:
@@ -110,8 +110,8 @@ class Points:
         return content
 
     def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
-        """Digest of gain and offset that users' columns give each layer's converters; for products of two activations,
-        whose sizes belong to a call, of what the columns hold."""
+        """Digest of gain and offset that users' columns give each layer's converters. For products of two activations,
+        whose sizes depend on a call, it has the content of the columns."""
         digest = hashlib.sha256()
         for family, pair in zip(self._families, pairs, strict=True):
             if pair is None or not transfer(*pair).column.converters_differ:
@@ -133,19 +133,19 @@ class Points:
         return digest.hexdigest()
 
     def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
-        """Refuse an axis of chips beside a chip in a file, and macros whose chip that is not."""
+        """Refuse an axis of chips together with a chip in a file, and macros that do not fit the chip."""
         if chip is not None:
             raise ValueError(
                 f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got chip "
                 f"{chip}"
             )
         for family, pair in zip(self._families, self._macros(assignments), strict=True):
-            if pair is not None and not pair[0].static.is_reused:  # of macros that layers share: when they are placed
+            if pair is not None and not pair[0].static.is_reused:  # shared macros are checked when placed
                 for name in family.layers:
                     check_saved(Chip.at(saved, name), transfer(*pair))
 
     def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
-        """The macro of each family and whether its input is signed; None where it is on none."""
+        """The macro of each family and whether its input is signed; None if it is on no macro."""
         return [
             (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
             for family, each in zip(self._families, assignments, strict=True)
@@ -157,20 +157,20 @@ def _name(axes: Mapping[str, AxisValue], kind: Kind) -> str:
 
 
 def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
-    """What a macro computes: the same for macros that differ in what has no effect, such as votes of no cycle."""
-    is_users = macro.column not in COLUMNS  # which may use the value of any field
+    """What a macro computes: equal for macros that differ only in fields without effect, such as votes of no cycle."""
+    is_users = macro.column not in COLUMNS  # a user's column may use the value of any field
     cycles = schedule(macro, signed_input)
     content: dict[str, object] = {
         **_values(macro, is_users),
         "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
         "static": _static(macro),
         "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
-        # noise in LSB of an ADC with a step is another share of each full scale
+        # with `adc_step`, noise in LSB is a different share of each full scale
         "noise": [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})],
         "code_of_votes": macro.vote if any(cycle.votes > 1 for cycle in cycles) else None,
     }
     if is_users:
-        found = transfer(macro, signed_input)  # its column is the one that engines use, not one built from newer files
+        found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
         column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
         contents.code(type(column), f"macro.column {macro.column}")
         content["tables"] = _tables(found)
@@ -178,7 +178,8 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
 
 
 def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, object]:
-    """Values of the settings on which outcomes depend, in one way of writing; all, or without those known by effect."""
+    """Values of the settings that decide outcomes, equal quantities written alike; without `with_all`, some are
+    left out because their effect is known."""
     return {
         name: canonical_quantity(getattr(config, name))
         for name, each in settings_of(type(config)).items()
@@ -192,10 +193,10 @@ def _static(macro: MacroConfig) -> dict[str, object]:
     return {**_values(macro.static, False), "offset": offset, "trim_step": trim_step}
 
 
-@lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything
+@lru_cache(maxsize=1024)  # like the tables of engines: neither sees a file that changes later
 def _tables(found: Transfer) -> str:
-    """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, wherever it has it from,
-    such as a file that it reads at each call or a table of its module."""
+    """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, whatever file or table
+    it comes from."""
     digest = hashlib.sha256(f"{found.column.cell_sigma} {found.cycles}".encode())
     kinds = {(c.full_scale, c.top_code, c.analog, c.converted, c.signed): c for c in found.cycles}
     for cycle in kinds.values():

@@ -1,4 +1,4 @@
-"""What a layer's macro may be changed to, what that costs, and the cheapest changes that leave so much of the loss."""
+"""Possible changes of a layer's macro, their energy, and the cheapest sets of changes for each loss."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -21,16 +21,16 @@ from asim_lightning.surgery import kept_assignments, macro_layers
 
 Fields = Mapping[str, Any]
 _STEPS = 2000
-"""Steps of the energy in which cheapest changes are looked for."""
+"""Energy steps of the search for cheapest changes."""
 TRIM = "static.trim"
 _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
-"""Of the macro of all layers: numbers of ADC bits and shares of its rows that are tried, and the step of a new trim."""
+"""For the macro of all layers: most additional ADC bits, shares of rows to try, and the step of a new trim."""
 
 
 def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
-    """Changes of one layer's macro that may be worth their cost, besides more digital positions.
+    """Changes of one layer's macro that may be worth their cost, without more digital positions.
 
-    Among them are ADC ranges that fit the layer's counts.
+    `ranges` are ADC ranges that fit the layer's counts.
     """
     macro, found = layer.macro, list[Fields]()
     positions = positions_of(macro, layer.signed_input)
@@ -43,7 +43,7 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
 
 
 def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
-    """Changes of the macro of all layers, by the names of axes, each with the strength of its ADC bits, rows, encoding
+    """Changes of the macro of all layers, by the names of axes. The strength of each is its ADC bits, rows, encoding
     and trim: more never loses answers."""
     bits: list[Any] = [base.adc_bits]
     if base.adc_bits is not None and base.adc_step is None:
@@ -62,7 +62,7 @@ def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ..
 
 
 def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
-    """Fields that make a layer digital, on the rows that it uses, as all rows would be priced; others as they are."""
+    """Fields of a digital layer on the rows that it uses, because all rows would be priced; other fields unchanged."""
     macro = layer.macro
     if fields.get("digital_levels") != positions_of(macro, layer.signed_input):
         return fields
@@ -84,11 +84,11 @@ def prescriptions(
     technology: Technology = Technology(),
     with_digital: bool = True,
 ) -> list[Candidate]:
-    """The cheapest changes of layers for less and less loss: a multiple-choice knapsack by dynamic programming.
+    """The cheapest changes of layers for lower and lower loss: a multiple-choice knapsack by dynamic programming.
 
-    Each layer has one of its changes or stays as it is, and `with_digital` more positions may be digital. Energies are
-    rounded up to 1/2000 of the dearest choice. The strength of a plan is the share of the loss that it leaves, negated;
-    its gap is to the least energy of fractions of changes. The cheapest plan comes first.
+    Each layer has one of its changes or stays as it is; `with_digital` allows more digital positions. Energies are
+    rounded up to 1/2000 of the dearest choice. The strength of a plan is the remaining share of the loss, negated. The
+    gap compares with the least energy of fractions of changes. The cheapest plan comes first.
     """
     layers, choices, left = macro_layers(model.backbone), dict[str, list[Fields]](), dict[str, list[float]]()
     for name, changes in found.changes.items():
@@ -97,7 +97,7 @@ def prescriptions(
         for fields, share in zip([{}, *(each.fields for each in changes)], shares, strict=True):
             if with_digital or "digital_levels" not in fields:
                 choices[name].append(_on_own_rows(layer, fields))
-                left[name].append(max(0.0, share))  # less is luck, of which the cheapest would have most
+                left[name].append(max(0.0, share))  # a negative share is chance, and the search would prefer it
     energies, rest = _energies(model, choices, technology)
     costs = [np.array(energies[name]) for name in choices]
     losses = [np.array(left[name]) for name in choices]
@@ -113,7 +113,7 @@ def prescriptions(
         least = rest + _least(costs, losses, share)
         made.append(Candidate(point, energy, (-share,), max(0.0, energy / least - 1.0)))
     kept = list[Candidate]()
-    for each in sorted(made, key=lambda each: each.energy):  # rounded energies have another order now and then
+    for each in sorted(made, key=lambda each: each.energy):  # rounding may change the order
         if not kept or each.strength > kept[-1].strength:
             kept.append(each)
     return kept
@@ -122,7 +122,7 @@ def prescriptions(
 def _energies(
     model: CimModule, choices: Mapping[str, Sequence[Fields]], technology: Technology
 ) -> tuple[dict[str, list[float]], float]:
-    """The energy of each choice of each layer, and that of all other layers, uJ."""
+    """The energy of each choice of each layer, and the energy of all other layers, uJ."""
     layers, found = macro_layers(model.backbone), {name: list[float]() for name in choices}
     example = None if model.example is None else model.example.to(model.device)
     rest, shape = 0.0, network_shape(model.backbone, example)
@@ -146,7 +146,7 @@ def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> li
     """The choice of each layer with the least loss for each energy, the cheapest first."""
     least, most = sum(float(each.min()) for each in costs), sum(float(each.max()) for each in costs)
     step = (most - least) / _STEPS or 1.0
-    places = _STEPS + len(costs) + 1  # all dearest choices too, as each is rounded up
+    places = _STEPS + len(costs) + 1  # room for all dearest choices, each rounded up
     best = np.zeros(places)  # least loss of the layers so far, for each energy above the least
     picked = []
     for cost_of, loss_of in zip(costs, losses, strict=True):
@@ -168,7 +168,7 @@ def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> li
 
 
 def _least(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]], share: float) -> float:
-    """The least energy that may leave a loss: each layer a mixture of its choices.
+    """The least energy that may leave a loss, if each layer may mix its choices.
 
     By Lagrange: the largest over prices p of ``sum_l min_c (cost + p loss) - p share``.
     """

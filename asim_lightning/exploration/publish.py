@@ -1,4 +1,4 @@
-"""The results of a sweep or a search for people: table, pictures, TensorBoard."""
+"""Output of a sweep or a search: table, pictures, TensorBoard."""
 
 import re
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ from asim_lightning.report.yields import MOST_GROUPS, chips_picture, groups_of_c
 
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
-"""Points that a note lists."""
+"""Most points in a note."""
 _MOST_ROWS = 102
-"""Points up to which a table of chips is printed, those of the float and the quantised network among them."""
+"""Most rows of a printed table of chips, with the float and the quantised network."""
 
 
 def publish(
@@ -58,16 +58,16 @@ def publish(
     thresholds: Sequence[float] | None = None,
     suffix: Format = "png",
 ) -> str:
-    """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
+    """Write plot and dashboard into the sweep's folder; return the table and the paths of the files.
 
-    The table has the points that were asked for; plot and dashboard, as results.csv, all that the run has. Thresholds
-    are as in `publish_yields`; None: there are none.
+    The table has the points of this call; plot, dashboard and results.csv have all points of the run. Thresholds are
+    as in `publish_yields`; None: no yields.
     """
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
     if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
         rows = tuple(_in_percent(row, axis, sweep) for row in rows)
-    # the codes of a weight-parallel cycle have a sign, so that its LSB is another
+    # a weight-parallel cycle has signed codes and so another LSB
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     title = _title(name, sweep.macro, rows, _rules(sweep), axis)
@@ -88,7 +88,7 @@ def publish(
 
 
 def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
-    """The table of a sweep, and what is to be said about it, such as the steps along an axis; None: that of a plot."""
+    """The table of a sweep, and notes on it, such as the steps along an axis; None: the axis of the plot."""
     note = lsb_note([row.axes for row in results if row.kind == "simulated"], sweep.records.points.macros)
     lines = [
         _table(results),
@@ -101,7 +101,7 @@ def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None)
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
-    """The axis of a plot: random noise, else the first, of those with several values, if any."""
+    """The axis of a plot: random noise if it has several values, else the first axis that has."""
     swept = list(rows[-1].axes)
     order = sorted(swept, key=lambda name: name != "random_noise")
     several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
@@ -109,7 +109,7 @@ def plot_axis(rows: Sequence[Result]) -> str:
 
 
 def publish_search(found: Run, search: Search, name: str, suffix: Format = "png") -> str:
-    """Write files and pictures into the search's folder, and return the table and where they are."""
+    """Write files and pictures into the search's folder; return the table and the paths of the files."""
     title = f"{name}, {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     macros = search.macros(found.points[0].axes)
@@ -128,7 +128,7 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
 
 
 def whole_search_text(found: Run, search: Search) -> str:
-    """The table of a search, and what is to be said about it."""
+    """The table of a search, and notes on it."""
     note, ends = lsb_note([point.axes for point in found.points], search.macros), search.settings.ends
     lines = [
         search_text(found, str(search.technology)),
@@ -160,7 +160,7 @@ def _figures(found: Run, title: str) -> dict[str, Figure]:
 
 
 def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
-    """Write differences.csv: accuracies of points minus that of the quantised network, in pairs; shares -1..1."""
+    """Write differences.csv: paired accuracies of points minus the quantised network's; shares -1..1."""
     lines: list[Sequence[object]] = [[*sweep.records.names, "trials", "images", "difference", "low", "high"]]
     for row in rows:
         if row.difference is not None:
@@ -171,7 +171,7 @@ def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
 
 
 def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
-    """What each step along an axis changes, for each combination of the other axes."""
+    """The change at each step along an axis, for each combination of the other axes."""
     lines: dict[str, list[Result]] = {}
     for row in (row for row in results if row.kind == "simulated"):
         others = {name: value for name, value in row.axes.items() if name != axis}
@@ -193,7 +193,7 @@ def _numbers(row: Result, sweep: Sweep) -> NDArray[np.generic]:
 
 
 def _equal_points(results: Sequence[Result]) -> list[str]:
-    """A note on points whose layers compute the same, so that an axis does nothing there."""
+    """A note on points whose layers compute the same, because an axis has no effect there."""
     same: dict[str, list[Result]] = {}
     for row in results:
         if row.kind == "simulated":
@@ -208,7 +208,7 @@ def _equal_points(results: Sequence[Result]) -> list[str]:
 
 
 def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
-    """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
+    """The differences along the plot's axis if there are a few; none if outcomes decided how much was computed."""
     if sweep.until is not None and sweep.until.ends_images:
         meaning = meaning_of_early_end(sweep.until, max(row.images for row in results))
         if sweep.until.form == "width":
@@ -224,7 +224,7 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
 def publish_yields(
     results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float], suffix: Format = "png"
 ) -> str:
-    """Write picture and table of the yields of a sweep over chips, and return text and where the files are.
+    """Write picture and table of the yields of a sweep over chips; return text and paths.
 
     Thresholds are accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
     """
@@ -242,7 +242,7 @@ def publish_yields(
 
 
 def _levels(results: Sequence[Result], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:
-    """Thresholds, the highest first; where none are given, that of the sweep's question, or the usual ones."""
+    """Thresholds, the highest first; if none are given, the threshold of `until`, or the usual ones."""
     if not thresholds:
         known, of_kind = sweep.until, {row.kind: row.accuracy for row in results}
         thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
@@ -250,7 +250,7 @@ def _levels(results: Sequence[Result], sweep: Sweep, thresholds: Sequence[float]
 
 
 def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
-    """Whether single chips are drawn as dots: several at some points, and no axis that lines of a few could follow."""
+    """Whether single chips are drawn as dots: some points have several, and no other axis could be drawn as lines."""
     chips = distinct_values(row.axes[CHIP] for row in rows if CHIP in row.axes)
     if len(chips) < 2 or len(groups_of_chips(rows)) > MOST_GROUPS:
         return False
@@ -259,7 +259,7 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
 
 
 def _title(name: str, macro: MacroConfig, rows: Sequence[Result], rules: int = 0, axis: str = "") -> str:
-    """Name of the run, the macro as it is configured, its number of rules, and what else was the same at all points.
+    """Name of the run, the macro as configured, the number of rules, and axes with the same value at all points.
 
     The axis that the picture shows is left out, even if it has one value.
     """
@@ -274,14 +274,14 @@ def _rules(sweep: Sweep) -> int:
 
 
 def _single(rows: Sequence[Result]) -> dict[str, AxisValue]:
-    """Axes that have the same value at all simulated points, and the value."""
+    """Axes with the same value at all simulated points, and the value."""
     points = [row.axes for row in rows if row.kind == "simulated"]
     values = {name: distinct_values(axes[name] for axes in points if name in axes) for name in points[0]}
     return {name: some[0] for name, some in values.items() if len(some) == 1 and all(name in axes for axes in points)}
 
 
 def _in_percent(row: Result, axis: str, sweep: Sweep) -> Result:
-    """A row with its noise in percent of full scale, where that is one number in all layers that take it."""
+    """A row with its noise in percent of full scale, if it is the same in all layers that take it."""
     if axis not in row.axes:
         return row
     assignments = {layer.assignment for layer in sweep.layers.values() if axis not in layer.assignment.ruled}

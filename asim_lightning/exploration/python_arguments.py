@@ -1,4 +1,4 @@
-"""What `study`, `search`, `spec` and `doctor` take alike: a network, its samples, and how they are evaluated."""
+"""Arguments that `study`, `search`, `spec` and `doctor` share: network, samples, and how to evaluate them."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from asim_lightning.nn.calibration import needs_calibration
 
 @dataclass(frozen=True)
 class Shared:
-    """What all calls take; `study` explains it."""
+    """Arguments of all calls; `study` explains them."""
 
     network: Any
     data: Any
@@ -47,12 +47,12 @@ class Shared:
         return Outcome.of(self.outcome)
 
     def texts(self, name: str, targets: Sequence[str]) -> list[str]:
-        """Targets as they are read, which may call the accuracy by the outcome's name."""
+        """Targets as texts; the name of the outcome may stand for accuracy."""
         return target_texts(name, targets, Measure.of(self.measured))
 
     @contextmanager
     def opened(self) -> Iterator[Work]:
-        """What a study works with; afterwards the network is where it was, and in its modes."""
+        """Network, data and trainer of a study; afterwards the network is on its device again, and in its modes."""
         network, runner = self.network, self.runner
         check_whole("`seed`", self.seed, 0, 2**32 - 1)
         found = samples(self.data, self.images)
@@ -62,11 +62,11 @@ class Shared:
         logger = logging.getLogger("lightning.pytorch")
         level = logger.level
         with ExitStack() as stack:
-            stack.callback(network.to, device)  # Lightning brings it to the CPU
+            stack.callback(network.to, device)  # Lightning leaves it on the CPU
             stack.callback(_set_modes, {module: module.training for module in network.modules()})
             stack.callback(logger.setLevel, level)
-            logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
-            # titles show the folder's name: of a temporary one that of the network
+            logger.setLevel(logging.WARNING)  # its messages on devices do not help here
+            # titles show the folder's name; a temporary folder has the network's name
             where = Path(self.folder or Path(stack.enter_context(TemporaryDirectory()), type(network).__name__))
             given = None if isinstance(runner, Trainer) else runner
             trainer = runner if isinstance(runner, Trainer) else _trainer(device)
@@ -76,14 +76,14 @@ class Shared:
 
 @dataclass(frozen=True)
 class Priced(Shared):
-    """What calls take whose points have a cost."""
+    """Arguments of calls whose points have a cost."""
 
     until: str | None = None
     technology: Technology | None = None
 
     @property
     def ends(self) -> str | None:
-        """`until` as it is read."""
+        """`until` as a text."""
         return None if self.until is None else self.texts("until", [self.until])[0]
 
     @property
@@ -93,7 +93,7 @@ class Priced(Shared):
 
 
 def samples(data: Any, images: int | None) -> LightningDataModule:
-    """The data module of a study: one of ours as it is, or the user's samples."""
+    """The data module of a study: our own unchanged, or one with the user's samples."""
     if not isinstance(data, ImageDataModule):
         return GivenData(data, images)
     if images is not None:
@@ -130,12 +130,12 @@ def _set_modes(training: Mapping[nn.Module, bool]) -> None:
 
 
 def _calibrate(model: CimModule, data: Any) -> None:
-    """Fit input ranges that are missing to training images, if the data has any."""
+    """Fit missing input ranges to training images, if the data has any."""
     if not needs_calibration(model.backbone):
         return
     if not isinstance(data, LightningDataModule):
         raise ValueError(
-            "`network` must have its input ranges, got layers without; call calibrate_(network, batches) with training "
+            "`network` must have input ranges, got layers without; call calibrate_(network, batches) with training "
             "inputs first"
         )
     data.setup("fit")

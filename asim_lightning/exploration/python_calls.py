@@ -1,4 +1,4 @@
-"""Commands as calls for a network that is in memory: studies, and the tables of its ADC ranges and of a chip."""
+"""Commands as calls for a network in memory: studies, ADC ranges, and the table of a chip."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -60,29 +60,29 @@ def study(
     folder: str | Path | None = None,
     fresh: bool = False,
 ) -> Results:
-    """Accuracy of a converted network over a grid of macros, with a 95 % interval a point, as `asim sweep` gives it.
+    """Accuracy of a converted network over a grid of macros, with a 95 % interval a point, like `asim sweep`.
 
-    A study that was stopped goes on from its folder.
+    If you stop a study, the next call continues from its folder.
 
     Args:
-        network: The network; it stays as it is, but a `CimClassifier` without an image size takes the data's.
-        data: (inputs, targets), a Dataset, a DataLoader that is not shuffled, or a LightningDataModule, whose test
+        network: The network; it stays unchanged, except that a `CimClassifier` without an image size takes the data's.
+        data: (inputs, targets), a Dataset, an unshuffled DataLoader, or a LightningDataModule. Of a module, the test
             samples are evaluated.
         axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}; several give
             every combination. None and no chips: four levels of random noise.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         trials: Reads of the chip for each noisy point.
-        targets: What each point must keep, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
-        until: A target that ends the samples of each point when it is answered, such as "accuracy 90 %" or "accuracy
-            within 2 %", or its chips, such as "yield 0.9 at 85 %"; None: all are evaluated.
-        outcome: What is measured of a sample: accuracy, multilabel, segmentation (mean IoU), next_token, loss; a
+        targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
+        until: A target that ends the samples of each point early, such as "accuracy 90 %" or "accuracy within 2 %", or
+            its chips, such as "yield 0.9 at 85 %"; None: all are evaluated.
+        outcome: The number measured for a sample: accuracy, multilabel, segmentation (mean IoU), next_token, loss; a
             function of outputs and targets; or an `Outcome`.
-        technology: What energy, latency and TOPS/W of each point are computed from; None: the default one.
-        images: Samples that are evaluated, at random, the same in every call; None: all.
-        seed: Seed of the noise; a `CimClassifier` has its own. Of a search also that of the methods random and optuna.
+        technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
+        images: Number of random samples, the same in every call; None: all.
+        seed: Seed of the noise, and of the methods random and optuna; a `CimClassifier` has its own noise seed.
         runner: Who computes the trials: None (this process), "ray", `RunnerSettings`, or a Lightning Trainer.
-        folder: Folder of the store, from which a study goes on; None: nothing is kept.
-        fresh: Whether trials of earlier calls do not count.
+        folder: Folder of the store, from which a study continues; None: nothing is saved.
+        fresh: Whether to ignore trials of earlier calls.
 
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
@@ -95,7 +95,7 @@ def study(
     wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
     of_chips = [each for each in wanted if each.form == "yield"]
     if len(of_chips) > 1 or (chips is None and of_chips):
-        raise ValueError(f"`targets` may have one yield, which needs `chips`, such as 20, got {list(targets)}")
+        raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
         sweep = Sweep(work, grid, trials, end, given.price)
         said = list(sweep.notes)
@@ -114,16 +114,16 @@ def search(
     points: int | Sequence[Mapping[str, Any]] | None = None,
     **shared: Any,
 ) -> Results:
-    """Points of a space that trade accuracy, energy and time best, as `asim search` finds them.
+    """Points of a space with the best trade-offs of accuracy, energy and time, like `asim search`.
 
     Args:
         network: The network.
         data: Its samples.
         space: Values of each axis: lists, or ranges such as {"low": 0.02, "high": 0.2}, with step or log.
-        objectives: What is traded: accuracy, yield, energy, latency, tops_per_watt, or a number of the macro.
-        constraints: What each point must keep, as `targets` of `study`.
+        objectives: Any of accuracy, yield, energy, latency, tops_per_watt, or a number of the macro.
+        constraints: Targets of each point, as `targets` of `study`.
         method: grid, list, random or optuna.
-        points: Points at most; of the method list the points.
+        points: Most points; with the method list, the points.
         shared: The other arguments of `study`.
     """
     given = Priced(network, data, **shared)
@@ -156,14 +156,14 @@ def spec(
     chips: int = 10,
     **shared: Any,
 ) -> Spec:
-    """How bad each property of the macro may be, so that the network keeps a target, as `asim spec` finds it.
+    """How bad each property of the macro may be for a network that keeps a target, like `asim spec`.
 
     Args:
         network: The network.
         data: Its samples.
-        target: What it must keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
-        properties: Names of properties, such as ["random_noise", "offset"]; None: all that the macro may have.
-        given: What every macro has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads it has none.
+        target: The target, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
+        properties: Names of properties, such as ["random_noise", "offset"]; None: all of the macro.
+        given: Fields of every macro, such as {"random_noise": "0.3 lsb"}; other noise and spreads are 0.
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
@@ -185,18 +185,18 @@ def doctor(
     technology: Technology | None = None,
     **shared: Any,
 ) -> Diagnosis:
-    """What to change so that the network keeps a target: the cheapest plans, proved, as `asim doctor` finds them.
+    """The cheapest proved plans with which the network keeps a target, like `asim doctor`.
 
     Args:
         network: The network.
-        data: Its samples, in an order of no meaning, such as not by class. The first `images` of them, 400 by default,
-            are of the map; the rest proves.
-        target: What it must keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
-        proof_data: Other samples that prove, by the trainer's process.
+        data: Its samples, in random order, such as not sorted by class. The first `images`, 400 by default, make the
+            map; the rest proves the plans.
+        target: The target, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
+        proof_data: Other samples that prove the plans, in the trainer's process.
         map: The map of an earlier diagnosis of the same network.
-        weights: State dictionaries of the network that may be taken in place of its own, by name.
-        proof_images: Samples that prove, at most.
-        technology: What energies are computed from; None: the default one.
+        weights: Other state dictionaries of the network to try, by name.
+        proof_images: Most samples of the proof.
+        technology: Technology for the energies; None: the default one.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
     images = shared.pop("images", None)
@@ -222,7 +222,7 @@ def doctor(
 
 
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
-    """What a sweep found, with its decisions on targets, its yields and what reports need."""
+    """The results of a sweep, with its decisions on targets, its yields and the numbers for reports."""
     if not sweep.trainer.is_global_zero:
         return Results(Run(sweep.folder, tuple(results)), "")
     question = next((each for each in targets if each.form == "yield"), None)
@@ -244,7 +244,7 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
 
 
 def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
-    """A result on a chip with the yield of the chips of its point."""
+    """A result on a chip with the yield of all chips of its point."""
     found = next((each for each in sweep.yields if each.axes.items() <= result.axes.items()), None)
     if found is None or result.kind != "simulated":
         return result
@@ -275,11 +275,11 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
 
     Args:
         network: A converted network, with its input ranges.
-        batches: Training inputs, or lists and tuples that begin with them, as (images, labels) of a DataLoader.
-        images: Inputs that are used, at most.
+        batches: Training inputs, or lists and tuples that begin with them, such as (images, labels) of a DataLoader.
+        images: Most inputs to use.
 
     Returns:
-        The ranges, which print as `asim calibrate-adc` shows them.
+        The ranges, which print like `asim calibrate-adc`.
 
     Raises:
         ValueError: No layer is on a macro, a macro can have no range, or no input reaches a layer.
@@ -300,15 +300,15 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
 
 
 def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[ChipLayer]:
-    """What a chip gives each layer: converters, stuck cells and cells.
+    """The part of a chip in each layer: converters, stuck cells and cells.
 
     Args:
         network: A converted network whose macros have static effects.
-        inputs: Inputs of the network, for the shapes that layers meet.
+        inputs: Inputs of the network, which set the shapes in layers.
         chip: Number of the chip.
 
     Returns:
-        The layers, which print as `asim chip` shows them.
+        The layers, which print like `asim chip`.
 
     Raises:
         ValueError: No layer is on a macro, or all chips are equal.

@@ -1,4 +1,4 @@
-"""What a study in Python found: a sequence of results that prints, draws and reports itself."""
+"""The results of a study in Python: a sequence that prints, draws and writes reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from asim_lightning.report.yields import yield_picture
 
 @dataclass(frozen=True, repr=False)
 class Results(Sequence[Result]):
-    """The results of a study or search: the float and the quantised network, then a result a point and chip."""
+    """The results of a study or search: float, quantised, then one result for each point and chip."""
 
     run: Run
-    """Everything that is known of it."""
+    """The run with all its data."""
     text: str
-    """What the command prints."""
+    """The printed text of the command."""
 
     @overload
     def __getitem__(self, place: int) -> Result: ...
@@ -47,22 +47,22 @@ class Results(Sequence[Result]):
 
     @property
     def conditions(self) -> list[dict[str, AxisValue]]:
-        """Values of the axes that a design meets and nobody chooses, such as noise, each combination once."""
+        """Values of the axes that nobody chooses, such as noise, each combination once."""
         return [dict(given) for given, _ in self.run.groups]
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What each point must keep."""
+        """Targets of each point."""
         return self.run.targets
 
     @property
     def front(self) -> list[Result]:
-        """Points that no other under the same conditions is better than in one objective and as good in all."""
+        """The Pareto front under each condition."""
         return self.run.front
 
     @property
     def cheapest(self) -> list[Result | None]:
-        """Of each of the `conditions` the point that keeps all targets and costs least; None if no point does."""
+        """For each of the `conditions`, the cheapest point that keeps all targets; None if no point does."""
         return self.run.cheapest
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Results(Sequence[Result]):
         return results_table(self.run.results)._repr_html_()
 
     def frame(self) -> Any:
-        """The results as a pandas DataFrame, a row each; it needs pandas."""
+        """The results as a pandas DataFrame, one row each; needs pandas."""
         import pandas  # type: ignore[import-untyped]
 
         names = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
@@ -88,11 +88,10 @@ class Results(Sequence[Result]):
         )  # fmt: skip
 
     def plot(self, axis: str | None = None) -> Axes:
-        """The results as a picture: yields over accuracy, what is traded, or accuracy along an axis.
+        """The results as a picture: yields over accuracy, a trade-off, or accuracy along an axis.
 
         Args:
-            axis: Name of the axis; None: of a search the trade-off, of chips the yield, else the first that varies.
-
+            axis: Name of the axis; None: a search's trade-off, the yield of chips, else the first axis that varies.
         Returns:
             matplotlib's axes; `.figure` shows and saves the picture.
         """
@@ -107,9 +106,9 @@ class Results(Sequence[Result]):
         return figure_of(drawn).axes[0]
 
     def report(self, path: str | Path) -> Path:
-        """Write the results as one HTML page that needs no network; of a share of samples, such as an accuracy.
+        """Write the results as one offline HTML page; the outcome must be a share of samples, such as an accuracy.
 
-        It needs plotly.
+        Needs plotly.
         """
         path = Path(path)
         title = run_title(self.run)

@@ -1,4 +1,4 @@
-"""Ray: trials on worker processes of this machine or of a cluster, which may die."""
+"""Ray: trials on worker processes of this machine or of a cluster; a worker may die."""
 
 import os
 import pickle
@@ -28,15 +28,15 @@ from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed, quiet_trainer
 
 MOST_DEATHS = 3
-"""Workers that a trial may lose; at the next one it is given up."""
+"""Workers that a trial may lose; at the next death it is given up."""
 _OLDEST = "2.52"
-"""The first Ray that knows tokens; an older one ignores that it is to ask for one."""
+"""The first Ray with tokens; an older Ray ignores the request for one."""
 
 
 class RayRunner:
-    """One trial a worker at a time, on this machine or on a cluster that runs.
+    """Runs one trial a worker at a time, on this machine or on a running cluster.
 
-    A worker that dies takes no finished trial with it: this process keeps the outcomes. Ray starts another worker,
+    If a worker dies, its finished trials are safe, because this process has their outcomes. Ray starts another worker,
     which computes the trial again. Workers have the trainer's device, precision and limits, and read the data on their
     nodes. `RunnerSettings` explains the numbers.
     """
@@ -55,10 +55,10 @@ class RayRunner:
         self._given = trainer, model, data
         self._asked, self._threads, self._address = workers, threads, address
         self.workers = workers or 1
-        """Workers; 1 as long as their number is not known."""
+        """Workers; 1 until their number is known."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do some work that computes trials, and end Ray's processes."""
+        """Do work that computes trials, and end Ray's processes."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         needed = self._threads * (self._asked or max(cpus // self._threads, 1))
         with _connected(self._address, min(needed, max(cpus, 8))) as resources:  # 8: any machine has room for a few
@@ -75,7 +75,7 @@ class RayRunner:
             return work(lambda trials: _computed(trials, idle, advance))
 
     def _fitting(self, resources: Mapping[str, float], on_gpu: bool) -> int:
-        """The workers that were asked for, or as many as there is room for; Ray would wait for room for ever."""
+        """The number of workers: as asked, or as many as fit; Ray would wait for room forever."""
         has = {name: int(resources.get(name, 0)) for name in ("CPU", "GPU")}
         most = min(has["CPU"] // self._threads, has["GPU"] if on_gpu else has["CPU"])
         if most < 1 or (self._asked or 1) > most:
@@ -90,7 +90,7 @@ class RayRunner:
 def _computed(
     trials: Iterable[tuple[Key, Steps]], idle: list[Any], advance: Callable[[], None]
 ) -> Iterator[tuple[Key, Outcomes]]:
-    """The outcomes of trials, each as soon as it is finished; at the end all workers are idle again."""
+    """The outcomes of trials, each when it is finished; at the end all workers are idle again."""
     import ray
 
     waiting, jobs = iter(trials), dict[Any, tuple[Key, Steps, Any, str]]()
@@ -116,11 +116,11 @@ def _computed(
                 yield key, asked
     finally:
         for _, steps, _, _ in jobs.values():
-            steps.close()  # a trial that failed leaves what it has claimed
+            steps.close()  # a failed trial releases its claim
 
 
 def _received(done: Any, name: str) -> tuple[Outcomes, int]:
-    """What a worker found, unless the evaluation failed or lost too many workers."""
+    """Outcomes from a worker; an error if the evaluation failed or lost too many workers."""
     import ray
 
     try:
@@ -132,16 +132,14 @@ def _received(done: Any, name: str) -> tuple[Outcomes, int]:
         raise ValueError(f"{name}: {' '.join(said.split())}") from error
     except ray.exceptions.RayError as error:  # of the system: workers or their nodes are gone
         said = f"{error}".strip().partition("\n")[0]
-        raise ValueError(
-            f"{name} was given up after {MOST_DEATHS + 1} workers died that computed it: {said}"
-        ) from error
+        raise ValueError(f"{name} was given up because {MOST_DEATHS + 1} of its workers died: {said}") from error
 
 
 @contextmanager
 def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
-    """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
+    """A connection to Ray, closed at the end, and its numbers of CPUs and GPUs; signal handlers are restored.
 
-    Without an address it is a cluster of our own, with so many CPUs, which takes jobs from nobody else.
+    Without an address it starts a private cluster with `cpus` CPUs, which takes jobs from nobody else.
     """
     _set_variables(address)
     import ray
@@ -150,10 +148,10 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
         raise ValueError(
             f"`runner: ray` needs Ray {_OLDEST} or newer, got {ray.__version__}: pip install 'asim_lightning[ray]'"
         )
-    # Ray opens its folder to all users, but not the one around it; paths of sockets have 107 characters at most
+    # Ray opens its folder to all users, so put it into a private one; socket paths have at most 107 characters
     folder = tempfile.mkdtemp(prefix="asim-", dir=None if len(tempfile.gettempdir()) <= 25 else "/tmp")
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:  # a network and a few outcomes go through the store
+    if address is None:  # the store only takes a network and a few outcomes
         options |= {"num_cpus": cpus, "object_store_memory": 256 << 20, "_temp_dir": os.path.join(folder, "ray")}
     mine = threading.current_thread() is threading.main_thread()
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)} if mine else {}
@@ -178,8 +176,8 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
 
 
 def _set_variables(address: str | None) -> None:
-    """Set Ray's variables, which it reads when it is imported; without an address those of a cluster of our own."""
-    # Ray would upload the working folder under uv, and report what it is used for
+    """Set the variables that Ray reads at import; without an address, those of a private cluster."""
+    # else Ray uploads the working folder under uv, and reports its usage
     variables = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     if address is None:
         mode = os.environ.get("RAY_AUTH_MODE", None if "ray" in sys.modules else "token")
@@ -189,10 +187,10 @@ def _set_variables(address: str | None) -> None:
                 f"ports without a token; got {mode or 'none'}"
             )
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        # without clusters of several machines its ports are those of 127.0.0.1, on Linux too
+        # without clusters of several machines, Ray only opens ports of 127.0.0.1, on Linux too
         variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     else:
-        # Ray would try an address at which no cluster answers 20 times, for 14 minutes
+        # else Ray tries an address without a cluster 20 times, for 14 minutes
         variables |= {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_py_gcs_connect_timeout_s": "15"}
     for name, value in variables.items():
         os.environ.setdefault(name, value)
@@ -201,7 +199,7 @@ def _set_variables(address: str | None) -> None:
 def packed(
     trainer: Trainer, model: CimModule, data: LightningDataModule, on_gpu: bool, threads: int
 ) -> tuple[bytes, list[str]]:
-    """What a `Worker` needs to compute what a trainer would in this process; our own data go without images."""
+    """The data with which a `Worker` computes like a trainer in this process; our data modules go without images."""
     from ray import cloudpickle
 
     installed: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -217,24 +215,24 @@ def packed(
     if "test_dataloader" in vars(data):
         give_indices_(data)  # to the copy's loaders
     if hasattr(data, "num_workers"):
-        data.num_workers = 0  # a worker has many threads, which a fork does not survive
+        data.num_workers = 0  # a worker has many threads, so it must not fork
     try:
         content = cloudpickle.dumps((model, data, settings, threads))
-    except Exception as error:  # of any kind, as objects may say themselves how they are pickled
-        raise ValueError(f"`runner: ray` sends model, data and callbacks to workers, and cannot: {error}") from error
-    # in a notebook the working folder is "", which a worker's path has not
+    except Exception as error:  # any kind: objects may define their own pickling
+        raise ValueError(f"`runner: ray` sends model, data and callbacks to workers, but cannot: {error}") from error
+    # in a notebook the working folder is "", which means another folder in a worker
     return content, [os.path.abspath(path) for path in sys.path]
 
 
 class Worker:
-    """Owns the network of a process, from what `packed` gives; it is built at the first evaluation, and kept."""
+    """Owns the network of a process, made from `packed` at the first evaluation."""
 
     def __init__(self, content: bytes, modules: Sequence[str]) -> None:
         self._content, self._modules = content, modules
         self._built: tuple[Trainer, CimModule, LightningDataModule] | None = None
 
     def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
-        """The answers to images by their places, or to all test images, and the number of batches."""
+        """The answers to images by index, or to all test images, and the number of batches."""
         batches: list[None] = []
         try:
             self._built = self._built or self._build()
@@ -251,8 +249,8 @@ class Worker:
     def _build(self) -> tuple[Trainer, CimModule, LightningDataModule]:
         sys.path.extend(path for path in self._modules if path not in sys.path)
         model, data, settings, threads = pickle.loads(self._content)
-        torch.set_num_threads(threads)  # Ray sets a variable for it, which torch may have read before
-        if os.path.isdir(settings["default_root_dir"]):  # on another node it may be absent, and absolute paths do
+        torch.set_num_threads(threads)  # Ray sets a variable for this, but torch may have read it before
+        if os.path.isdir(settings["default_root_dir"]):  # absent on another node, where absolute paths still work
             os.chdir(settings["default_root_dir"])
-        # whatever cluster the worker is started by
+        # whatever cluster starts the worker
         return quiet_trainer(**settings, devices=1, plugins=[LightningEnvironment()]), model, data

@@ -1,4 +1,4 @@
-"""The trials of one network on one set of data: what is known of them, what is to be computed, and the run's table."""
+"""The trials of one network on one set of data: stored ones, missing ones, and the table of the run."""
 
 import json
 import secrets
@@ -41,29 +41,28 @@ from asim_lightning.exploration.runner import Evaluation, Steps, Work
 from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
-"""The networks that simulated points are compared with."""
 _ORDER = 0
-"""Seed of the order of images if they may end early."""
+"""Seed of the order of images that may end early."""
 _LEAST, _PARTS = 25, 20
-"""Images of a part, at least, and parts of a trial that may stop early."""
+"""Least images of a part, and parts of a trial that may stop early."""
 _PAUSE, _SHARE = 5.0, 20
-"""Between two exports of the table while points are evaluated: seconds, and times that the last one took."""
+"""Pause between two exports of the table: at least so many seconds, and so many times the last export."""
 
 Axes = Mapping[str, AxisValue]
 
 
 class Records:
-    """Finished trials of one network, found again by any command by what they computed.
+    """Finished trials of one network; any command finds them again by what they computed.
 
     Only the process of rank 0 reads and writes the store.
 
     Args:
-        work: Network, data and trainer, and where the store is.
+        work: Network, data and trainer, and the folder of the store.
         names: Names of the axes.
-        what: What the run is, such as sweep or search.
+        what: Kind of the run, such as sweep or search.
         until: A target that ends the images of each simulated point when it is answered.
-        described: What else names the run's folder, and decides no outcome.
-        places: Places of the images that are evaluated among those of the test loader; None: all.
+        described: Other settings that name the run's folder, and decide no outcome.
+        places: Indices of the images to evaluate in the test loader; None: all.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class Records:
             self.points.add({}, kind)
 
     def open(self, has_table: bool = True) -> None:
-        """Name the run, and its table if it is of these records, once the points that are known were worked out."""
+        """Name the run, once the known points were worked out; `has_table`: these records write the run's table."""
         trainer, model, data, until = self._trainer, self._model, self._data, self._until
         found = fingerprint(model, data, trainer, self.names, self._columns)
         images: NDArray[np.int64] | None = None
@@ -109,17 +108,17 @@ class Records:
         self.settings: dict[str, Any] = {**found.settings, "axes": sorted(self.names), **self._described}
         if until is not None:
             self.settings["until"] = str(until)
-        # what has no fingerprint is never found again
+        # without a complete fingerprint, trials must never be found again
         self._shared = digest_of([found.shared, secrets.token_hex() if found.unknown else ""])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
         self._keys: dict[str, str] = {}
-        self._mine: set[tuple[str, int]] = set()  # trials that this command has stored
+        self._mine: set[tuple[str, int]] = set()  # stored by this command
         self._complete: dict[bytes, bool] = {}
         self._next_export = 0.0
         self.notes = [
             f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
         ]
-        """What a user should know before the points are evaluated, a line each."""
+        """Messages for the user before the points are evaluated, a line each."""
         if found.unknown:
             why = "; ".join(found.unknown)
             self.notes.insert(0, f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
@@ -133,14 +132,14 @@ class Records:
             write_whole(self.folder / SETTINGS, lambda file: file.write(text.encode()))
 
     def key(self, axes: Axes, kind: Kind) -> str:
-        """Key of a point's trials, the same for points that compute the same."""
+        """Key of a point's trials, equal for points that compute the same."""
         name = f"{kind} {canonical_json(axes)}"
         if name not in self._keys:
             self._keys[name] = digest_of([self._shared, self.points.digest(axes, kind)])[:32]
         return self._keys[name]
 
     def finished(self, keys: Iterable[str], kind: Kind) -> set[tuple[str, int]]:
-        """Key and number of the trials of some keys that lack no image."""
+        """Key and number of the complete trials of some keys."""
         return {
             (key, trial)
             for key, trial, samples in self.store.samples(keys)
@@ -148,11 +147,11 @@ class Records:
         }
 
     def known(self, key: str, kind: Kind, trial: int) -> Outcomes | None:
-        """A finished trial, on the images that are asked for; None if it is not finished."""
+        """A finished trial on the needed images; None if it is not finished."""
         return self._whole(self._stored(key, trial), kind)
 
     def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
-        """A finished trial, on the images that are asked for, also if it was computed by a forked process."""
+        """A finished trial on the needed images, also if a forked process computed it."""
         found = self._whole(self.store.trial(self.key(axes, kind), trial), kind)
         if found is None:
             raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.store.path}")
@@ -163,7 +162,7 @@ class Records:
         return [self.outcomes(result.axes, result.kind, trial) for trial in range(result.trials)]
 
     def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
-        """Compute what the store lacks of a trial, and keep it; its outcomes are the same on all processes."""
+        """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
         key, name = self.key(axes, kind), trial_name(axes, kind, trial)
         condition = condition_at(axes, kind, trial)
         found = self._stored(key, trial) if self._trainer.is_global_zero else None
@@ -184,12 +183,12 @@ class Records:
         return self._asked(found, kind)
 
     def claim(self, key: str, trial: int, wait: bool) -> bool:
-        """Take a trial for this command until `release` or its end, or wait for it; False if another command has it."""
+        """Lock a trial for this command, or wait for it; False if another command has it."""
         alone = self._trainer.world_size == 1  # processes of one command work on the same trial
         return not alone or self._locks.take(f"{key}-{trial}", wait)
 
     def release(self, key: str, trial: int) -> None:
-        """Leave a claimed trial to other commands."""
+        """Unlock a claimed trial."""
         if self._trainer.world_size == 1:
             self._locks.give(f"{key}-{trial}")
 
@@ -198,8 +197,8 @@ class Records:
     ) -> Result:
         """The result of a point from the reads of each chip, with its paired difference to the quantised network.
 
-        The interval of the accuracy is over images; over chips and images if there are several chips; that of the
-        target's sequence if a target ended the images.
+        The interval of the accuracy is over images, or over chips and images if there are several chips. If a target
+        ended the images, it is the interval of the target's sequential test.
         """
         measure = Measure.of(self._model.outcome)
         found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
@@ -215,7 +214,7 @@ class Records:
         return found
 
     def keep(self, result: Result) -> None:
-        """Keep the result of a point in the run, and write the run's table now and then; on rank 0."""
+        """Store the result of a point, and write the run's table now and then; on rank 0."""
         point = canonical_json({"axes": result.axes, "kind": result.kind})
         self.store.keep_point(self.folder.name, point, result.trials, asdict(result))
         if (start := time.monotonic()) >= self._next_export:
@@ -224,11 +223,11 @@ class Records:
             self._next_export = end + max(_PAUSE, _SHARE * (end - start))
 
     def results(self) -> tuple[Result, ...]:
-        """The finished points of the run, in the order in which they were finished first."""
+        """The finished points of the run, in the order in which they were first finished."""
         return tuple(map(Result.of_json, self.store.points(self.folder.name)))
 
     def export(self) -> None:
-        """Write results.csv: one row a finished point of the run."""
+        """Write results.csv: one row for each finished point of the run."""
         traded: dict[str, Any] = self.store.read(self.folder.name, TRADED) or {}
         traded = {name: tuple(values) for name, values in traded.items()}
         run = Run(self.folder, self.results(), **traded)
@@ -241,7 +240,7 @@ class Records:
         return self.store.trial(key, trial) if self._counts(key, trial) else None
 
     def _whole(self, found: Outcomes | None, kind: Kind) -> Outcomes | None:
-        """A trial on the images that are asked for; None if it lacks one."""
+        """A trial on the needed images; None if one is missing."""
         return None if found is None or self._lacking(found, kind).size else self._asked(found, kind)
 
     def _may_stop(self, kind: Kind) -> bool:
@@ -255,7 +254,7 @@ class Records:
         return self._complete[samples]
 
     def _lacking(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
-        """Places among the needed images of those that a trial lacks; none once its target is answered."""
+        """Indices of needed images that a trial lacks; none once its target is answered."""
         if self._needed is None or (self._may_stop(kind) and self._end(found) is not None):
             return np.zeros(0, dtype=np.int64)
         return np.flatnonzero(~np.isin(self._needed, found.sample_index))
@@ -266,16 +265,16 @@ class Records:
         return part_of(found, self._needed[: self._end(found) if self._may_stop(kind) else None])
 
     def _end(self, found: Outcomes) -> int | None:
-        """After how many images the target is answered; None if those that are known do not decide."""
+        """The number of images after which the target is answered; None if the known images do not decide."""
         if self._needed is None or self._until is None:
             return None
         known = np.isin(self._needed, found.sample_index)
-        seen = len(known) if known.all() else int(known.argmin())  # those in order, without a gap
+        seen = len(known) if known.all() else int(known.argmin())  # images in order, before the first gap
         first = np.searchsorted(found.sample_index, self._needed[:seen])
         return self._until.images(found.correct[first], len(self._needed))
 
     def _of_other_versions(self) -> list[str]:
-        """A line if the store has the same run by other versions, whose trials are not used."""
+        """A line if the store has the same run by other versions; its trials are not used."""
         if list(self._parent.glob("records-*/trials")):
             return [f"trials of an earlier version in {self._parent}/records-* are not read; delete them to free space"]
         mine = {name: value for name, value in self.settings.items() if name != "versions"}
@@ -291,11 +290,11 @@ class Records:
 
 
 def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:
-    """Accuracy of all reads of all chips minus that of a reference on the same images; it may have more images."""
+    """Accuracy of all reads of all chips minus a reference's on the same images; the reference may have more images."""
     same = part_of(reference, chips[0][0].sample_index).numbers
     return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)
 
 
 def trial_name(axes: Axes, kind: Kind, trial: int) -> str:
-    """What people call a trial, such as "simulated random_noise 0.3 trial 1"."""
+    """The name of a trial in messages, such as "simulated random_noise 0.3 trial 1"."""
     return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind

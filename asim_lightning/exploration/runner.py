@@ -1,4 +1,4 @@
-"""What a study works with, and who computes its trials: the trainer's own processes, or workers of Ray."""
+"""The inputs of a study, and the runner of its trials: the trainer's own processes, or workers of Ray."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,40 +20,40 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Images under a condition: what a worker computes at a time."""
+    """Images under a condition: a worker computes one evaluation at a time."""
 
     name: str
-    """What people call it, such as "simulated random_noise 0.3 trial 1"."""
+    """Name in messages, such as "simulated random_noise 0.3 trial 1"."""
     condition: Condition
     places: tuple[int, ...] | None = None
-    """Places of the images in their data set; None: all test images."""
+    """Indices of the images in their data set; None: all test images."""
 
 
 Steps: TypeAlias = Generator[Evaluation, Outcomes, Outcomes]
-"""A trial: it asks for evaluations, one after the other, is sent the outcomes of each, and returns its own."""
+"""A trial: it yields evaluations, is sent the outcomes of each, and returns the trial's outcomes."""
 
 
 class Run(Protocol):
     """Computes trials."""
 
     def __call__(self, trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
-        """The outcomes of trials, each as soon as it is finished, which may be in another order.
+        """The outcomes of trials, each when it is finished, so the order may change.
 
-        A trial is taken when there is a worker for it. So that decisions on what to compute may depend on outcomes,
-        what the caller does with an outcome comes before the next trial is taken. Each trial has a key of its own.
+        A trial is taken from `trials` when a worker is free. The caller handles each outcome before the next trial is
+        taken, so outcomes may decide what is computed. Each trial has a different key.
         """
 
 
 class Runner(Protocol):
-    """Who computes trials."""
+    """Computes the trials of a study."""
 
     workers: int
-    """Trials that are computed at a time."""
+    """Trials that are computed at the same time."""
     follows_network: bool
-    """Whether weights count that the network gets between two trials; if not, those at the start of the work."""
+    """Whether trials see new weights of the network; if not, they use the weights at the start of the work."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """The result of work that is given a function that computes trials; whatever was started for it ends with it.
+        """Call `work` with a function that computes trials, and return its result; started processes end with it.
 
         After each batch of images `advance` is called.
         """
@@ -61,17 +61,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What a study works with: the test images of data that are set up, and a trainer's device and precision."""
+    """The inputs of a study: a network, data that are set up, and a trainer, whose device and precision count."""
 
     trainer: Trainer
     model: CimModule
     data: LightningDataModule
     folder: str | Path
-    """Folder of the store, below which each run makes its own."""
+    """Folder of the store; each run makes a folder in it."""
     runner: Runner | None = None
-    """Who computes the trials; None: the trainer's processes."""
+    """Computes the trials; None: the trainer's processes."""
     fresh: bool = False
-    """Whether trials of earlier commands do not count."""
+    """Whether to ignore trials of earlier commands."""
     load: Callable[[str], None] | None = None
     """Loads a checkpoint's weights into the model; None: there are no checkpoints."""
 
@@ -83,23 +83,23 @@ class RunnerSettings:
     name: str = "trainer"
     """trainer: this process, or those of trainer.devices; ray: worker processes here or in a cluster, a trial each."""
     workers: int | None = None
-    """Of ray: workers, 1 or more; null: as many as there are CPUs for."""
+    """Only for ray: workers, 1 or more; null: as many as the CPUs allow."""
     threads: int = 1
-    """Of ray: CPUs of a worker, 1 or more."""
+    """Only for ray: CPUs of a worker, 1 or more."""
     address: str | None = None
-    """Of ray: HOST:PORT of a cluster that runs, to which this machine belongs; null: on this machine only."""
+    """Only for ray: HOST:PORT of a running cluster, to which this machine belongs; null: only this machine."""
 
     def __post_init__(self) -> None:
         check_choice("`runner`", self.name, ("trainer", "ray"))
         if self.workers is not None:
             check_whole("`runner.workers`", self.workers, 1, also=" or null")
             if self.name != "ray":
-                raise ValueError(f"`runner.workers` is of `runner: ray`, got {self.workers} with {self.name}")
+                raise ValueError(f"`runner.workers` needs `runner: ray`, got {self.workers} with {self.name}")
         check_whole("`runner.threads`", self.threads, 1)
 
 
 class TrainerRunner:
-    """One trial after the other: in this process, or shared out by images over the ranks of a trainer."""
+    """Runs one trial after the other: in this process, or with images split over the ranks of a trainer."""
 
     workers = 1
     follows_network = True
@@ -108,7 +108,7 @@ class TrainerRunner:
         self._given = trainer, model, data
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do some work that computes trials, on every rank, which all find the same outcomes."""
+        """Do work that computes trials, on every rank; all ranks find the same outcomes."""
 
         def on_each_rank(evaluate: Evaluate) -> Result:
             def run(trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
@@ -118,7 +118,7 @@ class TrainerRunner:
                         while isinstance(asked, Evaluation):
                             asked = proceed(steps, evaluate(asked.condition, asked.places))
                     finally:
-                        steps.close()  # a trial that failed leaves what it has claimed
+                        steps.close()  # a failed trial releases its claim
                     yield key, asked
 
             return work(run)
@@ -127,7 +127,7 @@ class TrainerRunner:
 
 
 def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data: LightningDataModule) -> Runner:
-    """The runner that settings describe; one that is not installed, or not for so many processes, is refused."""
+    """The runner of some settings; refuses one that is not installed, or that cannot use the trainer's processes."""
     if settings.name == "trainer":
         return TrainerRunner(trainer, model, data)
     if trainer.world_size > 1:
@@ -151,7 +151,7 @@ def quiet_trainer(**settings: Any) -> Trainer:
 
 
 def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:
-    """The next evaluation that a trial asks for, given the outcomes of the last one, or its own if it is finished."""
+    """The next evaluation of a trial after the last one's outcomes, or the trial's outcomes if it is finished."""
     try:
         return steps.send(outcomes)  # type: ignore[arg-type]  # None at its start
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""A search over macros, chips, checkpoints and technologies for what trades accuracy, energy and time best."""
+"""A search over macros, chips, checkpoints and technologies for the best trade-offs of accuracy, energy and time."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -21,10 +21,10 @@ from asim_lightning.exploration.study import Study
 
 
 class Search(Study):
-    """Evaluates points of a space, one after another, and keeps each finished trial.
+    """Evaluates points of a space, one after another, and stores each finished trial.
 
-    A search that was stopped and starts again finds its trials and proposes the same points. It refuses a setting or a
-    point that is not allowed before the work.
+    If you stop a search, the next run finds its trials and proposes the same points. Settings and points that are not
+    allowed are refused before the work.
     """
 
     figures: CostFigures
@@ -38,18 +38,18 @@ class Search(Study):
         self._checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
         self.owner = {} if axis is None else {CHECKPOINT: self._checkpoints[0]}
         if settings.chips is not None and "chip" in self.space.axes:
-            raise ValueError("`search.chips` takes chips 0, 1, 2, ..., so that `search.space.chip` must be absent")
+            raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
         names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
         self.figures = CostFigures(work.model, technology)
         self.listed = self._checked()
-        """The points that are known before, none of which a method learns."""
+        """The points that are known from the start; a method does not learn from them."""
         for checkpoint in self._checkpoints:
-            self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # its weights are part of the key
+            self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # the key includes its weights
         self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
-        """Evaluate what is not finished yet; `say` and the results are as for `Study.evaluate`."""
+        """Evaluate the unfinished points; `say` and the results are as for `Study.evaluate`."""
         settings = self.settings
         traded: dict[str, Any] = {"objectives": tuple(settings.objectives), "targets": tuple(map(str, self.targets))}
         if self.trainer.is_global_zero:
@@ -64,11 +64,11 @@ class Search(Study):
 
     @property
     def most_images(self) -> int | None:
-        """None if images end, as those that answer one target decide no other."""
+        """None if images end early, because the images that answer one target decide no other target."""
         return super().most_images if self.settings.ends is None else None
 
     def figures_at(self, point: Point) -> dict[str, float]:
-        """The cost of a point, and the macro's numbers that are traded."""
+        """The cost of a point, and the traded numbers of its macro."""
         figures = super().figures_at(point)
         (macro, *_) = self.macros(point)
         for name in MACRO_FIGURES:
@@ -78,21 +78,21 @@ class Search(Study):
         return figures
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
-        """The macros of all layers on one, at a point."""
+        """The macros of all layers on macros, at a point."""
         return self.by_checkpoint[checkpoint_of(point)].points.macros(of_network(point))
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Objectives of a result, less is better, and how far it is from keeping each target."""
+        """Objectives of a result, less is better, and its distance from each target."""
         references = self.references
         excesses = {str(each): -each.margin(result, references[each.of] if each.of else None) for each in self.targets}
         return costs(result, self.settings.objectives), excesses
 
     def _checked(self) -> list[Point]:
-        """The points of a method that knows them before; all points that are known are worked out."""
+        """Work out and check all known points; return the points of a method that knows them from the start."""
         settings, space = self.settings, self.space
         known, checked = list[Point](), list[Point]()
         if settings.method in LEARNING:
-            LEARNING[settings.method](space, 1, 0, 1, self._worth)  # that its package is installed
+            LEARNING[settings.method](space, 1, 0, 1, self._worth)  # refuses a missing package
             checked = list(_one_at_a_time(space))
         elif settings.method == "random":
             known = checked = random_points(space, settings.most, settings.seed)
@@ -121,25 +121,25 @@ class Search(Study):
                 )
 
     def _on_chip(self, axes: Point) -> Point:
-        """A point as it is checked: on a chip that is not the model's if the search is over chips."""
+        """A point for checks: on a chip that is not the model's if the search is over chips."""
         return axes if self.settings.chips is None else {**axes, "chip": 1 if self.model.chip == 0 else 0}
 
     def _of(self, checkpoint: str | None) -> Records:
-        """The records of the network with a checkpoint's weights, which it has then."""
+        """The records of the network with a checkpoint's weights, which are loaded."""
         self.switch(checkpoint)
         if checkpoint not in self.by_checkpoint:
-            # what a run depends on; more trials go on in the same
+            # the settings of a run; more trials continue the same run
             described = {"search": {**asdict(self.settings), "trials": None}, "technology": asdict(self.technology)}
             self.by_checkpoint[checkpoint] = Records(self.work, self._names, "search", self.settings.ends, described)
         return self.by_checkpoint[checkpoint]
 
 
 def _space(settings: SearchSettings) -> SearchSpace:
-    """The space of a search; that of a list is the values that its points have."""
+    """The space of a search; for the method list, the values of its points."""
     if settings.method != "list":
         return SearchSpace(settings.space)
     if settings.space:
-        raise ValueError("`search.space` must be absent with the method list, whose `search.points` have their axes")
+        raise ValueError("`search.space` must be absent with the method list, because `search.points` have their axes")
     names = settings.points[0]
     return SearchSpace({name: [point[name] for point in settings.points] for name in names})
 

@@ -1,4 +1,4 @@
-"""What a search is asked for: its space, how it looks through it, what it trades and what must be kept."""
+"""The settings of a search: space, method, objectives and constraints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,23 +27,23 @@ class SearchSettings:
     method: str = "grid"
     """grid (every combination), list (`points`), random, or optuna."""
     trials: int | None = None
-    """Points at most: 1..100000; null: all of a grid (1,000,000 at most) or list, 60 of the others."""
+    """Most points: 1..100000; null: all of a grid (at most 1,000,000) or list, 60 of the others."""
     seed: int = 0
     """Seed of random and optuna: 0..2^32-1."""
     objectives: list[str] = field(default_factory=lambda: ["accuracy", "energy"])
-    """What is traded: accuracy, yield (at the accuracy of a constraint such as "yield 0.9 at 85 %"), energy (uJ an
-    image), latency (ms), tops_per_watt, or a number of the macro such as adc_bits."""
+    """Objectives: accuracy, yield (at the accuracy of a constraint such as "yield 0.9 at 85 %"), energy (uJ an image),
+    latency (ms), tops_per_watt, or a number of the macro such as adc_bits."""
     constraints: list[str] = field(default_factory=list)
-    """What must be kept, by bounds: "accuracy 99 % of quantized", "accuracy 88 %", "energy 2 uJ", "latency 5 ms"."""
+    """Targets to keep, as bounds: "accuracy 99 % of quantized", "accuracy 88 %", "energy 2 uJ", "latency 5 ms"."""
     points: list[dict[str, Any]] = field(default_factory=list)
     """Points of the method list, such as {adc_bits: 7, rows: 64}."""
     reads: int = 1
     """Reads of the chip for each noisy point: 1..65535."""
     chips: int | None = None
-    """Chips of each point: 2..10000; null: the model's alone."""
+    """Chips of each point: 2..10000; null: only the model's."""
     until: str | None = None
-    """A question that ends the images of each point where it is answered: "accuracy 88 %", or "accuracy within 4 %" for
-    the width of its interval; null: all are read."""
+    """A target that ends the images of each point early: "accuracy 88 %", or "accuracy within 4 %" for the width of
+    its interval; null: all images are evaluated."""
 
     def __post_init__(self) -> None:
         check_choice("`search.method`", self.method, METHODS)
@@ -74,7 +74,7 @@ class SearchSettings:
 
     @property
     def targets(self) -> list[Target]:
-        """What must be kept."""
+        """The constraints."""
         return [Target.read(text, "`search.constraints`", OF_A_POINT) for text in self.constraints]
 
     @property
@@ -94,20 +94,20 @@ class SearchSettings:
         return default if self.trials is None else self.trials
 
     def _check_until(self) -> None:
-        """Refuse what takes all images, or an image more than once, where images may end early."""
+        """Refuse settings that need all images, or an image more than once, if images may end early."""
         if self.ends is None:
             return
         name = f"`search.until` '{self.until}'"
         if self.reads > 1:
-            raise ValueError(f"`search.reads` must be 1 with {name}, which counts an image once, got {self.reads}")
+            raise ValueError(f"`search.reads` must be 1 with {name}, because an image counts once, got {self.reads}")
         if self.chips is not None:
             raise ValueError(
-                f"`search.chips` must be null with {name}, which ends the images of a chip, got {self.chips}"
+                f"`search.chips` must be null with {name}, because it ends the images of a chip, got {self.chips}"
             )
         for target in self.targets:
             if target.of is not None:
                 raise ValueError(
-                    f"`search.constraints` must be as 'accuracy 88 %' with {name}, as the difference to "
+                    f"`search.constraints` must be as 'accuracy 88 %' with {name}, because the difference to "
                     f"another network is decided on all images, got '{target}'"
                 )
 

@@ -1,4 +1,4 @@
-"""The space of a search: values and ranges of axes, by the names that a sweep has for them."""
+"""The space of a search: values and ranges of axes, named as in a sweep."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _RANGE = ("low", "high", "step", "log")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two ends: whole ones where both ends and the step are whole, else any."""
+    """Numbers between two ends: whole numbers if both ends and the step are whole."""
 
     low: float
     high: float
@@ -34,22 +34,22 @@ class Range:
 
     @property
     def count(self) -> int | None:
-        """How many values there are; None where there is no end of them."""
+        """Number of values; None if it is infinite."""
         if self.log or (self.step is None and not self.whole):
             return None
         return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
 
     def value(self, place: int) -> AxisValue:
-        """One of the values that are counted, from the lowest."""
+        """The value at an index, from the lowest."""
         value = self.low + (self.step or 1) * place
         return value if self.whole else float(f"{value:.12g}")
 
     def values(self) -> list[AxisValue] | None:
-        """All of them; None where there is no end of them."""
+        """All values; None if they are infinite."""
         return None if self.count is None else [self.value(place) for place in range(self.count)]
 
     def draw(self, rng: np.random.Generator) -> AxisValue:
-        """One of them, each as likely, or each logarithm."""
+        """A random value, uniform in the number, or in its logarithm if `log`."""
         if self.count is not None:
             return self.value(int(rng.integers(self.count)))
         if self.log:
@@ -59,7 +59,7 @@ class Range:
 
 
 class SearchSpace:
-    """Axes, each with a list of values or a range, by name as in a sweep's axes, also of checkpoint and technology.
+    """Axes with a list of values or a range each, named as in a sweep; checkpoint and technology are axes, too.
 
     A range is a mapping of low, high and maybe step or log.
     """
@@ -75,11 +75,11 @@ class SearchSpace:
         for name, values in given.items():
             if str(name).split(".")[0] not in known:
                 near = get_close_matches(str(name), known, n=2) or known[:4]
-                raise ValueError(f"`search.space.{name}` is no axis; nearest: {', '.join(near)}")
+                raise ValueError(f"`search.space.{name}` is not an axis; nearest: {', '.join(near)}")
             _flatten(str(name), values, flat)
         self.axes = {name: _values(name, values) for name, values in flat.items()}
         for name in (each.removeprefix(TECHNOLOGY) for each in self.axes if each.startswith(TECHNOLOGY)):
-            Technology().with_fields(**{name: getattr(Technology(), name, None)})  # its refusal names near ones
+            Technology().with_fields(**{name: getattr(Technology(), name, None)})  # the error names similar fields
 
     @property
     def names(self) -> list[str]:
@@ -87,7 +87,7 @@ class SearchSpace:
         return list(self.axes)
 
     def count(self) -> int | None:
-        """Number of points; None where there is no end of them."""
+        """Number of points; None if it is infinite."""
         counts = [axis.count if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
         return None if None in counts else prod(counts)  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ class SearchSpace:
             yield dict(zip(self.axes, values, strict=True))
 
     def draw(self, rng: np.random.Generator) -> dict[str, AxisValue]:
-        """A point at random, each value of a list as likely."""
+        """A random point; each value of a list is as likely."""
         return {
             name: axis.draw(rng) if isinstance(axis, Range) else axis[int(rng.integers(len(axis)))]
             for name, axis in self.axes.items()
@@ -111,7 +111,7 @@ class SearchSpace:
 
 
 def of_network(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-    """What of a point changes the network's answers: all but its technology and checkpoint."""
+    """The axes of a point that change the network's answers: all except technology and checkpoint."""
     return {name: value for name, value in point.items() if name != CHECKPOINT and not name.startswith(TECHNOLOGY)}
 
 
@@ -122,12 +122,12 @@ def checkpoint_of(point: Mapping[str, AxisValue]) -> str | None:
 
 
 def of_technology(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-    """What of a point changes the technology."""
+    """The axes of a point that change the technology."""
     return {name.removeprefix(TECHNOLOGY): value for name, value in point.items() if name.startswith(TECHNOLOGY)}
 
 
 def _flatten(name: str, values: Any, flat: dict[str, Any]) -> None:
-    """Axes in groups in one another, by full name."""
+    """Flatten nested groups of axes to full names."""
     is_group = name.split(".")[0] in ("static", "rules", "technology") and isinstance(values, Mapping)
     if is_group and not {"low", "high"} <= set(values):
         if not values:
@@ -158,13 +158,13 @@ def _values(name: str, given: Any) -> list[AxisValue] | Range:
 
 
 def _number(field: str, value: Any) -> Any:
-    """A value of a field of the technology, in the field's unit where it is a text with one."""
+    """A value of a field of the technology; a text with a unit is converted to the field's unit."""
     if not isinstance(value, str):
         return value
     try:
         return getattr(Technology().with_fields(**{field: value}), field)
     except ValueError:
-        return value  # the search says at which point it is refused
+        return value  # refused later, with the name of the point
 
 
 def _range(name: str, given: Mapping[str, Any]) -> Range:

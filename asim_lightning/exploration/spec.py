@@ -1,4 +1,4 @@
-"""How good a macro must be: the limit of each of its properties up to which a network keeps a target."""
+"""How good a macro must be: the limit of each property up to which a network keeps a target."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,12 +25,12 @@ from asim_lightning.report.limits_figure import limits_picture, limits_table
 from asim_lightning.table import Table
 
 _A_PROPERTY = 10
-"""Points of a property, about."""
+"""About how many points a property needs."""
 
 
 @dataclass(frozen=True, repr=False)
 class Spec:
-    """How bad each property of a macro may be, so that a network keeps a target.
+    """How bad each property of a macro may be for a network that keeps a target.
 
     Attributes:
         target: The target.
@@ -77,13 +77,13 @@ class Spec:
 class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
-    It refuses a chip of a file, and properties or axes that are not allowed.
+    It refuses a saved chip, and properties or axes that are not allowed.
 
     Args:
-        work: What it works with.
-        target: What a macro must keep.
+        work: Network, data and trainer.
+        target: The target.
         properties: Names of properties; None: all that the macro may have.
-        given: Axes that every point has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads there is none.
+        given: Axes of every point, such as {"random_noise": "0.3 lsb"}; other noise and spreads are 0.
         chips: Chips at each point with spreads.
         trials: Reads of each chip of a noisy point.
     """
@@ -128,17 +128,17 @@ class SpecStudy(Study):
             if len((taken := self._taken(each)).rungs) > 1:
                 self.properties.append(taken)
             elif properties:
-                self.records.points.macros({**self._base, **each.axes(each.rungs[-1])})  # refuses it with the reason
+                self.records.points.macros({**self._base, **each.axes(each.rungs[-1])})  # its error has the reason
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
         self.records.open()
         self.records.notes += self._notes()
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
-        """Find the limits; `say` takes a line on trials of an earlier run, and one about the time that is left."""
+        """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
         planned = [self.planned({**self._base, **each.axes(each.rungs[-1])}) for each in self.properties]
-        trials = [len(each.chips) * each.reads for each in planned]  # of a point
-        most = _A_PROPERTY * (sum(trials) + max(trials))  # and all together
+        trials = [len(each.chips) * each.reads for each in planned]  # trials of a point
+        most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
         self.results = self.evaluate([], self._bisection(), most, progress, say)
         limits = tuple(replayed(self._bisection(), self.results).limits)
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
@@ -156,7 +156,7 @@ class SpecStudy(Study):
         return Bisection(self.properties, self._base, self._together)
 
     def _notes(self) -> list[str]:
-        """Lines on fields that rules decide, and on bits that change the LSB of a noise that is given."""
+        """Lines on fields that rules decide, and on bits that change the LSB of the given noise."""
         ruled, macros = sorted(frozenset().union(*self._ruled)), self.records.points.macros
         notes = [f"rules of the plan decide {', '.join(ruled)} of some layers at every point"] if ruled else []
         bits = [each for each in self.properties if each.name == "adc_bits"]
@@ -164,7 +164,7 @@ class SpecStudy(Study):
         return [*notes, *([] if note is None else [note])]
 
     def _together(self, limits: Sequence[Limit]) -> Property | None:
-        """Noise and spreads of the recipe times a factor; if it has none, the limits of each alone."""
+        """Noise and spreads of the recipe times a factor; if it has none, the single limits times a factor."""
         spreads = {name: value for name, value in self._own.items() if name not in self._given}
         if not self._own:
             for each, limit in zip(self.properties, limits, strict=True):

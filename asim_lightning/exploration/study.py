@@ -1,4 +1,4 @@
-"""A study: points of a method, each evaluated under its conditions; no finished trial is lost or computed twice."""
+"""A study: points of a method, each evaluated under its conditions; no trial is lost or computed twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.nn.calibration import quantized_layers
 
 Place = tuple[int, int, int]
-"""A trial: number of its point within a batch, of its chip, and of its read."""
+"""A trial: indices of its point within a batch, of its chip, and of its read."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A point as the method proposed it, and its trials: so many reads of each chip."""
+    """A point as the method proposed it, and its trials: `reads` of each chip."""
 
     point: Point
     kind: Kind
@@ -44,11 +44,11 @@ class Planned:
 
 
 class Study:
-    """Evaluates points that are known before, and then those that a method proposes one after another.
+    """Evaluates known points, and then the points that a method proposes one after another.
 
-    The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what is to be
-    computed. A subclass says what the trials of a point are, and what comes of their outcomes. It raises a ValueError
-    if no layer is on a macro.
+    The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what to compute.
+    A subclass says what the trials of a point are, and makes results of their outcomes. It raises a ValueError if no
+    layer is on a macro.
     """
 
     may_end = False
@@ -56,14 +56,14 @@ class Study:
     chips_may_end = False
     """Whether `is_over` may end the chips of a point."""
     goes_on = False
-    """Whether the run has the points of earlier calls too, which this one may not ask for."""
+    """Whether the run also has points of earlier calls that this call may not ask for."""
     figures: CostFigures | None = None
     targets: Sequence[Target] = ()
-    """What each simulated point must keep."""
+    """Targets of each simulated point."""
     records: Records
-    """Records that have the table of the run."""
+    """The records that write the table of the run."""
     chips: Sequence[int] = ()
-    """Numbers of the chips of a proposed point whose chips differ; empty: only the model's."""
+    """Numbers of the chips of a proposed point whose chips differ; empty: only the model's chip."""
     reads = 1
     """Reads of each chip of a proposed point that is noisy."""
 
@@ -73,9 +73,9 @@ class Study:
         self.runner: Runner = work.runner or TrainerRunner(work.trainer, work.model, work.data)
         self.references: dict[Kind, Result] = {}
         self.outcomes: dict[Kind, Outcomes] = {}
-        """Those of the references."""
+        """Outcomes of the references."""
         self.owner: Point = {}
-        """Axes of the references: of several checkpoints, they are of the first."""
+        """Axes of the references; with several checkpoints, they belong to the first."""
         self.by_checkpoint: dict[str | None, Records] = {}
         """Records of other weights, and of the network's own."""
         self._own_weights: dict[str, Tensor] = {}
@@ -88,12 +88,12 @@ class Study:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before the points are evaluated, a line each."""
+        """Messages for the user before the points are evaluated, a line each."""
         return self.records.notes
 
     @property
     def most_images(self) -> int | None:
-        """Images that there are, as more of them may decide on a point of one chip; None: they may not."""
+        """Number of all images if more images may decide a point of one chip; None if they may not."""
         return all_images(self.data)
 
     def switch(self, checkpoint: str | None) -> None:
@@ -102,7 +102,7 @@ class Study:
             return
         if self.work.load is None or not self.runner.follows_network:
             raise ValueError(
-                f"other weights need a way to load them, and a runner that follows them, as `runner: ray` does not, "
+                f"other weights need a way to load them, and a runner that sees them, which `runner: ray` does not, "
                 f"got the checkpoint {checkpoint}"
             )
         if self._loaded is None:
@@ -112,13 +112,13 @@ class Study:
         else:
             for layer in quantized_layers(self.model.backbone).values():
                 if layer.input_range == "calibrated":
-                    layer.clear_range(self.model.device)  # else weights without ranges would keep those of others
+                    layer.clear_range(self.model.device)  # else others' ranges would stay for weights without ranges
             self.work.load(checkpoint)
             self.model.calibrate_where_missing(self.data)
         self._loaded = checkpoint
 
     def planned(self, point: Point) -> Planned:
-        """The trials of a point that the method has proposed."""
+        """The trials of a proposed point."""
         axes, records = of_network(point), self.by_checkpoint.get(checkpoint_of(point), self.records)
         is_noisy = records.points.add(axes, "simulated")
         places: tuple[Point, ...] = (axes,)
@@ -146,7 +146,7 @@ class Study:
         return [replace(result, decisions=decisions)]
 
     def figures_at(self, point: Point) -> dict[str, float]:
-        """What a simulated point is compared by, next to its outcomes."""
+        """Costs and other numbers of a simulated point, next to its outcomes."""
         return {} if self.figures is None else self.figures.at(point)
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
@@ -154,7 +154,7 @@ class Study:
         return False
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
-        """Whether a point keeps a target, which may be a share of a reference; see `Target.decide`."""
+        """Whether a point keeps a target; the target may be a share of a reference, see `Target.decide`."""
         most = self.most_images if len(chips) == 1 else None
         if target.of is None:
             return target.decide(result, None, most)
@@ -164,17 +164,17 @@ class Study:
     def evaluate(
         self, points: Sequence[Planned], method: Method | None, most: int, progress: bool, say: Callable[[str], None]
     ) -> list[Result]:
-        """Evaluate what is not finished yet, and keep the results.
+        """Evaluate the unfinished points, and store the results.
 
         Args:
-            points: Points that are known before.
-            method: Proposes other points; None: there are none.
-            most: Trials of these other points at most.
-            progress: Whether a progress bar is shown.
-            say: Takes a line on trials of an earlier run, and one on the time that is left.
+            points: Points that are known from the start.
+            method: Proposes other points; None: no other points.
+            most: Most trials of these other points.
+            progress: Whether to show a progress bar.
+            say: Takes a line on trials of an earlier run, and one on the remaining time.
 
         Returns:
-            The results, those of the references first, in order; in the first process only.
+            The results in order, references first; in the first process only.
         """
         is_first = self.trainer.is_global_zero
         if is_first and not self.goes_on:
@@ -200,12 +200,12 @@ class Study:
             return results
 
         try:
-            # other processes that run the same program meet this one here; forked ones begin with the work
+            # processes of the same program meet here; forked ones start later, with the work
             others_wait = self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
             if not (todo or self._learns or others_wait):
                 return work(lambda trials: iter(()))
             results = self.runner.work(work, self._bar.advance)
-            self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked ones have own
+            self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked processes copy
             return results
         finally:
             self._bar.close()
@@ -232,7 +232,7 @@ class Study:
         return found
 
     def _missing(self, batch: Sequence[Planned]) -> set[Place]:
-        """Trials to compute: of points that compute the same, those of the first only. The others are counted."""
+        """Trials to compute; of points that compute the same, only the trials of the first. The others are counted."""
         keys: dict[tuple[Records, Kind], list[str]] = {}
         for planned in batch:
             keys.setdefault((planned.records, planned.kind), []).extend(map(planned.key, range(len(planned.chips))))
@@ -247,7 +247,7 @@ class Study:
                     if trial not in there:
                         there.add(trial)
                         missing.add((number, chip, read))
-                    elif trial not in self._asked:  # else it is of this run
+                    elif trial not in self._asked:  # else this run computed it
                         self._read += 1
                     self._asked.add(trial)
         return missing
@@ -281,14 +281,14 @@ class Study:
                     break
             over.add(number)
             yield planned, chips
-        for _ in finished:  # trials that were under way when their point ended are kept too
+        for _ in finished:  # trials in progress when their point ended are stored too
             pass
 
     def _computed_by(
         self, run: Run, batch: Sequence[Planned], todo: set[Place], over: set[int]
     ) -> Iterator[tuple[Place, Outcomes]]:
-        """The outcomes of the missing trials, as soon as each is there, without those of points that are over."""
-        later: list[Place] = []  # trials that another command has
+        """The outcomes of the missing trials, each when it is ready, without trials of points that are over."""
+        later: list[Place] = []  # claimed by another command
 
         def free() -> Iterator[tuple[Place, Steps]]:
             for place in sorted(todo):
@@ -298,15 +298,15 @@ class Study:
                     yield from claimed
 
         yield from run(free())
-        for place in later:  # one at a time: a command that waits for another one holds no trial itself
+        for place in later:  # one at a time: a waiting command must have no claim, or two could wait for each other
             if place[0] not in over:
                 yield from run(self._claimed(batch[place[0]], place, wait=True))
 
     def _claimed(self, planned: Planned, place: Place, wait: bool) -> Iterable[tuple[Place, Steps]]:
-        """A trial that no other command computes; none if one does."""
+        """A trial that no other command computes; empty if another command does."""
         _, chip, read = place
         key, records = planned.key(chip), planned.records
-        # chips are decided on in their order, so that none of them is left for later
+        # chips are decided in order, so none may be left for later
         is_claimed = records.claim(key, read, wait or (self.chips_may_end and self.runner.workers == 1))
         if not is_claimed and not self.chips_may_end:
             return
@@ -338,7 +338,7 @@ class Study:
             self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
 
     def _known(self, planned: Planned, place: Place) -> Outcomes:
-        """A trial that is there already, the same on all processes."""
+        """A stored trial, the same on all processes."""
         _, chip, read = place
         found = None
         if self.trainer.is_global_zero:
@@ -351,7 +351,7 @@ class Study:
 
 
 def _record_line(read: int, left: int, may_end: bool) -> str:
-    """That trials are read and not computed, as their time in the table is not spent here."""
+    """A line on trials that are read and not computed; the seconds in the table include their earlier time."""
     if left:
         computed = f"{'at most ' * may_end}{left:,} are computed"
         return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {computed}"

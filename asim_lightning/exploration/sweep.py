@@ -20,22 +20,21 @@ from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
 
 _SILENT = 2.0
-"""Seconds of work on the points before a bar shows it."""
+"""Seconds of work on the points until a bar is shown."""
 
 
 class Sweep(Study):
-    """Evaluates every point of a grid, and keeps each finished trial.
+    """Evaluates every point of a grid, and stores each finished trial.
 
-    Chips are no points of their own: those of a point are evaluated in their order, until enough are known.
+    Chips are not separate points: the chips of a point are evaluated in order, until enough are known.
 
     Args:
-        work: What it works with.
-        axes: The grid; a point that is not allowed is refused before the work.
+        work: Network, data and trainer.
+        axes: The grid; a wrong point is refused before the work.
         trials: Reads of the chip for each noisy point.
-        until: A target on the yield, which ends the chips of each point when it is answered, or on the accuracy, which
-            ends its images.
-        technology: What a point's cost is computed from; None: no point has a cost.
-        progress: Whether a progress bar with the time left is shown.
+        until: A target on the yield ends the chips of each point early; a target on the accuracy ends its images early.
+        technology: Technology of the costs; None: no costs.
+        progress: Whether to show a progress bar with the remaining time.
     """
 
     goes_on = True
@@ -53,26 +52,26 @@ class Sweep(Study):
         check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
-            raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
+            raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
         self.progress, self.until = progress, until
         self.may_end = until is not None
         self.chips_may_end = until is not None and until.form == "yield"
-        # that of the plan, as long as no layer was given another by hand
+        # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names = list(next(iter(axes.points())))
         self.records = Records(work, names, "sweep", of_images)
-        self._points = self._grid(axes, trials)  # all points first: a wrong one is refused
+        self._points = self._grid(axes, trials)  # all points first, to refuse a wrong one early
         self.figures = None if technology is None else CostFigures(work.model, technology)
         if self.figures is not None:
-            self.figures.at({})  # refuses before the work
+            self.figures.at({})  # refuses wrong settings early
         self.records.open()
         self.yields: list[ChipYield] = []
         """The chips of each combination of the other axes, if the sweep ran over chips."""
 
     def run(self, say: Callable[[str], None] = lambda line: None) -> tuple[Result, ...]:
-        """Evaluate what is not finished yet: a result a point and chip, float and quantised first.
+        """Evaluate the unfinished points: a result for each point and chip, float and quantised first.
 
-        `say` and the processes are as for `Study.evaluate`; chips after an answer to `until` have no result.
+        `say` and the processes are as for `Study.evaluate`. Chips after an answer to `until` have no result.
         """
         if self.trainer.is_global_zero and self.figures is not None:
             self._price_again()
@@ -89,11 +88,11 @@ class Sweep(Study):
         """A result for each chip of a point."""
         return [
             self._priced(self.records.result(axes, planned.kind, [reads], self.outcomes["quantized"]))
-            for axes, reads in zip(planned.chips, chips, strict=False)  # without chips after an answer
+            for axes, reads in zip(planned.chips, chips, strict=False)  # no chips after an answer
         ]
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the target on the yield is answered by the chips so far."""
+        """Whether the chips so far answer the target on the yield."""
         if self.until is None or not self.chips_may_end or len(chips) < 2:
             return False
         return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
@@ -112,7 +111,7 @@ class Sweep(Study):
         return found
 
     def _price_again(self) -> None:
-        """Give points of earlier commands, which are in the run's table too, the costs of this command's technology."""
+        """Apply this command's technology to points of earlier commands, because the run's table has them, too."""
         for result in self.records.results():
             if (priced := self._priced(result)) != result:
                 self.records.keep(priced)
@@ -121,13 +120,13 @@ class Sweep(Study):
         return result if self.figures is None else replace(result, figures=self.figures.at(result.axes, result.kind))
 
     def _plan(self, axes: Point, reads: int, chips: Sequence[AxisValue]) -> Planned:
-        names = self.records.names  # in their order, as the first axis with several values is drawn
+        names = self.records.names  # the order matters: a plot shows the first axis with several values
         on_chips = [{name: chip if name == CHIP else axes[name] for name in names} for chip in chips] or [axes]
         noisy = [self.records.points.add(each, "simulated") for each in on_chips]
         return Planned(axes, "simulated", tuple(on_chips), reads if noisy[0] else 1, self.records)
 
     def _grid(self, axes: SweepAxes, trials: int) -> list[Planned]:
-        """The points of the grid, the chips of each together."""
+        """The points of the grid, each with all its chips."""
         planned, chips = [], distinct(CHIP, axes.chip or ())
         grid = replace(axes, chip=None) if chips else axes
         points = iter([{}]) if chips and not grid.given() else grid.points()

@@ -1,4 +1,4 @@
-"""What an outcome depends on next to the point and the trial: network, noise, data, code, trainer, versions."""
+"""Everything that an outcome depends on except point and trial: network, noise, data, code, trainer, versions."""
 
 import dataclasses
 import functools
@@ -33,43 +33,43 @@ from asim_lightning.surgery.conversion_report import KEPT
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
-"""Hyperparameters that a sweep sets itself, that no outcome depends on, or that the key has by their content."""
+"""Hyperparameters that a sweep sets, that decide no outcome, or whose content is in the key."""
 _OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
-"""Hyperparameters that our own classifier only uses in a training step."""
+"""Hyperparameters that our classifier uses only in a training step."""
 _OF_RANGES = {"calibration_images", "calibration_method"}
-"""Hyperparameters that our own classifier only uses to fit input ranges, which are then among the weights."""
+"""Hyperparameters that our classifier uses only to fit input ranges, which are part of the weights."""
 _NO_LAYER_SETTING = {
     "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise", "_train_noise_model",
     "_max_elements", "_engine", "_steps", "pool", "first_tile",
 }  # fmt: skip
-"""Attributes of a layer of ours that a point has or sets, or on which no simulated answer depends."""
+"""Attributes of our layers that a point has or sets, or that change no simulated answer."""
 _BATCHES = {"batch_size", "eval_batch_size"}
 _HARMLESS = {
     "num_workers", "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"
 }  # fmt: skip
 _OF_OTHER_IMAGES = {"held_out", "seed", "augment"}
-"""Of our own data modules: arguments that only decide on training, validation and calibration images."""
+"""Arguments of our data modules that only affect training, validation and calibration images."""
 _OURS = ("lightning.", "asim_lightning.")
 _HARMLESS_CALLBACKS = {
     "DeviceStatsMonitor", "EarlyStopping", "LastCheckpoint", "ModelCheckpoint", "NoiseSweep", "OnExceptionCheckpoint",
     "PredictionWriter", "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar",
 }  # fmt: skip
-"""Callbacks of Lightning and of ours that change no answer by the hooks that a sweep calls, setup and teardown."""
+"""Callbacks of Lightning and of ours whose setup and teardown change no answer; a sweep calls only these hooks."""
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
 
 
 _read: dict[str, tuple[object, str]] = {}
-"""By name of a module: what it was loaded by, and the digest of its file when it was first asked for.
+"""By name of a module: its loader, and the digest of its file when first asked for.
 
-An edit of the file does not change the module until it is loaded again."""
+An edit of the file has no effect until the module is loaded again."""
 
 
 def loaded_code() -> dict[str, str]:
-    """Digest of the file of every loaded module that is neither installed nor Python's own nor of this package."""
+    """Digest of the file of every loaded module that is not installed, not Python's and not in this package."""
     found = {}
     for name in sorted(sys.modules):
         if is_own(file := file_of(name)):
-            by = getattr(sys.modules[name], "__spec__", None) or sys.modules[name]  # another one after a reload
+            by = getattr(sys.modules[name], "__spec__", None) or sys.modules[name]  # a reload makes a new one
             if name not in _read or _read[name][0] is not by:
                 _read[name] = by, _digest_of_file(file)
             found[name] = _read[name][1]
@@ -78,7 +78,7 @@ def loaded_code() -> dict[str, str]:
 
 @functools.cache
 def package_code() -> str:
-    """Digest of this package's sources, also those of its kernels, which may be edited under one version."""
+    """Digest of this package's sources and kernels, because they may be edited without a new version."""
     files = [os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names]
     code = [file for file in files if file.endswith((".py", ".cpp", ".h"))]
     return digest_of({file.removeprefix(PACKAGE): _digest_of_file(file) for file in code})
@@ -91,13 +91,13 @@ def _digest_of_file(file: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """What outcomes depend on, as JSON has it, and a line on each thing that could not be told."""
+    """Everything that outcomes depend on, as plain JSON values, and a line on each thing without a description."""
 
     settings: dict[str, object]
     unknown: tuple[str, ...]
     shared: dict[str, object]
-    """The settings that decide an image's answer at a point: without the plan's macro, which the point has, and the
-    number of images."""
+    """The settings that decide an image's answer at a point: without the plan's macro, which is in the point, and
+    without the number of images."""
 
 
 def fingerprint(
@@ -107,10 +107,10 @@ def fingerprint(
     swept: Iterable[str],
     columns: Contents | None = None,
 ) -> Fingerprint:
-    """All that decides a trial's outcome next to the point and the trial.
+    """Everything that decides a trial's outcome except the point and the trial.
 
-    Of other data modules than ours all test images are read. Points decide the `swept` fields of the plan's macro;
-    `columns` described their columns, whose gaps count as well.
+    Data modules of users are read in full. Points decide the `swept` fields of the plan's macro. `columns` has the
+    descriptions of their columns; its unknown values count, too.
     """
     contents = columns or Contents()
     apart = images_are_apart(model, data, trainer)
@@ -129,7 +129,7 @@ def fingerprint(
     unknown = tuple(contents.unknown)
     if unknown:
         settings["without_fingerprint"] = list(unknown)
-    # a point has the plan's macro
+    # the plan's macro is in the point
     shared = {**settings, "model": _without(settings["model"], "plan", "macro")}
     if apart:
         shared["data"] = _without(settings["data"], "test_images")
@@ -137,26 +137,26 @@ def fingerprint(
 
 
 def _structure(model: CimModule, contents: Contents) -> str:
-    """Digest of the class and the plain attributes of every module, so that a new attribute counts."""
+    """Digest of the class and the plain attributes of every module, so a new attribute changes it."""
     found = [contents.code(type(model), "model")]
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, Metric) or module is model:
-            continue  # hyperparameters stand for the classifier's own attributes
+            continue  # the hyperparameters cover the classifier's attributes
         found.append([name, contents.code(type(module), f"model.{name}")])
         own = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         hooks = [("hook", each) for each in own]
-        plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # as a trainer has a user's
+        plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
         idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
-                if getattr(value, "__self__", None) is module:  # a method, whose object is described here
+                if getattr(value, "__self__", None) is module:  # a method of this module
                     value = value.__func__
                 found.append([key, contents.of(value, f"model.{name}.{key}", objects=True)])
     return digest_of(found)
 
 
 def _outcome(outcome: Outcome, contents: Contents) -> list[object]:
-    """An outcome, whose number may be an object that is called, of the user's or a network."""
+    """An outcome; its function may be an object that is called, from the user or a network."""
     known = isinstance(outcome.number, nn.Module) or is_own(file_of(type(outcome.number).__module__))
     number = contents.of(outcome.number, "outcome", objects=known)
     rest = {name: value for name, value in vars(outcome).items() if name not in ("loss", "number")}
@@ -175,7 +175,7 @@ def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer, c
 
 
 def _without(settings: Any, name: str, *inside: str) -> Any:
-    """Settings without one of them, or without one within it; as they are if they have none."""
+    """Settings without one entry, or without a nested entry; unchanged if they have no such entry."""
     if not isinstance(settings, Mapping) or name not in settings:
         return settings
     rest = {key: value for key, value in settings.items() if key != name}
@@ -183,7 +183,7 @@ def _without(settings: Any, name: str, *inside: str) -> Any:
 
 
 def images_are_apart(model: CimModule, data: LightningDataModule, trainer: Trainer) -> bool:
-    """Whether no answer depends on other images of the run or of its batch: a user's loader may drop the last one."""
+    """Whether each answer is independent of other images of the run and batch; a user's loader may drop a batch."""
     if getattr(type(data), "test_dataloader", None) not in (ImageDataModule.test_dataloader, GivenData.test_dataloader):
         return False
     ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}
@@ -200,14 +200,14 @@ def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, content
     found: dict[str, object] = {
         "class": f"{kind.__module__}.{kind.__qualname__}", "code": contents.code(kind, "data")
     }  # fmt: skip
-    with isolate_rng():  # a pass must not change what a loader draws later
+    with isolate_rng():  # a pass must not change later random draws of a loader
         if needs_calibration(model.backbone):
             batches = calibration_images_of(data, model.calibration_images)
             found["calibration"] = digest_of([contents.of(batch, "data") for batch in batches])
         if isinstance(data, ImageDataModule) and type(data).__module__.startswith("asim_lightning.data."):
             return {**found, **_our_data(data, images_are_apart(model, data, trainer), trainer, contents)}
         loader = data.test_dataloader()
-        loader = loader[0] if isinstance(loader, (list, tuple)) else loader  # an evaluation refuses several
+        loader = loader[0] if isinstance(loader, (list, tuple)) else loader  # an evaluation refuses several loaders
         contents.code(type(getattr(loader, "dataset", None)), "data")
         most = trainer.limit_test_batches
         batches = islice(loader, most * trainer.world_size if isinstance(most, int) else None)
@@ -215,12 +215,12 @@ def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, content
 
 
 def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer, contents: Contents) -> dict[str, object]:
-    """Settings of one of our data modules, and its test images, also if `test_images` takes fewer."""
+    """Settings of our data module, and its test images, even if `test_images` takes fewer."""
     idle = _HARMLESS | (_BATCHES if apart else set()) | (set() if _counting(trainer) else _OF_OTHER_IMAGES)
     public = {name: value for name, value in vars(data).items() if not name.startswith("_") and name not in idle}
     split = data.test_split()
     images: Any = split.images
-    if not isinstance(images, Tensor):  # files, which may be too many to read
+    if not isinstance(images, Tensor):  # there may be too many files to read
         states = [(str(images.path(n)), os.stat(images.path(n))) for n in split.order.tolist()]
         images = digest_of([[path, state.st_size, state.st_mtime_ns] for path, state in states])
     samples = [contents.of(each, "data") for each in (images, split.labels, split.order)]
@@ -230,11 +230,11 @@ def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer, contents: Co
 def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
     found: dict[str, object] = {
         "precision": str(trainer.precision),
-        "float32_matmul": torch.get_float32_matmul_precision(),  # of layers that stay float
+        "float32_matmul": torch.get_float32_matmul_precision(),  # affects layers that stay float
         "limit_test_batches": repr(trainer.limit_test_batches),
     }
     if not _takes_all_batches(trainer):
-        found["processes"] = trainer.world_size  # each takes so many batches
+        found["processes"] = trainer.world_size  # the limit counts the batches of each process
     for number, each in enumerate(_counting(trainer)):
         where = f"trainer.callbacks.{type(each).__name__}"
         found[f"callback {number}"] = [contents.code(type(each), where), contents.of(vars(each), where)]
@@ -242,19 +242,19 @@ def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
 
 
 def _counting(trainer: Any) -> list[Callback]:
-    """Callbacks that may change an answer by the hooks that a sweep calls."""
+    """Callbacks whose setup or teardown may change an answer."""
 
     def counts(callback: Callback) -> bool:
-        hooks = [getattr(callback, name) for name in ("setup", "teardown")]  # also one that an object was given
+        hooks = [getattr(callback, name) for name in ("setup", "teardown")]  # also hooks set on the object
         is_idle = all(getattr(each, "__func__", None) in (Callback.setup, Callback.teardown) for each in hooks)
-        kind = type(callback)  # of these very classes: one that inherits may do anything
+        kind = type(callback)  # exact classes only: a subclass may do anything
         return not (is_idle or (kind.__module__.startswith(_OURS) and kind.__name__ in _HARMLESS_CALLBACKS))
 
     return [each for each in trainer.callbacks if counts(each)]
 
 
 def idle_callbacks(trainer: Any) -> list[str]:
-    """Names of the user's own callbacks that do something in a test: a sweep does not call them."""
+    """Names of the user's callbacks that act in a test but are not called by a sweep."""
     own = [type(each) for each in trainer.callbacks if not type(each).__module__.startswith(_OURS)]
     return [kind.__name__ for kind in own if any(getattr(kind, name) is not getattr(Callback, name) for name in _HOOKS)]
 

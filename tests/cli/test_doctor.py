@@ -53,7 +53,7 @@ NO_MAP = "`map` must be a map.json of asim doctor, got map.json"
     [
         ("[]", NO_MAP),
         (json.dumps({**MAP, "shares": [{"share": 1}]}), NO_MAP),
-        (json.dumps(OTHER), "got one of 1 layers, such as other"),
+        (json.dumps(OTHER), "got a map of 1 layers, such as other"),
         ('{"shares": [{"layer": "fc", "diagonal": 0, "share": NaN}], "increase": 1, "changes": []}', NO_MAP),
     ],
 )

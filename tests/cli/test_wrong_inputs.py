@@ -110,7 +110,7 @@ STUDIES: dict[str, Row] = {
         (*SWEEP, "--chips", "3", "--until", "accuracy 95 %"),
         "`until` 'accuracy 95 %' ends the images of a chip, so that `chips` must be null, got 3",
     ),
-    "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` is of `runner: ray`, got 2"),
+    "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` needs `runner: ray`, got 2"),
     "processes of both": (
         (*SWEEP, "--runner", "ray", "--trainer.devices", "2", "--trainer.strategy", "ddp"),
         "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got 2",

@@ -152,13 +152,13 @@ LSB = MacroConfig(random_noise="0.3 lsb", static={"offset": "0.10 lsb"}, full_sc
             [{"adc_bits": 7}, {"adc_bits": 8}],
             LSB,
             "random_noise 0.3 lsb and offset 0.1 lsb follow the LSB of each adc_bits: one more bit halves them in "
-            "volts; give them in % or mV to hold the voltage",
+            "volts; give them in % or mV to keep the voltage constant",
         ),
         (
             [{"adc_step": None}, {"adc_step": 2, "random_noise": 0.1}],
             LSB.with_fields(static={}),
             "random_noise 0.3 lsb follows the LSB of each adc_step: twice the step doubles it in volts; give it in % "
-            "or mV to hold the voltage",
+            "or mV to keep the voltage constant",
         ),
         ([{"rules.fc.adc_bits": 7}, {"rules.fc.adc_bits": 8}], LSB, "random_noise 0.3 lsb and offset 0.1 lsb follow"),
         ([{"adc_bits": 7}, {"adc_bits": 8}], LSB.with_fields(random_noise="2 mV", static={"offset": 0.1}), None),

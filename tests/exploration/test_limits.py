@@ -72,7 +72,7 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
     ("macro", "names", "words"),
     [
         (MacroConfig(), ["ofset"], "did you mean offset"),
-        (MacroConfig(adc_bits=None), ["inl"], "takes no other value"),
+        (MacroConfig(adc_bits=None), ["inl"], "takes no other value of it"),
     ],
 )
 def test_wrong_names(macro: MacroConfig, names: list[str], words: str) -> None:

@@ -278,7 +278,7 @@ def test_a_wrong_use_is_one_sentence(network: nn.Module, said: str, changes: dic
         ("`points` must be a number of points with the method grid", {"points": [{"adc_bits": 6}]}),
         ("`search.points` must be a list of one or more", {"method": "list"}),
         ("`search.points` must be a list of one or more", {"method": "list", "points": "many"}),
-        ("`search.space.adc_bit` is no axis; nearest: adc_bits", {"space": {"adc_bit": [6]}}),
+        ("`search.space.adc_bit` is not an axis; nearest: adc_bits", {"space": {"adc_bit": [6]}}),
         ("must be among accuracy, yield, energy", {"objectives": ["speed"]}),
     ],
 )

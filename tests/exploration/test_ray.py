@@ -162,7 +162,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     for does, message in {
         "fails": "simulated random_noise 1 trial 0: Layer `conv1.3`: `macro.column` own_column.Own: level must take",
-        "dies": f"simulated random_noise 1 trial 0 was given up after {MOST_DEATHS + 1} workers died that computed it",
+        "dies": f"simulated random_noise 1 trial 0 was given up because {MOST_DEATHS + 1} of its workers died",
     }.items():
         own = MACRO.with_fields(column="own_column.Own", column_args={"does": does})
         sweep = make(SweepAxes(random_noise=[1.0]), trials=1, macro=own, folder=does)

@@ -186,7 +186,7 @@ def test_chips_that_are_none_are_refused() -> None:
     for count in (1, 0, 10_001):
         with pytest.raises(ValueError, match=f"`chips` must be 2..10000, got {count}"):
             with_chips(SweepAxes(), count, None)
-    with pytest.raises(ValueError, match=r"`chips` 3 takes chips 0, 1, 2, ..., so that `axes.chip` must be absent"):
+    with pytest.raises(ValueError, match=r"`chips` 3 takes chips 0, 1, 2, ...; leave out `axes.chip`"):
         with_chips(SweepAxes(chip=[1]), 3, None)
     with pytest.raises(ValueError, match=r"`until` 'yield 0.3 at 1 %' takes chips"):
         with_chips(SweepAxes(chip=[1]), None, EASY)
