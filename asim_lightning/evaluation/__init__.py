@@ -1,1 +1,1 @@
-"""What an accuracy is measured under, and what comes of it: results, intervals, times, files that are whole."""
+"""Accuracies under a condition: evaluation, results, intervals, times, and files that are never half written."""

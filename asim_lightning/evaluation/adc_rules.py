@@ -15,22 +15,22 @@ from asim_lightning.surgery.plan import KINDS
 
 
 def pattern_of(name: str) -> str:
-    """What matches only one layer in a plan: its full name, unless that is a kind of layers or a pattern."""
+    """A pattern that matches only one layer in a plan: its full name, or `re:` if the name is a kind or pattern."""
     return f"re:{re.escape(name)}" if name in KINDS or set(name) & set("*?[") else name
 
 
 def own_fields(layer: QuantizedLayer) -> dict[str, Any]:
-    """Fields of the macro that a layer's own rule sets."""
+    """Fields of the macro that a layer's rule sets."""
     rule = getattr(getattr(layer, "assignment", None), "rule", None)
     return asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
 
 
 def rules_with(model: CimModule, ranges: Sequence[AdcRange]) -> list[dict[str, Any]]:
-    """Rules that set the range of each layer on a macro, and the rules of the plan that decide about other layers."""
+    """Rules that set the ADC range of each layer on a macro, and the plan's rules for other layers."""
     layers = macro_layers(model.backbone)
     others: list[dict[str, Any]] = []
     signs: dict[str, bool | None] = {}
-    decided = set(layers)  # of several rules that match a layer the first counts
+    decided = set(layers)  # if several rules match a layer, the first counts
     for rule in model.hparams["plan"]["rules"]:
         names = matched(model, rule["match"], "plan.rules")
         signs = {**dict.fromkeys(names, rule.get("signed_input")), **signs}

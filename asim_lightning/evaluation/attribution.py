@@ -1,4 +1,4 @@
-"""The map of a network's loss by path attribution: which layer and bit position costs how much of it."""
+"""The map of a network's loss by path attribution: how much loss each layer and bit position causes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from asim_lightning.nn.routed import routing_paused
 from asim_lightning.surgery import macro_layers
 
 POINTS = 8
-"""Points of the path from the quantised to the simulated network, by Gauss and Legendre."""
+"""Points of the path from the quantised to the simulated network, by Gauss-Legendre quadrature."""
 Fields = Mapping[str, Any]
 
 
@@ -39,7 +39,7 @@ class _Call:
     """Gradient of the loss of the batch, the mean over the path. # (batch, ...)"""
 
     def share(self, error: Tensor) -> float:
-        """The share of the batch's loss that an error of the layer's output has. # (batch, ...)"""
+        """The share of the batch's loss that an error of the layer's output causes. # (batch, ...)"""
         return float((self.gradient.double() * error.double()).sum())
 
 
@@ -53,17 +53,16 @@ def loss_map(
     """Shares of the loss that a macro adds to a network, by layer and bit position.
 
     A layer's error e is its simulated output minus the exact output for the same input. The quantised network with
-    ``s e`` added after every layer is exact at s = 0 and simulated at s = 1, and the share of a layer is the integral
-    over s of ``gradient . e``: all shares sum to the increase of the loss. A bit position's share is that of the part
-    of e that vanishes if the position is digital; what stays if all are is that of stuck cells. The share of a change
-    is that of the e of the changed macro, for the same inputs.
+    ``s e`` added after every layer is exact at s = 0 and simulated at s = 1. The share of a layer is the integral over
+    s of ``gradient . e``, so all shares sum to the increase of the loss. The share of a bit position is the share of
+    the part of e that vanishes if the position is digital. Stuck cells cause the rest, which stays if all positions are
+    digital. The share of a change is computed from the e of the changed macro, for the same inputs.
 
     Args:
-        model: Converted classifier; the macros of its layers count, its noise seed and its read.
+        model: Converted classifier; its layers' macros, noise seed and read number count.
         batches: Inputs, targets and indices.
-        chips: Chips over which the mean is taken; if all chips are equal, or the classifier's is of a file, they do
-            not count.
-        changes: Fields of the macro of changes of a layer.
+        chips: Chips of the mean; ignored if all chips are equal, or if the classifier's chip is from a file.
+        changes: Gives changes of a layer, as fields of the macro.
         advance: Called after each batch on each chip.
     """
     layers = macro_layers(model.backbone)
@@ -98,13 +97,13 @@ def loss_map(
 
 
 class _Path:
-    """The path of a batch from the quantised network to the simulated one, which the network is at the start.
+    """The path of a batch from the quantised network to the simulated one; the network is simulated at the start.
 
-    Its `increase` is the loss of the batch's images in the simulated network minus that in the quantised one.
+    `increase` is the loss of the batch in the simulated network minus the loss in the quantised network.
     """
 
     def __init__(self, model: CimModule, layers: Mapping[str, OnMacro], inputs: Any, targets: Any, ids: Tensor) -> None:
-        self.calls: dict[str, list[_Call]] = {}  # of each layer that is called, with gradients along the path
+        self.calls: dict[str, list[_Call]] = {}  # calls of each layer, with gradients along the path
         self._context = lambda: noise_context(model.noise_seed, model.trial, ids, model.chip)
 
         def loss() -> Tensor:
@@ -125,7 +124,7 @@ class _Path:
             model.fidelity = "simulated"
 
     def share(self, layer: OnMacro, calls: Sequence[_Call], fields: Fields) -> float:
-        """The share of a layer with changed fields, for the inputs that it met."""
+        """The share of a layer with changed fields, for the same inputs."""
         if not fields:
             return sum(call.share(call.error) for call in calls)
         before = layer.assignment
@@ -138,7 +137,7 @@ class _Path:
 
     def _keep(self, name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
         layer.fidelity = "quantized"
-        with routing_paused():  # as within the layer's own call
+        with routing_paused():  # as in the layer's call
             exact = layer.forward(*arguments, **named)  # without this hook
         layer.fidelity = "simulated"
         self.calls.setdefault(name, []).append(_Call(arguments, named, exact, y - exact))
@@ -146,7 +145,7 @@ class _Path:
     def _add_gradients(
         self, layers: Mapping[str, OnMacro], loss: Callable[[], Tensor], point: float, weight: float
     ) -> None:
-        """Add the gradients at a point of the path, times its weight."""
+        """Add the gradients at a point of the path, times the point's weight."""
         outputs: list[Tensor] = []
         calls: list[_Call] = []
         left = {name: iter(each) for name, each in self.calls.items()}
@@ -156,7 +155,7 @@ class _Path:
             y = y + point * call.error
             outputs.append(y if y.requires_grad else y.requires_grad_())
             calls.append(call)
-            return y.clone()  # which the network may change in place
+            return y.clone()  # the network may change it in place
 
         with _hooked(layers, add):
             total = loss()
@@ -168,7 +167,7 @@ class _Path:
 
 @contextmanager
 def _hooked(layers: Mapping[str, OnMacro], call: Callable[..., Tensor | None]) -> Iterator[None]:
-    """Call a function after each call of a layer; the tensor that it gives, if any, is the layer's output."""
+    """Call a function after each call of a layer; a returned tensor replaces the layer's output."""
 
     def hook(name: str) -> Any:
         return lambda *of_call: call(name, *of_call)
@@ -190,7 +189,7 @@ def _with_gradients(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.has_gradient  # back to the class's, as keys of trials know what an instance has
+            del layer.has_gradient  # back to the class's value, because keys of trials include attributes of instances
 
 
 def positions_of(macro: MacroConfig, signed_input: bool) -> int:
@@ -201,7 +200,7 @@ def positions_of(macro: MacroConfig, signed_input: bool) -> int:
 
 
 def _digital(layer: OnMacro) -> list[Fields]:
-    """The layer with one digital position after another, the most significant first; those that it has are left out."""
+    """The layer with more and more digital positions, the most significant first, without its present ones."""
     macro = layer.macro
     if macro.weight_parallel:
         return []
@@ -210,7 +209,7 @@ def _digital(layer: OnMacro) -> list[Fields]:
 
 
 def _by_position(layer: OnMacro, own: float, digital: Sequence[float]) -> tuple[float, ...]:
-    """The share of each position, the least significant first, from shares with more and more of them digital."""
+    """The share of each position, the least significant first, from shares with more and more digital positions."""
     if layer.macro.weight_parallel:
         return (float(own),)
     steps = -np.diff([own, *digital])[::-1]

@@ -1,4 +1,4 @@
-"""What an axis is, by its name: the settings of macros, static effects and technologies, chips and checkpoints."""
+"""Settings by the name of an axis: macros, static effects, technologies, chips and checkpoints."""
 
 from collections.abc import Mapping
 
@@ -15,13 +15,13 @@ SETTINGS: Mapping[str, Setting] = {
     CHECKPOINT: Setting("checkpoint"),
 }
 NOISE_AXES = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
-"""Fields that are a noise of each conversion."""
+"""Fields with noise of each conversion."""
 
 
 def setting_of(axis: str) -> Setting:
-    """What an axis is, such as adc_bits, static.offset, rules.layer1.*.rows or technology.supply.
+    """The setting of an axis, such as adc_bits, static.offset, rules.layer1.*.rows or technology.supply.
 
-    An axis of another name is a design, with the name as its label.
+    An unknown name is a setting of the design, with the name as its label.
     """
     return SETTINGS.get(axis) or SETTINGS.get(axis.rpartition(".")[2]) or Setting(axis.replace("_", " "))
 
@@ -35,5 +35,5 @@ def rule_of(axis: str) -> tuple[str, str]:
 
 
 def is_condition(axis: str) -> bool:
-    """Whether a design meets the values of an axis, and nobody chooses them: noise, spreads, chips, the column."""
+    """Whether nobody chooses the values of an axis: noise, spreads, chips, the column."""
     return setting_of(axis).role != "design"

@@ -1,6 +1,6 @@
-"""Bounds of a share from good ones of so many: Clopper and Pearson's, and a sequence's, which may stop early.
+"""Bounds of a share from counts: Clopper and Pearson's, and a sequential bound, which may stop early.
 
-Both follow from the binomial distribution's sums, as an incomplete beta function of integers is one:
+Both follow from binomial sums, because the incomplete beta function of integers is such a sum:
 ``integral of y^a (1-y)^(t-a) over share..1 / B(a + 1, t - a + 1) = P(Binomial(t + 1, share) <= a)``.
 """
 
@@ -8,7 +8,7 @@ from math import inf, log, log1p, sqrt
 
 import numpy as np
 
-# not scipy.stats, which takes four times as long to import
+# not scipy.stats, it takes four times as long to import
 from scipy.special import bdtr, betaincinv, betaln
 
 from asim_lightning.checks import check_whole
@@ -16,9 +16,9 @@ from asim_lightning.evaluation.interval import Interval
 
 
 def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a share, for a number of trials that was fixed before.
+    """Clopper and Pearson's interval of a share, for a fixed number of trials.
 
-    Its ends are the shares at which so many good ones or more, and so many or fewer, have probability (1 - level) / 2.
+    At its ends, counts as large or larger, and as small or smaller, have probability (1 - level) / 2.
     """
     _check(good, total)
 
@@ -29,20 +29,20 @@ def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, 
 
 
 def dkw(total: int, level: float = 0.95) -> float:
-    """Half width of the band that holds a whole distribution function: ``sqrt(ln(2 / (1 - level)) / (2 total))``."""
+    """Half width of the DKW band of a whole distribution function: ``sqrt(ln(2 / (1 - level)) / (2 total))``."""
     return sqrt(log(2.0 / (1.0 - level)) / (2.0 * total))
 
 
 def evidence_above(good: int, total: int, share: float) -> float:
-    """How much better shares above one explain what was seen, as a natural logarithm.
+    """How much better shares above `share` explain the counts, as a natural logarithm.
 
     ``integral of y^a (1-y)^(t-a) dy over share..1 / ((1 - share) share^a (1 - share)^(t-a))`` with a good ones of t.
-    While the true share is at most this one, it exceeds 1/alpha with probability alpha at most, however often one looks
-    (Ville's inequality): it is a nonnegative supermartingale of mean 1 at most. It is -inf if the integral is below the
-    least float, which only happens far on the other side of the share.
+    If the true share is at most `share`, it exceeds 1/alpha with probability at most alpha, however often one looks
+    (Ville's inequality): it is a nonnegative supermartingale of mean at most 1. It is -inf if the integral underflows,
+    which only happens far on the other side of the share.
     """
     below, above = log(share), log1p(-share)
-    part = float(bdtr(good, total + 1, share))  # of the integral over 0..1
+    part = float(bdtr(good, total + 1, share))  # as a part of the integral over 0..1
     if part == 0.0:
         return -inf
     whole = float(betaln(good + 1, total - good + 1))
@@ -50,14 +50,14 @@ def evidence_above(good: int, total: int, share: float) -> float:
 
 
 def evidence_below(good: int, total: int, share: float) -> float:
-    """How much better shares below one explain what was seen, as `evidence_above`."""
+    """How much better shares below `share` explain the counts, like `evidence_above`."""
     return evidence_above(total - good, total, 1.0 - share)
 
 
 def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -> bool | None:
-    """Whether the true share is at least a share; None while the chips so far do not decide.
+    """Whether the true share is at least `share`; None if the counts so far do not decide.
 
-    It may be asked after every trial: a decision is wrong with probability alpha at most.
+    You may ask after every trial: a decision is wrong with probability at most alpha.
     """
     if evidence_above(good, total, share) > -log(alpha):
         return True
@@ -65,11 +65,11 @@ def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -
 
 
 def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Both ends of the sequence that `sequence_decides` asks: each holds at all numbers of trials at once.
+    """Both ends of the sequence behind `sequence_decides`: each holds at all numbers of trials at once.
 
-    An end is ever on the wrong side with probability alpha at most.
+    An end is ever on the wrong side with probability at most alpha.
     """
-    from scipy.optimize import brentq  # takes as long to import as all else of scipy here
+    from scipy.optimize import brentq  # as slow to import as all other scipy here
 
     _check(good, total)
 
@@ -89,16 +89,16 @@ def _check(good: int, total: int) -> None:
 
 
 def hypergeometric_interval(right: int, seen: int, total: int, alpha: float = 0.05) -> Interval:
-    """Bounds of the accuracy on all of so many images, from some of them in random order.
+    """Bounds of the accuracy on `total` images, from some of them in random order.
 
-    The sequence of Waudby-Smith and Ramdas (arXiv 2006.04347): every total R of right answers is kept for which
-    ``betabinomial(R; n, 1, 1) / betabinomial(R - a; n - t, 1 + a, 1 + t - a) < 1 / alpha``, with a right of t seen and
-    n in all. It holds at all t at once with probability 1 - alpha at least, so that outcomes may decide when to stop.
-    The mean is the accuracy on the images seen.
+    The sequence of Waudby-Smith and Ramdas (arXiv 2006.04347) includes every total R of right answers with
+    ``betabinomial(R; n, 1, 1) / betabinomial(R - a; n - t, 1 + a, 1 + t - a) < 1 / alpha``, for a right of t seen and n
+    in all. It holds at all t at once with probability at least 1 - alpha, so outcomes may decide when to stop. The
+    mean is the accuracy on the images seen.
     """
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 2)))])  # of factorials
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 2)))])  # logarithms of factorials
     rest = total - seen
-    more = np.arange(rest + 1)  # right answers among the others
+    more = np.arange(rest + 1)  # possible right answers among the other images
     choices = logs[rest] - logs[more] - logs[rest - more]
     beta = logs[more + right] + logs[total - more - right] - logs[total + 1]
     prior = logs[right] + logs[seen - right] - logs[seen + 1]

@@ -1,4 +1,4 @@
-"""What a chip gives a layer: its converters' errors, its stuck cells and the spread of its cells."""
+"""The part of a chip in a layer: its converters' errors, its stuck cells and the spread of its cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ class ChipLayer:
 
     Attributes:
         name: Full name of the layer.
-        part: What a file of the chip knows it by: its name, or that of the macros that it shares.
+        part: Its name in a file of the chip: the layer's name, or the name of macros that layers share.
         place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
-        offset: Offset of each converter, LSB; None: none has one. # (converters,)
+        offset: Offset of each converter, LSB; None: no converter has one. # (converters,)
         gain: Gain of each converter; None: all are 1. # (converters,)
-        inl: INL of each converter by nibbles of the code, or by code, LSB; None: none has any.
+        inl: INL of each converter by nibbles of the code, or by code, LSB; None: no converter has any.
             # (converters, nibbles, 16) or (converters, codes)
-        cells: Cells that hold its weights.
-        stuck: How many of them are stuck at 0, and at 1.
+        cells: Number of cells of its weights.
+        stuck: Number of cells stuck at 0, and at 1.
         cell_percent: Standard deviation of its cells, percent.
-        tensors: All of it as a file has it, by kind; see `SavedChip`.
+        tensors: All data as in a file, by kind; see `SavedChip`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ChipLayer:
 
     @property
     def gain_error(self) -> Tensor | None:
-        """Gain of each converter minus 1, percent; None: none has an error. # (converters,)"""
+        """Gain of each converter minus 1, percent; None: no converter has an error. # (converters,)"""
         return None if self.gain is None else 100 * (self.gain - 1)
 
     @property

@@ -1,4 +1,4 @@
-"""How many chips are good enough: accuracies of chips that all saw the same images, and yields from them."""
+"""Yields: how many chips are good enough, from chips that all saw the same images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from asim_lightning.evaluation.target import CLOSE
 
 _RESAMPLES = 2000
 _MANY_CHIPS = 50
-"""From so many on, resampled chips spread as chips do."""
+"""From this number on, resampled chips spread like chips."""
 _AT_ONCE = 2**24
-"""Numbers of one block of resamples."""
+"""Size of one block of resamples."""
 
 
 @dataclass(frozen=True)
 class YieldPoint:
-    """Good chips of all that were simulated: those with at least an accuracy on the images at hand.
+    """Good chips among the simulated ones: chips with at least an accuracy on these images.
 
-    The first two bounds are those of the share of all chips that are good on these images, the others of the share of
-    all chips that have this accuracy over all images of the kind.
+    The first two bounds are for the share of all chips that are good on these images. The other two are for the share
+    of all chips that have this accuracy over all images of this kind.
     """
 
     accuracy: float
@@ -39,7 +39,7 @@ class YieldPoint:
 
     @property
     def share(self) -> float:
-        """Good chips of those that were simulated."""
+        """Good chips as a share of the simulated chips."""
         return self.good / self.total
 
 
@@ -47,7 +47,7 @@ class YieldPoint:
 class ChipYield:
     """Accuracies of chips under the same settings, on the same images and reads.
 
-    The bounds of a share are Clopper and Pearson's, or a sequence's where outcomes decided how many chips there are.
+    The bounds of a share are Clopper and Pearson's, or sequential if outcomes decided the number of chips.
     """
 
     axes: Mapping[str, AxisValue]
@@ -67,16 +67,16 @@ class ChipYield:
 
     @property
     def accuracies(self) -> NDArray[np.float64]:
-        """Of each chip, over its reads: 0..1. # (chips,)"""
+        """Accuracy of each chip over its reads: 0..1. # (chips,)"""
         return self.right.mean(axis=1) / self.images
 
     @property
     def read_spread(self) -> float | None:
-        """Standard deviation from read to read of one chip; None where one read does not tell it.
+        """Standard deviation from read to read of one chip; None if there is one read.
 
-        What a read does to all chips alike, as they share its random numbers, is no part of it: it is the mean square
-        of ``a_ct - a_c - a_t + a`` (accuracy of chip c in read t, its means over reads and chips) with
-        (chips - 1)(reads - 1) degrees of freedom.
+        It leaves out the effect of a read on all chips alike, because they share random numbers. Its square is the mean
+        square of ``a_ct - a_c - a_t + a`` (accuracy of chip c in read t, its means over reads and chips) with (chips -
+        1)(reads - 1) degrees of freedom.
         """
         if self.reads < 2:
             return None
@@ -86,24 +86,24 @@ class ChipYield:
 
     @property
     def spread(self) -> float:
-        """Standard deviation from chip to chip, ``sqrt(s_b^2 - s_read^2 / reads)``, on the images at hand.
+        """Standard deviation from chip to chip, ``sqrt(s_b^2 - s_read^2 / reads)``, on these images.
 
-        s_b is that of the chips' mean accuracies and s_read the read noise, which is not taken out where there is one
-        read alone.
+        s_b is the standard deviation of the chips' mean accuracies, and s_read the read noise, which stays in if there
+        is only one read.
         """
         between = float(self.accuracies.var(ddof=1))
         return sqrt(max(between - (self.read_spread or 0.0) ** 2 / self.reads, 0.0))
 
     def good(self, accuracy: float) -> int:
-        """How many chips have at least an accuracy, 0..1, on the images at hand."""
+        """How many chips have at least an accuracy, 0..1, on these images."""
         return _good(self.right, self.images, accuracy)
 
     def at(self, accuracy: float) -> YieldPoint:
         """The yield at an accuracy, 0..1.
 
-        Over all images, a chip is counted for the lower bound where Wilson's interval of its accuracy lies above, and
-        for the upper one where it reaches it; each takes half of the error probability of an end, the chips the rest.
-        That is wider than it needs to be, as chips share their images' luck or each has its own, which is not known.
+        Over all images, the lower bound counts a chip if Wilson's interval of its accuracy lies above, and the upper
+        bound if the interval reaches it. Each takes half of the error probability of an end, and the chips take the
+        rest. The bounds are wider than needed, because it is not known whether chips share the luck of their images.
         """
         good, total = self.good(accuracy), len(self.chips)
         low, high = self.bounds(good)
@@ -116,17 +116,17 @@ class ChipYield:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Plain values of everything."""
+        """Plain values of all fields."""
         return {**vars(self), "right": self.right.tolist(), "mean": vars(self.mean)}
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "ChipYield":
-        """What `to_json` gave."""
+        """Read `to_json`."""
         right, mean = np.array(given["right"]), Interval(**given["mean"])
         return cls(**{**given, "chips": tuple(given["chips"]), "right": right, "mean": mean})
 
     def bounds(self, good: int) -> tuple[float, float]:
-        """The bounds of the share of all chips, where so many of those simulated are good: 95 %, or each end 95 %."""
+        """The bounds of the share of all chips if `good` simulated ones are good: 95 %, or each end 95 %."""
         return self._bounds(good, 0.05 if self.stopped_by_outcomes else 0.025)
 
     def _bounds(self, good: int, end: float) -> tuple[float, float]:
@@ -139,7 +139,7 @@ class ChipYield:
 def chip_yield(
     axes: Mapping[str, AxisValue], chips: Mapping[int, Sequence[Outcomes]], stopped_by_outcomes: bool = False
 ) -> ChipYield:
-    """Accuracies of two chips or more, from the reads of each by its number, and the interval of their mean."""
+    """Accuracies of two or more chips, from the reads of each by its number, and the interval of their mean."""
     if len(chips) < 2:
         raise ValueError(f"a yield needs two chips or more, got {len(chips)}")
     reads = list(chips.values())
@@ -153,14 +153,14 @@ def chip_yield(
 
 
 def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
-    """How many chips, of which the reads are given, have at least an accuracy, 0..1."""
+    """How many chips have at least an accuracy, 0..1, from the reads of each."""
     return _good(_right(chips), len(chips[0][0].value), accuracy)
 
 
 def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> dict[str, float]:
-    """Share of the chips that have at least an accuracy, 0..1, and its bounds by Clopper and Pearson, by name.
+    """Share of the chips with at least an accuracy, 0..1, and its bounds by Clopper and Pearson, by name.
 
-    A single chip stands for all, which are equal.
+    A single chip stands for all chips, because all are equal.
     """
     good = good_chips(chips, accuracy)
     low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
@@ -177,12 +177,12 @@ def _good(right: NDArray[Any], images: int, accuracy: float) -> int:
 
 
 def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
-    """95 % interval of a mean over chips and images, which are both drawn at random.
+    """95 % interval of a mean over chips and images, both random samples.
 
-    Every chip saw the same images, so that pairs of both are no independent answers. Of 50 chips or more a resample
-    draws as many chips and as many images as there are, each with replacement, and takes the mean over all pairs. Fewer
-    would resample too narrowly: there the parts of images and of chips add as in `crossed_difference`. The shares are
-    right answers of each chip at each image, of its reads. # (chips, images)
+    Every chip saw the same images, so the pairs are not independent. From 50 chips on, a resample draws as many chips
+    and images as there are, each with replacement, and takes the mean over all pairs. Fewer chips would give too narrow
+    an interval; then the parts of images and of chips add as in `crossed_difference`. `shares` has the right answers of
+    each chip at each image, as a share of its reads. # (chips, images)
     """
     chips, images = shares.shape
     mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
@@ -192,7 +192,7 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
     else:
         half = z * float(shares.mean(axis=0, dtype=np.float64).std()) / sqrt(images)
         low, high = mean - half, mean + half
-    # all right or all wrong answers would give no width
+    # else all right or all wrong answers have no width
     wilson_low, wilson_high = wilson(mean, images, z) if is_bounded else (low, high)
     if images < 100 or images * min(mean, 1.0 - mean) < 10:
         low, high = min(low, wilson_low), max(high, wilson_high)
@@ -204,11 +204,11 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
 
 
 def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], seed: int = 0) -> Interval:
-    """95 % interval of a mean over chips and images less a reference's on the same images.
+    """95 % interval of a mean over chips and images minus a reference's on the same images.
 
-    At least as wide as the interval by images alone, which is that of one chip. Of 50 chips or more both are resampled.
-    Of fewer, how far an end lies from the mean is ``sqrt(images^2 + chips^2)`` of how far those of two intervals do:
-    by images alone, and by chips alone, which is Student's of the logit of their mean accuracy a:
+    It is at least as wide as the interval by images, which one chip has. From 50 chips on, both are resampled. With
+    fewer chips, the distance of an end from the mean is ``sqrt(images^2 + chips^2)``, from the distances in two
+    intervals: by images, and by chips. The second is Student's interval of the logit of the mean accuracy a:
     ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s. Both arguments are right
     answers: of each chip, (images, reads), and of the reference, (images,).
     """
@@ -224,14 +224,14 @@ def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], s
 
 
 def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[float, float]:
-    """Ends of an interval by images with the part of few chips. # (chips,)"""
+    """Ends of an interval by images, widened for few chips. # (chips,)"""
     mean, chips = float(accuracies.mean()), len(accuracies)
     half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
     below = above = half
-    if accuracies.min() >= 0.0 and accuracies.max() <= 1.0:  # else it is no share, which has no logit
+    if accuracies.min() >= 0.0 and accuracies.max() <= 1.0:  # only a share has a logit
         if not 0.0 < mean < 1.0:
             return of_images.low, of_images.high
-        # far out the ends are 0 and 1, and exp has an end too
+        # far out the ends are 0 and 1, and exp would overflow
         step = exp(min(half / (mean * (1.0 - mean)), 700.0))
         low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))
         below, above = mean - low, high - mean
@@ -240,7 +240,7 @@ def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[f
 
 
 def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:
-    """Ends of the 95 % of means over resampled chips and images. # (chips, images)"""
+    """Ends of 95 % of the means over resampled chips and images. # (chips, images)"""
     chips, images = shares.shape
     rng = np.random.default_rng(seed)
     of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=_RESAMPLES)  # (resamples, chips)
@@ -254,7 +254,7 @@ def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:
 
 
 def yield_curve(found: ChipYield) -> list[tuple[float, float, float, float]]:
-    """Each accuracy that a chip has, rising, with the share of chips that are at least so accurate and its bounds."""
+    """Each accuracy that a chip has, rising, with the share of chips that reach it and the bounds of the share."""
     accuracies = np.unique(found.accuracies)
     counts = [int((found.accuracies >= accuracy).sum()) for accuracy in accuracies]
     bounds = {good: found.bounds(good) for good in dict.fromkeys(counts)}

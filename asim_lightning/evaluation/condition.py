@@ -1,4 +1,4 @@
-"""What an accuracy is measured under, and a network under it."""
+"""The condition of an accuracy, and a network under it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from asim_lightning.surgery import apply_point, check_chip, kept_assignments, ma
 from asim_lightning.surgery.plan import matching
 
 NOISES = ("random_noise", "nonlinear_noise")
-"""Fields of a macro that are noise."""
+"""Noise fields of a macro."""
 EQUAL_CHIPS = (
-    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips are equal where "
+    "`chip` changes nothing, because no macro has cells or converters that differ: all chips are equal if "
     "`macro.static` is 0"
 )
 """Why a number of a chip is refused."""
@@ -25,16 +25,16 @@ EQUAL_CHIPS = (
 
 @dataclass(frozen=True)
 class Condition:
-    """What an accuracy is measured under.
+    """The condition of an accuracy.
 
     Attributes:
         fidelity: Fidelity of every layer: float, quantized, estimated or simulated.
-        macro: Fields of the plan's macro that differ; a layer's rule still decides what it names.
+        macro: Changed fields of the plan's macro; a layer's rule still decides the fields that it names.
         layers: Fidelity of some layers, by glob, `re:` or kind.
         trial: Number of the read of the chip: 0..65535; None: the classifier's.
         chip: Number of the chip: 0..2^32-1; None: the classifier's.
-        rules: Fields of the macro of some layers that differ, by glob, `re:` or kind, whatever the plan's rules say of
-            these fields; of several rules for a field the first counts.
+        rules: Changed fields of the macro of some layers, by glob, `re:` or kind; they replace the plan's rules for
+            these fields. If several rules name a field, the first counts.
     """
 
     fidelity: str = "simulated"
@@ -53,7 +53,7 @@ class Condition:
 
 @contextmanager
 def under(model: CimModule, condition: Condition) -> Iterator[None]:
-    """The network in evaluation under a condition; afterwards it is what it was, layer by layer."""
+    """The network in evaluation mode under a condition; afterwards every layer is as before."""
     layers = quantized_layers(model.backbone)
     training = {module: module.training for module in model.modules()}
     before = model.fidelity, model.trial, model.chip
@@ -77,13 +77,13 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
             model.chip = model.chip if condition.chip is None else condition.chip
             yield
         finally:
-            model.fidelity, model.trial, model.chip = before  # the first sets every layer's
+            model.fidelity, model.trial, model.chip = before  # `fidelity` first, because it sets every layer
             for module, mode in training.items():
                 module.training = mode
 
 
 def matched(model: CimModule, pattern: str, where: str) -> set[str]:
-    """Names of the quantised layers that a pattern matches, of the setting `where`; one that matches none is refused.
+    """Names of the quantised layers that a pattern of the setting `where` matches; refuses one without a match.
 
     A pattern is a glob over full names, `re:` and a regular expression, or a kind.
     """
@@ -92,15 +92,14 @@ def matched(model: CimModule, pattern: str, where: str) -> set[str]:
 
 
 def is_noisy(model: CimModule) -> bool:
-    """Whether one read differs from the next under the model's condition: a simulated layer has noisy conversions."""
+    """Whether reads differ under the model's condition: a simulated layer has noisy conversions."""
     layers = macro_layers(model.backbone).values()
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
 
 
 def noise_text(model: CimModule) -> str:
-    """The noise of layers that are simulated, and their chip if chips differ, as in "random_noise 0.05, chip 0" or "no
-    noise"; empty if no layer is simulated.
-    """
+    """The noise of simulated layers, and their chip if chips differ, such as "random_noise 0.05, chip 0" or "no noise";
+    empty if no layer is simulated."""
     layers = [layer for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
     if not layers:
         return ""
@@ -113,5 +112,5 @@ def noise_text(model: CimModule) -> str:
 
 
 def chips_differ(model: CimModule) -> bool:
-    """Whether one chip differs from the next: a layer has cells or converters that do."""
+    """Whether chips differ: a layer has cells or converters that do."""
     return any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values())

@@ -1,4 +1,4 @@
-"""The network's answers, image by image, under a condition; in Lightning's test or validation, or within a fit."""
+"""The network's answers, image by image, under a condition; in Lightning's test, validation or fit."""
 
 import sys
 import time
@@ -28,19 +28,19 @@ from asim_lightning.surgery import macro_layers
 Result = TypeVar("Result")
 Split = Literal["val", "test"]
 Answers = NDArray[Any]
-"""Which images are right in which read of the chip, or another outcome's numbers. # (images, reads)"""
+"""Which images are right in which read of the chip, or numbers of another outcome. # (images, reads)"""
 
 
 class Evaluate(Protocol):
     """Evaluates the images of a run under a condition."""
 
     def __call__(self, condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
-        """The answers to images by their places in the data set; None: to all of the run."""
+        """The answers to images by index in the data set; None: to all images of the run."""
 
 
 _FIELDS = ("index", "value", "prediction")
 _ALGORITHMS = {"float": "torch", "quantized": "exact", "estimated": "exact"}
-"""What computes a layer that is not simulated."""
+"""The algorithm of a layer that is not simulated."""
 
 
 def evaluate(
@@ -50,9 +50,9 @@ def evaluate(
     condition: Condition,
     advance: Callable[[], None] = lambda: None,
 ) -> Outcomes:
-    """The answers to some images under a condition: those of all processes, the same on each.
+    """The answers to some images under a condition, gathered from all processes.
 
-    It works wherever the trainer is at work, in a fit too. The network is left as it was. The batches are the share of
+    Call it while the trainer is at work, such as in a fit. The network is left as before. The batches are the share of
     this process; `advance` is called after each.
     """
     found: list[dict[str, NDArray[Any]]] = []
@@ -73,8 +73,8 @@ def evaluate(
     index, value, prediction = (np.concatenate([each[name] for each, _ in parts]) for name in _FIELDS)
     if not index.size:
         limits = "`trainer.limit_val_batches` or `limit_test_batches`"
-        raise ValueError(f"No image was evaluated; the data has none, or {limits} leaves none")
-    # distributed samplers repeat images, so that all processes have equally many
+        raise ValueError(f"No image was evaluated; the data is empty, or {limits} leaves no batch")
+    # distributed samplers repeat images, to give all processes equally many
     index, first = np.unique(index, return_index=True)
     predicted = prediction.astype(np.int64)[first] if prediction.size else None
     seconds = max(each for _, each in parts)
@@ -89,23 +89,23 @@ def run_evaluations(
     split: Split = "test",
     advance: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Do some work that evaluates a network under one condition after another, on every process of a trainer.
+    """Do work that evaluates a network under one condition after another, on every process of a trainer.
 
-    The trainer starts its processes and brings the network to its device once. Input ranges that are missing are fitted
-    first. Of callbacks only `setup` and `teardown` are called. The trainer's `limit_test_batches` or
-    `limit_val_batches` counts.
+    The trainer starts its processes and brings the network to its device once. Missing input ranges are fitted first.
+    Of the callbacks, only `setup` and `teardown` are called. The trainer's `limit_test_batches` or `limit_val_batches`
+    applies.
 
     Args:
         trainer: The trainer.
         model: Converted classifier.
         data: Its data.
         work: Called on every process with a function that evaluates a condition. The next condition may depend on
-            outcomes so far, as they are the same everywhere.
-        split: Images: those of val_dataloader or of test_dataloader.
+            outcomes so far, because they are the same everywhere.
+        split: Images: of val_dataloader or of test_dataloader.
         advance: Called after each batch.
 
     Returns:
-        What the work returned in the first process; it has to be plain if processes are forked.
+        The result of the work in the first process; it must be plain if processes are forked.
     """
     if pickles_work(trainer):
         raise ValueError("The trainer must start processes by the strategy ddp or ddp_fork, got one that spawns them")
@@ -124,10 +124,10 @@ def run_evaluations(
 
 
 class EvaluationBar:
-    """A bar over the batches of several evaluations, which goes when they are done.
+    """A bar over the batches of several evaluations; it vanishes at the end.
 
-    It is only shown on a terminal, as it would be noise in a file or a pipe. A loader without length shows no time
-    left. Of several processes, which share the images, the batches of one are counted.
+    It is only shown on a terminal, because it would be noise in a file or a pipe. If a loader has no length, no
+    remaining time is shown. If several processes share the images, the batches of one are counted.
     """
 
     def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
@@ -141,7 +141,7 @@ class EvaluationBar:
         self._bar.update()
 
     def leave_out(self) -> None:
-        """Take an evaluation out of the total, as another command has done it."""
+        """Remove an evaluation from the total, because another command has done it."""
         if self._batches is not None:
             self._bar.total -= self._batches
             self._bar.refresh()
@@ -151,7 +151,7 @@ class EvaluationBar:
         self._bar.set_description(evaluation, refresh=False)
 
     def above(self, say: Callable[[str], None]) -> Callable[[str], None]:
-        """Says a line as `say` does, with room made above the bar."""
+        """Make a function that says a line as `say` does, above the bar."""
 
         def said(line: str) -> None:
             self._bar.clear()
@@ -174,16 +174,16 @@ def evaluate_each(
     say: Callable[[str], None],
     split: Split = "test",
 ) -> list[Answers]:
-    """Evaluate a network under one condition after another, and say a line about each as soon as it is known.
+    """Evaluate a network under one condition after another, and say a line about each when it is known.
 
-    The network is left as it was. All conditions are tried before the first is evaluated, which may take hours.
+    The network is left as before. All conditions are applied once before the first evaluation, which may take hours.
 
     Args:
-        trainer: The trainer; its progress bar decides whether one is shown.
+        trainer: The trainer; its progress bar setting counts.
         model: Converted classifier.
         data: Its data, set up.
         conditions: Conditions, each with its name.
-        trials: Reads of the chip under a condition with noise; without noise there is one.
+        trials: Reads of the chip under a condition with noise; without noise there is one read.
         line: Makes the line from the name and the answers.
         say: Takes the line.
         split: Images, as for `run_evaluations`.
@@ -214,7 +214,7 @@ def evaluate_each(
 
 
 class _Loop(EvaluationLoop):
-    """Lightning's test or validation, with other work in place of one pass over the images."""
+    """Lightning's test or validation loop, with other work instead of one pass over the images."""
 
     def __init__(
         self, trainer: Trainer, split: Split, work: Callable[[Evaluate], Any], advance: Callable[[], None]
@@ -223,14 +223,14 @@ class _Loop(EvaluationLoop):
         self._work, self._advance = work, advance
 
     def run(self) -> Any:
-        """Lightning calls it in place of its pass over the images."""
+        """Lightning calls it instead of its pass over the images."""
         self.setup_data()
         trainer: Trainer = self.trainer
         model: Any = trainer.lightning_module
         model.eval()
         model.fit_missing_ranges()
         if len(self.loaders) > 1:
-            raise ValueError(f"The data must have one loader of the images that are evaluated, got {len(self.loaders)}")
+            raise ValueError(f"The data must have one loader of these images, got {len(self.loaders)}")
         loader, most = self.loaders[0], sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
@@ -238,11 +238,11 @@ class _Loop(EvaluationLoop):
             batches = islice(loader, limit) if places is None else loader_of(loader, places)
             return evaluate(trainer, model, batches, condition, self._advance)
 
-        return SimpleNamespace(value=self._work(evaluate_under))  # which Lightning hands on as it is
+        return SimpleNamespace(value=self._work(evaluate_under))  # Lightning returns it unchanged
 
 
 def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:
-    """A loader of some images of another's data set, shared out over the processes, in batches as large."""
+    """A loader of some images of another loader's data set, split over the processes, with equal batch size."""
     images = Subset(loader.dataset, list(places))
     return DataLoader(
         images,
@@ -261,13 +261,13 @@ def _check_indices(index: NDArray[np.int64]) -> None:
     if counts.size and counts.max() > 1:
         given = f"{counts.max()} images of index {values[counts.argmax()]}"
         raise ValueError(
-            "Every image must have an index of its own in its batch, as data sets in "
+            "Every image must have a unique index in its batch, as data sets in "
             f"asim_lightning.data.IndexedDataset give them, got {given}"
         )
 
 
 def _algorithm(model: CimModule, device: torch.device) -> str:
-    """What computes the layers that are on macros, such as "exact" or "events+native"; "torch" where there are none."""
+    """The algorithm of the layers on macros, such as "exact" or "events+native"; "torch" if there are none."""
     layers = macro_layers(model.backbone).values()
     names = (_ALGORITHMS.get(layer.fidelity) or layer.engine_on(device) for layer in layers)
     return "+".join(dict.fromkeys(names)) or "torch"

@@ -1,4 +1,4 @@
-"""What can be said of a network on its macro without simulating it: ranges, rows, planes, converters and codes."""
+"""Problems of a network on its macro that need no simulation: ranges, rows, planes, converters and codes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,25 +24,25 @@ from asim_lightning.nn.count_histograms import LayerCounts, fitted_range
 from asim_lightning.surgery import macro_layers
 
 _CLIPPED, _USED, _OUTSIDE = 0.01, 0.25, 0.001
-"""Share of clipped counts from which it is said; share of the range below which all counts but so many lie."""
+"""Share of clipped counts that is reported; share of the range below which it is unused; counts left out of that."""
 _GAIN = 1.0
-"""Decibels of CSNR that another range must bring."""
+"""Least gain of CSNR in decibels for which another range is proposed."""
 _FILLED, _NEARLY = 0.5, 1.1
-"""Share of rows in use below which it is said; times the rows up to which more of them are offered to save a tile."""
+"""Share of rows in use below which it is reported; most rows to try for one tile less, as a factor."""
 _FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
-"""Standard deviations and LSB up to which a converter is like the rest; how many of normal errors may be beyond."""
+"""A converter is normal up to so many standard deviations and LSB; share of normal errors that may lie beyond."""
 _NORMAL = NormalDist()
 _MOST_BITS = 16
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a network on its macro that costs accuracy or energy.
+    """A problem of a network on its macro that costs accuracy or energy.
 
     Attributes:
         kind: clipped, unused_range, idle_rows, unused_planes, bad_converters or lost_codes.
-        layers: Full names of the layers that it is true of; empty: of the macro as a whole.
-        text: What is so, with numbers, and the change that mends it, if there is one.
+        layers: Full names of the layers with the problem; empty: the macro as a whole.
+        text: The problem with numbers, and a change that mends it, if there is one.
         numbers: The numbers behind the text; shares are 0..1.
     """
 
@@ -54,9 +54,9 @@ class Finding:
 
 @torch.no_grad()
 def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[Finding]:
-    """What the counts of the quantised network, the rows of its tiles and the converters of its chip say.
+    """Problems in the counts of the quantised network, the rows of its tiles and the converters of its chip.
 
-    Nothing is simulated. Layers that no image reaches are left out. So many images are counted, at most.
+    Nothing is simulated. Layers that no image reaches are left out. At most `images` images are counted.
     """
     rest = iter(batches)
     first = next(rest)
@@ -81,7 +81,7 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
 
 
 def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
-    """Layers whose ADC clips counts, and those whose ADC merges counts although its range is mostly unused."""
+    """Layers whose ADC clips counts, and layers whose ADC merges counts although its range is mostly unused."""
     clipped: dict[str, tuple[float, float]] = {}  # share and gain in dB
     unused: dict[str, tuple[float, float]] = {}
     for name, seen in counts.items():
@@ -118,7 +118,7 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
 
 
 def _used_range(seen: LayerCounts) -> float:
-    """Share of the ADC's range that all but a thousandth of the counts take, in the cycle where it is largest."""
+    """Share of the ADC's range that 99.9 % of the counts use, in the cycle with the largest share."""
     codes, shares = seen.circuit.macro.signed_codes - 1, []
     for cycle, histogram in zip(seen.circuit.cycles, seen.histograms, strict=True):
         if cycle.converted:
@@ -129,13 +129,13 @@ def _used_range(seen: LayerCounts) -> float:
 
 
 def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
-    """Decibels by which the best range raises the CSNR, or at least a good one does; NaN: not known."""
+    """Decibels by which the best range raises the CSNR, or a lower bound of this; NaN: not known."""
     circuit, macro = seen.circuit, seen.circuit.macro
     try:
         if not macro.weight_parallel:
             found = fitted_range(name, layer, seen)
             return found.after - found.before  # NaN if counts are all equal
-        # a fit takes seconds a layer, and is as good as a range that ends where counts do
+        # a fit takes seconds for each layer, and is at least as good as a range that ends at the largest count
         step = math.ceil(float(max(each.counts.abs().max() for each in seen.histograms)) / (macro.top_code or 1))
         other = transfer(macro.with_fields(adc_step=max(1, step)), circuit.signed_input, circuit.rows_in_use)
     except ValueError:  # such as one with digital_adc
@@ -145,7 +145,7 @@ def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
 
 
 def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
-    """Layers that leave most rows of their tiles idle, in a network that does."""
+    """Layers that leave most rows of their tiles idle, if the whole network does."""
     rows = {name: layers[name].macro.rows for name in geometries}
     tiles = {name: len(each.tiles(rows[name])) for name, each in geometries.items()}
     used = {name: each.channels * each.elements / (tiles[name] * rows[name]) for name, each in geometries.items()}
@@ -165,7 +165,7 @@ def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]
 
 
 def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
-    """Layers that a few more rows would save a tile, whose rows are then idle."""
+    """Layers that need fewer tiles with a few more rows, because most rows of a tile are idle."""
     found: dict[tuple[MacroConfig, int], dict[str, tuple[int, int]]] = {}
     for name, each in geometries.items():
         macro = layers[name].macro
@@ -183,8 +183,7 @@ def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geome
 
 
 def _rows_from(circuit: Transfer, fewest: int) -> int | None:
-    """So many rows or, if counts would no longer come back, the next number with which they do; None: the macro takes
-    no other rows."""
+    """`fewest` rows, or the next number of rows that keeps counts exact; None: the macro takes no other rows."""
     changed = _with_rows(circuit, fewest)
     if changed is None or _exact(changed) or not _exact(circuit):
         return None if changed is None else fewest
@@ -204,7 +203,7 @@ def _exact(circuit: Transfer) -> bool:
 
 
 def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
-    """Bits of weights and of inputs, signs aside, whose cycles have only counts of 0."""
+    """Bits of weights and of inputs, without signs, whose cycles have only counts of 0."""
     found: dict[tuple[Transfer, tuple[int, ...], tuple[int, ...]], list[str]] = {}
     for name, seen in counts.items():
         macro, signed = seen.circuit.macro, seen.circuit.signed_input
@@ -230,7 +229,7 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
 
 
 def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
-    """Converters with larger errors than as many normal ones have; shared ones count once for each of their layers."""
+    """Converters with larger errors than a normal distribution explains; a shared one counts in each layer."""
     alike: dict[MacroConfig, dict[str, Tensor]] = {}
     for name, each in chip.items():
         if each.converters:
@@ -284,7 +283,7 @@ def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
 
 
 def _shared(circuit: Transfer, seen: LayerCounts) -> float:
-    """Share of counts whose code is also that of another count that occurs, on average over converted cycles."""
+    """Share of counts whose code another occurring count also has, on average over converted cycles."""
     shares = []
     for cycle, histogram in zip(circuit.cycles, seen.histograms, strict=True):
         if cycle.converted:

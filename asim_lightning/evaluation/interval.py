@@ -1,4 +1,4 @@
-"""How far the accuracy measured on some images may lie from the accuracy on all images of that kind."""
+"""How far an accuracy on some images may lie from the accuracy on all images of that kind."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-# Below these the resamples are too coarse or too alike to reach the tails, so that the binomial bound joins in.
+# Below these numbers, the bootstrap resamples are too coarse or too alike, so the binomial bound is used, too.
 _FEW_IMAGES = 100
 _FEW_ANSWERS = 10
 _MANY_VALUES = 1000
-"""Different values from which images are drawn one by one."""
+"""Number of different values from which images are drawn one by one."""
 _AT_ONCE = 2**24
 """Images of one block of resamples."""
 
@@ -30,25 +30,25 @@ class Interval:
 def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     """Interval of the mean accuracy by a percentile bootstrap over images.
 
-    An image is drawn with all its trials: trials share the image's difficulty, so that 10 trials of 200 images tell
-    far less than 2,000 images would. A resample draws as many images as there are, with replacement, and its mean is
+    An image is drawn with all its trials, because trials share the image's difficulty: 10 trials of 200 images say far
+    less than 2,000 images. A resample draws as many images as there are, with replacement. Its mean is
     ``sum_v weight_v v / (images trials)``, where v runs over the possible numbers of right trials of an image and the
-    weights are one multinomial draw: the same distribution as drawing rows, at a cost that does not grow with images.
+    weights are one multinomial draw. This equals drawing rows, at a cost that does not grow with images.
 
-    The bootstrap only knows the images it has. Where all (or all but 10) have the same number of right trials, where
-    right or wrong answers amount to fewer than 10 images, or where there are fewer than 100 images, it is too narrow:
-    200 right of 200 would give [1, 1]. There the interval is widened to hold Wilson's score interval of a binomial
-    with n = images, which is sound for any correlation of trials, as no correlation leaves fewer than n independent
-    answers: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``.
+    The bootstrap only knows the images it has. It is too narrow if all images (or all except 10) have the same number
+    of right trials, if right or wrong answers amount to fewer than 10 images, or if there are fewer than 100 images:
+    200 right of 200 would give [1, 1]. Then the interval is widened to include Wilson's score interval of a binomial
+    with n = images: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``. It is valid for any correlation of
+    trials, because at least n answers are independent.
 
-    What is shared by all images, such as the mismatch of the one chip that was simulated, is not part of the interval.
+    Effects that all images share, such as the mismatch of one simulated chip, are not part of the interval.
 
-    Outcomes between 0 and 1 are treated alike, as none of them varies more than right and wrong answers of the same
-    mean. If others occur, such as of a loss, few images widen the interval to hold Student's: ``mean +- t s/sqrt(n)``.
+    Outcomes between 0 and 1 are treated alike, because none varies more than right and wrong answers of the same mean.
+    For other outcomes, such as a loss, few images widen the interval to include Student's: ``mean +- t s/sqrt(n)``.
 
     Args:
         correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
-        level: Share of intervals that hold the true accuracy, between 0 and 1.
+        level: Share of intervals that include the true accuracy, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling; the same answers and seed give the same interval.
     """
@@ -60,7 +60,7 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
     if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
         wilson_low, wilson_high = wilson(mean, images, _deviations(level))
         low, high = min(low, wilson_low), max(high, wilson_high)
-    # Rounding, or a handful of resamples, must not push an end past the mean: error bars have no negative length.
+    # Rounding, or few resamples, must not push an end past the mean: error bars have no negative length.
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
@@ -69,14 +69,14 @@ def difference_interval(
 ) -> Interval:
     """Interval of the difference of two mean accuracies on the same images: bootstrap over images, in pairs.
 
-    Where few images differ, resamples are too much alike; the interval is widened to hold that of Agresti and Min
-    (Statistics in Medicine 24, 2005) for pairs, with half an image more on each side:
+    If few images differ, resamples are too much alike. The interval is then widened to include Agresti and Min's for
+    pairs (Statistics in Medicine 24, 2005), with half an image more on each side:
     ``(c - b) / (n + 2) +- z sqrt(b + c - (c - b)^2 / (n + 2)) / (n + 2)`` for b and c images lost and won.
 
     Args:
         correct: Whether each answer was right. Shape (images, trials).
-        other: The same of what it is compared with. Shape (images, trials), whose trials may be fewer or more.
-        level: Share of intervals that hold the true difference, between 0 and 1.
+        other: Answers to compare with. Shape (images, trials), with any number of trials.
+        level: Share of intervals that include the true difference, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
     """
@@ -94,7 +94,7 @@ def difference_interval(
 
 
 def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int, seed: int) -> tuple[float, float, int]:
-    """Ends of the sum of resampled values over a divisor, and how many images share the most frequent value."""
+    """Ends of the sum of resampled values over a divisor, and the number of images with the most frequent value."""
     kinds, counts = np.unique(values, return_counts=True)
     rng = np.random.default_rng(seed)
     if kinds.size > _MANY_VALUES:
@@ -109,12 +109,12 @@ def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int,
 
 
 def _deviations(level: float) -> float:
-    """Standard deviations of a normal distribution on each side of its mean that hold a share of it."""
+    """Standard deviations on each side of the mean that contain a share of a normal distribution."""
     return NormalDist().inv_cdf(1.0 - (1.0 - level) / 2.0)
 
 
 def _without_bounds(values: NDArray[np.float64], low: float, high: float, level: float) -> Interval:
-    """The mean of any numbers, with the ends of their resamples, wider if there are few."""
+    """The mean of unbounded numbers, with the ends of their resamples, wider if there are few."""
     mean = float(values.mean())
     if 1 < values.size < _FEW_IMAGES:
         half = float(stdtrit(values.size - 1, 0.5 + level / 2) * values.std(ddof=1)) / sqrt(values.size)
@@ -123,7 +123,7 @@ def _without_bounds(values: NDArray[np.float64], low: float, high: float, level:
 
 
 def _right_trials(correct: ArrayLike) -> tuple[NDArray[Any], int]:
-    """Sum of the trials of each image, their right ones, shape (images,), and the number of trials."""
+    """Sum of the trials of each image, shape (images,), and the number of trials."""
     answers = np.asarray(correct)
     if answers.ndim != 2 or answers.size == 0:
         raise ValueError(f"`correct` must have the shape (images, trials), neither of them 0, got {answers.shape}")
@@ -140,5 +140,5 @@ def wilson(share: float, count: int, z: float) -> tuple[float, float]:
 
 
 def student(freedom: int) -> float:
-    """The number that Student's t exceeds in magnitude with probability 5 %, 1 or more degrees of freedom."""
+    """The magnitude that Student's t exceeds with probability 5 %, 1 or more degrees of freedom."""
     return float(stdtrit(freedom, 0.975))

@@ -1,4 +1,4 @@
-"""What layers on macros meet in a network for some images: their inputs, the counts of their cycles, and a chip."""
+"""Data of layers on macros for some images: their inputs, the counts of their cycles, and their part of a chip."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from asim_lightning.surgery import macro_layers
 
 
 def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
-    """The layers on macros, by full name; `what` needs one, such as "asim bench", and refuses a network without."""
+    """The layers on macros, by full name; refuses a network without any, because `what` ("asim bench") needs one."""
     layers = macro_layers(model.backbone)
     if not layers:
         raise ValueError(
@@ -29,7 +29,7 @@ def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
 
 @torch.no_grad()
 def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor, ...]]:
-    """The arguments of the first call of each layer on a macro in the quantised network, for layers that are called."""
+    """The arguments of the first call of each called layer on a macro in the quantised network."""
     found: dict[Any, tuple[Tensor, ...]] = {}
 
     def keep(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -49,9 +49,9 @@ def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor
 def layer_counts(
     model: CimModule, layers: Mapping[str, OnMacro], batches: Iterable[Tensor], most: int, kind: str
 ) -> tuple[dict[str, LayerCounts], str]:
-    """Counts of layers of the quantised network for the first images, and how many images these are, in words.
+    """Counts of layers of the quantised network for the first images, and the number of images in words.
 
-    There are `most` images at most, and `kind` says if they are "training" or "test" images.
+    At most `most` images are used, and `kind` says if they are "training" or "test" images.
     """
     used = 0
 
@@ -72,17 +72,17 @@ def layer_counts(
 def training_counts(
     model: CimModule, layers: Mapping[str, OnMacro], data: Any, most: int
 ) -> tuple[dict[str, LayerCounts], str]:
-    """As `layer_counts`, for the training images of a data module, which must reach each layer."""
+    """Like `layer_counts`, for the training images of a data module, which must reach each layer."""
     found, images = layer_counts(model, layers, calibration_images_of(data, most), most, "training")
     missing = [name for name in layers if name not in found]
     if missing:
-        raise ValueError(f"no training image reaches the layer {missing[0]}, so that its counts are not known")
+        raise ValueError(f"no training image reaches the layer {missing[0]}, so its counts are not known")
     return found, images
 
 
 @torch.no_grad()
 def chip_layers(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
-    """The layers on a macro that an image meets, as a chip has them; images only say which shapes layers meet."""
+    """Each layer on a macro as in a chip; the images only set the shapes in layers."""
     needed_layers(model, "asim chip")
     return [_on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
 
@@ -94,7 +94,7 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
     found = converters_of(chip, product, circuit, shape)
     place, offset, gain, inl = torch.zeros(0, 4, dtype=torch.int64), None, None, None
     if found is not None:
-        used, index = found.index.unique(return_inverse=True)  # of macros that layers share some are another layer's
+        used, index = found.index.unique(return_inverse=True)  # shared macros also have converters of other layers
         place = _first_places(index)
         offset, gain = (None if values is None else values[used] for values in (found.offset, found.gain))
         inl = None if found.tables is None or found.curve is None else found.tables[found.curve[used]]

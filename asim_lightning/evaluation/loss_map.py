@@ -1,4 +1,4 @@
-"""Which layer, and which bit positions of it, a network loses its answers in: shares of the loss that add up."""
+"""How much of the loss each layer and each of its bit positions causes: shares that add up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Change:
-    """A change of fields of one layer's macro, and the layer's share of the loss increase after it."""
+    """Changed fields of one layer's macro, and the layer's remaining share of the loss increase."""
 
     fields: Mapping[str, Any]
     share: float
@@ -19,12 +19,12 @@ class LossMap:
 
     Attributes:
         layers: The share of each bit position of each layer, least significant first, by the layer's full name. A bit
-            position is a diagonal of cycles: the place of the weight bit plus the place of the input digit.
+            position is a diagonal of cycles: the index of the weight bit plus the index of the input digit.
         increase: Mean loss of the simulated network minus that of the quantised one, nats an image for a classifier.
-        stepped_back_to: Factor of noise and spreads that the map is of; None: 1, the macro as it is.
-        changes: Changes of each layer's macro, with the share that is left of the layer's.
-        images: Images that it is of.
-        rest: The share of a layer that stays if all its bit positions are digital, if any does: that of stuck cells.
+        stepped_back_to: Factor of noise and spreads in the map; None: 1, the macro as it is.
+        changes: Changes of each layer's macro, with the layer's remaining share.
+        images: Number of images.
+        rest: The share of a layer that stays if all its bit positions are digital, if any: the share of stuck cells.
     """
 
     layers: Mapping[str, tuple[float, ...]]
@@ -42,7 +42,7 @@ class LossMap:
 
     @property
     def sum(self) -> float:
-        """The sum of all shares: near `increase`, as the path is integrated at 8 points."""
+        """The sum of all shares: near `increase`, because the path is integrated at 8 points."""
         return sum(self.by_layer.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class LossMap:
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
-        """The map of what `to_json` gave; a KeyError or TypeError if it is of no map."""
+        """Read `to_json`; a KeyError or TypeError if it is not a map."""
         layers: dict[str, list[float]] = {}
         for each in given["shares"]:
             layers.setdefault(each["layer"], []).append(float(each["share"]))

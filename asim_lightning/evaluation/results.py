@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["kept", "missed", "undecided"]
 
 @dataclass(frozen=True)
 class Measure:
-    """What the mean of outcomes is called, and how it reads."""
+    """Name and format of a mean outcome."""
 
     name: str = "accuracy"
     is_share: bool = True
@@ -38,7 +38,7 @@ class Measure:
         return f"{self.name} (%)" if self.is_share else self.name
 
     def shown(self, value: float) -> float:
-        """A value as it is shown: in percent if it is a share."""
+        """A value in the shown unit: in percent if it is a share."""
         return 100 * value if self.is_share else value
 
     def text(self, value: float) -> str:
@@ -54,7 +54,7 @@ class Measure:
         return f"[{self.text(low)}, {self.text(high)}]"
 
     def words(self, text: str) -> str:
-        """A text on accuracies in words of this measure; in names of files and settings, the word stays."""
+        """A text with this measure's name instead of accuracy, except in names of files and settings."""
         if self.name == "accuracy":
             return text
         return re.sub(r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)", lambda _: self.name, text)
@@ -93,7 +93,7 @@ class Outcomes:
         return is_right if bool((is_right | (self.value == 0)).all()) else self.value.astype(np.float64)
 
     def at(self, places: NDArray[Any]) -> "Outcomes":
-        """Those of some samples, by place or mask, with their share of the seconds."""
+        """Some samples, by index or mask, with their share of the seconds."""
         index = self.sample_index[places]
         prediction = None if self.prediction is None else self.prediction[places]
         share = len(index) / len(self.sample_index)
@@ -101,7 +101,7 @@ class Outcomes:
 
 
 def joined(first: Outcomes, second: Outcomes) -> Outcomes:
-    """A trial from two parts of its samples, rising, with the first part's outcome of a sample that both have."""
+    """A trial from two parts of its samples, rising; if both have a sample, the first part's outcome counts."""
     index, places = np.unique(np.concatenate([first.sample_index, second.sample_index]), return_index=True)
     predictions = None
     if first.prediction is not None and second.prediction is not None:
@@ -116,7 +116,7 @@ def joined(first: Outcomes, second: Outcomes) -> Outcomes:
 
 
 def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
-    """A trial on some of its samples only, by their indices."""
+    """A trial on some of its samples, by their indices."""
     kept = np.isin(outcomes.sample_index, index)
     if kept.sum() != len(index):
         raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
@@ -129,9 +129,9 @@ class Decision:
 
     verdict: Verdict
     images: int | None = None
-    """If it is undecided, about how many images would decide; None if images do not."""
+    """If it is undecided, about how many images would decide; None if images do not decide."""
     is_over: bool = False
-    """Whether more than these images would be needed, which are all that there are."""
+    """Whether `images` is all images there are, and more would be needed."""
 
     def __str__(self) -> str:
         over = "over " if self.is_over else ""
@@ -139,7 +139,7 @@ class Decision:
 
 
 def images_needed(decisions: Iterable[Decision]) -> str:
-    """How many images would decide all of some points, as "about 1,600 images would decide"; empty if images do not."""
+    """How many images would decide all undecided points, such as "about 1,600 images would decide"; may be empty."""
     some = list(decisions)
     hardest = max(some, key=lambda each: (each.images is None, each.is_over, each.images or 0))
     if hardest.images is None:
@@ -151,24 +151,24 @@ def images_needed(decisions: Iterable[Decision]) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What one point gave, over all its trials.
+    """The result of one point over all its trials.
 
     Attributes:
         axes: Value of each axis of the point, by name; empty if none matters (kind float).
-        kind: What computed the matrix products.
-        trials: Reads that were averaged, those of all chips together.
+        kind: How the matrix products were computed.
+        trials: Reads in the mean, of all chips together.
         images: Images of the test set, the same in every trial.
         accuracy: Share of right answers over images and trials, 0..1.
         low: Lower end of the 95 % interval of the accuracy, 0..1.
         high: Upper end of the 95 % interval of the accuracy, 0..1.
         seconds: Time of all trials together.
-        algorithm: What the engine ran ("exact", "events", "native", ...), joined by "+" where trials differ.
+        algorithm: Engine or algorithm ("exact", "events", "native", ...), joined by "+" if trials differ.
         right: Right answers of each trial; empty if they are not known.
-        point: Name of what the point computes: the same for points that compute the same.
-        figures: What else it is compared by: energy_uj, latency_ms, tops_per_watt and the like, by name; yield 0..1.
-        difference: Accuracy minus that of the quantised network on the same images, -1..1; None if it is not known.
+        point: Name of the point's computation: equal for points that compute the same.
+        figures: Other numbers by name: energy_uj, latency_ms, tops_per_watt and the like; yield 0..1.
+        difference: Accuracy minus the quantised network's on the same images, -1..1; None if it is not known.
         decisions: Whether it keeps each target, by the target's text.
-        measure: What is measured, if it is no accuracy.
+        measure: The measure of its mean, such as accuracy.
     """
 
     axes: Mapping[str, AxisValue]
@@ -232,7 +232,7 @@ class Result:
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "Result":
-        """The result that `dataclasses.asdict` gave, from JSON."""
+        """Read `dataclasses.asdict`, from JSON."""
         difference = given["difference"]
         return cls(
             **{
@@ -248,7 +248,7 @@ class Result:
 def result_of(
     axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
 ) -> Result:
-    """The mean outcome of a point over its trials, with its 95 % interval over images, which all trials must see."""
+    """The mean outcome of a point over its trials, with its 95 % interval over images, equal in all trials."""
     if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
         raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
     numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
@@ -269,7 +269,7 @@ def result_of(
 
 
 def is_number(value: AxisValue) -> bool:
-    """Whether a value has a place on a numeric axis; true and false have none, though Python counts with them."""
+    """Whether a value can be on a numeric axis; booleans cannot, although Python counts with them."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -287,7 +287,7 @@ def axis_text(value: AxisValue) -> str:
 
 
 def value_words(value: AxisValue) -> str:
-    """An axis value as people read it: as `axis_text`, but of whole settings "offset 0.3 lsb, gain 1 %"."""
+    """An axis value for people: like `axis_text`, but whole settings are "offset 0.3 lsb, gain 1 %"."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {axis_text(each)}" for name, each in value.items())
     return axis_text(value)
@@ -308,7 +308,7 @@ def axis_value(text: str) -> AxisValue:
 
 
 def noise_unit(values: Iterable[AxisValue]) -> str | None:
-    """The unit that values of a noise share: %, lsb or mV; None where they differ. A plain 0 is 0 in any unit."""
+    """The unit that values of a noise share: %, lsb or mV; None if they differ. A plain 0 is 0 in any unit."""
     units = dict.fromkeys(read[1] for value in values if (read := quantity(value)) is not None and value != 0)
     return next(iter(units), "%") if len(units) < 2 else None
 
@@ -320,17 +320,17 @@ def axes_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] | None = 
 
 
 def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:
-    """Each value once: numbers first and rising, the others after them in the order of their first appearance."""
+    """Each value once: numbers first and rising, then others in order of appearance."""
     first: dict[str, AxisValue] = {}
     for value in values:
         # The type is in the key: the string "8" and the number 8 are different settings.
         first.setdefault(f"{is_number(value)}{isinstance(value, str)}{axis_text(value)}", value)
-    # None and strings have no order with numbers, so that they keep theirs.
+    # None and strings have no order with numbers, so they keep it.
     return sorted(first.values(), key=lambda value: (0, value) if is_number(value) else (1, 0))  # type: ignore[arg-type]
 
 
 def _plain(value: object) -> object:
-    """The value with whole floats as integers and numpy's scalars as Python's: 8.0 and 8 must give one digest."""
+    """The value with whole floats as integers and numpy scalars as Python numbers: 8.0 and 8 give one digest."""
     if type(value) in (str, int, bool, type(None)):
         return value
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-"""A sweep, search, spec or doctor as its store and its folder keep it: points, commands, settings, costs, documents."""
+"""A sweep, search, spec or doctor in its store and folder: points, commands, settings, costs, documents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,48 +19,48 @@ from asim_lightning.evaluation.target import Target, costs, grouped, has_figure,
 RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
 )  # fmt: skip
-"""Files of a run, which nothing reads back; the last three are documents of the store, too."""
+"""Files of a run that are only written; the store has the last three as documents, too."""
 YIELD_DOCUMENT, TRADED, COMMAND = "yields", "traded", "command "
-"""Documents of the store: the chips of a yield and its thresholds, objectives and targets; commands by their digest."""
+"""Documents of the store: yields with thresholds, objectives with targets, and commands by their digest."""
 STUDIES, MAP = ("spec", "doctor"), "map.json"
-"""Runs that write a document as they end, spec.json or doctor.json; and the map of a doctor."""
+"""Runs that write spec.json or doctor.json at their end; and the map of a doctor."""
 _FIELDS = settings_of(MacroConfig)
 
 
 @dataclass(frozen=True)
 class CommandRecord:
-    """A command line, and what a reader needs to repeat and to judge what it gave."""
+    """A command line, and the data that a reader needs to repeat and judge its results."""
 
     command: str
     """As written, such as "asim sweep -c quickstart"."""
     recipe: str = ""
     """Name of the last configuration file; empty if there is none."""
     differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    """Settings that flags name: in the recipe (None: not there), and in the command."""
+    """Settings of flags: value in the recipe (None: absent), and in the command."""
     preset: str | None = None
     macro: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the plan's macro."""
     images: int | None = None
-    """Test images that the data has, of which a run may take fewer; None: not known."""
+    """Test images in the data; a run may take fewer. None: not known."""
     seeds: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str = ""
-    """When it was started last, as in ISO 8601."""
+    """Time of the last start, ISO 8601."""
     seconds: float | None = None
-    """Wall time of all its calls that ended, together; None if none did."""
+    """Total wall time of all finished calls; None if no call finished."""
     calls: int = 1
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "CommandRecord":
-        """The record that `dataclasses.asdict` gave, from JSON."""
+        """Read `dataclasses.asdict`, from JSON."""
         differences = {name: (before, after) for name, (before, after) in given["differences"].items()}
         return cls(**{**given, "differences": differences})
 
 
 @dataclass(frozen=True)
 class DesignLayers:
-    """What the layers of a network take for one image at the points that share the values of some axes."""
+    """Costs of a network's layers for one image, at all points with the same values of some axes."""
 
     axes: Mapping[str, AxisValue]
     """All axes that change a cost."""
@@ -75,44 +75,44 @@ class DesignLayers:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that is known of a sweep, a search, a spec or a doctor."""
+    """All data of a sweep, a search, a spec or a doctor."""
 
     folder: Path
     results: tuple[Result, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What outcomes depend on next to the point, as in settings.json."""
+    """Everything that outcomes depend on except the point, as in settings.json."""
     commands: tuple[CommandRecord, ...] = ()
-    """Commands that worked on the run, the first one first."""
+    """Commands of the run, the first one first."""
     yields: tuple[ChipYield, ...] = ()
     thresholds: tuple[float, ...] = ()
-    """Accuracies from which a chip counts as good, rising: 0..1."""
+    """Accuracies from which a chip is good, rising: 0..1."""
     network_cost: Mapping[str, Any] = field(default_factory=dict)
-    """Technology, totals and layers of the network as it is configured, as in cost.json."""
+    """Technology, totals and layers of the configured network, as in cost.json."""
     designs: tuple[DesignLayers, ...] = ()
-    """Layers at each design that was evaluated, as in layers.json; none if they are not known."""
+    """Layers at each evaluated design, as in layers.json; empty if not known."""
     objectives: tuple[str, ...] = ("accuracy", "energy")
-    """What is traded, the first first."""
+    """Objectives, the first first."""
     targets: tuple[str, ...] = ()
-    """What each point must keep, in words."""
+    """Targets of each point, as texts."""
     document: Mapping[str, Any] = field(default_factory=dict)
-    """What a spec or a doctor found, as in spec.json or doctor.json; empty for a sweep or a search."""
+    """The result of a spec or a doctor, as in spec.json or doctor.json; empty for a sweep or a search."""
     loss_map: LossMap | None = None
     """The map of a doctor."""
 
     @property
     def kind(self) -> str:
-        """What its points were evaluated for: sweep, search, spec, doctor or yield."""
+        """Kind of study: sweep, search, spec, doctor or yield."""
         named = self.folder.resolve().name.partition("-")[0]
         return "yield" if self.yields else named if named in ("search", *STUDIES) else "sweep"
 
     @property
     def until(self) -> str | None:
-        """The target that ended the images of each point; None if all were evaluated."""
+        """The target that ended the images of each point; None if all images were evaluated."""
         return self.settings.get("until")
 
     @property
     def images(self) -> int | None:
-        """Test images that there are; None if a target ended those of each point, as more of them decide nothing."""
+        """Number of test images; None if a target ended the images of each point, because more decide nothing."""
         known = [*(each.images or 0 for each in self.commands), *(result.images for result in self.results)]
         return max(known) if self.until is None and known else None
 
@@ -123,7 +123,7 @@ class Run:
 
     @cached_property
     def costs(self) -> list[str]:
-        """Names of the figures that are no fields of the macro."""
+        """Names of the figures that are not fields of the macro."""
         names = dict.fromkeys(name for result in self.results for name in result.figures)
         return [name for name in names if name not in _FIELDS]
 
@@ -147,40 +147,40 @@ class Run:
         return [result for result in self.results if result.kind != "simulated"]
 
     def conditions(self, result: Result) -> dict[str, AxisValue]:
-        """Axes of a point that a design meets and nobody chooses: noise, spreads of chips, the column model."""
+        """Axes of a point that nobody chooses: noise, spreads of chips, the column model."""
         return {name: value for name, value in result.axes.items() if is_condition(name)}
 
     @cached_property
     def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
-        """The simulated points under the same conditions, and the conditions."""
+        """Conditions, and the simulated points under each."""
         places = grouped(self.points, self._group)
         return [(self.conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
 
     @cached_property
     def front(self) -> list[Result]:
-        """Points that no other under the same conditions is better than in one objective and as good in all."""
+        """The Pareto front under each condition."""
         if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
             return []
         return [self.points[place] for place in pareto(self.points, self.objectives, self._group)]
 
     @cached_property
     def cheapest(self) -> list[Result | None]:
-        """Of each of the `groups` the point that keeps all targets and costs least; None if no point surely does."""
+        """For each of the `groups`, the cheapest point that keeps all targets; None if no point surely does."""
         kept = ([point for point in points if self.targets and point.verdict == "kept"] for _, points in self.groups)
         return [min(points, key=self.price, default=None) for points in kept]
 
     def price(self, result: Result) -> tuple[float, ...]:
-        """The cost of a point: its last objective, then those before it; objectives without a figure are left out."""
+        """The sort key of cost: last objective, then those before it, without objectives that have no figure."""
         names = [name for name in self.objectives if has_figure(result, name)]
         return costs(result, names)[::-1]
 
     def reference(self, target: Target) -> Result | None:
-        """The result that a target is a share of, which must be there and on all images; None if it is of none."""
+        """The reference of a target that is a share; it must exist, on all images. None for other targets."""
         if target.of is None:
             return None
         if self.until is not None:
             raise ValueError(
-                f"`--target` must be as '88 %' for {self.folder}, whose images ended by '{self.until}', as the "
+                f"`--target` must be as '88 %' for {self.folder}, whose images ended by '{self.until}', because the "
                 f"difference to another network is decided on all images, got '{target}'"
             )
         found = self.of_kind(target.of)
@@ -189,11 +189,11 @@ class Run:
         return found[0]
 
     def decision(self, target: Target, result: Result) -> Decision:
-        """Whether a point keeps a target; what a search has decided counts."""
+        """Whether a point keeps a target; a search's decision counts."""
         return result.decisions.get(str(target)) or target.decide(result, self.reference(target), self.images)
 
     def decided(self, *targets: Target) -> "Run":
-        """The same run with each simulated point decided on some targets."""
+        """The same run with decisions on some targets for each simulated point."""
         results = [
             replace(each, decisions={str(one): self.decision(one, each) for one in targets if each.kind == "simulated"})
             for each in self.results
@@ -202,9 +202,8 @@ class Run:
 
     @property
     def own_target(self) -> Target:
-        """That of a spec or a doctor; the first accuracy of a search, or that ended images; else 99 % of quantized.
-
-        If images ended, that is of the quantised network's accuracy on all of them, as a number.
+        """The target of a spec or a doctor; else a search's first accuracy, the target that ended images, or 99 % of
+        quantized. If images ended, that share is a number, from the quantised accuracy on all of them.
         """
         if self.document:
             return Target.read(self.document["target"], "`target`")
@@ -217,11 +216,11 @@ class Run:
 
     @property
     def macro(self) -> Mapping[str, Any]:
-        """Fields of the recipe's own macro; empty if it is not known."""
+        """Fields of the recipe's macro; empty if it is not known."""
         return self.commands[-1].macro if self.commands else {}
 
     def own(self, points: Sequence[Result]) -> Result | None:
-        """The one of some points that is of the recipe's own macro, whatever it meets; None if none is."""
+        """The point of the recipe's macro among some points, under any conditions; None if there is none."""
         macro = self.macro
         for point in points:
             chosen = {name: value for name, value in point.axes.items() if not is_condition(name)}
@@ -231,9 +230,9 @@ class Run:
 
     @cached_property
     def all_digital(self) -> tuple[float, float, float] | None:
-        """Energy of the same products in a digital macro, uJ, and the ends of the factor within which it is known.
+        """Energy of the same products in a digital macro, uJ, with low and high by the model's factor.
 
-        None if it is not known, or not one for all points: bits and technology decide it.
+        None if it is not known, or if it differs by point, because bits and technology decide it.
         """
         names = ("all_digital_uj", "all_digital_uj_low", "all_digital_uj_high")
         found = {tuple(point.figures.get(name) for name in names) for point in self.points}
@@ -245,12 +244,12 @@ class Run:
 
 
 def is_among(result: Result, others: Sequence[Result | None]) -> bool:
-    """Whether a point is one of some, and not only equal to it."""
+    """Whether a point is one of the others, by identity."""
     return any(result is each for each in others)
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its own document."""
+    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its document."""
     folder = Path(folder)
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
     results = tuple(map(Result.of_json, store.points(name)))
@@ -260,7 +259,7 @@ def read_run(folder: str | Path) -> Run:
         what = "holds no run" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {what}; asim sweep and asim search write runs/NAME and runs/NAME/sweep-HASH")
     if document is not None and not has_ended:
-        raise FileNotFoundError(f"{folder} has no {document.name}, as it has not ended; run its command again")
+        raise FileNotFoundError(f"{folder} has no {document.name}, because it has not ended; run its command again")
     yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
     commands = (CommandRecord.of_json(each) for each in store.documents_of(name, COMMAND))
     return Run(
@@ -281,7 +280,7 @@ def read_run(folder: str | Path) -> Run:
 def run_names(folder: str | Path) -> list[str]:
     """Names of the sweeps, searches, specs and doctors in a folder, such as runs/quickstart.
 
-    Specs and doctors that have not ended are left out: their points tell nothing without the document.
+    Unfinished specs and doctors are left out, because their points mean nothing without the document.
     """
     folder = Path(folder)
     found = Store(folder, read_only=True).runs() if (folder / STORE).is_file() else []
@@ -290,7 +289,7 @@ def run_names(folder: str | Path) -> list[str]:
 
 
 def _document(folder: Path) -> Path | None:
-    """The file that a spec or a doctor writes as it ends; None for other runs."""
+    """The file that a spec or a doctor writes at its end; None for other runs."""
     kind = folder.name.partition("-")[0]
     return folder / f"{kind}.json" if kind in STUDIES else None
 
@@ -299,7 +298,7 @@ _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "a
 
 
 def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
-    """The lines of results.csv, the names of the columns first; shares are 0..1."""
+    """The lines of results.csv, column names first; shares are 0..1."""
     figures = list(dict.fromkeys(name for result in run.results for name in result.figures))
     differences = ("difference", "difference_low", "difference_high")
     rows: list[list[object]] = [

@@ -31,21 +31,21 @@ _TABLES = (
     "documents (run TEXT, name TEXT, content TEXT, PRIMARY KEY (run, name))",
 )
 _WAIT = 60.0
-"""Seconds that a transaction waits for those of other processes."""
+"""Seconds that a transaction waits for other processes."""
 _AT_ONCE = 500
-"""Keys of one query."""
+"""Most keys of one query."""
 _OF_DAMAGE = ("malformed", "not a database")
-"""What SQLite says of a damaged file only."""
+"""SQLite's messages for a damaged file."""
 
 
 class Store:
-    """The file runs.sqlite of a recipe: trials by key, and by run its points and documents.
+    """The file runs.sqlite of a recipe: trials by key; points and documents by run.
 
-    A trial is found by the key of all that decides its outcomes, whichever run asked for it. Every call is one
-    transaction of a connection of its own, so that a killed process leaves all of it or nothing, several processes may
-    write at once, and nothing is open while a process forks.
+    A trial is found by the key of everything that decides its outcomes, whichever run asked for it. Every call is one
+    transaction on a new connection. So a killed process leaves all of it or nothing, several processes may write at
+    once, and nothing is open when a process forks.
 
-    Folder and file are made at the first write. A damaged file is set aside, unless the caller is `read_only`.
+    Folder and file are made at the first write. A damaged file is renamed, unless the store is `read_only`.
     """
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
@@ -57,9 +57,10 @@ class Store:
                 raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start anew")
 
     def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
-        """Keep a trial, with samples of it that are there, of which the new ones replace equal ones; all that is known.
+        """Store a trial, or more samples of it, which replace old ones; return all known samples.
 
-        The key is of all that decides the outcomes next to the number of the trial; `point` is a name for people.
+        The key is for everything that decides the outcomes except the number of the trial; `point` is a name for
+        people.
         """
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
@@ -92,11 +93,11 @@ class Store:
             with self._transaction() as connection:
                 found = connection.execute(asked, some).fetchall()
                 for samples in {each for _, _, each in found}:
-                    unpacked(samples)  # finds what is damaged
+                    unpacked(samples)  # raises an error for damaged samples
                 yield from found
 
     def keep_point(self, run: str, point: str, trials: int, result: Mapping[str, Any]) -> None:
-        """Keep the result of a point of a run, as JSON has it, unless that of more trials is there."""
+        """Store the result of a point of a run, unless the stored result has more trials."""
         with self._transaction(write=True) as connection:
             connection.execute(
                 "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = "
@@ -105,18 +106,18 @@ class Store:
             )
 
     def clear_points(self, run: str) -> None:
-        """Take all points out of a run; their trials stay."""
+        """Remove all points of a run; their trials stay."""
         with self._transaction(write=True) as connection:
             connection.execute("DELETE FROM points WHERE run = ?", (run,))
 
     def points(self, run: str) -> list[Any]:
-        """The results of the points of a run, in the order in which the points were finished first."""
+        """The results of the points of a run, in the order in which they were first finished."""
         return [
             json.loads(text) for (text,) in self._rows("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
         ]
 
     def write(self, run: str, name: str, content: object) -> None:
-        """Keep a document of a run, such as its settings, in place of one of the same name."""
+        """Store a document of a run, such as its settings; it replaces one of the same name."""
         text = json.dumps(content, default=str)
         with self._transaction(write=True) as connection:
             connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (run, name, text))
@@ -148,7 +149,7 @@ class Store:
 
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """A connection within a transaction, which is taken back if it fails."""
+        """A connection within a transaction, which is rolled back if it fails."""
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -157,7 +158,7 @@ class Store:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
                     if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                        for table in _TABLES:  # for a reader of a file that another process has begun: empty ones
+                        for table in _TABLES:  # a reader may see a new, empty file of another process
                             connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
                         if write:
                             connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -172,7 +173,7 @@ class Store:
             raise OSError(f"{self.path} cannot be {'written' if write else 'read'}: {error}") from error
 
     def _connected(self, write: bool) -> sqlite3.Connection:
-        # readers open it for writing, too, as SQLite takes back then what a killed process left half written
+        # readers open it for writing, too, because SQLite then rolls back a killed process's half-written data
         address = f"{self.path.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
         return sqlite3.connect(address, _WAIT, isolation_level=None, uri=True)
 
@@ -187,9 +188,9 @@ class Store:
             connection.close()
 
     def _set_aside(self, error: Exception) -> Exception:
-        """The error of a damaged file, which is renamed if it may be."""
+        """The error for a damaged file, which is renamed if this is allowed."""
         if self._read_only:
-            return ValueError(f"{self.path} is damaged ({error}); the command that wrote it computes it anew")
+            return ValueError(f"{self.path} is damaged ({error}); the command that wrote it computes it again")
         names = (self.path.with_suffix(f".sqlite.damaged{number or ''}") for number in count())
         aside = next(path for path in names if not path.exists())
         with suppress(FileNotFoundError):  # another command has set it aside

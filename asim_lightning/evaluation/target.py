@@ -1,4 +1,4 @@
-"""One target: what a point must keep, whether its images or chips show that it does, and which points are best."""
+"""A target of a point, whether images or chips decide it, and which points are best."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
     "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3}),
     "latency": ("ms", {"us": 1e-3, "ms": 1.0, "s": 1e3}),
 }
-"""The unit of a figure, and what others are worth in it."""
+"""The unit of a figure, and factors of other units."""
 FIGURES = {"energy": "energy_uj", "latency": "latency_ms"}
-"""Columns of figures that a user asks for by another name."""
+"""Columns of figures that users call by another name."""
 LARGE = ("accuracy", "yield", "tops_per_watt")
-"""Figures of which more is better; of all others less is."""
+"""Figures for which more is better; for all others, less is better."""
 EXAMPLES = {
     "accuracy": "'accuracy 88 %'",
     "share": "'accuracy 99 % of quantized' (or of float)",
@@ -32,7 +32,7 @@ EXAMPLES = {
 }
 """Forms of a target, each with an example."""
 MEASURED = ("accuracy", "share", "yield")
-"""Forms of a target on what is measured of the answers."""
+"""Forms of a target on measured answers."""
 OF_A_POINT = (*MEASURED, *UNITS)
 """Forms of a target that a point keeps or misses."""
 ENDS_IMAGES = ("accuracy", "width")
@@ -45,31 +45,31 @@ _LOOKS = 100
 """Most times that the images of a point are looked at."""
 _WIDEST = 0.5
 CLOSE = 1e-9
-"""Of answers: 90 % of 400 images are 360, also if a float says a little more."""
+"""Tolerance for counts of answers: 90 % of 400 images are 360, even if a float is slightly larger."""
 Group = TypeVar("Group", bound=Hashable)
 
 
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
-    """Targets as they are read, which may call the accuracy by the name of what is measured, if that is a share."""
+    """Targets as texts; if the measure is a share, its name may stand for accuracy."""
     texts = [re.sub(rf"^{re.escape(measure.name)}(?=\s)", "accuracy", each) for each in texts]
     for text in texts:
         if not measure.is_share and not text.startswith(("energy", "latency")):
             raise ValueError(
-                f"`{setting}` on {measure.name}, which is no share of 1, may be on energy or latency, got {text!r}"
+                f"`{setting}` on {measure.name}, which is not a share of 1, may be on energy or latency, got {text!r}"
             )
     return texts
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a point must keep, or what is to be found out about it.
+    """A target of a point, or a question about it.
 
     Attributes:
         form: accuracy (at least), share (of the accuracy of another network, at least), width (of the interval of the
             accuracy, at most), yield (share of chips, at least), energy or latency (at most).
         value: A share of 0..1; energy in uJ, latency in ms.
-        of: float or quantized: whose accuracy it is a share of.
-        accuracy: Accuracy from which a chip is good, 0..1, of a yield.
+        of: float or quantized: the network whose accuracy it is a share of.
+        accuracy: For a yield: accuracy from which a chip is good, 0..1.
     """
 
     form: str
@@ -79,7 +79,7 @@ class Target:
 
     @classmethod
     def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
-        """The target that a text says, such as "accuracy 99 % of quantized", in one of some forms."""
+        """The target in a text such as "accuracy 99 % of quantized", in one of some forms."""
         found = _read(text.strip()) if isinstance(text, str) else None
         if found is None or found.form not in forms:
             allowed = [EXAMPLES[form] for form in forms]
@@ -110,13 +110,13 @@ class Target:
 
     @property
     def ends_images(self) -> bool:
-        """Whether the images of one point may answer it before all were read."""
+        """Whether some of a point's images may answer it."""
         return self.form in ENDS_IMAGES
 
     def answer(self, right: int, seen: int, total: int) -> bool | None:
-        """Whether the accuracy on all images keeps it, after some in random order; None if they do not decide.
+        """Whether the accuracy on all images keeps it, after `seen` in random order; None if they do not decide.
 
-        It may be asked as often as wanted: `hypergeometric_interval` holds at all numbers of images together.
+        You may ask as often as you want: `hypergeometric_interval` holds at all numbers of images together.
         """
         found = hypergeometric_interval(right, seen, total)
         if self.form == "width":
@@ -124,9 +124,9 @@ class Target:
         return True if found.low >= self.value else False if found.high < self.value else None
 
     def images(self, correct: NDArray[np.bool_], total: int) -> int | None:
-        """After how many images of `total` it is answered; all if it never is, None if those so far do not decide.
+        """The number of images of `total` that answer it; all if it is never answered, None if not yet decided.
 
-        `correct` has whether each answer so far is right, in the order of evaluation. # (seen,)
+        `correct` says whether each answer so far is right, in the order of evaluation. # (seen,)
         """
         step = ceil(total / _LOOKS)
         right = np.cumsum(correct)
@@ -136,7 +136,7 @@ class Target:
         return total if len(correct) >= total else None
 
     def answer_of_chips(self, good: int, chips: int) -> bool | None:
-        """Whether the yield keeps it; None if the chips so far do not decide. It may be asked after every chip."""
+        """Whether the yield keeps it; None if the chips so far do not decide. You may ask after every chip."""
         return sequence_decides(good, chips, self.value)
 
     def decide(
@@ -144,15 +144,15 @@ class Target:
     ) -> Decision:
         """Whether a point keeps it, by 95 % bounds.
 
-        A share of another accuracy q is decided on the paired difference: its lower bound is at least
-        ``(share - 1) q``. Without pairs it is decided on ``accuracy - share q``, whose bounds hold however the answers
-        depend on each other.
+        A share of another accuracy q is decided on the paired difference: its lower bound must be at least
+        ``(share - 1) q``. Without pairs it is decided on ``accuracy - share q``, with bounds that hold for any
+        dependence of the answers.
 
         Args:
             result: A simulated point.
-            reference: The result of the network that it is a share of, if it is one.
-            most: Images that there are; None: more of them would not decide.
-            paired: Difference to the reference in pairs; None: that of the result, which is to the quantised network.
+            reference: The result of the reference network, if the target is a share.
+            most: Number of all images; None: more images would not decide.
+            paired: Paired difference to the reference; None: the result's difference, to the quantised network.
         """
         if self.form in UNITS:
             return Decision("kept" if result.figures[FIGURES[self.form]] <= self.value else "missed")
@@ -160,7 +160,7 @@ class Target:
         return decide(found, threshold, result.images, None if self.form == "yield" else most)
 
     def margin(self, result: Result, reference: Result | None) -> float:
-        """By how much a point is better than asked; as a part of the target for energy and latency."""
+        """How much better a point is than its target; as a part of the target for energy and latency."""
         if self.form in UNITS:
             return 1.0 - result.figures[FIGURES[self.form]] / self.value
         found, threshold = self.bounds(result, reference)
@@ -169,7 +169,7 @@ class Target:
     def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """What is compared, with its interval, and the least that it must be; see `decide`."""
+        """The interval to compare, and its least value; see `decide`."""
         if self.form == "yield":
             return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
         own = Interval(result.accuracy, result.low, result.high)
@@ -185,7 +185,7 @@ class Target:
 
 
 def _read(text: str) -> Target | None:
-    """The target of a text, its numbers not checked; None if it is of no form."""
+    """The target of a text, with unchecked numbers; None if it has no known form."""
     if found := _YIELD.fullmatch(text):
         share = float(found[1]) / (100 if found[2] else 1)
         return Target("yield", share, accuracy=float(found[3]) / 100)
@@ -201,7 +201,7 @@ def _read(text: str) -> Target | None:
 
 
 def meaning_of_early_end(target: Target, total: int) -> str:
-    """What intervals say of points whose images a target ended, of `total` images."""
+    """The meaning of intervals of points whose images a target ended, of `total` images."""
     return (
         f"Images ended by '{target}': intervals bound the accuracy on these {total:,} images, and hold with 95 % "
         "however often one looks."
@@ -211,9 +211,9 @@ def meaning_of_early_end(target: Target, total: int) -> str:
 def decide(found: Interval, threshold: float, images: int, most: int | None = None) -> Decision:
     """Whether a mean over images is at least a threshold, by its interval.
 
-    Intervals shrink with the square root of the images: the end on the other side of the threshold is on this side
-    after ``images ((mean - end) / (mean - threshold))^2`` of them, if the mean stays. There are `most` images in all;
-    None: more of them would not decide.
+    Intervals shrink with the square root of the images. If the mean stays, the far end crosses the threshold after
+    ``images ((mean - end) / (mean - threshold))^2`` images. There are `most` images in all; None: more of them would
+    not decide.
     """
     if found.low >= threshold - CLOSE:
         return Decision("kept")
@@ -228,7 +228,7 @@ def decide(found: Interval, threshold: float, images: int, most: int | None = No
 
 
 def figure(result: Result, name: str) -> float:
-    """A figure of a point by the name that users have for it: accuracy, energy, latency, or a column."""
+    """A figure of a point by its name for users: accuracy, energy, latency, or a column."""
     return result.accuracy if name == "accuracy" else result.figures[FIGURES.get(name, name)]
 
 
@@ -238,21 +238,21 @@ def has_figure(result: Result, name: str) -> bool:
 
 
 def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
-    """A point's objectives with signs such that less is better."""
+    """A point's objectives with signs so that less is better."""
     large = LARGE if result.measure.more_is_better else LARGE[1:]
     return tuple(-figure(result, name) if name in large else figure(result, name) for name in objectives)
 
 
 def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Group]) -> list[int]:
-    """Places of points that no other of their group is better than in one objective and at least as good in all.
+    """Indices of the points on the Pareto front of each group.
 
-    Groups come in the order of their first point; within a group the first objective gets worse. A group is the
-    conditions of a point, which nobody chooses.
+    Groups are in the order of their first point; within a group the first objective gets worse. A group is the points
+    under the same conditions, which nobody chooses.
     """
     found = []
     for places in grouped(results, group):
         ordered = sorted((costs(results[place], objectives), place) for place in places)
-        front: list[tuple[float, ...]] = []  # whatever is better than a point comes before it
+        front: list[tuple[float, ...]] = []  # a better point always comes earlier
         for mine, place in ordered:
             known = np.array(front[-1:] if len(objectives) <= 2 else front)  # the last has the least second cost
             if not front or not ((known <= mine).all(axis=1) & (known < mine).any(axis=1)).any():
@@ -262,7 +262,7 @@ def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable
 
 
 def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list[list[int]]:
-    """Places of points by group, in the order of each group's first point."""
+    """Indices of points by group, in the order of each group's first point."""
     found: dict[Group, list[int]] = {}
     for place, result in enumerate(results):
         found.setdefault(group(result), []).append(place)
@@ -270,7 +270,7 @@ def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list
 
 
 TOGETHER = "all together"
-"""Name of all spreads and the noise together, each a factor times its value."""
+"""Name of all spreads and the noise together, each multiplied by a factor."""
 
 
 @dataclass(frozen=True)
@@ -279,26 +279,26 @@ class Limit:
 
     name: str
     unit: str
-    """Unit of its values; empty if they have none."""
+    """Unit of the values; empty if they have none."""
     rungs: tuple[float, ...]
-    """Values that may be tried, from a harmless one to a harmful one."""
+    """Values that may be tried, from harmless to harmful."""
     kept: float | None
-    """The last value before any that is not surely kept; None: not even the most harmless one is."""
+    """The last value before the first that is not surely kept; None: not even the most harmless one is kept."""
     missed: float | None
-    """The first value that surely misses; None: none that was tried."""
+    """The first value that surely misses; None: no tried value misses."""
     images: int | None = None
-    """Images that would decide the values between; None: there is no such value, or images do not decide."""
+    """Images that would decide the values between; None: no such value, or images do not decide."""
     is_over: bool = False
-    """Whether more than these images would be needed, which are all that there are."""
+    """Whether `images` is all images there are, and more would be needed."""
 
     @property
     def is_decided(self) -> bool:
-        """Whether no value lies between those that are kept and those that miss."""
+        """Whether no value lies between the kept and the missed ones."""
         kept = -1 if self.kept is None else self.rungs.index(self.kept)
         return kept + 1 == (len(self.rungs) if self.missed is None else self.rungs.index(self.missed))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values of it."""
+        """Plain values."""
         return {
             "property": self.name, "unit": self.unit, "kept": self.kept, "missed": self.missed,
             "images_to_decide": self.images, "more_than_there_are": self.is_over, "values": list(self.rungs),
@@ -306,7 +306,7 @@ class Limit:
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "Limit":
-        """The limit of what `to_json` gave."""
+        """Read `to_json`."""
         return cls(
             given["property"], given["unit"], tuple(given["values"]), given["kept"], given["missed"],
             given["images_to_decide"], given["more_than_there_are"],

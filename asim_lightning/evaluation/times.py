@@ -1,15 +1,15 @@
-"""Times of inference and of layers, as they were measured."""
+"""Measured times of inference and of layers."""
 
 from dataclasses import dataclass
 from statistics import median
 
 PROJECTED = (10_000, 50_000)
-"""Images that a time is projected to: CIFAR's and ImageNet's evaluation sets."""
+"""Numbers of images for projected times: the evaluation sets of CIFAR and ImageNet."""
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Seconds of the repeats of one piece of work, in order: one or more."""
+    """Seconds of one or more repeats of some work, in order."""
 
     seconds: tuple[float, ...]
 
@@ -20,13 +20,13 @@ class Repeats:
 
     @property
     def fastest(self) -> float:
-        """The smallest, seconds: what other work on the machine disturbed least."""
+        """The smallest, seconds: other work on the machine disturbed it least."""
         return min(self.seconds)
 
 
 @dataclass(frozen=True)
 class InferenceTime:
-    """How long one way to compute a batch took."""
+    """Time of one way to compute a batch."""
 
     inference: str
     """float32, quantized or simulated."""
@@ -37,11 +37,11 @@ class InferenceTime:
     repeats: Repeats
     """Seconds a batch."""
     conversions: int | None
-    """Conversions an image; None if none is simulated."""
+    """Conversions an image; None if no layer is simulated."""
     ratio: float
     """Median time over the median time of float32."""
     fastest_ratio: float
-    """The same of the fastest times."""
+    """The same ratio of the fastest times."""
 
     @property
     def images_per_second(self) -> float:
@@ -50,25 +50,25 @@ class InferenceTime:
 
     @property
     def conversions_per_second(self) -> float | None:
-        """Conversions a second, at the median; None where none is simulated."""
+        """Conversions a second, at the median; None if no layer is simulated."""
         return None if self.conversions is None else self.conversions * self.images_per_second
 
     def projected(self, images: int) -> float:
-        """Seconds for so many images, at the median."""
+        """Seconds for a number of images, at the median."""
         return images / self.images_per_second
 
 
 @dataclass(frozen=True)
 class LayerTime:
-    """How long one layer on a macro took, of one batch."""
+    """Time of one layer on a macro, for one batch."""
 
     name: str
     kind: str
     """Class of the layer."""
     input_shape: tuple[int, ...]
-    """Of one sample."""
+    """Shape of one sample."""
     output_shape: tuple[int, ...]
-    """Of one sample."""
+    """Shape of one sample."""
     algorithm: str
     engine: str
     batch: int
@@ -80,7 +80,7 @@ class LayerTime:
     simulated: Repeats
     """Seconds a batch."""
     share: float
-    """Of the network's simulated time, at the medians: 0..1."""
+    """Share of the network's simulated time, at the medians: 0..1."""
 
     @property
     def conversions_per_second(self) -> float:

@@ -1,4 +1,4 @@
-"""Files that are whole or as they were before, whenever a process is killed."""
+"""Files that stay complete even if a process is killed."""
 
 import os
 import secrets
@@ -11,17 +11,17 @@ from typing import BinaryIO
 from asim_lightning.table import csv_text
 
 _STALE = 3600
-"""Seconds since its last write from which an unfinished file is of a process that was killed."""
+"""Seconds after its last write from which an unfinished file belongs to a killed process."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bool = True) -> None:
-    """Replace a file in one step, so that a kill leaves the old file or the new one and never a part of it.
+    """Replace a file in one step: a kill leaves the old file or the new one, never a part.
 
     Args:
-        path: The file; its folder is made if it is absent. What is there and no file, such as a pipe or /dev/stdout, is
-            written to as it is.
+        path: The file; a missing folder is made. A path that is not a regular file, such as a pipe or /dev/stdout, is
+            written to directly.
         write: Writes the content to an open file.
-        follow_link: Replace what a link stands for, not the link.
+        follow_link: Replace the target of a link, not the link.
     """
     path = Path(path)
     try:
@@ -31,7 +31,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bo
         else:
             _replace(Path(os.path.realpath(path)) if follow_link else path, write)
     except Exception as error:
-        # torch.save raises an error of its own because of the system's
+        # torch.save wraps the system's error in another one
         cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
         if not isinstance(cause, OSError):
             raise
@@ -39,14 +39,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bo
 
 
 def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
-    """Write a CSV file as `write_whole` does; the first row has the names of its columns."""
+    """Write a CSV file like `write_whole`; the first row has the column names."""
     text = csv_text(rows, line_end)
     write_whole(path, lambda file: file.write(text.encode(errors="surrogateescape")))
 
 
 @contextmanager
 def naming(folders: Sequence[Path]) -> Iterator[None]:
-    """Say in an OSError where a file is that a library cannot write, such as TensorBoard's, whose errors name none."""
+    """Add the folders to an OSError of a library that names no file, such as TensorBoard."""
     try:
         yield
     except OSError as error:
@@ -57,7 +57,7 @@ def naming(folders: Sequence[Path]) -> Iterator[None]:
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # next to the file, because a rename is one step within a filesystem only; not by its name, which may be too long
+    # next to the file, because a rename is atomic only within a filesystem; another name, because its may be too long
     partial = path.with_name(f"asim-{secrets.token_hex(8)}.partial")
     try:
         with partial.open("wb") as file:
@@ -75,6 +75,6 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _reason(error: OSError) -> str:
-    if isinstance(error, FileExistsError):  # as mkdir says it
+    if isinstance(error, FileExistsError):  # mkdir's error
         return f"{error.filename} is no folder"
     return error.strerror or str(error)

@@ -41,7 +41,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "a damaged store": (
         lambda sweep: (sweep.parent / STORE).write_bytes(DAMAGED),
         (SWEEP,),
-        "runs.sqlite is damaged (file is not a database); the command that wrote it computes it anew",
+        "runs.sqlite is damaged (file is not a database); the command that wrote it computes it again",
     ),
     "two networks": (
         of_another_network,

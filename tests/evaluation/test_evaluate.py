@@ -95,7 +95,7 @@ class Same(LightningDataModule):
 
 
 def test_images_that_share_an_index_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have an index of its own .* got 3 images of index 0"):
+    with pytest.raises(ValueError, match=r"must have a unique index .* got 3 images of index 0"):
         run_evaluations(make_trainer(), make_model(), Same(), lambda evaluate: evaluate(Condition("float")))
 
 
@@ -112,7 +112,7 @@ class Twice(LightningDataModule):
 
 
 def test_several_loaders_are_refused() -> None:
-    with pytest.raises(ValueError, match="must have one loader of the images that are evaluated, got 2"):
+    with pytest.raises(ValueError, match="must have one loader of these images, got 2"):
         run_evaluations(make_trainer(), make_model(), Twice(), lambda evaluate: evaluate(Condition("float")))
 
 

@@ -119,7 +119,7 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
     [
         (
             {"chip": [0, 1]},
-            r"`chip` changes nothing, as cells .*: all chips are equal where `macro.static` is 0",
+            r"`chip` changes nothing, because no macro .*: all chips are equal if `macro.static` is 0",
         ),
         ({"chip": [-1]}, r"`chip` must be 0\.\.4294967295, got -1"),
         ({"rules": {"layer9": {"rows": [3]}}}, r"`axes.rules` matches no layer with 'layer9'; nearest: layer"),

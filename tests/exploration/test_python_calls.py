@@ -258,7 +258,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("must be one of trainer, ray", {"runner": "slurm"}),
         ("ddp or ddp_fork, got one that spawns", {"runner": SPAWNING}),
         ("counts right answers, got the outcome brightness", {"outcome": brightness, "until": "brightness 50 %"}),
-        ("on loss, which is no share", {"outcome": "loss", "until": "accuracy 50 %"}),
+        ("on loss, which is not a share", {"outcome": "loss", "until": "accuracy 50 %"}),
         ("does not take outputs (24, 4) and targets (24,)", {"outcome": "segmentation"}),
         ("`until` must be as in", {"until": "until noon"}),
         ("`trials` must be 1", {"until": "accuracy 50 %", "trials": 2}),
