@@ -1,4 +1,4 @@
-"""Accuracy along one axis: the lines that points form, those that are drawn, and their picture."""
+"""Accuracy along one axis: its lines, the choice of lines to draw, and their picture."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,18 +22,17 @@ from asim_lightning.report.picture import BLACK, GREY, MOST_CURVES, Axis, Mark, 
 from asim_lightning.table import Rows
 
 Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
-"""Values of the other axes, and the points along the axis that is drawn."""
+"""Values of the other axes, and the points along the drawn axis."""
 
 
 def accuracy_picture(
     rows: Sequence[Result], axis: str, title: str = "", num_classes: int | None = None, adc_bits: int | None = None
 ) -> Picture:
-    """Accuracy in percent against one axis, one line for each combination of the other axes, as `drawn_lines` has them.
+    """Accuracy in percent against one axis, one line for each combination of the other axes, as in `drawn_lines`.
 
-    Points of kind float and quantized are horizontal lines unless they have the axis themselves. Noise that is given in
-    LSB or mV is labelled so. Against noise in percent, a second axis on top counts in LSB: ``lsb = percent / 100 *
-    (2^adc_bits - 1)``, if all points have one resolution, along an axis or as `adc_bits`. With the number of classes
-    the accuracy of guessing is marked.
+    Points of kind float and quantized are horizontal lines unless they have the axis. Noise in LSB or mV is labelled
+    so. Against noise in percent, a second axis on top counts in LSB: ``lsb = percent / 100 * (2^adc_bits - 1)``, if all
+    points have the same resolution. With the number of classes, the accuracy of guessing is marked.
     """
     rows, label = in_one_unit(rows, axis)
     lines, note = drawn_lines(rows, axis)
@@ -72,8 +71,8 @@ def epochs_picture(
     num_classes: int | None = None,
     adc_bits: int | None = None,
 ) -> Picture:
-    """Accuracy on the images of a split while a network is trained, of the sweeps of some epochs: the last one, the
-    first, and the one with the best mean; see `accuracy_picture`."""
+    """Accuracy on the images of a split during training, by the sweeps of three epochs: the last one, the first, and
+    the one with the best mean; see `accuracy_picture`."""
     epochs = list(results)
     best = max(epochs, key=lambda epoch: sum(row.merit for row in results[epoch]))
     rows = list(results[epochs[-1]])
@@ -90,13 +89,13 @@ def epochs_picture(
 def accuracy_series(
     rows: Sequence[Result], x: Sequence[float], name: str, style: int, texts: Sequence[str], is_line: bool
 ) -> Series:
-    """Accuracies with their intervals, at places along x; texts say more of each point."""
+    """Accuracies with their intervals, at positions along x; texts say more about each point."""
     y, low, high = ([row.measure.shown(getattr(row, name)) for row in rows] for name in ("accuracy", "low", "high"))
     return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
 
 
 def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
-    """The float and the quantised network as lines, one if they are equal; `numbers` gets a row for each, in place."""
+    """The float and the quantised network as lines, one if they are equal; appends a row for each to `numbers`."""
     at = numbers[0].index("accuracy")
     levels: dict[str, list[str]] = {}
     for row in rows:
@@ -128,7 +127,7 @@ def _text(name: str, row: Result, where: str) -> str:
 
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:
-    """The axis of accuracies, and the accuracy of guessing unless it would press all points into a band at the top."""
+    """The axis of accuracies, and a mark for guessing unless it would squeeze all points into a band at the top."""
     measure, marks = drawn[0].measure, []
     ends = [(row.low, row.high) if row.kind == "simulated" else (row.accuracy,) for row in drawn]
     shown = [measure.shown(end) for some in ends for end in some]
@@ -144,7 +143,7 @@ def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, lis
 
 
 def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
-    """Bits of the ADC, if all points have the same."""
+    """Bits of the ADC, if they are the same at all points."""
     found = {row.axes.get("adc_bits", adc_bits) for _, line in lines for row in line}
     bits = found.pop()
     return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None
@@ -163,7 +162,7 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> 
         raise ValueError(f"the axis of a plot must be one that {kind} points have ({known}), got {axis!r}")
     order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
     others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
-    # A name that some points lack tells lines apart too, hence the None of a missing name beside (value,).
+    # A name that some points lack tells lines apart, too, so a missing name is None next to (value,).
     seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
     groups: dict[str, Curve] = {}
     for row in points:
@@ -175,11 +174,11 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> 
 
 
 def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
-    """The lines of a figure, and a note that says how to read them.
+    """The lines of a figure, and a note on how to read them.
 
-    Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
-    other axis that changes the accuracy most; its points are the most accurate over the rest, under the hardest of
-    their conditions. If that axis has too many values, some of them are drawn, from the first to the last.
+    Up to `MOST_CURVES` lines are the lines of `sweep_lines`. If there are more, one line is drawn for each value of the
+    other axis that changes the accuracy most. Each of its points is the most accurate over the rest, under the hardest
+    of their conditions. If that axis has too many values, some of them are drawn, from the first to the last.
     """
     lines, note = sweep_lines(rows, axis), "bars: 95 % intervals"
     if len(lines) <= MOST_CURVES:
@@ -200,7 +199,7 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
 
 
 def _by_value(points: Sequence[Result], name: str) -> list[list[Result]]:
-    """Points of each value of an axis, and those that lack it."""
+    """Points of each value of an axis, and points that lack the axis."""
     groups: dict[tuple[bool, str], list[Result]] = {}
     for row in points:
         groups.setdefault((name in row.axes, axis_text(row.axes.get(name))), []).append(row)
@@ -223,7 +222,7 @@ def _over_the_rest(points: Sequence[Result], axis: str, name: str) -> list[Curve
 
 
 def _best(rows: Sequence[Result]) -> Result:
-    """The most accurate design, each at its least accurate conditions."""
+    """The most accurate design, judged at its least accurate conditions."""
     worst: dict[str, Result] = {}
     for row in rows:
         design = axes_text({name: value for name, value in row.axes.items() if not is_condition(name)})

@@ -1,4 +1,4 @@
-"""A chip as text and picture: spreads a layer, the worst converters, and offset, gain and INL over its converters."""
+"""A chip as text and picture: spreads by layer, worst converters, and offset, gain and INL over converters."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -17,7 +17,7 @@ _WORST = 5
 
 
 _Converter: TypeAlias = tuple[ChipLayer, int]
-"""A layer, and the place of a converter among its own."""
+"""A layer, and the index of a converter in it."""
 _LAYERS: list[Column[ChipLayer]] = [
     Column("layer", lambda layer: layer.name, side="l"),
     Column("converters", lambda layer: f"{layer.converters:,}" if layer.converters else "-"),
@@ -42,8 +42,8 @@ _CONVERTERS: list[Column[_Converter]] = [
 
 
 def chip_table(layers: Sequence[ChipLayer]) -> Table[ChipLayer]:
-    """A line a layer: converters, their spreads and worst offset, stuck cells, spread of cells; below, the converters
-    with the largest sum of magnitudes of offset and INL, in LSB."""
+    """A row for each layer: converters, their spreads and worst offset, stuck cells, spread of cells. Below, the
+    converters with the largest sum of magnitudes of offset and INL, in LSB."""
     found = []
     for layer in layers:
         sizes = zeros(layer.converters)
@@ -55,7 +55,7 @@ def chip_table(layers: Sequence[ChipLayer]) -> Table[ChipLayer]:
 
 
 def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
-    """Histograms over all converters, and their errors along the outputs of layers; None where they have no errors."""
+    """Histograms over all converters, and their errors along the outputs of layers; None if they have no errors."""
     kinds = {"offset (LSB)": "offset", "gain error (%)": "gain_error", "largest |INL| (LSB)": "largest_inl"}
     drawn = []
     for label, kind in kinds.items():
@@ -69,7 +69,7 @@ def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
 
 
 def histogram_picture(label: str, values: Tensor) -> Picture:
-    """How many converters have which error."""
+    """A histogram of the converters' errors."""
     counts, edges = np.histogram(values.numpy(), bins=min(60, max(10, len(values) // 20)))
     steps = Series("", [*edges, edges[-1]], [0, *counts, 0], form="step")
     title = f"mean {float(values.mean()):.3g}, sd {float(values.std(unbiased=False)):.3g}"
@@ -77,12 +77,12 @@ def histogram_picture(label: str, values: Tensor) -> Picture:
 
 
 def output_picture(label: str, values: Tensor, outputs: Tensor) -> Picture:
-    """Mean error of the converters of each output, over layers and tiles, and their spread: a gradient would be seen.
+    """Mean error and spread of the converters of each output, over layers and tiles; it shows a gradient.
 
-    Outputs are those of the first column of each converter. # (converters,)
+    Outputs belong to the first column of each converter. # (converters,)
     """
     places = outputs.unique()
-    found = [values[outputs == place] for place in (places[0], *places)]  # the first one is where the steps begin
+    found = [values[outputs == place] for place in (places[0], *places)]  # the first value starts the steps
     means = [float(each.mean()) for each in found]
     spreads = [float(each.std(unbiased=False)) for each in found]
     low, high = ([mean + side * sd for mean, sd in zip(means, spreads, strict=True)] for side in (-1, 1))
@@ -96,7 +96,7 @@ def _spread(values: Tensor | None) -> str:
 
 
 def _number(values: Tensor | None, digits: str, at: int | None = None) -> str:
-    """One of some errors; the largest without a place."""
+    """One of some errors; the largest if no index is given."""
     return "-" if values is None else f"{float(values[values.abs().argmax() if at is None else at]):{digits}}"
 
 

@@ -1,4 +1,4 @@
-"""The cheapest points of a run that keep an accuracy, and those that no other betters."""
+"""The cheapest points of a run that keep an accuracy, and its Pareto front."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,29 +17,29 @@ class Choice:
     """The cheapest point that keeps the targets of a run under some conditions."""
 
     conditions: Axes
-    """What a designer does not choose, such as noise."""
+    """Values that a designer does not choose, such as noise."""
     best: Result | None
-    """None where no point is known to keep them."""
+    """None if no point is known to keep them."""
     kept: int
     undecided: int
     missed: int
     cheaper: Sequence[Result]
     """Undecided points that cost less than the best, the cheapest first."""
     own: Result | None
-    """The point of the recipe's own macro; None where there is none."""
+    """The point of the recipe's macro; None if there is none."""
     nearest: Result
-    """The most accurate of the points not known to keep them, the cheapest of several; the best where all do."""
+    """The most accurate point not known to keep them, the cheapest of several; the best if all keep them."""
 
 
 def energy_of(run: Run) -> str | None:
-    """The column of energies; None where there is none."""
+    """The column of energies; None if there is none."""
     return next(
         (name for name in run.costs if name.startswith("energy") and not name.endswith(("_low", "_high"))), None
     )
 
 
 def varied(run: Run) -> dict[str, list[AxisValue]]:
-    """Axes with several values, and these."""
+    """Axes with several values, and their values."""
     rows = list(run.points)
     found = {name: distinct_values(row.axes[name] for row in rows if name in row.axes) for name in run.axes}
     return {name: values for name, values in found.items() if len(values) > 1}
@@ -54,10 +54,10 @@ def conditions_of(point: Result, several: Collection[str]) -> Axes:
 def choices(run: Run) -> list[Choice]:
     """The cheapest point that keeps the targets of a run under each combination of conditions, the hardest last.
 
-    Harder are more noise and wider spreads in one unit, and with noise in mV a smaller full scale, of the first
-    condition, then of the next; of conditions without such an order, those under which fewer points keep the targets.
-    The cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the most
-    accurate, if no cost is known. The run must be decided.
+    Conditions are compared by the first condition, then the next. Harder are more noise and wider spreads in one unit,
+    and for noise in mV a smaller full scale. Without such an order, conditions are harder if fewer points keep the
+    targets. The cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the
+    most accurate, if no cost is known. The run must be decided.
     """
     several = varied(run)
     ranks = {name: _ranks(run, name, values) for name, values in several.items() if is_condition(name)}
@@ -89,9 +89,9 @@ def choices(run: Run) -> list[Choice]:
 
 
 def front_of(run: Run) -> list[Result]:
-    """The front of accuracy and energy, whatever a search trades.
+    """The front of accuracy and energy, whatever objectives a search has.
 
-    It is empty if energies do not differ or are not known, and for chips, of which none is a choice.
+    Empty if energies do not differ or are not known, and for chips, because nobody chooses a chip.
     """
     name = energy_of(run)
     if name is None or run.yields or len({point.figures.get(name) for point in run.points}) < 2:
@@ -100,7 +100,7 @@ def front_of(run: Run) -> list[Result]:
 
 
 def numbers_of(values: Sequence[AxisValue]) -> list[float] | None:
-    """The numbers of values with one unit, or none; None where they share no unit, or one is no number."""
+    """The numbers of values that share a unit, or have none; None if units differ, or a value is not a number."""
     read = [quantity(value) for value in values]
     if None in read or noise_unit(values) is None:
         return None
@@ -108,7 +108,7 @@ def numbers_of(values: Sequence[AxisValue]) -> list[float] | None:
 
 
 def _ranks(run: Run, name: str, values: Sequence[AxisValue]) -> dict[str, float]:
-    """What orders the values of a condition by their text, the hardest last; empty where nothing is known to."""
+    """The order of a condition's values by their text, the hardest last; empty if no order is known."""
     harder, numbers = setting_of(name).harder, numbers_of(values)
     if numbers is None or not harder:
         return {}
@@ -117,5 +117,5 @@ def _ranks(run: Run, name: str, values: Sequence[AxisValue]) -> dict[str, float]
         macro = {**macro, **(macro.get("static") or {})}
         noises = [value for each in run.points for value in {**macro, **each.axes}.values()]
         if not any((quantity(value) or ("", ""))[1] == "mV" for value in noises):
-            return {}  # of a share of the full scale, its millivolts are none
+            return {}  # matters only for noise in mV
     return {axis_text(value): harder * number for value, number in zip(values, numbers, strict=True)}

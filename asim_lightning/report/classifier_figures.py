@@ -1,4 +1,4 @@
-"""What a classifier takes for what: the figures of its confusion matrix and of images that it gets wrong."""
+"""Figures of a classifier's mistakes: its confusion matrix, and images that it gets wrong."""
 
 from collections.abc import Sequence
 from math import ceil, sqrt
@@ -13,19 +13,19 @@ from torch.nn.functional import max_pool2d
 from asim_lightning.report.draw import new_figure
 
 _DOTS = 100
-"""Of these figures an inch."""
+"""Dots an inch of these figures."""
 _NUMBERED = 20
 """Most classes for which cells show a number, and axes the names."""
 _MOST_CELLS = 250
-"""Most cells along an axis that the figure's pixels can resolve."""
+"""Most cells along an axis that the figure's pixels can show."""
 _CELL = (1.75, 2.05)
 """Width and height of an image with its two lines of text, inches."""
 _LONGEST = 18
-"""Characters of a class's name that fit above an image."""
+"""Most characters of a class's name above an image."""
 
 
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
-    """How often each class (row) was taken for each class (column), as images or in percent of the row.
+    """How often each class (row) was predicted as each class (column), in images or in percent of the row.
 
     Args:
         counts: Images by true and predicted class. # (classes, classes)
@@ -41,9 +41,9 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     numbered = classes <= _NUMBERED
     figure = new_figure(9.0, 7.8, _DOTS)
     plot = figure.add_subplot()
-    # many classes have pale cells beside the diagonal, which a root of the value brings out
+    # with many classes, cells next to the diagonal are pale; a root of the value makes them visible
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
-    # of cells smaller than a pixel, some would be left out at random
+    # else random cells smaller than a pixel would be left out
     side, end = -(-classes // _MOST_CELLS), classes - 0.5
     blocks = max_pool2d(torch.from_numpy(cells)[None], side, ceil_mode=True)[0].numpy()
     image = plot.imshow(blocks, cmap="Blues", norm=scale, interpolation="nearest", extent=(-0.5, end, end, -0.5))
@@ -61,7 +61,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     for (row, column), value in np.ndenumerate(cells):
         colour = "white" if float(scale(value)) > 0.55 else "black"
         number = f"{value:.1f}" if normalize and value < 9.95 else f"{value:.0f}"
-        text = number if value else ""  # so that mistakes stand out
+        text = number if value else ""  # mistakes stand out better
         plot.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
     return figure
 

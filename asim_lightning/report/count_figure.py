@@ -1,4 +1,4 @@
-"""One page that answers what the ADC of a layer sees: its counts against the ADC's range, cycle by cycle."""
+"""One page on the counts at the ADC of a layer: its counts against the ADC's range, cycle by cycle."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ _MOST_LABELS = 72
 _RANGE, _BAR, _OUTSIDE = "#D55E00", "#0072B2", "0.88"
 _LEAST_WRONG = 1e-8
 _WIDEST = 2
-"""Times the largest count that the axis of counts reaches at most, so that a wide range leaves room for counts."""
+"""The axis of counts ends at this many times the largest count, so a wide range leaves room for counts."""
 
 
 _Seen: TypeAlias = tuple[Cycle, Histogram, Quality]
-"""A cycle, its counts, and what its ADC makes of them."""
+"""A cycle, its counts, and the quality of their conversion."""
 
 
 def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
@@ -41,7 +41,7 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
     Args:
         name: Full name of the layer.
         counts: Its counts.
-        images: Images that they are of, in words.
+        images: The images of the counts, in words.
     """
     found = qualities(counts.circuit, counts.histograms)
     cycles = list(zip(counts.circuit.cycles, counts.histograms, found, strict=True))
@@ -62,7 +62,7 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
         _draw_all(plots["counts"], cycles, edges, shares.mean(0))
         _draw_rows(plots["rows"], counts)
         _draw_qualities(plots, cycles)
-        figure.draw_without_rendering()  # texts take the sizes of this style
+        figure.draw_without_rendering()  # sets the text sizes of this style
     return figure
 
 
@@ -87,7 +87,7 @@ def _bits(bits: tuple[int, ...]) -> str:
 
 
 def _ends(cycle: Cycle) -> tuple[float, ...]:
-    """Counts of the lowest and the highest code; none if the cycle is digital or the converter ideal."""
+    """Counts of the lowest and the highest code; empty if the cycle is digital or the converter ideal."""
     if not cycle.converted or cycle.top_code is None:
         return ()
     low = -cycle.top_code if cycle.signed else 0
@@ -95,7 +95,7 @@ def _ends(cycle: Cycle) -> tuple[float, ...]:
 
 
 def _edges(cycles: Sequence[_Seen]) -> NDArray[np.float64]:
-    """Edges of the bins along counts: one a count where there is room."""
+    """Edges of the bins along counts: one bin for each count if there is room."""
     found = [float(end) for _, seen, _ in cycles for end in (seen.counts.min(), seen.counts.max())]
     ends = [0.0, *found, *(end for cycle, *_ in cycles for end in _ends(cycle))]
     seen, low, high = max([1.0, *map(abs, found)]), min(ends), max(ends)
@@ -159,7 +159,7 @@ def _draw_qualities(plots: Mapping[str, Axes], cycles: Sequence[_Seen]) -> None:
     clipped = [100.0 * quality.clipped for *_, quality in cycles]
     wrong = [max(quality.wrong, _LEAST_WRONG) for *_, quality in cycles]
     csnr = [quality.csnr if math.isfinite(quality.csnr) else math.nan for *_, quality in cycles]
-    low, high = min([0.0, *csnr]), max([10.0, *csnr])  # of nan neither is true
+    low, high = min([0.0, *csnr]), max([10.0, *csnr])  # comparisons with nan are false
     drawn = (
         ("clipped", "clipped (%)", clipped, 0.0, 1.15 * max(1.0, *clipped)),
         ("wrong", "P(wrong code)", wrong, _LEAST_WRONG, 1.0),

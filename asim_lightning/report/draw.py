@@ -23,28 +23,28 @@ WIDTH, HEIGHT = 7.2, 4.3
 """Size of a figure, inches: the width of a page of two columns."""
 _DOTS = 200
 _CHARACTERS = 90
-"""Of a line of text across the figure."""
+"""Characters of a line of text across the figure."""
 _MOST_INSIDE = 6
-"""Entries of a legend that stands among the points; a longer one would hide them."""
+"""Most entries of a legend inside the plot; a longer one would hide points."""
 _AROUND_BARS, _OF_BAR, _OF_ROW = 1.0, 0.22, 0.16
-"""Height around bars, of each, and at least of each row of a heat map, inches."""
+"""Height around bars, of a bar, and least height of a row of a heat map, inches."""
 _ACROSS = 3
-"""Pictures next to each other."""
+"""Most pictures next to each other."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _OTHER_MARKERS = {"none": "", "full": "o", "open": "o", "cross": "x", "ring": "o", "star": "*", "tick": "_"}
 _SIZES = {"ring": 10.0, "star": 10.0, "tick": 12.0}
 _SIDES = tuple((reach * side, reach * height) for reach in (3, 9) for height in (1, -1) for side in (1, -1))
-"""Where a text may stand beside its point, in points of type."""
+"""Possible positions of a text next to its point, in points of type."""
 _POINT = 8.0
-"""Half the side of the square that a point takes, dots."""
+"""Half the side of a point's square, dots."""
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
 _STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0, "figure.titlesize": 10.0}
 
 
 def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Figure:
-    """Pictures as one figure with a headline, so many next to each other; heat maps share one scale of colours.
+    """Pictures as one figure with a headline, `across` next to each other; heat maps share one scale of colours.
 
-    Pictures of bars stand below each other, as high as their bars ask.
+    Pictures of bars stand below each other, as high as their bars need.
     """
     from matplotlib import rc_context
 
@@ -70,27 +70,27 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
             figure.suptitle(_lines(headline, _CHARACTERS * figure.get_figwidth() / WIDTH), x=0.01, ha="left")
         if note := pictures[0].note:
             figure.supxlabel(_lines(note, 1.3 * _CHARACTERS), x=0.995, ha="right", fontsize=7.5, color="0.3")
-        figure.draw_without_rendering()  # texts take the sizes of this style
+        figure.draw_without_rendering()  # sets the text sizes of this style
         for plot, picture in zip(figure.axes, pictures, strict=False):
             _write_labels(plot, picture)
     return figure
 
 
 def new_figure(width: float, height: float, dots: int = _DOTS) -> Figure:
-    """An empty figure that no window shows: its size in inches, and the dots an inch of a PNG."""
+    """An empty figure without a window: its size in inches, and the dots an inch of a PNG."""
     figure = Figure(figsize=(width, height), dpi=dots, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that the suffix of its file says: png, pdf or svg."""
+    """Write a figure in the format of the file's suffix: png, pdf or svg."""
     write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi="figure"))
     return path
 
 
 def _lines(text: str, width: float) -> str:
-    """A text in lines, none of which ends between a number and its unit."""
+    """A text in lines that never end between a number and its unit."""
     return fill(re.sub(r"(\d) (?=[%a-zµ])", "\\1\u00a0", text), int(width))
 
 
@@ -106,7 +106,7 @@ def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
             plot.barh(each.y, each.x, 0.7, tips, hatch=hatch, **given)
             tips = tips + np.asarray(each.x, float)
             continue
-        # lines step aside so that intervals do not hide each other, in the figure and not in the data
+        # lines step aside so that intervals do not hide each other; the data stay as they are
         place = lines.index(each) - (len(lines) - 1) / 2 if each in lines else 0.0
         _draw_series(plot, each, place * min(2.4, 10.0 / max(len(lines), 1)) / 72.0, figure)
     for mark in picture.marks:
@@ -151,12 +151,12 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
     )  # fmt: skip
     for ends in ((x, y), (x, each.low), (x, each.high), (each.left, y), (each.right, y)):
         if len(ends[0]) and len(ends[1]):
-            plot.update_datalim(np.column_stack(ends))  # which a shifted transform leaves out
+            plot.update_datalim(np.column_stack(ends))  # a shifted transform leaves these out
     plot.autoscale_view()
 
 
 def _write_labels(plot: Axes, picture: Picture) -> None:
-    """Texts beside their points, each on the first side where it touches no other and no such point."""
+    """Texts next to their points, each on the first side without other texts and labelled points."""
     places = plot.transData.transform([label[:2] for label in picture.labels] or np.empty((0, 2)))
     taken = [Bbox.from_extents(*(place - _POINT), *(place + _POINT)) for place in places]
     sides = ((4, 0),) if picture.has_bars else _SIDES
@@ -219,7 +219,7 @@ def _set_axis(plot: Axes, name: str, axis: Axis) -> None:
 
 
 def _write_decades(shown: XAxis | YAxis) -> None:
-    """Numbers at 1, 2 and 5 of each decade, and none at the small ticks between them."""
+    """Numbers at 1, 2 and 5 of each decade, and no numbers at the small ticks between."""
     shown.set_major_locator(LogLocator(subs=(1, 2, 5)))
     shown.set_major_formatter("{x:g}")
     shown.set_minor_formatter(NullFormatter())

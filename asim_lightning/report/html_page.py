@@ -1,4 +1,4 @@
-"""An HTML page that needs no network: text, tables with their CSV, and figures drawn by plotly's script in its head."""
+"""An offline HTML page: text, tables with their CSV, and figures by plotly's script in the page's head."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ _MISSING = (
     "pip install '.[report]'"
 )
 _MOST_ROWS = 1000
-"""Rows of a table on the page; its CSV has all."""
+"""Most rows of a table on the page; its CSV has all."""
 _SHORT = 20
 """Most rows of a table that stays on one sheet."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
-"""What a browser may load: nothing that is not in the page."""
+"""A browser may load only the content of the page."""
 _RESIZE = (
     "<script>addEventListener('beforeprint', () => document.querySelectorAll('.js-plotly-plot')"
     ".forEach(figure => Plotly.relayout(figure, {width: 440})))</script>"
@@ -103,7 +103,7 @@ def _plotly() -> Any:
 
 
 def figure_html(picture: Picture, identifier: str) -> str:
-    """A figure with its caption: how to read it, and the CSV of its numbers."""
+    """A figure with its caption: how to read it, and a link to the CSV of its numbers."""
     drawn = _plotly().io.to_html(
         {"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}},
         full_html=False,
@@ -135,11 +135,11 @@ def table_html(table: Table[Any]) -> str:
 
 
 def csv_link(rows: Rows, file: str) -> str:
-    """A link that saves a table as CSV, which is in the link itself."""
+    """A link that saves a table as CSV; the link contains the data."""
     content = b64encode(csv_text(rows, "\n").encode()).decode()
     return f'<a download="{escape(file)}" href="data:text/csv;base64,{content}">{escape(file)}</a>'
 
 
 def list_html(pairs: Sequence[tuple[str, Any]]) -> str:
-    """Names and what they stand for."""
+    """Names and their values as a list."""
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(what))}</dd>" for name, what in pairs) + "</dl>"

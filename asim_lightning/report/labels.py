@@ -1,4 +1,4 @@
-"""Axes and costs in words, with their units, as figures and tables name them."""
+"""Labels of axes and costs with their units, for figures and tables."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,16 +13,16 @@ _UNITS = {
     "energy": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
     "uj": "µJ", "nj": "nJ", "pj": "pJ", "fj": "fJ", "ms": "ms", "us": "µs", "s": "s", "mm2": "mm²",
 }  # fmt: skip
-"""Units of columns of costs by their name, or by the part behind its last underscore."""
+"""Units of columns of costs by their name, or by the part after its last underscore."""
 _ENDS = ("_low", "_high")
 _ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")
-"""Fields of a macro that are named in any case."""
+"""Fields of a macro that are always named."""
 ALL_DIGITAL = "all_digital_uj"
 """Column of the energy of the same products in a digital macro, µJ an image."""
 
 
 def label_of(name: str) -> str:
-    """The text of an axis with its unit; of a field in some layers only, rules.PATTERN.FIELD, with the pattern."""
+    """The label of an axis with its unit; for a field in some layers, rules.PATTERN.FIELD, with the pattern."""
     if name.startswith(RULES):
         pattern, field = rule_of(name)
         what, bracket, unit = label_of(field).partition(" (")
@@ -31,17 +31,17 @@ def label_of(name: str) -> str:
 
 
 def head_of(name: str) -> str:
-    """The text of an axis without its unit."""
+    """The label of an axis without its unit."""
     return label_of(name).split(" (")[0]
 
 
 def legend_text(axes: Mapping[str, AxisValue]) -> str:
-    """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
+    """Values of axes with their units after the numbers: "random noise 0.1 %, ADC bits 8"."""
     return ", ".join(f"{head_of(name)} {quantity_of(name, value)}".strip() for name, value in axes.items())
 
 
 def quantity_of(name: str, value: AxisValue) -> str:
-    """A value of an axis with its unit behind the number: "0.1 %"."""
+    """A value of an axis with its unit after the number: "0.1 %"."""
     return value_text(label_of(name), value)
 
 
@@ -57,9 +57,9 @@ def accuracy_text(row: Result) -> str:
 
 
 def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, varied: Collection[str] = ()) -> str:
-    """A macro in a few words: "W8A8, 255 rows, 8-bit ADC", and each other field that has not its default.
+    """A macro in a few words: "W8A8, 255 rows, 8-bit ADC", and each other field that is not at its default.
 
-    Values of axes that are `given` count before its fields; `varied` axes are left out.
+    Values of `given` axes replace its fields; `varied` axes are left out.
     """
     usual, fields = _flat(asdict(MacroConfig())), _flat({**macro, **given})
     left_out = {*varied, *_ALWAYS, *(name for name in fields if name.startswith("static.") and "static" in varied)}
@@ -71,7 +71,7 @@ def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, v
     others = {name: value for name, value in fields.items() if name not in usual or value != usual[name]}
     others = {name: value for name, value in others.items() if name not in left_out}
     if "column" in others:
-        others["column"] = str(others["column"]).rpartition(".")[2]  # of an import path
+        others["column"] = str(others["column"]).rpartition(".")[2]  # the class name of an import path
     return ", ".join(part for part in (bits, rows, adc, legend_text(others)) if part)
 
 
@@ -84,8 +84,8 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], str]:
-    """Rows with the noise along an axis as numbers of one unit if they share one, else as texts with units, and the
-    text of the axis with that unit."""
+    """Rows with the noise along an axis as numbers if all share a unit, else as texts with units; and the label of the
+    axis with that unit."""
     shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
     if shared == "%":
         return rows, label_of(axis)
@@ -101,13 +101,13 @@ def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], st
 
 
 def unit_of(name: str) -> str:
-    """The unit of a column; empty where it has none."""
+    """The unit of a column; empty if it has none."""
     base = _base(name)
     return _UNITS.get(base) or _UNITS.get(base.rpartition("_")[2].lower(), "")
 
 
 def cost_label(name: str) -> str:
-    """The name of a column in words, with its unit: of energy_uj "energy (µJ)", of adc_bits "ADC bits"."""
+    """The label of a column with its unit: for energy_uj "energy (µJ)", for adc_bits "ADC bits"."""
     unit, base = unit_of(name), _base(name)
     if unit in ("", "TOPS/W"):
         return unit or setting_of(base).heading
@@ -116,14 +116,14 @@ def cost_label(name: str) -> str:
 
 
 def cost_text(name: str, costs: Mapping[str, float]) -> str:
-    """A number with four digits, the ends between which a model knows it, and its unit: "1.234 [0.9, 1.6] µJ"."""
+    """A number with four digits, its low and high, and its unit: "1.234 [0.9, 1.6] µJ"."""
     low, high = (costs.get(name + end) for end in _ENDS)
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
     return f"{costs[name]:.4g}{ends} {unit_of(name)}".rstrip()
 
 
 def main_costs(names: Sequence[str]) -> list[str]:
-    """Columns without those that are ends of another's range, and without what another macro takes."""
+    """Columns without low and high of another column, and without costs of the digital macro."""
     return [
         name for name in names if _base(name) != ALL_DIGITAL and not (name.endswith(_ENDS) and _base(name) in names)
     ]

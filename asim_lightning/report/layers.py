@@ -19,10 +19,10 @@ from asim_lightning.table import Table
 
 
 def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
-    """The layers that a report shows, and in words whose they are.
+    """The layers that a report shows, and a text that says at which point.
 
-    They are those of the point that the verdict names, the cheapest that keeps the target. Where no point is known to
-    keep it, they are those of all points if these share them, else those of the macro that the settings have.
+    They belong to the point of the verdict: the cheapest that keeps the target. If no point is known to keep it, they
+    are the layers of all points if these share them, else the layers of the configured macro.
     """
     if len(run.designs) == 1:
         (design,) = run.designs
@@ -50,7 +50,7 @@ def layers_picture(run: Run, target: Target) -> Picture | None:
 
 
 def layers_table(run: Run, target: Target) -> Table[Layer] | None:
-    """What each layer takes, of the point that `layers_shown` chooses; None where it is not known."""
+    """Costs of each layer, at the point that `layers_shown` chooses; None if they are not known."""
     layers, whose = layers_shown(run, target)
     if not layers:
         return None
@@ -62,13 +62,13 @@ def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
     found = report.as_json()
     together = {**found["total"], "layer": f"as configured, {energy(report.energy.total)}"}
     whole = energy_picture([together], found["technology"], f"All layers, {report.technology}")
-    unnamed = [replace(each, name="") for each in whole.series]  # by layer has the same legend
+    unnamed = [replace(each, name="") for each in whole.series]  # the picture by layer has the same legend
     return replace(whole, series=unnamed), energy_picture(found["layers"], found["technology"], "By layer")
 
 
 def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title: str) -> Picture:
-    """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both,
-    if the technology is known, as in cost.json."""
+    """A bar for each layer, split into its parts, and its products' energy in a digital macro. If the technology is
+    known, as in cost.json, bars show the factor of both."""
     unit, femtojoules = energy_unit(1e3 * max(layer["energy_pj"] for layer in layers))
     unit, places = unit.replace("u", "µ"), range(len(layers))
 
@@ -101,7 +101,7 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
 
 
 def validation_pictures(found: Validation) -> list[Picture]:
-    """Energy of a column of each chip, components, and the fall with the supply."""
+    """Energy of a column of each chip, its components, and its dependence on the supply."""
     chips = sorted((1e-3 * each.reported, 1e-3 * each.modelled, each.what) for each in found.chips)
     reported, modelled = [each[0] for each in chips], [each[1] for each in chips]
     ends = [0.5 * min(*reported, *modelled), 2.5 * max(*reported, *modelled)]
@@ -148,7 +148,7 @@ def validation_pictures(found: Validation) -> list[Picture]:
 
 
 def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
-    """Whose layers are shown, and their technology."""
+    """A text on the shown point and its technology."""
     technology = run.network_cost.get("technology", {})
     node, supply = (
         axes.get(f"technology.{name}", technology.get(name, {}).get("value")) for name in ("node", "supply")

@@ -9,11 +9,11 @@ from asim_lightning.table import Column, Table
 
 _KEPT, _MISSED = "#7fcfb5", "#eba47c"
 _CHARACTER = 0.013
-"""Width of a character, of the width of the figure."""
+"""Width of a character, as a part of the figure's width."""
 
 
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
-    """The table of limits, of a macro whose full scale has so many codes (None: all) and mV (None: not known)."""
+    """The table of limits, for a macro whose full scale has `codes` codes (None: all) and mV (None: not known)."""
 
     def percent(row: Limit) -> float | None:
         if row.unit != "lsb" or not row.kept:
@@ -40,7 +40,7 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
 
 
 def limits_words(limits: Sequence[Limit]) -> str:
-    """The last value of each property that surely keeps the target, in a line."""
+    """The last surely kept value of each property, in a line."""
     kept = [
         f"{_words(each)} {each.kept:g}" + f" {each.unit}" * (not each.name.endswith(each.unit))
         for each in limits
@@ -52,7 +52,7 @@ def limits_words(limits: Sequence[Limit]) -> str:
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
-    """A bar a property: values that keep the target, those that are undecided, and those that miss it."""
+    """A bar for each property: kept, undecided and missed values."""
     ends = [_shares(each) for each in limits]
     places = [float(place) for place in range(len(limits))]
     parts = [
@@ -98,7 +98,7 @@ def _between(limit: Limit) -> str:
 
 
 def _shares(limit: Limit) -> tuple[float, float]:
-    """Where, of all rungs, values are kept no longer, and where they miss: 0..1."""
+    """Ends of the kept values and of the undecided values along all rungs: 0..1."""
     rungs = limit.rungs
     kept = 0 if limit.kept is None else rungs.index(limit.kept) + 1
     return kept / len(rungs), 1.0 if limit.missed is None else rungs.index(limit.missed) / len(rungs)

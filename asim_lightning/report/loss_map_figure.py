@@ -9,17 +9,17 @@ from asim_lightning.report.picture import Axis, Grid, Picture
 from asim_lightning.table import Column, Rows, Table, plain
 
 _MOST = 15
-"""Rows of layers, after which the others are one row."""
+"""Most rows of layers; all others are one row."""
 _LEAST = 0.5
-"""Percent from which a share is written into its cell."""
+"""Least percent that is written into a cell."""
 _SAID = 1.0
-"""Percent of the sum from which it is said where most of a layer's share is."""
+"""Least percent of the sum for which the table says where most of the share is."""
 
 
 class LayerShare(NamedTuple):
-    """The share of a layer, or of several that are one row, of the loss increase: nats, and percent of all shares.
+    """The share of a layer, or of several in one row, of the loss increase: nats, and percent of all shares.
 
-    Then the first and the last of the bit positions that hold most of it, and what they hold, percent of the share.
+    Then the first and the last of the bit positions with most of it, and their percent of the share.
     """
 
     layer: str
@@ -31,7 +31,7 @@ class LayerShare(NamedTuple):
 
     @property
     def positions(self) -> str:
-        """Where most of it is, as in "bits 8 to 10: 71 %"."""
+        """The bit positions with most of it, such as "bits 8 to 10: 71 %"."""
         if self.within is None or self.percent is None or self.percent < _SAID:
             return ""
         where = f"bit {self.first}" if self.first == self.last else f"bits {self.first} to {self.last}"
@@ -39,7 +39,7 @@ class LayerShare(NamedTuple):
 
 
 def loss_map_table(found: LossMap) -> Table[LayerShare]:
-    """The table of a map: a row a layer, the largest share first."""
+    """The table of a map: a row for each layer, the largest share first."""
     shares = list(found.by_layer.items())
     rest = [share for _, share in shares[_MOST:]]
     if rest:
@@ -84,11 +84,11 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
 
 
 def _cell(number: float | None, digits: int) -> str:
-    return "" if number is None else f"{round(number, digits) + 0.0:.{digits}f}"  # no -0.0
+    return "" if number is None else f"{round(number, digits) + 0.0:.{digits}f}"  # avoids -0.0
 
 
 def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | None]:
-    """The fewest adjacent positions that hold most of a layer's share: the first, the last, and percent in them."""
+    """The fewest adjacent positions with most of a layer's share: the first, the last, and their percent."""
     total = sum(shares)
     if len(shares) < 2 or total <= 0:
         return None, None, None
@@ -100,7 +100,7 @@ def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | N
 
 
 def _note(found: LossMap) -> str:
-    """How the sum of the shares compares with the increase, and what the map is of."""
+    """How the sum of the shares compares with the increase, and the images and noise of the map."""
     of = [f"{found.images:,} images"] if found.images else []
     if found.stepped_back_to is not None:
         of.append(f"noise and spreads times {found.stepped_back_to:.3g}")

@@ -14,7 +14,7 @@ from asim_lightning.report.picture import GREY, Axis, Format, Picture, Series
 
 
 def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png") -> list[Path]:
-    """Draw each measured one of some columns once, into a file of its file's name, and return the files."""
+    """Draw each measured column of some columns once, into a file with its file's name, and return the files."""
     found = [column for column in columns if isinstance(column, Measured)]
     measured = {(c.file, number): (c, curve) for c in found for number, curve in c.by_converter.items()}
     drawn: list[Path] = []
@@ -22,7 +22,7 @@ def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png
         of = "" if converter is None else f", converter {converter}"
         name, title = Path(file).stem + of.replace(", ", "_").replace(" ", "_"), Path(file).name + of
         path = folder / f"{name}.{suffix}"
-        if path in drawn:  # another folder's file of the same name
+        if path in drawn:  # same name, from another folder
             path = folder / f"{name}_{len(drawn)}.{suffix}"
         pictures = measured_pictures(curve, column.macro.top_code or 1)
         drawn.append(save_figure(figure_of(*pictures, title=title, across=2), path))
@@ -33,7 +33,7 @@ def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:
     """Level, its deviation from the line through both ends (INL), its steps (DNL) and sigma, by count, in LSB.
 
     ``INL(k) = level(k) - level(0) - k * slope`` and ``DNL(k) = level(k) - level(k - 1) - slope``, where
-    ``slope = (level(full scale) - level(0)) / full scale``. 95 % intervals are drawn where single reads are there.
+    ``slope = (level(full scale) - level(0)) / full scale``. 95 % intervals are drawn if single reads are known.
     """
     level, sigma, counts = curve.level, curve.sigma, np.arange(len(curve.level))
     slope = (level[-1] - level[0]) / curve.full_scale

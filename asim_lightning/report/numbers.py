@@ -12,7 +12,7 @@ def mean_count(right: Sequence[int]) -> str:
 
 
 def count_range(right: Sequence[int]) -> str:
-    """The smallest and the largest count, as in "17 to 18"; one number where they are equal."""
+    """The smallest and the largest count, such as "17 to 18"; one number if they are equal."""
     low, high = min(right), max(right)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
@@ -24,7 +24,7 @@ def count_text(right: Sequence[int], images: int) -> str:
 
 
 def duration(seconds: float, digits: int = 1) -> str:
-    """A time, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days"; seconds and minutes with some decimals."""
+    """A time, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days"; `digits` decimals for s and min."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):

@@ -1,4 +1,4 @@
-"""What the numbers of a run are of, and what they were computed from."""
+"""The origin of a run's numbers: data, weights, commands, versions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from asim_lightning.table import Table, plain
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What the numbers are of."""
+    """Data, weights and samples of the numbers."""
     images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
@@ -41,7 +41,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _intervals(run: Run) -> str:
-    """What the intervals of a run hold for."""
+    """The meaning of the intervals of a run."""
     if run.until is not None:
         images = max(each.images for each in run.results)
         return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
@@ -57,7 +57,7 @@ def _intervals(run: Run) -> str:
 
 
 def origin_html(run: Run) -> list[str]:
-    """Commands with their differences to recipe and preset, seeds, versions, machine and time."""
+    """Commands with their differences from recipe and preset, seeds, versions, machine and time."""
     if not run.commands:
         versions = run.settings.get("versions", {})
         said = '<p class="note">The folder has no record of a command, as that of a sweep in Python has none.</p>'
@@ -107,7 +107,7 @@ def _setting(value: object) -> str:
         return ", ".join(f"{name}: {_setting(each)}" for name, each in value.items()) or "{}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_setting, value))}]"
-    return axis_text(value)  # type: ignore[arg-type]  # a text where it is none of YAML's
+    return axis_text(value)  # type: ignore[arg-type]  # a text if YAML has no such value
 
 
 def _pairs(values: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What a figure shows, described once; `draw` draws it by matplotlib and `plotly_figure` for a page."""
+"""A figure as data: `draw` draws it with matplotlib, and `plotly_figure` for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,27 +9,27 @@ from asim_lightning.table import Rows
 
 Item = TypeVar("Item")
 Marker: TypeAlias = Literal["", "none", "full", "open", "cross", "ring", "star", "tick"]
-"""What stands at a point."""
+"""The marker of a point."""
 Label: TypeAlias = tuple[float, float, str]
 """A text at a point: x, y, text."""
 Format: TypeAlias = Literal["png", "pdf", "svg"]
-"""Format of a file, which its suffix says."""
+"""Format of a file, given by its suffix."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
-"""Colours that stay apart for colour-blind readers (Okabe and Ito, a brown for their yellow), darkest first."""
+"""Colours for colour-blind readers (Okabe and Ito, with a brown instead of their yellow), darkest first."""
 BLACK, GREY = "#1a1a1a", "#737373"
 MOST_CURVES = len(COLOURS)
 """Most curves of one figure that can be told apart."""
 _DECADES = 30.0
-"""Ratio of the largest to the smallest positive number from which a logarithmic axis is considered."""
+"""Least ratio of the largest to the smallest positive number for a logarithmic axis."""
 _CROWDED = 0.2
-"""Share of a linear axis: if half of the numbers lie within it, a logarithmic axis is drawn."""
+"""If half of the numbers are within this share of a linear axis, a logarithmic axis is drawn."""
 _FEW = 12
 """Most whole numbers that each get a tick."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a figure, by its text with the unit."""
+    """An axis of a figure, by its label with the unit."""
 
     label: str
     scale: Literal["linear", "log", "symlog", "names"] = "linear"
@@ -39,20 +39,20 @@ class Axis:
     ticks: Sequence[float] = ()
     """Numbers that get a tick; empty: the library chooses."""
     ends: tuple[float, float] | None = None
-    """Smallest and largest number that is shown; None: the library chooses."""
+    """Smallest and largest number on the axis; None: the library chooses."""
     least: float = 1.0
-    """Smallest positive number of a symlog axis, below which it is linear."""
+    """Smallest positive number of a symlog axis; it is linear below."""
     above: tuple[str, float] | None = None
-    """Label of a second axis along the top, and how many of its units are one of this axis."""
+    """Label of a second axis along the top, and how many of its units are one unit of this axis."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together, by their entry in the legend; an empty one is none."""
+    """Points that belong together; their name is the entry in the legend, empty: no entry."""
 
     name: str
     x: Sequence[float]
-    """Not a number where a line has a gap."""
+    """Not a number at a gap of a line."""
     y: Sequence[float]
     low: Sequence[float] = ()
     """Lower ends of intervals along y; empty: there are none."""
@@ -61,17 +61,17 @@ class Series:
     """Lower ends of intervals along x; empty: there are none."""
     right: Sequence[float] = ()
     form: Literal["line", "points", "step", "bar"] = "points"
-    """step: y holds from the x before it to its own, with the interval as a band; bar: horizontal, on top of the bars
-    before it, which have the same y."""
+    """step: y is constant from the previous x to its x, with the interval as a band; bar: horizontal, stacked on bars
+    with the same y."""
     style: int = 0
-    """Number of its colour, marker and dashes, of which the next three are others."""
+    """Number of its colour, marker and dashes; the next three fields replace them."""
     colour: str = ""
     marker: Marker = ""
     dashes: int | None = None
     is_pale: bool = False
-    """Whether it stands back."""
+    """Whether it is drawn in the background."""
     texts: Sequence[str] = ()
-    """What is said of each point where it is pointed at."""
+    """Text for each point, shown under the pointer."""
 
     @property
     def shown_colour(self) -> str:
@@ -86,7 +86,7 @@ class Mark:
     along: Literal["x", "y"]
     at: float
     name: str = ""
-    """Its entry in the legend; empty: it has none."""
+    """Its entry in the legend; empty: no entry."""
     dashes: int = 1
     colour: str = GREY
 
@@ -96,19 +96,19 @@ class Grid:
     """A heat map over two `names` axes."""
 
     values: Sequence[Sequence[float]]
-    """Numbers; not a number where there is none. # (rows, columns)"""
+    """Numbers; not a number for an empty cell. # (rows, columns)"""
     label: str
     ends: tuple[float, float]
     """Numbers of the first and the last colour."""
     marked: Sequence[tuple[int, int]] = ()
-    """Places (column, row) that stand out, with a word for it."""
+    """Highlighted cells (column, row), with a word for it."""
     mark: str = ""
     number: str = ".1f"
     least: float = 0.0
-    """Numbers nearer to 0 are not written."""
+    """Numbers closer to 0 are not written."""
 
     def text(self, column: int, row: int) -> str:
-        """What is written in a cell: its number and, in a line of its own, the mark."""
+        """The text of a cell: its number and, on a new line, the mark."""
         value = self.values[row][column]
         if not isfinite(value) or abs(value) < self.least:
             return ""
@@ -117,7 +117,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: a headline, two axes, and what is drawn from back to front."""
+    """A figure: a headline, two axes, and its content from back to front."""
 
     title: str
     x: Axis
@@ -125,18 +125,18 @@ class Picture:
     series: Sequence[Series] = ()
     marks: Sequence[Mark] = ()
     grid: Grid | None = None
-    """A heat map in place of series."""
+    """A heat map instead of series."""
     labels: Sequence[Label] = ()
     note: str = ""
     """How to read it."""
     numbers: Rows = field(default_factory=list)
-    """Table of what is drawn; its head has names of columns."""
+    """Table of the drawn numbers; its head has the names of columns."""
     file: str = ""
-    """Name of the CSV of its numbers, whose stem is that of the picture's file."""
+    """Name of the CSV of its numbers; the picture's file has the same stem."""
 
     @property
     def has_bars(self) -> bool:
-        """Whether it has bars, so that values are along x."""
+        """Whether it has bars, so values are along x."""
         return any(each.form == "bar" for each in self.series)
 
     @property
@@ -146,14 +146,14 @@ class Picture:
 
 
 def drawn_of(found: Sequence[Item]) -> list[Item]:
-    """What is drawn of some curves: of more than `MOST_CURVES` some, from the first to the last."""
+    """The curves to draw: if there are more than `MOST_CURVES`, some of them, from the first to the last."""
     if len(found) <= MOST_CURVES:
         return list(found)
     return [found[round(place * (len(found) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
 
 
 def number_axis(label: str, numbers: Sequence[float], above: tuple[str, float] | None = None) -> Axis:
-    """An axis of some numbers: linear, unless they span decades and most would lie on top of each other."""
+    """An axis of some numbers: linear, unless they span decades and most would overlap."""
     rising = sorted(set(numbers))
     positive = [number for number in rising if number > 0]
     spans_decades = len(positive) > 2 and rising[0] >= 0 and positive[-1] >= _DECADES * positive[0]

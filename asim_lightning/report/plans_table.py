@@ -1,4 +1,4 @@
-"""Plans of `asim doctor`: a table, and in words the cheapest that keeps the target."""
+"""Plans of `asim doctor`: a table, and a text on the cheapest plan that keeps the target."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ Plan: TypeAlias = Mapping[str, Any]
 
 
 def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
-    """The macro as it is and the plans; the cheapest that keeps the target stands out."""
+    """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
     target, plans = _target(found), [found["as_is"], *found["plans"]]
     columns: list[Column[Plan]] = [
         plain("plan", itemgetter("text"), "l"),
@@ -34,7 +34,7 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
 
 
 def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
-    """What a doctor saw without a simulation, a row each."""
+    """Findings of a doctor without simulation, a row each."""
     finding = {"kind": itemgetter("kind"), "finding": itemgetter("text")}
     more = {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}
     columns: list[Column[Mapping[str, Any]]] = [Column("finding", itemgetter("text"), {**finding, **more}, side="l")]
@@ -42,7 +42,7 @@ def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
 
 
 def plans_verdict(found: Mapping[str, Any]) -> str:
-    """The cheapest plan that keeps the target, next to the macro as it is; if none does, the nearest."""
+    """The cheapest plan that keeps the target, next to the macro as it is; if no plan does, the nearest."""
     target, as_is = _target(found), found["as_is"]
     plans = [as_is, *found["plans"]]
     best = _cheapest(plans)
@@ -88,7 +88,7 @@ def _numbers(plan: Plan, target: Target) -> str:
 
 
 def _deciding(plan: Plan, target: Target) -> str:
-    """How many images or chips would decide a plan; empty if it is decided, or they do not decide it."""
+    """How many images or chips would decide a plan; empty if it is decided, or if they do not decide it."""
     needed = plan["images_to_decide"]
     return "" if needed is None else f"{needed:,} {'chips' if target.form == 'yield' else 'images'}"
 

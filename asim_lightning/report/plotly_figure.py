@@ -1,4 +1,4 @@
-"""Pictures as plotly's JSON has them, for a page."""
+"""Pictures as plotly's JSON, for a page."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,12 +16,12 @@ _SIZES = {"ring": 16, "star": 14, "tick": 16, "none": 0}
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _HATCHES = ("", "/", ".", "x", "\\", "-")
 _SIDES = ("top left", "bottom right")
-"""Where texts stand beside points of a rising line, in turns, so that neighbours do not touch."""
+"""Sides of texts at points of a rising line, in turns, so that neighbours do not touch."""
 _LINES = {"gridcolor": "#e5e5e5", "linecolor": "#808080", "zeroline": False, "ticks": "outside"}
 
 
 def traces_of(picture: Picture) -> list[dict[str, Any]]:
-    """What is drawn, from back to front."""
+    """The traces, from back to front."""
     found: list[dict[str, Any]] = []
     for each in picture.series:
         found += [*(_band(each) if each.form == "step" and each.low else ()), _trace(each, picture)]
@@ -48,8 +48,8 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
 def layout_of(picture: Picture) -> dict[str, Any]:
     """Axes, legend and margins."""
     has_bars, names = picture.has_bars, len(picture.y.names)
-    turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first at the top
-    right = 32 if has_bars and picture.x.names else 12  # half of the last name
+    turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first name at the top
+    right = 32 if has_bars and picture.x.names else 12  # room for half of the last name
     return {
         "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x, [x for each in picture.series for x in each.x])},
         "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y, ()), **turned},
@@ -113,7 +113,7 @@ def _band(each: Series) -> list[dict[str, Any]]:
 
 
 def _places(values: Any, axis: Axis) -> list[Any]:
-    """Positions; on an axis with 0 and decades, which plotly lacks, the values as texts in order."""
+    """Positions; plotly has no axis with 0 and decades, so its values are texts in order."""
     return [f"{value:g}" for value in values] if axis.scale == "symlog" else list(values)
 
 
@@ -125,7 +125,7 @@ def _axis(axis: Axis, numbers: Sequence[float]) -> Mapping[str, Any]:
         rising = sorted({number for number in numbers if isfinite(number)})
         found |= {"type": "category", "categoryarray": _places(rising, axis)}
     elif axis.scale == "log":
-        found |= {"type": "log", "dtick": "D2", "tickformat": "~g"}  # whole numbers at 1, 2 and 5 of each decade
+        found |= {"type": "log", "dtick": "D2", "tickformat": "~g"}  # only numbers at 1, 2 and 5 of each decade
     elif axis.ticks:
         found |= {"tickvals": list(axis.ticks)}
     if axis.ends is not None and axis.scale in ("linear", "names"):

@@ -28,15 +28,15 @@ from asim_lightning.table import Column, Table, plain
 Points: TypeAlias = list[Column[Result]]
 
 _WIDTH = 120
-"""Characters of a line below a table."""
+"""Width of a line below a table, characters."""
 _FEW_IMAGES = 100
-"""Below this number of images, right answers are shown too: one of 20 images is 5 %."""
+"""Below this number of images, right answers are shown, too: one of 20 images is 5 %."""
 _COSTS = ("energy_uj", "latency_ms", "tops_per_watt")
-"""Costs that a table of text shows."""
+"""Costs in a table of text."""
 _MOST_ROWS = 40
-"""Points of a search up to which all are printed; of more, only the front."""
+"""A search with more points prints only the front."""
 _READING = 0.5
-"""Points by which a published accuracy may be off, as such numbers are read off a figure."""
+"""Points by which a published accuracy may be off, because such numbers are read off a figure."""
 _KIND: Column[Result] = plain("kind", lambda row: row.kind, "l")
 _READS: Points = [
     plain("trials", lambda row: row.trials),
@@ -81,7 +81,7 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 
 
 def search_text(found: Run, technology: str) -> str:
-    """Table of a search, the cheapest point under each condition, and how to read both."""
+    """Table of a search, the cheapest point under each condition, and notes."""
 
     def mark(row: Result) -> str:
         of_point = "front" if is_among(row, found.front) else ""
@@ -125,7 +125,7 @@ def _notes(found: Run, technology: str) -> list[str]:
 
 
 def choice_table(run: Run, target: Target) -> Table[Choice] | None:
-    """The cheapest point that keeps the target under each combination of conditions; None where there is no choice."""
+    """The cheapest point that keeps the target under each combination of conditions; None if there is no choice."""
     found = [] if run.yields else choices(run.decided(target))
     if not found or not found[0].conditions or len(found) == len(run.points):
         return None
@@ -148,7 +148,7 @@ def choice_table(run: Run, target: Target) -> Table[Choice] | None:
 def point_table(run: Run, target: Target) -> Table[Result]:
     """All points with accuracy, difference to the quantised network, decision, and costs.
 
-    A column in which all simulated points agree is a note, so that the table fits a page; its CSV has all columns.
+    A column in which all simulated points agree becomes a note, so that the table fits a page; its CSV has all columns.
     """
     run = run.decided(target)
     rows = sorted(run.results, key=lambda row: KINDS.index(row.kind))
@@ -175,7 +175,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
 
 
 def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) -> tuple[Points, str]:
-    """Columns of which those in which all points agree are not shown, and a note on these, if they have a value."""
+    """Columns, with those hidden in which all points agree, and a note on the hidden ones that have a value."""
     kept = {"kind", "target", "95 % interval", *(point.measure.heading for point in points)}
     found, said = [], []
     for column in columns:
@@ -193,18 +193,18 @@ def _only_in_csv(column: Column[Result], is_so: bool = True) -> Column[Result]:
 
 @dataclass(frozen=True)
 class Difference:
-    """What one step along an axis changes, on the same images and reads."""
+    """The change at one step along an axis, on the same images and reads."""
 
     axes: dict[str, AxisValue]
     """Values of the other axes."""
     before: AxisValue
     after: AxisValue
     change: Interval
-    """Accuracy after less accuracy before, and its 95 % interval, of shares -1..1."""
+    """Accuracy after minus accuracy before, and its 95 % interval, of shares -1..1."""
 
 
 def differences_text(axis: str, found: Sequence[Difference], measure: Measure = Measure()) -> str:
-    """Table of the differences, of shares in points, below a line that says what they are."""
+    """Table of the differences, of shares in points, with a headline."""
 
     def text(number: float) -> str:
         return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"

@@ -1,4 +1,4 @@
-"""The part of a report that is about one run: what it shows, figures, tables, and what it was computed from."""
+"""The part of a report for one run: verdict, figures, tables, and the origin of its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,31 +27,31 @@ from asim_lightning.report.yields import yield_picture
 from asim_lightning.table import Rows, Table
 
 _Parts: TypeAlias = tuple[str, list[Picture], list[Table[Any]]]
-"""What a run shows in words, its figures and its tables."""
+"""The verdict of a run, its figures and its tables."""
 _FEW = 3
-"""Values that a title lists."""
+"""Most values in a title."""
 _MOST_AXES = 8
-"""Axes that get a figure of their own."""
+"""Most axes with a separate figure."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a page shows of a run."""
+    """The part of a page for one run."""
 
     run: Run
     title: str
-    """Its headline, where the page has several runs."""
+    """Its headline, if the page has several runs."""
     verdict: str
     pictures: Sequence[Picture]
     tables: Sequence[Table[Any]]
 
     @classmethod
     def of(cls, run: Run, target: Target, title: str = "") -> "Section":
-        """The section of a run, by the accuracy to keep, of a spec or a doctor its own; without a title `run_title`.
+        """The section of a run, for the accuracy to keep; a spec or a doctor has its own. Default title: `run_title`.
 
         Raises:
-            ValueError: The run lacks what the target is a share of, is of an outcome that is no share, or has another
-                target of its own.
+            ValueError: The run lacks the reference of the target, its outcome is not a share, or its target is fixed to
+                another one.
         """
         if not run.measure.is_share:
             raise ValueError(
@@ -66,7 +66,7 @@ class Section:
         return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
 
     def html(self, number: int) -> str:
-        """The part of the page: its place on it from 1, or 0 for the only run, under the headline of the page."""
+        """The part of the page: `number` counts from 1; 0 for the only run, which has the headline of the page."""
         figures = [figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)]
         parts = [
             *([f"<h2>{escape(self.title)}</h2>"] if number else []),
@@ -83,7 +83,7 @@ class Section:
 
     @property
     def numbers(self) -> dict[str, Rows]:
-        """What figures and tables show, in full, by the name of the CSV that the section offers."""
+        """All numbers of figures and tables, by the name of the CSV in the section."""
         found: dict[str, Rows] = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
         found |= {each.file: each.numbers for each in self.tables}
         for differences in filter(None, map(difference_table, self.run.commands)):
@@ -93,11 +93,11 @@ class Section:
 
 
 def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) -> tuple[str, dict[str, Any]]:
-    """The page of a report of some runs, each with the accuracy to keep, under a title, or their names; and all of its
-    numbers: of each run its verdict, and tables by their CSV.
+    """The page of a report of some runs, each with the accuracy to keep, under a title or their names; and all of its
+    numbers: for each run its verdict, and tables by their CSV.
 
     Raises:
-        ValueError: A run lacks what its target is a share of.
+        ValueError: A run lacks the reference of its target.
         ModuleNotFoundError: plotly is not installed.
     """
     runs = [run for run, _ in judged]
@@ -117,7 +117,7 @@ def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) ->
 
 
 def run_title(run: Run) -> str:
-    """Name of the recipe, what was done, and the values of axes: "quickstart: search of ADC bits 6 to 9; rows 64"."""
+    """Name of the recipe, kind of study, and values of axes: "quickstart: search of ADC bits 6 to 9; rows 64"."""
     recipe = run.commands[-1].recipe if run.commands else run.folder.resolve().parent.name
     if run.document:
         return f"{recipe}: {run.kind}"
@@ -134,12 +134,12 @@ def run_title(run: Run) -> str:
 
 
 def run_titles(runs: Sequence[Run]) -> list[str]:
-    """Names of the runs of a report, which tell them apart: of several, with the folder."""
+    """Distinct titles of the runs of a report: with the folder if there are several."""
     return [run_title(each) + f" ({each.folder.name})" * (len(runs) > 1) for each in runs]
 
 
 def pictures(run: Run, target: Target) -> list[Picture]:
-    """The figures of a run; energy by layer is that of the cheapest point that keeps the target, if one is known to."""
+    """The figures of a run; energy by layer is shown at the cheapest point known to keep the target, if any."""
     found: list[Picture | None] = []
     energy = energy_of(run)
     if energy is not None and front_of(run):

@@ -1,4 +1,4 @@
-"""Columns that tables of results share: values, intervals, axes, accuracies, costs, decisions."""
+"""Columns that several tables share: values, intervals, axes, accuracies, costs, decisions."""
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -13,7 +13,7 @@ Held = TypeVar("Held")
 
 
 def of(held: Callable[[Row], Held | None], column: Column[Held]) -> Column[Row]:
-    """A column of something that a row holds; where it holds none, the text is a dash and the CSV is empty."""
+    """A column of an object in a row; if the row has none, the text is a dash and the CSV is empty."""
 
     def cell(text: Callable[[Held], object], none: str) -> Callable[[Row], object]:
         return lambda row: none if (found := held(row)) is None else text(found)
@@ -33,7 +33,7 @@ def valued(
     text: Callable[[Held], str] = str,
     side: Literal["r", "l"] = "r",
 ) -> Column[Row]:
-    """A column of values: as text under a heading, and in full under a name of the CSV."""
+    """A column of values: text under a heading, and full values under a name in the CSV."""
     return of(value, Column(head, text, {name: lambda found: found}, side))
 
 
@@ -51,12 +51,12 @@ def interval(
 
 
 def axis_columns(names: Sequence[str], rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:
-    """A column for each axis, empty where a row does not have it."""
+    """A column for each axis, empty for rows without it."""
 
     def column(name: str) -> Column[Any]:
         values: list[AxisValue] = [row.axes[name] for row in rows if name in row.axes]
         side: Literal["r", "l"] = "r" if all(is_number(value) or value is None for value in values) else "l"
-        # in a list, as the value may be None itself
+        # in a list, because the value may be None
         value = Column[list[AxisValue]](
             head(name), lambda some: value_words(*some), {name: lambda some: axis_text(*some)}, side
         )
@@ -66,7 +66,7 @@ def axis_columns(names: Sequence[str], rows: Sequence[Any], head: Callable[[str]
 
 
 def table_head(run: Run, name: str) -> str:
-    """The text of an axis at the head of a column, without its unit if the cells have theirs."""
+    """The head of a column for an axis, without its unit if the cells have units."""
     has_texts = any(isinstance(point.axes.get(name), str) for point in run.points)
     return head_of(name) if has_texts else label_of(name)
 
@@ -80,7 +80,7 @@ def accuracy_columns(measure: Measure) -> list[Column[Result]]:
 
 
 def cost_column(name: str, digits: int, head: str = "") -> Column[Result]:
-    """A cost with some digits; without a heading its name, with u for µ, as terminals may lack it."""
+    """A cost with `digits` digits; the default heading is its name, with u for µ, because terminals may lack it."""
     head = head or cost_label(name).replace("µ", "u")
     return valued(head, name, lambda row: row.figures.get(name), f"{{:.{digits}g}}".format)
 

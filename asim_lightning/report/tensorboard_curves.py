@@ -34,18 +34,18 @@ Charts: TypeAlias = dict[str, list[Any]]
 ENERGY = "sweep/accuracy_vs_energy_in_nanojoules"
 """Tag of the curves of accuracy over energy."""
 _SUFFIX = ".sweep"
-"""How the names of event files of a sweep end."""
+"""Suffix of a sweep's event files."""
 _ENDS = ("mean", "low", "high")
 
 
 def write_run(
     run: Run, curves: Curves, figures: Mapping[str, Figure], scalars: Mapping[str, Sequence[float]] = {}
 ) -> None:
-    """Write TensorBoard's event file of a run into its folder, in place of what an earlier call left there.
+    """Write TensorBoard's event file of a run into its folder, replacing the file of an earlier call.
 
-    It holds each curve, 0..1, as the scalars ``TAG/mean``, ``TAG/low`` and ``TAG/high``, charts of these for the custom
-    scalars tab, the accuracies of the float and the quantised network, of several chips a histogram of their
-    accuracies, and by their tags figures, and numbers of each point.
+    It has each curve, 0..1, as the scalars ``TAG/mean``, ``TAG/low`` and ``TAG/high``, and charts of these for the
+    custom scalars tab. It also has the accuracies of the float and the quantised network, a histogram over several
+    chips, figures by their tags, and numbers of each point.
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
@@ -67,7 +67,7 @@ def write_run(
 
 
 def axis_curves(rows: Sequence[Result], axis: str) -> Curves:
-    """Accuracy over an axis, a curve for each of `drawn_lines`, in which several chips are one; none along chips."""
+    """Accuracy over an axis, a curve for each of `drawn_lines`, with chips averaged; empty along chips."""
     if axis == CHIP:
         return {}
     lines, _ = drawn_lines(over_chips(rows), axis)
@@ -78,8 +78,8 @@ def axis_curves(rows: Sequence[Result], axis: str) -> Curves:
 def energy_curves(run: Run) -> Curves:
     """Accuracy over energy, at steps of one nJ an image, of the front under each combination of conditions.
 
-    If all points take the same energy, all are shown. The quantised network in a digital macro is one more curve. There
-    is none if there are several chips, whose curves would be too many, or no energies in µJ.
+    If all points take the same energy, all are shown. The quantised network in a digital macro is one more curve. It is
+    empty for several chips, because there would be too many curves, and without energies in µJ.
     """
     energy, several = energy_of(run), varied(run)
     if energy != "energy_uj" or CHIP in several or run.yields:
@@ -95,36 +95,36 @@ def energy_curves(run: Run) -> Curves:
 
 
 def charts_of(tags: Sequence[str]) -> Charts:
-    """Charts of the custom scalars tab: each curve with its interval, and all of one axis together."""
+    """Charts of the custom scalars tab: each curve with its interval, and all curves of one axis together."""
     charts, axes = Charts(), dict[str, list[str]]()
     for tag in tags:
         axis, _, name = tag.removeprefix("sweep/accuracy_vs_").partition("/")
         title = f"accuracy (x = {axis.replace('_', ' ')})"  # such as "random noise in millipercent"
-        # a Margin chart, unlike all others, is not smoothed, which would shift the curve
+        # only a Margin chart is not smoothed; smoothing would shift the curve
         charts[f"{title}, {name}" if name else title] = ["Margin", [f"{tag}/{end}" for end in _ENDS]]
-        axes.setdefault(title, []).append(f"{re.escape(tag)}/mean$")  # of a Multiline chart regular expressions
+        axes.setdefault(title, []).append(f"{re.escape(tag)}/mean$")  # a Multiline chart takes regular expressions
     return charts | {title: ["Multiline", some] for title, some in axes.items() if len(some) > 1}
 
 
 def over_chips(rows: Sequence[Result]) -> list[Result]:
-    """Results in which the chips of a point are one: their mean accuracy, the lowest, and the highest."""
+    """Results with the chips of each point merged: their mean accuracy, the lowest, and the highest."""
     found: dict[str, list[Result]] = {}
     for row in rows:
         others = {name: value for name, value in row.axes.items() if name != CHIP}
         found.setdefault(f"{row.kind} {axes_text(others)}", []).append(replace(row, axes=others))
     for place, chips in found.items():
         if len(chips) > 1:
-            accuracies = [row.accuracy for row in chips]  # whose mean is exact, so within the ends
+            accuracies = [row.accuracy for row in chips]  # `mean` is exact, so within the ends
             low, high = min(accuracies), max(accuracies)
             found[place] = [replace(chips[0], accuracy=mean(accuracies), low=low, high=high)]
     return [chips[0] for chips in found.values()]
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:
-    """A tag that says how to read steps along an axis, and the integer step of each value by its `axis_text`.
+    """A tag that names the unit of steps along an axis, and the integer step of each value by its `axis_text`.
 
-    TensorBoard truncates 0.7 to 0. Integers stand for themselves, and other numbers are counted in thousandths, those
-    of a noise in thousandths of its unit. Where a value is no number, or two would share a step, places are steps.
+    TensorBoard truncates 0.7 to 0. Integers are their steps. Other numbers are counted in thousandths, noise in
+    thousandths of its unit. If a value is not a number, or two values would share a step, indices are steps.
     """
     texts, unit = [axis_text(value) for value in values], noise_unit(values) if axis in NOISE_AXES else None
     read = [quantity(value) if unit else (value,) if is_number(value) else None for value in values]
@@ -139,7 +139,7 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
 
 
 def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
-    """Write the accuracy and the ends of its interval at each step of `scalar_steps`."""
+    """Write the accuracy and its interval at each step of `scalar_steps`."""
     for step, row in stepped:
         for end, share in zip(_ENDS, (row.accuracy, row.low, row.high), strict=True):
             writer.add_scalar(f"{tag}/{end}", share, step)

@@ -1,4 +1,4 @@
-"""What accuracy costs, and accuracy over two or three axes of a run, as pictures."""
+"""Trade-off of accuracy and cost, and accuracy over two or three axes of a run, as pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,18 +23,18 @@ from asim_lightning.table import Rows
 
 _VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}
 _MOST_NUMBERED = 12
-"""Points of the front that get a number each."""
+"""Most numbered points of a front."""
 _MOST_MAPS = 9
 _RATIO = 8.0
 """Ratio of the largest to the smallest cost from which its axis is logarithmic."""
 
 
 def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Picture | None:
-    """Accuracy with its interval over what it costs; None if nothing else is traded, or its cost is not known.
+    """Accuracy with its interval over its cost; None if there is no other objective, or its cost is not known.
 
     A line joins the points of the front under the same conditions; other points are pale, without interval. Points that
-    miss a target are crosses, undecided ones open, and the cheapest that keeps it has a ring. The all-digital point
-    stands at the quantised accuracy, with the factor within which it is known.
+    miss a target are crosses, undecided points are open, and the cheapest that keeps it has a ring. The all-digital
+    point is at the quantised accuracy, with the factor of its energy.
     """
     others = [FIGURES.get(name, name) for name in run.objectives if name != "accuracy"]
     points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]
@@ -76,7 +76,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
 
 
 def map_pictures(run: Run) -> list[Picture]:
-    """Accuracy over the two axes with most values, a picture for each value of a third; none for other axes."""
+    """Accuracy over the two axes with most values, a picture for each value of a third; empty for other axes."""
     several = {name: _values(run, name) for name in (run.points[0].axes if run.points else ())}
     order = sorted((name for name in several if len(several[name]) > 1), key=lambda name: -len(several[name]))
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
@@ -114,7 +114,7 @@ def _at(points: Sequence[Result], cost: str, name: str = "", **others: Any) -> S
 
 
 def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
-    """A line through the points of the front, and above it the points by verdict."""
+    """A line through the points of the front, and on it the points by verdict."""
     if not points:
         return []
     is_line = len(run.objectives) == 2 and "accuracy" in run.objectives
@@ -129,7 +129,7 @@ def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str
 
 
 def _verdicts(run: Run, cost: str) -> list[Series]:
-    """Entries of the legend for what markers mean, and a ring around each of the cheapest points."""
+    """Legend entries for the meaning of markers, and a ring around each of the cheapest points."""
     if not run.targets:
         return []
     seen = [verdict for verdict in _VERDICTS if any(point.verdict == verdict for point in run.points)]
@@ -160,7 +160,7 @@ def _digital(run: Run, numbers: Rows) -> list[Series]:
 
 
 def _labels(run: Run, cost: str) -> tuple[list[Label], str]:
-    """Numbers at the points of the front, from cheap to dear, and what they stand for."""
+    """Numbers at the points of the front, from cheap to dear, and their key."""
     front = sorted((each for each in run.front if cost in each.figures), key=lambda each: each.figures[cost])
     if len(front) > _MOST_NUMBERED:
         front = [each for each in run.cheapest if each is not None]

@@ -1,4 +1,4 @@
-"""What a run shows, as facts: the cheapest point that keeps a target, or where the accuracy is lost."""
+"""The verdict of a run: the cheapest point that keeps a target, or where the accuracy is lost."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of
 from asim_lightning.report.labels import ALL_DIGITAL, accuracy_text, cost_text, head_of, legend_text, quantity_of
 
 _FEW = 4
-"""Values that a line lists."""
+"""Most values in a line."""
 
 
 def verdict(run: Run, target: Target) -> str:
-    """What the run shows, in a line of facts.
+    """The verdict of a run, in a line of facts.
 
-    Of several conditions it is about the hardest under which a point keeps the target.
+    If there are several conditions, it is about the hardest one under which a point keeps the target.
 
     Raises:
-        ValueError: The run lacks what the target is a share of.
+        ValueError: The run lacks the reference of the target.
     """
     if run.yields:
         return f"{_of_yields(run)}."
@@ -40,7 +40,7 @@ def verdict(run: Run, target: Target) -> str:
 
 
 def choice_facts(run: Run, choice: Choice) -> list[str]:
-    """Points that keep the targets of a run under some conditions, the cheapest, and what it is compared with."""
+    """Points that keep the targets of a run under some conditions, the cheapest, and points to compare it with."""
     given = list(choice.conditions)
     where = f"at {legend_text(choice.conditions)} " if given else ""
     points, shown = choice.kept + choice.undecided + choice.missed, choice.best or choice.nearest
@@ -61,14 +61,14 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
 
 
 def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
-    """The axes of a point that vary, in words; of the only point all."""
+    """The varied axes of a point in words; all axes if it is the only point."""
     several = varied(run) or run.axes
     axes = {name: value for name, value in point.axes.items() if name in several and name not in without}
     return legend_text(axes) or "the macro"
 
 
 def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
-    """A point with its accuracy, the interval of it, and its energy where it is known."""
+    """A point with its accuracy, the interval, and its energy if known."""
     name = energy_of(run)
     numbers = accuracy_text(point)
     if name is not None and name in point.figures:
@@ -77,13 +77,13 @@ def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 
 
 def _deciding(points: Sequence[Result]) -> list[str]:
-    """How many images would decide all of some undecided points, where images do."""
+    """How many images would decide all of some undecided points, if images do."""
     decisions = [each for point in points for each in point.decisions.values() if each.verdict == "undecided"]
     return [needed for needed in [images_needed(decisions)] if needed] if decisions else []
 
 
 def _of_conditions(run: Run) -> list[str]:
-    """Under which conditions the target of a run is kept and missed; of one point, with its numbers."""
+    """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
     names, points = list(varied(run)), run.points
     numbers = numbers_of([point.axes[names[0]] for point in points]) if len(names) == 1 else None
     if numbers is not None:
@@ -107,7 +107,7 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
 
 
 def _of_yields(run: Run) -> str:
-    """Share of chips that reach the highest threshold, of the first combinations."""
+    """Share of chips that reach the highest threshold, for the first combinations."""
     said = []
     for found in run.yields[:_FEW]:
         at, where = found.at(run.thresholds[-1]), legend_text(found.axes)

@@ -60,7 +60,7 @@ _GOOD: list[Column[_Row]] = [
 
 
 def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
-    """Mean and spread of chips, their yields at some accuracies, 0..1, what both mean, and the answer to a question."""
+    """Mean and spread of chips, their yields at some accuracies, 0..1, notes on both, and the answer to a question."""
     rows, axes = _rows(found, thresholds), _axes(found)
     spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
     yields = Table([*axes, _threshold("accuracy"), *_GOOD], rows)
@@ -73,7 +73,7 @@ def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question
 def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: Path) -> Path:
     """Write the yields as CSV, a row for each combination of the other axes and each accuracy; all as shares 0..1.
 
-    Mean over chips and images with its interval, and spreads from chip to chip and read to read, are the combination's.
+    Mean over chips and images with its interval, and both spreads, belong to a combination.
     """
     others: list[Column[_Row]] = [
         _CHIPS[1],

@@ -1,4 +1,4 @@
-"""Accuracy of single chips and yields, as pictures."""
+"""Pictures of the accuracy of single chips, and of yields."""
 
 from collections.abc import Mapping, Sequence
 from math import nan
@@ -15,7 +15,7 @@ from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
 MOST_GROUPS = 12
-"""Most combinations of the other axes whose chips stand next to each other."""
+"""Most combinations of the other axes with chips next to each other."""
 _HALF = 0.32
 """Half the width of a group of chips; groups are 1 apart."""
 
@@ -26,10 +26,10 @@ def yield_picture(
     thresholds: Sequence[float] = (),
     references: Mapping[str, float] | None = None,
 ) -> Picture:
-    """Share of chips with at least an accuracy on the images at hand, one curve a combination of the other axes.
+    """Share of chips with at least an accuracy on these images, one curve for each combination of the other axes.
 
-    The bands are the bounds of `ChipYield`, point by point. Of more than `MOST_CURVES` curves some are drawn, from the
-    first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
+    The bands are the pointwise bounds of `ChipYield`. If there are more than `MOST_CURVES` curves, some are drawn, from
+    the first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
     """
     drawn, known = drawn_of(found), references or {}
     totals = {len(each.chips) for each in drawn}
@@ -74,7 +74,7 @@ def yield_picture(
 
 
 def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue], list[Result]]]:
-    """The chips at each combination of the other axes, from the worst to the best, and what differs there."""
+    """The chips at each combination of the other axes, from the worst to the best, and the differing axes."""
     chips = [row for row in rows if row.kind == "simulated" and CHIP in row.axes]
     names = [
         name
@@ -129,18 +129,18 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
 
 
 def threshold_marks(along: Literal["x", "y"], thresholds: Sequence[float]) -> list[Mark]:
-    """Accuracies from which a chip is good, with one entry in the legend."""
+    """Lines at the accuracies from which a chip is good, with one entry in the legend."""
     rising = sorted(thresholds)
     name = f"a good chip: from {', '.join(f'{100 * each:g}' for each in rising)} %"
     return [Mark(along, 100 * each, name * (place == 0), dashes=3) for place, each in enumerate(rising)]
 
 
 def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, float]:
-    """Accuracies at the left and right of the picture, percent; marked ones are 0..1."""
+    """Accuracies at the left and right end of the picture, percent; marked ones are 0..1."""
     marks = [100 * value for value in marked]
     accuracies = [100 * float(value) for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
     low, high = min(accuracies), max(accuracies)
-    # thresholds far away would press the curves together
+    # distant thresholds would squeeze the curves
     near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
     low, high = min([low, *near]), max([high, *near])
     margin = max(0.06 * (high - low), 0.25)
