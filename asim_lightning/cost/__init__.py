@@ -1,8 +1,8 @@
-"""What a converted network costs for one image: conversions, energy, time and area, by a technology.
+"""Cost of a converted network for one image: conversions, energy, time and area, by a technology.
 
 Array: the columns that hold a tile of one matrix. Array read: its rows are driven once, with one input digit.
 Shift-add: the sum of one digit's codes over weight bits, added to an output. Drivers: DACs of several input bits.
-Utilised: on the rows that hold weights; peak: as if all did. All-digital point: the same products in a digital macro.
+Utilised: on the rows that hold weights; peak: if all rows did. All-digital point: the same products, all digital.
 """
 
 from asim_lightning.cost.cost_report import CostReport

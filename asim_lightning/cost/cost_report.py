@@ -1,4 +1,4 @@
-"""The cost of a network for one image: its layers, totals, and what the numbers rest on."""
+"""The cost of a network for one image: its layers, totals, and assumptions."""
 
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -15,15 +15,15 @@ from asim_lightning.surgery.conversion_report import describe
 
 @dataclass(frozen=True)
 class CostReport:
-    """What a network takes for one image."""
+    """Cost of a network for one image."""
 
     layers: tuple[LayerCost, ...]
-    """In the order in which they first run."""
+    """Layers in the order in which they first run."""
     technology: Technology
     notes: tuple[str, ...] = ()
-    """What is left out or assumed, a line each."""
+    """Assumptions and omissions, a line each."""
     reloads: WeightLoads = field(default_factory=WeightLoads)
-    """Weights that are loaded into shared macros, which no energy and no time is counted for."""
+    """Loads of weights into shared macros; their energy and time are not counted."""
 
     def __str__(self) -> str:
         """The tables that `asim cost` prints."""
@@ -50,7 +50,7 @@ class CostReport:
 
     @property
     def energy_range(self) -> tuple[float, float]:
-        """The energy between the factors within which analog and digital energy are known, fJ."""
+        """The energy with low and high by the analog and digital factors, fJ."""
         return energy_range(self.energy, self.technology)
 
     @property
@@ -60,13 +60,13 @@ class CostReport:
 
     @property
     def all_digital_range(self) -> tuple[float, float]:
-        """The all-digital energy between the factors within which it is known, fJ."""
+        """The all-digital energy with low and high by the digital factor, fJ."""
         factor = self.technology.digital_factor
         return self.all_digital / factor, self.all_digital * factor
 
     @property
     def verdict(self) -> str:
-        """Whether layers take less on their macros or in a digital one, or the factors cannot tell."""
+        """Whether layers on macros take less energy than in a digital macro, or the factors cannot tell."""
         here = sum((layer.energy for layer in self.on_macro), Energy())
         there, factor = sum(layer.all_digital for layer in self.on_macro), self.technology.digital_factor
         if not there:
@@ -78,12 +78,12 @@ class CostReport:
 
     @property
     def latency(self) -> float:
-        """Seconds from image to answer, layer after layer; digital layers take no time of their own."""
+        """Seconds from image to answer, layer after layer; digital layers take no time."""
         return self.done.cycles * self.technology.cycle_seconds
 
     @property
     def interval(self) -> float:
-        """Seconds from image to image where all layers work at once: those of the slowest."""
+        """Seconds from image to image if all layers work at once: the time of the slowest layer."""
         return max((layer.done.cycles for layer in self.layers), default=0) * self.technology.cycle_seconds
 
     @property
@@ -98,14 +98,14 @@ class CostReport:
 
     @property
     def peak_tops_per_watt(self) -> float | None:
-        """That of the layers on macros if every row of every tile held a weight; None where there are none."""
+        """`tops_per_watt` of layers on macros if every row of every tile held a weight; None without such layers."""
         energy = sum(layer.energy.total for layer in self.on_macro)
         return tops_per_watt(sum(layer.done.row_macs for layer in self.on_macro), energy)
 
     @property
     def bit_mac_energy(self) -> tuple[float, float, float] | None:
-        """Energy a multiplication of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and
-        that of a digital macro; None where no layer is on one."""
+        """Energy for a product of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and in a
+        digital macro; None if no layer is on a macro."""
         of_bits = [(each, each.bits[0] * each.bits[1]) for each in self.on_macro]
         made, peak = (sum(getattr(each.done, name) * bits for each, bits in of_bits) for name in ("macs", "row_macs"))
         if not made:
@@ -118,13 +118,13 @@ class CostReport:
 
     @property
     def peak_bit_tops_per_watt(self) -> float | None:
-        """Operations of one bit by one bit a picojoule, two a product, as `peak_tops_per_watt`: what is published."""
+        """Peak operations of one bit by one bit a picojoule, two a product: the number that chips publish."""
         return None if self.bit_mac_energy is None else 2e3 / self.bit_mac_energy[1]
 
     @property
     def published_bit_tops_per_watt(self) -> float | None:
-        """The published number to compare `peak_bit_tops_per_watt` with. None if nobody published one, or if the
-        technology or the macro of a layer differs from the published macro."""
+        """The published number to compare with `peak_bit_tops_per_watt`. None if there is none, or if the technology or
+        the macro of a layer differs from the published macro."""
         name = self.technology.preset
         chip = technology_preset(name).chip
         if chip is None or not self.on_macro or self.technology != Technology(name):
@@ -133,12 +133,12 @@ class CostReport:
 
     @property
     def area(self) -> float | None:
-        """Area of cells and converters, mm^2; None where the technology does not give both."""
+        """Area of cells and converters, mm^2; None if the technology lacks one of them."""
         found: float | None = self._numbers(self)["area_mm2"]
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as JSON has it: technology with sources, layers, totals; energies in pJ, times in s."""
+        """Plain values for JSON: technology with sources, layers, totals; energies in pJ, times in s."""
         t = self.technology
         return {
             "technology": {f.name: {"value": t.value(f.name), "source": t.source(f.name)} for f in fields(t)},
@@ -177,7 +177,7 @@ class CostReport:
         ]
 
     def _numbers(self, of: "LayerCost | CostReport") -> dict[str, Any]:
-        """Energy, time and area of a layer or of all."""
+        """Energy, time and area of a layer or of all layers."""
         cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
         seconds, has_area = of.done.cycles * self.technology.cycle_seconds, cell is not None and adc is not None
         return {
@@ -192,7 +192,7 @@ class CostReport:
 
 
 def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
-    """An energy between the factors within which its analog and digital parts are known, fJ."""
+    """Low and high of an energy, by the factors of its analog and digital parts, fJ."""
     digital, analog = energy.digital, energy.total - energy.digital
     factor, of_digital = technology.factor, technology.digital_factor
     return analog / factor + digital / of_digital, analog * factor + digital * of_digital

@@ -22,20 +22,20 @@ _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 
 
 Layer: TypeAlias = Mapping[str, Any]
-"""What a layer takes for one image, as `CostReport.rows` and cost.json have it."""
+"""Costs of a layer for one image, as in `CostReport.rows` and cost.json."""
 
 
 def cost_text(report: "CostReport") -> str:
-    """All of a cost: technology, layers, parts of the energy, and totals."""
+    """All tables of a cost: technology, layers, parts of the energy, and totals."""
     layers = [layer_table(report.rows())] if report.layers else []
     parts = [technology_line(report.technology), *layers, part_table(report), totals_text(report)]
     return "\n\n".join(map(str, parts))
 
 
 def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
-    """A row for each layer, and one for all: what is done for one image, its energy and its time.
+    """A row for each layer, and one for all: operations, energy and time for one image.
 
-    Columns of what no layer does, and of the macro if all layers have the same, are only in the CSV.
+    Columns that are 0 for all layers, and the macro if all layers have the same, are only in the CSV.
     """
     total = _sum(layers)
     unit, size = _smaller_unit(1e3 * total["energy_pj"])
@@ -89,7 +89,7 @@ def _sum(layers: Sequence[Layer]) -> Layer:
 
 
 def part_table(report: "CostReport") -> Table[Sequence[str]]:
-    """A row for each part of the energy: its share, and the coefficients that decide it with their sources."""
+    """A row for each part of the energy: its share, and its coefficients with their sources."""
     unit, size = _smaller_unit(report.energy.total)
     rows: list[Sequence[str]] = []
     t, whole = report.technology, report.energy.total or 1.0
@@ -191,7 +191,7 @@ def energy_unit(femtojoules: float) -> tuple[str, float]:
 
 
 def _smaller_unit(femtojoules: float) -> tuple[str, float]:
-    """A unit in which parts of an energy have digits."""
+    """A unit in which parts of an energy have digits before the point."""
     found = energy_unit(femtojoules)
     smaller = _ENERGIES.index(found) + 1
     return found if femtojoules >= 100 * found[1] or smaller == len(_ENERGIES) else _ENERGIES[smaller]

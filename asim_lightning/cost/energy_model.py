@@ -1,4 +1,4 @@
-"""The energy of a conversion and of a digital cycle, by a model that a technology names."""
+"""The energy of a conversion and of a digital cycle, by the model of a technology."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +10,7 @@ from asim_lightning.cost.technology import Technology
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of an energy is: its name in tables, what takes it, and the fields of a technology that decide it."""
+    """A part of an energy: its label in tables, its consumer, and the fields of a technology that decide it."""
 
     label: str
     what: str
@@ -18,7 +18,7 @@ class Part:
 
 
 def part(label: str, what: str, *coefficients: str) -> Any:
-    """A field of a dataclass that is a part of an energy; see `Part`."""
+    """A dataclass field that is a part of an energy; see `Part`."""
     return field(default=0.0, metadata={"part": Part(label, what, coefficients)})
 
 
@@ -29,7 +29,7 @@ class ConversionEnergy:
     array: float = part("array", "cells and lines of the columns", "row_capacitance")
     adc: float = part("ADC", "converters", "adc_bit", "adc_noise")
     drivers: float = part("drivers", "drivers of several input bits", "driver", "columns")
-    """The column's share of them."""
+    """The column's share of the drivers."""
 
     @property
     def parts(self) -> dict[str, float]:
@@ -38,24 +38,24 @@ class ConversionEnergy:
 
     @property
     def total(self) -> float:
-        """All of it, fJ."""
+        """The sum of all parts, fJ."""
         return sum(self.parts.values())
 
 
 @dataclass(frozen=True)
 class ActiveCells:
-    """Cells of a column that are on, weight and input both 1, in a cycle: means over all its conversions."""
+    """Active cells of a column, weight and input both 1, in a cycle: means over all its conversions."""
 
     mean: float
     mean_square: float
 
 
 class EnergyModel:
-    """Charge-redistribution column; also the base class of every other energy model.
+    """Energy model of a charge-redistribution column; also the base class of every other energy model.
 
-    Form of ZigZag-IMC, array refitted to published chips. To use another one, inherit, override `conversion`,
-    `digital_cycle` or both, and name the class by its import path in ``technology.energy_model``; arguments come from
-    ``technology.energy_model_args``.
+    The form is ZigZag-IMC's, with the array refitted to published chips. To use your model, inherit this class,
+    override `conversion`, `digital_cycle` or both, and set ``technology.energy_model`` to its import path. Its
+    arguments come from ``technology.energy_model_args``.
 
     Args:
         technology: Node, supply and coefficients.
@@ -65,11 +65,11 @@ class EnergyModel:
         self.technology = technology
 
     def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
-        """Energy of one conversion of one column; with its active cells, where ``technology.charging`` asks for them.
+        """Energy of one conversion of one column; with its active cells, if ``technology.charging`` needs them.
 
-        As `charge_column` with all rows of the macro, idle ones too, and the bits that the cycle takes. An ADC with a
-        range of its own has the comparisons of its bits, and resolves the voltage that one with so many codes over the
-        full scale would.
+        It calls `charge_column` with all rows of the macro, including idle ones, and the bits of the cycle. If an ADC
+        has a smaller range, it makes the comparisons of its bits, and resolves the same voltage as an ADC with more
+        codes over the full scale.
         """
         bits = len(cycle.weight_bits), len(cycle.input_bits), converter_bits(macro, cycle)
         at_once = max(1, self.technology.columns // (macro.static.columns_per_adc * bits[0]))
@@ -82,9 +82,9 @@ class EnergyModel:
         return charge_column(self.technology, macro.rows, *bits, at_once, codes, charged)
 
     def digital_cycle(self, rows: int, weight_bits: int, input_bits: int) -> float:
-        """Energy of products that are summed digitally, fJ: ``digital_mac rows W X (node / 28) (V / 0.9)^2``.
+        """Energy of digitally summed products, fJ: ``digital_mac rows W X (node / 28) (V / 0.9)^2``.
 
-        A digital cycle of one column sums all rows of the macro; a multiplication of a layer on no macro has 1.
+        `rows` is the macro's rows for a digital cycle of one column, and 1 for a multiplication of a digital layer.
         """
         t = self.technology
         return t.digital_mac * rows * weight_bits * input_bits * (t.nanometres / 28.0) * (t.volts / 0.9) ** 2
@@ -102,17 +102,17 @@ def charge_column(
 ) -> ConversionEnergy:
     """Energy of one conversion of a charge-redistribution column.
 
-    ``V^2 (C charged weight_bits + adc_bit adc_bits + adc_noise codes^2 + driver input_bits rows / converters)``, C the
-    capacitance that a row switches; the last term is 0 for one input bit.
+    ``V^2 (C charged weight_bits + adc_bit adc_bits + adc_noise codes^2 + driver input_bits rows / converters)``, where
+    C is the capacitance that a row switches. The last term is 0 for one input bit.
 
     Args:
         technology: Supply and capacitances.
         rows: Rows of the column.
-        weight_bits: Weight bits that the conversion takes.
-        input_bits: Input bits that it takes.
+        weight_bits: Weight bits of a conversion.
+        input_bits: Input bits of a conversion.
         adc_bits: Bits of the ADC.
-        converters: Columns that are converted at a time, which share the drivers of the rows.
-        codes: Codes that the full scale spans; default: 2^adc_bits.
+        converters: Columns that are converted at the same time, and share the drivers of the rows.
+        codes: Codes of the full scale; default: 2^adc_bits.
         charged: Cells that draw charge; default: all rows.
     """
     t, square = technology, technology.volts**2
@@ -126,14 +126,14 @@ def charge_column(
 
 
 def energy_model(technology: Technology) -> EnergyModel:
-    """The energy model that a technology names."""
+    """The energy model of a technology."""
     kind = named_class("`technology.energy_model`", technology.energy_model, {"charge": EnergyModel}, EnergyModel)
     what = f"the energy model {technology.energy_model}"
     return built(kind, (technology,), technology.energy_model_args, "`technology.energy_model_args`", what)
 
 
 def converter_bits(macro: MacroConfig, cycle: Cycle) -> int:
-    """Bits of the ADC; for an ideal converter as many as give every count of the cycle a code of its own."""
+    """Bits of the ADC; for an ideal converter, enough bits to give every count of the cycle a different code."""
     if macro.adc_bits is not None:
         return macro.adc_bits
     return (cycle.full_scale * (1 + cycle.signed)).bit_length()

@@ -1,4 +1,4 @@
-"""The cost of a layer for one image: what is done, and the energy that it takes."""
+"""The cost of a layer for one image: its operations and its energy."""
 
 import math
 from collections.abc import Sequence
@@ -16,33 +16,33 @@ class Energy(ConversionEnergy):
 
     shift_add: float = part("shift-add", "sums over weight bits, accumulators", "full_adder", "flip_flop")
     digital: float = part("digital", "digital cycles and layers", "digital_mac")
-    """Digital cycles, and layers that are on no macro."""
+    """Digital cycles, and layers on no macro."""
     writes: float = part("writes", "written cells", "cell_write")
 
     def __add__(self, other: "Energy") -> "Energy":
         return Energy(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def times(self, number: int) -> "Energy":
-        """Energy of so many of them."""
+        """Energy of `number` of them."""
         return Energy(*(number * value for value in self.parts.values()))
 
 
 PARTS: dict[str, Part] = {each.name: each.metadata["part"] for each in fields(Energy)}
-"""What parts of an energy are, by name."""
+"""The parts of an energy, by name."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer takes for one image."""
+    """Cost of a layer for one image."""
 
     name: str
     kind: str
     macro: MacroConfig | None
-    """Its macro; None where it is digital."""
+    """Its macro; None if it is digital."""
     bits: tuple[int, int]
     """Bits of weights and inputs."""
     why_digital: str
-    """Why it is on no macro; empty where it is."""
+    """Why it is on no macro; empty if it is on one."""
     done: Operations
     energy: Energy
     all_digital: float
@@ -76,7 +76,7 @@ def macro_cost(
     """Cost of a layer on a macro."""
     macro = circuit.macro
     calls = [operations(shape, circuit) for shape in shapes]
-    # each call takes time and energy, on the arrays of the largest
+    # calls add time and energy, and share the arrays of the largest call
     held = {each: max(getattr(call, each) for call in calls) for each in ("cells", "all_cells", "converters")}
     done = replace(sum(calls, Operations()), **held)
     outputs = sum(shape.outputs * len(shape.tiles(macro.rows)) for shape in shapes)
@@ -88,16 +88,16 @@ def macro_cost(
 def digital_cost(
     name: str, kind: str, macs: int, bits: tuple[int, int], why_digital: str, model: EnergyModel
 ) -> LayerCost:
-    """Cost of a layer that is computed digitally, by integers; its time and its memory are left out."""
+    """Cost of a layer in digital integers; its time and its memory are left out."""
     energy = macs * model.digital_cycle(1, *bits)
     return LayerCost(name, kind, None, bits, why_digital, Operations(macs=macs), Energy(digital=energy), energy)
 
 
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:
-    """Energy of the sum of an input digit's codes over weight bits, and of its addition to the output, fJ.
+    """Energy of summing an input digit's codes over weight bits, and of adding the sum to the output, fJ.
 
-    A tree of ``B (S - 1) + S (log2 S - 1/2)`` full adders over S weight bits of codes of B bits, and an accumulator of
-    ``W + X + B`` full adders and flip-flops (ZigZag-IMC); linear in the node. What combines votes is left out.
+    A tree has ``B (S - 1) + S (log2 S - 1/2)`` full adders over S weight bits of codes of B bits, an accumulator has
+    ``W + X + B`` full adders and flip-flops (ZigZag-IMC); linear in the node. Logic for votes is left out.
     """
     t, slices = model.technology, len(digit)
     code = max(converter_bits(macro, cycle) for cycle in digit)
@@ -108,5 +108,5 @@ def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cy
 
 
 def write_energy(model: EnergyModel) -> float:
-    """Energy of writing a cell, fJ; 0 where it is not priced."""
+    """Energy of writing a cell, fJ; 0 if it has no price."""
     return (model.technology.cell_write or 0.0) * model.technology.volts**2

@@ -1,4 +1,4 @@
-"""The cost of a converted network for one image, by its products, and what it does not say of the accuracy."""
+"""The cost of a converted network for one image, from its products, and a note on its accuracy."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from asim_lightning.surgery.probe import Probe, kept_example_shape, on_example, 
 
 _FITTED_NODES = (16.0, 65.0)
 _MANY_WRONG = 0.01
-"""Share of wrong codes from which a line says so."""
+"""Share of wrong codes from which a note says so."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class NetworkShape:
     """The products of a network for one image."""
 
     products: Mapping[str, tuple[ProductShape, ...]]
-    """Those of layers on macros, a product a call, by full name in the order in which they first ran."""
+    """Products of layers on macros, one for each call, by full name in the order in which the layers first ran."""
     macs: Mapping[str, int]
-    """Multiplications of modules that are on no macro, by full name in that order."""
+    """Multiplications of modules on no macro, by full name in that order."""
 
 
 def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkShape:
-    """Run a converted network once, in float, and take the shapes of its products.
+    """Run a converted network once, in float, and record the shapes of its products.
 
     Args:
         model: Converted network.
-        example: An input; default: a random one, of the shape that the network was converted on.
+        example: An input; default: a random one, of the shape at conversion.
             # (1, channels, height, width)
 
     Raises:
@@ -50,8 +50,8 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
     """
     if example is None and kept_example_shape(model) is None:
         raise ValueError(
-            "`example` must be an input of the network, whose cost depends on its size, got None; pass one, or convert "
-            "the whole network with convert_"
+            "`example` must be an input of the network, because the cost depends on its size, got None; pass one, or "
+            "convert the whole network with convert_"
         )
     found: dict[str, list[ProductShape]] = {}
 
@@ -88,23 +88,23 @@ def cost(
     counts: Mapping[str, LayerCounts] | None = None,
     digital: Collection[str] = (),
 ) -> CostReport:
-    """Conversions, energy and time that a converted network takes for one image.
+    """Conversions, energy and time of a converted network for one image.
 
-    Every layer on a macro is counted as simulated, whatever its fidelity is. Weights stay where they are: each tile of
-    each matrix is an array of its own.
+    Every layer on a macro counts as simulated, whatever its fidelity is. Weights stay in place: each tile of each
+    matrix is a separate array.
 
     Args:
         model: Converted network.
-        technology: What energy, time and area are computed from.
-        example: An input; default: one of the size that the network was converted on. # (1, channels, height, width)
-        report: The network's conversion, for kinds of layers and why some are on no macro; None: that of `convert_`.
-        shape: What `network_shape` found, where it is known.
-        counts: Counts of layers for some images, by full name, which ``technology.charging`` may ask for.
-        digital: Layers on a macro that are computed by integers in its place, by full name.
+        technology: Technology of energy, time and area.
+        example: An input; default: one of the size at conversion. # (1, channels, height, width)
+        report: The network's conversion, with kinds and reasons of layers; None: the one of `convert_`.
+        shape: The result of `network_shape`, if it is known.
+        counts: Counts of layers for some images, by full name, if ``technology.charging`` needs them.
+        digital: Layers on a macro to compute in digital integers instead, by full name.
 
     Raises:
-        ValueError: The network does not run, the size of its input is not known, a name is not that of a layer on a
-            macro, or counts are missing.
+        ValueError: The network does not run, its input size is not known, a name is not a layer on a macro, or counts
+            are missing.
     """
     layers, seen = macro_layers(model), shape or network_shape(model, example)
     for name in digital:
@@ -114,7 +114,7 @@ def cost(
     energies, found = energy_model(technology), list[LayerCost]()
     for name, macs in seen.macs.items():
         found.append(_kept(name, model.get_submodule(name), macs, rows.get(name or "(network)"), energies))
-    outputs: dict[Transfer, Energy] = {}  # of the last layer, where counts of images decide it
+    outputs: dict[Transfer, Energy] = {}  # of the last layer, if counts of images decide it
     for name, shapes in seen.products.items():
         layer, kind = layers[name], rows[name].kind if name in rows else type(layers[name]).__name__
         if name in digital:
@@ -133,7 +133,7 @@ def cost(
 
 
 def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model: EnergyModel) -> LayerCost:
-    """Cost of a layer that is on no macro."""
+    """Cost of a layer on no macro."""
     bits = (model.technology.float_bits,) * 2
     if isinstance(module, QuantizedLayer):
         bits = module.weight_bits, module.input_bits
@@ -144,14 +144,14 @@ def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model:
 def _active(
     name: str, layer: OnMacro, technology: Technology, counts: Mapping[str, LayerCounts] | None
 ) -> list[ActiveCells] | None:
-    """Cells that are on in each cycle of a layer; None where the technology does not ask for them."""
+    """Active cells in each cycle of a layer; None if the technology does not need them."""
     if technology.charging == "fixed":
         return None
     cycles = layer.transfer.cycles
     if any(len(cycle.input_bits) > 1 or len(cycle.weight_bits) > 1 for cycle in cycles):
         raise ValueError(
-            f"`technology.charging` must be fixed for `{name}`, whose cycles take several bits: a count does not tell "
-            f"their charge, got {technology.charging!r}"
+            f"`technology.charging` must be fixed for `{name}`, because its cycles take several bits, whose "
+            f"charge does not follow from counts, got {technology.charging!r}"
         )
     if counts is None or name not in counts:
         raise ValueError(
@@ -159,7 +159,7 @@ def _active(
             "`counts` of cost and `images` of asim cost give them"
         )
     if counts[name].circuit.cycles != cycles:
-        raise ValueError(f"`counts` of `{name}` must be those of its macro, got those of another schedule")
+        raise ValueError(f"`counts` of `{name}` must be of its macro, got counts of another schedule")
     return [
         ActiveCells(*(float((seen.numbers * seen.counts**power).sum()) / float(seen.numbers.sum()) for power in (1, 2)))
         for seen in counts[name].histograms
@@ -167,7 +167,7 @@ def _active(
 
 
 def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: nn.Module) -> tuple[LayerCost, ...]:
-    """Layers as the conversion has them, else as the network names them."""
+    """Layers in the order of the conversion, else of the network."""
     order = {name: place for place, name in enumerate([*rows, *(name for name, _ in model.named_modules())][::-1])}
     return tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
 
@@ -175,7 +175,7 @@ def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: 
 def _notes(
     layers: Sequence[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel, reloads: WeightLoads
 ) -> list[str]:
-    """What is assumed or left out."""
+    """Notes on assumptions and omissions."""
     t, kept = model.technology, sum(layer.macro is None for layer in layers)
     written, (low, high) = sum(layer.done.cells_written for layer in layers), _FITTED_NODES
     priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
@@ -203,12 +203,12 @@ def _notes(
 
 
 def accuracy_note(circuits: Iterable[Transfer]) -> str:
-    """That a macro loses codes or makes many wrong, about the worst of all circuits; empty if none does."""
+    """A note that a macro loses codes or makes many wrong ones, about the worst circuit; empty if none does."""
     lossy: dict[Transfer, int] = {}
     wrong: dict[Transfer, float] = {}
     for each in dict.fromkeys(circuits):
         lossy[each] = sum(kind is Conversion.LOSSY for kind in with_equal_converters(each).conversions)
-        # an ideal converter has no codes, and of codes that are lost anyway a neighbour is as good
+        # an ideal converter has no codes; if codes are lost anyway, a wrong neighbour is no worse
         wrong[each] = 0.0 if each.macro.adc_bits is None or lossy[each] else expected_error(each)
     if not lossy:
         return ""

@@ -1,4 +1,4 @@
-"""What the arrays of a layer do for one image, counted: conversions, reads, digital cycles, shift-adds, cells, time."""
+"""Counts of the operations of a layer's arrays for one image: conversions, reads, shift-adds, cells and others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -10,47 +10,47 @@ from asim_lightning.cost.product_shape import ProductShape
 
 @dataclass(frozen=True)
 class Operations:
-    """What is done for one image."""
+    """Operations for one image."""
 
     macs: int = 0
     """Multiplications."""
     row_macs: int = 0
-    """Multiplications that the same cycles would do if every row of every tile held a weight."""
+    """Multiplications of the same cycles if every row of every tile held a weight."""
     conversions: int = 0
-    """Conversions of the ADC, votes included."""
+    """Conversions of the ADC, including votes."""
     array_reads: int = 0
-    """Times that the rows of an array are driven, with one input digit each."""
+    """Number of times that the rows of an array are driven, with one input digit each."""
     digital_cycles: int = 0
-    """Cycles of one column that are computed digitally."""
+    """Digital cycles of one column."""
     shift_adds: int = 0
     """Sums over the weight bits of an output, each added to the output's accumulator."""
     cells: int = 0
-    """Cells that hold weights; of a transposed convolution also those that hold its zeros."""
+    """Cells that hold weights; for a transposed convolution, also cells that hold its zeros."""
     all_cells: int = 0
-    """Cells of the columns in use, in rows that hold no weight too."""
+    """Cells of the columns in use, including rows without a weight."""
     cells_written: int = 0
-    """Cells that are written for each image: those of products of two activations."""
+    """Cells that are written for each image, for products of two activations."""
     converters: int = 0
     """Converters of all arrays."""
     cycles: int = 0
-    """Conversion times, one after another, where each tile of each matrix is an array of its own."""
+    """Conversion times, one after another, if each tile of each matrix is a separate array."""
 
     def __add__(self, other: "Operations") -> "Operations":
         return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
     def rows_in_use(self) -> float:
-        """Share of the products of all rows that the output needs, over all cycles; 1 if there is no array."""
+        """Share of the products of all rows that the output needs, over all cycles; 1 without arrays."""
         return self.macs / self.row_macs if self.row_macs else 1.0
 
 
 def operations(shape: ProductShape, circuit: Transfer) -> Operations:
-    """What one product takes for one image.
+    """Operations of one product for one image.
 
-    With O outputs, T tiles, and cycles of which an input digit has one for each weight bit: ``conversions = O T sum of
-    votes of converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads =
-    matrices steps T rounds``, where each digit takes as many rounds as its busiest converter makes conversions, one
-    for a digit without conversions; ``cycles = steps rounds``.
+    For O outputs, T tiles, and one cycle for each input digit and weight bit: ``conversions = O T sum of votes of
+    converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads = matrices
+    steps T rounds``; ``cycles = steps rounds``. Each digit takes as many rounds as its busiest converter makes
+    conversions, or one round without conversions.
     """
     macro, tiles = circuit.macro, shape.tiles(circuit.macro.rows)
     digits = list(input_digits(circuit.cycles))
@@ -75,13 +75,13 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
 
 
 def _rounds(digit: list[Cycle], outputs: int, shared: int) -> int:
-    """Conversions of the busiest converter for a digit; 1 where none is converted."""
+    """Conversions of the busiest converter for a digit; at least 1."""
     votes = [cycle.votes if cycle.converted else 0 for cycle in digit]
-    columns = (votes * min(outputs, shared + 1))[: len(votes) * outputs]  # then it repeats
+    columns = (votes * min(outputs, shared + 1))[: len(votes) * outputs]  # the pattern repeats after this
     return max(1, *(sum(columns[first : first + shared]) for first in range(0, len(columns), shared)))
 
 
 def input_digits(cycles: tuple[Cycle, ...]) -> Iterator[list[Cycle]]:
-    """Cycles of each input digit: those of all weight bits, whose sums are shifted and added together."""
+    """Cycles of each input digit, for all weight bits; their sums are shifted and added."""
     for _, digit in groupby(cycles, lambda cycle: cycle.input_bits):
         yield list(digit)

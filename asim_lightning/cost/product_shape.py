@@ -1,4 +1,4 @@
-"""The shape of a product that a layer on a macro makes for one image, and weights that are loaded for it."""
+"""The shape of a layer's product on a macro for one image, and loads of its weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from asim_lightning.nn import CimConvTranspose2d, OnMacro
 
 @dataclass(frozen=True)
 class ProductShape:
-    """The shape of a product that a layer on a macro makes for one image."""
+    """The shape of a layer's product on a macro for one image."""
 
     geometry: Geometry
-    """Shapes of a row of the batch."""
+    """Shapes for a row of the batch."""
     rows: int
-    """Rows of the batch that one image takes."""
+    """Rows of the batch for one image."""
     is_written: bool
-    """Whether the stored operand is written for each of them."""
+    """Whether the stored operand is written for each row."""
     needed: int | None = None
-    """Multiplications that the layer's output needs, if the macro makes others, too; None: all."""
+    """Multiplications that the layer's output needs, if the macro makes more; None: all."""
 
     @property
     def outputs(self) -> int:
@@ -29,7 +29,7 @@ class ProductShape:
 
     @property
     def matrices(self) -> int:
-        """Matrices on arrays of their own: groups of a convolution, heads of an attention."""
+        """Matrices on separate arrays: groups of a convolution, heads of an attention."""
         return self.geometry.groups * (self.rows if self.is_written else 1)
 
     @property
@@ -44,12 +44,12 @@ class ProductShape:
 
     @property
     def weights(self) -> int:
-        """Numbers that are stored, in all matrices."""
+        """Stored numbers of all matrices."""
         return self.matrices * self.columns * self.geometry.channels * self.geometry.elements
 
     @property
     def macs(self) -> int:
-        """Multiplications, as torch counts them: with the zeros of a padding, without those between pixels."""
+        """Multiplications, as torch counts them: with zeros of padding, without zeros between pixels."""
         return self.steps * self.weights if self.needed is None else self.needed
 
     def tiles(self, rows: int) -> tuple[int, ...]:
@@ -58,32 +58,32 @@ class ProductShape:
 
 
 def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
-    """The shape of the product of a call with the inputs of one image."""
+    """The shape of the product of a call with one image."""
     product, x, w = layer.product_on(*inputs)
     needed = None
-    if isinstance(layer, CimConvTranspose2d):  # its macro holds zeros, too, and converts outputs around the image
+    if isinstance(layer, CimConvTranspose2d):  # its macro also holds zeros, and converts outputs around the image
         needed = len(x) * inputs[0].shape[-2:].numel() * layer.weight.numel()
     return ProductShape(product.geometry(x, w), len(x), product.batched_weight, needed)
 
 
 @dataclass(frozen=True)
 class WeightLoads:
-    """What is loaded for each image, or for each batch that every layer computes as a whole."""
+    """Loads for each image, or for each batch that every layer computes as a whole."""
 
     loads: int = 0
-    """Times that columns of a macro take a part of a tile."""
+    """Number of times that columns of a macro load a part of a tile."""
     cells: int = 0
-    """Bits of weights that are written by them."""
+    """Written bits of weights."""
 
 
 def weight_loads(layers: Mapping[str, OnMacro], products: Mapping[str, Sequence[ProductShape]]) -> WeightLoads:
     """Loads of all layers on shared macros, placed by `surgery.place_tiles_`, for their products of one image.
 
-    The n-th tile of a group or head lies in macro ``(first_tile + n) mod macros``, and takes ``outputs * weight_bits /
-    columns`` loads, rounded up. A macro that holds one load alone keeps it; operands that are written for each image
-    take its place and are counted as cells that are written.
+    The n-th tile of a group or head is in macro ``(first_tile + n) mod macros``, and takes ``outputs * weight_bits /
+    columns`` loads, rounded up. A macro with only one load keeps it. Operands that are written for each image evict it
+    and count as written cells.
     """
-    held: dict[tuple[int, int], int] = {}  # loads that a macro of a pool takes
+    held: dict[tuple[int, int], int] = {}  # loads of each macro in a pool
     found: list[tuple[tuple[int, int], int, int]] = []  # macro, loads and cells of each tile of stored weights
     for name, shapes in products.items():
         layer, (shape, calls) = layers[name], (shapes[0], len(shapes))

@@ -1,4 +1,4 @@
-"""The technology that a cost is computed for: node, supply, capacitances, cycle time, each with its source."""
+"""The technology of a cost: node, supply, capacitances, cycle time, each with its source."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -24,12 +24,12 @@ _MEDIAN_TIME = f"median of the 15 fitted rows with a time in {_UIUC}, which span
 
 @dataclass(frozen=True)
 class TechnologyPreset:
-    """What a node or a chip decides, and where each value is from."""
+    """Values of a node or a chip, each with its source."""
 
     values: Mapping[str, float]
     sources: Mapping[str, str]
     assumed: Collection[str] = ()
-    """Names of values that nobody published of the chip."""
+    """Names of values that are not published for the chip."""
     chip: Preset | None = None
 
 
@@ -55,7 +55,7 @@ PRESETS: dict[str, TechnologyPreset] = {
     "22nm": _node(node=(22.0, _WANG), supply=(1.1, _WANG), cycle_ns=(4.17, _WANG)),
     "16nm": _node(node=(16.0, _JIA_2021), supply=(0.8, _JIA_2021), cycle_ns=(50.0, _JIA_2021)),
 }
-"""Those of nodes; `technology_preset` has those of published macros too."""
+"""Presets of nodes; `technology_preset` has the presets of published macros, too."""
 SOURCES = {
     "columns": f"Jia 2020, Jia 2021 and Lee 2021 in {_UIUC}, a converter each",
     "row_capacitance": _FIT,
@@ -71,17 +71,17 @@ SOURCES = {
     "factor": "typical factor between model and silicon, one paper left out at a time",
     "digital_factor": "spread of published digital macros",
 }
-"""Where the default of each other coefficient is from."""
+"""Source of the default of each other coefficient."""
 _cost = partial(setting, decides_outcomes=False)
-"""A setting that decides energy, time or area, and no outcome. The preset gives those that take a unit, if null."""
+"""A setting that decides energy, time or area, and no outcome. If a setting with a unit is null, the preset decides."""
 
 
 @cache  # reads a file of the package
 def technology_preset(name: str) -> TechnologyPreset:
-    """The preset of a node, or of a published macro: supply and time that it lacks are assumed as of the nearest node.
+    """The preset of a node, or of a published macro; missing supply and time are assumed as for the nearest node.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: There is no such preset.
     """
     if name in PRESETS:
         return PRESETS[name]
@@ -102,15 +102,14 @@ def technology_preset(name: str) -> TechnologyPreset:
 @named_fields("technology", "field of a technology")
 @dataclass(frozen=True)
 class Technology:
-    """A technology: what energy, time and area of a macro are computed from. Each default has a source (`source`).
+    """A technology: node, supply and coefficients of energy, time and area. Each default has a source (`source`).
 
     Raises:
         ValueError: A field is outside its range, or a name is unknown.
     """
 
     preset: str = _cost("28nm", label="technology")
-    """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm, or a published macro that `asim
-    macros` lists; a field next to it wins."""
+    """Preset of node, supply, times and areas: 28nm, 65nm, 22nm, 16nm, or one of `asim macros`. Other fields win."""
     node: float | str | None = _cost(None, label="node", unit="nm", within=(3.0, 250.0), has_units=True)
     """Technology node: 3..250, nm or with a unit ("28 nm"); null: the preset's. The model is fitted to 16..65 nm."""
     supply: float | str | None = _cost(None, label="supply", unit="V", within=(0.2, 3.0), has_units=True)
@@ -122,20 +121,20 @@ class Technology:
     unit_capacitor: float | str | None = _cost(
         None, label="unit capacitor", unit="fF", within=(0.01, 1e3), has_units=True
     )
-    """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or none: `row_capacitance` times the node
-    is taken."""
+    """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or if it has none, `row_capacitance`
+    times the node."""
     columns: int = _cost(256, label="columns of an array")
     """Columns of an array, which share the drivers of its rows: 1..65536."""
     row_capacitance: float = _cost(0.0528, label="capacitance of a row", unit="fF/nm", within=(0.0, 1e6))
-    """Capacitance that a row of a column switches, a nm of node: fF/nm; `unit_capacitor` takes its place."""
+    """Capacitance that a row of a column switches for each nm of node: fF/nm; `unit_capacitor` replaces it."""
     parasitics: float = _cost(1.3, label="parasitics of a row", within=(1.0, 10.0))
-    """Capacitance that a row switches over its unit capacitor: 1..10."""
+    """Capacitance that a row switches, divided by its unit capacitor: 1..10."""
     adc_bit: float = _cost(100.0, label="converter capacitance a bit", unit="fF", within=(0.0, 1e6))
     """Capacitance that a converter switches for each bit: fF."""
     adc_noise: float = _cost(0.001, label="converter capacitance by noise", unit="fF", within=(0.0, 1e6))
-    """Capacitance that a converter switches, by the square of the codes that the full scale spans: fF."""
+    """Capacitance that a converter switches, times the square of the codes of the full scale: fF."""
     driver: float = _cost(50.0, label="driver capacitance a bit", unit="fF", within=(0.0, 1e6))
-    """Capacitance that a row's driver switches for each input bit, where a cycle takes several: fF."""
+    """Capacitance that a row's driver switches for each input bit, if a cycle takes several: fF."""
     digital_mac: float = _cost(1.5, label="digital product of bits", unit="fJ", within=(0.0, 1e6))
     """Energy of a digital product of one bit and one bit, summed, at 28 nm and 0.9 V: fJ."""
     full_adder: float = _cost(4.2, label="full adder", unit="fF", within=(0.0, 1e6))
@@ -143,24 +142,23 @@ class Technology:
     flip_flop: float = _cost(2.1, label="flip-flop", unit="fF", within=(0.0, 1e6))
     """Capacitance that a flip-flop switches, at 28 nm: fF."""
     cell_write: float | None = _cost(None, label="write of a cell", unit="fF", within=(0.0, 1e6))
-    """Capacitance that writing a cell switches: fF; null: written cells are counted, and not priced."""
+    """Capacitance that writing a cell switches: fF; null: written cells are counted, but have no price."""
     cell_area: float | str | None = _cost(
         None, label="area of a cell", unit="um^2", within=(0.001, 1e3), has_units=True
     )
-    """Area of a cell: 0.001..1000, um^2 or with a unit; null: the preset's, or none: no area is given."""
+    """Area of a cell: 0.001..1000, um^2 or with a unit; null: the preset's; if it has none, no area is given."""
     adc_area: float | str | None = _cost(
         None, label="area of a converter", unit="um^2", within=(0.1, 1e7), has_units=True
     )
     """Area of a converter: 0.1..10000000, um^2 or with a unit; null: as for `cell_area`."""
     float_bits: int = _cost(8, label="bits of float layers")
-    """Bits of weights and inputs of layers that stay float, as digital hardware computes them: 1..32."""
+    """Bits of weights and inputs of float layers in digital hardware: 1..32."""
     factor: float = _cost(1.5, label="factor of analog energy", within=(1.0, 100.0))
-    """Factor within which analog energy is known, either way: 1..100."""
+    """Factor by which true analog energy may be higher or lower: 1..100."""
     digital_factor: float = _cost(2.0, label="factor of digital energy", within=(1.0, 100.0))
-    """Factor within which digital energy is known, either way: 1..100."""
+    """Factor by which true digital energy may be higher or lower: 1..100."""
     charging: str = _cost("fixed", label="charging")
-    """Charge that a column draws: fixed (as fitted), or of the true counts k of N rows: redistribution,
-    k (N - k) / N cells, or ground, k cells."""
+    """Charge of a column: fixed (fitted), or by counts k of N rows: redistribution, k (N - k) / N cells; ground, k."""
     energy_model: str = _cost("charge", label="energy model")
     """Energy model: charge, or the import path of a class that inherits `asim_lightning.cost.EnergyModel`."""
     energy_model_args: dict[str, Any] = setting(
@@ -189,7 +187,7 @@ class Technology:
         return replace(self, **changes)
 
     def value(self, name: str) -> Any:
-        """The value of a field: the preset's where none is given."""
+        """The value of a field: the preset's if none is given."""
         given = getattr(self, name)
         return technology_preset(self.preset).values.get(name) if given is None else given
 
@@ -215,7 +213,7 @@ class Technology:
         return 1e-9 * float(self.value("cycle_ns"))
 
     def source(self, name: str) -> str:
-        """Where the value of a field is from."""
+        """The source of a field's value."""
         given = getattr(self, name)
         if settings_of(Technology)[name].has_units:
             return technology_preset(self.preset).sources.get(name, "not known") if given is None else "given"
@@ -224,7 +222,7 @@ class Technology:
         return SOURCES[name] if given == getattr(Technology, name) else "given"
 
     def __str__(self) -> str:
-        """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion", and which of them are assumed."""
+        """Node, supply and cycle time, such as "28 nm, 0.9 V, 50 ns a conversion", with a mark at assumed ones."""
         volts, time = (
             " (assumed)" if name in technology_preset(self.preset).assumed and getattr(self, name) is None else ""
             for name in ("supply", "cycle_ns")
@@ -232,7 +230,7 @@ class Technology:
         return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
 
     def _check_number(self, name: str, what: Setting) -> None:
-        """Take a number in the field's unit from a text, and refuse one out of its range."""
+        """Convert a text with a unit to the field's unit, and refuse numbers out of its range."""
         value = given = getattr(self, name)
         low, high = what.within or (-math.inf, math.inf)
         if isinstance(given, str) and what.has_units and (number := number_in(given, what.unit)) is not None:

@@ -25,11 +25,11 @@ class Chip:
     """V."""
     rows: int
     input_bits: float
-    """Bits that one conversion takes; 1.5: three levels."""
+    """Bits in one conversion; 1.5: three levels."""
     weight_bits: float
     adc_bits: float
     converters: int
-    """Columns that are converted at a time."""
+    """Columns converted at the same time."""
     tops_per_watt: float
     """Operations a picojoule, of one bit by one bit, two a product."""
     time_ns: float | None = None
@@ -53,7 +53,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of the model beside one of silicon."""
+    """A number of the model next to one of silicon."""
 
     what: str
     reported: float
@@ -73,11 +73,11 @@ JIA_COMPONENTS = {0.85: (9700.0, 1790.0), 1.2: (20400.0, 3560.0)}
 WANG_SUPPLIES = {0.7: 31.998, 0.8: 22.590, 0.9: 18.439, 1.0: 16.376, 1.1: 15.467}
 """Wang, VLSI 2022, 22 nm: operations a picojoule of 8 by 8 bits, by supply (CiMLoop wang_vlsi_2022)."""
 CR_CIM = Chip(0, "CR-CIM 65 nm", "Yoshioka, ISSCC 2024", 65, 1.0, 1088, 1, 1, 10, 78, 818)
-"""Its supply is not published; 1.0 stands for it."""
+"""Its supply is not published; 1.0 is a placeholder."""
 
 
 def published_chips() -> tuple[Chip, ...]:
-    """The rows that the model is fitted to."""
+    """The rows to which the model is fitted."""
     text = files("asim_lightning.cost").joinpath("silicon/charge_macros.csv").read_text(encoding="utf-8")
     kinds: dict[str, Callable[[str], object]] = dict.fromkeys(("index", "rows", "converters"), int)
     kinds |= {"chip": str, "paper": str}
@@ -94,15 +94,15 @@ class Validation:
     chips: tuple[Comparison, ...]
     """Energy of a column of each published chip."""
     components: tuple[Comparison, ...]
-    """Parts of it where they were measured."""
+    """Measured parts of that energy."""
     supplies: tuple[Comparison, ...]
-    """Energy of Wang's column at each supply, and by the square of it from the highest."""
+    """Energy of Wang's column at each supply, and scaled by the supply squared from the highest."""
     absolute: tuple[Comparison, ...]
-    """The same energies, and those of the model."""
+    """The same energies, and the model's."""
     matching: dict[str, float]
-    """Supplies, V, at which CR-CIM's column would take what is reported, by what its cell is taken for."""
+    """Supplies, V, at which CR-CIM's column would take the reported energy, by the assumption on its cell."""
     factor: float
-    """Factor within which chips are known, as stated."""
+    """Stated factor within which the chips lie."""
 
     @property
     def typical_factor(self) -> float:
@@ -120,7 +120,7 @@ class Validation:
 
 
 def validate_model(technology: Technology = Technology()) -> Validation:
-    """Compare the coefficients of a technology with silicon; node, supply and cell are those of each chip."""
+    """Compare a technology's coefficients with silicon, at each chip's node, supply and cell."""
     plain = technology.with_fields(unit_capacitor=None, preset="28nm")
     measured = plain.with_fields(unit_capacitor=technology_preset("jia_2020").values["unit_capacitor"])
     chips = published_chips()
@@ -164,5 +164,5 @@ def _supplies(chip: Chip, technology: Technology) -> tuple[tuple[Comparison, ...
 
 
 def _matching_supply(chip: Chip, technology: Technology) -> float:
-    """The supply at which the column would take what is reported, V."""
+    """The supply at which the column would take the reported energy, V."""
     return chip.supply * math.sqrt(chip.reported / chip.modelled(technology).total)

@@ -212,7 +212,7 @@ def test_true_counts_draw_less_charge() -> None:
     with pytest.raises(ValueError, match=r"`technology.charging` redistribution needs the counts of `conv`"):
         cost(model, technology, IMAGE)
     change_macros_(model, encoding_bits=2)
-    with pytest.raises(ValueError, match="must be fixed for `conv`, whose cycles take several bits"):
+    with pytest.raises(ValueError, match="must be fixed for `conv`, because its cycles take several bits"):
         cost(model, technology, IMAGE, counts=counts)
 
 
