@@ -30,21 +30,21 @@ from asim_lightning.report.command_tables import TIMES_LEGEND, layer_table, netw
 from asim_lightning.table import Table
 
 _SCATTER = 1.5
-"""Median over fastest time from which figures are of little use."""
+"""Ratio of median to fastest time from which times scatter too much."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is timed, and how often."""
+    """What to time, and how often."""
 
     batch: int | list[int] | None = None
-    """Images at a time, a number or a list of them: 1 or more; null: [1, 64]."""
+    """Images in a batch, a number or a list of them: 1 or more; null: [1, 64]."""
     repeats: int = 5
-    """Timed repeats, after one that is not timed: 1..65535."""
+    """Timed repeats, after one untimed repeat: 1..65535."""
     layers: bool = False
-    """Whether each layer is timed too, at the first batch size."""
+    """Whether to time each layer, too, at the first batch size."""
     reference_engine: bool = False
-    """Whether the reference engine, which is slow, is timed too."""
+    """Whether to time the slow reference engine, too."""
     output: str | None = None
     """JSON file, or folder of bench.json; null: the folder of this configuration's runs."""
 
@@ -52,8 +52,8 @@ class BenchOptions:
 def bench(setup: Setup, options: BenchOptions) -> None:
     """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
 
-    Simulated as configured, and by each other engine that applies; the tables go to a JSON file, too. The data's test
-    images are used; if there are none on disk, random ones are.
+    Simulated inference runs as configured, and with each other engine that applies; the tables go to a JSON file, too.
+    It uses the data's test images, or random ones if there are none on disk.
     """
     needed_layers(setup.model, "asim bench")
     given, repeats = options.batch, options.repeats
@@ -69,7 +69,7 @@ def bench(setup: Setup, options: BenchOptions) -> None:
     times: list[InferenceTime] = []
     per_layer: list[Any] = []
 
-    def keep(title: str, table: Table[Any]) -> None:  # after each table, so that a stop loses none
+    def keep(title: str, table: Table[Any]) -> None:  # written after each table, so a stop loses none
         print(f"\n{title}, {shown}\n{table}", flush=True)
         content = json.dumps(to_dict(model, machine, images, times, per_layer), indent=2, allow_nan=False)
         write_text(file, content + "\n")
@@ -89,7 +89,7 @@ def bench(setup: Setup, options: BenchOptions) -> None:
 
 
 def _images(setup: Setup, batches: Sequence[int], repeats: int) -> BenchImages:
-    """Test images, or random ones if the data is not on disk; input ranges that are missing are fitted."""
+    """Test images, or random ones if the data is not on disk; missing input ranges are fitted."""
     model, data = setup.model, setup.data
     count, channels = max(batches) * (repeats + 1), getattr(data, "in_channels", None)
     try:
@@ -107,13 +107,13 @@ def _images(setup: Setup, batches: Sequence[int], repeats: int) -> BenchImages:
 
 @dataclass(frozen=True)
 class VerifyOptions:
-    """What engines are compared on."""
+    """What to compare engines on."""
 
     samples: int = 2
-    """Test images: 1 or more; all of the first batch if it has fewer."""
+    """Test images: 1 or more; if the first batch has fewer, all of it."""
     published: str | None = None
-    """Folder of a checkout of the published simulator, whose code is run: its layers answer in place of ours on all
-    test images, and both accuracies are printed."""
+    """Folder of a checkout of the published simulator. Its code runs: its layers replace ours on all test images, and
+    both accuracies are printed."""
 
 
 def verify(setup: Setup, options: VerifyOptions) -> None:
@@ -142,7 +142,7 @@ def verify(setup: Setup, options: VerifyOptions) -> None:
 
 
 def _verify_published(setup: Setup, code: PublishedCode, layers: dict[str, OnMacro]) -> None:
-    """Print the accuracy by our layers and by the published ones, on the same images, and their difference."""
+    """Print the accuracy with our layers and with the published ones, on the same images, and their difference."""
 
     def answers() -> NDArray[Any]:
         return evaluate(setup.trainer, setup.model, setup.data.test_dataloader(), Condition()).value[:, None]
@@ -155,7 +155,7 @@ def _verify_published(setup: Setup, code: PublishedCode, layers: dict[str, OnMac
     print(f"published  {_percent(accuracy_interval(theirs))}, {len(reasons) - len(kept)} of {len(reasons)} layers")
     print(f"difference {_percent(difference_interval(ours, theirs), '+')}")
     for name, why in kept.items():
-        print(f"ours in both: {name}, as the published code does not compute {why}")
+        print(f"ours in both: {name}, because the published code does not compute {why}")
 
 
 def _percent(found: Interval, sign: str = "") -> str:

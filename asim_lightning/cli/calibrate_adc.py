@@ -19,23 +19,23 @@ from asim_lightning.report.command_tables import range_table
 
 @dataclass(frozen=True)
 class CalibrateAdcOptions:
-    """What ranges are fitted to, and what their accuracy is compared with."""
+    """Data of the ranges, and comparisons of their accuracy."""
 
     images: int = 64
-    """Training images that ranges are fitted to: 1 or more; all if there are fewer."""
+    """Training images to fit the ranges to: 1 or more; all if there are fewer."""
     trials: int = 2
     """Reads of the chip for each accuracy under noise: 1..65535."""
     against: dict[str, Any] | None = None
-    """Fields of another macro whose accuracy is printed next to them, such as {adc_bits: 8}; null: none."""
+    """Fields of another macro to compare the accuracy with, such as {adc_bits: 8}; null: none."""
     output: str | None = None
     """YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs."""
 
 
 def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
-    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show what it buys.
+    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show its benefit.
 
-    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. Writes
-    the ranges as rules of the plan, for -c, and compares accuracies before and after on the test images.
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. The
+    ranges are written as rules of the plan, for -c, and accuracies before and after are compared on the test images.
     """
     check_whole("`images`", options.images, 1)
     check_whole("`trials`", options.trials, 1, 65535)
@@ -48,7 +48,7 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     file = Path(options.output) if options.output else setup.folder / "adc_ranges.yaml"
     with under(model, Condition(macro=options.against or {})):
-        pass  # refuses fields of `against` before the work
+        pass  # refuses wrong fields of `against` early
     prepare(setup.trainer, model, setup.data)
     counts, images = training_counts(model, layers, setup.data, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
@@ -69,7 +69,7 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
 
 
 def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> None:
-    """Print the accuracy on the test images under each condition, and of "after" the difference to the others."""
+    """Print the accuracy on the test images under each condition, and the difference of "after" to the others."""
 
     def line(name: str, correct: Answers) -> str:
         found, (images, reads) = accuracy_interval(correct), correct.shape

@@ -1,6 +1,6 @@
-"""What is written on the command line: a command, its recipes, each read once, and flags for the parser.
+"""The command line as given: a command, its recipes, each read once, and flags for the parser.
 
-YAML is read by PyYAML's safe loader, which refuses a key that stands twice and reads 1e-3 as a number.
+YAML is read by PyYAML's safe loader, changed so that it refuses repeated keys and reads 1e-3 as a number.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 _FILES = ("chip_file", "inl")
-"""Settings that name a file of a chip, as `column_args.file` does of a measured column."""
+"""Settings with a file of a chip; `column_args.file` names a measured column."""
 _MERGE = "tag:yaml.org,2002:merge"
 _FLOAT, _TIME = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
@@ -39,13 +39,13 @@ class Arguments:
     command: str
     recipes: tuple[Recipe, ...] = ()
     flags: tuple[str, ...] = ()
-    """What is neither the command nor a recipe, as given."""
+    """Everything except the command and recipes, as given."""
     words: tuple[str, ...] = ()
-    """All of it as given, the command first."""
+    """All words as given, the command first."""
 
     @property
     def run_name(self) -> str:
-        """Name of the run: the last recipe's, without suffix; "default" where there is none."""
+        """Name of the run: the last recipe's, without suffix; "default" without recipes."""
         if not self.recipes:
             return "default"
         path = self.recipes[-1].path.absolute()
@@ -53,7 +53,7 @@ class Arguments:
 
     @property
     def checkpoint_of_run(self) -> str | None:
-        """The checkpoint of the run whose saved configuration comes last: best.ckpt, else the newest; None without."""
+        """The checkpoint of the last saved configuration's run: best.ckpt, else the newest; None if there is none."""
         if not self.recipes or not _is_saved(path := self.recipes[-1].path.absolute()):
             return None
         found = sorted(
@@ -63,12 +63,12 @@ class Arguments:
 
     @property
     def asks_for_help(self) -> bool:
-        """Whether the help is printed in place of a run."""
+        """Whether to print the help instead of a run."""
         return any(flag == "-h" or flag.split("=")[0].endswith(("-help", ".help", "--help.all")) for flag in self.flags)
 
 
 def read_arguments(given: Sequence[str]) -> Arguments:
-    """Take a command line apart, and read the recipes that it names."""
+    """Split a command line, and read the recipes that it names."""
     command, *words = given
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", action="append", default=[])
@@ -77,7 +77,7 @@ def read_arguments(given: Sequence[str]) -> Arguments:
         found, flags = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
-    "".join(flags).encode()  # refuses bytes that are no text here, as the parser's error names none
+    "".join(flags).encode()  # refuses bytes that are not text; the parser's error would be unclear
     recipes = tuple(_recipe(each) for each in found.config)
     # the name of a runner stands for its settings
     runner = ("--runner" if Path(each).is_file() or "{" in each else "--runner.name" for each in found.runner)
@@ -86,19 +86,19 @@ def read_arguments(given: Sequence[str]) -> Arguments:
 
 
 def shorter_path(path: str | Path) -> str:
-    """A path, from here where it is below."""
+    """A path, relative to the working folder if it is inside."""
     here, full = Path.cwd(), Path(path).absolute()
     return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of text, whole or not at all."""
+    """Write a text file, whole or not at all."""
     write_whole(path, lambda file: file.write(text.encode()))
 
 
 @contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder, as files that a recipe names in place of groups of settings lie next to it."""
+    """Work in a folder: a recipe names files for groups of settings relative to its folder."""
     before = os.getcwd()
     os.chdir(folder)
     try:
@@ -111,7 +111,7 @@ def _recipe(given: str) -> Recipe:
     path = shipped_file("configs", given)
     if path.stem.startswith(MACRO) and path.parent == shipped_folder("configs"):
         raise ValueError(
-            f"{given} is a published macro and no recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
+            f"{given} is a published macro, not a recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
         )
     settings = read_yaml(path)
     if not isinstance(settings, dict):
@@ -124,9 +124,9 @@ def _recipe(given: str) -> Recipe:
 
 
 def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FILES) -> None:
-    """Name files of chips and measured columns that lie in the folder of their recipe from here, in place.
+    """Make names of chip and column files that lie next to their recipe relative to the working folder, in place.
 
-    The folder of a nested file counts for its group. `files` are the names of settings that name files.
+    The folder of a nested file applies to its group. `files` are the names of settings with files.
     """
     if isinstance(settings, list):
         for each in settings:
@@ -134,7 +134,7 @@ def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FI
     values = vars(settings) if isinstance(settings, argparse.Namespace) else settings
     if not isinstance(values, dict):
         return
-    if "__path__" in values:  # jsonargparse keeps it there
+    if "__path__" in values:  # set by jsonargparse
         folder = Path(values["__path__"].absolute).parent
     for key, value in values.items():
         if key in files and isinstance(value, str):
@@ -147,9 +147,9 @@ def _from_here(file: str, folder: Path | None) -> str:
     try:
         if folder is None or not (folder / file).is_file():
             return file
-    except (OSError, ValueError):  # longer than a name may be, or no name
+    except (OSError, ValueError):  # the text is no valid file name
         return file
-    shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine
+    shipped = folder.absolute() == shipped_folder("configs").absolute()  # its path differs by machine
     return f"configs/{file}" if shipped else shorter_path(folder / file)
 
 
@@ -159,10 +159,10 @@ def _is_saved(path: Path) -> bool:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads what jsonargparse reads as a number, and a date as a text; refuses a key that stands twice."""
+    """Reads numbers like jsonargparse, and dates as text; refuses a key that occurs twice."""
 
     def flatten_mapping(self, node: Any) -> None:
-        """Check the keys of a mapping once, before those of others are merged into it."""
+        """Check the keys of a mapping once, before merged keys are added."""
         seen = set[tuple[str, str]]()
         for key in () if hasattr(node, "is_checked") else (key for key, _ in node.value):
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
@@ -175,7 +175,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes a text that looks like such a number in quotes."""
+    """Writes a text that looks like a number in quotes."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -187,27 +187,27 @@ for _each in (_Loader, _Dumper):
 
 
 def load_yaml(text: str) -> Any:
-    """What a document holds; a yaml.YAMLError is raised if it has a key twice in a mapping."""
+    """The content of a document; a yaml.YAMLError if a mapping has a key twice."""
     return yaml.load(text, _Loader)
 
 
 def dump_yaml(value: Any) -> str:
-    """A document that holds a value."""
+    """A document with a value."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: str | Path) -> Any:
-    """What a file holds.
+    """The content of a file.
 
     Raises:
-        ValueError: It is not YAML; the line is named.
+        ValueError: It is not YAML; the message names the line.
         OSError: It cannot be read.
     """
     try:
         return load_yaml(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a YAML file, got one that is no text") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number that is none, such as 0x_
+        raise ValueError(f"{path} must be a YAML file, got one that is not text") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid number, such as 0x_
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""The commands: which function runs each, and what is answered without torch, such as the help."""
+"""The commands: the function of each, and answers without torch, such as the help."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class Command:
     """A command of ``asim``."""
 
     place: str
-    """Module in this folder, and the function in it, which is imported when it runs. It takes what it works with, if it
-    runs a network (`Setup`), and its options, a dataclass whose docstrings are the help."""
+    """Module in this folder, and its function, which is imported when it runs. The function takes the `Setup`, if it
+    runs a network, and its options, a dataclass whose docstrings are the help."""
     what: str
-    """What it does."""
+    """Help in one line."""
     runs_network: bool = True
     """Whether it takes the settings of a network, its data and a trainer, and not only options."""
 
@@ -27,7 +27,7 @@ class Command:
 
     @property
     def options(self) -> Any:
-        """Type of its options; None where it has none."""
+        """Type of its options; None if it has none."""
         return get_type_hints(self.function).get("options")
 
 
@@ -99,7 +99,7 @@ COMMANDS = {
 
 
 def help_text() -> str:
-    """What ``asim --help`` prints."""
+    """The text of ``asim --help``."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.what}" for name, command in COMMANDS.items()]
     head = (
@@ -114,11 +114,11 @@ def help_text() -> str:
 
 
 _WITHOUT_DATA = ("explain", "cost", "bench")
-"""Commands that look at a network whatever images there are, so that the default settings do."""
+"""Commands for which the default settings are enough, because they do not depend on the user's images."""
 
 
 def refusal(given: Sequence[str]) -> str | None:
-    """Why a command cannot be run; None if it can."""
+    """Why a command cannot run; None if it can."""
     command = given[0] if given else "-"
     if command.startswith("-"):
         if any(each in COMMANDS for each in given):

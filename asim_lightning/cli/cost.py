@@ -26,18 +26,18 @@ from asim_lightning.surgery import macro_layers
 
 @dataclass(frozen=True)
 class CostOptions(Drawing):
-    """What a cost is of."""
+    """What to price."""
 
     technology: Technology = field(default_factory=Technology)
     """Node, supply, capacitances and cycle time; each has a source, and can be overridden."""
     digital: list[str] | None = None
-    """Layers that are computed by integers and not on a macro, as globs, `re:` or kinds, such as [depthwise]."""
+    """Layers to compute in digital integers, not on a macro, as globs, `re:` or kinds, such as [depthwise]."""
     images: int = 16
-    """Test images whose counts `technology.charging` takes if it is not fixed: 1 or more."""
+    """Test images for the counts that `technology.charging` needs if it is not fixed: 1 or more."""
     validate: bool = False
-    """Whether, instead of the network, the energy model is compared with published chips."""
+    """Whether to compare the energy model with published chips, instead of pricing the network."""
     output: str | None = None
-    """Folder of the files; null: that of this configuration's runs."""
+    """Folder of the files; null: the folder of this configuration's runs."""
 
 
 def network_cost(setup: Setup, options: CostOptions) -> None:
@@ -53,7 +53,7 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
         setup.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = setup.model, setup.data
-    model.check_image_size(image_size_of(data))  # other checks would want the data on disk
+    model.check_image_size(image_size_of(data))  # other checks would need the data on disk
     counts, notes = None, list[str]()
     if model.example is None:
         read_data(model, data)
@@ -62,7 +62,7 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
         prepare(setup.trainer, model, data)
         batches = (batch[0] for batch in data.test_dataloader())
         counts, used = layer_counts(model, macro_layers(model.backbone), batches, options.images, "test")
-        notes.append(f"the counts of the columns are those of {used}")
+        notes.append(f"the counts of the columns are from {used}")
     report = _cost(setup, options.technology, options.digital or [], counts)
     simulated = {each.name for each in report.layers if each.macro}
     layers = macro_layers(model.backbone)
@@ -73,7 +73,7 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
 
 
 def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
-    """Write cost.json of the configured network, with a fixed charging, into the folder of a run, for its report."""
+    """Write cost.json of the configured network, with fixed charging, into the folder of a run, for its report."""
     if setup.trainer.is_global_zero:
         report = _cost(setup, technology, [], None)
         write_text(folder / COST, _json(report))
@@ -83,7 +83,7 @@ def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
 def _cost(
     setup: Setup, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
 ) -> CostReport:
-    """The cost of the configured network for one image; layers that match `digital` are computed by integers."""
+    """The cost of the configured network for one image; layers that match `digital` use digital integers."""
     model, layers = setup.model, needed_layers(setup.model, "asim cost")
     names = {name for pattern in digital for name in matched(model, pattern, "digital") if name in layers}
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
@@ -94,7 +94,7 @@ def _json(report: CostReport) -> str:
 
 
 def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> None:
-    """Write numbers and picture, and print the tables and where the files are."""
+    """Write numbers and picture, and print the tables and the paths of the files."""
     numbers, table, content = folder / COST, folder / "cost.csv", _json(report)
     replaces = numbers.is_file() and numbers.read_bytes() != content.encode()
     write_text(numbers, content)

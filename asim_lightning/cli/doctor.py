@@ -23,32 +23,32 @@ from asim_lightning.surgery import macro_layers
 
 @dataclass(frozen=True)
 class DoctorOptions(StudyOptions):
-    """What the network must keep, on what plans are measured, and who computes them."""
+    """The target, the samples that measure plans, and the runner."""
 
     target: str = "accuracy 99 % of quantized"
-    """What must be kept, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
     images: int = 400
-    """Test images of the map, on which plans are chosen."""
+    """Test images for the map and for the choice of plans."""
     proof_images: int = 1600
-    """Other test images, at most, on which the plans are proved; `data.test_images` does not count."""
+    """Most other test images, which prove the plans; `data.test_images` does not apply."""
     chips: int = 200
-    """Chips of a proof, at most: 2..10000."""
+    """Most chips of a proof: 2..10000."""
     reads: int = 1
     """Reads of each chip of a noisy plan: 1..65535."""
     plans: int = 3
-    """Plans that are surely kept, at most: each the cheapest of its kind."""
+    """Most plans that are surely kept, each the cheapest of its kind."""
     checkpoints: list[str] = field(default_factory=list)
-    """Other weights that may be taken, such as of a training under noise."""
+    """Other weights to try, such as from training under noise."""
     map: str | None = None
-    """map.json of an earlier call, which is not made again; null: it is made."""
+    """map.json of an earlier call, to use again; null: make a map."""
     technology: Technology = field(default_factory=Technology)
-    """What energies are computed from."""
+    """Technology of the energies."""
 
 
 def doctor(setup: Setup, options: DoctorOptions) -> None:
-    """What to change so that the network keeps a target: the cheapest plans, proved on other images, noise and chips.
+    """Find changes with which the network keeps a target: the cheapest plans, proved on other images, noise and chips.
 
-    Writes map.json, doctor.json, a picture, and plan-1.yaml and so on, which every command takes as a second recipe.
+    Writes map.json, doctor.json, a picture, and plan-1.yaml and so on; every command takes a plan as a second recipe.
     """
     target = Target.read(options.target, "`target`", MEASURED)
     known = None if options.map is None else read_map(options.map)
@@ -61,7 +61,7 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
         whole = replace(setup, data=copy(setup.data))
         whole.data.test_images = None
     for each in options.checkpoints:
-        shipped_file("checkpoints", each)  # refuses a name before the work
+        shipped_file("checkpoints", each)  # refuses a wrong name early
     made = Doctor(work_of(whole, options), settings, options.technology)
     made.map_loss(setup.say)
     with recorded(setup, made.folder):
@@ -75,14 +75,14 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
 
 
 def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
-    """Write the files; the names of the plans'."""
+    """Write the files; return the names of the plans' files."""
     files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
     base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
     path = None if setup.start.path is None else str(Path(setup.start.path).resolve())
     recipes = [plan.whole_recipe(base, path) for plan in found.plans]
     texts = {name: dump_yaml(json.loads(json.dumps(each))) for name, each in zip(files, recipes, strict=True)}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
-    texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, as it says that the others are there
+    texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, because it names the others
     for name, text in texts.items():
         write_text(folder / name, text)
     return files

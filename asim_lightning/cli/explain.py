@@ -1,4 +1,4 @@
-"""`asim explain`, `asim macros` and `asim chip`: cycles of macros, published macros, and what a chip gives layers."""
+"""`asim explain`, `asim macros` and `asim chip`: cycles of macros, published macros, and a chip in each layer."""
 
 import textwrap
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from asim_lightning.surgery import macro_layers
 from asim_lightning.table import text_table
 
 _CHIP, _DIFFERS = 30, 56
-"""Characters of a line of a cell of `asim macros`."""
+"""Characters in a line of a cell of `asim macros`."""
 _LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
 --model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
 1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns, ADCs
@@ -38,19 +38,19 @@ and drivers with all rows in use, as in asim cost; the model is of charge column
 
 @dataclass(frozen=True)
 class ExplainOptions(Drawing):
-    """What is drawn."""
+    """What to draw."""
 
     plot: str | None = None
-    """Folder for a page of what the ADC of a layer sees of some training images, and for the curve of each measured
-    column; null: none."""
+    """Folder for a page of the counts at the ADC of a layer, for some training images, and for the curve of each
+    measured column; null: none."""
     layer: str | None = None
     """Full name of that layer; null: the first one on a macro."""
     images: int = 16
-    """Training images that it sees: 1 or more; all if there are fewer."""
+    """Training images for its counts: 1 or more; all if there are fewer."""
 
 
 def explain_macros(setup: Setup, options: ExplainOptions) -> None:
-    """What the plan does to the network, and the cycles of every macro."""
+    """Print the effect of the plan on the network, and the cycles of every macro."""
     if options.plot is not None:
         check_whole("`images`", options.images, 1)
         chosen = _chosen_layer(setup, options.layer)
@@ -72,7 +72,7 @@ def explain_macros(setup: Setup, options: ExplainOptions) -> None:
 
 
 def _chosen_layer(setup: Setup, name: str | None) -> str:
-    """Full name of the layer that is asked for; of none the first one on a macro."""
+    """Full name of the layer of the page; if none is given, the first one on a macro."""
     names = list(needed_layers(setup.model, "`plot`"))
     if name is not None and name not in names:
         near = get_close_matches(name, names, n=3, cutoff=0.3) or names[:3]
@@ -94,8 +94,8 @@ def _draw(setup: Setup, name: str, folder: Path, options: ExplainOptions, circui
 
 
 def engines_line(circuit: Transfer, device: torch.device) -> str:
-    """Which engine computes a macro on a device, which others could, and why the rest cannot; without C++ kernels also
-    why there are none."""
+    """The engine of a macro on a device, other possible engines, and why the rest cannot compute it. Without C++
+    kernels, also the reason for that."""
     chosen, refused = choose(circuit, device), refusals(circuit, device)
     missing = why_missing() if device.type == "cpu" else None
     able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
@@ -106,7 +106,7 @@ def engines_line(circuit: Transfer, device: torch.device) -> str:
 
 
 def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) -> str:
-    """Which of the macros that layers share hold their tiles."""
+    """Which shared macros hold the tiles of layers."""
     count, shown = circuit.macro.static.macros or 1, names[:6]
     first = ", ".join(f"{name} from macro {layers[name].first_tile % count}" for name in shown)
     more = f" and {len(names) - 6} more layers" if len(names) > 6 else ""
@@ -146,16 +146,16 @@ def macros() -> None:
 
 @dataclass(frozen=True)
 class ChipOptions(Drawing):
-    """Which chip."""
+    """Which chip to show."""
 
     chip: int | None = None
-    """Number of the chip: 0..4294967295; null: that of the model."""
+    """Number of the chip: 0..4294967295; null: the model's chip."""
 
 
 def chip(setup: Setup, options: ChipOptions) -> None:
-    """What a chip gives each layer: converters, stuck cells and cells, as a table, a picture and a file.
+    """Print the part of a chip in each layer: converters, stuck cells and cells, as a table, a picture and a file.
 
-    The data's first test image is used, for the shapes that layers meet.
+    The data's first test image sets the shapes in layers.
     """
     model = setup.model
     if options.chip is not None and isinstance(model.chip, SavedChip):
@@ -173,7 +173,7 @@ def chip(setup: Setup, options: ChipOptions) -> None:
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
     print()
-    if tensors:  # there are none if a column or a table of INL says all that differs
+    if tensors:  # empty if only a column or a table of INL differs by chip
         content = save(tensors, {"chip": number})
         write_whole(folder / "chip.safetensors", lambda file: file.write(content))
         print(f"numbers  {folder / 'chip.safetensors'}")

@@ -17,12 +17,12 @@ _PARAMETERS = (
     ("random_noise", "random noise (%)", ".4g"),
     ("nonlinear_noise", "nonlinear noise (%)", ".4g"),
 )
-"""Parameters of a column model, what a reader calls them, and their digits."""
+"""Parameters of a column model, their labels, and their digits."""
 
 
 @dataclass(frozen=True)
 class FitColumnOptions:
-    """The file, and what was measured."""
+    """The file, and the measurement."""
 
     file: str
     """CSV file: count,mean,std of codes, or count,code, a line for each read."""
@@ -31,7 +31,7 @@ class FitColumnOptions:
     encoding_bits: int = 1
     """Input bits that were applied at once: 1..16."""
     converter: int | None = None
-    """Which one, if the file has a column `column`."""
+    """Number of the converter, if the file has a column `column`."""
     reads: int | None = None
     """Reads behind each mean and std: 2 or more."""
 
@@ -46,13 +46,13 @@ def fit_column(options: FitColumnOptions) -> None:
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
     (curve,) = measured_curves(content_of(file)[0], file, (options.converter,), top, "`--adc_bits`")
     if reads is not None and curve.measurement.reads is not None:
-        raise ValueError(f"`--reads` must be left out where a file has each read, as {file} does, got {reads}")
+        raise ValueError(f"`--reads` must be left out because {file} has each read, got {reads}")
     if curve.full_scale % digit:
         raise ValueError(f"`--encoding_bits` must divide the last count by {digit}, got {curve.full_scale} in {file}")
     rows = curve.full_scale // digit
     charge, current, own, parameters = fit_models(curve, top, rows, reads)
     own_aic = 2 * parameters - 2 * own
-    # a further parameter must earn its place
+    # AIC penalises additional parameters
     best = current if current.aic < charge.aic else charge
     lines = [
         f"{_heading(file, curve)}\n\n{_fit_table(charge, current, own, own_aic)}\n",
@@ -83,7 +83,7 @@ def _heading(file: str, curve: MeasuredCurve) -> str:
 
 
 def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
-    """The parameters of both models, and how well they predict; `own` is the likelihood of each count by itself."""
+    """The parameters of both models, and their quality; `own` is the likelihood of each count by itself."""
     rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
     for name, what, form in _PARAMETERS:
         values: list[Estimate | None] = [getattr(fit, name) for fit in (charge, current)]
@@ -97,7 +97,7 @@ def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) 
 
 
 def _settings_of_file(file: str, converter: int | None) -> list[str]:
-    """Settings of a macro for the column as it was measured, as lines of YAML."""
+    """Settings of a macro for the measured column, as lines of YAML."""
     arguments = [f"  file: {json.dumps(file, ensure_ascii=False)}"]
     if converter is not None:
         arguments.append(f"  converter: {converter}")

@@ -1,4 +1,4 @@
-"""`asim fit`: what it says, which checkpoints it writes, and where one that was stopped goes on."""
+"""`asim fit`: its messages, its checkpoints, and the point where a stopped fit continues."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ from asim_lightning.lightning_private import steps_between_saves, works_elsewher
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Where a fit starts."""
+    """The start of a fit."""
 
     resume: bool = True
-    """Whether the fit goes on with the optimizer state of `ckpt_path`, if it has one; else it starts from the weights
+    """Whether the fit continues with the optimizer state of `ckpt_path`, if it has one; else it starts from the weights
     at epoch 0."""
 
 
@@ -38,7 +38,7 @@ def fit(setup: Setup, options: FitOptions) -> None:
     trainer, start = setup.trainer, setup.start
     resumed = start.path if start.resumes else None
     try:
-        if isinstance(setup.data, ImageDataModule) and trainer.world_size == 1:  # of several, the first one downloads
+        if isinstance(setup.data, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
             read_data(setup.model, setup.data, "fit")  # before loggers make files
         with naming(_log_folders(trainer)):
             trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)
@@ -50,7 +50,7 @@ def fit(setup: Setup, options: FitOptions) -> None:
 
 
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:
-    """Where a fit starts, and how to start otherwise; refuses a checkpoint of more epochs than the trainer allows."""
+    """The start of a fit, and how to start otherwise; refuses a checkpoint with more epochs than the trainer allows."""
     most, steps = trainer.max_epochs, trainer.max_steps
     epoch = f"epoch {start.epoch}" + (f" of {most}" if most is not None and most >= 0 else "")
     if start.path is None:
@@ -69,11 +69,11 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
 
 def _say_what_came(setup: Setup) -> None:
     trainer, start = setup.trainer, setup.start
-    # of forked processes that train, this one does not learn the steps
+    # if forked processes train, this one does not learn the steps
     if trainer.global_step <= start.step and not works_elsewhere(trainer):
         limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
         anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
-        setup.say(f"nothing was trained, as {limits} step{anew if start.resumes else ''}")
+        setup.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
     for stopping in trainer.early_stopping_callbacks:
         if trainer.should_stop and (why := stopping.stopping_reason_message):
             reason = why.removesuffix(" Signaling Trainer to stop.")
@@ -93,9 +93,9 @@ def _log_folders(trainer: Trainer) -> list[Path]:
 def fit_arguments(
     given: Mapping[str, Any], folder: Path, model: LightningModule, continued: Path | None, step: int
 ) -> tuple[dict[str, Any], list[str]]:
-    """Arguments of the trainer of a fit, which logs in a folder and keeps what it needs to go on; lines for the user.
+    """Arguments of the trainer of a fit, which logs in a folder and saves the state to continue; lines for the user.
 
-    A fit that goes on after a step names its last.ckpt, `continued`.
+    For a fit that continues after a step, `continued` names its last.ckpt.
     """
     callbacks, said, found = _listed(given.get("callbacks")), list[str](), dict[str, Any]()
     if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
@@ -114,7 +114,7 @@ def fit_arguments(
 
 
 def evaluation_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the trainer of another command, which keeps no checkpoints and logs nothing."""
+    """Arguments of the trainer of another command, which saves no checkpoints and logs nothing."""
     kept = [each for each in _listed(given.get("callbacks")) if not isinstance(each, Checkpoint)]
     return {"callbacks": kept, "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
 
@@ -126,11 +126,11 @@ def _listed(configured: Any) -> list[Any]:
 
 
 def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], list[str]]:
-    """Callbacks of a fit: the configuration's, one that keeps the best epoch, and `LastCheckpoint`; lines for the user.
+    """Callbacks of a fit: the configured ones, one that saves the best epoch, and `LastCheckpoint`; lines for the user.
 
-    Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
-    Lightning's own last.ckpt may be of a step after which a validation or the end of an epoch comes, which a resumed
-    fit would leave out or make twice: `LastCheckpoint` writes it instead, as often as `save_last` asks for.
+    Training for a macro or chip may change the quantised accuracy differently, so the macro's accuracy is measured.
+    Lightning's last.ckpt may come before a validation or the end of an epoch, which a resumed fit would skip or repeat.
+    `LastCheckpoint` replaces it, as often as `save_last` asks for.
     """
     callbacks, said = list(configured), list[str]()
     own = [each for each in callbacks if isinstance(each, ModelCheckpoint) and not isinstance(each, LastCheckpoint)]
@@ -146,29 +146,29 @@ def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tu
     elif measuring is not None:
         installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
         if installed is None:
-            callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
+            callbacks.insert(0, measuring)  # before a callback that restores averaged weights
         metric = SimulatedAccuracy.METRIC
-        said.append(f"monitor  {metric}, as the fit trains for the macro: {installed or measuring}")
+        said.append(f"monitor  {metric}, because the fit trains for the macro: {installed or measuring}")
     if not keeps:
         mode = "max" if model.outcome.more_is_better else "min"
         best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
-    # what it saves holds the best epoch of the others, which must have found it before
+    # its file has the best epoch of the other callbacks, so they come first
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint)), said
 
 
 def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
-    """Whether noise of training is asked for."""
+    """Whether training noise is asked for."""
     return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint next to the one that it replaces, and puts it in place in one step.
+    """Writes a checkpoint next to the old one, and replaces that in one step.
 
-    Lightning's own moves it from the folder for temporary files, which may be another filesystem: a kill leaves half a
-    file. It also removes whatever a checkpoint names, whole folders too.
+    Lightning moves the file from the folder for temporary files, which may be another filesystem, so a kill may leave
+    half a file. Lightning also removes whatever a checkpoint names, even whole folders.
     """
 
     def __init__(self) -> None:
@@ -176,13 +176,13 @@ class WholeFiles(TorchCheckpointIO):
         self._folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save; the folder is made where absent."""
+        """Save; a missing folder is made."""
         self._folders.add(Path(path).resolve().parent)
-        # a link is one of Lightning's, to a checkpoint that is kept
+        # replace Lightning's link, not the checkpoint that it points to
         write_whole(Path(path), lambda opened: torch.save(checkpoint, opened), follow_link=False)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint that lies in, or below, a folder to which this run saved; anything else stays."""
+        """Remove a checkpoint inside a folder to which this run saved; leave anything else."""
         file = Path(path)
         ours = bool(self._folders & set(file.resolve().parents))
         if ours and file.suffix == ModelCheckpoint.FILE_EXTENSION and file.is_file():
@@ -190,36 +190,36 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def weights_line(callbacks: Sequence[Checkpoint]) -> str:
-    """Where the weights of a fit are: those of the best epoch, else the last ones; empty if none were kept."""
+    """The path of a fit's weights: the best epoch's, else the last; empty if none were saved."""
     kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
     best, last = (
         next((each.best_model_path for each in kept if isinstance(each, LastCheckpoint) == is_last), "")
         for is_last in (False, True)
     )
-    if best and Path(best).exists():  # that of a run that goes on here may lie elsewhere
+    if best and Path(best).exists():  # if the run continues, the file may be in another folder
         return shorter_path(best)
     monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
     monitor = None if best else next((each for each in monitors if each), None)
-    reason = f", the last epoch's, as {monitor} was not measured" if monitor else ""
+    reason = f", the last epoch's, because {monitor} was not measured" if monitor else ""
     return f"{shorter_path(last)}{reason}" if last else ""
 
 
 def _loggers(folder: Path, continued: Path | None, step: int) -> list[Logger]:
-    """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that goes on after a step."""
+    """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that continues after a step."""
     root, name = str(folder.parent), folder.name
     if continued is None:
         tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
         return [tensorboard, CSVLogger(root, name, tensorboard.version)]
     version = continued.parent.parent
     _keep_metrics(version, step)
-    # what the stopped run logged after the step is left out of the charts
+    # charts leave out logs of the stopped run after the step
     tensorboard = TensorBoardLogger(root, name, version.name, default_hp_metric=False, purge_step=step)
     return [tensorboard, CSVLogger(root, name, version.name)]
 
 
 @rank_zero_only
 def _keep_metrics(folder: Path, step: int) -> None:
-    # a CSVLogger removes what it finds under its name
+    # a CSVLogger removes an old file of the same name
     metrics = folder / "metrics.csv"
     if metrics.exists():
         names = (f"metrics_until_step_{step}{again}.csv" for again in ("", *(f"_{n}" for n in range(1, 1000))))
@@ -228,18 +228,18 @@ def _keep_metrics(folder: Path, step: int) -> None:
 
 @rank_zero_only
 def put_back_metrics(folder: Path) -> None:
-    """Name the numbers of a run metrics.csv again if going on added none."""
+    """Rename the numbers of a run to metrics.csv again if the continued fit added none."""
     kept = sorted(folder.glob("metrics_until_step_*.csv"), key=lambda path: path.stat().st_mtime_ns)
     if kept and not (folder / "metrics.csv").exists():
         kept[-1].rename(folder / "metrics.csv")
 
 
 def _take_over_last(callback: ModelCheckpoint, said: list[str]) -> int:
-    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes in place of a callback; 0 if unsaid."""
+    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes instead of a callback; 0 if unknown."""
     name, last = type(callback).__name__, LastCheckpoint.NAME
     if callback.filename == last and callback.dirpath is None:
         raise ValueError(
-            f"`filename` of {name} must not be {last!r}: {last}.ckpt is LastCheckpoint's, which is always there"
+            f"`filename` of {name} must not be {last!r}: {last}.ckpt is LastCheckpoint's, which every fit writes"
         )
     if not callback.save_last:
         return 0

@@ -1,4 +1,4 @@
-"""`asim import` and `asim export`: weights and settings of others to checkpoints and recipes, and weights back."""
+"""`asim import` and `asim export`: weights and settings of other projects, and weights back to them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,32 +25,32 @@ from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
 
 KEPT = "imported"
-"""Key of a checkpoint under which an import keeps what an export needs to write the same file."""
+"""Key of a checkpoint for the data that an export needs to write the imported file again."""
 _PREFIX = "backbone."
 _SUFFIXES = {"published": (".pkl",), "torchvision": (".pth",), "timm": (".pth", ".safetensors")}
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is read and written."""
+    """Files to read and write."""
 
     file: str
     """Weights (.pkl, .pth, .safetensors), or a published config.py."""
     to: str = field(kw_only=True)
     """Checkpoint (.ckpt), or recipe (.yaml), to write."""
     network: str | None = None
-    """timm's name, if the keys do not tell it."""
+    """timm's name, if it does not follow from the keys."""
     kwargs: dict[str, Any] | None = None
-    """Arguments of its constructor, such as {depth: 4}."""
+    """Arguments of the network's constructor, such as {depth: 4}."""
     small: bool | None = None
-    """Whether it is made for images of about 32 pixels; null: as the keys tell."""
+    """Whether it is made for images of about 32 pixels; null: found from the keys."""
     force: bool = False
-    """Write, though keys are not accounted for."""
+    """Write even if some keys are not accounted for."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is read and written."""
+    """Files to read and write."""
 
     file: str
     """Checkpoint of this package, or the name of a shipped one."""
@@ -59,7 +59,7 @@ class ExportOptions:
     format: str = field(kw_only=True)
     """Layout: published, torchvision or timm."""
     force: bool = False
-    """Write, though keys are not accounted for."""
+    """Write even if some keys are not accounted for."""
 
 
 def import_file(options: ImportOptions) -> None:
@@ -80,15 +80,15 @@ def import_file(options: ImportOptions) -> None:
 
 
 def _import_weights(options: ImportOptions) -> None:
-    """Write a checkpoint that holds a file's weights, and print what became of every key."""
+    """Write a checkpoint with a file's weights, and print what happened to every key."""
     file, to = options.file, options.to
     if options.kwargs is not None and options.network is None:
-        raise UsageError("`--kwargs` needs `--network`, whose constructor takes them")
+        raise UsageError("`--kwargs` needs `--network`, because its constructor takes them")
     if Path(to).suffix != ".ckpt":
         raise UsageError(f"`--to` must be a .ckpt for weights (a .yaml for a config.py), got {to}")
     weights = read_weights(file)
     if any(key.startswith(_PREFIX) for key in weights.state):
-        raise UsageError(f"{file} is a checkpoint of this package already: give it to --ckpt_path as it is")
+        raise UsageError(f"{file} is a checkpoint of this package already: give it to --ckpt_path directly")
     network = recognise(weights, options.network, options.small, options.kwargs)
     if network.num_classes < 2:
         raise UsageError(
@@ -97,7 +97,7 @@ def _import_weights(options: ImportOptions) -> None:
     account = imported(weights, network)
     _refuse_open(account, file, options.force, network)
     model = CimClassifier(network.backbone, _plan(network), network.num_classes)
-    missing = {row.target for row in account.open if row.status == MISSING}  # drawn at random
+    missing = {row.target for row in account.open if row.status == MISSING}  # initialised at random
     state = {key: value for key, value in model.backbone.state_dict().items() if key in missing} | account.state
     model.backbone.load_state_dict(state)
     checkpoint = {
@@ -114,7 +114,7 @@ def _import_weights(options: ImportOptions) -> None:
 
 
 def export(options: ExportOptions) -> None:
-    """Write a checkpoint's weights as another's state dict, and print what became of every key."""
+    """Write a checkpoint's weights as a state dict of another project, and print what happened to every key."""
     layout, suffix = options.format, Path(options.to).suffix
     _prepare(Path(options.file), Path(options.to))
     check_choice("`--format`", layout, LAYOUTS)
@@ -126,7 +126,7 @@ def export(options: ExportOptions) -> None:
     }
     settings = settings_of(path, checkpoint, CimClassifier.argument_types())
     if not {"backbone", "num_classes"} <= settings.keys():
-        raise ValueError(f"{path} does not say which network it is of: it is no checkpoint of this package")
+        raise ValueError(f"{path} does not name its network: it is not a checkpoint of this package")
     plan = settings.get("plan", {})
     clips = tuple(plan.get("pact_keep", ())) if plan.get("pact") else None
     network = Network(layout, BackboneConfig(**settings["backbone"]), settings["num_classes"], clips)
@@ -138,13 +138,13 @@ def export(options: ExportOptions) -> None:
 
 
 def _prepare(source: Path, target: Path) -> None:
-    """Refuse a file that cannot be written, or would be lost."""
+    """Refuse a target that is the source file or cannot be written."""
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
 
 
 def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:
-    """Print the account and refuse to go on if keys are not accounted for, unless asked to."""
+    """Print the account; unless forced, refuse to go on if some keys are not accounted for."""
     if account.open and not force:
         print(account)
         row = account.open[0]
@@ -156,7 +156,7 @@ def _refuse_open(account: Account, file: str, force: bool, network: Network) -> 
 
 
 def _summary(network: Network, account: Account, to: str) -> str:
-    """What became of every key, which network was recognised, and the file."""
+    """The account of every key, the recognised network, and the file."""
     backbone = network.backbone
     size = " for small images" if backbone.small else ""
     clips = "" if network.clips is None else ", PACT"
@@ -180,7 +180,7 @@ def _plan(network: Network) -> Plan:
 
 
 def _data_flags(network: Network) -> str:
-    """The data module that a network is likely made for, by its classes, as flags."""
+    """Flags for the data module that the network is likely made for, by its number of classes."""
     if network.backbone.kwargs.get("in_chans", 3) == 1 and network.num_classes == 10:
         return ""  # the images in the package
     name = {10: "CIFAR10", 100: "CIFAR100", 1000: "ImageNet"}.get(network.num_classes, "ImageFolder")
@@ -190,7 +190,7 @@ def _data_flags(network: Network) -> str:
     flags = flags if size == usual else f"{flags} --data.init_args.image_size {size}"
     if network.layout in ("published", "torchvision") or network.backbone.small:
         return flags
-    # timm's weights were trained on pictures that are not always normalised as the published ones
+    # timm's weights may need another normalisation than the published networks
     return f"{flags} --data.init_args.normalize pretrained --data.init_args.pretrained_cfg {network.backbone.name}"
 
 
@@ -198,7 +198,7 @@ def _save(opened: Any, tensors: dict[str, Tensor], layout: str, suffix: str) -> 
     if suffix == ".safetensors":
         from safetensors.torch import save
 
-        # tensors that share memory are refused there
+        # safetensors refuses tensors that share memory
         opened.write(save({key: value.clone() for key, value in tensors.items()}, {"format": "pt"}))
     else:
         torch.save({"model_state_dict": tensors} if layout == "published" else tensors, opened)

@@ -1,4 +1,4 @@
-"""Entry point of the command line: one line for an error, exit code 2 for one of the user's, 1 for another."""
+"""Entry point of the command line: errors in one line, with exit code 2 for the user's errors, 1 for others."""
 
 import io
 import logging
@@ -22,25 +22,25 @@ _CHATTER = (
     "Detected KeyboardInterrupt", "Received SIGTERM", "`Trainer.fit` stopped: `max_", "was configured so ",
     "Trainer already configured with model summary callbacks",
 )  # fmt: skip
-"""Parts of what Lightning logs on every run and no user can act on."""
+"""Parts of Lightning's messages that come on every run and help no user."""
 _GOES_ON = {
-    "sweep": "; finished trials are kept, and the same command goes on there",
-    "search": "; finished trials are kept, and the same command goes on there",
-    "fit": "; with --ckpt_path last it goes on from what was saved last, as after each epoch",
+    "sweep": "; finished trials are saved; the same command continues",
+    "search": "; finished trials are saved; the same command continues",
+    "fit": "; with --ckpt_path last it continues from the last save, at least each epoch",
 }
-"""How the work of a command that was stopped goes on."""
+"""How to continue a stopped command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``asim``.
 
     Args:
-        arguments: Arguments after the program's name; default: those of the process. With --debug the traceback of an
-            error is printed too.
+        arguments: Arguments after the program's name; default: the process's arguments. With --debug, the traceback of
+            an error is printed, too.
 
     Raises:
-        SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another, whose line
-            names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
+        SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another error, whose
+            line names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
     """
     _write_anything()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 _run(given)
             except SystemExit as stop:
-                if stop.code == 0:  # after what was asked for in place of a run, such as the help
+                if stop.code == 0:  # such as after the help
                     _flush()
                 raise
             _flush()
-    except BrokenPipeError:  # whoever read the output, such as head, has enough of it
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
+        raise SystemExit(141) from None  # the shell's code for a process that a closed pipe ended
     except (KeyboardInterrupt, SystemExit) as stop:
         code = _signal_code(stop)
         if code is None:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(given: list[str]) -> None:
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # a column model or data module of the user's own, as with python -m
+        sys.path.insert(0, here)  # finds a user's column model or data module, like python -m
     if given in (["--help"], ["-h"], ["--version"]):
         print(f"asim {__version__}" if given == ["--version"] else help_text(), end="\n" * (given == ["--version"]))
         raise SystemExit(0)
@@ -88,7 +88,7 @@ def _run(given: list[str]) -> None:
         _quieten()
         command.function(*read_options(given[0], given[1:]))
         return
-    arguments = read_arguments(given)  # before the seconds that Lightning takes to import
+    arguments = read_arguments(given)  # before the slow import of Lightning
     if {"-h", "--help"} & set(arguments.flags):
         from asim_lightning.cli.options import print_help
 
@@ -104,7 +104,7 @@ def _run(given: list[str]) -> None:
 
 
 def _write_anything() -> None:
-    """Let standard output and error write what their encoding has not as escapes, and forget it if they are closed."""
+    """Escape characters that standard output and error cannot encode, and discard the output if they are closed."""
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -112,7 +112,7 @@ def _write_anything() -> None:
 
 
 def _takes_output() -> bool:
-    """Whether standard output can be written; if not, it is closed, because Python would try again as it ends."""
+    """Whether standard output can be written; if not, it is closed, because Python would try again at its end."""
     try:
         print(flush=True)
     except OSError:
@@ -131,20 +131,20 @@ def _flush() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except OSError as error:  # of what was printed last
+    except OSError as error:  # error of the last output
         _refuse(error)
 
 
 def _refuse(error: Exception) -> NoReturn:
-    """Say what is wrong in one line, and exit with code 2 if the user can mend it, else with 1."""
+    """Print the error in one line, and exit with code 2 if the user can mend it, else with 1."""
     said = " ".join(str(error).split()) or type(error).__name__
     if said.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", str(error))):
-        said = errors[-1]  # a worker's traceback ends with what is wrong
-    if "Does not validate against any" in said:  # jsonargparse's for a class that refuses its arguments
+        said = errors[-1]  # the last line of a worker's traceback has the error
+    if "Does not validate against any" in said:  # jsonargparse's error if a class refuses its arguments
         from asim_lightning.cli.messages import one_line
 
         said = one_line(str(error))
-    if isinstance(error, OSError) and error.errno is not None:  # else in words already
+    if isinstance(error, OSError) and error.errno is not None:  # else the message is complete
         what = error.strerror or type(error).__name__
         if error.filename is not None:
             said = f"{error.filename} cannot be read or written: {what}"
@@ -160,31 +160,31 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 def _is_the_users(error: Exception) -> bool:
-    """Whether the user can mend an error, whose message then says enough."""
+    """Whether the user can mend an error; its message is then enough."""
     if isinstance(error, (ValueError, OSError, MemoryError, ModuleNotFoundError)):
         return True
-    # by name, as Lightning and jsonargparse may not be imported yet
+    # by name, because Lightning and jsonargparse may not be imported yet
     return bool({"UsageError", "MisconfigurationException"} & {each.__name__ for each in type(error).__mro__})
 
 
 def _signal_code(stop: BaseException) -> int | None:
-    """Exit code of a process that a signal stopped, as shells count: 128 and the signal's number."""
+    """Exit code of a process that a signal stopped, by the shell's rule: 128 plus the signal's number."""
     if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's exit(1)
         return 130
-    # Lightning's own may not be imported yet
+    # by name, because Lightning may not be imported yet
     return 143 if isinstance(stop, Killed) or type(stop).__name__ == "SIGTERMException" else None
 
 
 def _quieten() -> None:
-    """Silence what Lightning says on every run and no user can act on."""
-    import lightning.pytorch  # noqa: F401  which adds the handlers
+    """Silence Lightning's messages that come on every run and help no user."""
+    import lightning.pytorch  # noqa: F401  adds the handlers
 
     for message in (
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
         ".*log_every_n_steps.*",
-        ".*could not find the monitored key in the returned metrics.*",  # a fit says at its end what it kept
+        ".*could not find the monitored key in the returned metrics.*",  # a fit prints its checkpoint at the end
     ):
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):

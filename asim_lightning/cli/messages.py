@@ -1,4 +1,4 @@
-"""Errors of the user, and of jsonargparse, in one line each, with near names."""
+"""Errors of the user, and jsonargparse's errors, in one line each, with similar names."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,23 +14,23 @@ from asim_lightning import data
 
 
 class UsageError(Exception):
-    """What the user wrote cannot be used; the message is one line."""
+    """The user's input is wrong; the message is one line."""
 
 
 class OneLineParser(LightningArgumentParser):
-    """A parser that raises `UsageError` where others print their usage, a tip and a tree of errors."""
+    """A parser that raises `UsageError` instead of printing its usage, a tip and a tree of errors."""
 
     is_whole: bool = True
-    """Whether what is parsed is all that is given; of parts, settings may be missing."""
+    """Whether all settings are parsed; if only some are, settings may be missing."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse what the user wrote."""
+        """Refuse the user's input."""
         if not self.exit_on_error:  # jsonargparse tries one type after another
             super().error(message, ex)
         raise UsageError(one_line(message, self.get_defaults().keys())) from ex
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
-        """Check that nothing is missing or unknown, once all is parsed."""
+        """Check that no setting is missing or unknown, once all are parsed."""
         if self.is_whole:
             super().validate(*args, **kwargs)
 
@@ -48,11 +48,11 @@ _REASON = re.compile(r"^\s*- (?!Expected|Does not validate|Problem|Not a valid|a
 def one_line(message: str, known: Iterable[str] = ()) -> str:
     """An error of jsonargparse, which may be a tree of many lines, in one line.
 
-    The three that users meet most often are said in words of this package: a name that is no setting, a value of a
-    wrong type, and a class without an argument that it needs, such as the folder of a data module.
+    The three most frequent errors get this package's words: an unknown setting, a value of a wrong type, and a class
+    without a needed argument, such as the folder of a data module.
     """
     name, kind = ".".join(dict.fromkeys(_KEY.findall(message))), _CLASS.search(message)
-    if found := _NO_FILE.search(message):  # what stands in place of a group of settings
+    if found := _NO_FILE.search(message):  # the value for a group of settings
         if "Unable to load config" in found[2]:
             return f"`{name}` must be a mapping of settings, or a YAML file of one, got {found[1]}"
         said = one_line(found[2], known) if _KEY.search(found[2]) else " ".join(found[2].split())
@@ -68,7 +68,7 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
     expected, reasons = _EXPECTED.findall(message), _REASON.findall(message)
     given = [got for _, got in expected if got] or _GIVEN.findall(message)
     if not name or not given:
-        refused = reasons and "Does not validate against any" in message  # by a class that was being made
+        refused = reasons and "Does not validate against any" in message  # by the constructor of a class
         return reasons[0] if refused else " ".join(message.split())
     allowed = " or ".join(dict.fromkeys(_words(each) for each, _ in expected))
     value = given[-1]
@@ -81,15 +81,15 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
 
 
 def no_setting(given: str, known: Iterable[str]) -> str:
-    """That a full name, such as model.plan.macro.adc_bit, is no setting, and the nearest of those that are."""
+    """An error that a full name, such as model.plan.macro.adc_bit, is not a setting, with the nearest settings."""
     known, last = list(known), given.split(".")[-1]
-    same = [name for name in known if name.split(".")[-1] == last]  # the right name in the wrong place
+    same = [name for name in known if name.split(".")[-1] == last]  # the right name in the wrong group
     near = get_close_matches(given, known, n=3, cutoff=0.8) or same[:3]
     return f"`{given}` is no setting" + (f"; nearest: {', '.join(near)}" if near else "")
 
 
 def _words(kind: str) -> str:
-    """A type as a user knows it."""
+    """A type in a user's words."""
     if kind.startswith("dot import path string"):
         return "a class by its import path, such as package.module.Class, or a mapping of its settings"
     name = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2] or found[1], kind)
@@ -98,11 +98,11 @@ def _words(kind: str) -> str:
 
 
 def _classes(name: str) -> Sequence[str]:
-    """Names of the classes that a setting takes, as far as they are shipped."""
+    """Names of the shipped classes that a setting takes."""
     if name == "data":
         return data.__all__
     if name == "trainer.callbacks":
-        from asim_lightning import callbacks  # with matplotlib, which no other message needs
+        from asim_lightning import callbacks  # imports matplotlib, which no other message needs
 
         return [*callbacks.__all__, *lightning_callbacks.__all__]
     return ()

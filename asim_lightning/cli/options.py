@@ -21,8 +21,8 @@ def own_options(command: str) -> dict[str, Any]:
 def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()) -> None:
     """Add the options of a command to a parser.
 
-    A field without a default is given by its place, unless it is for keywords only. A list of texts, which has the help
-    in its metadata, takes all that are given by place. Options in `skip` are left out.
+    A field without a default is positional, unless it is keyword-only. A list of texts with help in its metadata takes
+    all positional words. Options in `skip` are left out.
     """
     options = COMMANDS[command].options
     if options is None:
@@ -40,7 +40,7 @@ def take_options(command: str, given: Mapping[str, Any]) -> list[Any]:
 
 
 def read_options(command: str, words: Sequence[str]) -> list[Any]:
-    """The same of a command that runs no network, as they are written."""
+    """Like `take_options`, from the words of a command that runs no network."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
     add_options(parser, command)
@@ -48,9 +48,8 @@ def read_options(command: str, words: Sequence[str]) -> list[Any]:
 
 
 def with_switches(flags: Sequence[str], command: str) -> list[str]:
-    """Flags of a command: dashes within a name are underscores, and a flag that is true or false means true if no such
-    value follows it.
-    """
+    """Flags of a command: dashes in a name become underscores, and a flag for true or false without such a value means
+    true."""
     flags = [_underscored(flag) for flag in flags]
     switches = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}
     return [
@@ -78,7 +77,7 @@ A file may stand for a group of settings, as in --model.plan FILE."""
 
 
 def print_help(command: str) -> None:
-    """Print the options of a command: its own one by one, groups of them and all other settings in a line each."""
+    """Print the options of a command one by one, and groups of options and all other settings in a line each."""
     kinds = get_type_hints(COMMANDS[command].options) if COMMANDS[command].options is not None else {}
     groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
     set_parsing_settings(docstring_parse_attribute_docstrings=True)

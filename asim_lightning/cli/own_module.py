@@ -48,7 +48,7 @@ class OwnModuleCLI(CommandCLI):
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that logs a fit below runs/NAME, and keeps what it needs to go on."""
+        """A trainer that logs a fit in runs/NAME, and saves the state to continue."""
         given = self.config_init["trainer"]
         if self.command != "fit":
             return super().instantiate_trainer(**evaluation_arguments(given), **kwargs)

@@ -1,4 +1,4 @@
-"""The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
+"""The settings of a command: parsed once by LightningCLI over a checkpoint's settings, checked, made into objects."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
 _OF_CLASSES = ("data", "trainer")
-"""Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
+"""Groups of settings with classes of the user's choice; their arguments need the class."""
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
@@ -45,24 +45,24 @@ _FEW = 8
 
 
 class AsimTrainer(Trainer):
-    """Lightning's Trainer, which a kill stops at once if it has several processes."""
+    """Lightning's Trainer; with several processes, a kill stops it at once."""
 
     run_folder: str = "runs/default"
     """Folder of this configuration's runs."""
 
     def _run_stage(self) -> Any:
-        """Run Lightning's loops; Lightning's handler of a kill is there just before."""
+        """Run Lightning's loops; Lightning's handler of a kill is installed just before."""
         if self.world_size > 1:
             kill_raises_at_once()
         return super()._run_stage()
 
 
 class CommandCLI(LightningCLI):
-    """A command, known before its settings are parsed once."""
+    """A command; its settings are parsed once."""
 
     def __init__(self, arguments: Arguments, model: type[LightningModule], **options: Any) -> None:
         self.arguments, self.command = arguments, arguments.command
-        # Lightning's source is read for the help alone, as that takes as long as parsing twice
+        # read Lightning's source only for the help, because that doubles the time of parsing
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
             model,
@@ -86,8 +86,7 @@ class CommandCLI(LightningCLI):
         return {name.split(".")[0] for name in self.parser.get_defaults().keys()}  # noqa: SIM118
 
     def with_recipe(self, recipe: Recipe, below: Namespace) -> Namespace:
-        """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
-        all."""
+        """Settings with a recipe's settings on top; others' are left out, because a recipe serves all commands."""
         foreign = {key for key in recipe.settings if key not in self._known}
         for name, command in COMMANDS.items():
             if foreign and command.runs_network:  # imports the command
@@ -120,7 +119,7 @@ class AsimCLI(CommandCLI):
         super().__init__(arguments, CimClassifier, trainer_defaults=defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the command's own options."""
+        """Add the command's options."""
         parser.add_argument(
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to go on from."
         )
@@ -136,7 +135,7 @@ class AsimCLI(CommandCLI):
         settings = self._below_flags(parser, flags)
         parser.is_whole = True
         settings = self.config = parser.parse_args(flags, namespace=settings)
-        parser.is_whole = False  # checked: Lightning would check again what it hands on
+        parser.is_whole = False  # checked: Lightning would check again
         name_files_(settings, None)
         for group in parser.groups or ():
             if group != "data" and group in settings and not isinstance(settings[group], Namespace):
@@ -146,9 +145,9 @@ class AsimCLI(CommandCLI):
             settings.model.plan.preset = None  # its macro is resolved
 
     def _below_flags(self, parser: LightningArgumentParser, flags: Sequence[str]) -> Namespace:
-        """The settings that flags change: those of recipes, over those of the checkpoint that is named."""
+        """The settings that flags change: the recipes' settings, over those of the named checkpoint."""
         settings, recipes = Namespace(data=Namespace(class_path=_DATA)), self.arguments.recipes
-        presets = dict[int, str | None]()  # by place: recipes in their order, then the flags
+        presets = dict[int, str | None]()  # by index: recipes in their order, then the flags
         for place, recipe in enumerate(recipes):
             settings = self.with_recipe(recipe, settings)
             if "preset" in (plan := settings.get("model.plan") or {}):
@@ -168,7 +167,7 @@ class AsimCLI(CommandCLI):
         return settings
 
     def _with_preset(self, name: str, settings: Namespace) -> Namespace:
-        """Settings with a published macro in place of theirs; bits that it leaves open stay."""
+        """Settings with a published macro instead of theirs; bits that the macro leaves open stay."""
         self.preset = preset(name)
         macro = settings.get("model.plan.macro") or {}
         kept = {each: macro[each] for each in _OPEN if each in macro}
@@ -179,9 +178,9 @@ class AsimCLI(CommandCLI):
         return self.parser.parse_object(new, namespace=settings, defaults=False)
 
     def _checkpoint(self, parser: LightningArgumentParser) -> Namespace:
-        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names; give its settings."""
+        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names; return its settings."""
         given = self.by_flags.get("ckpt_path", self.by_recipes.get("ckpt_path"))
-        # a saved configuration says where its fit started, and what else is done with it is about what came out
+        # a saved configuration names the start of its fit; other commands need the result of the fit
         if self.command != "fit" and "ckpt_path" not in self.by_flags:
             given = self.arguments.checkpoint_of_run or given
         root = self.by_flags.get("trainer.default_root_dir") or "runs"
@@ -191,7 +190,7 @@ class AsimCLI(CommandCLI):
         return parser.parse_object({"model": dict(self.start.settings)}, namespace=data, defaults=False)
 
     def before_instantiate_classes(self) -> None:
-        """Settle what settings decide of each other."""
+        """Apply settings that depend on other settings."""
         super().before_instantiate_classes()
         settings, model = self.config, self.config.model
         if pictures := settle_pretrained(settings, plain(self.by_flags), self.command):
@@ -209,11 +208,11 @@ class AsimCLI(CommandCLI):
             self._settle_resume()
 
     def instantiate_classes(self) -> None:
-        """Make the objects; the size of inputs comes from the data, unless it is said."""
+        """Make the objects; the input size comes from the data, unless it is set."""
         model, backbone = self.config.model, self.config.model.backbone
         if backbone.image_size is None and backbone.input_shape is None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its next version's name, which older ones lack
+                warnings.simplefilter("ignore")  # warns about a new name that older versions lack
                 data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
             if backbone.network is None:
                 backbone.image_size = image_size_of(data)
@@ -227,7 +226,7 @@ class AsimCLI(CommandCLI):
             give_indices_(self.datamodule)
 
     def _settle_resume(self) -> None:
-        """Start from the weights only, if the user says so or the state of the optimizer is of another network."""
+        """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""
         model, start, resume = self.config.model, self.start, self.config.resume
         classes = start.settings.get("num_classes", model.num_classes)
         if model.plan.fold_batchnorm and not start.is_folded:
@@ -240,13 +239,13 @@ class AsimCLI(CommandCLI):
             name, value, given = "resume", "true", "false"
         if start.continued is not None and resume:
             raise UsageError(
-                f"`{name}` must be {value} where {shorter_path(start.continued)} goes on, as it was there, got "
-                f"{given}; --resume false starts anew from its weights"
+                f"`{name}` must be {value} to continue {shorter_path(start.continued)}, as in its run, got "
+                f"{given}; --resume false starts again from its weights"
             )
         self.start = start.anew(f"`--{name} {value}` continues at its epoch")
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
-        """A trainer that logs a fit below runs/NAME, and nothing else."""
+        """A trainer that logs a fit in runs/NAME, and nothing else."""
         given = self.config_init.get("trainer", {})
         if self.command == "fit":
             found, said = fit_arguments(given, self.run_folder, self.model, self.start.continued, self.start.step)
@@ -256,25 +255,25 @@ class AsimCLI(CommandCLI):
             predicts = self.command == "predict"
             found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageCounter()]
             if self.command not in ("validate", "test", "predict"):
-                found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
+                found["enable_progress_bar"] = False  # a sweep has another bar, over all points
         written = self.by_flags.get("trainer") or ()
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
-            found["use_distributed_sampler"] = True  # our data modules share out their images themselves
+            found["use_distributed_sampler"] = True  # our data modules split their images themselves
         trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
         most = max(os.cpu_count() or 1, _FEW)
-        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # they fill the memory
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # more fill the memory
             raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
 
     def after_instantiate_classes(self) -> None:
-        """Load a checkpoint's weights, and say what they are; where a fit resumes, Lightning restores the rest."""
+        """Load a checkpoint's weights, and say which; if a fit resumes, Lightning restores the rest."""
         for line in self._loaded():
             if self.trainer.is_global_zero:
                 print(line)
 
     def _loaded(self) -> Iterator[str]:
-        """Load the weights; lines about what the command works with."""
+        """Load the weights; yield lines about what the command works with."""
         if self.preset is not None:
             chip = f"macro    {self.preset.chip}; differs: {self.preset.differs}"
             yield fill(chip, 120, subsequent_indent=" " * 9)
@@ -289,12 +288,12 @@ class AsimCLI(CommandCLI):
         noisy = fits and trains_with_noise(model, self.trainer.callbacks)  # type: ignore[attr-defined]
         if noisy and not macro_layers(model.backbone):
             noisy = False
-            yield "noise    none in training, as no layer is on a macro"
+            yield "noise    none in training, because no layer is on a macro"
         yield from self.notes
         if start.path is not None:
             classes = start.settings.get("num_classes") if fits else None
             yield from (f"weights  {note}" for note in load_weights(model, start.path, start.checkpoint, classes))
-            self.start = replace(start, checkpoint={})  # its memory is free then
+            self.start = replace(start, checkpoint={})  # frees its memory
         if fits:
             yield start_line(start, self.trainer, "pretrained" if model.pretrained else "random")
             if noisy and start.path is None and not model.pretrained:
@@ -302,7 +301,7 @@ class AsimCLI(CommandCLI):
         elif start.path is not None:
             yield f"weights  {shorter_path(start.path)}"
         elif not model.pretrained:
-            yield "weights  random, as there is no `ckpt_path`"
+            yield "weights  random, because there is no `ckpt_path`"
 
     def run(self) -> None:
         """Run the command."""
@@ -315,7 +314,7 @@ class AsimCLI(CommandCLI):
 
     @property
     def _takes_weights(self) -> bool:
-        """Whether anything depends on weights: what a macro does and costs does not, unless images are looked at."""
+        """Whether anything depends on weights: a macro's cycles and cost do not, unless images are used."""
         if self.command == "cost":
             return bool(self.config.technology.charging != "fixed" and not self.config.validate)
         return self.command != "explain" or bool(self.config.get("plot"))
@@ -323,9 +322,9 @@ class AsimCLI(CommandCLI):
 
 @contextmanager
 def ending_processes(trainer: Trainer) -> Iterator[None]:
-    """End the processes that this one started if it is stopped.
+    """End the processes that this one started, if it is stopped.
 
-    Lightning does so at Ctrl-C only, and not with forked ones, which train on while this process waits for them.
+    Lightning does so at Ctrl-C only, and not for forked processes, which train on while this process waits for them.
     """
     try:
         yield
@@ -337,5 +336,5 @@ def ending_processes(trainer: Trainer) -> Iterator[None]:
 
 
 def plain(settings: Namespace) -> dict[str, Any]:
-    """Settings as mappings in one another."""
+    """Settings as nested mappings."""
     return settings.clone(with_meta=False).as_dict()

@@ -18,21 +18,21 @@ _RUNS = {"help": "folders of sweeps, searches, specs or doctors (runs/NAME/sweep
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What is reported, and where."""
+    """Runs to report, and the output."""
 
     runs: list[str] = field(metadata=_RUNS)
     target: str | None = None
-    """Accuracy to keep, such as '99 % of float' or '88 %'; null: that of a search or of --until, else '99 % of
-    quantized'. A spec and a doctor have their own."""
+    """Accuracy to keep, such as '99 % of float' or '88 %'; null: the search's or --until's, else '99 % of quantized'. A
+    spec and a doctor have their own."""
     output: str | None = None
-    """HTML file NAME.html, whose numbers go into NAME.report.json next to it; null: report.html, with report.json, in
-    the folder that holds the runs."""
+    """HTML file NAME.html; its numbers go into NAME.report.json next to it; null: report.html, with report.json, in the
+    folder of the runs."""
     title: str | None = None
     """Headline; null: names of the runs."""
 
 
 def report(options: ReportOptions) -> None:
-    """Write the report and its numbers, and print the verdicts and where they are."""
+    """Write the report and its numbers, and print the verdicts and the paths of the files."""
     asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
     _check_one_network(runs)
@@ -54,10 +54,10 @@ def report(options: ReportOptions) -> None:
 
 
 def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
-    """What each run is judged by: the target that was asked for, else its own.
+    """The target of each run: the one that was asked for, else the run's own.
 
-    A spec or a doctor has its own, and a run whose images ended early decides no share of another network. Next to a
-    run that the target is for, theirs count.
+    A spec or a doctor has a fixed target, and a run whose images ended early decides no share of another network. If
+    the asked target fits another run, these runs use their own.
     """
     if asked is None:
         return [each.own_target for each in runs]
@@ -66,12 +66,12 @@ def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
 
 
 def _run_folders(given: Sequence[str]) -> list[Path]:
-    """The folders of runs that are meant: each given one, or those directly in it."""
+    """The folders of the runs: each given one, or the run folders directly in it."""
     if not given:
         raise UsageError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
-    found: dict[str, Path] = {}  # each once
+    found: dict[str, Path] = {}  # no repeats
     for folder in map(Path, given):
-        for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses one that is no run
+        for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses a folder without a run
             found.setdefault(os.path.realpath(run), run)
     return list(found.values())
 

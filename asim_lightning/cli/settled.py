@@ -1,4 +1,4 @@
-"""What settings decide of each other: a flag of a macro its axis, pretrained weights the pictures."""
+"""Settings that depend on others: a macro's flag replaces its axis, pretrained weights set the pictures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,14 +21,14 @@ from asim_lightning.exploration.axes import DEFAULT_AXES
 def settle_axes(
     flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any], of_chips: bool = False
 ) -> tuple[dict[str, Any], str]:
-    """The axes of a sweep that a flag for a field of the macro, or for the chip, replaces, and a line that says so.
+    """The axes of a sweep that a flag for a macro field or for the chip replaces, and a line about it.
 
-    In configuration files an axis wins over the field, since recipes have both; a flag for the axis wins over all.
+    In configuration files an axis wins over the field, because recipes have both. A flag for the axis always wins.
     A sweep over chips 0, 1, 2, ... (`of_chips`) needs no other axis.
     """
     if of_chips and "chip" in _group(flags, "model"):
         raise ValueError(
-            "`chips` and `until` take chips 0, 1, 2, ..., so that no flag may name one, got "
+            "`chips` and `until` take chips 0, 1, 2, ..., so no flag may name a chip, got "
             f"--model.chip {model.get('chip')}; --chips null and --until null leave them out"
         )
     given = {name: values for name, values in axes.items() if values is not None} or ({} if of_chips else DEFAULT_AXES)
@@ -46,7 +46,7 @@ def settle_axes(
 
 
 def settle_targets(settings: Namespace) -> None:
-    """Let targets name the accuracy as the outcome is called, in place."""
+    """Replace the outcome's name by accuracy in targets, in place."""
     measure, search = Measure.of(Outcome.of(settings.model.outcome)), settings.get("search")
     for name in ("until", "target"):
         if settings.get(name) is not None:
@@ -72,7 +72,7 @@ def _values(values: Any) -> str:
 
 
 def named(weights: str) -> str:
-    """timm's name of weights with their tag, also where the tag is timm's first choice."""
+    """timm's name of weights with their tag, even if the tag is timm's default."""
     import timm  # half of the command line's start-up time, and not needed for --help
 
     config = timm.get_pretrained_cfg(weights)
@@ -81,12 +81,12 @@ def named(weights: str) -> str:
 
 
 def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
-    """Leave pretrained weights out if a checkpoint brings its own, else take pictures as they expect them; in place.
+    """Leave pretrained weights out if a checkpoint brings weights, else adapt pictures to them; in place.
 
-    Returns what pictures are like, in words, if that changed. `written` is what the user wrote of the settings.
+    Returns the changed form of pictures in words, or an empty text. `written` is what the user wrote of the settings.
     """
     backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
-    # a network that started from these weights sees the same pictures whoever brings its weights now
+    # a checkpoint may have started from these weights, so the pictures stay the same
     pictures = "" if command == "explain" else _pictures(settings, written, has_own)
     if has_own or (command == "explain" and not is_file(backbone.pretrained)):
         backbone.pretrained = False

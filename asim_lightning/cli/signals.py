@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Killed(SystemExit):
-    """SIGTERM came."""
+    """A SIGTERM arrived."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -17,9 +17,9 @@ class Killed(SystemExit):
 
 @contextmanager
 def kill_raises() -> Iterator[None]:
-    """Raise `Killed` where SIGTERM comes, but for Lightning's loops, which end a batch first and then stop themselves.
+    """Raise `Killed` at SIGTERM, except in Lightning's loops, which finish a batch first and then stop.
 
-    Lightning's own handler is there within its loops alone: between two trials of a sweep a kill would say nothing.
+    Lightning's handler is only active in its loops: between two trials of a sweep, a kill would have no effect.
     """
     mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if mine:
@@ -32,11 +32,11 @@ def kill_raises() -> Iterator[None]:
 
 
 def kill_raises_at_once() -> None:
-    """Raise `Killed` where SIGTERM comes within Lightning's loops too; for a run of several processes.
+    """Raise `Killed` at SIGTERM also in Lightning's loops; for a run of several processes.
 
-    Lightning's own handler tells the other processes by a collective operation, in the middle of whichever one is under
-    way: the processes then wait for each other until a timeout of half an hour. Lightning puts the handler of before
-    back when its loops end.
+    Lightning's handler informs the other processes by a collective operation, in the middle of another operation: the
+    processes then wait for each other until a timeout of half an hour. Lightning restores the previous handler at the
+    end of its loops.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _handler(at_once=True))
@@ -50,8 +50,8 @@ def _handler(at_once: bool) -> Callable[[int, FrameType | None], None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
         if at_once:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process that started this one may send another
-        elif signal.getsignal(signal.SIGTERM) is not handle:  # Lightning's, which passes on to this one
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent process may send another
+        elif signal.getsignal(signal.SIGTERM) is not handle:  # Lightning's handler, which calls this one
             return
         raise Killed
 

@@ -1,4 +1,4 @@
-"""What a command starts from: a checkpoint, read once, as tensors and plain values and never as code."""
+"""The start of a command: a checkpoint, read once, as tensors and plain values and never as code."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,7 +27,7 @@ _RANGES = ("input_max", "weight_max")
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a command draws."""
+    """Options of commands that draw."""
 
     format: Format = "png"
     """Format of pictures: png, pdf or svg."""
@@ -35,23 +35,23 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Start:
-    """Where the weights of a command come from."""
+    """Source of a command's weights."""
 
     path: str | None = None
-    """The checkpoint; None where there is none."""
+    """The checkpoint; None if there is none."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    """What is in it."""
+    """Content of the checkpoint."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The classifier's settings in it."""
+    """The classifier's settings in the checkpoint."""
     resumes: bool = False
-    """Whether a fit goes on from the state of its optimizer."""
+    """Whether a fit continues with the optimizer's state."""
     continued: Path | None = None
-    """last.ckpt of the run that a fit goes on with, in its folder."""
+    """last.ckpt in the folder of the run that a fit continues."""
 
     epoch: int = 0
-    """Epochs that were completed, if it resumes."""
+    """Completed epochs, if it resumes."""
     step: int = 0
-    """Optimizer steps that were made where it resumes."""
+    """Completed optimizer steps, if it resumes."""
     resumed_by: str = "to resume a stopped fit, give `--ckpt_path last`"
     """How to resume instead, if a fit starts from the weights only."""
     is_folded: bool = False
@@ -63,9 +63,9 @@ class Start:
 
 
 def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
-    """What a command with a `ckpt_path`, or None, starts from; `last` is looked for in `root`, the folder of all runs.
+    """The start of a command with a `ckpt_path`, or None; `last` is searched in `root`, the folder of all runs.
 
-    A checkpoint may name the classes that `named` names: settings of the model that the user wrote.
+    A checkpoint may use the classes that `named` names: settings of the model that the user wrote.
     """
     if given is None:
         return Start()
@@ -78,30 +78,30 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
     resumes = fits and "optimizer_states" in checkpoint
     if continued is not None and not resumes:
         raise UsageError(
-            f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
-            "`ckpt_path` with the file's path starts anew from its weights"
+            f"`ckpt_path: {LastCheckpoint.NAME}` continues with the state of an optimizer, which {path} lacks; "
+            "`ckpt_path` with the file's path starts again from its weights"
         )
     epoch = step = 0
-    if resumes:  # Lightning's own "epoch" is one less in what is saved as an epoch ends
+    if resumes:  # at the end of an epoch, Lightning saves an "epoch" that is one less
         epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         step = checkpoint["global_step"]
     return Start(path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint))
 
 
 def open_checkpoint(given: str) -> tuple[str, dict[str, Any]]:
-    """Path and content of a checkpoint, or of a shipped one by its name."""
+    """Path and content of a checkpoint; a name finds a shipped one."""
     path = str(shipped_file("checkpoints", given))
     return path, read_checkpoint(path)
 
 
 def newest_last(folder: Path) -> Path:
-    """The newest last.ckpt of a run's versions, version_0, version_1, ..., in a folder."""
+    """The newest last.ckpt in version_0, version_1, ... of a folder."""
     pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise FileNotFoundError(
             f"`ckpt_path: {LastCheckpoint.NAME}` is the newest {folder / pattern}, and there is none; asim fit without "
-            "ckpt_path starts anew and writes one"
+            "ckpt_path starts a new run and writes one"
         )
     return found[-1]
 
@@ -109,10 +109,10 @@ def newest_last(folder: Path) -> Path:
 def load_weights(
     model: CimClassifier, path: str, checkpoint: Mapping[str, Any], classes: int | None = None
 ) -> list[str]:
-    """Load a checkpoint's weights and input ranges, in place; a note on the head, if the model keeps its new one.
+    """Load a checkpoint's weights and input ranges, in place; return a note if the model keeps its new head.
 
-    It does if the model has not as many classes as the checkpoint, `classes`; None: the head must fit.
-    Weights of a network with BatchNorms are folded on the way if the model's are.
+    It keeps the head if it has not the checkpoint's number of classes, `classes`; None: the head must fit. If the
+    model's BatchNorms are folded, the weights are folded, too.
     """
     try:
         check_folding(model.backbone, checkpoint, model.hparams["plan"])
@@ -128,7 +128,7 @@ def load_weights(
     except RuntimeError as error:
         differences = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
     else:
-        # a plan may keep float what had an input range in training
+        # a layer in float may have had an input range in training
         unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
         differences = [f"{name} is missing in it" for name in missing if name not in head]
         differences += [f"{name} is in it, and not in the network" for name in unknown]
@@ -144,7 +144,7 @@ def load_weights(
 
 @dataclass(frozen=True)
 class Setup:
-    """What a command works with."""
+    """Objects and settings of a command."""
 
     trainer: Trainer
     model: CimClassifier
@@ -155,24 +155,24 @@ class Setup:
     """Folder of this configuration's runs."""
     arguments: Arguments
     by_recipes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that recipes name, as mappings in one another."""
+    """Settings in recipes, as nested mappings."""
     by_flags: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that flags name; of classes, such as a data module, also what recipes say of them."""
+    """Settings in flags; for classes, such as a data module, merged with the recipes' settings."""
     preset: str | None = None
     """Name of the published macro that was asked for."""
 
     def say(self, line: str) -> None:
-        """Print a line, on the first process alone."""
+        """Print a line, on the first process only."""
         if self.trainer.is_global_zero:
             print(line, flush=True)
 
 
 def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of one of Lightning's stages."""
+    """Read the data for one of Lightning's stages."""
     model.check_data(data)
     data.prepare_data()
     data.setup(stage)
-    # a data module of the user's may not say the size of its images
+    # a user's data module may not know the size of its images
     if model.example is None and stage != "fit":
         loaders = data.val_dataloader() if stage == "validate" else data.test_dataloader()
         loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
@@ -181,7 +181,7 @@ def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "tes
 
 
 def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of a stage, and fit input ranges that are missing."""
+    """Read the data of a stage, and fit missing input ranges."""
     read_data(model, data, stage)
     callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
     if callback is None:

@@ -1,4 +1,4 @@
-"""`asim sweep`, `asim search` and `asim spec`, and what all studies share: options, and a record for `asim report`."""
+"""`asim sweep`, `asim search` and `asim spec`, and shared parts of studies: options, and a record for `asim report`."""
 
 import hashlib
 import json
@@ -38,18 +38,18 @@ from asim_lightning.surgery import macro_layers
 
 @dataclass(frozen=True)
 class StudyOptions(Drawing):
-    """Who computes the trials of a study, and how it is shown."""
+    """Runner and display of a study."""
 
     progress: bool = True
-    """Whether a progress bar with the time left is shown, where standard error is a terminal."""
+    """Whether to show a progress bar with the time left, if standard error is a terminal."""
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     """Who computes the trials."""
     fresh: bool = False
-    """Whether every trial is computed anew, also if an earlier command has finished it."""
+    """Whether to compute every trial again, even if an earlier command finished it."""
 
 
 def work_of(setup: Setup, options: StudyOptions) -> Work:
-    """What a study works with: the images are read, and input ranges that are missing are fitted."""
+    """Inputs of a study; images are read, and missing input ranges are fitted."""
     trainer, model, data = setup.trainer, setup.model, setup.data
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
@@ -62,7 +62,7 @@ def work_of(setup: Setup, options: StudyOptions) -> Work:
 
 @contextmanager
 def recorded(setup: Setup, folder: Path, notes: Iterable[str] = ()) -> Iterator[None]:
-    """Say notes, and keep the command in a folder as it starts, and again with its time as it ends."""
+    """Print notes, and save the command in a folder at its start, and again with its time at its end."""
     for note in notes:
         setup.say(note)
     if not setup.trainer.is_global_zero:
@@ -82,7 +82,7 @@ def recorded(setup: Setup, folder: Path, notes: Iterable[str] = ()) -> Iterator[
 
 def _record(setup: Setup) -> CommandRecord:
     arguments, chip = setup.arguments, setup.model.chip
-    # the plan's, as long as no layer was given another by hand
+    # the plan's, unless a layer was given another by hand
     macro = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
     return CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
@@ -106,7 +106,7 @@ def _record(setup: Setup) -> CommandRecord:
 def _differences(
     recipe: Mapping[str, Any], flags: Mapping[str, Any], above: str = ""
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Settings of flags, by full name, that the recipe has not or has otherwise."""
+    """Settings of flags, by full name, that differ from the recipe or are not in it."""
     for name, value in flags.items():
         before = recipe.get(name)
         if isinstance(value, Mapping) and value and not above.startswith("axes."):
@@ -117,32 +117,32 @@ def _differences(
 
 @dataclass(frozen=True)
 class SweepOptions(StudyOptions):
-    """Points of the grid, reads of each, what ends them, and who computes them."""
+    """Points of the grid, reads, targets, and runner."""
 
     axes: SweepAxes = field(default_factory=SweepAxes)
     """Values of macro fields; several axes give every combination."""
     trials: int = 2
     """Reads of the chip for each noisy point: 1..65535."""
     chips: int | None = None
-    """Number of chips at each point, for a yield: 2..10000; null: the model's chip alone."""
+    """Number of chips at each point, for a yield: 2..10000; null: only the model's chip."""
     until: str | None = None
-    """A target that ends the work when it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at most;
-    the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval."""
+    """A target that ends the work when it is decided. "yield 0.95 at 90 %" ends the chips, at most 500 or `chips`.
+    "accuracy 90 %" ends the images of each point, or "accuracy within 2 %" for the width of its interval."""
     thresholds: list[float] | None = None
-    """Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points below the
-    quantised network's."""
+    """Accuracies, percent, from which a chip is good; null: the one of `until`, or 1, 2 and 5 points below
+    quantized."""
     published: dict[str, list[float]] = field(default_factory=dict)
-    """Accuracies, percent, that were published for the points of the grid, in their order, by the name of a network."""
+    """Published accuracies, percent, for the points of the grid, in their order, by the name of a network."""
     against: str | None = None
-    """A network in `published`, whose accuracies are printed next to those of the sweep."""
+    """A network in `published` to print next to the sweep's accuracies."""
     technology: Technology = field(default_factory=Technology)
-    """What energy, latency and TOPS/W of each point are computed from."""
+    """Technology for energy, latency and TOPS/W of each point."""
 
 
 def sweep(setup: Setup, options: SweepOptions) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
-    Writes results.csv, a plot and TensorBoard scalars; a sweep that was stopped goes on where it was.
+    Writes results.csv, a plot and TensorBoard scalars. If you stop a sweep, the next run continues where it ended.
     """
     model, axes = setup.model, options.axes
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
@@ -152,7 +152,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     if of_chips:
         if until is not None and until.ends_images:
             raise UsageError(
-                f"`until` '{until}' ends the images of a chip, so that `chips` must be null, got {options.chips}"
+                f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}"
             )
         axes = with_chips(axes, options.chips, until)
     work = work_of(setup, options)
@@ -192,18 +192,18 @@ def _published(options: SweepOptions, of_chips: bool, flags: Mapping[str, Any]) 
 
 @dataclass(frozen=True)
 class SearchOptions(StudyOptions):
-    """What is searched, and who computes it."""
+    """The search, and its runner."""
 
     search: SearchSettings = field(default_factory=SearchSettings)
     """Space, method, objectives and constraints."""
     technology: Technology = field(default_factory=Technology)
-    """What energy and latency are computed from."""
+    """Technology for energy and latency."""
 
 
 def search(setup: Setup, options: SearchOptions) -> None:
-    """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
+    """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time.
 
-    Writes results.csv, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
+    Writes results.csv, pictures and TensorBoard scalars. If you stop a search, the next run continues where it ended.
     """
     asked = options.search
     made = Search(work_of(setup, options), asked, options.technology)
@@ -219,14 +219,14 @@ def search(setup: Setup, options: SearchOptions) -> None:
 
 @dataclass(frozen=True)
 class SpecOptions(StudyOptions):
-    """What the network must keep, of which properties the limits are wanted, and who computes them."""
+    """The target, the properties to limit, and the runner."""
 
     target: str = "accuracy 99 % of quantized"
-    """What must be kept, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
     properties: list[str] | None = None
-    """Properties whose limits are looked for, such as [random_noise, offset, adc_bits]; null: all."""
+    """Properties to find limits for, such as [random_noise, offset, adc_bits]; null: all."""
     given: dict[str, Any] = field(default_factory=dict)
-    """What every macro has, such as {random_noise: 0.3 lsb, static.gain: 1}; it has no other noise and spreads."""
+    """Fields of every macro, such as {random_noise: 0.3 lsb, static.gain: 1}; other noise and spreads are 0."""
     chips: int = 10
     """Chips of each macro with spreads: 2..10000."""
     trials: int = 1
@@ -234,9 +234,9 @@ class SpecOptions(StudyOptions):
 
 
 def spec(setup: Setup, options: SpecOptions) -> None:
-    """How bad each property of the macro may be, only it and then all together, so that the network keeps a target.
+    """How bad each property of the macro may be, first each one, then all together, for a network that keeps a target.
 
-    Writes spec.json, spec.yaml (a macro that keeps the target) and a picture; a spec that was stopped goes on.
+    Writes spec.json, spec.yaml (a macro that keeps the target) and a picture. If you stop a spec, it can continue.
     """
     target = Target.read(options.target, "`target`", MEASURED)
     work = work_of(setup, options)

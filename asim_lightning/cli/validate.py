@@ -1,4 +1,4 @@
-"""`asim validate` and `asim test`: the accuracy as configured, and by other fidelities and macros, a line each."""
+"""`asim validate` and `asim test`: the accuracy as configured, and with other fidelities and macros, a line each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from asim_lightning.surgery import macro_layers
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way to compute the network that is validated."""
+    """One way to compute the network."""
 
     fidelity: str = "simulated"
     """Fidelity of every layer: float, quantized (integers, no macro) or simulated (bit by bit)."""
     macro: dict[str, Any] = field(default_factory=dict)
-    """Fields of the macro that differ from the plan's, in every layer that is on one."""
+    """Fields of the macro that differ from the plan's, in every layer on a macro."""
     layers: dict[str, str] = field(default_factory=dict)
-    """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} keeps them digital, in integers."""
+    """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} computes them in digital integers."""
     chip: int | None = None
     """Number of the chip: 0..2^32-1; null: the model's."""
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Fields of the macro of some layers that differ, as glob, `re:` or kind: {layer1.*: {adc_bits: 7}}."""
+    """Changed macro fields of some layers, as glob, `re:` or kind: {layer1.*: {adc_bits: 7}}."""
 
     def __post_init__(self) -> None:
         check_choice("`compare.fidelity`", self.fidelity, KINDS)
@@ -39,11 +39,11 @@ class Comparison:
 
     @property
     def condition(self) -> Condition:
-        """The condition that it asks for."""
+        """Its condition."""
         return Condition(self.fidelity, self.macro, self.layers, chip=self.chip, rules=self.rules)
 
     def name(self, noise: str) -> str:
-        """What is special about it, and `noise_text`: "simulated, adc_bits 7, no noise"."""
+        """Its changes, and `noise_text`: "simulated, adc_bits 7, no noise"."""
         macro = {name: value for name, value in self.macro.items() if name not in NOISES}
         rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in self.rules.items())
         parts = (self.fidelity, axes_text(macro), *rules, axes_text(self.layers), noise)
@@ -52,25 +52,25 @@ class Comparison:
 
 @dataclass(frozen=True)
 class TestOptions:
-    """What is printed."""
+    """What to print."""
 
     verbose: bool = True
-    """Whether all metrics are printed."""
+    """Whether to print all metrics."""
 
 
 @dataclass(frozen=True)
 class ValidateOptions(TestOptions):
-    """Other ways to compute the network, and what is printed."""
+    """Other ways to compute the network, and what to print."""
 
     compare: list[Comparison | Kind] | None = None
     """Other ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized], or
     mappings that change a macro or the fidelity of some layers."""
     trials: int = 2
-    """Reads of the chip for each noisy one of `compare`: 1..65535."""
+    """Reads of the chip for each noisy entry of `compare`: 1..65535."""
 
 
 def validate(setup: Setup, options: ValidateOptions) -> None:
-    """Accuracy on the validation images, as configured; before it, if asked for, in other ways too."""
+    """Accuracy on the validation images as configured; before it, other ways if asked for."""
     trainer, model, noise = setup.trainer, setup.model, ""
     if options.compare is not None:
         prepare(trainer, model, setup.data, "validate")
@@ -96,10 +96,10 @@ def predict(setup: Setup) -> None:
 
 
 def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> None:
-    """Validate the network in each way, and say each accuracy in one line.
+    """Validate the network in each way, and print each accuracy in one line.
 
-    The network is left as it was. Input ranges are those of the whole network quantised, in every way the same. What
-    does not fit the network is refused before anything is computed.
+    The network is left as before. All ways use the input ranges of the whole network quantised. Settings that do not
+    fit the network are refused before anything is computed.
     """
     check_whole("`trials`", trials, 1, 65535)
     if not given:
@@ -128,7 +128,7 @@ def _count(setup: Setup, right: Sequence[int], images: int) -> str:
 
 
 def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
-    """The accuracy, or mean of another outcome, that an `ImageCounter` saw, and how it was computed."""
+    """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed."""
     model, metrics, measure = setup.model, setup.trainer.callback_metrics, Measure.of(setup.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     metric = model.outcome.logged_as(stage, model.fidelity == "estimated")

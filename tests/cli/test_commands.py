@@ -58,7 +58,7 @@ def test_evaluation_ends_with_the_accuracy(command: str, asim: Asim, run: Run) -
 
 def test_random_weights_and_a_network_that_is_kept_float_are_called_so(asim: Asim, written: Write) -> None:
     answer = asim("validate", "-c", written(), "--model.plan.keep", "['*']")
-    assert "weights  random, as there is no `ckpt_path`" in answer.out.splitlines()
+    assert "weights  random, because there is no `ckpt_path`" in answer.out.splitlines()
     assert re.search(r" % \(float, \d+ of 20 images\)$", answer.last)
 
 

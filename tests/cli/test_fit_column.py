@@ -97,7 +97,7 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str, folder: Path) 
         (("fit-column", "none.csv"), "`file` of a measured column must be a CSV file, got 'none.csv'", IDEAL),
         (("fit-column", "chip.csv", "--reads", "9"), "needs 8 or more counts whose reads", IDEAL),
         (("fit-column", "chip.csv", "--reads", "20"), "of the 8-bit ADC (`--adc_bits`), or outputs", SMALLER),
-        (("fit-column", "chip.csv", "--reads", "20"), "`--reads` must be left out where", FEW),
+        (("fit-column", "chip.csv", "--reads", "20"), "`--reads` must be left out because", FEW),
         (("fit-column", "chip.csv", "--encoding_bits", "3"), "must divide the last count by 7, got 255", NOISY),
     ],
 )

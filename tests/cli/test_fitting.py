@@ -92,14 +92,14 @@ def test_a_fit_without_validation_says_which_weights_it_kept(
     answer = asim("fit", "-c", written(), "--trainer.limit_val_batches=0")
     assert (answer.code, answer.err) == (0, "")
     assert not [each for each in recwarn if "monitored key" in str(each.message)]
-    assert f"weights  {LAST}, the last epoch's, as val/acc was not measured\n" in answer.out
+    assert f"weights  {LAST}, the last epoch's, because val/acc was not measured\n" in answer.out
 
 
 def test_a_fit_of_no_step_says_so(asim: Asim, written: Write) -> None:
     answer = asim("fit", "-c", written(), "--trainer.max_time=00:00:00:00")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.splitlines()[1].startswith(
-        "nothing was trained, as `trainer.max_epochs`, `max_steps`, `max_time`"
+        "nothing was trained, because `trainer.max_epochs`, `max_steps`, `max_time`"
     )
 
 
@@ -126,7 +126,7 @@ def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(
         trainer__callbacks=[], model__train_noise=1.0, model__train_noise_model="chip", trainer__max_epochs=2
     )
     lines = asim("fit", "-c", path, "--model.plan.macro.static.offset", "1 lsb").out.splitlines()
-    assert lines[0] == "monitor  val/acc_simulated, as the fit trains for the macro: up to 200 validation images"
+    assert lines[0] == "monitor  val/acc_simulated, because the fit trains for the macro: up to 200 validation images"
     with open("runs/tiny/version_0/metrics.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["val/acc_simulated"]]
     logged = [[float(row[name]) for row in rows] for name in ("val/acc", "val/acc_simulated")]
@@ -143,7 +143,7 @@ SIMULATED = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chi
     [
         ({"trainer__callbacks": [SIMULATED]}, ": up to 7 validation images on chip 3"),
         ({}, "val/acc of ModelCheckpoint is not the accuracy on the macro that is trained for; `monitor: val/acc_sim"),
-        ({"model__plan": {"keep": ["*"]}}, "noise    none in training, as no layer is on a macro"),
+        ({"model__plan": {"keep": ["*"]}}, "noise    none in training, because no layer is on a macro"),
     ],
     ids=["the user's callback", "another metric", "no macro"],
 )
@@ -213,7 +213,7 @@ def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_
     missing = "`ckpt_path: last` is the newest there/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit "
     flags = ("--ckpt_path", "last", "--trainer.default_root_dir", "there")
     for command in ("fit", "validate"):
-        assert asim(command, "-c", path, *flags).error == f"{missing}without ckpt_path starts anew and writes one"
+        assert asim(command, "-c", path, *flags).error == f"{missing}without ckpt_path starts a new run and writes one"
     for name in ("version_0", "version_1"):
         checkpoint = folder / "runs" / "tiny" / name / "checkpoints" / "last.ckpt"
         checkpoint.parent.mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_
     before = last_of(folder).read_bytes()
     answer = asim("fit", "-c", path, "--ckpt_path=last")
     assert f"resumes at epoch 1 of 1, step 2, from {last}; " in answer.out
-    assert "\nnothing was trained, as " in answer.out
+    assert "\nnothing was trained, because " in answer.out
     assert last_of(folder).read_bytes() == before
     last_of(folder).write_bytes(b"abc")
     os.utime(last_of(folder), (2**31, 2**31))

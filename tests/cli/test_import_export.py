@@ -321,4 +321,4 @@ def test_files_that_are_no_checkpoints_of_ours(asim: Asim, folder: Path) -> None
         "There is no file 'nosuch.ckpt'; shipped checkpoints, nearest" in asim("export", "nosuch.ckpt", *options).error
     )
     torch.save({"state_dict": {"a": torch.ones(1)}}, folder / "other.ckpt")
-    assert "other.ckpt does not say which network it is of" in asim("export", "other.ckpt", *options).error
+    assert "other.ckpt does not name its network" in asim("export", "other.ckpt", *options).error

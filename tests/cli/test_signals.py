@@ -12,8 +12,8 @@ from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
 from tests.cli.conftest import Asim, Run, Write
 
-KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
-SAVED = "stopped; with --ckpt_path last it goes on from what was saved last, as after each epoch\n"
+KEPT = "stopped; finished trials are saved; the same command continues\n"
+SAVED = "stopped; with --ckpt_path last it continues from the last save, at least each epoch\n"
 
 
 @pytest.mark.parametrize(("command", "step"), [("fit", "training_step"), ("validate", "validation_step")])

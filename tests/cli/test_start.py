@@ -231,8 +231,8 @@ def test_a_fit_from_before_starts_anew_from_folded_weights(
     # which one from before does not
     monkeypatch.chdir(run.folder)
     error = asim("fit", "-c", run.config, "--ckpt_path", "last", *FOLD).error
-    goes_on = "runs/tiny/version_0/checkpoints/last.ckpt goes on, as it was"
-    assert error.startswith(f"`model.plan.fold_batchnorm` must be false where {goes_on}")
+    goes_on = "runs/tiny/version_0/checkpoints/last.ckpt, as in its run, got true"
+    assert error.startswith(f"`model.plan.fold_batchnorm` must be false to continue {goes_on}")
 
 
 def test_lightning_loads_weights_from_before_and_refuses_what_does_not_fit(

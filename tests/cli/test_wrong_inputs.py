@@ -64,7 +64,7 @@ FILES: dict[str, Row] = {
     "no YAML": recipe(NO_YAML, "tiny.yaml, line 2, is not YAML: "),
     "a key twice": recipe("model: {}\nseed_everything: 1\nmodel: {}", "line 3, is not YAML: the key 'model'"),
     "a list": recipe("- 1\n- 2\n", "tiny.yaml must hold a mapping of settings, got a list"),
-    "no text": recipe(bytes(range(256)), "tiny.yaml must be a YAML file, got one that is no text"),
+    "no text": recipe(bytes(range(256)), "tiny.yaml must be a YAML file, got one that is not text"),
     "empty": recipe("", "tiny.yaml must hold a mapping of settings, got nothing"),
     "code": recipe("model: !!python/object/apply:os.system ['touch x']", "could not determine a constructor for"),
     "an unknown key": recipe("modell: {fidelity: float}", "`modell.fidelity` is no setting; nearest: model"),
@@ -103,12 +103,12 @@ DATA: dict[str, Row] = {
 }
 STUDIES: dict[str, Row] = {
     "an axis": ((*SWEEP, "--axes.adc_bit", "[6]"), "`axes.adc_bit` is no setting; nearest: axes.adc_bits"),
-    "a chip of many": ((*SWEEP, "--chips", "3", "--model.chip", "17"), "no flag may name one, got --model.chip 17"),
+    "a chip of many": ((*SWEEP, "--chips", "3", "--model.chip", "17"), "no flag may name a chip, got --model.chip 17"),
     "until": ((*SWEEP, "--until", "enough"), "`until` must be as in 'yield 0.9 at 85 %' "),
     "until of a yield": ((*SWEEP, "--until", "yield 1 at 90 %"), "`until` must have a yield between 0 and 1"),
     "until of images and chips": (
         (*SWEEP, "--chips", "3", "--until", "accuracy 95 %"),
-        "`until` 'accuracy 95 %' ends the images of a chip, so that `chips` must be null, got 3",
+        "`until` 'accuracy 95 %' ends the images of a chip, so `chips` must be null, got 3",
     ),
     "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` needs `runner: ray`, got 2"),
     "processes of both": (

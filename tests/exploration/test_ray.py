@@ -148,7 +148,7 @@ def test_no_process_is_left_where_a_sweep_is_stopped(
         os.kill(process.pid, sent)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == code, said
-    assert code < 0 or said.splitlines()[-1].endswith("the same command goes on there")
+    assert code < 0 or said.splitlines()[-1].endswith("the same command continues")
     deadline = time.monotonic() + (60 if code > 0 else 240)  # an agent of Ray looks for its parent now and then
     while left := {number: each for number, (_, each) in processes().items() if started.get(number) == each}:
         assert time.monotonic() < deadline, left
