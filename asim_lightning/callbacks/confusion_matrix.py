@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix of a validation or test."""
 
 from typing import Any
 
@@ -21,14 +21,13 @@ from asim_lightning.report.classifier_figures import confusion_figure
 class ConfusionMatrix(Callback):
     """The confusion matrix of validations and tests, over all processes.
 
-    Shown in TensorBoard as ``val/confusion`` and ``test/confusion``, and written as confusion_val.png and
-    confusion_val.csv (confusion_test likewise), which hold the latest matrix; the CSV counts images, a line a true
-    class.
+    It is in TensorBoard as ``val/confusion`` and ``test/confusion``. The latest matrix is written as
+    confusion_val.png and confusion_val.csv (confusion_test likewise); the CSV has a line for each true class.
 
     Args:
-        every_n_epochs: While training, act in epochs 0, k, 2k, ... and in the last: 1 or more.
-        normalize: Whether the picture's cells are percent of the true class; else numbers of images.
-        folder: Folder of the files. Default: the run's.
+        every_n_epochs: While training, act in epochs 0, k, 2k, ... and in the last one: 1 or more.
+        normalize: Whether the picture's cells are percent of the true class, or numbers of images.
+        folder: Folder of the files. Default: the run's folder.
     """
 
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
@@ -38,7 +37,7 @@ class ConfusionMatrix(Callback):
         self._metric: MulticlassConfusionMatrix | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start a matrix, where it is time."""
+        """Start a matrix, if it is due."""
         self._metric = None
         if not trainer.sanity_checking and is_due(trainer, self.every_n_epochs):
             self._metric = MulticlassConfusionMatrix(pl_module.num_classes, validate_args=False).to(pl_module.device)

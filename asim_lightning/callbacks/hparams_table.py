@@ -15,16 +15,16 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import macro_layers
 
 _SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
-"""Hyperparameters that tell runs apart: of all, the tab shows the five that differ."""
+"""Hyperparameters that tell runs apart; the tab shows those that differ, at most five."""
 Value = float | int | str | bool
 
 
 class HparamsTable(Callback):
-    """One line a training run in the HPARAMS tab: what the run was given, and how accurate it became.
+    """One line for each training run in the HPARAMS tab: its hyperparameters and its accuracies.
 
-    Hyperparameters are those of the macro, of training noise and of the optimizer. Metrics are the last values of
-    ``val/acc``, of ``val/acc_simulated`` if it is measured, and, where there is a NoiseSweep, of ``noise/acc_mean`` and
-    of its accuracy at the weakest, the middle and the strongest level.
+    Hyperparameters are from the macro, training noise and the optimizer. Metrics are the last values of ``val/acc``, of
+    ``val/acc_simulated`` if it is measured, and with a NoiseSweep, of ``noise/acc_mean`` and of the accuracy at the
+    weakest, the middle and the strongest level.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -35,7 +35,7 @@ class HparamsTable(Callback):
         given = run_hparams(trainer, pl_module)
         names = [name for name in self._metrics(trainer) if name in trainer.callback_metrics]
         for logger in loggers:
-            # SummaryWriter.add_hparams would make a run of its own below this one
+            # SummaryWriter.add_hparams would make another run below this one
             for summary in _hparams_line(given, names):
                 logger.experiment._get_file_writer().add_summary(summary)
 
@@ -51,7 +51,7 @@ class HparamsTable(Callback):
 
 
 def run_hparams(trainer: Trainer, module: Any) -> dict[str, Value]:
-    """What a training run was given, always with the same names, so that runs share their columns."""
+    """Hyperparameters of a training run, always with the same names, so that runs share their columns."""
     layers = macro_layers(module).values()
     macros = {layer.macro: None for layer in layers}
     is_ours = isinstance(module, CimClassifier)
@@ -83,7 +83,7 @@ def _described(ramp: NoiseRamp) -> str:
 
 
 def _hparams_line(given: Mapping[str, Value], metrics: Collection[str]) -> tuple[Any, Any, Any]:
-    """The three summaries of a row of the HPARAMS tab, which takes metrics from the run's scalars of these names."""
+    """The three summaries of a row of the HPARAMS tab; it takes metrics from the run's scalars of these names."""
     columns, start, end = hparams(dict(given), dict.fromkeys(metrics, 0.0))
     plugin = columns.value[0].metadata.plugin_data
     data = HParamsPluginData.FromString(plugin.content)

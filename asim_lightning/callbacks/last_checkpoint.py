@@ -1,4 +1,4 @@
-"""Keeps what a run needs to go on where it was stopped."""
+"""Saves the state from which a stopped run continues."""
 
 import os
 import shutil
@@ -16,25 +16,25 @@ _HELD = ".new"
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the whole state of a run in last.ckpt: after each epoch, or every so many steps and after each epoch.
+    """Saves the whole state of a run in last.ckpt: after each epoch, and every so many steps if asked for.
 
-    A run that goes on from it (``asim fit ... --ckpt_path last``) ends with the weights, input ranges, metrics and best
-    epoch that it would have had. A save that is due at a step behind which a validation or the end of an epoch comes
-    waits: a run that went on from there would leave the validation out. Behind a validation within an epoch it is made
-    after the next step, else at the end of the epoch. An epoch that `max_steps` or `max_time` cuts short goes on in its
-    middle where they are raised; where it was cut between two batches of one step, nothing is saved. No metrics are
-    kept: a callback that looks at a validation's between two of them finds none before the next one.
+    A run that continues from it (``asim fit ... --ckpt_path last``) ends with the same weights, input ranges, metrics
+    and best epoch as without a stop. If a validation or the end of an epoch follows a step, the save waits, because a
+    continued run would skip that validation. After a validation within an epoch, the save follows the next step, else
+    it is at the end of the epoch. If `max_steps` or `max_time` cut an epoch short and are raised, it continues in its
+    middle; if the cut is between two batches of one step, nothing is saved. Metrics are not saved: a callback that
+    looks at a validation's metrics finds none until the next validation.
 
-    What is saved takes the place of last.ckpt once the metrics of its step or epoch are logged, which Lightning does
-    after it calls callbacks: a run that a kill stopped in between would lack them. Where one of several processes dies,
-    the others notice it in between.
+    A saved file replaces last.ckpt once the metrics of its step or epoch are logged. Lightning logs them after it calls
+    callbacks, so a run that is killed in between would lack them. If one of several processes dies, the others notice
+    it in between.
 
     Args:
-        every_n_train_steps: Optimizer steps between two saves; null saves after each epoch alone.
+        every_n_train_steps: Optimizer steps between two saves; null: only save after each epoch.
 
     Raises:
-        ValueError: When a fit starts: another checkpoint callback stands behind it in `trainer.callbacks`, whose best
-            epoch would be missing in what it saves.
+        ValueError: When a fit starts: another checkpoint callback comes later in `trainer.callbacks`, so its best epoch
+            would be missing in the saved state.
     """
 
     NAME = "last"
@@ -42,21 +42,21 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, every_n_train_steps: int | None = None) -> None:
         if every_n_train_steps is not None:
             check_whole("`every_n_train_steps` of LastCheckpoint", every_n_train_steps, 1, also=", or null")
-        # saves by itself, below; Lightning's folder, state and place among the callbacks are used
+        # has its own save, below; uses Lightning's folder, state and order of callbacks
         super().__init__(filename=self.NAME, save_on_train_epoch_end=True, enable_version_counter=False)
         self.every_n_steps = every_n_train_steps
         self._waits = False
         self._step = self._saved = 0
         self._stepped = True  # whether the last batch ended with an optimizer step
-        self._held = ""  # path of what is saved and not in place yet
+        self._held = ""  # path of a save that has not replaced last.ckpt yet
 
     @property
     def state_key(self) -> str:
-        """The same key however often it saves, so that a run may go on with another number of steps."""
+        """The same key for any number of steps, so a run may continue with another number."""
         return type(self).__qualname__
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that it stands last."""
+        """Check that it is the last checkpoint callback."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and trainer.checkpoint_callbacks[-1] is not self:
             raise ValueError(
@@ -65,17 +65,17 @@ class LastCheckpoint(ModelCheckpoint):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from those that were made, and begin an epoch where the last one was completed."""
+        """Count steps from those already made, and begin a new epoch if the last one was completed."""
         super().on_train_start(trainer, pl_module)
         start_epoch(trainer)
         self._waits, self._step, self._stepped, self._held = False, trainer.global_step, True, ""
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Put what was saved before in its place."""
+        """Replace last.ckpt by the last save."""
         held, self._held = self._held, ""
         if not held or not trainer.is_global_zero:
             return
-        if os.path.isdir(held):  # of a strategy that saves the parts of the processes
+        if os.path.isdir(held):  # some strategies save a folder with the parts of the processes
             shutil.rmtree(held)
         os.replace(f"{held}{_HELD}", held)
 
@@ -84,22 +84,22 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, where it is time and the run could go on from here."""
+        """Save if it is due and the run could continue from here."""
         self._stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if self.every_n_steps is None or not self._stepped:
-            return  # gradients of several batches make one step, and a part of them is kept nowhere
+            return  # accumulated gradients of an unfinished step cannot be saved
         self._waits = self._waits or self._step % self.every_n_steps == 0
         if self._waits and not _is_last_batch(trainer, batch_idx) and not _validates(trainer, batch_idx):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save at the end of an epoch, behind its validation."""
+        """Save at the end of an epoch, after its validation."""
         if self._stepped or not is_cut_short(trainer):
             self._save(trainer)
         self._waits = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Put what was saved in its place where Lightning obeys a kill, which it does behind what it logs."""
+        """Replace last.ckpt at a kill; Lightning obeys it after logging."""
         if isinstance(exception, SIGTERMException):
             self.on_train_end(trainer)
 
@@ -108,17 +108,17 @@ class LastCheckpoint(ModelCheckpoint):
         if trainer.fast_dev_run or trainer.global_step == self._saved:  # type: ignore[attr-defined]
             return
         self._saved = trainer.global_step
-        path = self.best_model_path = self.format_checkpoint_name({})  # a part of the state that is saved
+        path = self.best_model_path = self.format_checkpoint_name({})  # a part of the saved state
         if isinstance(trainer.strategy.checkpoint_io, TorchCheckpointIO) and "://" not in path:
             trainer.save_checkpoint(f"{path}{_HELD}", weights_only=False)
             self._held = path
-        else:  # to another place, or later
+        else:  # another filesystem, or an asynchronous save
             trainer.save_checkpoint(path, weights_only=False)
         for logger in trainer.loggers if trainer.is_global_zero else []:
             logger.after_save_checkpoint(self)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Have a run go on in the middle of an epoch that was cut short."""
+        """Make a run continue in the middle of an epoch that was cut short."""
         loop = checkpoint["loops"]["fit_loop"]
         epochs = loop["epoch_progress"]["current"]
         if epochs["processed"] == epochs["ready"] > 0 and is_cut_short(trainer):
@@ -130,17 +130,17 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 def _is_last_batch(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the epoch ends behind a batch: it has no other, or the fit ends."""
+    """Whether the epoch ends after a batch: it is the last one, or the fit ends."""
     enough = trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
     ends = 0 <= trainer.max_steps <= trainer.global_step or (trainer.should_stop and enough)
     return ends or trainer.is_last_batch or batch_idx + 1 >= trainer.num_training_batches
 
 
 def _validates(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether a validation comes behind a batch, within an epoch."""
+    """Whether a validation follows a batch, within an epoch."""
     every = trainer.val_check_batch
     if not trainer.enable_validation or not isinstance(every, int):
         return False
-    # where check_val_every_n_epoch is null, batches are counted over epochs
+    # if check_val_every_n_epoch is null, batches are counted over epochs
     count = batch_idx if trainer.check_val_every_n_epoch is not None else trainer.fit_loop.total_batch_idx
     return (count + 1) % every == 0

@@ -1,4 +1,4 @@
-"""Images that the network is wrong about."""
+"""Images that the network gets wrong."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "predicti
 
 
 class _Mistake(NamedTuple):
-    """A wrong answer; sorted, they stand as they are shown: most confident first."""
+    """A wrong answer; sorting gives the order on the page: most confident first."""
 
     doubt: float
     """Minus the confidence."""
@@ -30,11 +30,11 @@ class Misclassified(Callback):
     """Lists the wrong answers of a validation or test, most confident first, and shows the first of their images.
 
     Written as misclassified_val.csv and misclassified_val.png (misclassified_test likewise), and shown in TensorBoard
-    as ``val/misclassified``; of a fit its last validation.
+    as ``val/misclassified``. A fit writes its last validation.
 
     Args:
         images: Images to show: 1..400.
-        folder: Folder of the files. Default: the run's.
+        folder: Folder of the files. Default: the run's folder.
     """
 
     def __init__(self, images: int = 36, folder: str | None = None) -> None:
@@ -43,7 +43,7 @@ class Misclassified(Callback):
         self._start()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the validation before."""
+        """Forget the last validation."""
         self._start()
 
     def on_validation_batch_end(
@@ -63,7 +63,7 @@ class Misclassified(Callback):
     on_test_end = on_validation_end
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what the last validation found."""
+        """Write the mistakes of the last validation."""
         if self._seen:
             self._write(trainer, pl_module)
 
@@ -95,7 +95,7 @@ class Misclassified(Callback):
         self._start()
         if not trainer.is_global_zero:
             return
-        # an image that two processes saw counts once
+        # an image seen by two processes counts once
         mistakes = sorted({mistake.image: mistake for part in parts for mistake in part[0]}.values())
         pictures = {mistake: picture for part in parts for mistake, picture in part[1].items()}
         names = class_names(trainer, module.num_classes)
@@ -105,7 +105,7 @@ class Misclassified(Callback):
                 for one in mistakes
             )
             write_lines(folder / f"misclassified_{stage}.csv", [_FIELDS, *rows])
-            (folder / f"misclassified_{stage}.png").unlink(missing_ok=True)  # of a run before
+            (folder / f"misclassified_{stage}.png").unlink(missing_ok=True)  # from an earlier run
         shown = [mistake for mistake in mistakes if mistake in pictures][: self.images]
         if not shown or not (folder or tensorboard_loggers(trainer)):
             return
@@ -117,7 +117,7 @@ class Misclassified(Callback):
 
 
 def _shown(image: Tensor, data: Any) -> Tensor:
-    """An image as it was before its normalisation, 0..1; else stretched to its own least and largest value."""
+    """An image before its normalisation, 0..1; if that is unknown, stretched to its least and largest value."""
     mean, deviation = getattr(data, "mean", None), getattr(data, "deviation", None)
     if mean is None or deviation is None:
         low, high = image.min(), image.max()

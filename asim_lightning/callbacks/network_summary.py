@@ -1,4 +1,4 @@
-"""What a fit trains: parts of the network, their parameters, and what they multiply for one image."""
+"""Summary of a fit: parts of the network, their parameters, and their multiplications for one image."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from asim_lightning.table import text_table
 
 
 class NetworkSummary(ModelSummary):
-    """Prints Lightning's table of a model with the multiplications of the report (MACs of one image) for its FLOPs.
+    """Prints Lightning's table of a model, with multiplications (MACs of one image) instead of its FLOPs.
 
-    Lightning counts torch's own operations on an example input, and a macro's are none.
+    Lightning counts torch's operations on an example input, which do not include a macro's.
 
     Args:
-        max_depth: Depth to which parts are listed: 1 or more; 0 prints nothing, -1 lists all.
+        max_depth: Depth of the listed parts: 1 or more; 0 prints nothing, -1 lists all.
     """
 
     def __init__(self, max_depth: int = 1) -> None:
@@ -36,7 +36,7 @@ class NetworkSummary(ModelSummary):
         *_: Any,
         **__: Any,
     ) -> None:
-        """Print the columns that Lightning found, its FLOPs aside, for parts that hold parameters."""
+        """Print Lightning's columns, except FLOPs, for parts with parameters."""
         columns = {name: values for name, values in summary_data if name != "FLOPs"}
         macs = [self._macs(name) for name in columns["Name"]]
         if any(macs):

@@ -1,4 +1,4 @@
-"""Levels of a macro's noise: what the user wrote, what it comes to on a network, and the CSV file of their accuracy."""
+"""Levels of a macro's noise: as written by the user, as noise of a network, and in a CSV file with accuracies."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,17 @@ FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
 )  # fmt: skip
 """Columns of the file."""
-_DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit
+_DIGITS = 9  # decimals: the same level on two macros may differ in its last bit
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """A level on the macros of a network.
+    """A noise level on the macros of a network.
 
     Attributes:
         value: As the user wrote it.
-        percent: Percent of full scale; None where that differs from macro to macro.
-        lsb: Steps of the ADC; None where that differs, or a converter is ideal.
+        percent: Percent of full scale; None if it differs between macros.
+        lsb: Steps of the ADC; None if it differs, or if a converter is ideal.
     """
 
     value: float | str
@@ -36,7 +36,7 @@ class NoiseLevel:
 
     @property
     def place(self) -> AxisValue:
-        """The level along the axis of a chart: percent, to four digits, where it has one."""
+        """The position of the level on a chart: percent, to four digits, if it has one."""
         return self.value if self.percent is None else float(f"{self.percent:.4g}")
 
 
@@ -47,24 +47,24 @@ def level_name(value: float | str) -> str:
 
 
 def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | str, ...]:
-    """The levels, each once; an axis that is no noise of a macro, and levels that no macro takes, are refused."""
+    """The levels, each once; refuses an axis that is not noise, and levels that no macro takes."""
     check_choice("`axis` of NoiseSweep", axis, NOISE_AXES)
     if not isinstance(levels, (list, tuple)) or not levels:
         raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
     for level in levels:
-        # an unlimited converter and full scale: whether the unit fits the macro is seen with the network
+        # unlimited converter and full scale: the network decides later whether the unit fits
         noise_percent(level, "levels", 2**16, 1e9)
     return tuple({level_name(level): level for level in levels}.values())
 
 
 def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[float | str]) -> list[NoiseLevel]:
-    """The levels on the macros of a network, from the weakest to the strongest where they have an order.
+    """The levels on the macros of a network, from the weakest to the strongest if they can be ordered.
 
-    A level is that of the layers that take it; those whose rule decides the noise keep theirs.
+    A level applies to the layers that take it; layers whose rule decides the noise stay as they are.
     """
     follow = [each for each in dict.fromkeys(assignments) if axis not in each.ruled]
     if not follow:
-        raise ValueError(f"NoiseSweep changes nothing, as `plan.rules` decide `{axis}` for every layer on a macro")
+        raise ValueError(f"NoiseSweep changes nothing, because `plan.rules` decide `{axis}` for every layer on a macro")
     found = []
     for level in levels:
         changed = [assignment.changed(**{axis: level}).macro for assignment in follow]
@@ -75,18 +75,18 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
     percents = [each.percent for each in found if each.percent is not None]
     if len(set(percents)) < len(percents):
         same = [each.value for each in found if percents.count(each.percent) > 1]
-        raise ValueError(f"`levels` of NoiseSweep must differ, got {same}, of which two or more are the same noise")
+        raise ValueError(f"`levels` of NoiseSweep must differ, got {same}, in which two or more are the same noise")
     return sorted(found, key=lambda each: each.percent or 0.0) if len(percents) == len(found) else found
 
 
 def _one(values: Sequence[float]) -> float | None:
-    """The value, where all are the same."""
+    """The value, if all are the same."""
     distinct = {round(value, _DIGITS) for value in values}
     return distinct.pop() if len(distinct) == 1 else None
 
 
 def append_rows(path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[Result]) -> None:
-    """Append the results of one sweep; the file is made where absent."""
+    """Append the results of one sweep; a missing file is made."""
     before = path.read_bytes() if path.exists() else b""
     lines: list[Sequence[object]] = [] if before else [FIELDS]
     for level, row in zip(levels, results, strict=True):
@@ -97,7 +97,7 @@ def append_rows(path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel],
 
 
 def forget_rows_after(path: Path, step: int) -> None:
-    """Take out what a run wrote after the step that it is resumed from, else that part would be there twice."""
+    """Remove rows after the step from which a run is resumed; else they would appear twice."""
     if not path.exists():
         return
     with path.open(newline="") as file:

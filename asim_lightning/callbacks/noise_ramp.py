@@ -16,20 +16,20 @@ UNITS = ("epoch", "step")
 
 
 class NoiseRamp(Callback):
-    """Sets the noise of training of converted layers from step to step, and logs it as ``cim/train_noise``.
+    """Sets the training noise of converted layers from step to step, and logs it as ``cim/train_noise``.
 
     With t the time (epochs with fractions, or optimizer steps), w the warm-up, T the length, and p = (t - w) / T
     clamped to 0..1: linear ``start + (end - start) p``; cosine ``start + (end - start) (1 - cos(pi p)) / 2``; step
-    ``start + (end - start) floor(p steps) / steps``; constant `end`. Before the warm-up has passed it is 0. A function
-    of time alone: a run that is resumed goes on where it was.
+    ``start + (end - start) floor(p steps) / steps``; constant `end`. During the warm-up it is 0. It only depends on
+    time, so a resumed run continues correctly.
 
     Args:
         end: Noise at the end, 0 or more, in the unit of the classifier's noise model.
         start: Noise after the warm-up, 0 or more.
         shape: constant, linear, cosine or step.
-        unit: epoch or step: what `warmup` and `length` count.
+        unit: epoch or step: the unit of `warmup` and `length`.
         warmup: Time without noise: 0 or more.
-        length: Time from start to end, above 0; null: what is left of the training.
+        length: Time from start to end, above 0; null: the rest of the training.
         steps: Number of equal jumps of shape step: 1 or more.
     """
 
@@ -71,12 +71,12 @@ class NoiseRamp(Callback):
         return self.start + (self.end - self.start) * part
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the layout of TensorBoard's charts, which shows the ramp."""
+        """Write the layout of TensorBoard's charts, including the ramp."""
         write_layout(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Set the noise of this step, and log it."""
-        is_ours = isinstance(pl_module, CimClassifier)  # which may have no layer on a macro
+        is_ours = isinstance(pl_module, CimClassifier)  # a classifier may have no layer on a macro
         if not is_ours and not macro_layers(pl_module):
             raise ValueError(f"NoiseRamp needs layers on a macro, got a {type(pl_module).__name__} without")
         total = float(trainer.estimated_stepping_batches)
@@ -86,7 +86,7 @@ class NoiseRamp(Callback):
             per_epoch = steps_of_an_epoch(trainer)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         if is_ours:
-            setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which mypy takes for a module
+            setattr(pl_module, "train_noise", amount)  # noqa: B010  a property; mypy believes it is a module
         else:
             set_train_noise_(pl_module, amount)
         pl_module.log(self.logged[0], amount)

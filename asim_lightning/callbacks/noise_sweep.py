@@ -44,20 +44,20 @@ class NoiseSweep(Callback):
     """Measures, after validations of a fit, the accuracy at several noise levels, simulated bit by bit.
 
     Logs ``noise/acc@LEVEL``, ``noise/acc_mean`` (over the levels: the area under the curve) and ``noise/acc_worst``,
-    0..1, which a ModelCheckpoint can monitor. The curve with its 95 % interval is a figure and, when the fit ends, a
-    margin chart of TensorBoard; noise_sweep.csv has every number. With the axis nonlinear_noise all these names begin
+    0..1; a ModelCheckpoint can monitor them. The curve with its 95 % interval is a figure and, when the fit ends, a
+    margin chart of TensorBoard; noise_sweep.csv has every number. With the axis nonlinear_noise, all these names begin
     with ``nonlinear_noise`` instead of ``noise``.
 
-    A sweep runs in epochs 0, k, 2k, ..., in the first validation of a fit and in the last epoch. In between the metrics
-    keep their last value, so that a ModelCheckpoint, which asks for a better one, does not save.
+    A sweep runs in epochs 0, k, 2k, ..., in the first validation of a fit and in the last epoch. In between, the
+    metrics stay at their last value, so a ModelCheckpoint, which wants a better one, does not save.
 
     Args:
         levels: Noise levels: percent of full scale, or with a unit (0.5 lsb, 1.2 mV).
         axis: Which noise of the macro: random_noise or nonlinear_noise.
-        images: Images of the data set, spread evenly over it, always the same; all where there are fewer.
-        trials: Reads of the chip at each level that is noisy: 1..65535.
+        images: Images, spread evenly over the data set, always the same; all if there are fewer.
+        trials: Reads of the chip at each noisy level: 1..65535.
         every_n_epochs: k: 1 or more.
-        split: Data set that the images are of: val or test.
+        split: Data set of the images: val or test.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class NoiseSweep(Callback):
 
     @property
     def state_key(self) -> str:
-        """Of another axis or other levels the metrics are others."""
+        """A key with the axis and the levels, because other ones have other metrics."""
         settings = {"axis": self.axis, "levels": self.levels}
         return f"{type(self).__qualname__}{settings}"
 
@@ -113,27 +113,27 @@ class NoiseSweep(Callback):
             monitor = getattr(checkpoint, "monitor", None) or ""
             if self.every_n_epochs == 1 or not monitor.startswith(f"{self.prefix}/"):
                 continue
-            # several places are filled with whatever comes, which would be epochs that were not measured
+            # with several, a ModelCheckpoint would also save epochs that were not measured
             if isinstance(checkpoint, ModelCheckpoint) and checkpoint.save_top_k not in (0, 1):
                 raise ValueError(
-                    f"`save_top_k` of a ModelCheckpoint with monitor {monitor} must be 1 where `every_n_epochs` of "
+                    f"`save_top_k` of a ModelCheckpoint with monitor {monitor} must be 1 if `every_n_epochs` of "
                     f"NoiseSweep is above 1, got {checkpoint.save_top_k}"
                 )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start anew, and write the layout of TensorBoard's charts."""
-        # a fit that goes on has had its first sweep
+        """Reset results, and write the layout of TensorBoard's charts."""
+        # a continued fit has had its first sweep
         self.results, self._first = {}, not self._restored
         write_layout(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Where a fit goes on, keep its lines of the file up to here."""
+        """If a fit continues, remove later lines from the file."""
         path = self._file(trainer)
         if path is not None and trainer.is_global_zero:
             forget_rows_after(path, trainer.global_step or -1)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give a ModelCheckpoint the metrics that a fit that was stopped had; they are in its files already."""
+        """Give a ModelCheckpoint the metrics of a stopped fit; its files have them already."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or not self._restored:
             return
         self._restored = False
@@ -142,7 +142,7 @@ class NoiseSweep(Callback):
                 log_equal(pl_module, f"{self.prefix}/{name}", value, logger=False)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, where it is time."""
+        """Measure, if it is due."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         if not (self._first or is_due(trainer, self.every_n_epochs)):
@@ -162,11 +162,11 @@ class NoiseSweep(Callback):
             show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics of the last sweep, which a fit that goes on keeps until the next."""
+        """The metrics of the last sweep, for a continued fit."""
         return {"metrics": self._metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the metrics of a fit that goes on."""
+        """Take the metrics of the stopped fit."""
         self._metrics = dict(state_dict.get("metrics", {}))
         self._restored = bool(self._metrics)
 
@@ -192,7 +192,7 @@ class NoiseSweep(Callback):
         return results
 
     def metrics(self, results: Sequence[Result]) -> dict[str, float]:
-        """What is logged of a sweep, by name without the prefix."""
+        """The metrics of a sweep, by name without the prefix."""
         accuracies = [row.accuracy for row in results]
         rows = zip(self._on_network, results, strict=True)
         each = {f"acc@{level_name(level.value)}": row.accuracy for level, row in rows}
@@ -203,9 +203,9 @@ class NoiseSweep(Callback):
         return charts_of([self._curve_steps()[0]]) if self._on_network else {}
 
     def figure(self, module: LightningModule) -> Figure:
-        """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
+        """Accuracy against noise: the last sweep, the first one, and the one with the best mean."""
         macros = [layer.macro for layer in macro_layers(module).values()]
-        # the codes of a weight-parallel cycle have a sign, so that its LSB is another
+        # a weight-parallel cycle has signed codes and so another LSB
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = getattr(module, "num_classes", None)
         adc_bits = bits.pop() if len(bits) == 1 else None
@@ -226,7 +226,7 @@ class NoiseSweep(Callback):
         return folder / f"{self.prefix}_sweep.csv"
 
     def _curve_steps(self) -> tuple[str, dict[str, int]]:
-        """Tag of the curve, which is that of `asim sweep`, and the step of each level by its text."""
+        """Tag of the curve, as in `asim sweep`, and the step of each level by its text."""
         return scalar_steps(self.axis, [level.place for level in self._on_network])
 
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
@@ -236,8 +236,8 @@ class NoiseSweep(Callback):
         tag, steps = self._curve_steps()
         results, suffix = list(self.results.values())[-1], f".{self.axis}"
         for folder in (logger.log_dir for logger in tensorboard_loggers(trainer)):
-            # A file of its own, written once: steps are noise levels, so that a second curve below the same tag, as of
-            # a fit that goes on in its folder, would be drawn as a zigzag with the first.
+            # A separate file, written once: steps are noise levels, so a second curve with the same tag, such as
+            # after a continued fit, would be drawn as a zigzag with the first.
             for stale in Path(folder).glob(f"events.out.tfevents.*{suffix}"):
                 stale.unlink()
             with SummaryWriter(folder, filename_suffix=suffix) as writer:

@@ -1,4 +1,4 @@
-"""Where a callback's files, figures and charts go, and in which epochs a callback acts."""
+"""Folders, figures and charts of callbacks, and the epochs in which callbacks act."""
 
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from asim_lightning.report.tensorboard_curves import Charts
 def write_layout(trainer: Trainer) -> None:
     """Write the layout of the custom scalars tab: accuracy against noise, and training loss next to training noise.
 
-    A run has one layout, so every callback writes all of it, with the ``charts`` of the others, when the fit starts.
+    A run has one layout, so every callback writes all of it, with the ``charts`` of all callbacks, when the fit starts.
     """
     if not trainer.is_global_zero:
         return
     accuracy: Charts = {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         accuracy.update(getattr(callback, "charts", dict)())
-    # Tags of a Multiline chart are regular expressions, and "train/loss" alone would find train/loss_epoch too.
-    # The loss has a chart of its own too, as noise in percent presses it flat where both share an axis.
+    # Tags of a Multiline chart are regular expressions, and "train/loss" would also find train/loss_epoch.
+    # The loss also has a separate chart, because noise in percent flattens it on a shared axis.
     training: Charts = {
         "training loss and noise": ["Multiline", ["train/loss$", "cim/train_noise$"]],
         "training loss": ["Multiline", ["train/loss$"]],
@@ -33,13 +33,13 @@ def write_layout(trainer: Trainer) -> None:
 
 
 def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | None:
-    """The folder of a run's files; to be called on every process.
+    """The folder of a run's files; call it on every process.
 
     Returns:
         The given folder, else the logger's, else the one of this configuration's runs, else the trainer's root; None if
-        nothing is kept (fast_dev_run, or a logger without files).
+        nothing is written (fast_dev_run, or a logger without files).
     """
-    log_dir = trainer.log_dir  # asks the first process, so that all have to get here
+    log_dir = trainer.log_dir  # asks the first process, so all processes must call it
     if getattr(trainer, "fast_dev_run", False):
         return None
     if folder is not None:
@@ -51,12 +51,12 @@ def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | 
 
 
 def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
-    """The trainer's loggers that write for TensorBoard."""
+    """The trainer's TensorBoard loggers."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def show_figure(trainer: Trainer, tag: str, figure: Figure, file: Path | None = None) -> None:
-    """Show a figure in TensorBoard at the current step, and write it as PNG; to be called on the first process."""
+    """Show a figure in TensorBoard at the current step, and write it as PNG; call it on the first process."""
     for logger in tensorboard_loggers(trainer):
         logger.experiment.add_figure(tag, figure, trainer.global_step, close=False)
     if file is not None:
@@ -64,12 +64,12 @@ def show_figure(trainer: Trainer, tag: str, figure: Figure, file: Path | None = 
 
 
 def log_equal(module: LightningModule, name: str, value: float, logger: bool = True) -> None:
-    """Log a value that is equal on every process: their maximum, unlike their mean, keeps its last bit."""
+    """Log a value that is equal on every process, as their maximum: their mean could change its last bit."""
     module.log(name, value, logger=logger, reduce_fx="max", sync_dist=True)
 
 
 def class_names(trainer: Trainer, num_classes: int) -> list[str]:
-    """The data module's names of the classes, else their numbers."""
+    """The data module's class names, else the numbers of the classes."""
     names: Any = getattr(getattr(trainer, "datamodule", None), "class_names", None)
     if names is None or len(names) != num_classes:
         return [str(number) for number in range(num_classes)]
@@ -77,12 +77,12 @@ def class_names(trainer: Trainer, num_classes: int) -> list[str]:
 
 
 def stage_of(trainer: Trainer) -> str:
-    """Which images are evaluated, as in the names of metrics: val or test."""
+    """Kind of evaluated images, as in names of metrics: val or test."""
     return "test" if trainer.testing else "val"
 
 
 def is_due(trainer: Trainer, every_n_epochs: int) -> bool:
-    """Whether this validation is in epoch 0, k, 2k, ... or the last of a fit; always where nothing is fit."""
+    """Whether this validation is in epoch 0, k, 2k, ... or the last of a fit; always true outside of a fit."""
     if trainer.state.fn != "fit":
         return True
     epochs, steps = trainer.max_epochs, trainer.max_steps

@@ -1,4 +1,4 @@
-"""What an evaluation found: how many images were right, and each prediction."""
+"""Results of an evaluation: number of right images, and each prediction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ _FIELDS = ("index", "label", "prediction", "confidence")
 
 
 class ImageCounter(Callback):
-    """Counts the images of a validation or test, and those whose class was found, over all processes."""
+    """Counts the images of a validation or test, and the right ones, over all processes."""
 
     METRIC = "images"
     """Name of the count among the trainer's callback_metrics."""
     RIGHT = "images_right"
-    """Name of the count of right answers there."""
+    """Name of the count of right answers."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -35,7 +35,7 @@ class ImageCounter(Callback):
     ) -> None:
         """Count a batch."""
         self.images += len(outputs["index"])
-        if "prediction" in outputs:  # not of other outcomes than right or wrong
+        if "prediction" in outputs:  # only for outcomes that are right or wrong
             self.right += int((outputs["prediction"] == outputs["label"]).sum())
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -43,7 +43,7 @@ class ImageCounter(Callback):
         counts = torch.tensor([self.images, self.right], device=trainer.strategy.root_device)  # (2,)
         total = trainer.strategy.reduce(counts, reduce_op="sum")
         self.images, self.right = (int(count) for count in torch.as_tensor(total))
-        # of processes that were forked, metrics alone come back
+        # only metrics come back from forked processes
         for name, count in ((self.METRIC, self.images), (self.RIGHT, self.right)):
             trainer.callback_metrics[name] = torch.tensor(count)
 
@@ -53,7 +53,7 @@ class ImageCounter(Callback):
 
 
 class PredictionWriter(BasePredictionWriter):
-    """A CSV file, whole or absent: a line a sample, in the order of its index.
+    """A CSV file, complete or absent: a line for each sample, in the order of its index.
 
     Index in the data set, label, prediction, confidence (0..1).
     """

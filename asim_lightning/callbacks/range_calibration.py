@@ -1,4 +1,4 @@
-"""Fits input ranges, instead of the classifier."""
+"""Fits input ranges instead of the classifier."""
 
 from typing import Any
 
@@ -15,15 +15,15 @@ from asim_lightning.quant import METHODS
 
 
 class RangeCalibration(Callback):
-    """Fits input ranges to training images before validations of a fit, and where they are missing.
+    """Fits input ranges to training images before validations of a fit, and if they are missing.
 
-    Where it is present, the classifier leaves its ranges alone, and its `calibration_images` and `calibration_method`
-    have no effect. Ranges are stored in the checkpoint, and are the same on every process.
+    With this callback, the classifier does not fit ranges, and its `calibration_images` and `calibration_method` have
+    no effect. Ranges are stored in the checkpoint, and are the same on every process.
 
     Args:
-        images: Training images that ranges are fitted to; all where there are fewer.
-        method: How: max, percentile or mse.
-        every_n_epochs: Fit anew in epochs 0, k, 2k, ... and in the last: 1 or more.
+        images: Training images to fit the ranges to; all if there are fewer.
+        method: max, percentile or mse.
+        every_n_epochs: Fit again in epochs 0, k, 2k, ... and in the last one: 1 or more.
     """
 
     def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:
@@ -52,7 +52,7 @@ class RangeCalibration(Callback):
         pl_module.calibrates_itself = True  # type: ignore[assignment]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Fit while training where it is time, since weights move; else where ranges are missing."""
+        """While training, fit if it is due, because weights change; else if ranges are missing."""
         fits = trainer.state.fn == "fit" and is_due(trainer, self.every_n_epochs)
         if fits or needs_calibration(pl_module):
             self.calibrate(trainer, pl_module, missing=not fits)
@@ -61,7 +61,7 @@ class RangeCalibration(Callback):
     on_predict_epoch_start = on_validation_epoch_start
 
     def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None, missing: bool = False) -> None:
-        """Fit all ranges now, or those that are missing, to the data, or the trainer's; on every process."""
+        """Fit all ranges, or the missing ones, to the data, or the trainer's; on every process."""
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)

@@ -1,4 +1,4 @@
-"""Accuracy on the macro while training, simulated bit by bit on some images, for the choice of the epoch to keep."""
+"""Accuracy on the macro while training, simulated on some images, to choose the epoch to save."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,29 +20,27 @@ from asim_lightning.evaluation.results import Measure, result_of
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
-"""Chips that stand for all chips; `--chips` evaluates others, which no epoch was chosen for."""
+"""Chips that stand for all chips; `--chips` evaluates other chips, which did not affect the choice of an epoch."""
 _FEWER = 100
-"""Images on each of these chips."""
+"""Images for each of these chips."""
 _BATCH = 100
 _MOST_KEPT = 2**28
-"""Bytes of images that are kept in memory while they are evaluated at each level."""
+"""Most bytes of images in memory while they are evaluated at each level."""
 
 
 class SimulatedAccuracy(Callback):
     """Measures, after each validation of a fit, the accuracy of the macro as configured, simulated bit by bit.
 
-    Logs ``val/acc_simulated``, 0..1, which a ModelCheckpoint can monitor. A fit with `train_noise_model` macro or chip
-    has this callback by itself if no other callback keeps an epoch, or if one monitors this metric.
+    Logs ``val/acc_simulated``, 0..1; a ModelCheckpoint can monitor it. A fit with `train_noise_model` macro or chip
+    adds this callback if no other callback saves an epoch, or if one monitors this metric.
 
     Args:
-        images: Images of the validation data, spread evenly over it, always the same; all if there are fewer.
-        chips: Numbers of the chips over which the accuracy is a mean; null: the model's chip.
+        images: Validation images, spread evenly over the data, always the same; all if there are fewer.
+        chips: Numbers of the chips for a mean accuracy; null: the model's chip.
     """
 
     METRIC = "val/acc_simulated"
-    """The metric that it logs."""
     logged = (METRIC,)
-    """Metrics that it logs."""
 
     def __init__(self, images: int = 200, chips: list[int] | None = None) -> None:
         check_whole("`images` of SimulatedAccuracy", images, 1)
@@ -70,9 +68,9 @@ class SimulatedAccuracy(Callback):
 
 
 def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
-    """The callback that measures what the noise model of a classifier trains for.
+    """The callback for the accuracy that a classifier's noise model trains for.
 
-    None if the noise is not that of a macro or chip, or `val/acc` measures the same.
+    None if the noise is not from a macro or chip, or `val/acc` measures the same.
     """
     kind, arguments = model.hparams["train_noise_model"], model.hparams["train_noise_args"] or {}
     if kind not in ("macro", "chip") or not macro_layers(model.backbone):
@@ -86,7 +84,7 @@ def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
 
 
 def loader_of(trainer: Trainer, split: str) -> Any:
-    """The loader of the images of a fit's data, val or test; the classifier takes one, which may stand in a list."""
+    """The loader of a fit's images, val or test; the classifier takes one loader, which may be in a list."""
     found: Any = trainer.val_dataloaders
     if split == "test":
         data: Any = getattr(trainer, "datamodule", None)
@@ -97,9 +95,9 @@ def loader_of(trainer: Trainer, split: str) -> Any:
 
 
 def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """This process's share of some images, spread evenly over a loader's data set, in batches as the loader makes them.
+    """This process's share of some images, spread evenly over a loader's data set, in batches like the loader's.
 
-    A fast_dev_run has one image a process.
+    A fast_dev_run has one image for each process.
     """
     images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else images
     dataset: Any = getattr(loader, "dataset", None)
@@ -115,27 +113,27 @@ def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> 
         batch_size=loader.batch_size or _BATCH,
         collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
-        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
+        # a loader draws a random number at its start; without this, a sweep would change the fit's numbers
         generator=torch.Generator().manual_seed(0),
     )
     return _kept(batches, len(mine))
 
 
 def spread_positions(length: int, count: int) -> list[int]:
-    """`count` positions of a data set (all where there are fewer), spread evenly over it, always the same.
+    """`count` positions of a data set (all if there are fewer), spread evenly over it, always the same.
 
-    One is drawn in each of `count` equal stretches: sorted data sets give every class its share, and those in which
-    classes take turns, of which a regular stride may see one class alone, do so too.
+    One position is drawn in each of `count` equal stretches. So each class has its share, in sorted data sets and in
+    data sets with alternating classes, where a regular stride may see only one class.
     """
     count = min(length, count)
     edges = numpy.arange(count + 1) * length // count  # (count + 1,)
-    # RandomState, because its stream is frozen: another version must not measure other images
+    # RandomState, its stream is frozen: other versions must measure the same images
     draws = numpy.random.RandomState(0).random_sample(count)  # (count,)
     return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
 
 
 def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """The batches, read once for all levels if they are few; else the loader, which reads them for each level."""
+    """The batches: read once for all levels if they are few, else the loader, which reads them at each level."""
     kept: list[Any] = []
     for batch in loader:
         if not kept:
