@@ -1,4 +1,4 @@
-"""The account of an import or export: what happened to every key of a state dict, or why it is not used."""
+"""The account of an import or export: what happened to every key of a state dict, or why it is unused."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from asim_lightning.exchange.read import WeightFile
 from asim_lightning.table import text_table
 
 USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
-"""What a row says; missing and unknown are not accounted for."""
+"""Statuses of a row; missing and unknown are not accounted for."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Row:
     """What happened to one tensor.
 
     Attributes:
-        source: Its key in the source; empty where it is missing there.
-        target: Its key in the target; empty where it has none.
+        source: Its key in the source; empty if it is missing there.
+        target: Its key in the target; empty if it has none.
         shape: Its shape in the source, else in the target.
         status: used, ignored, missing or unknown.
-        why: Why it is not used, or how it was changed; otherwise empty.
+        why: Why it is unused, or how it was changed; otherwise empty.
     """
 
     source: str
@@ -40,7 +40,7 @@ class Account:
     Attributes:
         state: State dict of the target.
         rows: One row for each tensor.
-        unused: Tensors without a place in the target, kept for a later export.
+        unused: Tensors without a key in the target, saved for a later export.
         notes: Further notes for the user.
     """
 
@@ -55,7 +55,7 @@ class Account:
         return tuple(row for row in self.rows if row.status in (MISSING, UNKNOWN))
 
     def count(self, status: str) -> int:
-        """Rows of a status."""
+        """Number of rows with a status."""
         return sum(row.status == status for row in self.rows)
 
     def __str__(self) -> str:

@@ -15,11 +15,11 @@ from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, 
 _RANGES = ("input_max", "weight_max")
 _NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",
             "patch_drop_rate", "drop_block_rate"}  # fmt: skip
-"""Constructor arguments that shapes show, or that matter only in training."""
+"""Constructor arguments that shapes reveal, or that only matter in training."""
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
-    """The tensors of a network under the keys of its layout, with the tensors that an import kept as `unused`."""
+    """The tensors of a network under its layout's keys, with the tensors that an import saved as `unused`."""
     base = network.backbone.name.split(".")[0]
     names = {"published": PUBLISHED_NAMES, "torchvision": TORCHVISION_NAMES}.get(network.layout)
     if names is not None and base not in names:
@@ -35,7 +35,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
         if value is None and pair.counts_batches:
             value = torch.zeros((), dtype=torch.int64)
         if not pair.theirs:
-            no_clip = f"{network.layout} has no PACT, so that the network would compute another function"
+            no_clip = f"{network.layout} has no PACT, so the network would compute another function"
             why = no_clip if pair.ours.endswith(".alpha") else f"the {network.layout} format has no such tensor"
             rows.append(Row(pair.ours, "", shape, UNKNOWN, why))
         elif value is None:
@@ -49,7 +49,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
                 queries, rest = value.tensor_split([len(value) // 3])
                 value, why = torch.cat([(queries.double() * factor).to(value.dtype), rest]), scaling
             if pair.theirs in written and not torch.equal(value, written[pair.theirs]):
-                why = f"differs from {source[pair.theirs]}, with which it is one tensor there"
+                why = f"differs from {source[pair.theirs]}, but both are one tensor there"
                 rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, why))
                 continue
             written.setdefault(pair.theirs, value)
@@ -73,8 +73,8 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
 
 
 def _changed_function(network: Network) -> list[Row]:
-    """Arguments that may change what a network computes without changing shapes of tensors."""
-    why = f"{network.layout} has no such setting, so that the network may compute another function there"
+    """Arguments that may change a network's function without changing shapes of tensors."""
+    why = f"{network.layout} has no such setting, so the network may compute another function there"
     changed = sorted(set(network.backbone.kwargs) - _NEUTRAL)
     return [Row(f"model.backbone.kwargs.{name}", "", (), UNKNOWN, why) for name in changed]
 
@@ -88,8 +88,7 @@ def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
-    """Factor of queries that gives the same scores with the attention scale of the other layout, and its
-    description."""
+    """Factor of queries that gives the same scores with the other layout's attention scale, and its description."""
     from timm.layers.attention import Attention
 
     heads: set[Any] = {module.num_heads for module in model.modules() if type(module) is Attention}
@@ -122,9 +121,9 @@ def _notes(network: Network, model: nn.Module) -> tuple[str, ...]:
     theirs = 1e-5 if network.layout == "published" else 1e-6
     if found and found != {theirs}:
         eps = ", ".join(f"{each:g}" for each in sorted(found))
-        notes.append(f"LayerNorm epsilon is {eps} here and {theirs:g} there, which no state dict holds")
+        notes.append(f"LayerNorm epsilon is {eps} here and {theirs:g} there, which is not in a state dict")
     if network.layout == "timm" and config.kwargs:
-        notes.append(f"timm makes this network with the arguments {config.kwargs}, which no state dict holds")
+        notes.append(f"timm makes this network with the arguments {config.kwargs}, which are not in a state dict")
     if config.small and network.layout != "published":
         notes.append(f"{network.layout} has no {config.name} for small images: change its first convolution before")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""Correspondence of the keys of other layouts to this package's keys, which are those of timm and the clips of PACT."""
+"""Keys of other layouts for this package's keys, which are timm's with PACT's clips."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asim_lightning.surgery.layers import find_relus
 
 LAYOUTS = ("published", "torchvision", "timm")
-"""Layouts of the published simulator, torchvision and timm; that of efficientnet_pytorch can only be read."""
+"""Layouts of the published simulator, torchvision and timm; efficientnet_pytorch's layout can only be read."""
 Shape = tuple[int, ...]
 
 _VGG_CLASSIFIER = {"pre_logits.fc1": "classifier.0", "pre_logits.act1": "classifier.1",
@@ -45,7 +45,7 @@ class Pair:
 
     Attributes:
         ours: Its key in this package.
-        theirs: Its key in the other layout; empty where that has none.
+        theirs: Its key in the other layout; empty if there is none.
         shape: Its shape in this package.
     """
 
@@ -55,12 +55,12 @@ class Pair:
 
     @property
     def counts_batches(self) -> bool:
-        """Whether it counts training batches: evaluation does not need it, and older files do not have it."""
+        """Whether it counts training batches: evaluation does not need it, and older files lack it."""
         return self.ours.endswith("num_batches_tracked")
 
 
 def family(model: nn.Module) -> str:
-    """resnet, vgg, vit, whose keys differ from layout to layout, or other."""
+    """resnet, vgg or vit, whose keys differ between layouts, or other."""
     from timm.models import VGG, ResNet, VisionTransformer
 
     if type(model) is ResNet:
@@ -71,7 +71,7 @@ def family(model: nn.Module) -> str:
 
 
 def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | None) -> tuple[Pair, ...]:
-    """Every tensor of a network, with its key in a layout; a pattern in `clips` that matches no ReLU is refused."""
+    """Every tensor of a network, with its key in a layout; refuses a pattern in `clips` that matches no ReLU."""
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if clips is not None:
         shapes |= {f"{name}.alpha": () for name in find_relus(model, clips)}
@@ -83,7 +83,7 @@ def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | 
 
 
 def plain_relus(name: str) -> tuple[str, ...]:
-    """ReLUs that are not PACT in a published network with PACT: in a VGG, the one behind the first convolution."""
+    """ReLUs that are not PACT in a published network with PACT: in a VGG, the one after the first convolution."""
     return (f"features.{2 if name.endswith('_bn') else 1}",) if name.startswith("vgg") else ()
 
 
@@ -93,7 +93,7 @@ def in_their_shape(pair: Pair, value: Tensor) -> Tensor:
 
 
 def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
-    """A tensor of the other layout in this package's shape; None where it does not fit."""
+    """A tensor of the other layout in this package's shape; None if it does not fit."""
     if tuple(value.shape) == pair.shape:
         return value
     linear = pair.theirs.startswith("classifier.") and value.dim() == 2 and len(pair.shape) == 4
@@ -101,7 +101,7 @@ def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
 
 
 def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:
-    """The function from keys of this package to those of a layout."""
+    """The function from this package's keys to a layout's keys."""
     if layout == "timm":
         return lambda key: "" if key.endswith(".alpha") else key
     if layout == "torchvision":
@@ -111,7 +111,7 @@ def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:
         return lambda key: "" if key.endswith(".alpha") else place(key)
     if model_family == "resnet":
         stem = "conv1.weight" if small else "conv2.weight"
-        # one clip a block, used twice or thrice
+        # one clip for each block, used twice or thrice
         return lambda key: stem if key == "conv1.weight" else re.sub(r"(^|\.)act\d\.alpha$", r"\1relu.alpha", key)
     return {"vgg": _vgg, "vit": lambda key: _vit(key, "published")}.get(model_family, lambda key: "")
 
@@ -138,8 +138,7 @@ def _vit(key: str, layout: str) -> str:
 
 
 def _efficientnet(keys: Iterable[str]) -> Callable[[str], str]:
-    """The function from keys of this package to those of efficientnet_pytorch, which numbers blocks through all
-    stages."""
+    """The function from this package's keys to efficientnet_pytorch's keys, which number blocks through all stages."""
     keys = list(keys)
     blocks = list(dict.fromkeys(tuple(key.split(".")[1:3]) for key in keys if key.startswith("blocks.")))
     numbers = {block: number for number, block in enumerate(blocks)}

@@ -1,4 +1,4 @@
-"""The network of a state dict, and the choice of the candidate that fits it best."""
+"""The network of a state dict, and the candidate that fits it best."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of
 from asim_lightning.exchange.read import WeightFile
 
 SMALL_IMAGE = 32
-"""Height and width of the images that small networks are made for, in pixels."""
+"""Height and width of images for small networks, in pixels."""
 PUBLISHED_VITS = {
     (768, 16): "vit_base_patch16_224", (768, 32): "vit_base_patch32_224", (1024, 16): "vit_large_patch16_224",
     (1024, 32): "vit_large_patch32_224", (1280, 14): "vit_huge_patch14_224",
@@ -47,8 +47,8 @@ class Network:
         layout: published, torchvision, timm or efficientnet_pytorch.
         backbone: The network.
         num_classes: Number of classes.
-        clips: None where no ReLU is a PACT, else patterns of the ReLUs that are not.
-        said: How it was recognised, where there was a choice; for the user.
+        clips: None if no ReLU is a PACT, else patterns of the ReLUs that are not.
+        said: How it was recognised, if there was a choice; for the user.
     """
 
     layout: str
@@ -70,16 +70,16 @@ class Network:
 
     @property
     def unused_stem(self) -> tuple[str, tuple[int, ...]] | None:
-        """Key and shape of the second first convolution of a published ResNet, which it does not use."""
+        """Key and shape of a published ResNet's other first convolution, which it does not use."""
         if self.layout != "published" or family(self.skeleton) != "resnet":
             return None
         return ("conv2.weight", (64, 3, 7, 7)) if self.backbone.small else ("conv1.weight", (64, 3, 3, 3))
 
 
 class _WithoutFilling(TorchFunctionMode):
-    """Skips the slow steps of initialisers, which fill tensors that have no values on the meta device.
+    """Skips the slow steps of initialisers, because tensors on the meta device have no values.
 
-    torch.linspace has values: timm 1.0.20 asks for those of the rates at which paths are dropped.
+    torch.linspace still has values, because timm 1.0.20 needs the rates at which paths are dropped.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -90,7 +90,7 @@ class _WithoutFilling(TorchFunctionMode):
 
 
 def published_dropout(name: str) -> dict[str, float]:
-    """Constructor arguments of timm that give a network the published dropout."""
+    """timm's constructor arguments for the published dropout of a network."""
     if name.startswith("vgg"):
         return {"drop_rate": 0.5}
     is_transformer = name.startswith("vit")
@@ -100,34 +100,34 @@ def published_dropout(name: str) -> dict[str, float]:
 def classes_of(file: WeightFile, head: str) -> int:
     """Number of classes: outputs of the classifier, whose weight has the key `head`."""
     if head not in file.state or file.state[head].dim() not in (2, 4):
-        raise ValueError(f"{file.path} holds no classifier: {head} is missing in it")
+        raise ValueError(f"{file.path} has no classifier: {head} is missing")
     return file.state[head].shape[0]
 
 
 def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
-    """The image size as a constructor argument; empty if it is the one in the network's name.
+    """The image size as a constructor argument; empty if it is the size in the network's name.
 
     It follows from the position embeddings, with or without a class token, and the size of a patch in pixels.
     """
     squares = [patches for patches in (tokens, tokens - 1) if math.isqrt(patches) ** 2 == patches]
-    if not squares:  # tokens of other kinds are among them
+    if not squares:  # there are other tokens, too
         return {}
     side = math.isqrt(squares[0]) * patch
     return {} if name.split(".")[0].endswith(f"_{side}") else {"img_size": side}
 
 
 def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
-    """The first candidate whose keys and shapes are those of the file, else the one with the fewest differences.
+    """The first candidate with the keys and shapes of the file, else the one with the fewest differences.
 
-    The likeliest come first. If the user has not named the network, one with more differences than half of the keys is
-    refused, and so is a named one that cannot be built.
+    The likeliest come first. If the user has not named the network, a candidate that differs in more than half of the
+    keys is refused. A named network that cannot be built is refused, too.
     """
     best: tuple[int, Network] | None = None
     failure: Exception | None = None
     for network in candidates:
         try:
             found = _differences(file.state, network)
-        except (ValueError, RuntimeError, TypeError) as error:  # it cannot be built with these arguments
+        except (ValueError, RuntimeError, TypeError) as error:  # these arguments cannot build it
             failure = error
             continue
         if best is None or found < best[0]:
@@ -146,7 +146,7 @@ def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Net
 
 
 def _with_twin(network: Network) -> Network:
-    """The network, with a note on other networks that have the same keys and compute something else."""
+    """The network, with a note on other networks with the same keys and another function."""
     import timm
 
     name = network.backbone.name
@@ -160,7 +160,7 @@ def _with_twin(network: Network) -> Network:
 
 
 def _differences(state: Mapping[str, Tensor], network: Network) -> int:
-    """Tensors of a network that a state dict lacks or has in another shape, and keys that it has besides."""
+    """Number of tensors that a state dict lacks or has in another shape, plus keys that the network lacks."""
     places, missing = set(), 0
     for pair in network.pairs:
         value = state.get(pair.theirs)

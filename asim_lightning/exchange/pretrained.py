@@ -27,7 +27,7 @@ def is_file(pretrained: bool | str) -> bool:
 
 
 def timm_weights(config: BackboneConfig) -> str | None:
-    """timm's name of the weights whose image preparation the network expects; None where these are other weights.
+    """timm's name of the weights whose image preparation the network expects; None for other weights.
 
     torchvision's transformers were trained on images with another normalisation than timm's.
     """
@@ -79,15 +79,15 @@ def _download(config: BackboneConfig) -> WeightFile | None:
 def load_pretrained_(
     model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
 ) -> tuple[str, ...]:
-    """Load the weights of `read_pretrained`, in place; notes on what was loaded and what was not, a line each.
+    """Load the weights of `read_pretrained`, in place; return notes on loaded and missing weights, a line each.
 
-    The head stays as it is if class counts differ; weights of another network are refused.
+    The head stays unchanged if class counts differ; weights of another network are refused.
     """
     if file is None:
         return ()
     if any(key.startswith("backbone.") for key in file.state):
         raise ValueError(
-            f"{file.path} is a checkpoint of this package, with settings next to weights: it is for --ckpt_path"
+            f"{file.path} is a checkpoint of this package, with settings and weights: use it with --ckpt_path"
         )
     network = recognise(file, config.name, kwargs=config.kwargs)
     if network.layout == "published":
@@ -102,7 +102,7 @@ def load_pretrained_(
     stem = next((row for row in problems if row.target == "conv1.weight"), None)
     if stem is not None and config.small and "conv1.weight" in model.state_dict():
         problems = [row for row in problems if {row.source, row.target}.isdisjoint({stem.source, stem.target} - {""})]
-        notes.append("first convolution: new, with random weights, as `model.backbone.small` changes its kernel")
+        notes.append("first convolution: new, with random weights, because `model.backbone.small` changes its kernel")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         row = problems[0]
@@ -118,7 +118,7 @@ def load_pretrained_(
 
 
 def load_state_(model: nn.Module, path: str) -> str:
-    """Load a state dict with the network's own names, in place; returns a note."""
+    """Load a state dict with the network's names, in place; return a note."""
     file = read_weights(path)
     try:
         model.load_state_dict(file.state)
@@ -129,7 +129,7 @@ def load_state_(model: nn.Module, path: str) -> str:
 
 
 def take_out_head_(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
-    """Remove the tensors that have another shape for another number of classes, in place; returns their names."""
+    """Remove the tensors whose shape depends on the number of classes, in place; return their names."""
     head = []
     for key, own in model.state_dict().items():
         given, wanted = state[key].shape if key in state else own.shape, own.shape
@@ -140,6 +140,6 @@ def take_out_head_(state: dict[str, Tensor], model: nn.Module, num_classes: int)
 
 
 def new_head(names: Sequence[str], classes: int, num_classes: int) -> str:
-    """That the tensors of a head are new: the file has other classes (0: no head) than the data."""
+    """A note that a head's tensors are new: the file has other classes (0: no head) than the data."""
     has = f"{classes} classes" if classes else "none"
-    return f"{', '.join(names)}: new, with random weights, as the file has {has} and the data {num_classes}"
+    return f"{', '.join(names)}: new, with random weights, because the file has {has} and the data {num_classes}"

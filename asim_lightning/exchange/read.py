@@ -13,7 +13,7 @@ from asim_lightning.exchange.safe_load import load_safetensors, load_torch
 from asim_lightning.resources import PACKAGE, file_in_package
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
-"""Keys of a file that may hold the state dict: those of the published code, timm's training script and DeiT."""
+"""Keys of a file that may hold the state dict: of the published code, timm's training script and DeiT."""
 _PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that torch's DataParallel and torch.compile add to each key."""
 
@@ -25,9 +25,9 @@ class WeightFile:
     Attributes:
         path: The file.
         state: Tensors by key, without the prefixes of torch's DataParallel and compile.
-        wrapper: Key of the file that holds the state dict; empty where the file is the state dict itself.
-        stepped: Numbers of the parameters that the optimizer state in the file has updated; None where there is none.
-        architecture: timm's name of the network, where the file or a config.json next to it says so.
+        wrapper: Key of the file that holds the state dict; empty if the file is the state dict.
+        stepped: Numbers of the parameters that the optimizer state in the file has updated; None if there is none.
+        architecture: timm's name of the network, if the file or a config.json next to it has it.
     """
 
     path: str
@@ -42,7 +42,7 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
 
     Args:
         path: The file, or ``package:NAME/PATH`` for one in an installed package.
-        mmap: Whether tensors are read from the disk when they are used.
+        mmap: Whether to read tensors from the disk only when they are used.
     """
     file = file_in_package(str(path)) if str(path).startswith(PACKAGE) else Path(path)
     if not file.is_file():
@@ -66,7 +66,7 @@ def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "
     """A Lightning checkpoint; a file that would run code is refused, and its code does not run.
 
     Raises:
-        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or holds
+        ValueError: The file has more than tensors and plain values, is damaged, is not a Lightning checkpoint, or has
             weights without values.
     """
     checkpoint = load_torch(file, map_location=map_location)
@@ -79,7 +79,7 @@ def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "
 
 
 def _is_state(value: Any) -> bool:
-    """Whether a value is tensors by name; torch copies those of the meta device to a network without a word."""
+    """Whether a value is tensors by name; meta tensors do not count, because torch would copy them silently."""
     return isinstance(value, dict) and all(
         isinstance(key, str) and isinstance(each, Tensor) and not each.is_meta for key, each in value.items()
     )
@@ -91,7 +91,7 @@ def _held(value: Any) -> str:
 
 
 def _architecture_of(file: Path) -> str | None:
-    """timm's name of the network in the config.json that hubs put next to the weights."""
+    """timm's name of the network in a hub's config.json next to the weights."""
     try:
         value = json.loads(file.with_name("config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -104,7 +104,7 @@ def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = dict(state)
     while prefix := next((each for each in _PREFIXES if named and all(key.startswith(each) for key in named)), ""):
         named = {key.removeprefix(prefix): value for key, value in named.items()}
-    # of torchvision's first transformers
+    # names in torchvision's first transformers
     names = {key: key.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.") for key in named}
     return {names[key]: value for key, value in named.items()}
 

@@ -1,4 +1,4 @@
-"""Recognition of the network of a state dict: layout, timm's name, stem and class count, from keys and shapes."""
+"""Finds the network of a state dict: layout, timm's name, stem and class count, from keys and shapes."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -40,10 +40,10 @@ _WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 def recognise(
     file: WeightFile, name: str | None = None, small: bool | None = None, kwargs: Mapping[str, Any] | None = None
 ) -> Network:
-    """The network that a state dict belongs to; the user may say its name, form (`small`) and constructor's arguments.
+    """The network of a state dict; the user may give its name, form (`small`) and constructor's arguments.
 
     Raises:
-        ValueError: The network is not recognised, or is not the one that the user names.
+        ValueError: The network is not recognised, or is not the named one.
     """
     if name is not None:
         check_name("--network", name)
@@ -97,7 +97,7 @@ def _transformer_of(file: WeightFile, name: str | None) -> Network:
 
 
 def _published_resnet_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
-    """The ResNet of a state dict of the published code, which holds two stems and uses one."""
+    """The ResNet of a state dict of the published code, which has two stems and uses one."""
     small, why = _stem_in_use(file) if small is None else (small, "--small says so")
     clips = () if any(key.endswith("relu.alpha") for key in file.state) else None
     size, classes = SMALL_IMAGE if small else None, classes_of(file, "fc.weight")
@@ -109,7 +109,7 @@ def _published_resnet_of(file: WeightFile, name: str | None, small: bool | None)
 
 
 def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
-    """Whether the 3x3 stem is the one in use, and the reason: the other one is never trained."""
+    """Whether the 3x3 stem is in use, and the reason: the unused stem is never trained."""
     if file.stepped is not None and (0 in file.stepped) != (1 in file.stepped):
         return 0 in file.stepped, "the optimizer's state has moved no other"
     untouched = [_is_initial(file.state[key]) for key in ("conv1.weight", "conv2.weight")]
@@ -167,7 +167,7 @@ def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, 
     key = f"{head}.weight" if isinstance(head, str) else "head.weight"
     kwargs = dict(given)
     tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
-    # of a hybrid network the patch embedding reads features, not pixels
+    # the patch embedding of a hybrid network reads features, not pixels
     pixels = patch is not None and (f"patch{patch.shape[-1]}_" in name or "patch_size" in kwargs)
     if tokens is not None and patch is not None and pixels and tokens.dim() == 3 and patch.dim() == 4:
         kwargs = {**image_argument(name, tokens.shape[1], patch.shape[2]), **kwargs}
@@ -193,8 +193,8 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
 
 
 def _transformers(state: Mapping[str, Tensor]) -> Iterable[str]:
-    """Transformers of timm with this width in their name, the plainest first; for other widths those without a
-    width."""
+    """Transformers of timm with this width in their name, the plainest first; for other widths, transformers without
+    a width."""
     import timm
 
     width = state["blocks.0.attn.qkv.weight"].shape[-1]

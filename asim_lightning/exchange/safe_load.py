@@ -1,8 +1,8 @@
-"""Reads files of others as tensors, numbers and text; nothing that a file names is imported or run.
+"""Reads untrusted files as tensors, numbers and text; nothing that a file names is imported or run.
 
 Checkpoints are read by torch.load with weights_only, .safetensors files by their library, and other pickles (the CIFAR
-sets) by Python's unpickler without its import. Each of them refuses every name but a few. NumPy's names are replaced by
-the functions below, as NumPy's own take crafted bytes for pointers.
+sets) by Python's unpickler without imports. Each of them refuses all names except a few. NumPy's names are replaced by
+the functions below, because NumPy's functions would use crafted bytes as pointers.
 """
 
 import codecs
@@ -21,30 +21,30 @@ import torch
 from torch import Tensor
 
 NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1")
-"""Types of NumPy's numbers that a file may hold."""
+"""NumPy number types that a file may have."""
 
 
 def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_location: Any = "cpu") -> Any:
-    """The object in a file of torch.save: tensors, and numbers of NumPy, as Python's own.
+    """The object in a file of torch.save: tensors, and NumPy numbers as Python numbers.
 
     Args:
         file: Path of the file, or the opened file.
-        mmap: Whether tensors are read from the disk when they are used.
+        mmap: Whether to read tensors from the disk only when they are used.
         map_location: Device of the tensors, as in torch.load.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file names anything else, or is damaged.
+        ValueError: The file has any other name, or is damaged.
     """
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
     names: list[Any] = [(replacement, ".".join(name)) for name, replacement in _REPLACEMENTS.items()]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(names):
-            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
+            warnings.simplefilter("ignore")  # warnings about pickle protocols, before the error
             return torch.load(file, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(file))
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    except Exception as error:  # bytes of any kind provoke errors of any kind
+    except Exception as error:  # arbitrary bytes may raise any error
         if found := re.search(r"GLOBAL ([\w.]+) w", str(error)):
             raise ValueError(
                 f"{path} is refused: a checkpoint must hold tensors and plain values, got {found[1]}, which could run "
@@ -73,15 +73,15 @@ def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def load_pickle(file: str | PathLike[str]) -> Any:
-    """The object in a pickle of Python 2 or 3: plain values, and numbers and arrays of NumPy.
+    """The object in a pickle of Python 2 or 3: plain values, and NumPy numbers and arrays.
 
     Returns:
-        None, numbers, text, bytes, lists, tuples, sets and dictionaries. Text of Python 2 comes as str. The values of a
-        dictionary that is the whole pickle may be arrays, and its keys come as str.
+        None, numbers, text, bytes, lists, tuples, sets and dictionaries. Text of Python 2 becomes str. If the whole
+        pickle is a dictionary, its values may be arrays, and its keys become str.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file names anything else, or is damaged.
+        ValueError: The file has any other name, or is damaged.
     """
     with Path(file).open("rb") as opened:
         try:
@@ -91,7 +91,7 @@ def load_pickle(file: str | PathLike[str]) -> Any:
                 values = [value.values if isinstance(value, _Array) else value for value in found.values()]
                 return dict(zip(texts, values, strict=True))
             return found
-        except Exception as error:  # bytes of any kind provoke errors of any kind
+        except Exception as error:  # arbitrary bytes may raise any error
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"{file} must be a whole pickle of numbers, text and arrays: {reason:.200}; nothing in it was run"
@@ -108,7 +108,7 @@ class _Type:
         self.kind = numpy.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """The order of bytes; nothing else of the state is used."""
+        """Set the byte order; the rest of the state is ignored."""
         if state[1] == ">":
             self.kind = self.kind.newbyteorder(">")
 
@@ -137,7 +137,7 @@ def _empty_array(*_: object) -> _Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Replaces codecs.encode, by which pickles write bytes."""
+    """Replaces codecs.encode, with which pickles write bytes."""
     if encoding != "latin1":
         raise ValueError(f"it holds bytes in the encoding {encoding!r:.20}")
     return codecs.encode(text, "latin1")

@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "no head": (
         lambda path: published(path, {key: value for key, value in small_resnet().items() if key[:3] != "fc."}),
-        "holds no classifier: fc.weight is missing in it",
+        "has no classifier: fc.weight is missing",
     ),
     "ours": (
         lambda path: torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, path),

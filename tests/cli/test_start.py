@@ -142,7 +142,7 @@ def test_a_fit_from_a_checkpoint_of_other_classes_has_a_new_head(asim: Asim, run
     torch.save(checkpoint, "x.ckpt")
     fit = ("fit", "-c", run.config, "--ckpt_path", "x.ckpt")
     assert asim(*fit).out.splitlines()[:2] == [
-        "weights  fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 10",
+        "weights  fc.weight, fc.bias: new, with random weights, because the file has 12 classes and the data 10",
         "starts from the weights of x.ckpt at epoch 0 of 1; `--model.num_classes 12` continues at its epoch",
     ]
     assert "size mismatch for backbone.fc.weight" in asim("validate", *fit[1:]).error

@@ -30,7 +30,7 @@ def why(found: Account) -> str:
 def test_clips_that_differ_within_a_block_are_not_accounted_for() -> None:
     assert not account("published", clips=()).open
     found = account("published", clips=(), **{"layer1.0.act2.alpha": torch.tensor(5.0)})
-    expected = "layer1.0.act2.alpha is unknown: differs from layer1.0.act1.alpha, with which it is one tensor there"
+    expected = "layer1.0.act2.alpha is unknown: differs from layer1.0.act1.alpha, but both are one tensor there"
     assert why(found) == expected
 
 
@@ -43,7 +43,7 @@ def test_clips_of_a_vgg_that_differ_are_not_accounted_for() -> None:
 
 def test_pact_has_no_place_in_timm() -> None:
     found = account("timm", clips=())
-    assert why(found) == "act1.alpha is unknown: timm has no PACT, so that the network would compute another function"
+    assert why(found) == "act1.alpha is unknown: timm has no PACT, so the network would compute another function"
     assert found.notes == ("timm has no resnet18 for small images: change its first convolution before",)
 
 

@@ -44,7 +44,7 @@ def test_the_head_alone_is_new_where_they_differ_and_the_report_says_so(weights:
     differing = [key for key, value in state(weights).items() if value.shape != own[key].shape]
     assert differing == ["fc.weight", "fc.bias"]
     assert all(torch.equal(value, own[key]) for key, value in state(weights).items() if key not in differing)
-    new = "fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 5"
+    new = "fc.weight, fc.bias: new, with random weights, because the file has 12 classes and the data 5"
     assert new in str(model.report)
 
 
@@ -89,7 +89,7 @@ def test_a_published_checkpoint_is_for_import(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_ours_is_for_ckpt_path(tmp_path: Path) -> None:
     torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, tmp_path / "own.ckpt")
-    with pytest.raises(ValueError, match=r"own\.ckpt is a checkpoint of this package, .* it is for --ckpt_path"):
+    with pytest.raises(ValueError, match=r"own\.ckpt is a checkpoint of this package, .* use it with --ckpt_path"):
         classifier(tmp_path / "own.ckpt", 12)
 
 

@@ -1,1 +1,1 @@
-"""Recipes for the command line from a config.py of the published simulator, which is read as text."""
+"""Recipes for the command line from a config.py of the published simulator, read as text."""

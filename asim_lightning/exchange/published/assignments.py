@@ -1,4 +1,4 @@
-"""Reading of a published config.py as assignments of literals: it is parsed as text, and never run."""
+"""Reads a published config.py as assignments of literals; it is parsed as text, and never run."""
 
 import ast
 import warnings
@@ -26,12 +26,12 @@ class Transform(NamedTuple):
 
 
 def read_assignments(file: Path) -> dict[str, Setting]:
-    """The settings of a published config.py by NAME; of several lines for one setting, the last counts.
+    """The settings of a published config.py by NAME; if a setting has several lines, the last counts.
 
-    Values are literals, or what published files hold beyond them: names that have a value above,
-    ``transforms.NAME(...)``, ``int(NUMBER * NUMBER)``, and an ``if`` that compares a name with a literal. Imports,
-    docstrings, ``pass`` and the body of ``if __name__ == '__main__'`` are skipped, and so is any ``assert`` except the
-    published one, that a setting is in a list. A line that cannot be read is refused with its number.
+    Values are literals, or other values in published files: names with a value above, ``transforms.NAME(...)``,
+    ``int(NUMBER * NUMBER)``, and an ``if`` that compares a name with a literal. Imports, docstrings, ``pass`` and the
+    body of ``if __name__ == '__main__'`` are skipped. An ``assert`` that a setting is in a list is checked, any other
+    is skipped. A line that cannot be read is refused with its number.
     """
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}")
@@ -47,12 +47,12 @@ def read_assignments(file: Path) -> dict[str, Setting]:
 
 
 class _Reader:
-    """Reads statements in their order."""
+    """Reads statements in order."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.settings: dict[str, Setting] = {}
-        self.known: dict[str, Any] = {}  # values of plain names, and of cfg.NAME
+        self.known: dict[str, Any] = {}  # values by plain name, and by cfg.NAME
 
     def read(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -107,12 +107,12 @@ class _Reader:
 
 
 def _brings_settings(statement: ast.Import | ast.ImportFrom) -> bool:
-    """Whether an import may define settings, or other transforms than torchvision's."""
+    """Whether an import may define settings, or transforms that are not torchvision's."""
     names = {each.asname or each.name for each in statement.names}
     return not names.isdisjoint({"cfg", "*", "transforms"}) and "torchvision" not in ast.unparse(statement)
 
 
 def _shown(node: ast.AST, longest: int = 60) -> str:
-    """The source of a part of the file, on one line and shortened."""
+    """The source of a part of the file, in one short line."""
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= longest else text[: longest - 3] + "..."

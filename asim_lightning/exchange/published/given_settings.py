@@ -1,4 +1,4 @@
-"""The settings of a config.py, taken one by one, so that each of them is used, noted or refused."""
+"""The settings of a config.py, taken one by one, so that each is used, noted or refused."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -27,12 +27,12 @@ class Given:
         self._notes: list[tuple[int, str]] = []
 
     def value(self, name: str) -> Any:
-        """The value of a setting; the published one if the file does not set it."""
+        """The value of a setting, or the published value if the file does not set it."""
         self._used.add(name)
         return self.settings[name].value if name in self.settings else KNOWN[name]
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
-        """A text that is allowed; another one is refused."""
+        """An allowed text; refuses any other."""
         value = self.value(name)
         check_choice(self._place(name), value, allowed)
         return str(value)
@@ -50,18 +50,17 @@ class Given:
         return f"{self.file}{line}: cfg.{name}"
 
     def note(self, name: str, what: str) -> None:
-        """Add a note on a setting without counterpart, which says what to do instead; nothing if the file does not set
-        it."""
+        """Add a note on what to do instead of a setting without counterpart; none if the file does not set it."""
         self._used.add(name)
         if name in self.settings:
             self._notes.append((self.settings[name].line, f"cfg.{name} = {self.shown(name)}: {what}"))
 
     def ignore(self, *names: str) -> None:
-        """Mark settings as used that have no effect on what is computed, here and in the published code."""
+        """Mark settings as used that have no effect here and in the published code."""
         self._used.update(names)
 
     def notes(self, network: str) -> tuple[str, ...]:
-        """All notes in the order of the file, followed by those on unused settings."""
+        """All notes in the order of the file, then notes on unused settings."""
         found = [text for _, text in sorted(self._notes, key=lambda note: note[0])]
         left = [name for name in self.settings if name not in self._used]
         found += [self._unknown(name) for name in left if name not in KNOWN]

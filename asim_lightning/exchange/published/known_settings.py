@@ -1,4 +1,4 @@
-"""Every setting of the published config.py, the family of networks that it is for, and its published value."""
+"""Every setting of the published config.py, its family of networks, and its published value."""
 
 from typing import Any, TypeAlias
 
@@ -34,9 +34,9 @@ CONV = {**_names("asim_conv", "cnn"), "encoding_bits": "asim_act_enc"}
 LINEAR = _names("asim_linear", "cnn")
 """Names for the linear layers of ResNets and VGGs."""
 QK = {**_names("asim_vit_attn_qk", "vit", "qbit", "kbit", "k_enc"), **_ATTENTION_ROWS}
-"""Names for the product of queries, which are stored, and keys."""
+"""Names for the product of queries and keys; queries are stored."""
 AV = {**_names("asim_vit_attn_av", "vit", "vbit", "abit", "a_enc"), **_ATTENTION_ROWS}
-"""Names for the product of scores and values, which are stored."""
+"""Names for the product of scores and values; values are stored."""
 PROJ = {**_names("asim_vit_attn_proj", "vit"), **_ATTENTION_ROWS}
 """Names for a transformer's projections: query, key and value, and output."""
 MLP = _names("asim_vit_mlp", "vit")
@@ -57,7 +57,7 @@ COMMON: dict[str, Any] = {
     "label_smooth": False, "label_smooth_eps": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "factor": 0.1,
     "log_interval": 10, "transforms_train": None, "transforms_valid": None, "transforms_test": None,
 }  # fmt: skip
-"""Settings for every network; None where the task decides or there is none."""
+"""Settings for every network; None if the task decides or there is none."""
 
 CNN: dict[str, Any] = {
     "PACT": True, **_macros(CONV, LINEAR),
@@ -65,7 +65,7 @@ CNN: dict[str, Any] = {
     "asim_linear_mode": "Simulation", "asim_linear_signed_act": False, "asim_linear_trim_noise": 0.0,
     "asim_linear_layer": "fc", "quant_conv_mode": "Train", "quant_conv_wbit": 8, "quant_conv_xbit": 8,
 }  # fmt: skip
-"""Settings for ResNets and VGGs alone."""
+"""Settings only for ResNets and VGGs."""
 
 VIT: dict[str, Any] = {
     "vit_quant_conv_proj": False, **_macros(QK, AV, PROJ, MLP, FC),
@@ -73,7 +73,7 @@ VIT: dict[str, Any] = {
     **{f"asim_vit_{part}_trim_noise": 0.0 for part in ("attn_attn", "attn_proj", "mlp", "fc")},
     "asim_vit_quant_conv_wbit": 8, "asim_vit_quant_conv_xbit": 8,
 }  # fmt: skip
-"""Settings for transformers alone."""
+"""Settings only for transformers."""
 
 KNOWN = {**COMMON, **CNN, **VIT}
 """All settings of the published config.py, with their published values."""

@@ -16,8 +16,7 @@ _STEM_BITS = 8  # that a first convolution has at least
 
 
 def plan_of(given: Given, network: str) -> dict[str, Any]:
-    """Values for the plan of the recipe: fields of the macro, and `rules`, which map a pattern to the changed
-    fields."""
+    """Values for the plan of the recipe: fields of the macro, and `rules`, which map a pattern to changed fields."""
     is_transformer = network.startswith("vit")
     groups = dict(_RULES_OF_TRANSFORMER if is_transformer else _RULES_OF_CNN)
     if not network.startswith("vgg"):
@@ -25,7 +24,7 @@ def plan_of(given: Given, network: str) -> dict[str, Any]:
     macro = _macro(given, MLP if is_transformer else CONV, signed=is_transformer)
     rules = {}
     for match, names in groups.items():
-        scores = match == "av"  # which are never negative
+        scores = match == "av"  # scores are never negative
         other = _macro(given, names, signed=is_transformer and not scores)
         rules[match] = _changes(other, score_macro(macro) if scores else macro)
     bits = [f"{'asim_vit_' if is_transformer else ''}quant_conv_{end}" for end in ("wbit", "xbit")]
@@ -59,7 +58,7 @@ def _macro(given: Given, names: Names, signed: bool) -> MacroConfig:
     values["digital_adc"] = bool(values["digital_levels"])
     try:
         macro = MacroConfig(**values)
-        schedule(macro, signed)  # encodes a bit less if inputs have a sign
+        schedule(macro, signed)  # signed inputs have one bit less to encode
         return macro
     except (ValueError, TypeError) as error:
         found = re.match(r"`macro\.(\w+)`", str(error))
@@ -76,5 +75,5 @@ def _stem_changes(macro: MacroConfig, weight_bits: int, input_bits: int) -> dict
     wanted = {"weight_bits": weight_bits, "input_bits": input_bits}
     changes = {field: bits for field, bits in wanted.items() if bits != max(_STEM_BITS, getattr(macro, field))}
     if changes.get("input_bits", macro.input_bits) < macro.encoding_bits:
-        changes["encoding_bits"] = 1  # of no effect on a digital layer, but the rule's macro must be one
+        changes["encoding_bits"] = 1  # no effect on a digital layer, but the rule's macro must be valid
     return changes

@@ -1,4 +1,4 @@
-"""The layers of a checkout of the published simulator, in place of ours in a network."""
+"""Runs the layers of a checkout of the published simulator instead of ours in a network."""
 
 import importlib
 import sys
@@ -16,12 +16,12 @@ from asim_lightning.circuit import StaticEffects
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 
 _FOLDERS = ("module", "tools")
-"""Folders that the layers are imported from; they are not packages, and other code may have folders of these names."""
+"""Folders of the imported layers; they are not packages, and other code may have folders with these names."""
 
 
 @dataclass(frozen=True)
 class PublishedCode:
-    """The two layers of a checkout."""
+    """The two layers of a checkout of the published code."""
 
     conv: type[nn.Module]
     linear: type[nn.Module]
@@ -94,7 +94,7 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
 
 
 def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module:
-    """The published layer with geometry, parameters and macro of one of this package (see `why_not`), in simulation."""
+    """The published layer with geometry, parameters and macro of one of our layers (see `why_not`), in simulation."""
     macro = layer.macro
     settings: dict[str, Any] = {
         "bias": getattr(layer, "bias", None) is not None,
@@ -123,17 +123,17 @@ def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module
 
 @contextmanager
 def with_published(code: PublishedCode, layers: Mapping[str, OnMacro]) -> Iterator[dict[str, str]]:
-    """Let the published layers answer in place of some of ours, while the context is open.
+    """Let the published layers answer instead of some of ours, while the context is open.
 
-    A published layer scales its input by the largest value of the batch. So that it uses the stored range of our layer,
-    its input is clipped to that range, and one more sample, which is all at the end of the range, joins the batch.
+    A published layer scales its input by the largest value of the batch. To make it use our layer's stored range, its
+    input is clipped to that range, and the batch gets one more sample at the end of the range.
 
     Args:
         code: The checkout.
         layers: Layers of the network, by name.
 
     Yields:
-        Why a layer still answers itself, by name; empty for a published one. Filled as layers are called.
+        Why a layer is still ours, by name; empty for a published one. Filled as layers run.
     """
     reasons: dict[str, str] = {}
 
@@ -141,7 +141,7 @@ def with_published(code: PublishedCode, layers: Mapping[str, OnMacro]) -> Iterat
         def answer(layer: Any, operands: tuple[Tensor, ...], ours: Tensor) -> Tensor:
             x = operands[0]
             reasons[name] = why_not(layer, x)
-            if layer.macro.digital_levels and not layer.macro.digital_adc:  # which changes codes, and hardly the time
+            if layer.macro.digital_levels and not layer.macro.digital_adc:  # this changes codes, but hardly the time
                 reasons[name] = "digital cycles that do not pass the ADC"
             if reasons[name]:
                 return ours

@@ -10,7 +10,7 @@ _OWN_MODULE = "a LightningDataModule of your own, whose batches are (images, lab
 
 
 class Task(NamedTuple):
-    """A data set of the published simulator, and what lies below its folder."""
+    """A data set of the published simulator, and the layout of its folder."""
 
     module: str  # class in asim_lightning.data
     root: str  # where the file names no folder
@@ -69,12 +69,12 @@ def _step(name: str, /, *arguments: Any, **keywords: Any) -> Transform:
 
 
 def _steps(given: Given, name: str) -> tuple[Transform, ...] | None:
-    """What a pipeline does, one transform after the other; None if the file has none."""
+    """The steps of a pipeline, one transform after the other; None if the file has none."""
     match given.value(name):
         case None:
             return None
         case Transform("Compose", (tuple(steps),)) if all(isinstance(step, Transform) for step in steps):
-            # with mean and std as published, of Normalize(mean=..., std=...)
+            # named mean and std, as in the published Normalize(mean=..., std=...)
             named = ["mean", "std"]
             return tuple(_step(s.name, *s.keywords.values()) if [*s.keywords] == named else s for s in steps)
     raise given.error(name, f"must be transforms.Compose([...]) of transforms, got {given.shown(name)}")
@@ -100,7 +100,7 @@ def _augmentation(
 
 
 def _root(given: Given, task: Task) -> str:
-    """The folder below which the data module finds what the three folders hold."""
+    """The folder in which the data module finds the content of the three folders."""
     allowed = {"train_dir": (task.train,), "valid_dir": task.test, "test_dir": task.test}
     paths = {name: given.value(name) for name in allowed}
     folders = {name: _path(path) for name, path in paths.items() if path is not None}

@@ -21,7 +21,7 @@ _SIZE_OF_TIMM = 224
 
 
 class Recipe(NamedTuple):
-    """A recipe, and notes on what it leaves out."""
+    """A recipe, and notes on settings that it leaves out."""
 
     text: str
     """The recipe, YAML."""
@@ -80,7 +80,7 @@ def _sweep(random_noise: Any) -> dict[str, Any]:
 
 
 def _head(given: Given, values: dict[str, Any], recipe: str) -> list[str]:
-    """What a recipe is, and its commands; notes where the weights go."""
+    """The head of a recipe with its commands; adds a note if the config names weights."""
     what, commands = "evaluation", ["validate", "fit", "sweep"]
     if values["trains"]:
         what, commands = "training", ["fit", "validate", "sweep"]

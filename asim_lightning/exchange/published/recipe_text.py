@@ -109,5 +109,5 @@ def scalar(value: Any) -> str:
 
 
 def in_comment(text: str) -> str:
-    """A user's text as a part of a comment, without the characters that would end it."""
+    """A user's text as part of a comment, without the characters that would end the comment."""
     return text if text.isprintable() else json.dumps(text)

@@ -1,4 +1,4 @@
-"""Training and evaluation of a published config: optimizer, epochs, batches, noise of training, fidelity."""
+"""Training and evaluation of a published config: optimizer, epochs, batches, training noise, fidelity."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _DEVICES = {"cpu": "cpu", "mps": "mps", "cuda": "auto"}
 
 
 def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
-    """Values for evaluation, and `trains`: whether the config is one of training."""
+    """Values for evaluation, and `trains`: whether the config is for training."""
     parts = ("vit_mlp", "vit_attn", "vit_fc") if is_transformer else ("conv", "linear")
     noises = ("vit_mlp", "vit_attn_attn", "vit_attn_proj", "vit_fc") if is_transformer else parts
     noise = _one_of(given, "model.train_noise", [f"asim_{part}_trim_noise" for part in noises], "layer.train_noise")
@@ -38,7 +38,7 @@ def training_of(given: Given, is_transformer: bool, classes: int) -> dict[str, A
         given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
     epochs = given.value("max_epoch")
     given.ignore("mixup_alpha", "label_smooth_eps")  # while they are off
-    # published, the share goes to the other classes only; torch gives the right class its part of it
+    # the published share goes only to the other classes; torch gives a part of it to the right class
     share = given.value("label_smooth_eps") * classes / (classes - 1) if given.value("label_smooth") else 0
     return {
         "max_epochs": epochs,
@@ -56,7 +56,7 @@ def training_of(given: Given, is_transformer: bool, classes: int) -> dict[str, A
 
 
 def _one_of(given: Given, setting: str, names: list[str], in_python: str | None = None) -> Any:
-    """The value of the first of several settings that are one setting here; the others are noted if they differ."""
+    """The value of the first of several settings that are one setting here; notes the others if they differ."""
     first, *others = names
     for name in others:
         if given.value(name) != given.value(first):
