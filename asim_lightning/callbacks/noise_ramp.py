@@ -1,4 +1,4 @@
-"""Raises the noise of training as a run goes on."""
+"""Changes the training noise during a run."""
 
 import math
 from typing import Any

@@ -206,7 +206,7 @@ def read_yaml(path: str | Path) -> Any:
     try:
         return load_yaml(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a YAML file, got one that is not text") from None
+        raise ValueError(f"{path} must be a YAML file in UTF-8, got other bytes") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid number, such as 0x_
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""

@@ -244,5 +244,5 @@ def _take_over_last(callback: ModelCheckpoint, said: list[str]) -> int:
     if not callback.save_last:
         return 0
     callback.save_last = None
-    said.append(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
+    said.append(f"{last}.ckpt is written by LastCheckpoint, so a fit can continue, instead of `save_last` of {name}")
     return steps_between_saves(callback)

@@ -38,7 +38,7 @@ class OwnModuleCLI(CommandCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint."""
-        parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint of the module; `last` goes on from a fit.")
+        parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint of the module; `last` continues a fit.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse recipes, without settings of other commands, and flags over them."""

@@ -121,7 +121,7 @@ class AsimCLI(CommandCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the command's options."""
         parser.add_argument(
-            "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to go on from."
+            "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to continue."
         )
         parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)

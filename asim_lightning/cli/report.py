@@ -49,7 +49,7 @@ def report(options: ReportOptions) -> None:
         print(f"verdict  {name}{found['verdict']}")
         if asked is not None and target != asked:
             ended = f"images of {run.folder} ended by '{run.until}', which decides no share of another network"
-            print(f"note     {f'{run.folder} has a target of its own' if run.document else ended}")
+            print(f"note     {f'{run.folder} has its own target' if run.document else ended}")
     print(f"numbers  {beside}\nreport   {output}")
 
 

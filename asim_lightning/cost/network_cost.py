@@ -189,7 +189,7 @@ def _notes(
             t.charging != "fixed",
         f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} bits "
         "in all, an image, or a batch that each layer computes as a whole; their energy"
-        f"{'' if t.cell_write is None else by_user} is not in the totals, as no source says what a write takes; nor is "
+        f"{'' if t.cell_write is None else by_user} is not in the totals, because no source prices a write; nor is "
         "the time of writing, or of waiting for each other": any(macro.static.is_reused for macro in macros),
         "an ideal ADC is priced as one with bits for every count of a cycle":
             any(macro.adc_bits is None for macro in macros),

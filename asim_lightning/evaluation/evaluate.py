@@ -108,7 +108,7 @@ def run_evaluations(
         The result of the work in the first process; it must be plain if processes are forked.
     """
     if pickles_work(trainer):
-        raise ValueError("The trainer must start processes by the strategy ddp or ddp_fork, got one that spawns them")
+        raise ValueError("The trainer must use the strategy ddp or ddp_fork, got one that spawns processes")
     loop = _Loop(trainer, split, work, advance)
     kept = trainer.test_loop, trainer.validate_loop
     try:

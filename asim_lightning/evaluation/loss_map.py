@@ -20,7 +20,7 @@ class LossMap:
     Attributes:
         layers: The share of each bit position of each layer, least significant first, by the layer's full name. A bit
             position is a diagonal of cycles: the index of the weight bit plus the index of the input digit.
-        increase: Mean loss of the simulated network minus that of the quantised one, nats an image for a classifier.
+        increase: Mean loss of the simulated network minus the quantised network's, nats an image for a classifier.
         stepped_back_to: Factor of noise and spreads in the map; None: 1, the macro as it is.
         changes: Changes of each layer's macro, with the layer's remaining share.
         images: Number of images.

@@ -71,7 +71,7 @@ class Outcomes:
         sample_index: Index of each sample in its data set, rising. Shape (samples,).
         value: Outcome of each sample, float32: 1 for a right answer, 0 for a wrong one. Shape (samples,).
         seconds: Time the trial took.
-        algorithm: What the engine ran.
+        algorithm: Engine or algorithm of the trial.
         prediction: Predicted class of each sample; None if there is none. Shape (samples,).
     """
 

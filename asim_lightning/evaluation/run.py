@@ -138,7 +138,7 @@ class Run:
 
     @property
     def measure(self) -> Measure:
-        """What its results measure."""
+        """The measure of its results."""
         return self.results[0].measure if self.results else Measure()
 
     @cached_property

@@ -54,7 +54,7 @@ class Store:
             with self._transaction() as connection:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _VERSION):
-                raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start anew")
+                raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start over")
 
     def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
         """Store a trial, or more samples of it, which replace old ones; return all known samples.
@@ -195,7 +195,7 @@ class Store:
         aside = next(path for path in names if not path.exists())
         with suppress(FileNotFoundError):  # another command has set it aside
             self.path.rename(aside)
-        return ValueError(f"{self.path} was damaged ({error}) and is now {aside}; run the command again to start anew")
+        return ValueError(f"{self.path} was damaged ({error}) and is now {aside}; run the command again to start over")
 
 
 def unpacked(samples: bytes) -> NDArray[np.int64]:
@@ -221,12 +221,12 @@ def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | N
 _files: dict[Path, tuple[int, BinaryIO]] = {}
 """By path: the process that opened a file, and the file.
 
-A process that closes a file gives all names in it, whoever in the process holds them. So each file is opened once, and
-stays open. A forked process opens its own."""
+If a process closes a file, it loses all its locks in that file. So each file is opened once, and stays open. A forked
+process opens it again."""
 
 
 class FileLocks:
-    """Names that one process of a machine or a shared filesystem holds at a time; a process that ends holds none.
+    """Named locks between processes of a machine or a shared filesystem; a process that ends loses its locks.
 
     Each name is a byte of one file, which stays empty. If a filesystem or system has no locks, all are free.
     """
@@ -235,7 +235,7 @@ class FileLocks:
         self._path = path.absolute()
 
     def take(self, name: str, wait: bool) -> bool:
-        """Hold a name, or wait until it is free; False if another process holds it."""
+        """Lock a name, or wait until it is free; False if another process has it."""
         if fcntl is None:
             return True
         try:
@@ -245,7 +245,7 @@ class FileLocks:
         return True
 
     def give(self, name: str) -> None:
-        """Hold a name no more."""
+        """Unlock a name."""
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.lockf(self._opened(), fcntl.LOCK_UN, 1, _place(name))

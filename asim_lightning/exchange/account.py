@@ -79,7 +79,7 @@ def imported(file: WeightFile, network: Network) -> Account:
         elif value is not None:
             used, fitting = targets.setdefault(pair.theirs, []), in_our_shape(pair, value)
             if not (value.is_floating_point() or pair.counts_batches):
-                why = f"{pair.theirs} holds no floating-point numbers"
+                why = f"{pair.theirs} has no floating-point numbers"
             elif fitting is None:
                 why = f"{pair.theirs} has the shape {_shown(value.shape)}"
             else:

@@ -36,7 +36,7 @@ class Plan:
     """A plan and its measured result.
 
     Attributes:
-        text: What it changes, in a few words.
+        text: Its changes, in a few words.
         macro: Fields of the macro of all layers that differ.
         rules: Rules of single layers, which replace the network's rules, as in `plan.rules`; empty: no change.
         checkpoint: Other weights; None: the network's own.

@@ -59,7 +59,7 @@ spreads are then lowered until the increase is in the range."""
 class Doctor:
     """Maps the loss of a network, then finds and proves the cheapest plans that keep a target.
 
-    The data must have all images. Without `proof`, the images after those of the map prove the plans. A saved chip, and
+    The data must have all images. Without `proof`, the images after the map's images prove the plans. A saved chip, and
     a known map of other layers, are refused.
     """
 
@@ -97,7 +97,7 @@ class Doctor:
         self._map = self._kept(say) if settings.known is None else settings.known
         if (factor := self._map.stepped_back_to) is not None:
             self.notes.append(
-                f"the network has collapsed, so that no ranking of layers helps: the map is of its noise and spreads "
+                f"the network has collapsed, so no ranking of layers helps: the map is of its noise and spreads "
                 f"times {factor:g}"
             )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
@@ -113,7 +113,7 @@ class Doctor:
             yield note
         outcome, found = self._work.model.outcome, self._map
         if outcome.loss is F.cross_entropy and outcome.number is not right:
-            yield f"the map is of the cross-entropy; an Outcome with a `loss` maps that of {outcome.name}"
+            yield f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
         if found.increase > _TOLD and abs(found.sum / found.increase - 1) > _OFF:
             yield f"shares sum to {100 * found.sum / found.increase:.0f} % of the increase: take their order with care"
 

@@ -92,7 +92,7 @@ class PlanStudy(Study):
     def run(self, make: Callable[[], AnyMethod], most: int, say: Callable[[str], None], progress: bool) -> AnyMethod:
         """Measure the plans of a new method; return the method at its end, in the first process only.
 
-        The arguments are those of `Study.evaluate`.
+        `Study.evaluate` explains the arguments.
         """
         results = self.evaluate([], make(), most, progress, say)
         self.switch(None)

@@ -81,7 +81,7 @@ class RayRunner:
         if most < 1 or (self._asked or 1) > most:
             where = f"at {self._address}" if self._address else "on this machine"
             raise ValueError(
-                f"`runner.workers` must be 1..{most} {where}, where Ray has {has['CPU']} CPUs and {has['GPU']} GPUs, "
+                f"`runner.workers` must be 1..{most} {where}, because Ray has {has['CPU']} CPUs and {has['GPU']} GPUs, "
                 f"with {self._threads} CPUs{' and a GPU' * on_gpu} a worker, got {self._asked}"
             )
         return self._asked or most

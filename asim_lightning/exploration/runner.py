@@ -132,7 +132,7 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data
         return TrainerRunner(trainer, model, data)
     if trainer.world_size > 1:
         raise ValueError(
-            "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got "
+            "`trainer.devices` must be 1 with `runner: ray`, because `runner.workers` sets its processes, got "
             f"{trainer.world_size}"
         )
     if find_spec("ray") is None:

@@ -68,7 +68,7 @@ class SearchSettings:
             raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
         if "yield" in self.objectives and not self.question:
             raise ValueError(
-                "`search.objectives` has yield, so that `search.constraints` must say from which accuracy a chip is "
+                "`search.objectives` has yield, so `search.constraints` must say from which accuracy a chip is "
                 f"good, as in 'yield 0.9 at 85 %', got {self.constraints}"
             )
 
@@ -89,7 +89,7 @@ class SearchSettings:
 
     @property
     def most(self) -> int:
-        """Points at most."""
+        """Most points."""
         default = MOST_POINTS if self.method in ("grid", "list") else 60
         return default if self.trials is None else self.trials
 

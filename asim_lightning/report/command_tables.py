@@ -80,7 +80,7 @@ def range_table(rows: Sequence[AdcRange]) -> Table[AdcRange]:
 
 
 def decibels(value: float) -> str:
-    """A CSNR; "exact" where nothing is lost."""
+    """A CSNR; "exact" if nothing is lost."""
     return "exact" if value == math.inf else "-" if value == -math.inf else f"{value:.1f}"
 
 

@@ -6,7 +6,7 @@ from asim_lightning.table import short
 
 
 def mean_count(right: Sequence[int]) -> str:
-    """The mean of some counts: without decimals where it is an integer, else with one."""
+    """The mean of some counts: without decimals if it is an integer, else with one."""
     mean = sum(right) / len(right)
     return f"{mean:,.0f}" if mean.is_integer() else f"{mean:,.1f}"
 

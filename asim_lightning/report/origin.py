@@ -24,7 +24,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     decided = any(point.difference is not None or point.decisions for point in run.results)
     has_pairs = decided or run.yields or run.until is not None or run.document
-    pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
+    pairs = "" if has_pairs else "; targets are decided without pairs of images, because the folder has none"
     reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
     found = [
         ("network", backbone),
@@ -60,7 +60,7 @@ def origin_html(run: Run) -> list[str]:
     """Commands with their differences from recipe and preset, seeds, versions, machine and time."""
     if not run.commands:
         versions = run.settings.get("versions", {})
-        said = '<p class="note">The folder has no record of a command, as that of a sweep in Python has none.</p>'
+        said = '<p class="note">The folder has no record of a command, such as after a sweep in Python.</p>'
         return [said, list_html([("versions", _pairs(versions))])] if versions else [said]
     found = []
     for command in run.commands:

@@ -292,7 +292,7 @@ def test_save_last_is_left_to_the_callback_that_a_fit_can_go_on_from(asim: Asim,
     answer = asim("fit", "-c", path)
     assert answer.code == 0
     assert (
-        "last.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of ModelCheckpoint\n"
+        "last.ckpt is written by LastCheckpoint, so a fit can continue, instead of `save_last` of ModelCheckpoint\n"
     ) in answer.out
     assert "LastCheckpoint" in torch.load(last_of(folder), weights_only=True)["callbacks"]
     assert [each.name for each in last_of(folder).parent.glob("last*")] == ["last.ckpt"]

@@ -162,7 +162,7 @@ def test_a_damaged_store_is_set_aside(sweep: Path, asim: Asim, run: Run) -> None
         STORE.write_bytes(damaged)
         error = asim(*sweep_of(run)).error
         assert error.startswith(f"{STORE} was damaged ({why}")
-        assert error.endswith(f") and is now {aside}; run the command again to start anew")
+        assert error.endswith(f") and is now {aside}; run the command again to start over")
         aside.unlink()
     assert asim(*sweep_of(run)).code == 0
     assert len(stored_trials()) == 4

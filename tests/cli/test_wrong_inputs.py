@@ -64,7 +64,7 @@ FILES: dict[str, Row] = {
     "no YAML": recipe(NO_YAML, "tiny.yaml, line 2, is not YAML: "),
     "a key twice": recipe("model: {}\nseed_everything: 1\nmodel: {}", "line 3, is not YAML: the key 'model'"),
     "a list": recipe("- 1\n- 2\n", "tiny.yaml must hold a mapping of settings, got a list"),
-    "no text": recipe(bytes(range(256)), "tiny.yaml must be a YAML file, got one that is not text"),
+    "no text": recipe(bytes(range(256)), "tiny.yaml must be a YAML file in UTF-8, got other bytes"),
     "empty": recipe("", "tiny.yaml must hold a mapping of settings, got nothing"),
     "code": recipe("model: !!python/object/apply:os.system ['touch x']", "could not determine a constructor for"),
     "an unknown key": recipe("modell: {fidelity: float}", "`modell.fidelity` is no setting; nearest: model"),
@@ -113,7 +113,7 @@ STUDIES: dict[str, Row] = {
     "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` needs `runner: ray`, got 2"),
     "processes of both": (
         (*SWEEP, "--runner", "ray", "--trainer.devices", "2", "--trainer.strategy", "ddp"),
-        "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got 2",
+        "`trainer.devices` must be 1 with `runner: ray`, because `runner.workers` sets its processes, got 2",
     ),
     "no space": (("search", "-c", "tiny.yaml"), "`search.space` must be a mapping of axes to values or ranges"),
     "constraint": ((*SEARCH, "--search.constraints", "[good]"), "`search.constraints` must be as in 'accuracy 88 %'"),

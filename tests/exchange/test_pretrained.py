@@ -123,7 +123,7 @@ def test_a_download_counts_as_a_file_does(monkeypatch: pytest.MonkeyPatch) -> No
     model = CimClassifier(BackboneConfig("resnet10t", KWARGS, pretrained=True), FLOAT, 5)
     assert made[0] == ("resnet10t", True)  # before the network is made
     assert not any(pretrained for _, pretrained in made[1:])
-    assert "as the file has 1000 classes and the data 5" in model.pretrained[1]
+    assert "because the file has 1000 classes and the data 5" in model.pretrained[1]
 
 
 def test_which_pictures_weights_expect(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_weights_that_are_no_sound_numbers_are_named() -> None:
     }
     file = WeightFile("x", state)
     account = imported(file, recognise(file, "resnet18"))
-    whys = {f"{name} holds no floating-point numbers" for name in ("bn1.weight", "layer1.0.conv1.weight")}
+    whys = {f"{name} has no floating-point numbers" for name in ("bn1.weight", "layer1.0.conv1.weight")}
     assert whys <= {row.why for row in account.open if row.status == "missing"}
     assert next(row.why for row in account.rows if row.source == "fc.bias") == "holds values that are not finite"
 

@@ -243,7 +243,9 @@ def test_workers_of_a_cluster(command: Command, tmp_path: Path, monkeypatch: pyt
         cluster = ("--runner", "ray", "--runner.address", f"127.0.0.1:{port}", "--axes.adc_bits", "[8]")
         many = command(*cluster, "--runner.workers", "2")
         last = many.communicate(timeout=SECONDS)[0].splitlines()[-1]
-        assert last.startswith(f"error: `runner.workers` must be 1..1 at 127.0.0.1:{port}, where Ray has 1 CPUs"), last
+        assert last.startswith(f"error: `runner.workers` must be 1..1 at 127.0.0.1:{port}, because Ray has 1 CPUs"), (
+            last
+        )
         assert many.returncode == 2
         found = []
         for name, arguments in {"process": ("--axes.adc_bits", "[8]"), "cluster": cluster}.items():

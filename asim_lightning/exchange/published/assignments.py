@@ -80,7 +80,7 @@ class _Reader:
                     self.read(body if (one == two if isinstance(sign, ast.Eq) else one > two) else other)
                 case _:
                     raise self.refused(
-                        statement, f"{_LINES}, got {_shown(statement)}; write what it sets in such lines"
+                        statement, f"{_LINES}, got {_shown(statement)}; write its settings in such lines"
                     )
 
     def value(self, node: ast.expr) -> Any:

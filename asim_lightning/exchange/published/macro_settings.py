@@ -43,7 +43,7 @@ def _activations(given: Given, network: str) -> dict[str, Any]:
     for name in ("asim_signed_act", "asim_linear_signed_act"):
         if given.value(name):
             same = "unsigned ones with a bit less have the same steps"
-            given.note(name, f"inputs behind a ReLU are unsigned here, as nothing below 0 occurs; {same}")
+            given.note(name, f"inputs behind a ReLU are unsigned here, because they are never below 0; {same}")
     given.note("asim_linear_layer", "nothing to do: a linear layer takes inputs of any number of dimensions")
     pact = bool(given.value("PACT"))
     kept = plain_relus(network) if pact else ()

@@ -13,7 +13,7 @@ class Task(NamedTuple):
     """A data set of the published simulator, and the layout of its folder."""
 
     module: str  # class in asim_lightning.data
-    root: str  # where the file names no folder
+    root: str  # if the file names no folder
     tree: str  # below the folder
     train: str  # folder of the training pictures
     test: tuple[str, ...]  # names that the folder of the test pictures may have

@@ -81,7 +81,7 @@ def _milestones(given: Given, epochs: int) -> tuple[float, ...]:
     if listed is None:
         return (0.6, 0.9)
     if max(listed, default=0) > epochs:
-        what = f"the recipe has those up to epoch {epochs}, the last one, as fractions of the epochs"
+        what = f"the recipe has the milestones up to epoch {epochs}, the last one, as fractions of the epochs"
         given.note("milestones", what)
     found = []
     for epoch in (epoch for epoch in listed if epoch <= epochs):

@@ -123,7 +123,7 @@ def test_refusal_says_what_is_given_and_what_to_write(config: Path) -> None:
     said = "or a name that has one above, got {}; write the value that it has (no part of the file was run)"
     for given in ("os.system('x')", "b", "cfg.b"):
         assert said.format(given) in refusal(config, "cfg.a = 1", f"cfg.a = [1, {given}]")
-    said = "got cfg.a *= 2; write what it sets in such lines (no part of the file was run)"
+    said = "got cfg.a *= 2; write its settings in such lines (no part of the file was run)"
     assert said in refusal(config, "cfg.a = 1", "cfg.a *= 2")
 
 
