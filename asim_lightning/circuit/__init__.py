@@ -1,13 +1,13 @@
-"""What a chip is: macro, schedule of cycles, column models. Pure data and small functions.
+"""The circuit of a chip: macro, schedule of cycles, column models. Pure data and small functions.
 
 Macro: the hardware: bits, rows, ADC, encoding, noise. Schedule: the cycles, or conversions, that one column makes.
 Digit: the value of the weight bits or input bits that a cycle uses. Sign plane: the sign bits, which count negatively.
-Count: the sum over rows of weight digit times input digit. Full scale: the count that the largest code stands for.
+Count: the sum over rows of weight digit times input digit. Full scale: the count of the largest code.
 Level: mean of a count in codes before rounding. Sigma: standard deviation of its noise in codes. LSB: one code.
-Exact, distinct, lossy: every count comes back, every count has a code of its own, or some counts share one.
-Static effects: what differs from place to place on a chip. Trim: their calibration. Reference: what a column's charge
-is measured against. Digital cycle: one without noise. Voted cycle: one that is converted several times.
-Transfer: schedule with its column.
+Exact, distinct, lossy: every count comes back, every count has its own code, or some counts share a code.
+Static effects: differences between the cells and converters of a chip. Trim: their calibration. Reference: the charge
+that a column's charge is compared with. Digital cycle: a cycle without noise. Voted cycle: a cycle that is converted
+several times. Transfer: schedule with its column.
 """
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm

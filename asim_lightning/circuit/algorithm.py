@@ -1,4 +1,4 @@
-"""The algorithm that computes a macro: its noise and its conversions decide, never batch, threads or device."""
+"""The algorithm that computes a macro. Noise and conversions decide it, never batch, threads or device."""
 
 import math
 from enum import Enum
@@ -20,8 +20,7 @@ from asim_lightning.circuit.transfer import (
 LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
 LARGEST_EXPECTED_ERROR = 0.03
-"""Up to this share of wrong codes, expected over the spreads of converters, finding those that may be wrong is faster
-than making all of them."""
+"""Up to this expected share of wrong codes, finding the conversions that may be wrong is faster than making all."""
 MOST_VOTES = 31
 """Most votes for which the distribution of a voted code is enumerated."""
 _MOST_COUNTS = 2**17
@@ -33,10 +32,9 @@ class Algorithm(str, Enum):
     EXACT = "exact"
     """One integer product: no noise, and every cycle exact."""
     EVENTS = "exact + events"
-    """The integer product and only the conversions that are or may be wrong: every cycle exact but for noise and
-    converters, and codes rarely wrong."""
+    """The integer product and only the conversions that may be wrong: every cycle is exact except for noise and
+    converters, and codes are rarely wrong."""
     CONVERSIONS = "every conversion"
-    """Every conversion is made."""
 
     def __str__(self) -> str:
         return self.value
@@ -46,9 +44,9 @@ class Algorithm(str, Enum):
 def algorithm(transfer: Transfer) -> Algorithm:
     """The algorithm for a macro.
 
-    Events serve where all cycles are exact noise aside, all cells are equal, there is an ADC, at most 31 votes, at most
-    2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %. Where converters
-    differ, `why_no_events` says when they serve.
+    Events need cycles that are exact without noise, equal cells, an ADC, at most 31 votes, at most 2^17 counts times
+    votes in a cycle, and no conversion that is wrong with a probability above 1.5 %. If converters differ, see
+    `why_no_events`.
     """
     if transfer.exact:
         return Algorithm.EXACT
@@ -60,7 +58,7 @@ def algorithm(transfer: Transfer) -> Algorithm:
 
 
 def has_rare_errors(transfer: Transfer) -> bool:
-    """Whether outputs are the integer product apart from noise errors, whose distribution can be tabulated."""
+    """Whether outputs are the integer product except for noise errors, and these errors can be tabulated."""
     macro, analog = transfer.macro, [c for c in transfer.cycles if c.analog]
     tabulated = all(c.votes <= MOST_VOTES and c.full_scale * c.votes < _MOST_COUNTS for c in analog)
     plain = macro.adc_bits is not None and not macro.weight_parallel and not transfer.column.cell_sigma
@@ -81,12 +79,10 @@ def largest_error_probability(transfer: Transfer) -> float:
 
 @lru_cache(maxsize=1024)
 def why_no_events(circuit: Transfer) -> str | None:
-    """Why events do not serve a macro whose converters differ, and whose spreads decide, never the draw; None where
-    they do.
+    """Why events cannot compute a macro with converters that differ; None if they can. Spreads decide, not the draw.
 
-    They serve where all cells are equal, all cycles would be exact except for noise and converters,
-    no noisy conversion is voted, there are at most 2^17 counts in a cycle, and no more than 3 % of the codes are wrong,
-    expected over the spreads (`expected_error`).
+    Events need equal cells, cycles that are exact except for noise and converters, noisy conversions without votes, at
+    most 2^17 counts in a cycle, and at most 3 % wrong codes, expected over the spreads (`expected_error`).
     """
     macro = circuit.macro
     if circuit.column.converters_differ:
@@ -109,17 +105,17 @@ def why_no_events(circuit: Transfer) -> str | None:
 
 
 def with_equal_converters(circuit: Transfer) -> Transfer:
-    """The same schedule and column before converters without static effects and without a pattern of the column's."""
+    """The same circuit with equal converters: without static effects, and without a pattern by the column."""
     alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in circuit.macro.converter_deviations(0.0)})
     return without_pattern(transfer(alike, circuit.signed_input, circuit.rows_in_use))
 
 
 def expected_error(circuit: Transfer) -> float:
-    """Share of wrong codes at a quarter of the full scale, expected over noise and the spreads of converters; the
-    largest of all cycles.
+    """Expected share of wrong codes at a quarter of the full scale, by noise and the spreads of converters; the largest
+    of all cycles.
 
-    Static effects (see `converter_deviations`) and noise are taken as one normal around levels that lie d beside their
-    code, on average over the counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``.
+    Static effects (see `converter_deviations`) and noise are one normal around a level at distance d from its code,
+    averaged over counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``.
     """
     cycles = zip(circuit.cycles, circuit.noisy, strict=True)
     kinds = {(cycle.full_scale, cycle.analog, noisy): cycle for cycle, noisy in cycles if cycle.converted}

@@ -1,10 +1,10 @@
-"""Level and sigma of each count from its codes, which are rounded: ``code = clamp(round(level + sigma z), 0, top)``.
+"""Level and sigma of each count, fitted to rounded codes: ``code = clamp(round(level + sigma z), 0, top)``.
 
-Of codes, ``P(code >= k) = Q((k - 1/2 - level) / sigma)``. In ``1 / sigma`` and ``level / sigma`` the logarithm of the
-likelihood is concave, so that it has one maximum, and sets of likely values have no holes.
+``P(code >= k) = Q((k - 1/2 - level) / sigma)``. The log-likelihood is concave in ``1 / sigma`` and ``level / sigma``:
+it has one maximum, and intervals have no holes.
 
-If codes were k - 1 and k only, they tell ``P(code >= k)``, a line of levels and sigmas: every sigma small enough for no
-third code gives the same codes. The largest such sigma is taken, and its interval begins at 0.
+If a count gave only the codes k - 1 and k, they fix only ``P(code >= k)``: every sigma that is too small for a third
+code explains them. The fit takes the largest such sigma, and its interval begins at 0.
 """
 
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 SMALLEST_SIGMA = 0.02
-"""Smallest sigma, in codes, except 0: of a smaller one float32 levels between two codes would be too coarse."""
+"""Smallest sigma above 0, in codes: below it, float32 levels between two codes are too coarse."""
 HALF_CHI2 = 1.9207294
 """Half of the 95 % quantile of chi-square with one degree of freedom."""
 _SMALL = 1e-3
 """Sigma below which the interval of a sigma begins at 0."""
 _THIRD_READS = 0.05
-"""Reads of a third code that the sigma of two codes may lead to be expected: what its likelihood loses."""
+"""Most reads of a third code that the sigma of two codes may predict: the loss of its log-likelihood."""
 _ROUNDING = 2e-6
-"""Of variances in a file of five digits."""
+"""Rounding of variances in a file of five digits."""
 
 Array = NDArray[np.float64]
 
 
 def log_probability(low: Tensor, high: Tensor) -> Tensor:
-    """``log(Phi(high) - Phi(low))``, exact far out as well; low < high, either may be infinite."""
+    """``log(Phi(high) - Phi(low))``, exact in the tails, too; low < high, either may be infinite."""
     flip = low > 0  # the left tail keeps its digits
     a, b = torch.where(flip, -high, low), torch.where(flip, -low, high)
     log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
@@ -41,9 +41,9 @@ def log_probability(low: Tensor, high: Tensor) -> Tensor:
 
 
 def fit_reads(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
-    """Level and sigma of each count by maximum likelihood; where all reads gave one code, that code and 0.
+    """Level and sigma of each count by maximum likelihood; a count with one code gets this code and 0.
 
-    `reads` has how often each code was read, `top` is the largest code. # (counts, codes)
+    `reads` says how often each code was read, `top` is the largest code. # (counts, codes)
     """
     codes = (reads > 0).sum(1)
     level, sigma = reads.argmax(1).astype(np.float64), np.zeros(len(reads))
@@ -59,7 +59,7 @@ def fit_reads(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
 
 
 def intervals(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
-    """95 % intervals of level and sigma of each count by likelihood ratio, lower and upper ends; NaN of one code only.
+    """95 % intervals of level and sigma of each count by likelihood ratio, lower and upper ends; NaN for one code.
 
     # (counts, codes) to (2, counts) of levels, and of sigmas
     """
@@ -74,7 +74,7 @@ def intervals(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
 def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
     """Level and sigma of each count for which its codes, 0..top, have this mean and deviation. # (counts,)
 
-    The deviation must be one that such codes can have, see `impossible_moments`.
+    Such codes must be able to have this deviation, see `impossible_moments`.
     """
     level, sigma = np.round(mean), np.zeros(len(mean))
     fraction = mean - np.floor(mean)
@@ -89,10 +89,10 @@ def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
 
 
 def impossible_moments(mean: Array, std: Array, level: Array, sigma: Array, top: int) -> NDArray[np.bool_]:
-    """Whether no codes of 0..top have a mean and a standard deviation, to which a level and a sigma were fitted.
+    """Whether no codes of 0..top have the mean and deviation to which a level and a sigma were fitted.
 
-    Of whole codes the deviation is at least ``sqrt(p (1 - p))``, p the mean's fraction; near the ends of the range it
-    is bounded from above. A rounding of the given numbers by 0.02 is allowed.
+    The deviation of whole codes is at least ``sqrt(p (1 - p))``, p the mean's fraction; near the ends of the range it
+    also has an upper bound. The given numbers may be rounded by 0.02.
     """
     fraction = mean - np.floor(mean)
     too_small = std < np.sqrt(fraction * (1.0 - fraction)) - 0.02
@@ -116,7 +116,7 @@ class _Reads:
 
     @classmethod
     def of(cls, reads: NDArray[np.int64], top: int) -> "_Reads":
-        """The reads of a histogram whose codes end at 0 and `top`. # (counts, codes)"""
+        """The reads of a histogram of the codes 0..`top`. # (counts, codes)"""
         read = reads > 0
         first, last = read.argmax(1), reads.shape[1] - 1 - read[:, ::-1].argmax(1)  # (counts,)
         codes = first[:, None] + np.arange((last - first).max() + 1)  # (counts, codes)
@@ -157,8 +157,7 @@ class _Reads:
         return (levels[0], levels[1]), (np.where(low < 2 * _SMALL, 0.0, low), high)
 
     def _likelihood(self, level: Array, log_sigma: Array, count: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-        """Its logarithm for levels and sigmas of some counts, and the derivatives by the level, in sigmas, and by
-        ``log(sigma)``."""
+        """The log-likelihood of some counts, and its derivatives by the level, in sigmas, and by ``log(sigma)``."""
         inverse = np.exp(-log_sigma)[..., None]
         low, high = ((each[count] - level[..., None]) * inverse for each in (self.lower, self.upper))
         number, log_p = self.number[count], log_probability(torch.from_numpy(low), torch.from_numpy(high)).numpy()
@@ -178,16 +177,16 @@ class _Reads:
 
 
 def _end(function: Callable[..., Array], inside: Array, outside: Array, *given: Any) -> Array:
-    """Where functions fall below 0 on the way from inside to outside: inside if they begin below it, outside if they
-    stay above it."""
-    with np.errstate(invalid="ignore"):  # scipy, of functions that do not cross 0
+    """The points between inside and outside at which functions fall below 0; inside if a function begins below 0,
+    outside if it stays above."""
+    with np.errstate(invalid="ignore"):  # scipy warns about functions that do not cross 0
         found = elementwise.find_root(function, (inside, outside), args=given)
     ends: Array = np.where(found.success, found.x, np.where(found.f_bracket[0] < 0, inside, outside))
     return ends
 
 
 def _of_two_codes(upper: NDArray[np.int64], above: Array, allowed: Array, top: int) -> tuple[Array, Array]:
-    """The largest sigma for which any third code has at most the probability that is allowed, and its level."""
+    """Level, and the largest sigma at which third codes have at most the allowed probability."""
     z = ndtri(above)
 
     def left(sigma: Array, z: Array, upper: Array, allowed: Array) -> Array:
@@ -214,7 +213,7 @@ def _of_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
 
     def left(sigma: Array, mean: Array, std: Array) -> Array:
         level = level_at(sigma, mean)
-        # at an end of the range the level stays in it, where the deviation allows that
+        # near an end of the range, the level stays inside if the deviation allows it
         most = np.where((level >= 0.0) & (level <= top), std**2 + 1e-6, 0.999 * std**2)
         return most - _moments(level, sigma, mean, reach, top)[1]
 
@@ -223,14 +222,14 @@ def _of_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
 
 
 def _reach(std: Array) -> int:
-    """Codes beside a mean that have a probability worth counting."""
+    """Number of codes on each side of a mean that matter."""
     return int(np.ceil(8 * std.max())) + 2
 
 
 def _moments(level: Array, sigma: Array, around: Array, reach: int, top: int) -> tuple[Array, Array]:
-    """Mean of codes, and their mean square distance from a value near it, of which codes lie at most `reach` away."""
+    """Mean of codes, and their mean square distance from `around`; codes are at most `reach` from it."""
     codes = np.round(around)[..., None] + np.arange(-reach, reach + 1)  # (counts, codes)
     at_least = ((codes >= 1) & (codes <= top)) * ndtr((level[..., None] - codes + 0.5) / sigma[..., None])
-    floor = np.clip(codes[..., 0], 1, top) - 1.0  # what lies below all of these codes
+    floor = np.clip(codes[..., 0], 1, top) - 1.0  # the code below all of these
     weight = 2.0 * (codes - around[..., None]) - 1.0
     return floor + at_least.sum(-1), (floor - around) ** 2 + (at_least * weight).sum(-1)

@@ -1,5 +1,4 @@
-"""Checks of a column model: that level and sigma are functions of the count, as engines, which tabulate them,
-assume."""
+"""Checks that a column's level and sigma are functions of the count, because engines tabulate them."""
 
 import pickle
 import random
@@ -16,14 +15,14 @@ from asim_lightning.circuit.schedule import Cycle
 
 _OWN = frozenset(COLUMNS.values())
 _MOST_COUNTS = 2048
-_SEED = 0x5EEDF0C5  # one that hardly a user takes: seeding with the same would go unseen
-_CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector instructions may do in another order
+_SEED = 0x5EEDF0C5  # an unusual seed: a column that seeds with the same number would pass
+_CLOSE = 1e-6  # of the largest code: vector instructions may round float32 in another order
 
 
 def check_functions(column: Column, cycles: Sequence[Cycle], counts: Tensor) -> None:
-    """Check that level and sigma are finite, sigma 0 or more, and of a user's column that they are functions of the
-    count alone: the same in any order, beside any other counts, at any call, for a column that is built again, and in
-    cycles that convert alike; and that neither they nor building the column change global random numbers.
+    """Check that level and sigma are finite, and sigma 0 or more. A user's level and sigma must depend only on the
+    count: not on the order, on other counts, on the call, on building the column again, or on the cycle if cycles
+    convert alike. Neither they nor building the column may change global random numbers.
 
     Args:
         column: The column model.
@@ -32,7 +31,7 @@ def check_functions(column: Column, cycles: Sequence[Cycle], counts: Tensor) -> 
     """
     is_own, found = type(column) in _OWN, dict[str, Tensor]()
     for function in ("level", "sigma"):
-        # a column that is refused for changing random numbers leaves them as they were; the package's own draw none
+        # restores random numbers that a refused column has changed; the package's columns draw none
         with nullcontext() if is_own else known_random_state():
             before = None if is_own else global_random_state()
             found[function] = _finite_codes(column, function, counts, cycles[0]).expand_as(counts)
@@ -68,31 +67,31 @@ def _finite_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -
     if function == "sigma" and bool((codes < 0).any()):
         lowest = counts[codes.expand_as(counts).argmin()]
         raise ValueError(
-            f"{_name(column, function)} must be 0 or more, as it is a standard deviation, "
+            f"{_name(column, function)} must be 0 or more, because it is a standard deviation, "
             f"got {_shown(codes, counts, lowest)}"
         )
     return codes
 
 
 def _check_again(column: Column, function: str, codes: Tensor, counts: Tensor, cycle: Cycle, before: bytes) -> None:
-    """Check a second call, and one of the same column built anew, with the global random numbers of the first."""
+    """Check a second call, and a call of the column built again, with the global random numbers of the first call."""
     name = _name(column, function)
     if not _same(_codes(column, function, counts, cycle), codes):
         raise ValueError(
-            f"{name} must give the same each time for the same counts, but does not: what differs from read to read "
-            "belongs into sigma, as a standard deviation"
+            f"{name} must give the same each time for the same counts, but does not; describe differences from "
+            "read to read by sigma, a standard deviation"
         )
     _check_random_state(before, name)
     if not _same(_codes(build_column(column.macro), function, counts, cycle), codes):
         raise ValueError(
-            f"{name} must be the same for a column that is built anew with the same arguments, but is not: draw what "
-            "is random from a generator whose seed is an argument"
+            f"{name} must be the same for a column that is built again with the same arguments, but is not; draw "
+            "random numbers from a generator and make its seed an argument"
         )
     _check_random_state(before, _name(column, "__init__"))
 
 
 def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
-    """Gain and offset of converters by a column's own pattern, float32, finite and the same at a second call.
+    """Gain and offset of converters by a column's pattern, float32, finite and the same at a second call.
 
     # (converters,) each
     """
@@ -103,22 +102,21 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
             found.append(
                 {of: torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for of, each in given}
             )
-        except Exception as error:  # of the user's class, for those that try other macros
+        except Exception as error:  # of the user's class; callers that try other macros expect a ValueError
             raise ValueError(
                 f"{_name(column, 'converters')} must give a gain and an offset, each a number or one for each "
                 f"converter, got {type(error).__name__}: {error}"
             ) from error
     for of, values in found[0].items():
         if not bool(values.isfinite().all()):
-            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got another {of}")
+            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got NaN or infinity in {of}")
         if not torch.equal(values, found[1][of]):
             raise ValueError(f"{_name(column, 'converters')} must give the same each time, got another {of}")
     return found[0]["gain"], found[0]["offset"]
 
 
 def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
-    """Refuse noise of the macro on which a sigma of the column's own does not depend, in cycles of each kind: what is
-    set and never simulated would look like a macro that stands it."""
+    """Refuse noise of the macro that the column's sigma ignores: results would look like a macro that tolerates it."""
     cycles = [cycle for cycle in cycles if cycle.analog]
     ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
     if not cycles:
@@ -126,7 +124,7 @@ def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
     for name in ("random_noise", "nonlinear_noise"):
         if not getattr(column.macro, f"{name}_percent"):
             continue
-        # far apart, so that a sigma of which it is a small part is another one
+        # far apart, so that sigma differs even if this noise is a small part of it
         without, much = (build_column(column.macro.with_fields(**{name: noise})) for noise in (0.0, 100.0))
         if all(
             _same(_codes(without, "sigma", counts, cycle), _codes(much, "sigma", counts, cycle))
@@ -141,8 +139,8 @@ def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
 def _check_random_state(before: object, name: str) -> None:
     if global_random_state() != before:
         raise ValueError(
-            f"{name} must leave the global random numbers of torch, numpy and Python as they are, but changes them: "
-            "draw from a generator of its own"
+            f"{name} must leave the global random numbers of torch, numpy and Python as they are, but changes them; "
+            "draw from a separate generator"
         )
 
 
@@ -159,8 +157,8 @@ def _check_neighbours(column: Column, function: str, counts: Tensor, expected: T
     ):
         if not _same(_codes(column, function, given, cycle), codes):
             raise ValueError(
-                f"{_name(column, function)} must give each count the same code whatever stands next to it, but gives "
-                f"others for {what}: a position in the tensor, its size, largest value and mean mean nothing there"
+                f"{_name(column, function)} must give each count the same code whatever counts are next to it, but "
+                f"gives others for {what}; do not use the tensor's positions, size, largest value or mean"
             )
 
 
@@ -169,7 +167,7 @@ def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tenso
     given = counts.clone()
     try:
         codes = getattr(column, function)(given, cycle)
-    except Exception as error:  # whoever tries other macros asks whether the column takes them
+    except Exception as error:  # callers that try other macros expect a ValueError
         raise ValueError(
             f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__}: "
             f"{' '.join(str(error).split())}"
@@ -191,7 +189,7 @@ def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tenso
 
 def _same(codes: Tensor, expected: Tensor) -> bool:
     largest = float(expected.abs().max()) if expected.numel() else 0.0
-    # NaN is unequal to all: a count alone may have no deviation
+    # NaN is unequal to all: the deviation of a single count may be NaN
     return bool(((codes.double() - expected.double()).abs() <= _CLOSE * largest).all())
 
 
@@ -215,7 +213,7 @@ def global_random_state() -> bytes:
 
 @contextmanager
 def known_random_state() -> Iterator[None]:
-    """Sets these generators to a known state, and restores them at the end."""
+    """Sets the global generators to a known state, and restores them at the end."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
     np.random.set_state(np.random.RandomState(_SEED).get_state())

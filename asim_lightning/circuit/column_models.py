@@ -1,4 +1,4 @@
-"""Column models by name, the one that a macro names, and what it finds where its arguments point."""
+"""Column models by name, and the column model of a macro with its arguments."""
 
 from dataclasses import replace
 
@@ -17,9 +17,9 @@ def column_class(macro: MacroConfig) -> type[Column]:
 
 
 def resolved(macro: MacroConfig) -> MacroConfig:
-    """The macro with arguments of its column that say all that decides codes, such as the digest of a file.
+    """The macro with everything that decides codes in its column's arguments, such as the digest of a file.
 
-    Plans and layers resolve their macros; one that is resolved comes back as it is.
+    Plans and layers resolve their macros. A resolved macro comes back unchanged.
 
     Raises:
         ValueError: The macro's column cannot be built.
@@ -30,7 +30,7 @@ def resolved(macro: MacroConfig) -> MacroConfig:
 
 
 def with_resolved_arguments(macro: MacroConfig) -> MacroConfig:
-    """`resolved` without building the column: quick for a macro that is resolved."""
+    """`resolved` without building the column: quick if the macro is resolved already."""
     arguments = column_class(macro).resolved(macro.column_args)
     return macro if arguments is macro.column_args else replace(macro, column_args=arguments)
 
@@ -39,18 +39,18 @@ def build_column(macro: MacroConfig) -> Column:
     """The column model that a macro names.
 
     Raises:
-        ValueError: There is no such class, it does not take the arguments, or the macro cannot have its cells.
+        ValueError: There is no such class, it refuses the arguments, or the macro cannot have such cells.
     """
     kind, what = column_class(macro), f"column {macro.column}"
     try:
         column = built(kind, (macro,), macro.column_args, "`macro.column_args`", what)
     except ValueError:
-        raise  # a column's own words about its arguments
-    except Exception as error:  # whoever tries other macros asks whether the column takes them
+        raise  # the column's message about its arguments
+    except Exception as error:  # callers that try other macros expect a ValueError
         raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
     if macro.static.cell_percent:
         column.cell_sigma = macro.static.cell_percent
-    column.macro = macro  # also where a user's __init__ does not call ours
+    column.macro = macro  # a user's __init__ may not call ours
     _check_cells(macro, bool(column.cell_sigma))
     return column
 
@@ -60,7 +60,7 @@ def _check_cells(macro: MacroConfig, differ: bool) -> None:
     cells = (static.columns or 0) * (static.macros or 0) * macro.rows * weights
     if cells > _MOST_CELLS and (differ or static.has_stuck_cells):
         raise ValueError(
-            f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells where cells differ, "
+            f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells if cells differ, "
             f"got {cells}"
         )
     if macro.weight_parallel and differ and static.reference == "absolute":

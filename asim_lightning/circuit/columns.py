@@ -1,4 +1,4 @@
-"""Column models: what a column and its ADC make of an ideal count."""
+"""Column models: how a column and its ADC turn an ideal count into a code."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` wit
 
 @dataclass(frozen=True, eq=False)
 class ConverterPlaces:
-    """Where converters are, each by its first column. # (converters,) each, int64
+    """Positions of converters, each by its first column. # (converters,) each, int64
 
     Attributes:
-        layer: Full name of the layer; of macros that layers share (placement reuse) "macros 0", "macros 1", ...
-        macro: Number of the macro: ``tile * groups + group``; of macros that layers share their own.
-        column: Number of the column in its macro: ``output * weight_bits + weight_bit`` (weight-parallel: output); of
-            macros that layers share that of the physical column.
-        tile: Tile of the layer. None where layers share macros, which hold several tiles, outputs and bits in turn.
+        layer: Full name of the layer; with placement reuse "macros 0", "macros 1", ...
+        macro: Number of the macro: ``tile * groups + group``; with reuse the number of the shared macro.
+        column: Number of the column in its macro: ``output * weight_bits + weight_bit`` (weight-parallel: output); with
+            reuse the number of the physical column.
+        tile: Tile of the layer; None with reuse, because shared macros hold several tiles, outputs and bits in turn.
         group: Group of a convolution, or head.
         output: Output of the group or head.
         weight_bit: Bit of the weight, 0 the lowest (weight-parallel: 0).
@@ -44,13 +44,13 @@ class Column:
     """Base class of column models: the level and the noise of a charge-domain column.
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
-    around it. Both are elementwise and accept counts of any shape. Engines tabulate them, so they must not depend on
-    neighbouring counts, on positions in the tensor or on the call, nor change global random numbers; this is checked.
+    around it. Both are elementwise and accept counts of any shape. Engines tabulate them. So they must not depend on
+    other counts, on positions in the tensor or on the call, and not change global random numbers; this is checked.
     To add a circuit, inherit, override `level`, `sigma` or both, and name the class by its import path in
     ``macro.column``; arguments come from ``macro.column_args``.
 
-    Two more functions let converters differ by a pattern: `converters` gives each a gain and an offset by its place,
-    and `of_curves` a level and sigma by the number of its curve. Static effects come on top of both.
+    Two more functions let converters differ by a pattern: `converters` gives each a gain and an offset by its position,
+    and `of_curves` gives each a level and sigma by the number of its curve. Static effects are added to both.
 
     Args:
         macro: The macro whose column this is.
@@ -59,31 +59,31 @@ class Column:
     cell_sigma: float = 0.0
     """Standard deviation of a cell's on-current over the chip, percent of its nominal value; 0: cells are equal."""
     curves: int = 1
-    """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average, and the converter of an
-    output's weight bit has curve ``(output * weight_bits + bit) mod curves`` (see `of_curves`)."""
+    """Number of different curves. If more than 1, `level` and `sigma` are averages, and the converter of an output's
+    weight bit has curve ``(output * weight_bits + bit) mod curves`` (see `of_curves`)."""
     note: str = ""
-    """What a reader of `asim explain` should know of the column."""
+    """Remark on the column in `asim explain`."""
 
     def __init__(self, macro: MacroConfig) -> None:
         self.macro = macro
 
     @classmethod
     def resolved(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arguments that say all that decides codes, such as the digest of a file with its path.
+        """Arguments with everything that decides codes, such as the digest of a file next to its path.
 
         Args:
-            arguments: ``macro.column_args``; the same object, if it says it already.
+            arguments: ``macro.column_args``; returned as they are if nothing is missing.
         """
         return arguments
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
-        """Refuse a schedule that the column cannot convert by a ValueError; by default, none is."""
+        """Raise a ValueError for a schedule that the column cannot convert; by default, never."""
 
     def converters(self, places: ConverterPlaces) -> tuple[Tensor | float, Tensor | float]:
-        """Gain, and offset in LSB, of converters by their places, the same on every chip; by default 1 and 0.
+        """Gain, and offset in LSB, of converters by their positions, the same on every chip; by default 1 and 0.
 
-        Gains of `static` multiply them, and its offsets are added. Whoever overrides it makes every conversion be
-        computed, since codes are then no longer rarely wrong.
+        Gains of `static` multiply these gains, and its offsets are added. If a class overrides this method, every
+        conversion is computed, because wrong codes are no longer rare.
 
         Args:
             places: All converters of a layer, or of the macros that layers share.
@@ -95,11 +95,11 @@ class Column:
 
     @property
     def converters_differ(self) -> bool:
-        """Whether the column gives converters a gain and offset by place."""
+        """Whether the column gives converters a gain and offset by position."""
         return type(self).converters is not Column.converters
 
     def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
-        """Level and sigma of converters that have curves of their own.
+        """Level and sigma of converters by their curves.
 
         Args:
             curve: Number of each converter's curve, int64. # broadcasts against the count
@@ -109,17 +109,17 @@ class Column:
         return self.level(count, cycle), self.sigma(count, cycle)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; of an ADC with
-        a range of its own ``(count - adc_low) / adc_step``."""
+        """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; with
+        `adc_step` ``(count - adc_low) / adc_step``."""
         return to_codes(count, cycle)
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """Standard deviation in codes: the published random and nonlinear noise, whose variances add.
+        """Standard deviation in codes: published random and nonlinear noise, added as variances.
 
         ``codes / 100 * sqrt(random^2 + nonlinear^2 / (active_rows + 1))`` with
         ``active_rows = clamp(count / full_scale, 0, 1) * rows`` and the codes that the full scale spans: ``top_code``,
-        or ``full_scale / adc_step``, as noise does not shrink with the range of the ADC. The result broadcasts against
-        the count: it has no dimensions where it does not depend on the count.
+        or ``full_scale / adc_step``, because a smaller ADC range does not reduce noise. The result broadcasts against
+        the count; it is a scalar if it does not depend on the count.
         """
         random, nonlinear = self.macro.noise_percents(cycle.full_scale)
         codes = codes_of_full_scale(cycle)
@@ -132,8 +132,8 @@ class Column:
 class Charge(Column):
     """Charge-domain column before converters that share a gain and an offset: ``level * gain + offset``.
 
-    The decoding takes codes as if gain were 1 and offset 0. What differs from converter to converter is `static`, whose
-    `trim` leaves gain and offset here as they are.
+    Codes are decoded as if gain were 1 and offset 0. Differences between converters belong to `static`; its `trim` does
+    not change this gain and offset.
 
     Args:
         macro: The macro whose column this is.
@@ -167,9 +167,9 @@ class Current(Charge):
     Args:
         macro: The macro whose column this is.
         alpha: Gain compression per raw count: 0 or more.
-        cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100; an old name of
-            `static.cell_mismatch` with reference summing, which a warning says once (weight-parallel, a cell of 2^b
-            units differs by so many percent of them, there by 2^(b/2) times the unit's).
+        cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100. It is an old name of
+            `static.cell_mismatch` with reference summing; a warning says so once. (Weight-parallel, a cell of 2^b units
+            differs by this percentage of 2^b units; with `static`, by 2^(b/2) times the percentage of one unit.)
         gain: Gain of all converters, as of `Charge`.
         offset: Offset of all converters, LSB, as of `Charge`.
     """
@@ -182,7 +182,7 @@ class Current(Charge):
             check_number(f"`macro.column_args.{name}`", value, high)
         self.alpha = float(alpha)
         self.cell_sigma = float(cell_sigma)
-        if cell_sigma and not macro.weight_parallel:  # where cells of several bits would differ otherwise
+        if cell_sigma and not macro.weight_parallel:  # weight-parallel, the two settings mean different spreads
             _warn_of_old_name()
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
@@ -203,9 +203,9 @@ def _warn_of_old_name() -> None:
 
 
 class ColumnInRange(Column):
-    """A user's column before an ADC with a range of its own.
+    """A user's column before an ADC with `adc_step`.
 
-    Level and sigma of the user's are in codes of the full range; here they become codes of the ADC: ``(level *
+    The user's level and sigma are in codes of the full range; here they become codes of the ADC: ``(level *
     full_scale / top_code - adc_low) / adc_step`` and ``sigma * full_scale / (top_code * adc_step)``.
 
     Args:
@@ -251,18 +251,18 @@ class ColumnInRange(Column):
 
 
 def in_range(column: Column) -> Column:
-    """A column before its macro's ADC: itself, or, of a user's before an ADC with a range of its own, mapped to it."""
+    """A column before its macro's ADC: the column itself, or a user's column mapped to an ADC with `adc_step`."""
     own = column.macro.adc_step is None or type(column) in (Column, Charge, Current)
     return column if own else ColumnInRange(column)
 
 
 def full_range(cycle: Cycle) -> Cycle:
-    """The cycle with an ADC whose largest code is its full scale."""
+    """The cycle without `adc_step`: the largest code is the full scale."""
     return replace(cycle, adc_step=None, adc_low=0)
 
 
 def codes_of_full_scale(cycle: Cycle) -> float:
-    """Codes that a cycle's full scale spans; of an ideal converter its counts."""
+    """Codes that a cycle's full scale spans; for an ideal converter, counts."""
     if cycle.adc_step is not None:
         return cycle.full_scale / cycle.adc_step
     return cycle.full_scale if cycle.top_code is None else cycle.top_code
@@ -271,8 +271,8 @@ def codes_of_full_scale(cycle: Cycle) -> float:
 def ratio(count: Tensor, cycle: Cycle) -> Tensor:
     """``clamp(count / full_scale, low, 1)`` in float32, with low -1 for a signed cycle, else 0.
 
-    The divisor is a tensor on the count's device: CUDA turns division by a Python number into multiplication by its
-    reciprocal, whose last bit differs, so that ties would be rounded otherwise than on a CPU.
+    The divisor is a tensor on the count's device. CUDA divides by a Python number by multiplying with its reciprocal;
+    the last bit then differs, and ties would be rounded differently than on a CPU.
     """
     return (count.float() / _number(cycle.full_scale, count)).clamp(-1.0 if cycle.signed else 0.0, 1.0)
 
@@ -291,13 +291,13 @@ def _number(value: int, count: Tensor) -> Tensor:
 
 
 def vote(codes: Tensor, rule: str) -> Tensor:
-    """Several codes of one conversion, whole numbers, as one code. # (votes, ...) to (...)
+    """One code from several whole codes of one conversion. # (votes, ...) to (...)
 
-    Rules are mode (the most frequent code, of equally frequent ones the smallest, as published), median (of an odd
-    number), and mean, for which the sum of the codes is returned, so that it stays a whole number.
+    Rules: mode (the most frequent code; among equally frequent codes the smallest, as published), median (of an odd
+    number of votes), and mean, which returns the sum of the codes, a whole number.
     """
     if rule == "mean":
-        # float32 ends at 2^24, which 257 votes of 16 bits pass
+        # float32 is exact up to 2^24, which 257 votes of 16 bits exceed
         return codes.sum(0, dtype=torch.float32 if codes.device.type == "mps" else torch.float64)
     if rule == "median":
         return codes.median(0).values

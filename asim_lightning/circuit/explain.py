@@ -35,22 +35,21 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class ExplainedCycle:
-    """One cycle of a schedule, with the figures of its conversion."""
+    """One cycle of a schedule, with LSB, noise and errors of its conversion."""
 
     cycle: Cycle
     conversion: Conversion
-    """Exact, distinct or lossy, noise aside."""
+    """Exact, distinct or lossy without noise."""
     lsb: float | None = None
-    """Counts that one code stands for: full_scale / top_code, or adc_step; None without ADC or for an ideal
-    converter."""
+    """Counts a code: full_scale / top_code, or adc_step; None without ADC or for an ideal converter."""
     sigma_lsb: float | None = None
-    """Standard deviation of the noise at half of the full scale, in LSB; None where there is no LSB."""
+    """Standard deviation of the noise at half of the full scale, in LSB; None if there is no LSB."""
     sigma_percent: float | None = None
     """The same in percent of full scale; None without ADC."""
     sigma_mv: float | None = None
-    """The same in mV; None where the macro's full_scale_mv is not known."""
+    """The same in mV; None if the macro's full_scale_mv is not known."""
     error_probability: float | None = None
-    """Probability that a conversion in mid-range gives another code than without noise; None where there is no LSB."""
+    """Probability that a conversion in mid-range gives another code than without noise; None if there is no LSB."""
 
     @property
     def domain(self) -> str:
@@ -103,18 +102,15 @@ class Explanation:
     macro: MacroConfig
     signed_input: bool
     rows_in_use: int | None
-    """Most rows of a tile that hold weights, which decides whether cycles of an ADC with `adc_step` are exact; None:
-    all."""
+    """Most rows of a tile that hold weights; with `adc_step` they decide whether cycles are exact. None: all."""
     cycles: tuple[ExplainedCycle, ...]
     """Every cycle of the schedule, in its order."""
     exact: bool
     """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
     exact_rows_below: int | None
-    """Nearest number of rows, at most `macro.rows`, at which every cycle is exact, noise aside; None where there is
-    none."""
+    """Nearest number of rows up to `macro.rows` at which every cycle is exact without noise; None: there is none."""
     exact_rows_above: int | None
-    """Nearest number of rows above `macro.rows` at which every cycle is exact, noise aside; None where there is
-    none."""
+    """Nearest number of rows above `macro.rows` at which every cycle is exact without noise; None: there is none."""
     distinct_adc_bits: int | None
     """Fewest ADC bits that give different counts different codes (above 16: more than a macro can have); None: the
     column itself maps different counts to one level, or nothing is converted."""
@@ -131,7 +127,7 @@ class Explanation:
 
     @property
     def conversion_kinds(self) -> dict[str, int]:
-        """How many cycles are exact, distinct and lossy, noise aside."""
+        """How many cycles are exact, distinct and lossy without noise."""
         return {kind.value: sum(c.conversion is kind for c in self.cycles) for kind in Conversion}
 
     @property
@@ -185,7 +181,7 @@ class Explanation:
         ]
 
     def _range(self) -> list[str]:
-        """What an ADC with a range of its own converts."""
+        """The counts that an ADC with `adc_step` converts."""
         macro = self.macro
         if macro.adc_step is None:
             return []
@@ -222,7 +218,7 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
         ValueError: The macro cannot take a signed input.
     """
     circuit = transfer(macro, signed_input, rows_in_use)
-    described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ in place and sign alone convert alike
+    described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ only in bits, sign and shift convert alike
     cycles = []
     for cycle, kind in zip(circuit.cycles, circuit.conversions, strict=True):
         key = replace(cycle, weight_bits=(), input_bits=(), sign=1, shift=0)
@@ -236,11 +232,11 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
 
 
 def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int | None]:
-    """Nearest numbers of rows, at or below and above the macro's, at which every cycle is exact, noise and static
-    effects aside.
+    """Nearest numbers of rows, up to and above the macro's, at which every cycle is exact without noise and static
+    effects.
 
-    A cycle of digits up to s is exact where ``top_code`` is a multiple of ``s * rows`` (of an ADC whose LSB is one
-    count, at least that) and its column changes nothing.
+    A cycle of digits up to s is exact if ``top_code`` is a multiple of ``s * rows`` (with an LSB of one count: at least
+    ``s * rows``) and its column changes nothing.
     """
     converted = [c for c in transfer(macro, signed_input).cycles if c.converted]
     if macro.top_code is None or not converted:
@@ -266,8 +262,8 @@ def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
     """Fewest ADC bits at which no converted cycle is lossy: ``log2(full scale + 1)`` or more, one more if it is signed.
 
     Returns:
-        The number of bits, above 16 where 16 are too few for so many counts; None where the column itself maps
-        different counts to one level, or nothing is converted.
+        The number of bits, above 16 if 16 are too few; None if the column itself maps different counts to one level, or
+        nothing is converted.
     """
     full_scales = [(c.full_scale, c.signed) for c in transfer(macro, signed_input).cycles if c.converted]
     if not full_scales:
@@ -286,7 +282,7 @@ def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:
 
 
 def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer | None:
-    try:  # noise off, since "300 lsb" is more than 100 % at fewer bits
+    try:  # noise off, because "300 lsb" is more than 100 % at fewer bits
         ideal = macro.with_fields(random_noise=0.0, nonlinear_noise=0.0, static=StaticEffects())
         return without_pattern(transfer(ideal.with_fields(**changes), signed_input))
     except ValueError:  # a user's column may refuse such a macro
@@ -340,7 +336,7 @@ def _conditions(macro: MacroConfig, signed_input: bool) -> str:
 
 
 def _alike(explained: ExplainedCycle) -> Cycle:
-    """What the cycles in one row of the text have in common: all but the weight bit."""
+    """The key of a row of the text: its cycles differ only in the weight bit."""
     return replace(explained.cycle, weight_bits=(), shift=0)
 
 

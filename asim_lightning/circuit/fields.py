@@ -1,24 +1,24 @@
-"""A field says what it is: label, unit, role. Axes, keys, labels and the meaning of "cheapest" follow from it."""
+"""Descriptions of fields: label, unit, role. Axes, keys, labels and the meaning of "cheapest" follow from them."""
 
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 Role: TypeAlias = Literal["design", "condition", "static"]
-"""design: a designer chooses it; condition: a design meets it; static: it differs from place to place on a chip."""
+"""design: a designer chooses it; condition: a design must cope with it; static: it differs across a chip."""
 _KEY = "setting"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field of a configuration is.
+    """Description of a field of a configuration.
 
     Attributes:
-        label: Its name in tables and figures.
+        label: Its name in tables and pictures.
         unit: Unit of its numbers; empty if they have none.
         role: Who decides it.
         decides_outcomes: Whether an outcome may depend on it.
-        by_effect: Whether a trial is known by what it does (cycles, noise in percent, spreads in codes), so that its
-            own value does not count; a column of a user's may use the value all the same.
+        by_effect: Whether a trial is identified by the field's effect (cycles, noise in percent, spreads in codes)
+            instead of its value. A user's column may still use the value.
         harder: Whether larger numbers are harder conditions (1), smaller ones (-1), or neither (0).
         has_units: Whether a value may be a text with a unit, such as "0.3 lsb".
         within: Its smallest and largest number; None if its class checks it otherwise.

@@ -14,28 +14,27 @@ _BOLTZMANN = 1.380649e-23  # J/K
 
 
 def _own(value: Any) -> Any:
-    """A copy of the caller's mapping, which may change."""
+    """A copy, because the caller's mapping may change."""
     return dict(value) if isinstance(value, dict) else value
 
 
 @named_fields("macro", "field of a macro", static=static_effects, column_args=_own)
 @dataclass(frozen=True)
 class MacroConfig:
-    """An SRAM analog compute-in-memory macro: the hardware, and nothing about how it is computed.
+    """An SRAM analog compute-in-memory macro: the hardware, not its simulation.
 
     Noise strings carry a unit ("0.5 lsb", "0.2 %", "1.2 mV"); plain numbers are percent of full scale (ASiM,
-    arXiv 2411.11022, section III). A macro is plain data: `circuit.resolved`, which plans and layers use, builds its
-    column, and reads the file of a measured one.
+    arXiv 2411.11022, section III). A macro is plain data: `circuit.resolved` builds its column and reads the file of a
+    measured column.
 
     Raises:
-        ValueError: A name is no field (the nearest are given), a field is outside its range, or two contradict each
-            other.
+        ValueError: A name is no field, a field is outside its range, or two fields contradict each other.
     """
 
     weight_bits: int = setting(8, label="weight bits")
     """Bits of a stored weight, sign included: 2..16."""
     input_bits: int = setting(8, label="input bits")
-    """Bits of an input, sign included where the layer's input is signed: 1..16."""
+    """Bits of an input, including the sign of a signed input: 1..16."""
     rows: int = setting(255, label="rows")
     """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
     adc_bits: int | None = setting(8, label="ADC bits")
@@ -59,11 +58,11 @@ class MacroConfig:
     full_scale_mv: float | None = setting(
         None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1
     )
-    """Full scale of a column in millivolt; needed only where a noise is given in mV."""
+    """Full scale of a column in millivolt; needed only if a noise is given in mV."""
     unit_capacitor_ff: float | None = setting(
         None, label="capacitor of a cell", unit="fF", decides_outcomes=False, kw_only=True
     )
-    """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) that asim explain names; it simulates none."""
+    """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) in asim explain; this noise is not simulated."""
     digital_levels: int = setting(0, label="digital levels", by_effect=True)
     """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
     digital_adc: bool = setting(False, label="digital cycles pass the ADC", by_effect=True)
@@ -77,9 +76,9 @@ class MacroConfig:
     column: str = setting("charge", label="column model", role="condition")
     """Column model: charge, current, measured, or the import path of a class."""
     column_args: dict[str, Any] = setting(default_factory=dict, label="arguments of the column model", role="condition")
-    """Arguments of the column model: gain and offset of charge, alpha too of current, file of measured."""
+    """Arguments of the column model: charge takes gain and offset, current also alpha, measured a file."""
     static: StaticEffects = setting(default_factory=StaticEffects, label="static", role="static", by_effect=True)
-    """What differs from place to place on a chip."""
+    """Differences between the cells and converters of a chip."""
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -92,7 +91,7 @@ class MacroConfig:
         self._check_static()
 
     def __hash__(self) -> int:
-        # of the fields in which macros differ most: layers look up what belongs to their macro at each call
+        # only the fields in which macros differ most, because layers look up their macro at each call
         noise = self.random_noise, self.nonlinear_noise
         return hash(
             (self.weight_bits, self.input_bits, self.rows, self.adc_bits, self.encoding_bits, noise, self.column)
@@ -100,7 +99,7 @@ class MacroConfig:
 
     @property
     def top_code(self) -> int | None:
-        """Largest code of the ADC (a weight-parallel cycle: of one side); None for an ideal converter."""
+        """Largest code of the ADC (weight-parallel: on either side of 0); None for an ideal converter."""
         if self.adc_bits is None:
             return None
         return 2 ** (self.adc_bits - self.weight_parallel) - 1
@@ -121,8 +120,7 @@ class MacroConfig:
 
     @property
     def thermal_noise_mv(self) -> float | None:
-        """Thermal noise of a column, ``sqrt(k T / C)`` at 300 K with the capacitors of all its cells, mV; None where
-        those are not known."""
+        """Thermal noise of a column, ``sqrt(k T / C)`` at 300 K with C of all its cells, mV; None if C is not known."""
         if self.unit_capacitor_ff is None:
             return None
         units = self.rows * (2**self.weight_bits - 1 if self.weight_parallel else 1)
@@ -135,18 +133,18 @@ class MacroConfig:
 
     @property
     def converters_differ_by_chip(self) -> bool:
-        """The same, except for an INL that all have."""
+        """Whether converters have static effects that differ between chips: a table of INL does not."""
         deviations = self.converter_deviations(self.top_code or 1)
         return any(value for name, value in deviations.items() if name != "inl" or self.static.inl_table is None)
 
     @property
     def signed_codes(self) -> int:
-        """Codes of a converter, those below 0 of a weight-parallel one too."""
+        """Number of a converter's codes, including the codes below 0 if weight-parallel."""
         return (2 if self.weight_parallel else 1) * (self.top_code or 1) + 1
 
     @property
     def codes_of_full_scale(self) -> float | None:
-        """Codes that the full scale of inputs of one bit (weight-parallel: of all bits, unsigned) spans: `top_code`, or
+        """Codes that the full scale of 1-bit inputs spans (weight-parallel: of all bits, unsigned): `top_code`, or
         ``full_scale / adc_step``; None for an ideal converter."""
         return self.top_code if self.adc_step is None else self._full_scale / self.adc_step
 
@@ -158,19 +156,18 @@ class MacroConfig:
 
     @property
     def random_noise_percent(self) -> float:
-        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of
-        `codes_of_full_scale`."""
+        """Random noise in percent of full scale. With `adc_step`, noise in LSB refers to `codes_of_full_scale`."""
         return self._percent("random_noise")
 
     @property
     def nonlinear_noise_percent(self) -> float:
-        """Nonlinear noise at count 0, as `random_noise_percent`."""
+        """Nonlinear noise at count 0, see `random_noise_percent`."""
         return self._percent("nonlinear_noise")
 
     def noise_percents(self, full_scale: int) -> tuple[float, float]:
         """Random and nonlinear noise in percent of a cycle's full scale.
 
-        They are the same for all cycles, but for noise in LSB of an ADC with `adc_step`: an LSB is so many counts.
+        They are the same for all cycles, except for noise in LSB with `adc_step`: an LSB is then `adc_step` counts.
         """
         percents = []
         for name in ("random_noise", "nonlinear_noise"):
@@ -228,16 +225,16 @@ class MacroConfig:
             number, _ = quantity(value) or (0.0, "")
             if number and not is_in_lsb(value):
                 raise ValueError(
-                    f"`macro.static.{name}` must be in lsb with `macro.adc_step` and several bits a cycle, whose full "
-                    f"scale depends on cycle and input, got {value!r}"
+                    f"`macro.static.{name}` must be in lsb with `macro.adc_step` and several bits a cycle, because "
+                    f"the full scale depends on cycle and input, got {value!r}"
                 )
 
     def _check_static(self) -> None:
         static, columns = self.static, self.static.columns or 0
         if static.cell_percent and self.column_args.get("cell_sigma"):
             raise ValueError(
-                "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
-                f"one, got {static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
+                "`macro.static.cell_mismatch` and `column_args.cell_sigma` are the same setting (with reference "
+                f"summing); use one, got {static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
             )
         table = static.inl_table
         if table is not None and self.adc_bits is not None:
@@ -263,7 +260,7 @@ class MacroConfig:
         for refused, name, allowed in (
             (ideal and (self.vote == "median" or (votes and self.vote != "mean")), "vote", f"mean {of_ideal}"),
             (votes and self.vote == "median" and self.votes % 2 == 0, "votes", "odd for a median"),
-            (not has_step and self.adc_low, "adc_low", "0 where `macro.adc_step` is null"),
+            (not has_step and self.adc_low, "adc_low", "0 if `macro.adc_step` is null"),
             (has_step and ideal, "adc_step", f"null {of_ideal}"),
             (has_step and self.digital_adc, "adc_step", "null with digital_adc"),
             (parallel and self.adc_low, "adc_low", "0 with weight_parallel"),

@@ -25,9 +25,9 @@ class MeasuredCurve:
     level: Array
     """Before rounding. # (counts,)"""
     sigma: Array
-    """0 where all reads gave one code. # (counts,)"""
+    """0 if all reads gave one code. # (counts,)"""
     measurement: Measurement
-    """The codes that they were fitted to."""
+    """The codes to which level and sigma were fitted."""
 
     @property
     def full_scale(self) -> int:
@@ -41,29 +41,29 @@ class MeasuredCurve:
 
 
 class Measured(Column):
-    """Measured column: the level and sigma of each count for which codes are as those in a file.
+    """Measured column: level and sigma of each count, fitted to the codes in a file.
 
-    The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (single reads, of each
-    count 20 or more), for every count from 0 to the full scale; lines that begin with # are comments. With a further
-    column ``column``, the number of a converter, each converter has its own curve, and `converter` says which one all
-    columns of the macro have; with `each` they have those of the file in turn: the column of an output's weight bit has
-    curve ``(output * weight_bits + bit) mod curves`` of the file's converters by rising number, in every tile, and
-    groups and heads begin anew (where layers share macros, it is that of the physical column). Where all reads gave one
-    code, sigma is 0 and the level that code (see `code_fit`).
+    The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (20 or more single reads of
+    each count), for every count from 0 to the full scale; lines that begin with # are comments. If all reads of a count
+    gave one code, sigma is 0 and the level is this code (see `code_fit`).
 
-    A curve is of one full scale: what another reference voltage would make of it, nobody measured. Cycles that are
-    converted at another full scale (a remainder group or a sign plane of encoded inputs, another number of rows) are
-    refused. Noise is that of the file.
+    A further column ``column`` has the number of a converter. All columns of the macro then have the curve of
+    `converter`. With `each` they have the curves in turn, by rising number: the column of an output's weight bit has
+    curve ``(output * weight_bits + bit) mod curves`` in every tile; groups and heads begin again (with placement reuse,
+    the physical column decides).
+
+    A curve is measured at one full scale. Cycles at another full scale are refused: a remainder group or sign plane of
+    encoded inputs, another number of rows. The file also gives the noise.
 
     Args:
         macro: The macro whose column this is.
         file: Path of the file, or name of a shipped one.
-        converter: Number of the converter, or "each"; None where the file has no column ``column``.
-        content: Digest of the file's bytes, as a macro that was built from it has it; another content is refused.
+        converter: Number of the converter, or "each"; None if the file has no column ``column``.
+        content: Digest of the file's bytes when the macro was built; a file with another digest is refused.
 
     Raises:
-        ValueError: The file is refused, does not fit the ADC, or has another content; or the macro has noise of its
-            own, an ideal converter, or one conversion for all bits.
+        ValueError: The file is refused, does not fit the ADC, or has another content; or the macro sets noise, an
+            ideal converter, or one conversion for all bits.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Measured(Column):
         if content is not None and content != digest:
             raise ValueError(
                 f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
-                " name the file anew, without `content`, to take it as it is now"
+                " leave out `content` to take the file as it is now"
             )
         top_code = _top_code(macro)
         self.file, self.converter = file, converter
@@ -101,7 +101,7 @@ class Measured(Column):
 
     @property
     def note(self) -> str:  # type: ignore[override]
-        """Range of sigma, and where it is 0."""
+        """Range of sigma, and the number of counts at which it is 0."""
         curve, reads = self.curve, self.curve.measurement.reads
         if self.curves > 1:
             sigmas = np.stack([each.sigma for each in self.by_converter.values()])
@@ -141,17 +141,17 @@ class Measured(Column):
 
 def _top_code(macro: MacroConfig) -> int:
     """Largest code of a macro that a measured column fits."""
-    noise = "0 with column measured, whose file has the noise"
+    noise = "0 with column measured, because its file has the noise"
     for refused, name, allowed in (
         (macro.random_noise_percent > 0, "random_noise", noise),
         (macro.nonlinear_noise_percent > 0, "nonlinear_noise", noise),
-        (macro.adc_step is not None, "adc_step", "null with column measured, whose codes are of its ADC's range"),
-        (macro.weight_parallel, "weight_parallel", "false with column measured, whose counts begin at 0"),
+        (macro.adc_step is not None, "adc_step", "null with column measured, because its file has the ADC's range"),
+        (macro.weight_parallel, "weight_parallel", "false with column measured, because its counts begin at 0"),
     ):
         if refused:
             raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(macro, name)!r}")
     if macro.top_code is None:
-        raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
+        raise ValueError("`macro.adc_bits` must be 1..16 with column measured, because its file has codes, got null")
     return macro.top_code
 
 
@@ -159,17 +159,16 @@ def _top_code(macro: MacroConfig) -> int:
 def measured_curves(
     content: bytes, name: str, converters: tuple[int | None, ...], top: int, setting: str = "`macro.adc_bits`"
 ) -> tuple[MeasuredCurve, ...]:
-    """The curves of converters in the content of a file; files that `read_measurement` refuses, or whose codes do not
-    fit the ADC, are refused.
+    """The curves of converters in the content of a file; codes that do not fit the ADC are refused.
 
     Args:
-        content: What the file holds.
+        content: Bytes of the file.
         name: The file, for messages.
-        converters: Numbers of the converters; None where the file has no column ``column``.
+        converters: Numbers of the converters; None if the file has no column ``column``.
         top: Largest code of the ADC.
-        setting: What the user calls the bits of the ADC.
+        setting: The user's setting for the bits of the ADC.
     """
-    # scipy.optimize takes as long to import as all else here
+    # importing scipy.optimize takes as long as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
 
     found = [read_measurement(content, name, converter) for converter in converters]
@@ -185,15 +184,15 @@ def measured_curves(
             )
     if found[0].reads is not None:
         return tuple(MeasuredCurve(*fit_reads(each.reads, top), each) for each in found if each.reads is not None)
-    # all at once, which takes less time
+    # one fit of all counts is faster
     mean, std = (np.concatenate([getattr(each, part) for each in found]) for part in ("mean", "std"))
     level, sigma = fit_moments(mean, std, top)
     wrong = np.flatnonzero(impossible_moments(mean, std, level, sigma, top))
     if len(wrong):
         at, count = int(wrong[0]), np.concatenate([np.arange(len(each.mean)) for each in found])
         raise ValueError(
-            f"{name} must have mean and std of whole codes, which cannot be {mean[at]:g} and {std[at]:g}, as at "
-            f"count {count[at]}"
+            f"{name} must have mean and std of whole codes, got {mean[at]:g} and {std[at]:g} at count {count[at]}, "
+            "which no whole codes have"
         )
     ends = np.cumsum([len(each.mean) for each in found])[:-1]
     return tuple(map(MeasuredCurve, np.split(level, ends), np.split(sigma, ends), found))

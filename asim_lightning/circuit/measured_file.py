@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from asim_lightning.resources import shipped_folder
 
 FEWEST_READS = 20
-"""Fewest reads of a count: of fewer that all gave one code, nothing is known of another."""
+"""Fewest reads of a count: fewer reads of one code do not rule out another code."""
 MOST_CODE = 2**16 - 1
 """Largest code of any ADC that a macro may have."""
-_FALL = 0.5  # codes that a mean may lie below that of the count before: noise of the measurement, DNL of the converter
+_FALL = 0.5  # codes that a mean may fall from one count to the next: measurement noise, DNL of the converter
 _LAYOUTS = (frozenset(("count", "mean", "std")), frozenset(("count", "code")))
 _ALLOWED = "count,mean,std or count,code, either with a further column `column`"
 
@@ -24,21 +24,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Codes of one converter at every count from 0 to the last.
-
-    Either moments or reads are there.
-    """
+    """Codes of one converter at every count from 0 to the last."""
 
     mean: Array
     """Mean code. # (counts,)"""
     std: Array
     """Standard deviation of the codes. # (counts,)"""
     reads: NDArray[np.int64] | None
-    """How often each code was read, from code 0 to the largest; None where moments were given. # (counts, codes)"""
+    """How often each code was read, from code 0 to the largest; None if the file has mean and std. # (counts, codes)"""
 
 
 def find_measured(file: object) -> Path:
-    """Where a regular file is: at its path, else, by name or as configs/NAME, among the shipped recipes."""
+    """Path of a regular file: the given path, else the shipped recipe of the path NAME or configs/NAME."""
     wanted = "`file` of a measured column must be a CSV file"
     if not isinstance(file, str):
         raise ValueError(f"{wanted}, got {file!r}")
@@ -54,22 +51,22 @@ def find_measured(file: object) -> Path:
 
 
 def content_of(file: object) -> tuple[bytes, str]:
-    """Bytes of a file, and their digest as `macro.column_args.content` has it."""
+    """Bytes of a file, and their digest for `macro.column_args.content`."""
     path = find_measured(file)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror}") from None
-    # with letters before it, so that no reader of YAML takes the digest for a number
+    # it begins with letters, so that YAML does not read the digest as a number
     return content, f"sha256-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def read_measurement(content: bytes, name: str, converter: int | None) -> Measurement:
-    """The measurement of a converter, by the column `column`, or None where there is none, in the content of a file.
+    """The measurement of a converter in the content of a file; None is for a file without the column `column`.
 
     Raises:
-        ValueError: The file is no such table, counts are missing, twice or read too few times, a value is no number or
-            out of range, a mean falls by more than half a code from one count to the next, or the converter is unknown.
+        ValueError: The file is no such table; a count is missing, repeated or read too few times; a value is no number
+            or out of range; a mean falls by more than half a code to the next count; or the converter is unknown.
     """
     columns = _of_converter(_columns(content, name), converter, name)
     counts = columns["count"].astype(np.int64)  # (rows,)
@@ -85,20 +82,20 @@ def read_measurement(content: bytes, name: str, converter: int | None) -> Measur
 
 
 def converters_in(content: bytes, name: str) -> list[int]:
-    """Numbers of the converters in a file, rising."""
+    """Numbers of the converters in a file, in rising order."""
     columns = _columns(content, name)
     if "column" not in columns:
-        raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got 'each'")
+        raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got 'each'")
     return [int(number) for number in np.unique(columns["column"])]
 
 
-@lru_cache(maxsize=1)  # each converter of a file asks
+@lru_cache(maxsize=1)  # called for each converter of a file
 def _columns(content: bytes, name: str) -> dict[str, Array]:
     """Columns of the table by name. # (rows,) each"""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{name} must be a CSV file, got one that is no text in UTF-8") from None
+        raise ValueError(f"{name} must be a CSV file in UTF-8, got other bytes") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()[:1] not in ("", "#")]
     if len(lines) < 2:
         raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read")
@@ -124,13 +121,13 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
 def _of_converter(columns: dict[str, Array], converter: int | None, name: str) -> dict[str, Array]:
     if "column" not in columns:
         if converter is not None:
-            raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got {converter}")
+            raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got {converter}")
         return columns
     known = np.unique(columns["column"]).astype(int).tolist()
     if converter not in known:
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
-        raise ValueError(f"`converter` must be one of those in {name}, {shown}, or in a macro `each`, got {given}")
+        raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
     return {key: column[columns["column"] == converter] for key, column in columns.items()}
 
 
@@ -159,7 +156,7 @@ def _reads(columns: dict[str, Array], counts: NDArray[np.int64], name: str) -> M
 
 
 def _check_rise(measurement: Measurement, name: str) -> None:
-    """Refuse means that fall: by half a code, and where there are reads by 4 standard errors."""
+    """Refuse means that fall by more than half a code and, with reads, by more than 4 standard errors."""
     allowed = np.full(len(measurement.mean) - 1, _FALL)  # (counts - 1,)
     if measurement.reads is not None:
         variance = measurement.std**2 / measurement.reads.sum(1)

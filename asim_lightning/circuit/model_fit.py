@@ -15,10 +15,10 @@ from asim_lightning.circuit.code_fit import HALF_CHI2, SMALLEST_SIGMA, Array, lo
 from asim_lightning.circuit.measured import MeasuredCurve
 
 FEWEST_COUNTS = 8
-"""Fewest counts of two codes or more: of others, nothing is known of noise."""
+"""Fewest counts with two codes or more; a count with one code tells nothing about noise."""
 PARAMETERS = ("offset", "gain", "bend", "random", "nonlinear")
 _BOUNDED = (False, False, True, True, True)
-_FAR = 1e4  # sigmas, of a threshold that is not there: infinity has no derivative
+_FAR = 1e4  # sigmas to a missing threshold: infinity has no derivative
 _SURE = 16.0
 """Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
@@ -43,7 +43,7 @@ class ModelFit:
     model: str
     """Either charge, for which alpha is 0, or current."""
     alpha: Estimate | None
-    """1 / count; None of charge."""
+    """1 / count; None for charge."""
     offset: Estimate
     """LSB."""
     gain: Estimate
@@ -55,7 +55,7 @@ class ModelFit:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, ``2 parameters - 2 log-likelihood``: of two models, the smaller one predicts better."""
+        """Akaike's criterion, ``2 parameters - 2 log-likelihood``: the model with the smaller value predicts better."""
         return 2 * (4 if self.alpha is None else 5) - 2 * self.log_likelihood
 
 
@@ -85,19 +85,19 @@ class _Codes:
 
 
 def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> tuple[ModelFit, ModelFit, float, int]:
-    """The charge and the current model, and the log-likelihood and number of parameters of each count by itself.
+    """The fitted charge and current model, and log-likelihood and number of parameters of a fit of each count.
 
     Args:
         curve: A measured column.
         top: Largest code of its ADC.
         rows: Rows that a column sums.
-        reads: Reads of each count; None where the curve knows.
+        reads: Reads of each count; None if the curve has them.
     """
     some = int((curve.sigma > 0).sum())
     if some < FEWEST_COUNTS:
         raise ValueError(
-            f"fit-column needs {FEWEST_COUNTS} or more counts whose reads gave two codes or more, since one code tells "
-            f"nothing of noise, got {some}"
+            f"fit-column needs {FEWEST_COUNTS} or more counts whose reads gave two codes or more, because one code "
+            f"tells nothing about noise, got {some}"
         )
     codes = _codes(curve, top, rows, reads)
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
@@ -106,14 +106,14 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
 
 
 def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[float, float] | None:
-    """Sigma at the first and the last count, LSB, of a column whose noise rises with the count; None of any other.
+    """Sigma at the first and the last count, LSB, if the noise of a column rises with the count; else None.
 
-    The variance is a line in the count. Each count has a level of its own, so that INL is not taken for noise.
+    The variance is linear in the count. Each count has its own level, so that INL does not count as noise.
 
     Args:
         curve: A measured column with noise.
         top: Largest code of its ADC.
-        reads: Reads of each count; None where the curve knows.
+        reads: Reads of each count; None if the curve has them.
     """
     codes = _codes(curve, top, curve.full_scale, reads)
     start = math.log(float((curve.sigma[curve.sigma > 0] ** 2).mean()))
@@ -138,7 +138,7 @@ def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Cod
     elif reads is not None:
         table = reads * _probabilities(curve, top)
     else:
-        raise ValueError("fit-column needs `--reads`, of how many reads each mean and std are, for a file of them")
+        raise ValueError("fit-column needs `--reads`, the number of reads of each mean and std, for a file of them")
     counts, code = np.nonzero(table > 1e-9)
     lower = torch.from_numpy(np.where(code == 0, -_FAR * top, code - 0.5))
     upper = torch.from_numpy(np.where(code == top, _FAR * top, code + 0.5))
@@ -174,7 +174,7 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, model: str) -> ModelFit:
 
 
 def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:
-    """Parameters near the best: least squares of levels, and a variance that covers what is left."""
+    """Parameters near the best: least squares of levels, and a variance that covers the rest."""
     share = np.arange(len(curve.level)) / curve.full_scale
     best: tuple[float, list[float]] = (math.inf, [])
     for bend in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0) if bends else (0.0,):
@@ -192,7 +192,7 @@ def _least(
     start: Sequence[float],
     bounds: Sequence[tuple[float | None, float | None]] = (),
 ) -> tuple[Array, float]:
-    """Where a function is least, and its value there."""
+    """The arguments at which a function is least, and its value there."""
 
     def value_and_gradient(theta: Array) -> tuple[float, Array]:
         gradient, value = torch.func.grad_and_value(function)(torch.from_numpy(theta))
@@ -204,7 +204,7 @@ def _least(
 
 
 def _estimates(loss: Callable[[Tensor], Tensor], theta: Array, free: NDArray[np.bool_]) -> list[Estimate]:
-    """Parameters with intervals by observed information; at a bound, by the likelihood that falls from there."""
+    """Parameters with intervals by observed information; at a bound, by how the likelihood falls from there."""
     at = torch.from_numpy(theta)
     slope, information = torch.func.grad(loss)(at).numpy(), torch.func.hessian(loss)(at).numpy()
     inside = free & ~(np.array(_BOUNDED) & (theta <= 0))

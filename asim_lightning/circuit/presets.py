@@ -1,4 +1,4 @@
-"""Published macros by name: what is known of each chip, where from, and what of it a macro cannot say."""
+"""Published macros by name: the published facts of each chip, their source, and how the macro differs from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,7 +13,7 @@ from asim_lightning.resources import MACRO, shipped_folder
 _FREE = (
     "weight_bits", "input_bits", "random_noise", "nonlinear_noise", "full_scale_mv", "unit_capacitor_ff", "static",
 )  # fmt: skip
-"""Fields of a macro that a chip's published energy for one bit by one bit does not depend on."""
+"""Fields of a macro that do not change a chip's published energy of one bit by one bit."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Preset:
     name: str
     """As in ``plan.preset``."""
     chip: str
-    """Name, first author and where it was published."""
+    """Name, first author and publication."""
     source: str
     """DOI, arXiv number or title."""
     node: int
@@ -31,20 +31,20 @@ class Preset:
     cell: str
     """Transistors and capacitors of a cell, and how a column sums."""
     macro: Mapping[str, Any]
-    """Fields of a macro that somebody published; the others are absent."""
+    """Published fields of the macro; the others are absent."""
     differs: str
-    """What of the macro is not the chip's."""
+    """How the macro differs from the chip."""
     technology: Mapping[str, float] = field(default_factory=dict)
-    """Fields of a technology that somebody published, such as the supply; the others are absent."""
+    """Published fields of the technology, such as the supply; the others are absent."""
     tops_per_watt: float | None = None
-    """Published operations of one bit by one bit a picojoule, two a product; None where there are none."""
+    """Published operations of one bit by one bit per picojoule, two a product; None if none are published."""
 
     def config(self, **changes: Any) -> MacroConfig:
-        """The macro: a field's default where nobody published it."""
+        """The macro; fields that nobody published have their defaults."""
         return MacroConfig().with_fields(**{**self.macro, **changes})
 
     def describes(self, macro: MacroConfig) -> bool:
-        """Whether a macro is the published one; a field that costs no energy may differ if nobody published it."""
+        """Whether a macro is the published one. An unpublished field that costs no energy may differ."""
         published, names = self.config(), [each.name for each in fields(macro) if each.name not in _FREE]
         return all(getattr(macro, name) == getattr(published, name) for name in {*names, *self.macro})
 
@@ -55,7 +55,7 @@ def preset_names() -> list[str]:
 
 
 def preset(name: str) -> Preset:
-    """A preset by its name; the nearest names are given where there is none."""
+    """A preset by its name; an unknown name is refused with the nearest names."""
     names = preset_names()
     if name not in names:
         near = get_close_matches(str(name), names, n=3, cutoff=0.4) or names

@@ -11,9 +11,9 @@ from asim_lightning.circuit.macro import MacroConfig
 class Cycle:
     """One conversion of a column.
 
-    The count is ``sum over rows of w_digit * x_digit``; what the ADC makes of it adds
-    ``sign * 2^shift * full_scale / top_code * code`` to the output (a cycle without ADC: ``sign * 2^shift * count``;
-    an ADC with a range of its own: ``sign * 2^shift * (adc_step * code + adc_low)``).
+    The count is ``sum over rows of w_digit * x_digit``. Its code adds ``sign * 2^shift * full_scale / top_code * code``
+    to the output; with `adc_step` it adds ``sign * 2^shift * (adc_step * code + adc_low)``. A cycle without ADC adds
+    ``sign * 2^shift * count``.
     """
 
     weight_bits: tuple[int, ...]
@@ -21,7 +21,7 @@ class Cycle:
     input_bits: tuple[int, ...]
     """Input bits of this cycle, least significant first."""
     sign: int
-    """+1, or -1 where one of the two digits is a sign plane."""
+    """+1, or -1 if one of the two digits is a sign plane."""
     shift: int
     """Binary weight of the count: 2^shift."""
     full_scale: int
@@ -39,11 +39,11 @@ class Cycle:
     input_signed: bool = False
     """Whether the top input bit counts negatively inside the digit (weight-parallel)."""
     adc_step: int | None = None
-    """Counts an LSB where the ADC has a range of its own; None: ``full_scale / top_code``."""
+    """Counts an LSB, if the macro sets them; None: ``full_scale / top_code``."""
     adc_low: int = 0
     """Count that code 0 stands for."""
     most_count: int | None = None
-    """Largest count that a layer's tiles meet, where that decides anything; None: `full_scale`."""
+    """Largest count that a layer's tiles can reach; None: `full_scale`."""
 
     @property
     def largest_count(self) -> int:
@@ -64,7 +64,7 @@ class Cycle:
 
 
 def input_groups(input_bits: int, encoding_bits: int, signed_input: bool) -> list[tuple[int, ...]]:
-    """Input bits that are applied together, least significant group first; a sign plane is the last, alone.
+    """Groups of input bits that are applied together, least significant first; a sign plane is the last group.
 
     Example: 8 bits, encoding 3, unsigned: (0, 1, 2), (3, 4, 5), (6, 7); signed: (0, 1, 2), (3, 4, 5), (6,), (7,).
     """
@@ -75,15 +75,15 @@ def input_groups(input_bits: int, encoding_bits: int, signed_input: bool) -> lis
 
 @lru_cache(maxsize=1024)
 def schedule(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = None) -> tuple[Cycle, ...]:
-    """Conversions of one column and tile, input group by input group, weight bits inside, both from the LSB up.
+    """Conversions of one column and tile: for each input group all weight bits, both from the LSB up.
 
-    A cycle of weight bit i and input group j is digital where ``i + j >= W + G - 1 - digital_levels`` and voted where
-    ``i + j >= W + G - 1 - vote_levels`` and not digital (W weight bits, G groups).
+    A cycle of weight bit i and input group j is digital if ``i + j >= W + G - 1 - digital_levels`` (W weight bits, G
+    groups). Another cycle is voted if ``i + j >= W + G - 1 - vote_levels``.
 
     Args:
         macro: The macro.
         signed_input: Whether inputs are two's complement.
-        rows_in_use: Most rows of a tile that hold weights; None: all. Of an ADC with `adc_step` it bounds the counts.
+        rows_in_use: Most rows of a tile that hold weights; None: all. With `adc_step` it bounds the counts.
 
     Raises:
         ValueError: A signed input has too few bits for the macro's encoding.
@@ -123,7 +123,7 @@ def schedule(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = N
 
 
 def _adc_range(macro: MacroConfig, converted: bool, digit: int, rows_in_use: int | None) -> dict[str, Any]:
-    """The fields of a cycle whose ADC has a range of its own; `digit` is what a row adds to a count at most."""
+    """The fields of a cycle for `adc_step`; a row adds at most `digit` to a count."""
     if macro.adc_step is None:
         return {}
     most = None if rows_in_use is None else min(rows_in_use, macro.rows) * digit
@@ -135,7 +135,7 @@ def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool, rows_in_use: 
     largest_input = 2 ** (macro.input_bits - signed_input) - 1
     span = largest_input * (2 ** (macro.weight_bits - 1) - 1)
     counts = _adc_range(macro, True, span, rows_in_use)
-    if macro.static.has_stuck_cells:  # a weight whose sign bit alone is 1 passes the full scale
+    if macro.static.has_stuck_cells:  # a weight with only its sign bit set exceeds the full scale
         rows = min(rows_in_use or macro.rows, macro.rows)
         counts["most_count"] = rows * largest_input * 2 ** (macro.weight_bits - 1)
     return Cycle(

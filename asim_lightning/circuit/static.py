@@ -1,4 +1,4 @@
-"""Static effects: what differs from place to place on a chip, and stays the same for its life."""
+"""Static effects: fixed differences between the cells and converters of a chip."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ PLACEMENTS = ("unrolled", "reuse")
 @named_fields("macro.static", "static effect")
 @dataclass(frozen=True)
 class StaticEffects:
-    """Spreads over the places of a chip; a chip is one draw of them, and an ideal one has none.
+    """Spreads of cells and converters. A chip is one draw of them; an ideal chip has none.
 
     Sources and typical values: comparator offsets of a 55 nm array have 1.27 LSB before and 0.09 LSB after calibration
     (8 bits, 0.9 V); a unit capacitor of C fF at 28 nm has 0.664 % / sqrt(C).
@@ -28,15 +28,15 @@ class StaticEffects:
     """
 
     offset: float | str = setting(0.0, label="offset", has_units=True, role="static", harder=1)
-    """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); in lsb
-    with `adc_step` and several bits a cycle."""
+    """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); only
+    lsb with `adc_step` and several bits a cycle."""
     gain: float | str = setting(0.0, label="gain", has_units=True, role="static", harder=1, within=(0, 100))
     """Standard deviation of a converter's gain: percent, 0..100."""
     inl: float | str | list[float] = setting(0.0, label="INL", has_units=True, role="static", harder=1, within=(0, 20))
-    """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
-    the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
-    file of a number a line. Where thresholds are out of order (8 bits: above about 3 %), the code is the first one on
-    the way from the nearest code between whose thresholds the value lies."""
+    """INL of converters. A number: standard deviation of a unit capacitor of a binary C-DAC, percent, 0..20. A list,
+    or a CSV file with a number a line: INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does
+    not count). If thresholds are out of order (8 bits: above about 3 %), a search from the nearest code ends at
+    the first code with the value between its thresholds."""
     columns_per_adc: int = setting(1, label="columns per ADC")
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
     cell_mismatch: float | str = setting(
@@ -44,26 +44,26 @@ class StaticEffects:
     )
     """Standard deviation of a cell's capacitor or current: percent of its nominal value, 0..100."""
     reference: str = setting("ratiometric", label="reference")
-    """What a column's charge is measured against: ratiometric (all its cells, as where the array is its own C-DAC),
-    absolute (a fixed range) or summing (nothing is shared with idle cells; currents, too)."""
+    """Reference of a column's charge: ratiometric (all its cells, as if the array is its own C-DAC), absolute (a fixed
+    range) or summing (no charge is shared with idle cells; currents, too)."""
     parasitics: float = setting(0.0, label="parasitics", role="static", harder=1, within=(0, 10))
     """Parasitic capacitance of a column, in capacitances of all its cells, for an absolute reference: 0..10."""
     stuck_at_0: float = setting(0.0, label="stuck at 0", role="static", harder=1, within=(0, 1))
-    """Share of the cells that hold 0 whatever is written: 0..1."""
+    """Share of the cells that are stuck at 0: 0..1."""
     stuck_at_1: float = setting(0.0, label="stuck at 1", role="static", harder=1, within=(0, 1))
-    """Share of the cells that hold 1 whatever is written: 0..1."""
+    """Share of the cells that are stuck at 1: 0..1."""
     trim: str = setting("none", label="trim")
-    """What is calibrated before use: none, offset, gain or both."""
+    """Calibration before use: none, offset, gain or both."""
     trim_step: float | str = setting(0.0, label="trim step", has_units=True)
-    """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left. The
-    range of the calibration is not limited."""
+    """Step of the calibration at the output, in the units of the offset. At most half a step is left; 0: nothing is
+    left. The range of the calibration is not limited."""
     placement: str = setting("unrolled", label="placement")
-    """Where weights lie: unrolled (each tile of each layer is a macro of its own) or reuse (weights are loaded into
-    `macros` macros in turn, so that layers share their converters and cells)."""
+    """Where weights are: unrolled (each tile of each layer has its own macro) or reuse (weights are loaded into
+    `macros` macros in turn, so that layers share converters and cells)."""
     macros: int | None = setting(None, label="macros")
-    """Macros that layers share, with placement reuse: 1..1048576; null where unrolled."""
+    """Macros that layers share, with placement reuse: 1..1048576; null if unrolled."""
     columns: int | None = setting(None, label="columns")
-    """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
+    """Columns of each of these macros: 1..1048576, at least weight_bits; null if unrolled."""
 
     def __post_init__(self) -> None:
         if isinstance(self.inl, (list, tuple)):
@@ -89,7 +89,7 @@ class StaticEffects:
                     raise ValueError(f"`macro.static.{name}` must be 1..{2**20} with placement reuse, got null")
                 check_whole(f"`macro.static.{name}`", value, 1, 2**20)
             elif value is not None:
-                raise ValueError(f"`macro.static.{name}` must be null where placement is unrolled, got {value!r}")
+                raise ValueError(f"`macro.static.{name}` must be null with placement unrolled, got {value!r}")
         if self.parasitics and self.reference != "absolute":
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
@@ -111,15 +111,15 @@ class StaticEffects:
 
     @property
     def inl_percent(self) -> float:
-        """Standard deviation of a unit capacitor of the C-DAC, percent; of a table, that of the C-DACs whose INL at
-        mid-code, where it is largest, has the standard deviation ``0.5 s 2^(B/2)`` of its largest magnitude."""
+        """Standard deviation s of a unit capacitor of the C-DAC, percent. For a table, s is such that the INL at
+        mid-code, ``0.5 s 2^(B/2)``, equals the largest magnitude of the table."""
         if self.inl_table is not None:
             return 200.0 * max(map(abs, self.inl_table)) / math.sqrt(len(self.inl_table))
         return _percent(self.inl, "inl", 20.0)
 
     @property
     def inl_table(self) -> tuple[float, ...] | None:
-        """INL of all converters by code, LSB; None where converters have C-DACs of their own."""
+        """INL of all converters by code, LSB; None if each converter has its own C-DAC."""
         return tuple(self.inl) if isinstance(self.inl, (list, tuple)) else None
 
     @property
@@ -128,7 +128,7 @@ class StaticEffects:
         return _percent(self.cell_mismatch, "cell_mismatch", 100.0)
 
     def words(self) -> str:
-        """The effects that there are, with units; empty where there are none."""
+        """The effects in words, with units; empty if there are none."""
         found = []
         for name, each in settings_of(StaticEffects).items():
             value = getattr(self, name)
@@ -153,7 +153,7 @@ class StaticEffects:
         return ", ".join(found)
 
     def is_set(self, name: str) -> bool:
-        """Whether a spread, or one of the INL of all converters, is not 0."""
+        """Whether a spread, or a number in a table of INL, is not 0."""
         value = getattr(self, name)
         if isinstance(value, (list, tuple)):
             return any(value)
@@ -161,7 +161,7 @@ class StaticEffects:
         return found is not None and found[0] > 0
 
     def is_drawn(self, name: str) -> bool:
-        """The same, of what differs from chip to chip."""
+        """Whether a spread is not 0 and differs from chip to chip."""
         return self.is_set(name) and not isinstance(getattr(self, name), (list, tuple))
 
     def trims(self, kind: str) -> bool:
@@ -169,10 +169,10 @@ class StaticEffects:
         return self.trim in (kind, "both")
 
     def converter_deviations(self, code: float, offset: float, step: float, top: int) -> dict[str, float]:
-        """How far each effect on converters moves a level at a code: standard deviation in codes, by its name.
+        """Standard deviation, in codes, of a level at a code by each effect on converters, by the effect's name.
 
-        What a calibration to a step leaves has the deviation ``step / sqrt 12`` at most. The INL is that of a binary
-        C-DAC whose end points are its gain and offset.
+        A calibration leaves a deviation of at most ``step / sqrt 12``. The INL is the INL of a binary C-DAC; gain and
+        offset set its end points.
         """
         gain, left = self.gain_percent / 100, step / math.sqrt(12)
         return {
@@ -193,12 +193,12 @@ class StaticEffects:
 
 
 def static_effects(value: Any) -> StaticEffects:
-    """The effects that a mapping of fields describes, as a macro has them: resolved."""
+    """The effects that a mapping of fields describes, resolved."""
     if isinstance(value, StaticEffects):
         return value.resolved()
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
-    # YAML has names that are no texts
+    # keys in YAML may be no texts
     return StaticEffects(**{str(name): each for name, each in value.items()}).resolved()
 
 
@@ -206,7 +206,7 @@ def read_inl(path: str) -> tuple[float, ...]:
     """INL by code from a CSV file of one number a line; lines that begin with # are comments."""
     where = f"`macro.static.inl` {path}"
     try:
-        if not Path(path).is_file():  # such as a pipe, which would be waited for
+        if not Path(path).is_file():  # reading a pipe would wait
             raise ValueError("there is no such regular file")
         lines = [line.partition("#")[0].strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
         values = [float(line) for line in lines if line]

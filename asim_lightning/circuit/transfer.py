@@ -35,7 +35,7 @@ class Conversion(str, Enum):
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """A macro's schedule with its column model: everything that an engine needs to know of the circuit.
+    """A macro's schedule with its column model: everything that an engine needs to know about the circuit.
 
     `transfer` returns the same object for the same macro; engines keep tables by this object.
     """
@@ -49,7 +49,7 @@ class Transfer:
     conversions: tuple[Conversion, ...]
     """Exact, distinct or lossy, cycle by cycle."""
     rows_in_use: int | None = None
-    """Most rows of a tile that hold weights, where the macro has `adc_step`; None: all."""
+    """Most rows of a tile that hold weights, if the macro has `adc_step`; None: all."""
 
     @property
     def exact(self) -> bool:
@@ -58,7 +58,7 @@ class Transfer:
 
     @cached_property
     def converters_differ(self) -> bool:
-        """Whether converters have static effects, or a pattern of the column's own."""
+        """Whether converters have static effects, or a pattern by the column."""
         return self.macro.converters_differ or self.column.converters_differ
 
     @cached_property
@@ -85,14 +85,13 @@ class Transfer:
 
     @property
     def offset(self) -> int:
-        """Counts that codes of 0 add to an output, a tile: ``adc_low * sum of sign * 2^shift`` of converted cycles."""
+        """Counts that codes of 0 add to an output per tile: ``adc_low * sum of sign * 2^shift`` of converted cycles."""
         return self.macro.adc_low * sum(c.sign * 2**c.shift for c in self.cycles if c.converted)
 
     def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
         """Weight of a code in the integer sum of codes, in units of ``scale / divisor`` of an output: sign, binary
-        weight and span; where votes are summed, ``most_votes / votes`` of it.
-        """
-        # with a step of counts a code is worth as much whatever the full scale is
+        weight and span, times ``most_votes / votes`` if votes are summed."""
+        # with `adc_step` a code is worth the same at every full scale
         is_span = cycle.top_code is not None and self.macro.adc_step is None
         span = cycle.full_scale // self.macro.rows if is_span else 1
         return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
@@ -106,17 +105,17 @@ class Transfer:
 
 
 def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = None) -> Transfer:
-    """The schedule and column of a macro, with what each cycle does to its counts.
+    """The schedule and column of a macro; each cycle with its noise and its effect on counts.
 
     Args:
         macro: The macro.
         signed_input: Whether inputs are two's complement.
-        rows_in_use: Most rows of a tile that hold weights; None: all. Where the macro has `adc_step` a cycle is exact,
-            distinct or lossy for the counts that so many rows give; elsewhere for all counts of the schedule.
+        rows_in_use: Most rows of a tile that hold weights; None: all. With `adc_step`, a cycle is exact, distinct or
+            lossy for the counts of these rows; without it, for all counts of the schedule.
 
     Raises:
-        ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no function
-            of the count alone that gives finite codes.
+        ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is not finite
+            or depends on more than the count.
     """
     macro = with_resolved_arguments(macro)
     kind, rows = column_class(macro), None if macro.adc_step is None else rows_in_use
@@ -127,12 +126,12 @@ def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = N
 def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_in_use: int | None) -> Transfer:
     # the class is part of the key: a notebook may define another one under the same import path
     cycles = schedule(macro, signed_input, rows_in_use)
-    # cycles that differ in sign and shift alone convert alike
+    # cycles that differ only in sign and shift convert alike
     keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
     first = dict(zip(keys, cycles, strict=True))
     if rows_in_use is None:
         column = _checked_column(macro, [full_range(cycle) for cycle in cycles], keys)
-    else:  # the counts of fewer rows are among those of all
+    else:  # checked already: fewer rows give no other counts
         column = _transfer(macro, signed_input, kind, None).column  # type: ignore[arg-type]
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {
@@ -153,7 +152,7 @@ def without_pattern(circuit: Transfer) -> Transfer:
 
 
 def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tuple[object, ...]]) -> Column:
-    """The column of a macro, checked over the full range of its cycles; of equal keys those that convert alike."""
+    """The column of a macro, checked over the full range of its cycles; cycles with equal keys convert alike."""
     column = build_column(macro)
     column.check_cycles(cycles)
     if column.converters_differ and macro.top_code is None:
@@ -182,7 +181,7 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
 
 
 def possible_counts(cycle: Cycle) -> Tensor:
-    """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced ones where there are more."""
+    """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced integers if there are more."""
     most = cycle.largest_count
     low = -most if cycle.signed else 0
     number = min(most - low, _LONGEST_TABLE) + 1
@@ -202,7 +201,7 @@ def is_integer(column: Column, cycle: Cycle) -> bool:
 def classify(column: Column, cycle: Cycle) -> Conversion:
     """Exact, distinct or lossy, by converting every possible count without noise.
 
-    A cycle is exact where ``code * full_scale == count * top_code``, or ``code * adc_step + adc_low == count``, for
+    A cycle is exact if ``code * full_scale == count * top_code``, or ``code * adc_step + adc_low == count``, for
     every count.
     """
     if not cycle.converted:
@@ -212,7 +211,7 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
     if not is_integer(column, cycle) or (levels is not None and span > levels):
         return Conversion.LOSSY
     counts = possible_counts(cycle)
-    # an ideal converter's counts may pass what float32 holds
+    # counts of an ideal converter may exceed the exact range of float32
     levels_out = column.level(counts if cycle.full_scale >= 2**24 else counts.float(), cycle).double()
     if cycle.top_code is None:
         if torch.equal(levels_out, counts):
@@ -230,10 +229,10 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
 def error_probability(column: Column, cycle: Cycle) -> float:
     """Probability that a conversion in mid-range gets another code than without noise.
 
-    With noise of sigma LSB around a level that lies d below the upper and 1 - d above the lower decision threshold,
+    A level is d below the upper and 1 - d above the lower decision threshold, with noise of sigma LSB:
     ``P = (erfc(d / (sigma sqrt 2)) + erfc((1 - d) / (sigma sqrt 2))) / 2``, averaged over the counts of the middle
-    half of the range (of an ADC with a range of its own: of those within it); on a code centre ``erfc(0.5 / (sigma sqrt
-    2))``. Votes are not taken into account.
+    half of the range (with `adc_step`: of the ADC's range). On a code centre ``P = erfc(0.5 / (sigma sqrt 2))``. Votes
+    do not count.
     """
     if not cycle.analog or cycle.top_code is None or not is_noisy(column, cycle):
         return 0.0
@@ -249,7 +248,7 @@ def error_probability(column: Column, cycle: Cycle) -> float:
 
 
 def error_probabilities(column: Column, cycle: Cycle, counts: Tensor) -> Tensor:
-    """The probability of `error_probability`, clamps aside, count by count, float64. # (counts,)"""
+    """`error_probability` count by count, without clamping, float64. # (counts,)"""
     level = column.level(counts, cycle).double().expand_as(counts)
     sigma = column.sigma(counts, cycle).double().expand_as(counts).clamp_min(1e-30)
     above = level.round() + 0.5 - level  # distance to the upper decision threshold, in codes

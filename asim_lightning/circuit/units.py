@@ -11,19 +11,19 @@ _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*
 
 
 def number_in(text: str, unit: str) -> float | None:
-    """The number that a text, such as "28nm" or "4.9 um^2", gives in a unit: V, fF, ns, nm or um^2. "800 mV" is 0.8 in
-    V. None where it has another kind of unit, or none."""
+    """The number of a text such as "28nm" or "4.9 um^2" in a unit: V, fF, ns, nm or um^2. "800 mV" is 0.8 in V. None if
+    the text has no such unit."""
     found, wanted = _NUMBER.fullmatch(text), _UNIT.fullmatch(unit)
     given = _UNIT.fullmatch(found[2]) if found else None
     if not found or not given or not wanted or given.group("base", "square") != wanted.group("base", "square"):
         return None
     power = (_DECIMALS[given["prefix"]] - _DECIMALS[wanted["prefix"]]) * (2 if wanted["square"] else 1)
-    # by a whole power of ten, so that 800 mV is 0.8 V to the last bit
+    # dividing by a whole power of ten makes 800 mV exactly 0.8 V
     return float(found[1]) * 10**power if power >= 0 else float(found[1]) / 10**-power
 
 
 def canonical_quantity(value: float | str) -> float | str:
-    """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", "0.2 %" 0.2; all else stays as it is."""
+    """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", "0.2 %" becomes 0.2; other values stay."""
     read = quantity(value)
     if read is None or not isinstance(value, str):
         return value
@@ -34,7 +34,7 @@ def canonical_quantity(value: float | str) -> float | str:
 
 
 def quantity(value: object) -> tuple[float, str] | None:
-    """Number and unit (one of `NOISE_UNITS`) of a noise; None where it is neither a number (percent) nor has a unit."""
+    """Number and unit (one of `NOISE_UNITS`) of a noise; a plain number is percent. None if the value is neither."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value), "%"
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
@@ -51,10 +51,10 @@ def is_in_lsb(value: object) -> bool:
 
 
 def noise_percent(value: float | str, field: str, codes: float | None, full_scale_mv: float | None) -> float:
-    """A noise, such as "0.5 lsb", "1.2 mV" or a number of percent, in percent of full scale: 0..100.
+    """A noise, such as "0.5 lsb", "1.2 mV" or a number of percent, converted to percent of full scale: 0..100.
 
-    ``percent = 100 * lsb / codes = 100 * mV / full_scale_mv``, with the codes that the full scale spans (None: an ideal
-    converter), and the full scale in mV (None: not known). `field` is the name of the setting.
+    ``percent = 100 * lsb / codes = 100 * mV / full_scale_mv``. `codes`: codes of the full scale; None: an ideal
+    converter. `full_scale_mv` None: not known. `field` is the name of the setting.
     """
     read = quantity(value)
     if read is None:

@@ -57,15 +57,15 @@ def built_with_a_seed(self: Column, macro: MacroConfig) -> None:
     torch.manual_seed(0)
 
 
-TWICE = "must give the same each time for the same counts, but does not: what differs from read to read belongs into"
-BESIDE = "must give each count the same code whatever stands next to it, but gives others for "
+TWICE = "must give the same each time for the same counts, but does not; describe differences from read to read by"
+BESIDE = "must give each count the same code whatever counts are next to it, but gives others for "
 GLOBAL = (
-    "must leave the global random numbers of torch, numpy and Python as they are, but changes them: draw from a "
-    "generator of its own"
+    "must leave the global random numbers of torch, numpy and Python as they are, but changes them; draw from a "
+    "separate generator"
 )
 # name: functions, and what is said
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "RandomOffset": (changed(lambda count: torch.randn(count.shape)), f"level {TWICE} sigma, as a standard deviation"),
+    "RandomOffset": (changed(lambda count: torch.randn(count.shape)), f"level {TWICE} sigma, a standard deviation"),
     "RandomSigma": (sigma(lambda count, cycle: torch.rand(())), f"sigma {TWICE} sigma"),
     "Drifting": (changed(lambda count: 0.01 * next(COUNTER)), f"level {TWICE}"),
     "Placed": (
@@ -78,7 +78,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "OneDimensional": (level(rolled), f"level {BESIDE}"),
     "Built": (
         {"__init__": built_with_an_offset},
-        "level must be the same for a column that is built anew with the same arguments, but is not: draw what is",
+        "level must be the same for a column that is built again with the same arguments, but is not; draw random",
     ),
     "OfItsBit": (
         sigma(lambda count, cycle: torch.full_like(count, 0.1 + 0.1 * cycle.weight_bits[0])),
@@ -87,7 +87,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "Negative": (
         sigma(lambda count, cycle: 0.5 - 0.01 * count),
-        "sigma must be 0 or more, as it is a standard deviation, got -2.05 at count 255",
+        "sigma must be 0 or more, because it is a standard deviation, got -2.05 at count 255",
     ),
     "Infinite": (
         level(lambda count, cycle: 1.0 / (count - 100.0)),

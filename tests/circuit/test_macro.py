@@ -30,7 +30,7 @@ class NeedsGain(Column):
 Case = tuple[str, dict[str, Any], str, str]
 CURRENT = {"column": "current"}
 SEVERAL_BITS = {"adc_step": 3, "encoding_bits": 4}
-DIFFER = "`macro.adc_step` and several bits a cycle, whose full scale depends on"
+DIFFER = "`macro.adc_step` and several bits a cycle, because the full scale depends on"
 CASES: list[Case] = [
     ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
     ("input_bits", {"input_bits": 0}, "1..16", "0"),
@@ -41,7 +41,7 @@ CASES: list[Case] = [
     ("adc_step", {"adc_step": 2, "adc_bits": None}, "null for an ideal converter (adc_bits null)", "2"),
     ("adc_step", {"adc_step": 2, "digital_adc": True}, "null with digital_adc", "2"),
     ("adc_low", {"adc_low": -1}, "0..1048576", "-1"),
-    ("adc_low", {"adc_low": 4}, "0 where `macro.adc_step` is null", "4"),
+    ("adc_low", {"adc_low": 4}, "0 if `macro.adc_step` is null", "4"),
     ("adc_low", {"adc_step": 1, "adc_low": 4, "weight_parallel": True}, "0 with weight_parallel", "4"),
     ("random_noise", {"adc_step": 3, "random_noise": "86 lsb"}, "0..100 % of full scale", "'86 lsb'"),
     (
@@ -116,7 +116,7 @@ CASES: list[Case] = [
     (
         "static.cell_mismatch",
         CURRENT | {"column_args": {"cell_sigma": 5}, "static": {"cell_mismatch": 5}},
-        "say the same (with reference summing)",
+        "are the same setting (with reference summing)",
         "5",
     ),
 ]

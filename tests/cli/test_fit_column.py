@@ -43,7 +43,7 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "falling": (line("7,8.7,0.5"), "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8"),
     "header": ("0,0,0\n1,1,0\n", "line 1: the header must be count,mean,std or count,code, either with"),
     "header alone": ("count,mean,std\n", "and a line for each count or read"),
-    "binary": (b"\x89PNG\xff\x00", "chip.csv must be a CSV file, got one that is no text in UTF-8"),
+    "binary": (b"\x89PNG\xff\x00", "chip.csv must be a CSV file in UTF-8, got other bytes"),
     "few reads": (FEW.rsplit("\n", 1)[0], "must have 20 or more reads of each count, got 19 of count 255"),
     "codes above the ADC": (
         FEW.replace("255,255", "255,256"),
@@ -52,15 +52,15 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "half of the ADC": (moments_csv(COUNTS / 2.5, [0.5] * 256), "more than half of the codes 0..255"),
     "deviation too small": (
         line("7,7.5,0.1"),
-        "mean and std of whole codes, which cannot be 7.5 and 0.1, as at count 7",
+        "mean and std of whole codes, got 7.5 and 0.1 at count 7",
     ),
     "converter not named": (
         CONVERTERS,
-        "`converter` must be one of those in chip.csv, 0, or in a macro `each`, got none",
+        "`converter` must be a converter in chip.csv, 0, or in a macro `each`, got none",
     ),
 }
 ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "converter": ({"converter": 3}, "`converter` must be left out, as chip.csv has no column `column`, got 3"),
+    "converter": ({"converter": 3}, "`converter` must be left out, because chip.csv has no column `column`, got 3"),
     "no number": ({"converter": "a"}, "`converter` must be 0..1048576, each or null, got 'a'"),
     "content": ({"content": "sha256-0"}, "must be the file of content 'sha256-0', got chip.csv of content"),
     "file": ({"file": "chips.csv"}, "must be a CSV file, got 'chips.csv', which is not there; nearest: chip.csv"),
@@ -131,7 +131,7 @@ def test_a_checkpoint_means_the_file_that_it_was_trained_with(asim: Asim, folder
     file.write_text(IDEAL)
     found = asim("validate", "--ckpt_path", checkpoint, *data).error
     assert re.search(
-        r"must be the file of content 'sha256-\w+', got chips/chip.csv of content sha256-\w+; name the", found
+        r"must be the file of content 'sha256-\w+', got chips/chip.csv of content sha256-\w+; leave out", found
     )
     # a file that the user names counts as it is, as every setting does
     for named in (("-c", "chips/tiny.yaml"), ("--model.plan.macro.column_args.file", "chips/chip.csv")):

@@ -141,7 +141,7 @@ class Wrong(Charge):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("infinite", "must give finite numbers, got another offset"),
+        ("infinite", "must give finite numbers, got NaN or infinity in offset"),
         ("random", "must give the same each time, got another gain"),
     ],
 )

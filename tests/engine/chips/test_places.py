@@ -122,8 +122,8 @@ WIDE = {"placement": "reuse", "macros": 2**20, "columns": 256, "cell_mismatch": 
         ({"placement": "reuse", "macros": 4}, "columns` must be 1..1048576 with placement reuse"),
         ({"placement": "reuse", "macros": 0, "columns": 9}, "macros` must be 1..1048576, got 0"),
         ({"placement": "reuse", "macros": 4, "columns": 7}, "must be at least `macro.weight_bits`, 8, got 7"),
-        ({"macros": 4}, "macros` must be null where placement is unrolled"),
-        (WIDE, "must be at most 268435456 cells where cells differ"),
+        ({"macros": 4}, "macros` must be null with placement unrolled"),
+        (WIDE, "must be at most 268435456 cells if cells differ"),
     ],
 )
 def test_wrong_placements_are_refused(static: dict[str, Any], message: str) -> None:
