@@ -1,4 +1,4 @@
-"""Layers on macros, digital quantised layers, and float layers beside them."""
+"""Layers on macros, digital quantised layers, and float layers next to them."""
 
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.attention import CimAttention

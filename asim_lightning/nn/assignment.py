@@ -11,10 +11,10 @@ _DIGITAL_BITS = 8
 
 @dataclass(frozen=True)
 class Assignment:
-    """A layer's macro, and the origin of each of its fields, so that the plan's macro can be changed under it.
+    """A layer's macro, and how it follows from the plan's macro, which may change.
 
-    The macro is the plan's; where the layer multiplies attention scores, `score_macro` of it; then the layer's rule
-    changes its fields.
+    A layer has the plan's macro, or `score_macro` of it if it multiplies attention scores. The layer's rule then
+    changes fields.
 
     Raises:
         ValueError: The base is not a macro, or the rule names an unknown field or a value that the macro does not take.
@@ -25,7 +25,7 @@ class Assignment:
     is_scores: bool = False
     """Whether the layer multiplies attention scores, which are unsigned."""
     rule: MacroConfig | Mapping[str, Any] | None = None
-    """Fields that a rule of the plan sets for this layer, or its whole macro; None where no rule matches."""
+    """Fields that a rule of the plan sets for this layer, or its whole macro; None if no rule matches."""
     macro: MacroConfig = field(init=False, compare=False, repr=False)
     """The layer's macro."""
 
@@ -37,7 +37,7 @@ class Assignment:
         else:
             macro = score_macro(self.base) if self.is_scores else self.base
             if self.rule is not None:
-                object.__setattr__(self, "rule", dict(self.rule))  # not the caller's, which may change
+                object.__setattr__(self, "rule", dict(self.rule))  # a copy, because the caller's may change
                 macro = macro.with_fields(**self.rule)
         object.__setattr__(self, "macro", resolved(macro))
 
@@ -53,9 +53,9 @@ class Assignment:
 
     @property
     def digital_bits(self) -> tuple[int, int]:
-        """Bits of weight and input of a digital layer: those of a rule, else 8, or the macro's where it has more.
+        """Bits of weight and input of a digital layer: the rule's bits, else 8, or the macro's bits if they are more.
 
-        Published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem.
+        Published stems have 8 bits with every macro; with a wider macro, such a stem would limit the network.
         """
         weight, inputs = (
             bits if name in self.ruled else max(_DIGITAL_BITS, bits)
@@ -68,7 +68,7 @@ class Assignment:
         return replace(self, base=self.base.with_fields(**changes))
 
     def ruled_by(self, fields: Mapping[str, Any]) -> "Assignment":
-        """The assignment where a rule decides some fields, whatever another rule says of them."""
+        """The assignment with fields of a further rule, which overrides the rule so far."""
         if not fields:
             return self
         if isinstance(self.rule, MacroConfig):
@@ -77,7 +77,7 @@ class Assignment:
 
 
 def score_macro(macro: MacroConfig) -> MacroConfig:
-    """The macro for AV, whose scores have no sign: 8 bits where it has 9, and no more of them encoded at once.
+    """The macro for AV, whose scores have no sign: 8 input bits instead of 9, and at most that many bits a cycle.
 
     Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores 8.
     """

@@ -18,9 +18,8 @@ _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
 class CimAttention(nn.Module):
     """Self-attention: ``softmax(scale * Q K^T) V`` between two linear layers.
 
-    In Q K^T the keys are the encoded operand and the queries are stored; in A V the scores are encoded (unsigned) and
-    the values stored, as published. Each product and linear layer is a module with a macro and fidelity of its own.
-    State dict keys are those of timm's Attention.
+    As published, Q K^T encodes the keys and stores the queries; A V encodes the scores (unsigned) and stores the
+    values. Each product and linear layer is a module with its own macro and fidelity. State dict keys are as in timm.
 
     Args:
         attention: An attention with timm's parts (qkv, proj, norms, dropouts, num_heads, head_dim, scale), which this
@@ -70,10 +69,10 @@ class CimAttention(nn.Module):
 
         Args:
             attention: timm.layers.Attention.
-            macro: Macro of all products without a macro of their own; inputs are signed.
+            macro: Macro of all products without another macro; inputs are signed.
             qk_macro: Macro of Q K^T: weight_bits for queries, input_bits and encoding_bits for keys.
             av_macro: Macro of A V: weight_bits for values, input_bits and encoding_bits for scores. Default: the
-                macro, with 8 input bits where it has 9.
+                macro, with 8 input bits instead of 9.
             proj_macro: Macro of the qkv and output projections.
             input_range: "batch" or "calibrated".
             name: Full name in the network.
@@ -92,12 +91,12 @@ class CimAttention(nn.Module):
 
     @property
     def parts(self) -> list[QuantizedLayer]:
-        """The quantised layers: linear layers and products that are not kept float."""
+        """The quantised layers: linear layers and products that do not stay float."""
         return [part for part in (self.qkv, self.qk, self.av, self.proj) if isinstance(part, QuantizedLayer)]
 
     @property
     def fidelity(self) -> str:
-        """Fidelity of all parts; "mixed" where they differ. Setting it sets all of them."""
+        """Fidelity of all parts; "mixed" if they differ. Setting it sets all of them."""
         found = {part.fidelity for part in self.parts}
         return found.pop() if len(found) == 1 else "mixed"
 

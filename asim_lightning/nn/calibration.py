@@ -29,7 +29,7 @@ def kept_fidelities(model: nn.Module) -> Iterator[None]:
 
 
 def needs_calibration(model: nn.Module) -> bool:
-    """Whether a layer is set to a calibrated range that it does not have yet."""
+    """Whether a layer with a calibrated range has no range yet."""
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
 
 
@@ -38,12 +38,12 @@ def calibrate_(
 ) -> None:
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
-    Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum. A
-    layer that no batch reaches stays as it is: without a range it says so at its first call.
+    Batches run through the network in evaluation with the quantised fidelity; each layer uses the batch's maximum. A
+    layer that no batch reaches does not change; without a range it warns at its first call.
 
     Args:
         model: A converted network.
-        batches: Inputs, or lists and tuples that begin with them, as (images, labels) of a DataLoader.
+        batches: Inputs, or lists and tuples that begin with them, such as (images, labels) of a DataLoader.
             # (batch, channels, height, width) each
         method: "max", "percentile" or "mse" (see `RangeObserver`).
         missing: Whether layers that have a range keep it.
@@ -54,7 +54,7 @@ def calibrate_(
     check_choice("`method`", method, METHODS)
     named = quantized_layers(model)
     for name, layer in named.items():
-        layer.name = layer.name or name  # layers built by hand may share noise until they have names
+        layer.name = layer.name or name  # layers without names would share noise
     layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
     if not layers:
         return
@@ -63,7 +63,7 @@ def calibrate_(
     def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
         if layer not in observers:
             observers[layer] = layer.observers(method)
-        for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs none
+        for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs no observer
             observer.update(x)
 
     training = {module: module.training for module in model.modules()}

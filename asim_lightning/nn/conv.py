@@ -16,7 +16,7 @@ from asim_lightning.nn.quantized import QuantizedLayer
 
 
 class QuantizedConv(QuantizedLayer):
-    """Base of convolutions, which a product of images computes."""
+    """Base of quantised convolutions."""
 
     _output_axes = 2
     weight: Tensor
@@ -47,7 +47,7 @@ class QuantizedConv(QuantizedLayer):
             if self.padding != "same" and x.shape[axis - axes] + pad < span:
                 raise ValueError(
                     f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
-                    f"included, got {tuple(x.shape[-axes:])} and {pad}"
+                    f"included, got {tuple(x.shape[-axes:])} and padding {pad}"
                 )
         return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
 
@@ -72,12 +72,12 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
         x, padding = self._padded(x)
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
         if self._may_be_linear() and self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
-            # a kernel as large as its input is a linear layer, and its rows are filled as one
+            # a kernel as large as its input is a linear layer, and fills rows like a linear layer
             return MatmulProduct(), x.flatten(1), w.flatten(1)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
     def _may_be_linear(self) -> bool:
-        """Whether the size of an image decides how rows are filled; a recorded network may be given larger images."""
+        """Whether the size of an image may decide how rows are filled; a recorded network may get larger images."""
         return not is_exported()
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
@@ -86,7 +86,7 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
         return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The input with all padding that a convolution cannot add itself, and the zeros on each side that it can."""
+        """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side."""
         if self.padding == "same":
             before, behind = self.same_pads(x)
         else:
@@ -102,8 +102,8 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
 class QuantConv2d(_QuantizedConv2d):
     """Digital convolution of integers, without macro, noise or ADC, such as a network's first.
 
-    The arguments are those of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`, but the bits of
-    weights and inputs, signs included, instead of a macro.
+    It takes the arguments of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`, with the bits of
+    weights and inputs (signs included) instead of a macro.
     """
 
     def _setup(  # type: ignore[override]
@@ -138,10 +138,10 @@ def _check_bits(weight_bits: int, input_bits: int, signed_input: bool) -> None:
 class CimConv2d(OnMacro, _QuantizedConv2d):
     """Convolution on a macro: groups, depthwise, rectangular kernels, dilation, every padding mode, "same".
 
-    A tile holds whole kernels of as many input channels as its rows take; every input channel is computed. The
-    arguments are those of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
+    A tile holds whole kernels of as many input channels as fit its rows; no input channel is left out. It takes the
+    arguments of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
     """
 
     def _may_be_linear(self) -> bool:
-        # layers that share macros get their places on them before there is an image (`tiles`)
+        # layers that share macros are placed before there is an image (`tiles`)
         return super()._may_be_linear() and not self.macro.static.is_reused

@@ -1,4 +1,4 @@
-"""Convolutions that a macro computes as one of images: those of one dimension, and transposed ones."""
+"""1-D and transposed convolutions, which a macro computes as convolutions of images."""
 
 from math import gcd, prod
 from typing import Any
@@ -13,7 +13,7 @@ from asim_lightning.nn.on_macro import OnMacro
 
 
 class _AsConv2d(OnMacro, QuantizedConv):
-    """A convolution that is rearranged to a convolution of images, whose weight the macro holds."""
+    """A convolution rearranged to a convolution of images; the macro holds the rearranged weight."""
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return self._conv2d, self._images(x), w
@@ -33,9 +33,9 @@ class _AsConv2d(OnMacro, QuantizedConv):
 
 
 class CimConv1d(_AsConv2d, nn.Conv1d):
-    """Convolution of one dimension on a macro, as one of images with one row: groups, dilation, every padding mode.
+    """1-D convolution on a macro, as a convolution of images with one row: groups, dilation, every padding mode.
 
-    The arguments are those of torch.nn.Conv1d and of `OnMacro`.
+    It takes the arguments of torch.nn.Conv1d and of `OnMacro`.
     """
 
     _torchs = nn.Conv1d
@@ -70,18 +70,18 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
 
 
 class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
-    """Transposed convolution on a macro, without its inserted zeros: a convolution with ``stride * stride`` outputs for
+    """Transposed convolution on a macro, without inserted zeros: a convolution with ``stride * stride`` outputs for
     each output channel.
 
-    Of the zeros that a transposed convolution inserts between pixels, a window meets the same ones at every
-    ``stride``-th output. A macro therefore holds a column for each of the ``stride * stride`` neighbouring outputs of
-    an output channel: all input channels, times the kernel elements that meet pixels. All these columns read the same
-    window, of ``ceil(kernel / stride)`` pixels a side (a dilated kernel counts with its gaps). If the stride does not
-    divide the kernel, some of these outputs meet fewer pixels, and their other cells hold weights of 0. Outputs of the
-    first and last windows that lie outside of the output image are converted, too.
+    A transposed convolution inserts zeros between pixels. At every ``stride``-th output, a window meets the same zeros.
+    So a macro holds a column for each of the ``stride * stride`` neighbouring outputs of an output channel, with all
+    input channels and the kernel elements that meet pixels. These columns read the same window of
+    ``ceil(kernel / stride)`` pixels a side (a dilated kernel counts with its gaps). If the stride does not divide the
+    kernel, some outputs meet fewer pixels, and their other cells hold weights of 0. Outputs of the first and last
+    windows that are outside the output image are converted, too.
 
-    The arguments are those of torch.nn.ConvTranspose2d and of `OnMacro`. With `per_channel`, each neighbouring output
-    has a scale of its own, too.
+    It takes the arguments of torch.nn.ConvTranspose2d and of `OnMacro`. With `per_channel`, each neighbouring output
+    also has its own scale.
     """
 
     _torchs = nn.ConvTranspose2d
@@ -90,14 +90,14 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
         super()._setup(*args, **settings)
         if not meets_inputs(self):
             raise ValueError(
-                f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation without a factor of it, so "
-                f"that every output meets an input, got kernel {self.kernel_size}, stride {self.stride}, dilation "
-                f"{self.dilation}"
+                f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation that shares no factor with "
+                f"the stride, so that every output meets an input, got kernel {self.kernel_size}, stride "
+                f"{self.stride}, dilation {self.dilation}"
             )
 
     def _taps(self, axis: int) -> tuple[list[list[int]], int]:
-        """Kernel element that meets each pixel of a window, for each of the neighbouring outputs (one past the last:
-        none), and the pixel at which the first window begins. # (stride, pixels)"""
+        """Kernel element that meets each pixel of a window, for each neighbouring output (one past the last element: no
+        element), and the first pixel of the first window. # (stride, pixels)"""
         kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
         first = -(dilation * (kernel - 1) // stride)
         met = {element * dilation: element for element in range(kernel)}
@@ -126,7 +126,7 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
         return Conv2dProduct((1, 1), (0, 0), (1, 1), self.groups)
 
     def _outside(self, axis: int, size: int) -> tuple[int, int, int]:
-        """Outputs of an image of so many pixels, and outputs of the first and of the last windows that are outside."""
+        """Outputs of an image of `size` pixels, and outputs of the first and last windows outside the image."""
         stride, padding = self.stride[axis], int(self.padding[axis])
         span = self.dilation[axis] * (self.kernel_size[axis] - 1) + self.output_padding[axis] + 1
         outputs, before = (size - 1) * stride - 2 * padding + span, padding % stride

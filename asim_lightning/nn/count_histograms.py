@@ -16,7 +16,7 @@ from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.nn.on_macro import OnMacro
 
 _ELEMENTS = 2**22
-"""Counts in flight: 16 MB."""
+"""Counts in memory at a time: 16 MB."""
 _LONGEST_TABLE = 2**22
 
 
@@ -80,10 +80,10 @@ class LayerCounts:
 def count_histograms(
     model: nn.Module, layers: Mapping[str, OnMacro], batches: Iterable[Tensor]
 ) -> dict[str, LayerCounts]:
-    """Counts of some layers of a network for batches of its inputs; a layer that no input reaches has none.
+    """Counts of some layers of a network for batches of its inputs; a layer that no input reaches is absent.
 
-    The network is in evaluation, and its layers are quantised. Cells are equal, and there is no noise, so that counts
-    are whole numbers.
+    The network is in evaluation, and its layers are quantised. Counts are whole numbers, because cells are equal and
+    there is no noise.
     """
     found: dict[str, LayerCounts] = {}
 
@@ -113,7 +113,7 @@ class AdcRange:
         adc_bits: Bits of its ADC.
         step: Counts an LSB.
         low: Count of code 0.
-        before: CSNR with the range that it had, dB.
+        before: CSNR with the previous range, dB.
         after: CSNR with this range, dB.
         clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
     """
@@ -128,7 +128,7 @@ class AdcRange:
 
     @property
     def fields(self) -> dict[str, int]:
-        """The fields of a macro that set it."""
+        """The fields of a macro with this range."""
         return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low}
 
 

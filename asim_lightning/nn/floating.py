@@ -1,7 +1,7 @@
-"""Float layers between simulated ones, whose output for a sample does not depend on the rest of its batch.
+"""Float layers between simulated layers; a sample's output does not depend on the rest of its batch.
 
 The last bit of a float32 product depends on batch and threads, and a quantiser behind it can turn that bit into a whole
-step. Sums in float64 that are rounded to float32 once do not depend on either.
+step. Sums in float64, rounded to float32 once, depend on neither.
 """
 
 import copy
@@ -15,12 +15,12 @@ from asim_lightning.nn.layer_forms import HeldWeight, check_plain, pads_same, st
 
 
 def reproducible(x: Tensor) -> Tensor:
-    """The tensor in the type in which float layers sum: float64 where the device has it."""
+    """The tensor in the type in which float layers sum: float64 if the device has it."""
     return x if x.device.type == "mps" else x.double()
 
 
 class Reproducible(nn.Module):
-    """Base of a layer of torch's that stays in floating point: put before torch's class."""
+    """Base of torch's layers that stay in floating point: inherit it before torch's class."""
 
     @classmethod
     def from_float(cls, module: nn.Module) -> Any:
@@ -30,7 +30,7 @@ class Reproducible(nn.Module):
         return layer
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The layer's own answer, with sums in float64 in evaluation."""
+        """The layer's output, with sums in float64 in evaluation."""
         if self.training:
             return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
         exact = copy.copy(self)
@@ -82,7 +82,7 @@ class FloatLinear(Reproducible, nn.Linear):
 
 
 class FloatConv1d(Reproducible, nn.Conv1d):
-    """A convolution of one dimension that stays in floating point."""
+    """A 1-D convolution that stays in floating point."""
 
 
 class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
@@ -90,7 +90,7 @@ class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
 
 
 class FloatMatmul(nn.Module):
-    """``x @ w^T`` kept in floating point, with an answer that depends on nothing but the sample."""
+    """``x @ w^T`` in floating point; a sample's output depends only on the sample."""
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""

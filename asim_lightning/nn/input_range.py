@@ -1,4 +1,4 @@
-"""The input range of a quantised layer: stored, of a PACT clip, or the maximum of each batch."""
+"""The input range of a quantised layer: stored, a PACT clip, or the maximum of each batch."""
 
 import math
 import warnings
@@ -16,20 +16,20 @@ _MATERIALLY_NEGATIVE = 0.01
 
 
 class InputRange(NamedTuple):
-    """The values of a call's inputs: numbers, or tensors of no dimensions in a recorded graph."""
+    """The range of a call's inputs: numbers, or scalar tensors in a recorded graph."""
 
-    signed: bool  # the quantiser's
+    signed: bool  # whether the quantiser is
     low: Any
     high: Any
-    stored: Any = None  # range of the quantiser, where it does not depend on the batch
+    stored: Any = None  # range of the quantiser, if it does not depend on the batch
 
     @classmethod
     def read(
         cls, signed: bool, x: Tensor, stored: Tensor | None, others: Sequence[Tensor], with_ends: bool
     ) -> "tuple[InputRange, list[float]]":
-        """The range of inputs, and other numbers, for which their device is waited for once. # others: () each
+        """The range of inputs, and the values of other tensors, with one wait for the device. # others: () each
 
-        With `with_ends` the smallest and largest value are asked even if the range is stored.
+        With `with_ends` the smallest and largest input are read even if the range is stored.
         """
         asked = [*others] if stored is None else [stored, *others]
         if with_ends or stored is None:
@@ -49,7 +49,7 @@ class InputRange(NamedTuple):
         return float(max(-self.low, self.high) if self.signed else self.high)
 
     def check(self, name: str) -> None:
-        """Refuse values that are not finite, or negative where the layer is unsigned."""
+        """Refuse values that are not finite, and negative values of an unsigned layer."""
         low, high = float(self.low), float(self.high)
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"Layer `{name}` needs finite inputs, got values of {low} to {high}")
@@ -61,7 +61,7 @@ class InputRange(NamedTuple):
             )
 
     def check_recorded(self, name: str) -> None:
-        """The same in a compiled or exported graph, which cannot say the values."""
+        """`check` in a compiled or exported graph, whose messages cannot show values."""
         allowed, words = self.low.isfinite() & self.high.isfinite(), "finite inputs"
         if not self.signed:
             reach = self.high.abs().maximum(self.low.abs()) if self.stored is None else self.stored
@@ -77,16 +77,16 @@ class RangedLayer(nn.Module):
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
     ranges: ClassVar[Mapping[str, str]] = {"input_max": "has_range"}
-    """Buffers of the operands' ranges, and by each the attribute that says whether there is one."""
+    """Buffers of the operands' ranges, each with the attribute that says whether it is set."""
     has_range: bool
     input_max: Tensor
-    """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
+    """Calibrated range: the largest input magnitude that the quantiser covers; -1 if there is none. # ()"""
     warned: bool = False
-    """Whether the layer has said that it has no range."""
+    """Whether the layer has warned that it has no range."""
     _bits: tuple[int, int]
     """Bits of a weight, and of an input, signs included."""
     _pact: list[nn.Module]
-    """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer too."""
+    """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer."""
 
     @property
     def input_range(self) -> str:
@@ -114,7 +114,7 @@ class RangedLayer(nn.Module):
         self._fit(method, x)
 
     def observers(self, method: str) -> dict[str, RangeObserver]:
-        """What fits the range of each operand, by its name in `ranges`."""
+        """Observers that fit the range of each operand, by its name in `ranges`."""
         bits = {"input_max": (self.input_bits, self.signed_input), "weight_max": (self.weight_bits, True)}
         return {name: RangeObserver(method, *bits[name]) for name in self.ranges}
 
@@ -153,7 +153,7 @@ class RangedLayer(nn.Module):
 
     @property
     def input_bits(self) -> int:
-        """Bits of an input, sign included where it is signed."""
+        """Bits of an input, including the sign of a signed input."""
         return self._bits[1]
 
     def clear_range(self, device: Any = None) -> None:
@@ -163,7 +163,7 @@ class RangedLayer(nn.Module):
             setattr(self, has, False)
 
     def _largest_input(self, x: Tensor) -> Tensor:
-        """The range of the input quantiser: stored, or that of the batch. # ()"""
+        """The range of the input quantiser: stored, or the batch's. # ()"""
         stored = self._range_in_use()
         return largest_value(x, self.signed_input) if stored is None else stored
 
@@ -182,7 +182,7 @@ class RangedLayer(nn.Module):
         return None
 
     def stored_range(self) -> Tensor | None:
-        """The range that does not depend on the batch, where there is one. # ()"""
+        """The range that does not depend on the batch, if there is one. # ()"""
         if self.input_range == "pact" and self._pact:
             return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
         return self.input_max if self.input_range == "calibrated" and self.has_range else None

@@ -1,6 +1,6 @@
-"""Layers that compute what a class of torch's says, and what timm's special convolutions do to weight and padding.
+"""Whether a layer computes the same as torch's class, and how timm's special convolutions change weight and padding.
 
-timm's classes are recognised by their names, as layers do not import timm.
+timm's classes are recognised by their names, because layers do not import timm.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ _TIMMS: dict[type[nn.Module], tuple[str, ...]] = {nn.Conv2d: (*_SAME, *_STANDARD
 
 
 def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a layer computes what a class of torch's does, or one of timm's that this module knows."""
+    """Whether a layer computes the same as torch's class `kind`, or as a timm class that this module knows."""
     cls = type(layer)
     if not isinstance(layer, kind) or not is_called_plainly(layer):
         return False
@@ -25,7 +25,7 @@ def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def check_plain(layer: nn.Module, kind: type[nn.Module], taker: type[nn.Module]) -> None:
-    """Refuse a layer that may compute something else than a class of torch's, which the taker replaces."""
+    """Refuse a layer for the `taker` if it may compute something else than torch's class `kind`."""
     if not is_plain(layer, kind):
         also = f" or timm's {', '.join(_TIMMS[kind])}" if kind in _TIMMS else ""
         raise ValueError(f"{taker.__name__} takes a torch.nn.{kind.__name__}{also}, got {type(layer).__name__}")
@@ -52,7 +52,7 @@ def pads_same(conv: nn.Conv2d) -> bool:
 
 
 class HeldWeight(nn.Conv2d):
-    """A convolution whose weight may be standardised, and whose padding may be "same" with any stride.
+    """A convolution with an optional standardised weight, and with padding "same" for any stride.
 
     A standardised weight is ``(w - mean) / sqrt(var + eps) * gain * factor``, mean and variance over all weights of an
     output channel (arXiv 1903.10520; with gain and factor arXiv 2101.08692).
@@ -72,7 +72,7 @@ class HeldWeight(nn.Conv2d):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        # torch allows "same" with stride 1 alone
+        # torch allows "same" only with stride 1
         given = 0 if padding == "same" else padding
         super().__init__(in_channels, out_channels, kernel_size, stride, given, *args, **kwargs)
         if padding == "same":
@@ -90,8 +90,8 @@ class HeldWeight(nn.Conv2d):
         return y.reshape_as(self.weight)
 
     def same_pads(self, x: Tensor) -> tuple[list[int], list[int]]:
-        """Elements before and behind rows and columns, so that an image has ``ceil(size / stride)`` outputs an axis; an
-        odd one goes behind, as in TensorFlow and torch."""
+        """Padding before and behind rows and columns that gives ``ceil(size / stride)`` outputs an axis; an odd element
+        goes behind, as in TensorFlow and torch."""
         before, behind = [], []
         for axis, size in enumerate(x.shape[2:]):
             kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]

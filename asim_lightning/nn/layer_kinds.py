@@ -1,4 +1,4 @@
-"""The kinds of torch's layers that macros compute: a new one is a line here, next to its classes."""
+"""The kinds of torch's layers that macros compute: a new kind is a line here."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class LayerKind:
         torchs: torch's class.
         on_macro: The layer on a macro; ``on_macro.from_float(layer, macro, signed_input, ...)`` makes it.
         in_float: The layer that stays in floating point; ``in_float.from_float(layer)`` makes it.
-        axes: Axes of an output whose second axis are the layer's outputs.
+        axes: Number of axes of an output; the second axis has the layer's outputs.
     """
 
     torchs: type[nn.Module]

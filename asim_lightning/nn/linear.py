@@ -1,4 +1,4 @@
-"""Linear layers on a macro: with a weight of their own, or one that comes with each call."""
+"""Linear layers on a macro: with their own weight, or with a weight in each call."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class _LinearOnMacro(OnMacro):
 class CimLinear(_LinearOnMacro, nn.Linear):
     """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
 
-    Its arguments are those of torch.nn.Linear and of `OnMacro`; the bias is added in floating point.
+    It takes the arguments of torch.nn.Linear and of `OnMacro`; the bias is added in floating point.
     """
 
     _torchs = nn.Linear
@@ -29,7 +29,7 @@ class CimLinear(_LinearOnMacro, nn.Linear):
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply; the output has the type and device of x. # (..., in features) to (..., out features)
 
-        Without the layer's bias, modules that call a function on the layer's weight may add another.
+        A module that adds another bias calls the layer without its bias.
         """
         batch, weight = self._called_with(x)
         y = self._answer(batch, weight, self.bias if with_bias else None)
@@ -42,9 +42,9 @@ class CimLinear(_LinearOnMacro, nn.Linear):
 
 
 class CimFunctionalLinear(_LinearOnMacro):
-    """``x @ weight^T`` on a macro, with a weight that comes with each call, such as another module's parameter.
+    """``x @ weight^T`` on a macro, with a weight in each call, such as another module's parameter.
 
-    The weight has no batch dimension. The arguments are those of `OnMacro`.
+    The weight has no batch dimension. The layer takes the arguments of `OnMacro`.
     """
 
     def __init__(

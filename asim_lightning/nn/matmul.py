@@ -14,14 +14,14 @@ class CimMatmul(OnMacro):
     """``x @ w^T`` of two activations: w is written into the macro's cells, x is applied to its rows and encoded.
 
     w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. Every matrix of the
-    leading dimensions has a macro of its own. The arguments are those of `OnMacro`.
+    leading dimensions has its own macro. The layer takes the arguments of `OnMacro`.
     """
 
     _keeps_weight = False
     ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}
     has_weight_range: bool
     weight_max: Tensor
-    """Calibrated range of w; -1 where there is none. # ()"""
+    """Calibrated range of w; -1 if there is none. # ()"""
 
     def __init__(
         self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""

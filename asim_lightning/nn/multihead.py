@@ -12,13 +12,13 @@ from asim_lightning.nn.product_mode import masked_softmax
 class MultiheadAttention(nn.Module):
     """Multi-head attention: ``softmax(q k^T / sqrt(head_dim) + mask) v`` between linear layers.
 
-    torch.nn.MultiheadAttention passes all its weights to one function, so that a layer in the place of its output
-    projection is never called. This module computes the same with the same parameters and state dict keys, and calls
-    `out_proj`. It does not compute learned biases of keys and values, and adds no zero key.
+    torch.nn.MultiheadAttention passes all its weights to one function and never calls its output projection. This class
+    has the same parameters, state dict keys and results, and calls `out_proj`. It has no learned biases of keys and
+    values, and adds no zero key.
     """
 
     _qkv_same_embed_dim = False
-    """Keeps torch.nn.TransformerEncoderLayer from its fused path, which reads weights past this module."""
+    """Keeps torch.nn.TransformerEncoderLayer from its fused path, which uses weights without calling this module."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
@@ -56,12 +56,10 @@ class MultiheadAttention(nn.Module):
             attn_mask: True where a query must not attend to a key, or numbers that are added to scores.
                 # (queries, keys) or (batch * heads, queries, keys)
             average_attn_weights: Whether the returned scores are averaged over heads.
-            is_causal: Only tells torch that `attn_mask` is causal, which must be given.
+            is_causal: Whether `attn_mask`, which must be given, is causal; it changes no result.
         """
         if is_causal and attn_mask is None:
-            raise ValueError(
-                "MultiheadAttention needs `attn_mask` where `is_causal` is true, as torch's does, got none"
-            )
+            raise ValueError("MultiheadAttention needs `attn_mask` if `is_causal` is true, as torch's does, got none")
         single = query.dim() == 2
         same = key is query and value is key
         if single:

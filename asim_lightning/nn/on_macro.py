@@ -42,15 +42,15 @@ class OnMacro(QuantizedLayer):
         macro: The macro.
         signed_input: Whether inputs are signed (unsigned: 0 or more).
         input_range: "batch", "calibrated" or "pact".
-        per_channel: Whether each output's weights have a scale of their own.
+        per_channel: Whether each output's weights have their own scale.
         name: Full name in the network; keys the noise.
         kwargs: More arguments of torch's layer.
     """
 
     pool: int = 0
-    """Which macros the layer shares with others, where weights are reloaded (`surgery.place_tiles_`)."""
+    """Number of the macros that the layer shares with others, if weights are reloaded (`surgery.place_tiles_`)."""
     first_tile: int = 0
-    """Tiles of layers before that were given to these macros."""
+    """Number of tiles that earlier layers have on these macros."""
     _train_noise: float = 0.0
     _has_train_noise: bool = False
     _train_noise_model: TrainingNoise = training_noise("proportional")
@@ -79,7 +79,7 @@ class OnMacro(QuantizedLayer):
     def train_noise(self, amount: float) -> None:
         check_number("`train_noise`", amount)
         self._train_noise = float(amount)
-        self._has_train_noise = amount > 0.0  # a compiled graph depends on this alone, and survives a ramp
+        self._has_train_noise = amount > 0.0  # a compiled graph depends only on this, and survives a ramp
 
     @property
     def train_noise_model(self) -> TrainingNoise:
@@ -123,7 +123,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def rows_in_use(self) -> int | None:
-        """Most rows of a tile that may hold weights, if all of the macro's are not too few; None: any number."""
+        """Most rows of a tile that hold weights, unless the macro has fewer rows; None: any number."""
         return None if self.held_shape is None else self.held_shape[1:].numel()
 
     @property
@@ -138,7 +138,7 @@ class OnMacro(QuantizedLayer):
         return macro.weight_bits, macro.input_bits
 
     def extra_repr(self) -> str:
-        """Geometry, quantiser settings and the macro's main figures."""
+        """Geometry, quantiser settings and the macro's main fields."""
         m = self.macro
         return f"{super().extra_repr()}, W{m.weight_bits}A{m.input_bits} rows={m.rows} adc_bits={m.adc_bits}"
 
@@ -190,7 +190,7 @@ class OnMacro(QuantizedLayer):
                 found.product, self.transfer, integers, found.integers, step, noise, self.chip_of(noise.chip)
             )
 
-        # a read has no step, and other reads have other noise
+        # a read has no step; its trial number gives each read other noise
         y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
         return y if bias is None else y + self._per_output(bias.to(y.dtype))
 
@@ -207,12 +207,12 @@ class OnMacro(QuantizedLayer):
 
     @property
     def chip_part(self) -> str:
-        """What a chip's draws and files know the layer by: its full name, or that of the macros that it shares."""
+        """The layer's name in a chip's draws and files: its full name, or the name of the macros that it shares."""
         return f"macros {self.pool}" if self.macro.static.is_reused else self.name
 
     @property
     def tiles(self) -> int:
-        """Tiles that the weights take, those of all groups; 0 where they come with each call."""
+        """Tiles that the weights of all groups take; 0 if weights come with each call."""
         if (shape := self.held_shape) is None:
             return 0
         groups = int(getattr(self, "groups", 1))
@@ -220,7 +220,7 @@ class OnMacro(QuantizedLayer):
         return groups * len(product.geometry_of(shape).tiles(self.macro.rows))
 
     def chip_of(self, chip: int | SavedChip) -> Chip:
-        """The layer's part of a chip; one from a file must be of the layer's macro."""
+        """The layer's part of a chip; a chip from a file must fit the layer's macro."""
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
         check_saved(found, self.transfer)
         return found
@@ -258,14 +258,14 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _noisy_step(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
-        if torch._C._current_graph_task_id() != -1:  # what torch.utils.checkpoint itself asks
+        if torch._C._current_graph_task_id() != -1:  # the same test as in torch.utils.checkpoint
             raise ValueError(
-                f"Layer `{self.name}` is trained with noise, which activation checkpointing would draw anew in the "
-                "backward pass, for gradients of another output; train without checkpointing, or with `train_noise` 0"
+                f"Layer `{self.name}` is trained with noise, and activation checkpointing would draw other noise in "
+                "the backward pass; train without checkpointing, or with `train_noise` 0"
             )
         scope = current_scope()
         noise = scope.source(self.name, y.shape[0], y.device)
-        if scope.step is None:  # nobody counts steps, and each must draw noise of its own
+        if scope.step is None:  # nobody counts steps, and each must draw other noise
             noise, self._steps = replace(noise, step=self._steps), self._steps + 1
 
         def operands() -> Operands:

@@ -45,7 +45,7 @@ class PACT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clip; same shape and type as x."""
-        if not torch.is_grad_enabled():  # torch takes longer to keep what a gradient needs than to clip
+        if not torch.is_grad_enabled():  # torch takes longer to prepare a gradient than to clip
             return _clipped(x, self.alpha)
         clipped: Tensor = _Clip.apply(x, self.alpha)
         return clipped

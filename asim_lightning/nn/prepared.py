@@ -1,4 +1,4 @@
-"""What a call of a layer multiplies, and what is kept of its weight between calls: integers and programs."""
+"""The operands of a layer's call, and the integers and programs that a layer stores between calls."""
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
@@ -37,10 +37,10 @@ class Programs:
 
 @dataclass(eq=False)
 class QuantizedWeight:
-    """Integers of a weight, and what was prepared with them.
+    """Integers of a weight, and the programs prepared with them.
 
     Attributes:
-        integers: Integers in float32, which nobody may change. # (outputs, ...)
+        integers: Integers in float32; do not change them. # (outputs, ...)
         scale: Scale of the quantiser. # () or (outputs, 1, ...)
     """
 
@@ -64,7 +64,7 @@ class QuantizedWeight:
         return self._weights.setdefault(integers.shape, Weights(integers))
 
     def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scale of the inputs and value of one count, computed if the key is another one. # () and () or (outputs,)"""
+        """Scale of the inputs and value of one count, computed if the key has changed. # () and () or (outputs,)"""
         steps = self._steps
         if steps is None or steps[0] != key:
             with torch.inference_mode(False), torch.no_grad():
@@ -80,7 +80,7 @@ class LayerOperands(NamedTuple):
         product: The linear map.
         x: Inputs, floating point, as the product takes them. # (batch, *inputs)
         integers: Integers of the weight, as the product takes them. # (*weight), or (batch, *weight)
-        weight: The quantised weight, with what was prepared for it.
+        weight: The quantised weight, with its programs.
         quantizer: Turns x into integers.
         step: Value of one count in the output. # () or (outputs,)
     """
@@ -98,8 +98,8 @@ class PreparedWeight:
 
     A weight counts as unchanged if it is the same tensor at the same address, torch counted no change of it, and 1024
     of its numbers are the same. torch does not count changes through ``.data``, by a fused optimiser or in inference
-    mode; of these, changes of a hundredth of the weight are found by the numbers, but changes of single numbers may be
-    missed: call `forget` after them. Copies and pickles are empty.
+    mode. The 1024 numbers show such a change if it is of a hundredth of the weight, but may miss changes of single
+    numbers: call `forget` after them. Copies and pickles are empty.
     """
 
     def __init__(self) -> None:
@@ -112,9 +112,9 @@ class PreparedWeight:
         self._kept, self.programs = None, Programs()
 
     def asked(self, parts: Sequence[Tensor], settings: Hashable, at_once: bool) -> list[Tensor] | None:
-        """Tensors that are 0 if the weight kept for these parts and settings serves again; None if it cannot.
+        """Tensors that are 0 if the stored weight is still valid for these parts and settings; None if it is not.
 
-        With `at_once` their numbers are compared here, so that nothing is left to ask.
+        With `at_once` the numbers are compared here, and the list is empty.
         """
         kept = self._kept
         if kept is None or kept[1] != settings or len(kept[0]) != len(parts):
@@ -131,13 +131,13 @@ class PreparedWeight:
         serves: bool,
         quantize: Callable[[], tuple[Tensor, Tensor]],
     ) -> QuantizedWeight:
-        """The quantised weight; quantised again unless the kept one serves, as `asked` told of the same arguments."""
+        """The quantised weight; quantised again unless the stored weight `serves` according to `asked`."""
         if parts[0].is_meta:  # has no numbers
             return QuantizedWeight(*quantize())
         kept = self._kept
         if kept is None or not serves:
             self.forget()
-            del kept  # frees what was prepared
+            del kept  # frees its programs
             with torch.inference_mode(False), torch.no_grad():
                 found = QuantizedWeight(*quantize())
                 self._kept = tuple(map(_Snapshot.of, parts)), settings, found
@@ -165,7 +165,7 @@ class _Snapshot:
         return cls(weakref.ref(tensor), _key(tensor), view, view.clone())
 
     def is_of(self, tensor: Tensor) -> bool:
-        """Whether it is of this tensor, in which torch counted no change since."""
+        """Whether this is the tensor, and torch counted no change since."""
         return self.tensor() is tensor and self.key == _key(tensor)
 
 
@@ -175,7 +175,7 @@ def _key(tensor: Tensor) -> Hashable:
 
 
 def _some_of(w: Tensor) -> Tensor:
-    """A view of evenly spaced numbers of a tensor; of all where it is not contiguous."""
+    """A view of evenly spaced numbers of a tensor; of all numbers if it is not contiguous."""
     w = w.detach()
     if w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last):
         w = w.permute(0, 2, 3, 1)

@@ -1,7 +1,7 @@
 """Matrix products that a module's forward makes by function calls, intercepted before torch computes them.
 
-Every function that multiplies two tensors is expressed by two methods, `product` and `linear`, which a subclass
-overrides to observe or replace products.
+Every function that multiplies two tensors is expressed by the methods `product` and `linear`. A subclass overrides
+them to observe or replace products.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class ProductMode(TorchFunctionMode):
     """
 
     paused: int = 0
-    """How many running parts of the program compute products of their own, which are not intercepted."""
+    """Number of running parts of the program whose products are not intercepted."""
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b``, b with the leading dimensions of a or none. # (..., m, k), (..., k, n) or (k, n) to (..., m, n)"""
@@ -44,7 +44,7 @@ class ProductMode(TorchFunctionMode):
 
 
 def _named(mode: ProductMode, *operands: Tensor, **named: Tensor) -> Tensor | None:
-    """A product of two operands whose second argument torch's functions call other, mat2 or vec."""
+    """A product of two operands; torch's functions call the second one other, mat2 or vec."""
     first = [named.pop("input")] if "input" in named else []
     a, b = (*first, *operands, *named.values())
     return _matmul(mode, a, b)
@@ -66,7 +66,7 @@ def _matmul(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor | None:
 
 
 def _transposed(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` where b alone has leading dimensions. # (m, k), (..., k, n) to (..., m, n)"""
+    """``a @ b`` if only b has leading dimensions. # (m, k), (..., k, n) to (..., m, n)"""
     return mode.product(b.transpose(-1, -2), a.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
@@ -161,7 +161,7 @@ def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
 
 
 def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | None:
-    """Axes of both operands and of the result; None where the equation is not a product of two operands."""
+    """Axes of both operands and of the result; None if the equation is not a product of two operands."""
     if not isinstance(equation, str) or len(operands) != 2 or "." in equation:
         return None
     inputs, arrow, out = equation.replace(" ", "").partition("->")

@@ -25,20 +25,21 @@ FIDELITIES = ("float", "quantized", "estimated", "simulated")
 class QuantizedLayer(RangedLayer):
     """Base of layers that multiply integers.
 
-    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of
-    layer defines `_called_with`, `_float` and `_product`, and for its weight `_held_weight` and `_weight_scale`. What
-    computes the product defines `_bits`, `_setup`, `_computed`, `_program` and `_with_train_noise`.
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A subclass
+    for a kind of layer defines `_called_with`, `_float` and `_product`, and for its weight `_held_weight` and
+    `_weight_scale`. A subclass for a way to multiply defines `_bits`, `_setup`, `_computed`, `_program` and
+    `_with_train_noise`.
     """
 
     _torchs: type[nn.Module] = nn.Module
     """torch's class of the layer, if it has one."""
     _output_axes: int = 0
-    """Axes of an output behind its channel."""
+    """Axes of an output after its channel."""
     _keeps_weight: bool = True
-    """Whether integers of the weight are kept between calls."""
+    """Whether integers of the weight are stored between calls."""
     _assignment: Assignment | None = None
     per_channel: bool
-    """Whether each output channel's weights have a scale of their own."""
+    """Whether each output channel's weights have their own scale."""
     has_gradient: bool = False
     """Whether outputs in evaluation have a gradient: straight through the rounding, and 0 beyond the range."""
 
@@ -61,7 +62,7 @@ class QuantizedLayer(RangedLayer):
 
     @classmethod
     def from_float(cls, layer: Any, *args: Any, **settings: Any) -> Any:
-        """A layer that shares the parameters of a float layer, whose class must be known.
+        """A layer that shares the parameters of a float layer of a known class.
 
         The other arguments are the constructor's, a macro or bits first.
         """
@@ -115,7 +116,7 @@ class QuantizedLayer(RangedLayer):
         return f"{super().extra_repr()}, {kind} input, range={self.input_range}, fidelity={self.fidelity}"
 
     def check_values(self, x: Tensor) -> None:
-        """Refuse values that are not finite, or negative where the layer is unsigned, and an export to ONNX."""
+        """Refuse values that are not finite, negative values of an unsigned layer, and an export to ONNX."""
         if is_exported() and torch.onnx.is_in_onnx_export():
             raise ValueError(
                 f"Layer `{self.name}` is quantised, and ONNX has no operators for its integers; use torch.export or "
@@ -144,7 +145,7 @@ class QuantizedLayer(RangedLayer):
         w = self._held_weight(w)
         x, w = _within(x, scale_of(self._largest_input(x)), self.signed_input), _within(w, self._weight_scale(w), True)
         rounded, _, _ = self._rounded(x, w, bias)
-        return y + (rounded - rounded.detach())  # the value of y, and the gradient of the other
+        return y + (rounded - rounded.detach())  # the value of y, with the gradient of `rounded`
 
     def _rounded(self, x: Tensor, w: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The product of fake-quantised operands, with the gradient of the identity, and the scales of both."""
@@ -162,13 +163,13 @@ class QuantizedLayer(RangedLayer):
         return self._outputs(program(operands.x, operands.quantizer, operands.step, bias, noise))
 
     def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
-        """What a call in evaluation multiplies."""
+        """The operands of a call in evaluation."""
         of_input, is_checked = (self._bits[1], self.signed_input), False
         if is_recorded():
             weight = QuantizedWeight(*self._quantized(w))
             x_scale, step = self._scales(self._largest_input(x), weight)
         else:
-            is_checked = quantizes_in_torch(x)  # bytes are checked where they are made
+            is_checked = quantizes_in_torch(x)  # the code that makes bytes checks them
             largest, weight = self._read(x, w, is_checked)
 
             def scales() -> tuple[Tensor, Tensor]:
@@ -181,7 +182,7 @@ class QuantizedLayer(RangedLayer):
         )
 
     def _read(self, x: Tensor, w: Tensor, with_check: bool) -> tuple[float, QuantizedWeight]:
-        """Range of the input, and the weight as integers; a device is waited for once, unless the weight changed."""
+        """Range of the input, and the weight as integers; waits for a device once, unless the weight changed."""
         stored = self._range_in_use()
         if self._keeps_weight:
             parts, settings = self._weight_parts(w), (self._bits[0], self.per_channel)
@@ -202,7 +203,7 @@ class QuantizedLayer(RangedLayer):
         x_scale = scale_of(largest)
         step = self._step(x_scale * weight.scale)
         if not self._keeps_weight:
-            return x_scale, step  # the same for all outputs, of which each call may have another number
+            return x_scale, step  # one number, because the number of outputs may change from call to call
         return x_scale, step.flatten().expand(weight.integers.shape[0]).contiguous()
 
     def _program(self, operands: LayerOperands, noise: Noise | None) -> Program:
@@ -224,7 +225,7 @@ class QuantizedLayer(RangedLayer):
             return found.product, found.quantizer.integers(found.x), found.integers
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """Store the ranges that a call would take; returns the value of one count in the output. # () or (outputs,)"""
+        """Store the ranges of a call; returns the value of one count in the output. # () or (outputs,)"""
         x, w = self._called_with(*inputs)
         self.store_range(float(self._largest_input(x)))
         return self._operands(x, w).step
@@ -312,19 +313,18 @@ class QuantizedLayer(RangedLayer):
         return scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
 
     def _in_type_of(self, x: Tensor, *parameters: Tensor | None) -> list[Any]:
-        """Parameters in the type of x, as a float product needs them; as they are under autocast, which converts
-        them."""
+        """Parameters in the type of x, as a float product needs them; unchanged under autocast, which converts them."""
         if torch.is_autocast_enabled(x.device.type):
             return [*parameters]
         return [None if p is None else p.to(x.dtype) for p in parameters]
 
     def refresh(self) -> None:
-        """Quantise the weight again at the next call. Call this after single numbers of it were changed through
-        ``.data``, in inference mode or by a fused optimiser, which torch does not count."""
+        """Quantise the weight again at the next call. Call this after changes of single numbers that torch does not
+        count: through ``.data``, in inference mode or by a fused optimiser."""
         self._prepared.forget()
 
     def train(self, mode: bool = True) -> Any:
-        """Switch between training and evaluation; training drops the programs kept for evaluation."""
+        """Switch between training and evaluation; training drops the programs for evaluation."""
         if mode:
             self.refresh()
         return super().train(mode)
@@ -346,19 +346,19 @@ class QuantizedLayer(RangedLayer):
             if prefix + name in state_dict:
                 setattr(self, has, self._is_range(state_dict[prefix + name]))
                 continue
-            # a float network's weights have no ranges, and are complete without
+            # weights of a float network have no ranges
             state_dict[prefix + name] = getattr(self, name).detach()
             if prefix + "weight" in state_dict and self.input_range == "calibrated" and self.has_range:
-                warnings.warn(  # the same words for all layers, so that they are said once
-                    "Weights were loaded without input ranges, and layers keep the ranges that were calibrated for the "
-                    "weights before; call calibrate_ for the new ones",
+                warnings.warn(  # the same text for all layers, so that Python shows it once
+                    "Weights were loaded without input ranges, so layers still use the ranges that were calibrated for "
+                    "the weights before; call calibrate_ for the new weights",
                     stacklevel=2,
                 )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:
-    """Values in the range of a quantiser, without a gradient beyond it."""
+    """Values clamped to the range of a quantiser, without a gradient beyond it."""
     scale = scale.to(x.dtype)
     return x.clamp(-scale if signed else torch.zeros_like(scale), scale)
 

@@ -1,6 +1,6 @@
-"""Modules whose forward makes products by function calls, with these products computed by operators on macros.
+"""Modules with products by function calls, which operators on macros compute.
 
-The module's own forward runs unchanged, within a mode that passes its products, in the order of their calls, to
+The module's forward runs unchanged, within a mode. The mode passes the products, in the order of their calls, to
 operators that surgery has added to the module as children.
 """
 
@@ -34,7 +34,7 @@ class Route:
 
 
 class RoutedModule(nn.Module):
-    """A module whose products are computed by operators: its own class, called within a mode."""
+    """A module whose products operators compute: the module's class, called within a mode."""
 
     routes: tuple[Route, ...]
     """Operators of its products, in the order of their calls."""
@@ -87,7 +87,7 @@ def unroute_(module: nn.Module) -> None:
 
 @contextmanager
 def routing_paused() -> Iterator[None]:
-    """Inside, running modules leave their products to torch; modules that are called there route theirs."""
+    """Inside, modules that run already leave their products to torch; modules called inside still route theirs."""
     modes = list(_running.modes)
     for mode in modes:
         mode.paused += 1
@@ -120,7 +120,7 @@ class _RoutedForward(ProductMode):
         self._check(batched or isinstance(operator, FloatMatmul), operator, a, b)
         if isinstance(operator, FloatMatmul) or not encodes_second:
             return operator(a, b.transpose(-1, -2))  # type: ignore[no-any-return]
-        # torch's products lie in one piece, and forwards take a view of them
+        # contiguous like torch's products, because forwards take views of them
         return operator(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()  # type: ignore[no-any-return]
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -148,8 +148,8 @@ class _RoutedForward(ProductMode):
             )
         if self._has_grad and (not torch.is_grad_enabled() or _saved_tensors_hooks() != self._saves):
             raise ValueError(
-                f"`{name}` makes products in a function that checkpoints activations, whose gradients would be those "
-                "of a float product; checkpoint the whole module instead"
+                f"`{name}` makes products in a function that checkpoints activations, and gradients would be "
+                "gradients of a float product; checkpoint the whole module instead"
             )
         route = routes[self.count]
         self.count += 1
@@ -159,7 +159,7 @@ class _RoutedForward(ProductMode):
     def _check(self, fits: bool, operator: nn.Module, a: Tensor, b: Tensor) -> None:
         if not fits:
             raise ValueError(
-                f"Product {self.count} of `{self.routed_name}` is another one than when it was converted "
+                f"Product {self.count} of `{self.routed_name}` is not the same as at its conversion "
                 f"({type(operator).__name__} got operands of shapes {tuple(a.shape)} and {tuple(b.shape)}); {_ADVICE}"
             )
 
@@ -189,7 +189,7 @@ _running = _Running()
 
 
 def _saved_tensors_hooks() -> Any:
-    """The hooks that pack tensors for the backward pass, as activation checkpointing has; None: there are none."""
+    """Hooks that save tensors for the backward pass, such as activation checkpointing's; None if there are none."""
     return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 

@@ -54,7 +54,7 @@ class TrainingNoise:
         Args:
             y: Output of the layer, from rounded operands, bias included. # (batch, *outputs)
             amount: Strength of the noise, above 0, in `unit`; a ramp changes it from step to step.
-            normal: Gives standard normals of the shape of y, a function of seed, layer, sample and step alone.
+            normal: Gives standard normals of the shape of y, a function only of seed, layer, sample and step.
             operands: Gives the operands that the layer multiplied; costs a pass over the inputs.
 
         Returns:
@@ -76,10 +76,10 @@ class ProportionalNoise(TrainingNoise):
 class MacroNoise(TrainingNoise):
     """``y + amount * step * (mean + deviation * z)`` with the moments of the macro's own error at each output.
 
-    The moments are those of every conversion at the counts expected for these operands (see
-    `asim_lightning.engine.expected`). They are constants to the gradient, but the step is not: it grows with the
-    largest input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the noise,
-    which grows with them.
+    The moments include every conversion at the counts expected for these operands (see
+    `asim_lightning.engine.expected`). They are constants to the gradient. The step is not: it grows with the largest
+    input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the noise, but the
+    noise grows with them.
     """
 
     unit = "times the noise of the macro"
@@ -97,13 +97,13 @@ class MacroNoise(TrainingNoise):
 
 
 class ChipNoise(TrainingNoise):
-    """A chip in the loop: ``y + step * (sums - exact sums)``, with the sums that the macro on a chip makes of the
-    rounded operands; the whole error is a constant to the gradient, which is that of fake quantisation.
+    """A chip in the loop: ``y + step * (sums - exact sums)``, with the macro's sums of the rounded operands on a chip.
+
+    The error is a constant to the gradient, so the gradient is the same as of fake quantisation.
 
     Args:
-        chip: One chip, by number; null: that of the model. "fresh": another one at each step, a function of seed and
-            step.
-        read_noise: Whether each step is a read with noise of its own, or has the chip's static effects alone.
+        chip: Number of a chip; null: the model's chip. "fresh": another chip at each step, drawn by seed and step.
+        read_noise: Whether each step also has the noise of a read; false: only the chip's static effects.
     """
 
     unit = "times the static effects of the macro"
@@ -129,7 +129,7 @@ class ChipNoise(TrainingNoise):
         if given.chip.saved is not None:
             self.check_file(given.chip.saved.path)
         chip = replace(given.chip, number=self.number(noise, given.chip), spread=amount)
-        # a read has 16 bits of trial: the seed counts further steps
+        # a trial number has 16 bits: the seed counts further steps
         read = replace(noise, trial=noise.step & 0xFFFF, seed=(noise.seed + (noise.step >> 16)) & WORD)
         with torch.no_grad():
             x, w = given.x.detach(), given.w.detach()
@@ -140,7 +140,7 @@ class ChipNoise(TrainingNoise):
         return y + error.to(y.dtype)
 
     def check_file(self, path: str) -> None:
-        """Refuse a chip in a file where another one is asked for."""
+        """Refuse a chip file if the noise names another chip."""
         if self.chip is not None:
             raise ValueError(
                 f"`train_noise_args.chip` must be null with `model.chip_file` {path}, which is one chip, got "
@@ -168,6 +168,6 @@ NOISE_MODELS: dict[str, type[TrainingNoise]] = {
 
 
 def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> TrainingNoise:
-    """The noise model with a name, proportional, macro, chip, or an import path, and arguments of its constructor."""
+    """The noise model of a name (proportional, macro, chip) or import path, with arguments of its constructor."""
     kind = named_class("`train_noise_model`", name, NOISE_MODELS, TrainingNoise)
     return built(kind, (), arguments or {}, "`train_noise_args`", name)

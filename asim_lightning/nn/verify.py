@@ -1,4 +1,4 @@
-"""Checks on a user's own layer that every engine computes what the reference engine computes."""
+"""Checks on a user's layer that every engine computes the same as the reference engine."""
 
 import copy
 import math
@@ -19,7 +19,7 @@ from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.table import text_table
 
 _ROUNDED_OTHERWISE = 1e-5
-"""Largest share of noisy conversions whose code may differ because the last bit of a normal does."""
+"""Largest share of noisy conversions that may give another code because the last bit of a normal differs."""
 _FEWEST_SUMS = 30
 """Fewest sums for which distributions are compared."""
 _SIGMAS = 6.0
@@ -40,11 +40,11 @@ class Comparison:
     allowed: int = 0
     """Number of sums that may differ, because the last bit of a normal may."""
     sigmas: float | None = None
-    """Where distributions are compared instead of sums: their distance in standard errors."""
+    """Distance in standard errors, if distributions are compared instead of sums."""
 
     @property
     def ok(self) -> bool:
-        """Whether no more differs than may."""
+        """Whether no more sums differ than allowed."""
         if self.sigmas is not None:
             return self.sigmas <= _SIGMAS
         return self.differ <= self.allowed and (self.differ > 0 or self.largest_output == 0.0)
@@ -70,11 +70,11 @@ class Verification:
     deviation_lsb: float
     """The same in LSB of the least significant conversion (an ideal converter's LSB is 1 count)."""
     lossless: bool
-    """Whether every cycle is exact, noise aside, so that the deviation must be 0."""
+    """Whether every cycle is exact without noise, so that the deviation must be 0."""
 
     @property
     def ok(self) -> bool:
-        """Whether no more differs than may, and a lossless macro returns the integer product itself."""
+        """Whether no more sums differ than allowed, and a lossless macro returns the integer product itself."""
         return all(c.ok for c in self.comparisons) and not (self.lossless and self.deviation_counts)
 
     def __str__(self) -> str:
@@ -104,16 +104,16 @@ def verify(
     """Compute a layer's simulated product in every possible way, and compare all sums one by one.
 
     The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine
-    and every other engine that computes the macro. The layer itself is called as it is, under bfloat16 autocast, and
-    with its batch split in two ways, and its outputs are compared with those of its engine. All have the same noise.
-    The layer is left as it was.
+    and every other engine that computes the macro. The layer itself is called on the batch, under bfloat16 autocast,
+    and with its batch split in two ways; its outputs are compared with its engine's outputs. All have the same noise.
+    The layer is not changed.
 
     Args:
         layer: A layer on a macro, such as CimConv2d, in any mode and fidelity.
-        inputs: What the layer's forward takes.
+        inputs: Inputs of the layer's forward.
         seed: Seed of the noise.
         max_samples: Most samples that are computed: 1 or more.
-        chip: Number of the chip, or one from a file.
+        chip: Number of the chip, or a chip from a file.
 
     Raises:
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
@@ -135,7 +135,7 @@ class _Samples:
             raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
         with torch.no_grad():
             self.product, x, w = self.layer.quantized_operands(*inputs)
-            self.step = self.layer.hold_ranges(*inputs)  # of all samples, also where some are computed
+            self.step = self.layer.hold_ranges(*inputs)  # of all samples, even if fewer are computed
         self.x, self.w = x[:max_samples], w[:max_samples] if self.product.batched_weight else w
         # a convolution and a linear layer take a sample without a batch
         first = self.layer._called_with(*inputs)[0]
@@ -190,7 +190,7 @@ class _Samples:
         return sums_of(engine, self.product, circuit, self.x, self.w, noise, self.layer.chip_of(self.chip))
 
     def outputs(self, sums: Tensor) -> Tensor:
-        """The layer's output where its product is these sums."""
+        """The layer's output for these sums of its product."""
         y = scaled(self.product, sums, self.step, self.layer.held_bias, self.inputs[0])
         return self.layer.rearranged(y)
 
@@ -204,7 +204,7 @@ class _Samples:
         return math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, codes / 255))
 
     def compared(self, name: str, sums: Tensor, expected: Tensor, **how: Any) -> Comparison:
-        """Sums of an engine against others."""
+        """Sums of an engine compared with expected sums."""
         differ, largest = _difference(sums, expected)
         return Comparison(name, differ, largest, _difference(self.outputs(sums), self.outputs(expected))[1], **how)
 
@@ -230,8 +230,8 @@ def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:
 
 
 def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
-    """Distance of two samples of noisy sums, in standard errors: the largest of those of how many differ from the
-    noise-free product, of the mean and of the mean square of the difference."""
+    """Distance of two samples of noisy sums in standard errors, the largest of three: of the share of sums that differ
+    from the noise-free product, and of the mean and the mean square of their difference."""
     largest = 0.0
     if sums.numel() < _FEWEST_SUMS:
         return largest

@@ -43,12 +43,12 @@ def test_a_float_networks_state_dict_loads_strictly_and_keeps_the_range(kind: st
     layer, _ = calibrated(kind)
     plain: nn.Module = nn.Linear(12, 4) if kind == "linear" else nn.Conv2d(3, 4, 3)
     state = plain.state_dict()
-    with pytest.warns(UserWarning, match="^Weights were loaded without input ranges, and layers keep the ranges that"):
+    with pytest.warns(UserWarning, match="^Weights were loaded without input ranges, so layers still use"):
         layer.load_state_dict(state)
     assert set(state) == {"weight", "bias"}
     assert torch.equal(layer.weight, plain.weight)
     assert layer.has_range
-    with pytest.warns(UserWarning, match="call calibrate_ for the new ones$"):
+    with pytest.warns(UserWarning, match="call calibrate_ for the new weights$"):
         nn.Sequential(layer).load_state_dict(nn.Sequential(plain).state_dict())
 
 

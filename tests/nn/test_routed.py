@@ -97,7 +97,7 @@ def test_another_number_of_products_is_refused() -> None:
     module, _, x = routed()
     with pytest.raises(ValueError, match=r"`attend` made 5 products by function calls.*and now one more"):
         module(x, times=2)
-    with pytest.raises(ValueError, match="Product 3 of `attend` is another one than when it was converted"):
+    with pytest.raises(ValueError, match="Product 3 of `attend` is not the same as at its conversion"):
         module(x, times=0)
 
 
@@ -108,7 +108,7 @@ def test_another_layers_weight_of_the_same_shape_is_refused() -> None:
     other = nn.Linear(6, 18)
     module.qkv, module.other = other, module.qkv
     module.routes = tuple(Route("other" if route.operator == "qkv" else route.operator) for route in module.routes)
-    with pytest.raises(ValueError, match="Product 1 of `attend` is another one than when it was converted"):
+    with pytest.raises(ValueError, match="Product 1 of `attend` is not the same as at its conversion"):
         module(x)
 
 

@@ -143,5 +143,5 @@ def test_activation_checkpointing_is_refused_with_noise_alone(reentrant: bool) -
     assert torch.equal(layer.weight.grad, expected)
     layer.train_noise = 5.0
     y = checkpoint(layer, x, use_reentrant=reentrant)
-    with pytest.raises(ValueError, match=r"`net\.layer` is trained with noise, which activation checkpointing"):
+    with pytest.raises(ValueError, match=r"`net\.layer` is trained with noise, and activation checkpointing"):
         y.sum().backward()
