@@ -2,8 +2,8 @@
 
 Layer: a convolution or linear layer, or a product that a module makes by a function call (a function product).
 Operator: the module that computes a function product on a macro. Owner: the module whose forward makes the product.
-Stem: a layer that reads the image itself. Score: output of a softmax, with no product since. Kind: role of a layer.
-Example: the input on which the network is run once. Probe: what that run shows. Fold: merge a BatchNorm into a layer.
+Stem: a layer that reads the image itself. Score: output of a softmax, before any product. Kind: role of a layer.
+Example: the input on which the network runs once. Probe: the facts from this run. Fold: merge a BatchNorm into a layer.
 """
 
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow, recount_, report_of

@@ -1,4 +1,4 @@
-"""Checks of a converted network: that it computes in float what it did before, and calls every new layer as often."""
+"""Checks that a converted network computes the same in float as before, and calls every new layer as often."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ def check_installed(
 ) -> None:
     """Run a converted network once, all layers in float, and refuse it if it differs from the run before.
 
-    Every converted layer and product must be called as often as before, each routed module must return what its own
-    forward returns without routing (which runs once more for this), and the network must return what it did.
+    Every converted layer and product must be called as often as before. Each routed module must return the same as its
+    forward without routing, which runs once more for this. The network must return the same as before.
     """
     comparison = _Comparison()
     hooks: list[RemovableHandle] = []
@@ -38,7 +38,7 @@ def check_installed(
     for name, module in model.named_modules():
         if isinstance(module, RoutedModule):
             hooks.append(module.register_forward_pre_hook(comparison.before, with_kwargs=True))
-            # first, as other hooks may change the output
+            # first, because other hooks may change the output
             after = partial(comparison.after, name)
             hooks.append(module.register_forward_hook(after, prepend=True, with_kwargs=True))
     with kept_fidelities(model):
@@ -50,7 +50,7 @@ def check_installed(
         if count != expected:
             raise ValueError(
                 f"`{name}` was called {expected} times before its conversion and is called {count} times after it: "
-                "something reads its weights past it; put it in `plan.keep`"
+                "another module uses its weight directly; put it in `plan.keep`"
             )
     for name, difference in comparison.wrong.items():
         raise ValueError(
@@ -60,12 +60,12 @@ def check_installed(
     if (difference := relative_difference(output, seen.output)) > _OF_A_NETWORK:
         raise ValueError(
             f"The converted network computes something else in float (relative difference {difference:.2g}): a layer "
-            "or attention of it does more than its class says; put it in `plan.keep`"
+            "or attention in it does more than its class; put it in `plan.keep`"
         )
 
 
 class _Comparison:
-    """Counts calls of layers, and compares outputs of routed modules with those of their forwards without routing."""
+    """Counts calls of layers, and compares outputs of routed modules with their forwards without routing."""
 
     def __init__(self) -> None:
         self.calls: Counter[int] = Counter()
@@ -79,13 +79,13 @@ class _Comparison:
             self.calls[id(layer)] += 1
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Keep a routed module's inputs, into which its forward may write."""
+        """Copy a routed module's inputs, because its forward may write into them."""
         if not self._repeats:
             args, kwargs = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
             self._given.append((args, kwargs, torch.get_rng_state()))
 
     def after(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """Compare a routed module's output with that of its forward without routing."""
+        """Compare a routed module's output with its forward without routing."""
         if self._repeats:
             return
         args, kwargs, state = self._given.pop()

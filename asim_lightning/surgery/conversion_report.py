@@ -32,13 +32,13 @@ class ReportRow:
     after: str
     """Class after."""
     macro: MacroConfig | None
-    """The layer's macro; None where it is digital."""
+    """The layer's macro; None if it is digital."""
     macs: int | None
-    """Multiplications for one sample; None where the layer did not run."""
+    """Multiplications for one sample; None if the layer did not run."""
     input: str
     """Signed or unsigned, and how that was decided."""
     why_kept: str
-    """Why the layer is not on a macro; empty where it is."""
+    """Why the layer is not on a macro; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ConversionReport:
 
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...] = ()
-    """What else happened to the network, a line each."""
+    """Other changes of the network, a line each."""
 
     def __iter__(self) -> Iterator[ReportRow]:
         return iter(self.rows)
@@ -85,9 +85,9 @@ class ConversionReport:
 
 
 def report_of(model: nn.Module) -> ConversionReport:
-    """The report of a network that `convert_` has converted, all or parts of it.
+    """The report of a network that `convert_` has converted as a whole or in parts.
 
-    Layers that were made by hand have their class as kind.
+    The kind of a layer that was made by hand is its class.
     """
     rows = dict[str, ReportRow]()
     for part, module in model.named_modules():
@@ -103,7 +103,7 @@ def report_of(model: nn.Module) -> ConversionReport:
 def recount_(model: nn.Module, example: Tensor) -> ConversionReport:
     """Count the multiplications of a network that `convert_` has converted for inputs like an example, in place.
 
-    The network keeps the shape of the example as that of its inputs. # (1, ...)
+    The network stores the shape of the example as its input shape. # (1, ...)
     """
     with kept_fidelities(model):
         set_fidelity_(model, "float")

@@ -1,4 +1,4 @@
-"""Model surgery: the layers of a trained network are replaced by layers on macros, in place."""
+"""Model surgery: layers on macros replace the layers of a trained network, in place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,28 +34,26 @@ from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
     """Put a network's layers on macros, in place; parameters and state dict keys stay.
 
-    Where the plan folds BatchNorms, the layers that they are folded into have new parameters, and state dict keys are
-    those of a network without these BatchNorms; a state dict from before folding is folded as it is loaded.
+    If the plan folds BatchNorms, the layers before them get new parameters, and the state dict has no keys of these
+    BatchNorms. A state dict from before folding is folded when it is loaded.
 
-    Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
-    an attention: the network runs on the example to find them, and its forward stays as it is. A layer's inputs are
-    unsigned if the operations before it make no negative number (ReLU, PACT, softmax, pooling of these), else signed;
-    the plan may say otherwise. A Conv1d or ConvTranspose2d that surgery cannot convert stays float, and the report says
-    why.
+    It converts convolutions, linear layers, and products that modules make by function calls, such as in an attention.
+    The network runs on the example to find them; its forward does not change. A layer's inputs are unsigned if the
+    operations before it make no negative number (ReLU, PACT, softmax, pooling of these), else signed; the plan may
+    override this. A Conv1d or ConvTranspose2d that surgery cannot convert stays float, and the report says why.
 
     Args:
         model: The network.
         plan: Which layer gets which macro.
-        example: A batch of inputs, for sizes and the order of layers; no value of it decides anything. Default: a
-            random one.
+        example: A batch of inputs, for sizes and the order of layers; its values do not matter. Default: random.
 
     Returns:
         One row for each layer and product.
 
     Raises:
         ValueError: A rule or `keep` matches nothing, a Conv2d or Linear is of a class that surgery does not know or
-            does not run, a macro does not fit its layer, the network does not run on the example, or there is no
-            BatchNorm to fold where the plan says so. The network is unchanged then.
+            does not run, a macro does not fit its layer, the network does not run on the example, or the plan
+            folds BatchNorms and there are none. The network is unchanged then.
     """
     if not find_layers(model):
         raise ValueError("convert_ needs a network with layers that are not converted already, got one without")
@@ -64,7 +62,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     before: dict[str, nn.Module] = {}
     try:
         before = replace_by_folded_(model, folding) if folding else {}
-        # an activation within a folded BatchNorm keeps its name, so that a PACT finds its place
+        # after folding: an activation in a folded BatchNorm keeps its name, and a PACT may replace it
         before = replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()}) | before
         before = replace_(model, find_multiheads(model)) | before
         report = _convert(model, plan, example)
@@ -98,7 +96,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         rule = ruled.get(layer.name)
         signed, how = is_signed(layer, plan, rule)
         try:
-            # scores that passed through a layer have a sign, as other inputs have
+            # scores that passed through a layer are signed like other inputs
             assignment = Assignment(plan.macro, layer.kind == "av" and not signed, rule.macro if rule else None)
             module, why = replacement(layer, plan, assignment, signed, kept.get(layer.name, ""))
             if isinstance(module, QuantizedLayer):
@@ -134,7 +132,7 @@ def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Sample
         elif layer.product and not layer.product.batched and layer.product.b.sees_image:
             why[layer.name] = "second operand depends on the image and has no batch axis"
         elif layer.product is None and not isinstance(layer.module, (nn.Conv2d, nn.Linear)):
-            # networks are converted for other layers than these, which need not stop them
+            # such a layer stays float, so that it does not stop the conversion of the others
             if layer.sighting is None:
                 why[layer.name] = "no forward called it on the example"
             elif layer.name in seen.with_more:
@@ -159,8 +157,8 @@ def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
         matched = matching(rule.match, kinds, "plan.rules")
         if matched <= ruled.keys():
             raise ValueError(
-                f"`plan.rules` has a rule for {rule.match!r} that changes nothing, as rules before it decide all that "
-                "it matches, and of several the first counts; put it before them"
+                f"`plan.rules` has a rule for {rule.match!r} that changes nothing, because the first match counts "
+                "and rules before it match all its layers; put it before them"
             )
         for name in matched:
             ruled.setdefault(name, rule)
@@ -185,7 +183,7 @@ def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> Non
     if uneven := {call.owner for call in calls} & seen.uneven:
         raise ValueError(
             f"`{min(uneven) or 'the network'}` does not make the same products in every call and for every batch, so "
-            f"that they cannot go to operators; put `{layer.name}` in `plan.keep`"
+            f"operators cannot compute them; put `{layer.name}` in `plan.keep`"
         )
     if layer.product is None and (unknown := unknown_layer(layer.module)):
         raise ValueError(f"`{layer.name}` {'; '.join(unknown)}")

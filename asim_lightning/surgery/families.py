@@ -1,4 +1,4 @@
-"""Families: layers with the same macro at every point of a sweep, so that each point is computed once a family."""
+"""Families: layers with the same macro at every point of a sweep, so that each point is computed once per family."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class Family:
     layers: Mapping[str, QuantizedLayer]
     """The layers, by full name."""
     assignment: Assignment | None
-    """Their assignment; None where they follow no macro."""
+    """Their assignment; None if they follow no macro."""
     patterns: tuple[str, ...] = ()
     """Patterns of rules that match the layers."""
 
@@ -62,16 +62,16 @@ def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) 
 def assignments_at(
     families: Sequence[Family], point: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]] = {}
 ) -> tuple[Assignment | None, ...]:
-    """Assignment of each family at a point of a sweep, which has fields of the plan's macro; no layer is changed.
+    """Assignment of each family at a point of a sweep, which sets fields of the plan's macro; no layer is changed.
 
-    Rules have fields that layers of a pattern get whatever the plan says; of several for a field the first counts.
+    Rules set fields for the layers of a pattern and override the plan; of several rules for a field the first counts.
 
     Raises:
         ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule
             decides nothing.
     """
     before = [family.assignment for family in families if family.assignment is not None]
-    bases = {base: base.with_fields(**point) for base in {each.base for each in before}}  # its refusals name no layer
+    bases = {base: base.with_fields(**point) for base in {each.base for each in before}}  # these errors name no layer
     after: dict[tuple[Assignment, tuple[str, ...]], Assignment] = {}
     found: list[Assignment | None] = []
     for family in families:
@@ -91,8 +91,8 @@ def assignments_at(
     for field in point:
         if on_macro and all({field, field.partition(".")[0]} & assignment.ruled for assignment in on_macro):
             raise ValueError(
-                f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
-                "leave it out"
+                f"`{field}` changes nothing, because `plan.rules` decide it for every layer on a macro; change the "
+                "rules or leave it out"
             )
     _check_rules(families, rules)
     return tuple(found)
@@ -108,5 +108,5 @@ def _check_rules(families: Sequence[Family], rules: Mapping[str, Mapping[str, An
             earlier = {each for each, others in list(rules.items())[:number] if name in others}
             if all(earlier & set(family.patterns) for family in matched):
                 raise ValueError(
-                    f"`{name}` of {pattern!r} in `rules` changes nothing, as earlier rules decide it for all its layers"
+                    f"`{name}` of {pattern!r} in `rules` changes nothing: earlier rules decide it for all its layers"
                 )

@@ -16,7 +16,7 @@ from asim_lightning.surgery.watch import Call
 
 
 def _rnn_macs(x: Tensor, *weights: Tensor) -> int:
-    """Multiplications of a recurrent layer, whose weight matrices are used in each step."""
+    """Multiplications of a recurrent layer, which uses its weight matrices in each step."""
     return x.shape[:-1].numel() * sum(w.numel() for w in weights if w.dim() == 2)
 
 
@@ -27,7 +27,7 @@ _MACS: dict[Any, Callable[..., int]] = {
 }
 """Multiplications of operations that torch does not count."""
 _LOOK_UPS = ("embedding", "embedding_bag", "index", "index_select", "gather")
-"""Functions that take rows of a table by number: what they give is no pixel, though no layer has computed it."""
+"""Functions that take rows of a table by number: the rows are no pixels, although no layer has computed them."""
 _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
@@ -39,9 +39,9 @@ class Flow(TorchDispatchMode):
         self.macs: Counter[str | Call] = Counter()
         """Multiplications of all samples, by module, or by product of a function call."""
         self.functions: defaultdict[str | Call, set[str]] = defaultdict(set)
-        """Names of the functions that made them, such as conv2d."""
+        """Names of the functions that multiplied, such as conv2d."""
         self.softmaxed: set[Call] = set()
-        """Products whose results go into a softmax."""
+        """Products with results that go into a softmax."""
         self.product: Call | None = None
         """The product of a function call that is being computed."""
         self._running = running
@@ -57,11 +57,11 @@ class Flow(TorchDispatchMode):
         return self._of(x).untouched
 
     def is_score(self, x: Tensor) -> bool:
-        """Whether a tensor comes from a softmax, with no product since."""
+        """Whether a tensor comes from a softmax without a product after it."""
         return self._of(x).scores
 
     def after_layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Record that a layer computed y from x; inside of an attention, scores may pass through a layer."""
+        """Record that a layer computed y from x; inside an attention, scores may pass through a layer."""
         marks = self._of(x)
         inside = frozenset(call for call in marks.products if _is_inside(name, call.owner))
         scores = marks.scores and _is_inside(name, marks.owner)
@@ -70,14 +70,14 @@ class Flow(TorchDispatchMode):
         )
 
     def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor, layer: str | None) -> None:
-        """Record that a function product computed y, with the weight of a layer where it has a name."""
+        """Record that a function product computed y; `layer` is the layer with its weight, if there is one."""
         before = frozenset().union(*(each.last | each.before for each in (self._of(a), self._of(b))))
         last = frozenset([] if layer is None else [layer])
         self._marks[y] = _Marks(self.sees_image(a, b), False, products=frozenset([call]), last=last, before=before)
 
     def last_layers(self, output: Any) -> set[str]:
-        """Layers after which no other layer or product computes an output; none for an output that adds what such a
-        layer has computed from another of them, such as a residual block's."""
+        """Layers after which no other layer or product computes an output; none if the output adds results of such
+        layers that depend on each other, as in a residual block."""
         marks = [self._of(y) for y in tree_leaves(output) if isinstance(y, Tensor)]
         return {name for each in marks if each.last.isdisjoint(each.before) for name in each.last}
 
@@ -104,7 +104,7 @@ class Flow(TorchDispatchMode):
             numbers = [x for x in inputs[1:] if not x.is_floating_point()]
             marks = _Marks(True, not self.sees_image(*numbers), scores)
         if func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
-            base = inputs[0]._base  # what is written into a part of it is a part of it
+            base = inputs[0]._base  # writing into a view changes its base
             self._marks[base] = _union([self._of(base), marks], scores)
         if func.__name__.split(".")[0] in _SOFTMAX:
             self.softmaxed |= marks.products
@@ -126,15 +126,15 @@ class _Marks:
     scores: bool = False
     owner: str = ""
     products: frozenset[Call] = frozenset()
-    last: frozenset[str] = frozenset()  # layers since which there is no other
-    before: frozenset[str] = frozenset()  # layers before those
+    last: frozenset[str] = frozenset()  # layers with no other layer after them
+    before: frozenset[str] = frozenset()  # layers before `last`
 
 
 _NOTHING = _Marks()
 
 
 def _name_of(func: Any, args: Any) -> str:
-    """What users call a function, such as conv2d."""
+    """The users' name of a function, such as conv2d."""
     name = str(func._overloadpacket).removeprefix("aten.")
     if name != "convolution":
         return name

@@ -20,16 +20,16 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
     """Fold each BatchNorm that is the only reader of a convolution's or linear layer's output into that layer,
     in place.
 
-    In evaluation the network computes the same, up to rounding. The layer gets new parameters, always with a bias; the
-    BatchNorm is replaced by an Identity, a BatchNormAct2d of timm by its dropout and activation. A state dict from
-    before folding is folded as it is loaded.
+    In evaluation the network computes the same, up to rounding. The layer gets new parameters, always with a bias. An
+    Identity replaces the BatchNorm; dropout and activation replace timm's BatchNormAct2d. A state dict from before
+    folding is folded when it is loaded.
 
     Args:
         model: The network.
         example: Input that shows which BatchNorm reads which output; by default a random one.
 
     Returns:
-        What was folded, and what was kept and why.
+        The folded BatchNorms, and why others stay.
 
     Raises:
         ValueError: There is nothing to fold, or the network does not run on the example, or it would compute something
@@ -44,15 +44,15 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
 def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Module]:
     """Put folded layers into a network, in place, and return the modules that were there before, by full name.
 
-    A network that computes something else then, or does not run, is refused and stays as it was.
+    A network that then computes something else, or does not run, is refused and does not change.
     """
     before = replace_(model, folded_modules(model, folding.pairs))
     try:
         output = run_watched(model, folding.example, [], [])
         if relative_difference(output, folding.output) > 1e-3:
             raise ValueError(
-                "`fold_batchnorm` must leave what a network computes, which this one's forward pass does not allow: it "
-                "reads a layer or BatchNorm in another way than by calling it"
+                "`fold_batchnorm` would change what this network computes, because its forward uses a layer or "
+                "BatchNorm without calling it; set it to false"
             )
     except ValueError:
         replace_(model, before)
@@ -61,7 +61,7 @@ def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Modul
 
 
 def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, nn.Module]:
-    """The modules that replace those of each pair, by full name; the network's own modules stay as they are."""
+    """The modules that replace each pair, by full name; the network does not change."""
     new: dict[str, nn.Module] = {}
     for pair in pairs:
         layer, norm = model.get_submodule(pair.layer), model.get_submodule(pair.norm)
@@ -82,13 +82,13 @@ def fold(
     """Weight and bias of a layer with the BatchNorm behind it folded in.
 
     ``w' = w * gamma / sqrt(var + eps)`` and ``b' = beta + (b - mean) * gamma / sqrt(var + eps)`` for each output
-    channel, in float64, rounded once to the type of the weight. A bias, gamma or beta that is absent or None is 0, 1
-    or 0. `transposed` has the groups of a transposed convolution; 0: the layer is another.
+    channel, in float64, rounded once to the type of the weight. A missing bias, gamma or beta is 0, 1 or 0.
+    `transposed`: groups of a transposed convolution; 0 for other layers.
 
     # weight: (outputs, ...), or (inputs, outputs of a group, ...) if transposed; all others: (outputs,)
     """
     outputs = _outputs(weight, transposed)
-    place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64
+    place = "cpu" if weight.device.type == "mps" else weight.device  # mps has no float64
 
     def exact(value: Tensor | None, absent: float) -> Tensor:
         if value is None:
@@ -110,8 +110,8 @@ def _outputs(weight: Tensor, transposed: int) -> int:
 
 
 def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
-    """Fold a state dict from before folding, whose keys have a prefix; entries that are folded already stay, and so
-    does the given state dict."""
+    """A folded copy of a state dict from before folding, whose keys have a prefix; entries that are folded already
+    stay."""
     folded = dict(state)
     for pair in pairs:
         layer, norm = f"{prefix}{pair.layer}.", f"{prefix}{pair.norm}."
@@ -121,7 +121,7 @@ def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: st
             continue
         vectors = [*statistics.values(), *([] if bias is None else [bias])]
         if any(vector.shape != (_outputs(weight, pair.transposed),) for vector in vectors):
-            continue  # another network's, which loading will say
+            continue  # another network's, which loading refuses
         folded[layer + "weight"], folded[layer + "bias"] = fold(weight, bias, statistics, pair.eps, pair.transposed)
         for name in (*_STATISTICS, "num_batches_tracked"):
             folded.pop(norm + name, None)
@@ -135,5 +135,5 @@ def _fold_loaded(pairs: tuple[FoldedNorm, ...], module: nn.Module, state: dict[s
 
 
 def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
-    """Let a folded network fold each state dict from before folding as it, or a module around it, loads it."""
+    """Let a folded network fold each state dict from before folding when it, or a module around it, loads it."""
     model.register_load_state_dict_pre_hook(partial(_fold_loaded, pairs))  # no closure, so that it is pickled

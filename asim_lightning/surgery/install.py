@@ -1,4 +1,4 @@
-"""Installation of new layers in a network, and of operators in the modules whose products they compute."""
+"""Installation of new layers in a network, and of operators in the modules that make products."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,8 +13,8 @@ from asim_lightning.surgery.watch import Call
 
 
 def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Replace modules of a network by full name, in place, and return those before, in reverse order, so that a second
-    call with them undoes the first."""
+    """Replace modules of a network by full name, in place. Returns the old modules in reverse order: a second call with
+    them undoes the first."""
     if "" in modules:
         raise ValueError("convert_ needs a network that contains layers, got a single layer; use its from_float")
     before: dict[str, nn.Module] = {}
@@ -35,8 +35,8 @@ def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
             continue
         if module._forward_hooks or module._forward_pre_hooks or not is_called_plainly(module):
             raise ValueError(
-                f"`{name}` has forward hooks or a forward of its own, which the attention in its place would not have; "
-                "remove them first"
+                f"`{name}` has forward hooks or a forward of its own, which its replacement would not have; remove "
+                "them first"
             )
         if id(module) not in new:
             try:
@@ -52,7 +52,7 @@ def install_(
 ) -> Callable[[], None]:
     """Put new layers and operators, by full name, into a network, in place, and return a function that undoes it.
 
-    A network is refused, and unchanged, if a module uses the weight of a layer outside of it.
+    A network is refused, and does not change, if a module uses the weight of a layer outside the module.
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
     names = {layer.product.call: layer for layer in layers if layer.product is not None}
@@ -111,7 +111,7 @@ def _routes(
             routes.append(Route(made.layer.removeprefix(owner + ".") if owner else made.layer))
         elif isinstance(module, QuantizedLayer):
             raise ValueError(
-                f"`{owner}` uses the weight of `{made.layer}`, which is no part of it, and surgery does not follow; "
+                f"`{owner}` uses the weight of `{made.layer}`, which is outside it, and surgery cannot convert that; "
                 f"put `{made.layer}` in `plan.keep`"
             )
         else:

@@ -29,13 +29,13 @@ class FoundLayer:
     module: nn.Module
     """The layer; for a function product, its owner."""
     product: FunctionProduct | None = None
-    """The function product, where it is one."""
+    """The function product, if it is one."""
     sighting: Sighting | None = None
-    """What the run shows of a layer; None if it did not run."""
+    """Facts about a layer from the run; None if it did not run."""
 
     @property
     def encodes_second(self) -> bool:
-        """Whether a macro's rows get the second operand of ``a @ b``: keys, scores, or else what cannot be negative."""
+        """Whether a macro's rows get the second operand of ``a @ b``: keys, scores, else a non-negative operand."""
         product = self.product
         if product is None or not product.batched:
             return False
@@ -69,8 +69,7 @@ def is_timms_attention(module: nn.Module) -> bool:
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether surgery knows the product of a layer's class; subclasses, which may compute another one, are not
-    known."""
+    """Whether surgery knows the product of a layer's class. It does not know subclasses: they may compute another."""
     kind = kind_of(layer)
     return kind is not None and is_plain(layer, kind.torchs)
 
@@ -81,8 +80,8 @@ def can_fold_norm(layer: nn.Module) -> bool:
 
 
 def without_statistics(norm: nn.Module) -> nn.Module | None:
-    """What remains of a BatchNorm that is folded into a layer: of timm's BatchNormAct2d dropout and activation; None
-    where surgery does not know it."""
+    """The module that replaces a folded BatchNorm: an Identity, or dropout and activation of timm's BatchNormAct2d;
+    None if surgery does not know the class."""
     from timm.layers.norm_act import BatchNormAct2d
 
     if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm):
@@ -118,13 +117,13 @@ def other_layers(model: nn.Module) -> list[str]:
 def named_by_kind(
     model: nn.Module, layers: Mapping[str, nn.Module], probe: Probe, names: Mapping[Call, str]
 ) -> list[FoundLayer]:
-    """Layers and function products of a network, with their kinds, in the order in which they first ran; those that did
-    not run come last.
+    """Layers and function products of a network, with their kinds, in the order in which they first ran; layers that
+    did not run come last.
 
     Kinds: stem (a layer that reads the image in pixels or patches), head (a classifier: timm's, or a linear layer after
     which no other computes the output), qkv and proj (linear layers of an attention), mlp, qk and av (the products of
     an attention, before and after its softmax), matmul (other products of two activations), depthwise, conv, linear.
-    `names` are those of the operators of function products.
+    `names` are the names of the operators of function products.
     """
     modules = dict(model.named_modules())
     products = [
@@ -197,7 +196,7 @@ def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:
 
 
 def find_relus(model: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
-    """ReLUs of a network that are replaced by PACTs, by full name; those that a pattern matches are kept."""
+    """ReLUs of a network that PACTs replace, by full name; ReLUs that a pattern of `keep` matches stay."""
     relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
     if not relus:
         raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
@@ -219,7 +218,7 @@ def unknown_layer(module: nn.Module) -> tuple[str, str] | None:
             "remove the reparametrisation first",
         )
     if module._forward_hooks or module._forward_pre_hooks:
-        return "has forward hooks, which the layer in its place would not have", "remove them first"
+        return "has forward hooks, which its replacement would not have", "remove them first"
     if isinstance(module, nn.ConvTranspose2d) and not meets_inputs(module):
         return "has outputs that meet no input", "put it in `plan.keep`"
     return None

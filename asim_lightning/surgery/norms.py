@@ -30,17 +30,17 @@ class FoldedNorm:
     eps: float
     """The BatchNorm's epsilon, added to its variance."""
     transposed: int = 0
-    """Groups of a transposed convolution, whose weight has inputs first; 0: the layer's weight has outputs first."""
+    """Groups of a transposed convolution, with inputs first in its weight; 0: the layer's weight has outputs first."""
 
 
 @dataclass(frozen=True)
 class Folding:
-    """The BatchNorms of a network that are folded, and those that are kept; as text, one line."""
+    """The BatchNorms of a network that are folded, and the BatchNorms that stay; as text, one line."""
 
     pairs: tuple[FoldedNorm, ...]
     """BatchNorms to fold."""
     kept: dict[str, str]
-    """Reasons why the other BatchNorms are kept, by full name."""
+    """Reasons why the other BatchNorms stay, by full name."""
     example: Tensor = field(repr=False, compare=False)
     """Input of the run."""
     output: Any = field(repr=False, compare=False)
@@ -54,8 +54,7 @@ class Folding:
 
 
 def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Find the BatchNorms that are the only reader of the output of a convolution or linear layer; refuse a network
-    without.
+    """Find BatchNorms that are the only reader of a convolution's or linear layer's output; refuse a network without.
 
     The network runs once, in evaluation; readers are found by following tensors, not by names.
     """
@@ -134,7 +133,7 @@ def _why_layer_stays(
 
 
 class _Wiring(TorchDispatchMode):
-    """While active, records the place where each tensor was made, and the places that use the tensors of each place.
+    """While active, records which place made each tensor, and which places use the tensors of each place.
 
     A place is the full name of the innermost running layer or BatchNorm, or the name of an operation outside of these.
     """
@@ -144,7 +143,7 @@ class _Wiring(TorchDispatchMode):
         self.calls: Counter[str] = Counter()
         self.uses: dict[str, set[str]] = {name: set() for name in places}
         self.sources: dict[str, str] = {}
-        """Where the input of each BatchNorm was made."""
+        """Place that made the input of each BatchNorm."""
         self.axes: dict[str, int] = {}
         """Axes of the input of each BatchNorm."""
         self._norms = norms

@@ -43,8 +43,8 @@ class Rule:
 class Plan:
     """Which layers of a network go on which macro; the default is the published mapping.
 
-    Published: the first convolution digital (quantised to 8 bits, or the macro's where it has more, signed; a patch
-    embedding float), everything else on the macro: head, depthwise convolutions, and both products of attention
+    Published: the first convolution is digital (signed, 8 bits or the macro's bits if they are more; a patch embedding
+    is float). Everything else is on the macro, including head, depthwise convolutions, and both products of attention
     (keys and scores encoded).
 
     Raises:
@@ -54,7 +54,7 @@ class Plan:
     macro: MacroConfig = field(default_factory=MacroConfig)
     """Macro of every layer that no rule changes."""
     rules: list[Rule] = field(default_factory=list)
-    """Changes for some layers; of several rules that match a layer the first counts."""
+    """Changes for some layers; if several rules match a layer, the first counts."""
     keep: list[str] = field(default_factory=list)
     """Layers that stay float, as globs, `re:` expressions or kinds."""
     stem: str = "published"
@@ -62,18 +62,18 @@ class Plan:
     pact: bool = False
     """Whether each ReLU becomes a PACT, a ReLU with a learned clip."""
     pact_keep: list[str] = field(default_factory=list)
-    """ReLUs that stay ReLUs where `pact` is true, as globs over full names (features.2 in a published VGG)."""
+    """ReLUs that stay ReLUs if `pact` is true, as globs over full names (features.2 in a published VGG)."""
     input_range: str = "calibrated"
     """Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the clip)."""
     per_channel: bool = False
-    """Whether each output channel's weights have a scale of their own (false: one a layer, as published)."""
+    """Whether each output channel's weights have their own scale (false: one scale a layer, as published)."""
     fold_batchnorm: bool = False
-    """Whether BatchNorms become part of the convolutions before them: fewer digital operations, and weights that are
-    quantised as a chip would hold them. Channels then differ more in size, so that one scale a layer is coarser, and
-    per_channel may be wanted."""
+    """Whether BatchNorms become part of the convolutions before them: there are fewer digital operations, and weights
+    are quantised as a chip would store them. Channels then differ more in size: one scale a layer is coarser, and
+    per_channel may help."""
     preset: str | None = None
-    """Published macro whose fields are the defaults of `macro`, where it is a mapping or absent (asim macros lists
-    them); null as soon as `macro` has them."""
+    """Published macro (asim macros lists them) with the defaults of `macro`, which must then be a mapping or absent;
+    null as soon as `macro` has them."""
     signed_input: bool | None = None
     """Whether layers take inputs below 0. null: a layer is unsigned if the operation before it makes no negative number
     (ReLU, PACT, softmax, pooling of these), else signed. true: all are signed. false: all are unsigned, and a negative
@@ -126,7 +126,7 @@ def _rule(rule: Any) -> Rule:
 
 
 def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:
-    """Names of the layers, whose kinds are given, that a pattern of a setting `where` matches; none are refused.
+    """Names of the layers in `kinds` that a pattern of the setting `where` matches; no match is refused.
 
     A pattern is a glob over full names, `re:` and a regular expression that must match the whole name, or a kind.
     """

@@ -22,10 +22,10 @@ _SHAPE = "asim_example_shape"
 
 @dataclass(frozen=True)
 class Operand:
-    """What is known of an input of a product."""
+    """Facts about an input of a product."""
 
     origin: str | None = None
-    """Name of the activation that makes it non-negative, see `Provenance`; None where it may be negative."""
+    """Name of the activation that makes it non-negative, see `Provenance`; None if it may be negative."""
     sees_image: bool = True
     """Whether it depends on the network's input."""
     is_score: bool = False
@@ -34,7 +34,7 @@ class Operand:
     """Whether its rows grow with the batch."""
 
     def and_(self, other: "Operand") -> "Operand":
-        """What holds for the inputs of both calls."""
+        """Facts that hold for the inputs of both calls."""
         return Operand(
             None if other.origin is None else self.origin,
             self.sees_image or other.sees_image,
@@ -45,7 +45,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What is known of a layer."""
+    """Facts about a layer."""
 
     input: Operand
     reads_image: bool
@@ -63,7 +63,7 @@ class FunctionProduct:
         a: First operand of ``a @ b``.
         b: Second operand.
         batched: Whether the second operand has the leading dimensions of the first.
-        layer: The linear layer whose weight the second operand is.
+        layer: The linear layer with the second operand as its weight.
         macs: Multiplications for one sample, of all forwards of the module.
         softmaxed: Whether the result goes into a softmax.
     """
@@ -86,11 +86,11 @@ class Probe(Watcher):
 
     Attributes:
         layers: Layers that ran, by full name, in the order in which they first ran.
-        products: Function products, by full name of their module and in the order of its calls; those with the weight
-            of a linear layer are among the layers too.
+        products: Function products, by full name of their module and in the order of its calls; products with the
+            weight of a linear layer are among the layers too.
         order: Names of layers and calls of function products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are not layers, by full name.
-        functions: Names of the functions that make them.
+        functions: Names of the functions that multiply in these modules.
         last: Layers after which no other layer or product computes the output.
         with_more: Layers that were called with more than their input.
         uneven: Modules that made other products in another call.
@@ -178,7 +178,7 @@ class Probe(Watcher):
 
     def _operand(self, x: Tensor) -> Operand:
         sees_image = self.flow.sees_image(x)
-        # a function of no image may still be computed for each one
+        # a result that depends on no image may still be computed for each image
         repeats = sees_image or x.shape[0] == self._batch
         return Operand(self.provenance.origin(x), sees_image, self.flow.is_score(x), repeats)
 
@@ -187,7 +187,7 @@ class Probe(Watcher):
 
 
 def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Probe:
-    """Run the network once, in evaluation, and record what runs of it and of its convolutions and linear layers."""
+    """Run the network once, in evaluation, and record its layers and products."""
     seen = Probe(layers, example)
     watch = Watch(model, layers, seen)
     seen.flow = Flow(example, lambda: watch.running)
@@ -203,8 +203,8 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
-    """Result of `run` on an example; by default on a random one, of the size in the network's configuration, else of
-    the first common size on which the network runs."""
+    """Result of `run` on an example. Default: a random example of the size in the network's configuration, else of the
+    first common size on which the network runs."""
     if example is not None:
         return run(example)
     error: Exception | None = None
@@ -222,17 +222,17 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
 
 
 def keep_example_shape_(model: nn.Module, example: Tensor) -> None:
-    """Keep the shape of one of the inputs that a network was converted on, with the network."""
+    """Store the shape of one input on which a network was converted in the network."""
     setattr(model, _SHAPE, (1, *example.shape[1:]))
 
 
 def kept_example_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """The shape of an input that the network was converted on; None if it is not converted as a whole."""
+    """The shape of an input on which the network was converted; None if it is not converted as a whole."""
     return getattr(model, _SHAPE, None)
 
 
 def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
-    """Shapes of inputs that a network may take, the likeliest first; of a converted network the one that it had."""
+    """Shapes of inputs that a network may take, the likeliest first; for a converted network, only its stored shape."""
     if (kept := kept_example_shape(model)) is not None:
         return [kept]
     first: Any = next((m for m in model.modules() if isinstance(m, TORCH_LAYERS)), None)
@@ -250,7 +250,7 @@ def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
 
 
 def configured_layers(model: nn.Module, key: str) -> tuple[str, ...]:
-    """Layer names that timm's pretrained_cfg gives for "first_conv" or "classifier"; empty where there are none."""
+    """Layer names that timm's pretrained_cfg gives for "first_conv" or "classifier"; empty if there are none."""
     value = network_config(model).get(key)
     names = (value,) if isinstance(value, str) else tuple(value or ())
     modules = dict(model.named_modules())

@@ -25,8 +25,8 @@ _KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum", "sum"}
 class Provenance(TorchDispatchMode):
     """While active, tracks which tensors are non-negative because of the operations that made them.
 
-    The origin of such a tensor is the full name of the activation whose output it is, if it was only moved or pooled
-    since; else, and if the activation has no name, it is empty.
+    The origin of such a tensor is the full name of the activation that made it, if it was only moved or pooled since.
+    Otherwise, or if the activation has no name, the origin is empty.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Provenance(TorchDispatchMode):
         self.origins[tensor] = producer
 
     def origin(self, tensor: Tensor) -> str | None:
-        """Origin of a tensor; None where it may be negative."""
+        """Origin of a tensor; None if it may be negative."""
         found: str | None = self.origins.get(tensor)
         return found
 
@@ -47,7 +47,7 @@ class Provenance(TorchDispatchMode):
         name = func.__name__.split(".")[0]
         origin = self._origin_after(name, inputs, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
-        if origin is None and name.endswith("_") and inputs:  # it was written, and so were all views of it
+        if origin is None and name.endswith("_") and inputs:  # writing it changed all views of it
             written = inputs[0].untyped_storage().data_ptr()
             for view in [each for each in self.origins if each.untyped_storage().data_ptr() == written]:
                 self.origins.pop(view)
@@ -67,7 +67,7 @@ class Provenance(TorchDispatchMode):
             return "" if isinstance(low, (int, float)) and low >= 0 else None
         if name in _KEEPS and inputs:
             return self.origin(inputs[0])
-        if name == "masked_fill":  # of scores that a mask leaves no key
+        if name == "masked_fill":  # scores of queries that a mask leaves no key
             return self.origin(inputs[0]) if isinstance(args[2], (int, float)) and args[2] >= 0 else None
         if name in _KEEPS_IF_ALL and inputs and all(self.origin(tensor) is not None for tensor in inputs):
             factors = [a for a in args if isinstance(a, (int, float))] if name != "sum" else []

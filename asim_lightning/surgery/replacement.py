@@ -41,7 +41,7 @@ def replacement(
         if plan.stem == "published":
             return _float(module), f"first layer: no digital {type(module).__name__}"
         raise ValueError(
-            f"`plan.stem` must be published, float or macro where the first layer is a {type(module).__name__}, got "
+            f"`plan.stem` must be published, float or macro if the first layer is a {type(module).__name__}, got "
             "quantized"
         )
     if plan.input_range == "pact":
@@ -58,7 +58,7 @@ def is_patch_embedding(stem: nn.Module) -> bool:
 
 
 def is_signed(layer: FoundLayer, plan: Plan, rule: Rule | None) -> tuple[bool, str]:
-    """Whether the inputs of a layer with a rule, or without one, are signed, and the reason."""
+    """Whether the inputs of a layer are signed, and the reason; `rule` is the layer's rule, if it has one."""
     ruled = None if rule is None else rule.signed_input
     for where, signed in (("plan.rules", ruled), ("plan.signed_input", plan.signed_input)):
         if signed is not None:
@@ -75,7 +75,7 @@ def is_signed(layer: FoundLayer, plan: Plan, rule: Rule | None) -> tuple[bool, s
 
 
 def follow_pact(new: OnMacro, layer: FoundLayer, model: nn.Module) -> None:
-    """Take a layer's input range from the PACT before it; calibrate it where there is no PACT."""
+    """Take a layer's input range from the PACT before it; calibrate it if there is no PACT."""
     pact = dict(model.named_modules()).get(layer.input.origin) if layer.input.origin else None
     if isinstance(pact, PACT):
         new.follow_pact(pact)

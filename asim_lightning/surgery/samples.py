@@ -14,12 +14,13 @@ _SHARE = 0.5
 
 @dataclass(frozen=True)
 class Samples:
-    """Layers and products whose rows do not belong to images.
+    """Layers and products with rows that do not belong to images.
 
     Attributes:
-        constant: Names of those whose operands do not depend on the image.
-        mixed: Names of those whose rows mix images: of two images, the first half of the rows depends on the second.
-        calls: Every function product; None where the network does not run on pairs of random images.
+        constant: Layers and products with operands that do not depend on the image.
+        mixed: Layers and products with rows that mix images: of two images, the first half of the rows depends on the
+            second image.
+        calls: Every function product; None if the network does not run on pairs of random images.
     """
 
     constant: frozenset[str | Call] = frozenset()
@@ -34,7 +35,7 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
     generator, shape = torch.Generator().manual_seed(1), (3, 1, *example.shape[1:])
     if example.is_floating_point():
         drawn = torch.randn(shape, generator=generator)
-    else:  # numbers of rows of a table, of which the example has the range; the third image has others everywhere
+    else:  # row numbers of a table, in the range of the example; the third image differs from the second everywhere
         low, count = int(example.min()), max(int(example.max() - example.min()), 1) + 1
         drawn = torch.randint(count, shape, generator=generator)
         drawn[2] = (drawn[1] + 1) % count
@@ -60,8 +61,7 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
 
 
 def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Distance of two inputs over the first and over the second half of their rows; over all rows where they have no
-    halves."""
+    """Distance of two inputs over the first and over the second half of their rows; over all rows without halves."""
     square = (x - y).square()
     if len(x) != 2:
         return float(square.sum()), float(square.sum())
@@ -69,24 +69,24 @@ def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 class _Inputs(Watcher):
-    """Keeps some numbers of the inputs of layers and products, call by call."""
+    """Stores some numbers of the inputs of layers and products, call by call."""
 
     def __init__(self) -> None:
         self.seen: dict[str | Call, list[Tensor]] = {}
 
     def layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Keep some of a layer's input."""
+        """Store some numbers of a layer's input."""
         self.seen.setdefault(name, []).append(_some(x))
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
-        """Keep some of a product's operands; a second operand without leading dimensions has no rows."""
+        """Store some numbers of a product's operands; a second operand without leading dimensions has no rows."""
         self.seen.setdefault(call, []).append(_some(a))
         if b.dim() > 2:
             self.seen[call].append(_some(b))
 
 
 def _some(x: Tensor) -> Tensor:
-    """Evenly spaced numbers of each half of the rows. # (2, kept), or (1, kept) where there are no halves"""
+    """Evenly spaced numbers of each half of the rows. # (2, kept), or (1, kept) if there are no halves"""
     halves = 2 if x.dim() > 1 and x.shape[0] % 2 == 0 else 1
     flat = x.detach().reshape(halves, -1)
     return flat[:, :: max(1, -(-flat.shape[1] // _KEPT))].double().nan_to_num(0.0, 0.0, 0.0)

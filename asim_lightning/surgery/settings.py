@@ -22,20 +22,20 @@ def macro_layers(model: nn.Module) -> dict[str, OnMacro]:
 
 
 def place_tiles_(model: nn.Module) -> None:
-    """Give the tiles of all layers to the macros that they share, in place, where the placement is reuse.
+    """Assign the tiles of all layers to the macros that they share, in place, if the placement is reuse.
 
-    Layers on one macro share macros 0, those of another macro (a rule's) macros 1, and so on, in the order of the
-    network's modules. Their tiles are given to these macros in turn: layer after layer, tile after tile, and the groups
-    of a tile one after the other. Products of two activations, whose sizes belong to a call, go on where the layers
-    before them end, and take no turn: the next layer goes on there, too. Conversion and changes of macros by functions
-    of this package do this; after a layer's `macro` was assigned by hand, it is to be done again.
+    Layers with one macro configuration share macros 0, layers with another one (a rule's) macros 1, and so on, in the
+    order of the network's modules. These macros get the tiles in turn: layer after layer, tile after tile, group after
+    group. A product of two activations starts after the layers before it, but counts no tiles, because its size may
+    change from call to call: the next layer starts at the same tile. Conversion and changes of macros by this package
+    call this function; call it again after assigning a layer's `macro` by hand.
     """
     pools: dict[MacroConfig, int] = {}
     tiles: list[int] = []
     for layer in macro_layers(model).values():
         if not layer.macro.static.is_reused:
             continue
-        # attention scores have inputs of their own, on the same macros
+        # products of attention scores have other inputs, but use the same macros
         macro = replace(layer.assignment, is_scores=False).macro
         pool = pools.setdefault(macro, len(pools))
         tiles += [0] * (pool == len(tiles))
@@ -61,15 +61,15 @@ def apply_point(
     rules: Mapping[str, Mapping[str, Any]] = {},
     patterns: Mapping[str, Collection[str]] = {},
 ) -> None:
-    """Change fields of the plan's macro, in place: the network is then as if it had been converted with that plan.
+    """Change fields of the plan's macro, in place: the network is then as if converted with that plan.
 
-    Fields that a layer's rule sets stay, attention scores keep their bits, and a digital stem follows as in a
-    conversion. A macro that was assigned to a layer by hand changes like the plan's.
+    Fields that a layer's rule sets do not change, attention scores keep their bits, and a digital stem changes as in a
+    conversion. A macro that was assigned to a layer by hand changes like the plan's macro.
 
     Args:
         model: Converted network.
         point: Values of macro fields.
-        rules: Values of macro fields for the layers of a pattern, whatever the plan's rules say of these fields.
+        rules: Values of macro fields for the layers of a pattern; they override the plan's rules.
         patterns: Full names of the layers that each pattern matches.
 
     Raises:
@@ -98,13 +98,13 @@ def kept_assignments(model: nn.Module) -> Iterator[None]:
 
 
 def check_chip(model: nn.Module, chip: int | SavedChip) -> None:
-    """Refuse a chip in a file that is not one of a network's macros, or changes nothing; any number passes."""
+    """Refuse a chip file that does not fit a network's macros, or changes nothing; any chip number passes."""
     if not isinstance(chip, SavedChip):
         return
     layers = macro_layers(model)
     chip.check_layers([layer.chip_part for layer in layers.values()])
     if not any(layer.transfer.differs_by_chip for layer in layers.values()):
-        raise ValueError(f"{chip.path} changes nothing, as `macro.static` says that no chip differs from another")
+        raise ValueError(f"{chip.path} changes nothing, because chips with this `macro.static` do not differ")
     for layer in layers.values():
         layer.chip_of(chip)
 
@@ -121,7 +121,7 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
     Args:
         model: Converted network.
         amount: Strength, 0 or more, in the unit of the noise model.
-        noise: Noise model: proportional, macro, an import path or an instance; None leaves it as it is.
+        noise: Noise model: proportional, macro, an import path or an instance; None does not change it.
 
     Raises:
         ValueError: The amount is negative or not finite, or there is no such model.

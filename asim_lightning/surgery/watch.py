@@ -51,7 +51,7 @@ class Watch(ProductMode):
 
     Args:
         model: The network.
-        layers: Its layers by full name, whose own products are not reported.
+        layers: Its layers by full name; products inside layers are not reported.
         watcher: Receives the reports.
     """
 
@@ -61,12 +61,12 @@ class Watch(ProductMode):
         self._running: list[str] = []
         self._counts: list[int] = []
         self._layers = set(layers)
-        # layers that were converted before make products of their own
+        # products inside converted layers are not reported
         self._own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
         self._parameters: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             known = self._parameters.get(id(parameter))
-            # of the names of a tied weight, that of a layer counts
+            # a tied weight has several names; the name of a layer counts
             if known is None or known.rpartition(".")[0] not in layers:
                 self._parameters[id(parameter)] = name
         names = {id(module): name for name, module in layers.items()}
@@ -98,7 +98,7 @@ class Watch(ProductMode):
             if name not in self._layers or not isinstance(output, Tensor):
                 return
             if not inputs:
-                raise ValueError(f"`{name}` is called with its input as a keyword, and surgery needs it as a position")
+                raise ValueError(f"`{name}` is called with its input as a keyword, and surgery needs it by position")
             if len(inputs) > 1 or keywords:
                 self.with_more.add(name)
             self._watcher.layer(name, inputs[0], output)
@@ -138,12 +138,12 @@ def run_watched(
     modes: Iterable[AbstractContextManager[Any]],
     hooks: Sequence[RemovableHandle],
 ) -> Any:
-    """Output of a network that runs once, in evaluation, within modes; hooks are removed and modes restored then."""
+    """Output of a network that runs once, in evaluation, within modes; then hooks are removed and modes restored."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     devices = [example.device] if example.device.type == "cuda" else []
     try:
-        # random numbers in a forward are the same in each run, and nobody else's
+        # a forward draws the same random numbers in each run, and changes no generator outside
         with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices), ExitStack() as stack:
             torch.manual_seed(0)
             for mode in modes:
@@ -160,8 +160,8 @@ def run_watched(
 
 
 def relative_difference(output: Any, expected: Any) -> float:
-    """Largest difference as a share of the largest number; 0 where rounding of the type explains it, infinite where a
-    number meets NaN or infinity."""
+    """Largest difference as a share of the largest number; 0 if rounding of the type explains it, infinite if a number
+    meets NaN or infinity."""
     largest = 0.0
     for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
         if not (isinstance(got, Tensor) and got.is_floating_point() and got.numel()):

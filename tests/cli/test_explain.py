@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a number too": (("validate", "--model.chip", "3"), "`model.chip` must be left out, or 0, with `model.chip_file`"),
     "equal chips": (
         ("validate", "--model.plan.macro.static", "{offset: 0, gain: 0, stuck_at_1: 0}"),
-        "changes nothing, as `macro.static` says that no chip differs from another",
+        "changes nothing, because chips with this `macro.static` do not differ",
     ),
     "another ADC": (("validate", "--model.plan.macro.adc_bits", "7"), "of a macro with adc_bits 7, got one with 8"),
     "another chip": (("chip", "--chip", "3"), "`chip` must be left out"),

@@ -50,7 +50,7 @@ def test_rules_win_over_a_macro_of_compare(asim: Asim, run: Run) -> None:
     assert compared[0] == alone[0]
     everywhere = ("--model.plan.rules", "[{match: '*', macro: {adc_bits: 8}}]")
     error = asim("validate", *trained, *everywhere, "--compare", compare).error
-    assert error.startswith("`adc_bits` changes nothing, as `plan.rules` decide it for every layer on a macro")
+    assert error.startswith("`adc_bits` changes nothing, because `plan.rules` decide it for every layer on a macro")
 
 
 def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: Write) -> None:

@@ -58,7 +58,7 @@ def test_one_noise_written_in_several_ways_is_one_point() -> None:
 
 def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(make: Make) -> None:
     with pytest.raises(
-        ValueError, match=r"^`adc_bits` changes nothing, as `plan\.rules` decide .*, at the point adc_bi"
+        ValueError, match=r"^`adc_bits` changes nothing, because `plan\.rules` decide .*, at the point adc_bi"
     ):
         make(SweepAxes(adc_bits=[3]), rules=[Rule("*", {"adc_bits": 8})])
     with pytest.raises(
@@ -125,7 +125,7 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
         ({"rules": {"layer9": {"rows": [3]}}}, r"`axes.rules` matches no layer with 'layer9'; nearest: layer"),
         (
             {"rules": {"conv": {"rows": [9]}, "layer1.*": {"adc_bits": [6], "rows": [3, 5]}}},
-            r"`rows` of 'layer1\.\*' in `rules` changes nothing, as earlier rules decide it for all its layers",
+            r"`rows` of 'layer1\.\*' in `rules` changes nothing: earlier rules decide it for all its layers",
         ),
         ({"rules": {"fc": {"row": [3]}}}, r"`macro.row` is no field of a macro, nearest: rows"),
     ],

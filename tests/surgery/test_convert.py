@@ -243,7 +243,7 @@ def pruned() -> nn.Conv2d:
     [
         (lambda: Odd(4, 4, 3), "is a Odd, which surgery does not know; it converts torch.nn.Conv2d and timm"),
         (with_forward, "is a torch.nn.modules.conv.Conv2d, which surgery does not know"),
-        (with_hook, "has forward hooks, which the layer in its place would not have"),
+        (with_hook, "has forward hooks, which its replacement would not have"),
         (pruned, "computes its weight anew"),
     ],
 )
@@ -332,6 +332,6 @@ def test_sums_and_differences_are_no_clipped_activations() -> None:
 
 def test_a_rule_that_changes_nothing_is_refused() -> None:
     rules = [Rule("*", {"rows": 64}), Rule("fc", {"adc_bits": 10})]
-    with pytest.raises(ValueError, match="has a rule for 'fc' that changes nothing, as rules before it decide all"):
+    with pytest.raises(ValueError, match="has a rule for 'fc' that changes nothing, because the first match counts"):
         convert_(timm.create_model("resnet10t", **NARROW), Plan(rules=rules), IMAGE)
     convert_(timm.create_model("resnet10t", **NARROW), Plan(rules=rules[::-1]), IMAGE)

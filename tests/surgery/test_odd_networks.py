@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "input as a keyword": (
         lambda: Two(lambda model, x: model.second(input=model.first(x))), "`second` is called with its input as a key",
     ),
-    "a weight of a layer elsewhere": (elsewhere, "`1` uses the weight of `0`, which is no part of it"),
+    "a weight of a layer elsewhere": (elsewhere, "`1` uses the weight of `0`, which is outside it"),
     "a loop over images": (Loop, "does not make the same products in every call and for every batch"),
 }  # fmt: skip
 
@@ -277,7 +277,7 @@ def test_a_linear_patch_embedding_is_a_stem() -> None:
         report = convert_(model, Plan(stem=stem), torch.randn(2, 16, 12))
         assert (report["0"].kind, report["0"].why_kept) == ("stem", kept)
     with pytest.raises(
-        ValueError, match=r"Layer `0`: `plan.stem` must be published, float or macro where the first layer is a Linear"
+        ValueError, match=r"Layer `0`: `plan.stem` must be published, float or macro if the first layer is a Linear"
     ):
         convert_(nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3)), Plan(stem="quantized"), torch.randn(2, 16, 12))
 
