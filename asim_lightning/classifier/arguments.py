@@ -14,7 +14,7 @@ from asim_lightning.surgery import check_chip
 
 
 def chip_of(network: nn.Module, number: int, file: str | None, noise: TrainingNoise) -> int | SavedChip:
-    """The chip of a converted network: its number, or one from a .safetensors file, which the noise must share."""
+    """The chip of a converted network: its number, or a chip from a .safetensors file, which the noise must share."""
     if file is None:
         return number
     if isinstance(noise, ChipNoise):
@@ -36,7 +36,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         check_whole(f"`model.{name}`", settings[name], low, high)
     if settings["chip_file"] is not None and settings["chip"] != 0:
         raise ValueError(
-            "`model.chip` must be left out, or 0, with `model.chip_file`, as a file is one chip, got "
+            "`model.chip` must be left out, or 0, with `model.chip_file`, because a file is one chip, got "
             f"{settings['chip']}"
         )
     if settings["max_elements"] is not None:

@@ -11,9 +11,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def unpack(batch: Any, num_classes: int | None) -> Batch:
-    """Images, labels and indices of a batch; refuses another batch, and labels that are none of the classes.
+    """Images, labels and indices of a batch; refuses other batches, and labels outside the classes.
 
-    On a GPU labels are not checked, because that takes time there.
+    Labels on a GPU are not checked, because the check takes time there.
     """
     if not isinstance(batch, (list, tuple)) or len(batch) != 3:
         kind = f"{len(batch)} values" if isinstance(batch, (list, tuple)) else f"a {type(batch).__name__}"
@@ -31,8 +31,8 @@ def unpack(batch: Any, num_classes: int | None) -> Batch:
 
 
 def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
-    """Batches of `count` training images that input ranges are fitted to, of the calibration_dataloader of a data
-    module or trainer, else of its train_dataloader. # (batch, channels, height, width) each
+    """Batches of `count` training images for input ranges, from the calibration_dataloader of a data module or trainer,
+    else from its train_dataloader. # (batch, channels, height, width) each
     """
     if hasattr(data, "calibration_dataloader"):
         yield from (batch[0] for batch in data.calibration_dataloader(count))
@@ -49,7 +49,7 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
 
 
 def step_seed(seed: int, step: int, batch: int, rank: int) -> int:
-    """Seed of what torch's own generators draw for a batch in training: dropout, drop path, mixup.
+    """Seed of torch's generators for a batch in training: dropout, drop path, mixup.
 
     A 63-bit hash, so that no two steps, batches of a step or processes draw the same or neighbouring numbers.
     """

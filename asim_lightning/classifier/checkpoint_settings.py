@@ -1,7 +1,6 @@
-"""The settings that a checkpoint may hold: they are rebuilt from a closed description of the classifier's arguments.
+"""The settings in a checkpoint, read safely: only plain values of known arguments of the classifier are passed on.
 
-A checkpoint is often somebody else's, and the parser of settings also instantiates classes that they name. So only the
-settings of the classifier and its configurations, as plain values, are passed on from a checkpoint.
+A checkpoint often comes from somebody else, and the parser of settings instantiates classes that settings name.
 """
 
 import re
@@ -12,7 +11,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 _CLASSES = ("column", "network", "outcome", "train_noise_model")
-"""Settings that name a class or function: a built-in one, or one by its import path, whose code would run."""
+"""Settings that name a class or function, built-in or by its import path; imported code would run."""
 _PATTERNS = ("keep", "pact_keep", "match")
 """Settings that name layers."""
 _FILES = (".column_args.file", "model.chip_file")
@@ -21,7 +20,7 @@ _CODE = ("class_path", "init_args", "dict_kwargs")
 """Keys by which parsers recognise a class to instantiate."""
 _INSTANTIATORS = tuple(f"{name}.cli.instantiate_module" for name in ("lightning.pytorch", "pytorch_lightning"))
 _TEXT = re.compile(r"[\w.+% -]*", re.ASCII)
-"""Texts that no parser takes for anything else."""
+"""Texts that every parser reads as texts."""
 _FILE = re.compile(r"(?!.*\.\./)[\w.+-][\w.+ -]*(/[\w.+ -]+)*", re.ASCII)
 """A file below the working folder."""
 _KEY = re.compile(r"[A-Za-z]\w*", re.ASCII)
@@ -30,8 +29,8 @@ _KEY = re.compile(r"[A-Za-z]\w*", re.ASCII)
 def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
     """The settings in a checkpoint, rebuilt as plain values of the classifier's arguments; nothing is imported.
 
-    Settings that the user wrote (`named`), plain or as dataclasses, name classes that a checkpoint may name, too. What
-    is unknown, no plain value, or another class by its import path, is refused.
+    A checkpoint may name a class by its import path only if the user's settings (`named`, plain or dataclasses) name it
+    too. Unknown settings, and values that are not plain, are refused.
     """
     settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, Mapping) else None
     if not isinstance(settings, Mapping):
@@ -46,10 +45,10 @@ class _Reading:
 
     path: str
     named: frozenset[tuple[str, Any]]
-    """Last part of a setting's name, and value, of all that the user wrote."""
+    """Last part of the name, and value, of each setting that the user wrote."""
 
     def group(self, kinds: Mapping[str, Any], given: Mapping[Any, Any], name: str) -> dict[str, Any]:
-        """Settings whose names are known."""
+        """Settings of a group; unknown names are refused."""
         for key in given:
             if key not in kinds:
                 near = get_close_matches(str(key), kinds, n=1, cutoff=0.4) or sorted(kinds)
@@ -57,7 +56,7 @@ class _Reading:
         return {key: self.value(kinds[key], each, f"{name}.{key}") for key, each in given.items()}
 
     def value(self, kind: Any, value: Any, name: str) -> Any:
-        """A setting: parsers read files that texts name where no text belongs; constructors check the rest."""
+        """A setting. A text that should be none is refused, because a parser may read it as a file's name."""
         kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
         config = next(filter(is_dataclass, kinds), None)
         if isinstance(value, Mapping):
@@ -68,7 +67,7 @@ class _Reading:
         if config is not None and value is not None:
             raise self.wrong(f"`{name}` must be settings by name, got {_kind(value)}")
         if name == "model.backbone.pretrained" and value is not False:
-            raise self.wrong(f"`{name}` must be false, as a checkpoint brings its own weights, got {_kind(value)}")
+            raise self.wrong(f"`{name}` must be false, because a checkpoint has weights, got {_kind(value)}")
         if isinstance(value, str):
             if not {str, Any} & {*kinds}:
                 raise self.wrong(f"`{name}` must be no text, got {_kind(value)}")
@@ -80,7 +79,7 @@ class _Reading:
     def free(self, given: Mapping[Any, Any], name: str) -> dict[str, Any]:
         """Arguments of a network, a column or a noise model, whose names are not known here."""
         if name == "model.plan.macro.column_args" and any(last == "file" for last, _ in self.named):
-            # the file that the user names takes the place of another, whose content it need not have
+            # the user's file replaces the checkpoint's file, and may have another content
             given = {key: each for key, each in given.items() if key not in ("file", "content")}
         for key in given:
             if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
@@ -88,7 +87,7 @@ class _Reading:
         return {key: self.value(Any, each, f"{name}.{key}") for key, each in given.items()}
 
     def text(self, value: str, name: str) -> str:
-        """A text, which the user wrote too or which names nothing."""
+        """A text that the user wrote too, or that names nothing."""
         last = name.rpartition(".")[2]
         if (last, value) in self.named:
             return value
@@ -100,12 +99,12 @@ class _Reading:
         if name.endswith(_FILES):
             if not _FILE.fullmatch(value):
                 raise self.wrong(
-                    f"`{name}` must be a file below the working folder, as a checkpoint may name no other, got "
-                    f"{_kind(value)}; name a file yourself: --{name} FILE, or in a recipe"
+                    f"`{name}` must be a file below the working folder, because a checkpoint may name no other, "
+                    f"got {_kind(value)}; name a file yourself: --{name} FILE, or in a recipe"
                 )
         elif not _TEXT.fullmatch(value) and not (last in _PATTERNS and value.isprintable()):
             raise self.wrong(
-                f"`{name}` must be of letters, digits and . _ + - unless you say the same, got {_kind(value)}"
+                f"`{name}` must be of letters, digits and . _ + - unless you write the same, got {_kind(value)}"
             )
         return value
 
@@ -114,7 +113,7 @@ class _Reading:
 
 
 def _leaves(named: Any, last: str = "") -> Iterator[tuple[str, Any]]:
-    """What the user wrote, by the last part of its name."""
+    """Values that the user wrote, by the last part of their names."""
     if is_dataclass(named) and not isinstance(named, type):
         named = asdict(named)
     if isinstance(named, Mapping):

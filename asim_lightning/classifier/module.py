@@ -34,9 +34,9 @@ class CimClassifier(CimModule):
     """An image classifier whose layers run on a simulated macro.
 
     Args:
-        backbone: The network: one of timm, or of the user's.
+        backbone: The network: timm's, or the user's.
         plan: Which layer gets which macro; `keep` with "*" leaves the network float.
-        num_classes: Number of classes; a network of the user's gets it if it takes it.
+        num_classes: Number of classes; a user's network gets it if it takes it.
         fidelity: Evaluation: float, quantized (integers, no macro), simulated (bit by bit), or estimated (quantized
             with the noise of training: the published quick estimate, which is logged as acc_estimate).
         optimizer: Optimizer and learning-rate schedule.
@@ -47,17 +47,17 @@ class CimClassifier(CimModule):
         label_smoothing: Label smoothing of the training loss: 0..1.
         mixup: Alpha of mixup, 0 or more; 0 is off.
         compile: Whether torch.compile compiles the training forward pass; state dict keys stay. With noise of training
-            each layer is a graph of its own, which gains less.
+            each layer is a separate graph, which gains less.
         noise_seed: Seed of all simulated noise: 0..2^32-1.
         trial: Number of the read that an evaluation simulates: 0..65535.
         chip: Number of the chip, which decides the static effects: 0..2^32-1.
-        chip_file: A .safetensors file, as asim chip writes it, of a chip in place of a draw; null: chip `chip`.
-        calibration_images: Training images that input ranges are fitted to; all where there are fewer.
+        chip_file: A .safetensors file of a chip, written by asim chip, instead of a draw; null: chip `chip`.
+        calibration_images: Training images that input ranges are fitted to; all if there are fewer.
         calibration_method: How ranges are fitted: max, percentile or mse.
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
             2^20 on a CPU, 2^26 elsewhere. No result depends on it.
-        outcome: What is measured, and what a fit trains for: accuracy, multilabel, segmentation (mean IoU), next_token,
-            loss, or the import path of a function of yours of outputs and targets, or of an Outcome.
+        outcome: The measured number, for which a fit also trains: accuracy, multilabel, segmentation (mean IoU),
+            next_token, loss, or the import path of your function of outputs and targets, or of an Outcome.
 
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
@@ -87,7 +87,7 @@ class CimClassifier(CimModule):
     ) -> None:
         settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
-        # a checkpoint holds mappings of their fields
+        # from a checkpoint, they are mappings of their fields
         backbone = backbone if isinstance(backbone, BackboneConfig) else BackboneConfig(**backbone)
         optimizer = optimizer if isinstance(optimizer, OptimizerConfig) else OptimizerConfig(**optimizer)
         plan = plan if isinstance(plan, Plan) else Plan(**plan)
@@ -104,7 +104,7 @@ class CimClassifier(CimModule):
         self.num_classes, self.label_smoothing, self.mixup = num_classes, label_smoothing, mixup
         self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
-        self._image_size: int | None = None  # of data, where no setting says it
+        self._image_size: int | None = None  # of the data, if no setting has it
         pretrained = read_pretrained(backbone)
         self.backbone = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
@@ -119,11 +119,11 @@ class CimClassifier(CimModule):
         self._train_noise = train_noise
         self._training_seed: int | None = None
         self._fitted_ranges: dict[str, float] = {}
-        # in a tuple, so that the compiled network is no second submodule with keys of its own
+        # in a tuple, so that the compiled network is no submodule with further keys
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
         self._top = () if self._classes is None else (1, self.top5)
-        # means of the outcome, or accuracies where k of the likeliest classes count, and losses
+        # means of the outcome, or top-k accuracies, and losses
         stages = ("val", "test")
         means: dict[str, Metric] = {
             f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
@@ -150,10 +150,10 @@ class CimClassifier(CimModule):
         Args:
             checkpoint_path: The file, by its path or opened.
             map_location: Where its tensors go, as in torch.load; default: where they were, or the CPU.
-            hparams_file: Must be left out, as settings are keyword arguments.
+            hparams_file: Must be left out, because settings are keyword arguments.
             strict: Whether the state dict must have every key of the network and no other; default: it must.
             weights_only: Must be left out or true.
-            **kwargs: Arguments of the classifier, which take precedence over those in the checkpoint.
+            **kwargs: Arguments of the classifier, which override the arguments in the checkpoint.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -183,7 +183,7 @@ class CimClassifier(CimModule):
 
     @classmethod
     def argument_types(cls) -> dict[str, Any]:
-        """Types of the arguments by name, which a checkpoint may hold."""
+        """Types of the arguments that a checkpoint may hold, by name."""
         names = [name for each in (cls, CimClassifier) for name in signature(each).parameters]
         types = {**get_type_hints(CimClassifier.__init__), **get_type_hints(cls.__init__)}
         return {name: types.get(name, Any) for name in names}
@@ -200,7 +200,7 @@ class CimClassifier(CimModule):
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Names of the metrics that a fit logs; those of val/ only if it validates."""
+        """Names of the metrics that a fit logs; val/ metrics only if it validates."""
         estimate = self.fidelity == "estimated"
         return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top or (1,))
 
@@ -217,7 +217,7 @@ class CimClassifier(CimModule):
         self.check_data(self._data)
 
     def check_data(self, data: Any) -> None:
-        """Refuse data of other classes, channels or pixels than the network's; what data does not state passes."""
+        """Refuse data with other classes, channels or pixels than the network's; a number that data lacks passes."""
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
@@ -231,7 +231,7 @@ class CimClassifier(CimModule):
             )
 
     def check_image_size(self, size: int | None) -> None:
-        """Count multiplications and energy for the data's images, of so many pixels a side, if no setting says theirs.
+        """Count multiplications and energy for images of `size` pixels a side, if no setting has their size.
 
         Raises:
             ValueError: The settings say another size, or the network does not take this one; None passes.
@@ -239,8 +239,8 @@ class CimClassifier(CimModule):
         stated, shape = (self.hparams["backbone"][name] for name in ("image_size", "input_shape"))
         if stated is not None and size not in (None, stated):
             raise ValueError(
-                "`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
-                f"{size}, got {stated}; null takes it from the data (in Python model.hparams['backbone']['image_size'])"
+                f"`model.backbone.image_size` must be the size of the images, {size}, got {stated}; null takes it from "
+                "the data (in Python model.hparams['backbone']['image_size'])"
             )
         if size in (None, stated, self._image_size) or shape is not None:
             return
@@ -251,7 +251,7 @@ class CimClassifier(CimModule):
 
     @property
     def in_channels(self) -> int | None:
-        """Channels of an image that the network takes; None where nothing says it."""
+        """Channels of an image that the network takes; None if they are not known."""
         return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)
 
     @property
@@ -272,16 +272,16 @@ class CimClassifier(CimModule):
         return torch.randn(1, channels, size, size, generator=generator)
 
     def on_fit_start(self) -> None:
-        """Keep the seed of the random numbers of each step."""
+        """Store the seed of the random numbers of each step."""
         if self._training_seed is None:
             self._training_seed = torch.initial_seed()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store that seed."""
+        """Save the training seed."""
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from a resumed run, and fit its state to changed optimizer settings and to this machine."""
+        """Restore the training seed, and adapt the state to changed optimizer settings and to this machine."""
         goes_on = trainer_of(self) is not None and self.trainer.state.fn == "fit"
         check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         if goes_on:
@@ -291,9 +291,9 @@ class CimClassifier(CimModule):
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
-        """The outcome's loss, a cross-entropy, of a batch under fake quantisation and the noise of training."""
+        """The outcome's loss of a batch under fake quantisation and the noise of training."""
         images, labels, ids = unpack(batch, self._classes)
-        # what a batch draws is a function of seed, place and process, so that a run that was stopped repeats it
+        # a batch's random numbers depend on seed, step, batch and process, so that a resumed run repeats them
         torch.manual_seed(step_seed(self._training_seed or 0, self.global_step, batch_number, self.global_rank))
         targets: Tensor = labels
         if self.mixup:
@@ -308,11 +308,11 @@ class CimClassifier(CimModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Fit input ranges: again while training, since weights change; otherwise only where they are missing."""
+        """Fit input ranges: again while training, because weights change; otherwise only missing ranges."""
         self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
 
     def on_validation_epoch_end(self) -> None:
-        """Restore the fitted ranges where a callback that averages weights has put back a network without them."""
+        """Restore the fitted ranges, because a callback that averages weights may have put back a network without."""
         restore_ranges(self.backbone, self._fitted_ranges)
 
     def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
@@ -320,7 +320,7 @@ class CimClassifier(CimModule):
         return self._evaluate(batch, "val")
 
     def on_test_epoch_start(self) -> None:
-        """Fit input ranges where they are missing."""
+        """Fit missing input ranges."""
         self.fit_missing_ranges()
 
     on_predict_epoch_start = on_test_epoch_start
@@ -330,16 +330,16 @@ class CimClassifier(CimModule):
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index, label, prediction and confidence of each sample, of an accuracy. # (batch,) each"""
+        """Index, label, prediction and confidence of each sample, for the outcome accuracy. # (batch,) each"""
         if self._classes is None:
-            raise ValueError(f"Predictions are of one label a sample, got the outcome {self.outcome.name}")
+            raise ValueError(f"Predictions need one label a sample, got the outcome {self.outcome.name}")
         images, labels, ids = unpack(batch, self._classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
     def outcomes(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index and value of each sample, and of an accuracy its prediction. # (batch,) each"""
+        """Index and value of each sample, and for an accuracy its prediction. # (batch,) each"""
         if self._classes is None:
             return super().outcomes(unpack(batch, None), batch_number)
         found = self.predict_step(batch, batch_number)
@@ -349,7 +349,7 @@ class CimClassifier(CimModule):
         """The configured optimizer and schedule."""
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
-        epochs = max(1, round(steps / steps_of_an_epoch(trainer)))  # also where the trainer counts steps
+        epochs = max(1, round(steps / steps_of_an_epoch(trainer)))  # also if the trainer counts steps
         optimizer, schedule, interval = build_optimizer(self.optimizer_config, self.parameters(), epochs, steps)
         if schedule is None:
             return optimizer
@@ -359,7 +359,7 @@ class CimClassifier(CimModule):
         images, labels, ids = unpack(batch, self._classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             logits = self(images)
-        # a metric, since Lightning's sync_dist is wrong where processes have unequal shares
+        # a metric, because Lightning's sync_dist is wrong if processes have unequal shares
         loss = self.loss[f"{stage}_loss"]
         loss(self.outcome.loss(logits, labels), weight=len(ids))
         self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(ids))  # type: ignore[arg-type]

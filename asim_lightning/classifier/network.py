@@ -1,4 +1,4 @@
-"""A network with converted layers as it is evaluated: fidelity, read, chip, input ranges, and a number a sample."""
+"""Evaluation of a network with converted layers: fidelity, read, chip, input ranges, and a number a sample."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,12 +16,12 @@ from asim_lightning.surgery import ConversionReport, report_of, set_fidelity_
 
 
 class CimModule(LightningModule):
-    """What is evaluated under conditions; a subclass sets these attributes.
+    """A network for evaluation under conditions; a subclass sets these attributes.
 
     Attributes:
         backbone: The network with converted layers.
-        report: Its conversion.
-        outcome: What is measured of a sample.
+        report: Report of its conversion.
+        outcome: The number that is measured for a sample.
         noise_seed: Seed of all simulated noise.
         trial: Number of the read that an evaluation simulates.
         chip: Number of the chip, or a chip from a file.
@@ -64,17 +64,17 @@ class CimModule(LightningModule):
         return {"index": ids, **self.outcome.numbers(outputs, targets)}
 
     def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
-        """Fit and store the input range of every layer that is set to a calibrated one, or of those that have none."""
+        """Fit and store the range of every layer with a calibrated range; with `missing` only of layers without one."""
         calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
 
     def share_ranges(self, strategy: Strategy, method: str) -> None:
-        """Give every process the ranges that were just fitted, and keep them; see `synchronize_ranges`."""
+        """Give every process the ranges that were just fitted, and store them; see `synchronize_ranges`."""
         synchronize_ranges(self.backbone, strategy, method)
         self._fitted_ranges = fitted_ranges(self.backbone)
 
     def fit_missing_ranges(self, always: bool = False) -> None:
-        """Fit input ranges to the trainer's training images where a layer has none, or of all layers anew (`always`),
-        unless a RangeCalibration does so."""
+        """Fit input ranges to the trainer's training images if a layer has none; with `always`, of all layers. If a
+        RangeCalibration fits them, this does nothing."""
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
             self.share_ranges(self.trainer.strategy, self.calibration_method)
@@ -90,9 +90,9 @@ class CimModule(LightningModule):
 
 
 def evaluated(module: LightningModule) -> CimModule:
-    """A module as it is evaluated under conditions: itself, or a user's module with converted layers, in a view.
+    """A module for evaluation under conditions: the module itself, or a `GivenNetwork` of a user's converted module.
 
-    Its attribute `outcome` says what is measured, as `model.outcome` of a recipe; an accuracy if it has none.
+    The module's attribute `outcome` is like `model.outcome` of a recipe; default: accuracy.
     """
     if isinstance(module, CimModule):
         return module
@@ -100,7 +100,7 @@ def evaluated(module: LightningModule) -> CimModule:
 
 
 class GivenNetwork(CimModule):
-    """A user's network that `convert_` has converted, all or a part of it, and an input of it. # (1, ...)"""
+    """A user's network that `convert_` has converted as a whole or in part, and an input of it. # (1, ...)"""
 
     def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Tensor | None = None) -> None:
         super().__init__()
@@ -116,5 +116,5 @@ class GivenNetwork(CimModule):
         return self.backbone(inputs)
 
     def test_step(self, batch: Any, batch_number: int) -> dict[str, Tensor]:
-        """Index and value of each sample of a batch, as Lightning's test asks for them."""
+        """Index and value of each sample of a batch, for Lightning's test."""
         return self.outcomes(batch, batch_number)

@@ -67,7 +67,7 @@ def build_optimizer(
         kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
         optimizer = kind(parameters, config.lr, weight_decay=config.weight_decay)
     if config.schedule == "cosine":
-        # one step at least: what a checkpoint holds of a schedule has the same parts in a fit of any length
+        # at least one step, so that a schedule has the same parts in checkpoints of fits of any length
         rise = max(1, round(config.warmup * steps)) if config.warmup else 0
         fall = CosineAnnealingLR(optimizer, max(1, steps - rise))
         if not rise:
@@ -79,6 +79,6 @@ def build_optimizer(
 
 
 def steps_of_an_epoch(trainer: Trainer) -> float:
-    """Optimizer steps of the current epoch of a fit, infinite if its batches are; the last batch makes one, too."""
+    """Optimizer steps of the current epoch of a fit, infinite if its batches are; the last batch makes a step, too."""
     steps = trainer.num_training_batches / trainer.accumulate_grad_batches
     return max(1.0, float(math.ceil(steps))) if math.isfinite(steps) else steps

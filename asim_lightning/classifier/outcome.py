@@ -1,4 +1,4 @@
-"""An outcome: one number a sample, from what a network gives and what it should."""
+"""An outcome: one number a sample, from a network's outputs and their targets."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -39,9 +39,9 @@ def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the classes in a sample or in its answer of intersection over union.
+    """Intersection over union, averaged over the classes in a sample's target or prediction.
 
-    Pixels whose target is no class, such as 255, do not count. # (batch, classes, ...), (batch, ...) to (batch,)
+    Pixels with a target that is no class, such as 255, do not count. # (batch, classes, ...), (batch, ...) to (batch,)
     """
     classes, found = outputs.shape[1], outputs.argmax(dim=1).flatten(1)
     wanted = targets.flatten(1)
@@ -51,7 +51,7 @@ def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
         for each in (found, wanted)
     )
     both, either = (one * other).sum(dim=1).double(), (one | other).sum(dim=1).double()  # (batch, classes)
-    # a sample without a class in it has nothing wrong
+    # a sample without any class counts as right
     return torch.where(either > 0, both / either, torch.nan).nanmean(dim=1).nan_to_num(1.0)
 
 
@@ -76,7 +76,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def pixel_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels whose target is a class. # (batch, classes, ...), (batch, ...)"""
+    """Mean cross-entropy of the pixels with a class as target. # (batch, classes, ...), (batch, ...)"""
     is_class = (targets >= 0) & (targets < outputs.shape[1])
     return F.cross_entropy(outputs, targets.where(is_class, IGNORED), ignore_index=IGNORED)
 
@@ -93,17 +93,17 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One number a sample, whose mean over samples is what a study measures.
+    """One number a sample. A study measures its mean over samples.
 
     Attributes:
-        name: What tables and pictures call the mean, such as "accuracy".
+        name: Name of the mean in tables and pictures, such as "accuracy".
         number: From outputs and targets of a batch to one number a sample. # (batch, ...), (batch, ...) to (batch,)
         is_share: Whether numbers are 0..1, so that tables show them in percent.
-        more_is_better: Whether a larger mean is better, as of an accuracy and not of a loss.
-        loss: What `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
+        more_is_better: Whether a larger mean is better: true for an accuracy, false for a loss.
+        loss: Loss that `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
 
     Raises:
-        ValueError: It is a share of which less is better.
+        ValueError: It is a share, and less is better.
     """
 
     name: str = "accuracy"
@@ -113,14 +113,14 @@ class Outcome:
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
 
     def __post_init__(self) -> None:
-        if self.is_share and not self.more_is_better:  # targets and yields ask for a share at least
+        if self.is_share and not self.more_is_better:  # targets and yields ask for at least a share
             raise ValueError(
-                f"the outcome {self.name} cannot be a share of which less is better; give 1 minus it, or is_share=False"
+                f"the outcome {self.name} cannot be a share with less being better; give 1 minus it, or is_share=False"
             )
 
     @property
     def metric(self) -> str:
-        """The name in metrics that are logged, such as acc or mean_iou."""
+        """The name in logged metrics, such as acc or mean_iou."""
         if self.number is right:
             return "acc"
         found = re.sub(r"\W+", "_", self.name).lower()
@@ -128,13 +128,13 @@ class Outcome:
         return "own_loss" if found == "loss" and self.number is not cross_entropy else found
 
     def logged_as(self, stage: str, is_estimate: bool, k: int = 1) -> str:
-        """Name of the mean that is logged, such as val/acc, test/acc5 (of the k likeliest classes), val/mean_iou, or
-        val/acc_estimate, as the quick estimate never has the name of a simulated accuracy."""
+        """Name of the logged mean, such as val/acc, test/acc5 (of the k likeliest classes), val/mean_iou, or
+        val/acc_estimate: the quick estimate never has the name of a simulated accuracy."""
         return f"{stage}/{self.metric}{'' if k == 1 else k}{'_estimate' if is_estimate else ''}"
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":
-        """The outcome that a user asks for: by name, or by a function that gives 0..1 and whose name tables show.
+        """The outcome that a user asks for: by name, or by a function that gives 0..1; tables show its name.
 
         Args:
             given: A name, a function, an outcome, or the import path of a function or outcome, such as my_mod.score.
@@ -161,7 +161,7 @@ class Outcome:
         return named[given]
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """The number of each sample of a batch, which must be one, and, of one label a sample, the predicted class."""
+        """The number of each sample of a batch, and for an accuracy the predicted class."""
         try:
             found = self.number(outputs, targets)
         except (IndexError, RuntimeError) as error:
@@ -186,4 +186,4 @@ OUTCOMES: Mapping[str, Outcome] = {
     "next_token": Outcome("next token", right_tokens, loss=token_loss),
     "loss": Outcome("loss", cross_entropy, is_share=False, more_is_better=False),
 }
-"""Outcomes by what is asked for; the name that tables show is taken too."""
+"""Outcomes by the name that users give; the name in tables is accepted too."""

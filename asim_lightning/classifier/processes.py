@@ -1,4 +1,4 @@
-"""The processes of a run: what they gather, the input ranges that they share, and the end of their group."""
+"""The processes of a run: gathered values, shared input ranges, and the end of their group."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -22,8 +22,8 @@ def gather(mine: Found) -> list[Found]:
 
 
 def leave() -> None:
-    """Leave the process group, if there is one, when no communication is under way: a thread of gloo's that frees a
-    tensor while Python ends aborts the process."""
+    """Leave the process group, if there is one; call this when no communication runs. Otherwise a thread of gloo may
+    free a tensor while Python ends, and abort the process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -47,9 +47,9 @@ def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
 def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
     """Give every process the same input ranges, in place; must be called on all of them.
 
-    Processes may have seen different images, and reached different layers. If ranges were fitted by the method max, the
-    largest is taken, which is the maximum over all images; for other methods, which have no such rule, the range of the
-    first process, and the largest of a layer that it has not reached.
+    Processes may have seen different images, and reached different layers. For the method max the largest range counts:
+    the maximum over all images. For other methods, the range of the first process counts, or the largest range if the
+    first process has not reached the layer.
     """
     layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
     ranges = [(layer, name) for layer in layers for name in layer.ranges]

@@ -1,4 +1,4 @@
-"""What a classifier checks and changes in a checkpoint that it loads, or that a fit resumes."""
+"""Checks and changes of a checkpoint that a classifier loads or a fit resumes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,27 +22,27 @@ def check_folding(
 ) -> None:
     """Refuse a checkpoint that a network of a plan cannot load because BatchNorms are folded in only one of them.
 
-    Weights from before folding are folded as they are loaded. But a fit that goes on has optimizer state, which fits
-    only the network of the checkpoint.
+    Weights from before folding are folded when they are loaded. But a resumed fit has optimizer state, which fits only
+    the network of the checkpoint.
     """
     if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
         raise ValueError(
-            "`model.plan.fold_batchnorm` must be true, as the BatchNorms of the checkpoint's network are folded and "
-            "cannot be had back, got false"
+            "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
+            "and cannot be restored, got false"
         )
     if goes_on and plan["fold_batchnorm"] and checkpoint.get("optimizer_states") and not is_folded(checkpoint):
         raise ValueError(
-            "`model.plan.fold_batchnorm` must be false where a fit goes on, as in the checkpoint, whose optimizer's "
-            "state is that of a network with BatchNorms, got true; a checkpoint without optimizer state starts anew"
+            "`model.plan.fold_batchnorm` must be false to resume this fit, because the checkpoint's optimizer state "
+            "belongs to a network with BatchNorms, got true; a checkpoint without optimizer state starts anew"
         )
 
 
 def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
-    """Whether a state dict has every layer of a network and not every BatchNorm, which its settings may not show."""
+    """Whether a state dict has every layer of a network and not every BatchNorm; its settings may not show this."""
     layers = [n for n, m in backbone.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     norms = [n for n, m in backbone.named_modules() if getattr(m, "running_mean", None) is not None]
     if not all(f"{_PREFIX}{name}.weight" in state for name in layers):
-        return False  # another network's, which loading will say
+        return False  # another network's, which loading refuses
     return not all(f"{_PREFIX}{name}.running_mean" in state for name in norms)
 
 
@@ -59,7 +59,7 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
         kind = bool if name == "warmup" else str  # a schedule that rises first has two parts
         if kind(before.get(name)) != kind(wanted[name]):
             raise ValueError(
-                f"`model.optimizer.{name}` must be {before.get(name, 0)} where a fit goes on, as in the checkpoint, "
+                f"`model.optimizer.{name}` must be {before.get(name, 0)} to resume this fit, as in the checkpoint, "
                 f"got {wanted[name]}; a checkpoint without optimizer state starts anew"
             )
     ratio, changed = (
@@ -75,8 +75,8 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
-    """Remove from callbacks' states, in place, paths of files that are not in the folders of a fit's own checkpoints,
-    as Lightning deletes such a file when the fit saves a better one."""
+    """Remove paths outside the folders of a fit's checkpoints from callbacks' states, in place, because Lightning
+    deletes such a file when the fit saves a better one."""
     own = list(folders)
     states = checkpoint.get("callbacks")
     for state in states.values() if isinstance(states, Mapping) else ():
@@ -92,6 +92,6 @@ def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str
 def _is_below(path: Any, folder: str) -> bool:
     if not isinstance(path, str):
         return False
-    if ":/" in path or "::" in path:  # of another filesystem, by its protocol
+    if ":/" in path or "::" in path:  # a file on another filesystem
         return path.startswith(f"{folder.rstrip('/')}/") and "::" not in path and ".." not in path.split("/")
     return Path(folder).resolve() in Path(path).resolve().parents

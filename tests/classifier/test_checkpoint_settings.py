@@ -53,7 +53,7 @@ WRONG = {
     "mapping as a text": ({"backbone": {"kwargs": {"a": "{b: 1}"}}}, "`model.backbone.kwargs.a` must be of letters"),
     "path": ({"plan": {"macro": {"column_args": {"table": "/etc/x"}}}}, "column_args.table` must be of letters"),
     "set": ({"train_noise_args": {"a": {1}}}, "must be a number, a text, true, false or null, got a set"),
-    "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, as a checkpoint brings its own weights"),
+    "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, because a checkpoint has weights"),
     "number as a key": ({"plan": {1: 2}}, "`model.plan.1` is no setting"),
     "file elsewhere": ({"chip_file": "../x.safetensors"}, "`model.chip_file` must be a file below the working folder"),
 }

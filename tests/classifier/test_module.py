@@ -176,5 +176,5 @@ def test_multiplications_are_of_the_datas_images() -> None:
     assert found.report.rows == built(32).report.rows == report_of(found.backbone).rows
     found.check_data(SimpleNamespace(image_size=28))
     assert found.report.rows == built(28).report.rows
-    with pytest.raises(ValueError, match=r"`model.backbone.image_size`.* must be that of the images, 32, got 28"):
+    with pytest.raises(ValueError, match=r"`model.backbone.image_size` must be the size of the images, 32, got 28"):
         built(28).check_data(data)

@@ -87,5 +87,5 @@ def test_a_step_against_the_gradient_of_its_loss_betters_an_outcome(name: str) -
 
 
 def test_a_share_of_which_less_is_better_is_refused() -> None:
-    with pytest.raises(ValueError, match="the outcome error rate cannot be a share of which less is better"):
+    with pytest.raises(ValueError, match="the outcome error rate cannot be a share with less being better"):
         Outcome("error rate", more_is_better=False)

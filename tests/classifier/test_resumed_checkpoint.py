@@ -75,10 +75,10 @@ def test_where_nothing_changed_the_state_stays_to_the_bit() -> None:
 def test_another_optimizer_is_refused() -> None:
     for field, before, after in (("name", "sgd", "adam"), ("schedule", "cosine", "constant")):
         state = checkpoint(OptimizerConfig(**{field: before}), 1)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=rf"`model\.optimizer\.{field}` must be {before} where a fit goes on"):
+        with pytest.raises(ValueError, match=rf"`model\.optimizer\.{field}` must be {before} to resume this fit"):
             change_optimizer_(state, asdict(OptimizerConfig(**{field: after})))  # type: ignore[arg-type]
     state = checkpoint(OptimizerConfig(schedule="cosine"), 1)
-    with pytest.raises(ValueError, match=r"`model\.optimizer\.warmup` must be 0\.0 where a fit goes on"):
+    with pytest.raises(ValueError, match=r"`model\.optimizer\.warmup` must be 0\.0 to resume this fit"):
         change_optimizer_(state, asdict(OptimizerConfig(schedule="cosine", warmup=0.5)))
 
 

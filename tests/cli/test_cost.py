@@ -149,7 +149,7 @@ def test_the_energy_model_beside_silicon(asim: Asim) -> None:
         (["--digital", "[nothing]"], "`digital`"),
         (["--images", "0", "--technology.charging", "ground"], "`images` must be 1 or more, got 0"),
         (["--model.plan.keep", "['*']"], "asim cost needs a network with layers on a macro, got one without"),
-        (["--model.backbone.image_size", "32"], "`model.backbone.image_size`, for which multiplications are counted"),
+        (["--model.backbone.image_size", "32"], "`model.backbone.image_size` must be the size of the images"),
     ],
 )
 def test_wrong_inputs_are_one_line(flags: list[str], message: str, refused: Refused) -> None:

@@ -208,8 +208,8 @@ def test_weights_from_before_are_folded_and_a_folded_checkpoint_says_itself_that
     plain = asim(*recipe, run.checkpoint).accuracy
     assert asim(*recipe, run.checkpoint, *FOLD).accuracy == asim(*recipe, folded).accuracy == plain
     error = asim(*recipe, folded, FOLD[0], "false").error
-    wanted = "`model.plan.fold_batchnorm` must be true, as the BatchNorms of the checkpoint's network are folded and "
-    assert error == f"{folded} does not fit: {wanted}cannot be had back, got false"
+    wanted = "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
+    assert error == f"{folded} does not fit: {wanted}and cannot be restored, got false"
     assert "\n14 BatchNorms folded into the layers before them\n" in asim("explain", "-c", run.config, *FOLD).out
 
 
@@ -254,7 +254,7 @@ def test_lightning_loads_weights_from_before_and_refuses_what_does_not_fit(
     for name, value in model.state_dict().items():
         if name.startswith("backbone."):
             assert torch.equal(value, fresh.state_dict()[name]), name
-    with pytest.raises(ValueError, match=r"^`model.plan.fold_batchnorm` must be true, as the BatchNorms of"):
+    with pytest.raises(ValueError, match=r"^`model.plan.fold_batchnorm` must be true, because the BatchNorms of"):
         CimClassifier.load_from_checkpoint(folded, plan=Plan())
-    with pytest.raises(ValueError, match=r"^`model.plan.fold_batchnorm` must be false where a fit goes on, as in the"):
+    with pytest.raises(ValueError, match=r"^`model.plan.fold_batchnorm` must be false to resume this fit, because the"):
         trainer.fit(fresh, make_data(), ckpt_path=str(run.checkpoint), weights_only=True)
