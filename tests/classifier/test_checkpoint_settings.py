@@ -39,7 +39,7 @@ WRONG = {
     "unknown": ({"x": 1}, "`model.x` is no setting; nearest: "),
     "near": ({"trail": 1}, "`model.trail` is no setting; nearest: trial"),
     "dots": ({"plan.macro.column": "a.B"}, "`model.plan.macro.column` is no setting"),
-    "text for a group": ({"plan": "{}"}, "`model.plan` must be no text, got '{}'"),
+    "text for a group": ({"plan": "{}"}, "`model.plan` must be settings by name, got '{}'"),
     "text for rules": ({"plan": {"rules": "[]"}}, "`model.plan.rules` must be no text, got '[]'"),
     "text for a number": ({"trial": "1"}, "`model.trial` must be no text, got '1'"),
     "class": ({"optimizer": CLASS}, "`model.optimizer.class_path` is no setting"),
