@@ -44,6 +44,8 @@ def run(command: str) -> tuple[int, str]:
     if not (child := os.fork()):
         for stream in (1, 2):
             os.dup2(end, stream)
+        # streams of their own, as the ones before may have been those of a file, in which one can seek
+        sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", encoding="utf-8") for stream in (1, 2))
         if not is_plain:
             os.execvp("bash", ["bash", "-euo", "pipefail", "-c", command])
         sys.argv = words
