@@ -240,7 +240,7 @@ class CimClassifier(CimModule):
         if stated is not None and size not in (None, stated):
             raise ValueError(
                 f"`model.backbone.image_size` must be the size of the images, {size}, got {stated}; null takes it from "
-                "the data (in Python model.hparams['backbone']['image_size'])"
+                "the data (in Python, set model.hparams['backbone']['image_size'] to None)"
             )
         if size in (None, stated, self._image_size) or shape is not None:
             return

@@ -148,7 +148,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
-    published = _published(options, of_chips, setup.by_flags)
+    published = _published(options, of_chips or not model.outcome.is_share, setup.by_flags)
     if of_chips:
         if until is not None and until.ends_images:
             raise UsageError(
@@ -173,13 +173,15 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
             print(f"\n{published_text(results, published, options.against or '')}")
 
 
-def _published(options: SweepOptions, of_chips: bool, flags: Mapping[str, Any]) -> list[float]:
+def _published(options: SweepOptions, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
     """The accuracies to compare with, one a point of the grid; none: there is no comparison."""
     if options.against is None:
         return []
     check_choice("`against`", options.against, list(options.published))
-    if of_chips:
-        raise UsageError("`against` compares points of one chip; leave out `chips`, and a yield in `until`")
+    if is_other:
+        raise UsageError(
+            "`against` compares accuracies of one chip; leave out `chips`, a yield in `until`, and another outcome"
+        )
     if "axes" in flags and "published" not in flags:
         raise UsageError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
     found, points = options.published[options.against], options.axes.count()

@@ -23,9 +23,8 @@ from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.engines import ENGINES, choose, refusals
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
-from asim_lightning.engine.program import Engine, Program, sums_of
+from asim_lightning.engine.program import Engine, Program, Weights, sums_of
 from asim_lightning.engine.quantizer import Quantizer
-from asim_lightning.engine.weights import Weights
 
 __all__ = [
     "ENGINES",

@@ -20,10 +20,9 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere
+from asim_lightning.engine.program import ConvertingProgram, Weights, required, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
-from asim_lightning.engine.weights import Weights
 
 CPU_ELEMENTS = 2**20
 """Counts in flight on a CPU: 4 MB, so that the passes over them stay in its caches."""

@@ -204,7 +204,7 @@ def doctor(
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
-    others = Priced(network, data, technology=technology, **shared)
+    others = Shared(network, data, **shared)
     wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
     settings = DoctorSettings(
         wanted, images, proof_images, others.chips or 200, others.trials, checkpoints=tuple(weights), known=map
@@ -216,7 +216,7 @@ def doctor(
 
         work = replace(work, load=load)
         proof = None if proof_data is None else replace(work, data=samples(proof_data, None), runner=None)
-        made = Doctor(work, settings, others.price, proof)
+        made = Doctor(work, settings, technology or Technology(), proof)
         made.map_loss()
         return made.run()
 

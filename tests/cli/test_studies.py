@@ -203,4 +203,4 @@ def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write)
     two = asim(*sweep, "--axes.random_noise", "[0.2]", "--against", "Some network")
     assert "`axes` must be the recipe's" in two.error
     chips = asim(*sweep, "--chips", "2", "--against", "Some network")
-    assert "points of one chip" in chips.error
+    assert "accuracies of one chip" in chips.error

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.program import Weights
 from asim_lightning.engine.rare import RareProgram
-from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.prepared import Programs
 from asim_lightning.quant import quantize, scale_of, weight_scale

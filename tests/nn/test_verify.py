@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.program import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.verify import Comparison, Verification, verify

@@ -20,8 +20,7 @@ from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, required
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.program import ConvertingProgram, Weights, required
 
 LONGEST_TABLE = 2**16
 """Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""

@@ -15,8 +15,7 @@ from asim_lightning.engine.native.structures import GROUP, ConversionJob, Conver
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, required
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.program import ConvertingProgram, Weights, required
 
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 

@@ -32,13 +32,12 @@ from asim_lightning.engine.native.structures import GROUP
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere, scaled
+from asim_lightning.engine.program import ConvertingProgram, Weights, required, runs_everywhere, scaled
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout, most_ones
 from asim_lightning.engine.rare.margins import Apart, converter_rates
 from asim_lightning.engine.rare.rates import Rates, rates
-from asim_lightning.engine.weights import Weights
 
 why_not_on = runs_everywhere
 

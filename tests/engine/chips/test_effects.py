@@ -15,7 +15,7 @@ from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.engines import kernel_for
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.native.structures import Counting
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.program import Weights
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 

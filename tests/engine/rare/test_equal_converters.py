@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, rare, sums_of
 from asim_lightning.engine.noise import layer_key
+from asim_lightning.engine.program import Weights
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import layout
 from asim_lightning.engine.rare.rates import Rates, rates
-from asim_lightning.engine.weights import Weights
 from tests import oracle
 from tests.engine.products import exact_sums
 from tests.engine.test_noise_stream import plain_philox
