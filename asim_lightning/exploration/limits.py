@@ -1,9 +1,9 @@
 """Properties of a macro, and how bad each may be: a bisection from a harmless value to a harmful one."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import log10
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
@@ -137,7 +137,7 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("random_noise", lsb, _rungs(1e-2, 30.0), spread("random_noise", lsb)),
         Property("offset", lsb, _rungs(1e-2, 30.0), spread("static.offset", lsb)),
         Property("gain", "%", percents, spread("static.gain")),
-        Property("inl", "%", percents, spread("static.inl")),
+        Property("inl", "%", tuple(each for each in percents if each <= ordered_inl(macro)), spread("static.inl")),
         Property("cell_mismatch", "%", percents, spread("static.cell_mismatch")),
         Property("stuck_cells", "%", percents, stuck),
         Property("adc_bits", "bits", tuple(range(16, 0, -1)), number("adc_bits")),
@@ -152,24 +152,33 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
     return [each for name, each in allowed.items() if len(each.rungs) > 1 and (names is None or name in names)]
 
 
-def scaled(spreads: Mapping[str, AxisValue]) -> Property:
-    """Spreads and noise together, by the name of their axis, each multiplied by a factor."""
+def ordered_inl(macro: MacroConfig) -> float:
+    """The INL, percent, up to which thresholds stay in order: half an LSB of DNL at mid-code, ``50 / 2^(B / 2)``."""
+    return 50.0 / 2.0 ** ((macro.adc_bits or 0) / 2)
 
-    def times(factor: float, value: AxisValue) -> AxisValue:
+
+def scaled(spreads: Mapping[str, AxisValue], macro: MacroConfig) -> Property:
+    """Spreads and noise together, by the name of their axis, each multiplied by a factor.
+
+    An INL does not grow further than thresholds stay in order.
+    """
+
+    def times(factor: float, name: str, value: AxisValue) -> AxisValue:
         if isinstance(value, (list, tuple)):  # an INL of all converters
             return [factor * each for each in value]  # type: ignore[return-value]
         number, unit = quantity(value) or (0.0, "")
-        return 0 if factor == 0 else canonical_quantity(f"{factor * number:.4g} {unit}")
+        most = max(number, ordered_inl(macro)) if name == "static.inl" else math.inf
+        return 0 if factor == 0 else canonical_quantity(f"{min(most, factor * number):.4g} {unit}")
 
     def axes(factor: float) -> Point:
-        return {name: times(factor, value) for name, value in spreads.items()}
+        return {name: times(factor, name, value) for name, value in spreads.items()}
 
     return Property(TOGETHER, "times", _rungs(1e-2, 10.0), axes)
 
 
 def _rungs(low: float, high: float) -> tuple[float, ...]:
     """0, and values from the lowest to the highest, each 12 % above the one before."""
-    first, last = (round(_OF_DECADE * log10(end)) for end in (low, high))
+    first, last = (round(_OF_DECADE * math.log10(end)) for end in (low, high))
     return (0.0, *(float(f"{10 ** (step / _OF_DECADE):.3g}") for step in range(first, last + 1)))
 
 

@@ -170,7 +170,7 @@ class SpecStudy(Study):
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
-        self._joint = self._taken(scaled(spreads))
+        self._joint = self._taken(scaled(spreads, self.macro))
         return self._joint if len(spreads) > (not self._own) else None
 
     def _keeps(self, together: Limit) -> dict[str, Any] | None:

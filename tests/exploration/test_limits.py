@@ -59,6 +59,10 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
     assert found["rows"].rungs == (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
     assert found["encoding_bits"].rungs == (1, 2, 3, 4)
     assert found["adc_bits"].rungs == tuple(range(16, 0, -1))
+    assert found["inl"].rungs[-1] == 3.98  # 7 bits: 50 % / 2^3.5 is 4.42 %
+    growing = scaled({"static.inl": 2.0, "static.gain": 2.0}, MacroConfig(adc_bits=7))
+    assert growing.axes(1.5) == {"static.inl": 3.0, "static.gain": 3.0}
+    assert growing.axes(4.0) == {"static.inl": 4.419, "static.gain": 8.0}  # thresholds stay in order
     steps = [after / before for before, after in zip(found["gain"].rungs[1:], found["gain"].rungs[2:], strict=False)]
     assert found["gain"].rungs[0] == 0
     assert all(1.11 < step < 1.14 for step in steps)
@@ -86,6 +90,6 @@ def test_noise_and_spreads_are_scaled_together() -> None:
     assert own == {
         "random_noise": "0.2 %", "static.offset": "0.3 lsb", "static.gain": 1.0, "static.stuck_at_1": 1e-4
     }  # fmt: skip
-    assert scaled(own).axes(0.5) == {
+    assert scaled(own, MacroConfig()).axes(0.5) == {
         "random_noise": 0.1, "static.offset": "0.15 lsb", "static.gain": 0.5, "static.stuck_at_1": 5e-5
     }  # fmt: skip
