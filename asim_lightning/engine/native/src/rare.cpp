@@ -270,10 +270,11 @@ private:
         const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         int64_t most = 0, bound = 0;
         for (int64_t bit = pair.low_bit; bit < pair.high_bit; ++bit) most += int64_t(ones[bit]) << (bit - pair.low_bit);
-        while (bound < BOUNDS && most > bounds_[bound]) ++bound;
-        const float* tail = rates + 2 + 2 * bound;
+        for (int64_t b = 0; b + 1 < BOUNDS; ++b) bound += most > bounds_[b];
         const double part = chance * rates[0], above = rates[1];
-        return bound == BOUNDS || (part < above ? part < tail[0] : part - above < tail[1]);
+        const bool is_below = part >= above;              // without branches, as half of the draws pass
+        const double rest = part - (is_below ? above : 0.0);
+        return bool((most > bounds_[BOUNDS - 1]) | (rest < rates[2 + 2 * bound + is_below]));
     }
 
     // Note a conversion of the run; make all noted conversions when there are 16.
