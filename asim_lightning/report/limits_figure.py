@@ -8,8 +8,6 @@ from asim_lightning.report.picture import Axis, Picture, Series
 from asim_lightning.table import Column, Table
 
 _KEPT, _MISSED = "#7fcfb5", "#eba47c"
-_CHARACTER = 0.013
-"""Width of a character, as a part of the figure's width."""
 
 
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
@@ -52,7 +50,7 @@ def limits_words(limits: Sequence[Limit]) -> str:
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
-    """A bar for each property: kept, undecided and missed values."""
+    """A bar for each property from harmless to harmful values: kept, undecided and missed ones."""
     ends = [_shares(each) for each in limits]
     places = [float(place) for place in range(len(limits))]
     parts = [
@@ -60,19 +58,11 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
         ("undecided", [missed - kept for kept, missed in ends], "#c8c8c8"),
         ("missed", [1.0 - missed for _, missed in ends], _MISSED),
     ]
-    labels = []
-    for each, place, (kept, missed) in zip(limits, places, ends, strict=True):
-        for value, share, side in ((each.kept, kept, -1), (each.missed, missed, 1)):
-            if value is not None:
-                text = _value(each, value)
-                left = share - _CHARACTER * (len(text) + 1) if side < 0 else share
-                labels.append((min(max(left, 0.0), 1.0 - _CHARACTER * len(text)), place, text))
     return Picture(
         title,
-        Axis("", "names", ["harmless", "harmful"], ends=(0.0, 1.0)),
+        Axis("numbers: kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0)),
         Axis("", "names", [_name(each) for each in limits]),
         [Series(name, x, places, form="bar", style=0, colour=colour) for name, x, colour in parts],
-        labels=labels,
     )
 
 
@@ -81,8 +71,8 @@ def _words(limit: Limit) -> str:
 
 
 def _name(limit: Limit) -> str:
-    first = next(value for value in limit.rungs if value)
-    return f"{_words(limit)}, {first:g} to {_value(limit, limit.rungs[-1])}"
+    kept, missed = ("none" if end is None else f"{end:g}" for end in (limit.kept, limit.missed))
+    return f"{_words(limit)}: {kept} / {missed} {limit.unit}".rstrip()
 
 
 def _value(limit: Limit, value: float | None) -> str:
