@@ -1,5 +1,6 @@
 """Networks of timm that surgery is tried on: a table, random weights that let every layer count, and what to expect."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,19 @@ NARROW = {"stem_width": 4, "channels": [8, 16, 32, 64]}
 """Arguments of a small ResNet."""
 
 
+class Net(nn.Module):
+    """Named parts, and a forward pass that is a function of them and of the input."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any], **parts: nn.Module | nn.Parameter) -> None:
+        super().__init__()
+        self.function = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
 @dataclass(frozen=True)
 class Network:
     """One of timm's networks, small enough for a test."""
@@ -30,21 +44,15 @@ class Network:
 
 
 _SMALL = {"img_size": 64, "depth": 2, "embed_dim": 48, "num_heads": 3}
-_SWIN = {"depths": (2, 1, 1, 1), "embed_dim": 24, "num_heads": (1, 1, 2, 2), "img_size": 64, "window_size": 4}
+_SWIN = {"depths": (2, 1), "embed_dim": 24, "num_heads": (1, 2), "img_size": 64, "window_size": 4}
 
 FAST = [  # slower networks are in `ALL`
     Network("resnet18", 48, {"layers": (1, 1, 1, 1)}),
-    Network("resnet50", 48, {"layers": (1, 1, 1, 1)}),
     Network("vgg11", 32, {"mlp_ratio": 1 / 64}),
     Network("test_vit", 160),
-    Network("vit_base_patch32_224", 224, {"depth": 1}),
     Network("deit_tiny_distilled_patch16_224", 224, {"depth": 2}),
     Network("test_convnext", 160),
-    Network("tf_efficientnet_lite0", 48),
-    Network("mobilenetv2_035", 48),
     Network("mobilenetv3_small_050", 48),
-    Network("mobilenetv4_conv_small_035", 48),
-    Network("lcnet_035", 48),
     Network("ghostnet_050", 48),
     Network("test_nfnet", 96),
     Network("swin_tiny_patch4_window7_224", 64, _SWIN),
@@ -57,7 +65,7 @@ FAST = [  # slower networks are in `ALL`
     Network("cait_xxs24_224", 64, {"depth": 2, "img_size": 64}),
     Network("convit_tiny", 64, {"depth": 2, "local_up_to_layer": 1, "img_size": 64}),
     Network("crossvit_tiny_240", 240, {"depth": ((1, 2, 0),), "embed_dim": (24, 48), "num_heads": (1, 1)}),
-    Network("gmixer_12_224", 64, {"img_size": 64}),
+    Network("gmixer_12_224", 32, {"img_size": 32}),
 ]  # fmt: skip
 
 ALL = {
@@ -171,3 +179,14 @@ def disturb_(norm: nn.modules.batchnorm._BatchNorm) -> None:
         norm.weight.copy_((torch.rand(count) + 0.5) * torch.where(torch.rand(count) < 0.1, -1.0, 1.0))
         norm.weight[0] = 0.0
         norm.bias.copy_(0.3 * torch.randn(count))
+
+
+def fitted(model: nn.Module, x: Tensor) -> nn.Module:
+    """A network in evaluation whose BatchNorms have statistics near those of a batch, and none that is neutral."""
+    for norm in batchnorms(model):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    for norm in batchnorms(model):
+        disturb_(norm)
+    return model.eval()

@@ -17,25 +17,19 @@ from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
 from asim_lightning.surgery.watch import relative_difference
 from tests.conftest import relative
-from tests.surgery.networks import IDEAL
+from tests.surgery.networks import IDEAL, Net
 
 COARSE = MacroConfig(3, 3, adc_bits=3)
 
 
-class Attend(nn.Module):
+def attention(before: Any = lambda x: x, inner: Any = lambda model, x: x) -> Net:
     """Attention by functions, with whatever a test puts before its products."""
 
-    def __init__(self, before: Any = lambda x: x, inner: bool = False) -> None:
-        super().__init__()
-        self.first, self.head = nn.Linear(6, 6), nn.Linear(6, 4)
-        self.p = nn.Parameter(torch.randn(6, 6))
-        self.before, self.inner = before, inner
+    def forward(model: Any, x: Tensor) -> Tensor:
+        x = inner(model, before(model.first(x.flatten(2).transpose(1, 2))))
+        return model.head(((x @ x.transpose(1, 2)).softmax(-1) @ x).mean(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.before(self.first(x.flatten(2).transpose(1, 2)))
-        if self.inner:
-            x = checkpoint(lambda y: y @ self.p, x, use_reentrant=False)
-        return self.head(((x @ x.transpose(1, 2)).softmax(-1) @ x).mean(1))
+    return Net(forward, first=nn.Linear(6, 6), head=nn.Linear(6, 4), p=nn.Parameter(torch.randn(6, 6)))
 
 
 def images() -> Tensor:
@@ -62,7 +56,7 @@ def test_whatever_stops_a_forward_leaves_nothing_on(stop: type[BaseException], i
             raise stop
         return x
 
-    model, x = Attend(before), images()
+    model, x = attention(before), images()
     assert converted(model, x) < 1e-2
     if inside:
         model.first.register_forward_pre_hook(lambda module, inputs: (before(inputs[0]),))
@@ -77,7 +71,7 @@ def test_whatever_stops_a_forward_leaves_nothing_on(stop: type[BaseException], i
 
 
 def test_threads_do_not_take_each_others_products() -> None:
-    model, x = Attend().eval(), images()
+    model, x = attention().eval(), images()
     convert_(model, Plan(MacroConfig()), x)
     calibrate_(model, [x])
     with torch.no_grad():
@@ -117,31 +111,16 @@ def test_an_attention_with_hooks_or_another_forward_computes_what_it_did(what: s
     assert isinstance(model[1].qk, CimMatmul)
 
 
-class Loop(nn.Module):
-    """A product for each image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.p = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([each @ self.p for each in self.first(x)])
-
-
-class Decoder(nn.Module):
-    """Uses the weight of another module's layer."""
-
-    def __init__(self, encoder: nn.Linear) -> None:
-        super().__init__()
-        self.encoder = [encoder]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.encoder[0].weight)
-
-
 def elsewhere() -> nn.Module:
+    """A module that uses the weight of another module's layer."""
     encoder = nn.Linear(4, 4)
-    return nn.Sequential(encoder, Decoder(encoder), nn.Linear(4, 2))
+    return nn.Sequential(encoder, Net(lambda _, x: F.linear(x, encoder.weight)), nn.Linear(4, 2))
+
+
+def loop() -> nn.Module:
+    """A product for each image."""
+    parts = {"first": nn.Linear(4, 4), "p": nn.Parameter(torch.randn(4, 2))}
+    return Net(lambda model, x: torch.stack([each @ model.p for each in model.first(x)]), **parts)
 
 
 class Gate(nn.Linear):
@@ -151,16 +130,10 @@ class Gate(nn.Linear):
         return 3 * super().__call__(x)
 
 
-class Two(nn.Module):
-    """Two layers, called as a function says."""
-
-    def __init__(self, forward: Callable[[Any, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.others, self.function = [self.second], forward
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self, x)
+def two(forward: Callable[[Any, Tensor], Tensor]) -> nn.Module:
+    model = Net(forward, first=nn.Linear(4, 4), second=nn.Linear(4, 4))
+    model.others = [model.second]
+    return model
 
 
 def in_an_order_of_the_data(model: Any, x: Tensor) -> Tensor:
@@ -185,25 +158,25 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Sequential(nn.Linear(4, 4), Gate(4, 4)), "`1` is a Gate, which surgery does not know",
     ),
     "an order that the data decides": (
-        lambda: Two(in_an_order_of_the_data), "`the network` does not make the same products in every call",
+        lambda: two(in_an_order_of_the_data), "`the network` does not make the same products in every call",
     ),
     "called past its name": (
-        lambda: Two(lambda model, x: model.second(model.first(x)) + model.others[0](x)),
+        lambda: two(lambda model, x: model.second(model.first(x)) + model.others[0](x)),
         r"`second` was called 2 times before its conversion and is called 1 times",
     ),
     "called once more": (
-        lambda: Two(lambda model, x: model.second(model.first(x) if is_float(model) else model.second(model.first(x)))),
+        lambda: two(lambda model, x: model.second(model.first(x) if is_float(model) else model.second(model.first(x)))),
         r"`second` was called 1 times before its conversion and is called 2 times",
     ),
     "something else": (
-        lambda: Two(lambda model, x: model.second(model.first(x)) * (1.0 if is_float(model) else 1.03)),
+        lambda: two(lambda model, x: model.second(model.first(x)) * (1.0 if is_float(model) else 1.03)),
         r"computes something else in float \(relative difference 0\.03\)",
     ),
     "input as a keyword": (
-        lambda: Two(lambda model, x: model.second(input=model.first(x))), "`second` is called with its input as a key",
+        lambda: two(lambda model, x: model.second(input=model.first(x))), "`second` is called with its input as a key",
     ),
     "a weight of a layer elsewhere": (elsewhere, "`1` uses the weight of `0`, which is outside it"),
-    "a loop over images": (Loop, "does not make the same products in every call and for every batch"),
+    "a loop over images": (loop, "does not make the same products in every call and for every batch"),
 }  # fmt: skip
 
 
@@ -216,8 +189,14 @@ def test_what_cannot_be_followed_is_refused_and_stays(make: Callable[[], nn.Modu
     assert [type(module) for module in model.modules()] == before
 
 
+def test_what_is_refused_can_be_kept() -> None:
+    assert converted(elsewhere(), torch.randn(2, 4), keep=["0"]) < 1e-2
+    assert converted(loop(), torch.randn(3, 5, 4), keep=["p_product*"], stem="macro") < 1e-2
+
+
 def test_products_of_a_checkpointed_function_are_refused_in_training() -> None:
-    model, x = Attend(inner=True), images()
+    model = attention(inner=lambda model, x: checkpoint(lambda y: y @ model.p, x, use_reentrant=False))
+    x = images()
     convert_(model, Plan(COARSE), x)
     model.train()
     with pytest.raises(ValueError, match="makes products in a function that checkpoints activations"):
@@ -225,15 +204,13 @@ def test_products_of_a_checkpointed_function_are_refused_in_training() -> None:
 
 
 def test_a_network_in_parts_keeps_its_later_layers_on_macros() -> None:
-    model, x = (
-        nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4), nn.Linear(4, 3)),
-        torch.randn(2, 4),
-    )
-    convert_(model[0], Plan(COARSE), x)
+    inner, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(2, 4)
+    model = nn.Sequential(inner, nn.Linear(4, 4), nn.Linear(4, 3))
+    convert_(inner, Plan(COARSE), x)
     report = convert_(model, Plan(COARSE), x)
     assert [row.name for row in report.on_macro] == ["1", "2"]
     assert report["0.0"].why_kept == "converted before"
-    assert model[0][0].fidelity == "simulated"
+    assert inner[0].fidelity == "simulated"
 
 
 def test_statistics_of_the_batch_do_not_take_layers_off_their_macros() -> None:
@@ -244,79 +221,55 @@ def test_statistics_of_the_batch_do_not_take_layers_off_their_macros() -> None:
 
 
 def test_multiplications_are_counted_in_inference_mode() -> None:
-    model, x = Attend().eval(), images()
+    model, x = attention().eval(), images()
     with torch.inference_mode():
         report = convert_(model, Plan(), x)
     assert [row.macs for row in report] == [4 * 36, 4 * 4 * 6, 4 * 4 * 6, 24]
 
 
-class Heads(nn.Module):
-    """Heads that are written into one tensor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.head = nn.Linear(6, 6), nn.Linear(12, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.zeros(x.shape[0], 2, 6)
-        y[:, 0] = torch.relu(self.first(x))
-        y[:, 1].copy_(x)
-        return self.head(y.flatten(1))
-
-
 def test_what_is_written_into_parts_of_a_tensor_sees_the_image() -> None:
-    report = convert_(Heads(), Plan(), torch.randn(4, 6))
-    assert [(row.name, row.macs) for row in report] == [("first", 36), ("head", 36)]
+    def heads(model: Any, x: Tensor) -> Tensor:
+        y = torch.zeros(x.shape[0], 2, 6)
+        y[:, 0] = torch.relu(model.first(x))
+        y[:, 1].copy_(x)
+        return model.head(y.flatten(1))
+
+    report = convert_(Net(heads, first=nn.Linear(6, 6), head=nn.Linear(12, 3)), Plan(), torch.randn(4, 6))
+    assert [(row.name, row.macs) for row in report.on_macro] == [("first", 36), ("head", 36)]
     assert report["head"].input.startswith("signed")
-    assert len(report.on_macro) == 2
 
 
 def test_a_linear_patch_embedding_is_a_stem() -> None:
+    x = torch.randn(2, 16, 12)
     for stem, kept in (("published", "patch embedding"), ("float", "plan.stem"), ("macro", "")):
-        model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
-        report = convert_(model, Plan(stem=stem), torch.randn(2, 16, 12))
+        report = convert_(nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)), Plan(stem=stem), x)
         assert (report["0"].kind, report["0"].why_kept) == ("stem", kept)
-    with pytest.raises(
-        ValueError, match=r"Layer `0`: `plan.stem` must be published, float or macro if the first layer is a Linear"
-    ):
-        convert_(nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3)), Plan(stem="quantized"), torch.randn(2, 16, 12))
+    with pytest.raises(ValueError, match=r"^Layer `0`: `plan.stem` must be .* if the first layer is a Linear"):
+        convert_(nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3)), Plan(stem="quantized"), x)
 
 
 def test_a_forward_may_write_into_its_input_and_draw_numbers() -> None:
     for before in (lambda x: x.mul_(2.0), lambda x: x + torch.rand_like(x)):
-        model = Attend(before).eval()
+        model = attention(before).eval()
         convert_(model, Plan(), images())
         assert isinstance(model.qk, CimMatmul)
 
 
-class Tied(nn.Module):
-    """An embedding whose weight a layer has too."""
-
-    def __init__(self, uses_head: bool) -> None:
-        super().__init__()
-        self.first, self.embedding, self.head = nn.Linear(4, 4), nn.Embedding(3, 4), nn.Linear(4, 3, bias=False)
-        self.head.weight = self.embedding.weight
-        self.uses_head = uses_head
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        return self.head(x) if self.uses_head else F.linear(x, self.embedding.weight)
-
-
 @pytest.mark.parametrize("uses_head", [True, False])
 def test_a_tied_weight_goes_to_the_layer_that_has_it(uses_head: bool) -> None:
-    model, x = Tied(uses_head), torch.randn(2, 4)
-    assert converted(model, x) < 1e-2
+    def forward(model: Any, x: Tensor) -> Tensor:
+        x = model.first(x)
+        return model.head(x) if uses_head else F.linear(x, model.embedding.weight)
+
+    model = Net(forward, first=nn.Linear(4, 4), embedding=nn.Embedding(3, 4), head=nn.Linear(4, 3, bias=False))
+    model.head.weight = model.embedding.weight
+    assert converted(model, torch.randn(2, 4)) < 1e-2
     assert isinstance(model.head, CimLinear)
 
 
-def test_what_is_refused_can_be_kept() -> None:
-    assert converted(elsewhere(), torch.randn(2, 4), keep=["0"]) < 1e-2
-    assert converted(Loop(), torch.randn(3, 5, 4), keep=["p_product*"], stem="macro") < 1e-2
-
-
 def test_modes_of_parts_stay_as_they_were() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1).train()
+    sizes = {"img_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
+    model = timm.create_model("vit_tiny_patch16_224", **sizes).train()
     model.blocks[0].attn.attn_drop.eval()
     convert_(model, Plan())
     assert not model.blocks[0].attn.attn_drop.training
@@ -325,26 +278,22 @@ def test_modes_of_parts_stay_as_they_were() -> None:
 
 
 def test_talking_heads_in_the_network_itself_and_a_gate() -> None:
-    class Talking(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.talk, self.gate = nn.Linear(6, 6), nn.Linear(2, 2), nn.Linear(6, 6)
+    def talking(model: Any, x: Tensor) -> Tensor:
+        x = model.first(x)
+        heads = x.unflatten(-1, (2, 3)).transpose(1, 2)
+        scores = model.talk((heads @ heads.transpose(-1, -2)).movedim(1, -1)).movedim(-1, 1).softmax(-1)
+        y = (scores @ heads).transpose(1, 2).flatten(2)
+        y = y * model.gate(x).softmax(-1)
+        return y @ y.transpose(1, 2)
 
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.first(x)
-            heads = x.unflatten(-1, (2, 3)).transpose(1, 2)
-            scores = self.talk((heads @ heads.transpose(-1, -2)).movedim(1, -1)).movedim(-1, 1).softmax(-1)
-            y = (scores @ heads).transpose(1, 2).flatten(2)
-            y = y * self.gate(x).softmax(-1)
-            return y @ y.transpose(1, 2)
-
-    report = convert_(Talking(), Plan(), torch.randn(2, 4, 6))
+    model = Net(talking, first=nn.Linear(6, 6), talk=nn.Linear(2, 2), gate=nn.Linear(6, 6))
+    report = convert_(model, Plan(), torch.randn(2, 4, 6))
     assert {row.name: row.kind for row in report if "product" in row.before} == {
         "qk": "qk", "av": "av", "matmul": "matmul",
     }  # fmt: skip
 
 
-def test_a_number_beside_nan_is_arelative_difference() -> None:
+def test_a_number_beside_nan_is_a_relative_difference() -> None:
     x = torch.tensor([1.0, 2.0, torch.inf])
     assert relative_difference(x, x) == 0.0
     for other in (torch.tensor([torch.nan, 2.0, torch.inf]), torch.tensor([1.0, 2.0, 3.0]), x[:2]):

@@ -9,6 +9,7 @@ from asim_lightning import MacroConfig, Plan, Rule, calibrate_, change_macros_, 
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimMatmul
 from asim_lightning.surgery import apply_point, kept_assignments, macro_layers, set_fidelity_
+from tests.surgery.networks import Net
 
 REUSE = {"placement": "reuse", "macros": 4, "columns": 64, "offset": "1 lsb"}
 
@@ -85,19 +86,8 @@ def test_the_place_of_a_layer_counts() -> None:
 def test_one_macro_is_all_layers(engine: str) -> None:
     """The same weights in two layers on one macro give the same answers."""
     torch.manual_seed(0)
-    layer = nn.Linear(20, 6)
-    model = nn.ModuleDict({"a": layer, "b": nn.Linear(20, 6)})
-    model["b"].load_state_dict(layer.state_dict())
-
-    class Both(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = model
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.parts["a"](x) - self.parts["b"](x)
-
-    both = Both().eval()
+    both = Net(lambda model, x: model.a(x) - model.b(x), a=nn.Linear(20, 6), b=nn.Linear(20, 6)).eval()
+    both.b.load_state_dict(both.a.state_dict())
     cells = {"cell_mismatch": 3} if engine == "reference" else {}
     static = {**REUSE, "macros": 1, "stuck_at_0": 0.01, **cells}
     convert_(both, Plan(macro=MacroConfig(8, 8, 27, static=static)), torch.rand(2, 20))
@@ -108,5 +98,5 @@ def test_one_macro_is_all_layers(engine: str) -> None:
     x = torch.rand(5, 20)
     with torch.no_grad(), noise_context(chip=3):
         assert float(both(x).abs().max()) == 0
-        macro_layers(both)["parts.b"].macro = MacroConfig(8, 8, 27, static={"offset": "1 lsb", **cells})
+        macro_layers(both)["b"].macro = MacroConfig(8, 8, 27, static={"offset": "1 lsb", **cells})
         assert float(both(x).abs().max()) > 0

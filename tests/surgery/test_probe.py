@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, convert_
 from asim_lightning.surgery.probe import Operand, on_example
+from tests.surgery.networks import Net
 
 RELU, OTHER = "relu", "other"
 
@@ -47,18 +48,13 @@ def test_a_size_on_which_a_network_does_not_run_is_named() -> None:
 
 
 def test_an_lstm_and_a_bilinear_layer_have_their_multiplications_in_the_report() -> None:
-    class Mixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)
-            self.pair = nn.Bilinear(32, 8, 4)
-            self.head = nn.Linear(4, 3)
+    def forward(model: Any, x: Tensor) -> Tensor:
+        y, _ = model.lstm(x)
+        return model.head(model.pair(y[:, -1], x[:, -1]))
 
-        def forward(self, x: Tensor) -> Tensor:
-            y, _ = self.lstm(x)
-            return self.head(self.pair(y[:, -1], x[:, -1]))
-
-    report = convert_(Mixed().eval(), Plan(macro=MacroConfig()), torch.randn(2, 5, 8))
+    lstm = nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)
+    model = Net(forward, lstm=lstm, pair=nn.Bilinear(32, 8, 4), head=nn.Linear(4, 3)).eval()
+    report = convert_(model, Plan(macro=MacroConfig()), torch.randn(2, 5, 8))
     macs = {row.name: row.macs for row in report.rows}
     weights = 2 * 64 * (8 + 16) + 2 * 64 * (32 + 16)  # of two directions: 4 gates of 16, from the input and the state
     assert macs == {"lstm": 5 * weights, "pair": 4 * 32 * 8, "head": 12}

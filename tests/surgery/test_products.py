@@ -14,7 +14,7 @@ from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
 from asim_lightning.surgery import set_fidelity_
 from tests.conftest import relative
-from tests.surgery.networks import IDEAL, NARROW, Network, built
+from tests.surgery.networks import IDEAL, NARROW, Net, Network, built
 
 SWIN = {"depths": (2, 1), "embed_dim": 24, "num_heads": (1, 2), "img_size": 32, "window_size": 4}
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
@@ -39,34 +39,30 @@ def torchvisions_vit() -> nn.Module:
     return model
 
 
-def test_windowed_attention_is_on_the_macro_under_its_own_names() -> None:
+def test_windowed_attention_is_on_the_macro_under_its_own_names_which_rules_and_keep_reach() -> None:
     model = network("swin_tiny_patch4_window7_224", **SWIN)
-    report = convert_(model, Plan(MacroConfig(input_bits=9)))
-    attention = model.layers[0].blocks[0].attn
-    assert type(attention).__name__ == "WindowAttention"
-    assert isinstance(attention.qk, CimMatmul)
-    assert (attention.qk.input_bits, attention.qk.signed_input) == (9, True)
-    assert (attention.av.input_bits, attention.av.signed_input) == (8, False)
-    names = [row.name.rpartition(".")[2] for row in report if row.name.startswith("layers.0.blocks.0.attn")]
-    assert names == ["qkv", "qk", "av", "proj"]
-    assert [row.kind for row in report if row.name.startswith("layers.0.blocks.0.attn")] == names
+    rules = [Rule("qk", {"adc_bits": 10}), Rule("layers.1.*", {"rows": 64})]
+    report = convert_(model, Plan(MacroConfig(input_bits=9), rules, keep=["layers.0.blocks.1.attn.av"]))
+    first, kept = (block.attn for block in model.layers[0].blocks)
+    assert type(first).__name__ == "WindowAttention"
+    assert isinstance(first.qk, CimMatmul)
+    assert (first.qk.input_bits, first.qk.signed_input, first.qk.macro.adc_bits) == (9, True, 10)
+    assert (first.av.input_bits, first.av.signed_input) == (8, False)
+    found = {row.name: row.kind for row in report if row.name.startswith("layers.0.blocks.0.attn")}
+    assert list(found.values()) == [name.rpartition(".")[2] for name in found] == ["qkv", "qk", "av", "proj"]
+    assert model.layers[1].blocks[0].attn.av.macro.rows == 64
+    assert type(kept.av) is FloatMatmul
+    assert report["layers.0.blocks.1.attn.av"].why_kept == "plan.keep"
 
 
-def test_macs_count_every_window() -> None:
-    model = timm.create_model("swin_tiny_patch4_window7_224", depths=(1,), num_heads=(3,))
-    report = convert_(model, Plan(keep=["*"]))  # kept, as it is large
-    assert report["layers.0.blocks.0.attn.qkv"].macs == 86_704_128
-    assert report["layers.0.blocks.0.attn.qk"].macs == 64 * 3 * 49 * 49 * 32
-
-
-@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"])
-def test_fused_attention_or_not_is_the_same_network(name: str, fused: bool) -> None:
+def test_fused_attention_is_the_same_network(name: str) -> None:
+    """Attention that is not fused is tested in test_networks."""
     model, x = network(name, **SWIN), torch.randn(2, 3, 32, 32)
     expected = model(x).detach()
     for module in model.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = fused
+            module.fused_attn = True
     convert_(model, Plan(IDEAL), x)
     calibrate_(model, [x])
     assert relative(model(x), expected) < 1e-2
@@ -141,17 +137,6 @@ def test_a_transformer_layer_of_torch_does_not_take_its_fused_path() -> None:
         assert not torch.equal(layer(x), good)
 
 
-def test_rules_and_keep_reach_products() -> None:
-    model = network("swin_tiny_patch4_window7_224", **SWIN)
-    rules = [Rule("qk", {"adc_bits": 10}), Rule("layers.1.*", {"rows": 64})]
-    report = convert_(model, Plan(rules=rules, keep=["layers.0.blocks.0.attn.av"]))
-    attention = model.layers[0].blocks[0].attn
-    assert attention.qk.macro.adc_bits == 10
-    assert model.layers[1].blocks[0].attn.av.macro.rows == 64
-    assert type(attention.av) is FloatMatmul
-    assert report["layers.0.blocks.0.attn.av"].why_kept == "plan.keep"
-
-
 def test_a_position_network_stays_float_and_trains() -> None:
     model, x = network("swinv2_tiny_window8_256", **SWIN), torch.randn(4, 3, 32, 32)
     report = convert_(model, Plan(MacroConfig(random_noise=0.05)), x)
@@ -167,30 +152,22 @@ def test_a_position_network_stays_float_and_trains() -> None:
         model(x[:3])
 
 
-class Handmade(nn.Module):
+def handmade(axis: str = "batch") -> Net:
     """What attentions of all kinds do, beside each other."""
 
-    def __init__(self, axis: str = "batch") -> None:
-        super().__init__()
-        self.embed = nn.Conv2d(3, 8, 4, 4)
-        self.mix = nn.Linear(8, 8)
-        self.table = nn.Parameter(torch.randn(8, 6))
-        self.axis = axis
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.embed(x).flatten(2).transpose(1, 2)  # (batch, tokens, 8)
-        if self.axis == "tokens":
-            x = self.mix(x.transpose(0, 1)).transpose(0, 1)
-        else:
-            x = self.mix(x)
+    def forward(model: Any, x: Tensor) -> Tensor:
+        x = model.embed(x).flatten(2).transpose(1, 2)  # (batch, tokens, 8)
+        x = model.mix(x.transpose(0, 1)).transpose(0, 1) if axis == "tokens" else model.mix(x)
         kv = torch.einsum("bnd,bne->bde", torch.relu(x), x)
-        x = torch.bmm(torch.relu(x), kv)
-        return (x @ self.table).mean(1)
+        return ((torch.relu(x).bmm(kv)) @ model.table).mean(1)
+
+    table = nn.Parameter(torch.randn(8, 6))
+    return Net(forward, embed=nn.Conv2d(3, 8, 4, 4), mix=nn.Linear(8, 8), table=table).eval()
 
 
 def test_products_without_a_softmax_and_with_a_parameter() -> None:
     torch.manual_seed(0)
-    model, x = Handmade().eval(), torch.randn(2, 3, 16, 16)
+    model, x = handmade(), torch.randn(2, 3, 16, 16)
     expected = model(x).detach()
     report = convert_(model, Plan(IDEAL), x)
     calibrate_(model, [x])
@@ -204,23 +181,18 @@ def test_products_without_a_softmax_and_with_a_parameter() -> None:
 
 def test_a_layer_whose_first_axis_is_no_batch_stays_float() -> None:
     torch.manual_seed(0)
-    model = Handmade("tokens").eval()
+    model = handmade("tokens")
     report = convert_(model, Plan(), torch.randn(2, 3, 16, 16))
     assert report["mix"].macro is None
     assert report["mix"].why_kept.startswith("first axis of its inputs is not the batch")
 
 
 def test_a_second_operand_without_batch_stays_float() -> None:
-    class Pooled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Linear(4, 4)
+    def forward(model: Any, x: Tensor) -> Tensor:
+        y = model.first(x)
+        return y @ y.mean(0).outer(y.mean(0))
 
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.first(x)
-            return y @ y.mean(0).outer(y.mean(0))
-
-    report = convert_(Pooled(), Plan(), torch.randn(3, 4))
+    report = convert_(Net(forward, first=nn.Linear(4, 4)), Plan(), torch.randn(3, 4))
     assert report["fixed_product"].why_kept == "second operand depends on the image and has no batch axis"
 
 
@@ -242,9 +214,7 @@ def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
     ("name", "kwargs"),
     [
         ("resnet10t", NARROW),
-        ("vit_tiny_patch16_224", {**SMALL, "depth": 1}),
         ("swin_tiny_patch4_window7_224", SWIN),
-        ("beit_base_patch16_224", {**SMALL, "patch_size": 16, "depth": 1}),
         ("cait_xxs24_224", {"depth": 1, "img_size": 32, "embed_dim": 48, "num_heads": 3}),
         pytest.param("xcit_nano_12_p16_224", {"depth": 1}, marks=pytest.mark.slow),
         pytest.param("efficientvit_b0", {}, marks=pytest.mark.slow),
@@ -256,7 +226,7 @@ def test_an_image_gets_the_same_noise_alone_in_a_batch_and_with_more_threads(
 ) -> None:
     model, _ = built(Network(name, 32, kwargs))
     x = torch.randn(4, 3, 32, 32)
-    convert_(model, Plan(MacroConfig(random_noise=0.1)), x)
+    convert_(model, Plan(MacroConfig(4, 5, random_noise=1)), x)
     calibrate_(model, [x])
 
     def answer(numbers: list[int], trial: int = 0) -> Tensor:
