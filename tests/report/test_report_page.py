@@ -118,7 +118,7 @@ def test_csv_links_quote_what_a_spreadsheet_would_compute() -> None:
 
 
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
-def test_each_number_of_a_table_is_in_a_csv(found: Run) -> None:
+def test_each_number_of_a_table_is_in_a_csv_and_csvs_are_the_numbers_of_the_section(found: Run) -> None:
     parsed = section(found)
     tables = parsed.tables
     known = [
@@ -136,6 +136,10 @@ def test_each_number_of_a_table_is_in_a_csv(found: Run) -> None:
         value for value in shown if not any(abs(value - each) <= 0.0051 * max(1, abs(value) / 100) for each in known)
     ]
     assert not missing
+    saved = Section.of(found, TARGET).numbers
+    assert saved["settings.csv"] == difference_table(COMMAND).numbers
+    text = {name: [["" if cell is None else str(cell) for cell in row] for row in rows] for name, rows in saved.items()}
+    assert text == tables
 
 
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
@@ -149,15 +153,6 @@ def test_what_figures_draw_is_in_their_csv(found: Run) -> None:
             along = each.x if picture.has_bars else each.y
             scale = 1e3 if picture.has_bars else 1 if each.form == "step" else 0.01
             assert {round(scale * value, 6) for value in along if value == value} <= cells
-
-
-@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
-def test_the_numbers_of_a_section_are_what_its_links_save(found: Run) -> None:
-    saved = Section.of(found, TARGET).numbers
-    assert saved["settings.csv"] == difference_table(COMMAND).numbers
-    assert "differences.csv" not in saved  # which a sweep writes of its points
-    text = {name: [["" if cell is None else str(cell) for cell in row] for row in rows] for name, rows in saved.items()}
-    assert text == section(found).tables
 
 
 def designs(*bits: int) -> tuple[DesignLayers, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
-from asim_lightning.evaluation.run import CommandRecord, Run
+from asim_lightning.evaluation.run import Run
 from asim_lightning.report.choices import choices
 from asim_lightning.report.results_table import Difference, differences_text, search_text
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
@@ -61,6 +61,12 @@ def test_text() -> None:
     )
     assert "all-digital 20 uJ, 10 to 40." in text
     assert "Undecided: the interval holds the target" in text
+    many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.01 * number for number in range(6)]), "28 nm")
+    assert many.count("accuracy 86 %: at random noise") == 6
+    assert "more points: see numbers" not in many  # all are on the front of their noise
+    without = search_text(replace(one, targets=()), "28 nm")
+    assert "kept by" not in without
+    assert "Front: " in without
 
 
 @pytest.mark.parametrize(
@@ -78,36 +84,6 @@ def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisVal
     picture = trade_off_picture(both)
     assert picture is not None
     assert not any("all-digital" in each.name for each in picture.series)
-
-
-def test_each_noise_has_its_cheapest() -> None:
-    both = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
-    of_each = [choice_facts(both, each) for each in choices(both)]
-    assert of_each[0] == [
-        "at random noise 0 % kept by 1 of 3 points, the cheapest ADC bits 8 (90.00 % [88.00, 92.00], 80 [40, 160] µJ)",
-        "1 cheaper undecided, the cheapest ADC bits 7 (80.00 % [78.00, 82.00], 70 [35, 140] µJ)",
-        "about 900 images would decide",
-        "a digital macro 20 µJ",
-    ]
-    assert of_each[1][0] == "at random noise 0.5 % kept by none of 3 points, 2 undecided"
-    assert search_text(both, "28 nm").count("accuracy 86 %: at random noise") == 2
-
-
-def of_macro(**macro: float) -> Run:
-    return replace(found(adc_bits=[6, 7, 8], random_noise=[0.0]), commands=(CommandRecord("", macro=macro),))
-
-
-def test_the_recipes_macro_is_compared_where_it_is_another_point() -> None:
-    owns = [choices(of_macro(adc_bits=bits, random_noise=0.1))[0].own for bits in (6, 9, 8)]
-    assert [None if own is None else own.axes["adc_bits"] for own in owns] == [6, None, 8]
-    said = [" ".join(search_text(of_macro(adc_bits=bits), "28 nm").split()) for bits in (6, 9, 8)]
-    assert ["the recipe's macro" in each for each in said] == [True, False, False]
-
-
-def test_many_points_at_many_noises_are_all_on_a_front() -> None:
-    many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05]), "28 nm")
-    assert "more points: see numbers" not in many  # all are on the front of their noise
-    assert len(many.splitlines()) > 48
 
 
 def test_the_front_verdicts_and_the_all_digital_point() -> None:
@@ -161,9 +137,3 @@ def test_differences() -> None:
     text = differences_text("random_noise", [Difference({"adc_bits": 8}, 0, 0.05, change)])
     assert text.splitlines()[0].startswith("Changes along random noise, in pairs")
     assert text.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]
-
-
-def test_without_a_target_there_is_only_the_front() -> None:
-    said = search_text(replace(found(adc_bits=[8]), targets=()), "28 nm")
-    assert "kept by" not in said
-    assert "Front: " in said

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import choices
@@ -27,27 +26,6 @@ def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() 
     assert under.best is not None
     assert (without.best.axes["adc_bits"], under.best.axes["adc_bits"]) == (7, 8)
     assert [(each.kept, each.undecided, each.missed) for each in (without, under)] == [(2, 0, 1), (1, 0, 2)]
-
-
-@pytest.mark.parametrize(
-    ("axis", "easy", "hard"),
-    [
-        ("random_noise", 0, 0.1), ("random_noise", "0.02 lsb", "0.1 lsb"), ("random_noise", "0 mV", "10 mV"),
-        # values without an order: the fewest points keep the target
-        ("random_noise", "2 lsb", 1), ("random_noise", 1, "2 lsb"), ("chip", 9, 0), ("full_scale_mv", 100, 900),
-    ],
-)  # fmt: skip
-def test_the_hardest_conditions_are_last_in_any_order(axis: str, easy: AxisValue, hard: AxisValue) -> None:
-    right = {(8, easy): 368, (7, easy): 368, (8, hard): 368, (7, hard): 100}
-    points = [
-        point(found, {"adc_bits": bits, axis: value}, {"energy_uj": 0.5 * bits}, ((found - 368) / 400,) * 3)
-        for (bits, value), found in right.items()
-    ]
-    for order in (points, points[::-1]):
-        (without, under) = choices(run(order).decided(QUANTIZED))
-        assert (without.conditions, under.conditions) == ({axis: easy}, {axis: hard})
-        assert under.best is not None
-        assert under.best.axes["adc_bits"] == 8
 
 
 def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
