@@ -92,7 +92,10 @@ def test_commands_of_a_recipe_are_understood(path: Path) -> None:
         parsed(words)
 
 
-SMALLER = {"vitb": {"depth": 2, "embed_dim": 96, "num_heads": 3}, "vgg": {"mlp_ratio": 0.01}}
+SMALLER = {
+    "vitb": {"depth": 2, "embed_dim": 96, "num_heads": 3}, "vgg": {"mlp_ratio": 0.01},
+    "resnet": {"channels": [8, 8, 16, 16]},
+}  # fmt: skip
 """Arguments of a network that is quickly built, by the beginning of its recipe."""
 
 
@@ -109,6 +112,9 @@ def checked(path: Path) -> AsimCLI:
     assert type(data).__name__ == "ImageNet" or data.num_classes == cli.model.num_classes
     assert data.image_size == cli.model.hparams["backbone"]["image_size"]
     assert_has_a_cost(cli.model)
+    for name, assert_published in PUBLISHED.items():
+        if path.stem.startswith(name):
+            assert_published(cli.model)
     return cli
 
 
@@ -119,6 +125,37 @@ def assert_has_a_cost(model: CimClassifier) -> None:
     assert {layer.name: layer.done.macs for layer in found.layers} == macs
     assert {layer.name for layer in found.layers if layer.macro} == {row.name for row in model.report.on_macro}
     assert all(layer.energy.total > 0 and (layer.macro or layer.why_digital) for layer in found.layers)
+
+
+KINDS = {  # weight bits (of stored queries and values too) and input bits
+    "qkv": {(8, 9)}, "qk": {(8, 9)}, "av": {(8, 8)}, "proj": {(8, 9)}, "mlp": {(8, 8)}, "head": {(8, 8)},
+}  # fmt: skip
+
+
+def assert_published_bits(model: CimClassifier) -> None:
+    """Every layer of a transformer has the published bits."""
+    rows = list(model.report)
+    assert [row.name for row in rows if row.macro is None] == ["patch_embed.proj"]
+    bits = {kind: {(row.macro.weight_bits, row.macro.input_bits) for row in rows if row.kind == kind} for kind in KINDS}
+    assert bits == KINDS
+    signed = {row.kind: row.input.split(":")[0] for row in rows if row.macro}
+    assert signed == {kind: "unsigned" if kind == "av" else "signed" for kind in KINDS}
+    assert {(row.macro.rows, row.macro.adc_bits) for row in rows if row.macro} == {(255, 8)}
+
+
+def assert_published_layout(model: CimClassifier) -> None:
+    """A small VGG has the published pooling and clips."""
+    layers: Any = model.backbone.features
+    kinds = [x.out_channels if isinstance(x, nn.Conv2d) else "M" for x in layers if hasattr(x, "kernel_size")]
+    assert kinds == [64, 64, 128, 128, "M", 256, 256, 256, 512, 512, 512, 512, 512, 512, "M"]
+    clips = [name for name, each in model.backbone.named_modules() if isinstance(each, PACT)]
+    assert len(clips) == 14
+    assert "features.2" not in clips  # a plain ReLU, as published
+    assert [row.name for row in model.report.kept] == ["features.0"]
+    assert all(row.input.startswith("unsigned") for row in model.report.on_macro)
+
+
+PUBLISHED = {"vitb32": assert_published_bits, "vgg16_bn_cifar100_qat": assert_published_layout}
 
 
 @pytest.mark.parametrize("path", shipped_folder("configs").glob(f"{FIGURE}*.yaml"), ids=lambda path: path.stem)
@@ -194,37 +231,6 @@ def test_simulating_recipes_serve_sweep_and_validate(path: Path) -> None:
     assert parsed(["validate", "-c", str(path)]).model.fidelity == "simulated"
 
 
-@pytest.mark.parametrize("name", ["vitb32_cifar10_nat", "vitb32_cifar10_sim", "vitb32_imagenet_sim"])
-def test_transformer_has_the_published_bits(name: str) -> None:
-    shallow = "{depth: 2, embed_dim: 96, num_heads: 3}"
-    cli = built(shipped_file("configs", name), "--model.backbone.kwargs", shallow)
-    rows = list(cli.model.report)
-    assert [row.name for row in rows if row.macro is None] == ["patch_embed.proj"]
-    bits = {kind: {(row.macro.weight_bits, row.macro.input_bits) for row in rows if row.kind == kind} for kind in KINDS}
-    assert bits == KINDS
-    signed = {row.kind: row.input.split(":")[0] for row in rows if row.macro}
-    assert signed == {kind: "unsigned" if kind == "av" else "signed" for kind in KINDS}
-    assert {(row.macro.rows, row.macro.adc_bits) for row in rows if row.macro} == {(255, 8)}
-
-
-KINDS = {  # weight bits (of stored queries and values too) and input bits
-    "qkv": {(8, 9)}, "qk": {(8, 9)}, "av": {(8, 8)}, "proj": {(8, 9)}, "mlp": {(8, 8)}, "head": {(8, 8)},
-}  # fmt: skip
-
-
-def test_small_vgg_has_the_published_layout() -> None:
-    cli = built(shipped_file("configs", "vgg16_bn_cifar100_qat"), "--model.backbone.kwargs", "{mlp_ratio: 0.01}")
-    layers: Any = cli.model.backbone.features
-    kinds = [x.out_channels if isinstance(x, nn.Conv2d) else "M" for x in layers if hasattr(x, "kernel_size")]
-    assert kinds == [64, 64, 128, 128, "M", 256, 256, 256, 512, 512, 512, 512, 512, 512, "M"]
-    clips = [name for name, each in cli.model.backbone.named_modules() if isinstance(each, PACT)]
-    assert len(clips) == 14
-    assert "features.2" not in clips  # a plain ReLU, as published
-    report = cli.model.report
-    assert [row.name for row in report.kept] == ["features.0"]
-    assert all(row.input.startswith("unsigned") for row in report.on_macro)
-
-
 def test_rising_noise_is_one_flag_away() -> None:
     head = shipped_file("configs", "resnet18_cifar10_nat").read_text()
     flags = re.search(r"(--trainer\.callbacks\+=\S+)\n# (--\S+) (--\S+)\n", head)
@@ -248,7 +254,12 @@ def test_a_larger_networks_fit_is_a_recipe_over_another() -> None:
 def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = real_pictures("cifar10")
     write_cifar10_pickles(folder / "data", pictures, pictures)
-    narrow = ["--model.backbone.kwargs", "{channels: [8, 8, 16, 16]}", "--trainer.accelerator", "cpu"]
+    narrow = [
+        "--model.backbone.kwargs",
+        "{channels: [4, 4, 8, 8], layers: [1, 1, 1, 1]}",
+        "--trainer.accelerator",
+        "cpu",
+    ]
     narrow += ["--data.init_args.num_workers", "0"]
     few = ["--data.init_args.held_out", "2", "--data.init_args.batch_size", "8", "--trainer.max_epochs", "1"]
     few += ["--trainer.limit_train_batches", "2", "--trainer.enable_progress_bar", "false"]
@@ -270,9 +281,9 @@ def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.Ca
     noises = [({"random_noise": noise}, layers) for layers in ({}, digital) for noise in (0, 0.05)]
     assert ways == ["float", "quantized", *noises]
     quiet = ["--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"]
-    main(["validate", "-c", str(path), *quiet, "--data.init_args.test_images", "4"])
+    main(["validate", "-c", str(path), *quiet, "--data.init_args.test_images", "2"])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
-    assert said[0] == "accuracy 100.00 % (float, 4 of 4 images)"
+    assert said[0] == "accuracy 100.00 % (float, 2 of 2 images)"
     assert said[1].replace("quantized", "simulated, no noise") == said[2]  # nothing is lost without noise
     assert os.listdir(folder) == []
 

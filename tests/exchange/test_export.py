@@ -48,9 +48,9 @@ def test_pact_has_no_place_in_timm() -> None:
 
 
 def test_folded_networks_have_no_place_elsewhere() -> None:
-    config = BackboneConfig("resnet18")
+    config = BackboneConfig("resnet18", {"channels": [8, 8, 8, 8]})
     model = CimClassifier(config, Plan(fold_batchnorm=True), 10)
-    found = exported(model.backbone.state_dict(), Network("torchvision", config, 10), {})
+    found = exported(model.backbone.state_dict(), Network("timm", config, 10), {})
     assert why(found) == "bn1.weight is missing: the checkpoint has no bn1.weight"
 
 

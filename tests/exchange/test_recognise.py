@@ -1,5 +1,7 @@
 """Which network a state dict is of."""
 
+from functools import cache
+
 import pytest
 import timm
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.account import imported
-from asim_lightning.exchange.keys import plain_relus
+from asim_lightning.exchange.keys import Pair, plain_relus
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.recognise import _candidates, recognise
@@ -19,10 +21,15 @@ def on_meta(make: object, *arguments: object, **options: object) -> dict[str, Te
         return make(*arguments, **options).state_dict()  # type: ignore[operator, no-any-return]
 
 
+@cache
+def pairs_of(name: str, small: bool, classes: int, clips: tuple[str, ...] | None) -> tuple[Pair, ...]:
+    return Network("published", BackboneConfig(name, small=small), classes, clips).pairs
+
+
 def published(name: str, small: bool, classes: int, pact: bool = True) -> dict[str, Tensor]:
     """Keys and shapes of a published network, as the key maps give them (golden/model_keys.json checks these)."""
     clips = plain_relus(name) if pact and not name.startswith("vit") else None
-    found = Network("published", BackboneConfig(name, small=small), classes, clips).pairs
+    found = pairs_of(name, small, classes, clips)
     state = {pair.theirs: torch.ones(pair.shape, device="meta") for pair in found}
     if name.startswith("vgg"):
         state |= {
