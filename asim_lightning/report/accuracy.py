@@ -192,10 +192,8 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
         designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
-    if len(lines) > MOST_CURVES:
-        note += f"; {MOST_CURVES} of {len(lines)} lines are drawn"
-        lines = drawn_of(sorted(lines, key=_order(lines)))
-    return lines, note
+    lines, some = drawn_of(sorted(lines, key=_order(lines)) if len(lines) > MOST_CURVES else lines, "lines")
+    return lines, f"{note}; {some}" if some else note
 
 
 def _by_value(points: Sequence[Result], name: str) -> list[list[Result]]:

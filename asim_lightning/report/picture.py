@@ -145,11 +145,13 @@ class Picture:
         return sum(map(bool, [each.name for each in self.series] + [each.name for each in self.marks]))
 
 
-def drawn_of(found: Sequence[Item]) -> list[Item]:
-    """The curves to draw: if there are more than `MOST_CURVES`, some of them, from the first to the last."""
+def drawn_of(found: Sequence[Item], what: str) -> tuple[list[Item], str]:
+    """The curves to draw: if there are more than `MOST_CURVES`, some of them, from the first to the last. And a note,
+    such as "8 of 12 lines are drawn"; empty if all are drawn."""
     if len(found) <= MOST_CURVES:
-        return list(found)
-    return [found[round(place * (len(found) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+        return list(found), ""
+    some = [found[round(place * (len(found) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+    return some, f"{MOST_CURVES} of {len(found)} {what} are drawn"
 
 
 def number_axis(label: str, numbers: Sequence[float], above: tuple[str, float] | None = None) -> Axis:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
-from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
+from asim_lightning.evaluation.results import Result, axis_text, axis_value, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
+from asim_lightning.report.choices import varied
 from asim_lightning.report.labels import (
     accuracy_text,
     cost_label,
@@ -44,7 +45,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     numbers: Rows = [["conditions", "point", cost, "accuracy", "low", "high", "on_the_front"]]
     series: list[Series] = []
     behind: list[Result] = []
-    groups = drawn_of(run.groups)
+    groups, some = drawn_of(run.groups, "conditions")
     for style, (given, group) in enumerate(groups):
         where = legend_text(given) if len(run.groups) > 1 else ""
         group = sorted((each for each in group if cost in each.figures), key=lambda each: each.figures[cost])
@@ -68,7 +69,6 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     label = f"{what}{each_image}{f' ({unit}' if unit else ''}{', more is better' if cost in LARGE else ''}"
     x = Axis(f"{label}{', log scale' if is_log else ''}", "log" if is_log else "linear")
     labels, key = _labels(run, cost)
-    some = f"{len(groups)} of {len(run.groups)} conditions are drawn" if len(groups) < len(run.groups) else ""
     note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
     file = f"accuracy_vs_{cost.removesuffix('_uj').removesuffix('_ms')}.csv"
     y = Axis(points[0].measure.heading)
@@ -77,8 +77,8 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
 
 def map_pictures(run: Run) -> list[Picture]:
     """Accuracy over the two axes with most values, a picture for each value of a third; empty for other axes."""
-    several = {name: _values(run, name) for name in (run.points[0].axes if run.points else ())}
-    order = sorted((name for name in several if len(several[name]) > 1), key=lambda name: -len(several[name]))
+    several = {name: [axis_text(value) for value in values] for name, values in varied(run).items()}
+    order = sorted(several, key=lambda name: -len(several[name]))
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
         return []
     along, up, *over = order
@@ -184,7 +184,3 @@ def _text(run: Run, point: Result) -> str:
     costs = main_costs([name for name in point.figures if name in run.costs])
     lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.figures)}" for name in costs]
     return "\n".join([*lines, *([point.verdict] if run.targets else [])])
-
-
-def _values(run: Run, name: str) -> list[str]:
-    return [axis_text(value) for value in distinct_values(point.axes[name] for point in run.points)]

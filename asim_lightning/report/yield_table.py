@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, YieldPoint
 from asim_lightning.evaluation.results import AxisValue, Measure, axes_text
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.table_columns import axis_columns, interval, table_head, valued
+from asim_lightning.report.yields import curve_width
 from asim_lightning.table import Column, Table, plain
 
 
@@ -122,9 +122,8 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
         f"Chip sd: points from chip to chip on these images, {noise}.",
     ]
     if not stops:
-        totals = sorted((len(each.chips) for each in found), reverse=True)
-        widths = " to ".join(dict.fromkeys(f"{dkw(total):.3f}" for total in (totals[0], totals[-1])))
-        lines.append(f"A whole curve of yield over accuracy lies within {widths} of the one drawn (95 %, DKW).")
+        width = curve_width(found, 3)
+        lines.append(f"A whole curve of yield over accuracy lies within {width} of the one drawn (95 %, DKW).")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ def yield_picture(
     The bands are the pointwise bounds of `ChipYield`. If there are more than `MOST_CURVES` curves, some are drawn, from
     the first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
     """
-    drawn, known = drawn_of(found), references or {}
+    (drawn, some), known = drawn_of(found, "curves"), references or {}
     totals = {len(each.chips) for each in drawn}
     shared = {
         name: value
@@ -67,7 +67,7 @@ def yield_picture(
         Axis(f"share of {several}chips at least so accurate", ends=(-0.02, 1.02)),
         series,
         marks,
-        note=_note(drawn, len(found)),
+        note="; ".join(part for part in (_note(drawn), some) if part),
         numbers=numbers,
         file="yield_curves.csv",
     )
@@ -147,10 +147,14 @@ def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, f
     return max(low - margin, 0.0), min(high + margin, 100.0)
 
 
-def _note(drawn: Sequence[ChipYield], count: int) -> str:
-    totals = [len(each.chips) for each in drawn]
-    some = f"; {len(drawn)} of {count} curves are drawn" if len(drawn) < count else ""
+def curve_width(found: Sequence[ChipYield], digits: int) -> str:
+    """How far a whole curve of yield may lie from the one drawn (95 %, DKW), for the most and the fewest chips."""
+    totals = [len(each.chips) for each in found]
+    return " to ".join(dict.fromkeys(f"{dkw(total):.{digits}f}" for total in (max(totals), min(totals))))
+
+
+def _note(drawn: Sequence[ChipYield]) -> str:
     if drawn[0].stopped_by_outcomes:
-        return f"bands: at each accuracy, each end holds with 95 % at any number of chips{some}"
-    widths = " to ".join(dict.fromkeys(f"{dkw(total):.2f}" for total in (max(totals), min(totals))))
-    return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {widths} (DKW){some}"
+        return "bands: at each accuracy, each end holds with 95 % at any number of chips"
+    width = curve_width(drawn, 2)
+    return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {width} (DKW)"

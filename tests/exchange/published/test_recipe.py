@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.backbone import BackboneConfig
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cli import main
 from asim_lightning.exchange.published.known_settings import KNOWN, NETWORKS
@@ -36,19 +35,17 @@ def test_recipe_is_written_as_the_shipped_ones(made: Made, family: str) -> None:
     assert values(recipe)["data"]["init_args"]["root"] == "data"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("command", ["validate", "sweep", "fit"])
+@pytest.mark.parametrize(
+    ("family", "command"), [*((family, "validate") for family in FAMILIES), ("resnet", "sweep"), ("resnet", "fit")]
+)
 def test_command_line_takes_the_recipe(made: Made, family: str, command: str) -> None:
     settings = parsed(made(**FAMILIES[family]), command)
     assert settings.model.backbone.name == NETWORKS[FAMILIES[family].get("model_name", "ResNet-18")]
     assert settings.model.fidelity == "simulated"
     assert settings.trainer.max_epochs == 200
     assert settings.data.init_args.batch_size == 128
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_sweep_of_the_recipe_ends_at_the_noise_of_the_published_figures(made: Made, family: str) -> None:
-    assert parsed(made(**FAMILIES[family]), "sweep").axes.random_noise[-1] == 0.2
+    if command == "sweep":
+        assert settings.axes.random_noise[-1] == 0.2  # as in the published figures
 
 
 def test_resnet(made: Made) -> None:
@@ -94,11 +91,6 @@ def test_transformer(made: Made) -> None:
     assert "pact" not in values(recipe)["model"]["plan"]
     other = values(made(**{**VIT, "image_size": 256}))["model"]["backbone"]
     assert other["kwargs"]["img_size"] == 256
-
-
-def test_backbone_takes_what_a_transformers_recipe_says(made: Made) -> None:
-    backbone = BackboneConfig(**values(made(**VIT))["model"]["backbone"])
-    assert (backbone.name, backbone.attention_scale) == (NETWORKS[VIT["model_name"]], "embed_dim")
 
 
 @pytest.mark.parametrize("path", ["a\nmodel: {}", "a'; rm -rf x #.pkl", "\u2028x: 1", 'D:\\a"b\\$(x).pkl', "a b.pkl"])
