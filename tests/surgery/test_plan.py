@@ -59,8 +59,6 @@ def test_a_pattern_that_matches_nothing_is_refused(pattern: str, message: str) -
         ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),
         ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, got 'max'"),
         ({"per_channel": 1}, "`plan.per_channel` must be true or false, got 1"),
-        ({"fold_batchnorm": "true"}, "`plan.fold_batchnorm` must be true or false, got 'true'"),
-        ({"signed_input": "no"}, "`plan.signed_input` must be true or false, got 'no'"),
         ({"rules": [{"match": "fc", "signed_input": 1}]}, "`plan.rules.signed_input` must be true or false, got 1"),
         ({"macro": MacroConfig(4, 4), "preset": "cr_cim_2024"}, "next to `plan.preset` must be a mapping"),
         ({"preset": "cr_cim_2025"}, "nearest: cr_cim_2024"),
