@@ -5,8 +5,9 @@ from torch import nn
 
 from asim_lightning import Plan, Rule
 from asim_lightning.surgery.layers import FoundLayer
-from asim_lightning.surgery.probe import Operand, Sighting
+from asim_lightning.surgery.probe import FunctionProduct, Operand, Sighting
 from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
+from asim_lightning.surgery.watch import Call
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,21 @@ def test_inputs_are_signed_unless_the_operation_before_makes_no_negative_number(
 def test_a_sign_that_a_plan_or_rule_states_counts(plan: Plan, rule: Rule | None, expected: tuple[bool, str]) -> None:
     for kind, input in (("conv", Operand(ACT)), ("conv", Operand(None)), ("qk", Operand(None)), ("stem", Operand())):
         assert is_signed(found(kind, input), plan, rule) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "a", "b", "is_second"),
+    [
+        ("qk", Operand(ACT), Operand(), True),
+        ("av", Operand(is_score=True), Operand(), False),
+        ("av", Operand(), Operand(is_score=True), True),
+        ("matmul", Operand(), Operand(ACT), True),
+        ("matmul", Operand(ACT), Operand(ACT), False),
+    ],
+)
+def test_rows_of_a_macro_get_keys_scores_or_what_is_not_negative(
+    kind: str, a: Operand, b: Operand, is_second: bool
+) -> None:
+    layer = FoundLayer("a", kind, nn.Identity(), FunctionProduct(Call("", 0), a, b, batched=True))
+    assert layer.encodes_second is is_second
+    assert layer.input is (b if is_second else a)
