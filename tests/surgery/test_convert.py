@@ -21,7 +21,6 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
-from asim_lightning.surgery import set_fidelity_
 from tests.conftest import relative
 from tests.surgery.networks import IDEAL, NARROW, Net
 
@@ -256,15 +255,6 @@ def test_shared_module_is_converted_once() -> None:
     assert model[2] is model[4]
     assert isinstance(model[2], CimConv2d)
     assert len(report) == 2
-
-
-def test_the_fidelity_of_all_layers_is_set_at_once() -> None:
-    model = resnet()
-    convert_(model, Plan())
-    set_fidelity_(model, "float")
-    assert model.conv1[0].fidelity == "float"
-    with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, estimated, simulated, got 'x'"):
-        set_fidelity_(model, "x")
 
 
 def test_a_rule_lowers_the_stem_only_where_it_names_bits() -> None:

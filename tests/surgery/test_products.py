@@ -152,14 +152,13 @@ def test_a_position_network_stays_float_and_trains() -> None:
         model(x[:3])
 
 
-def handmade(axis: str = "batch") -> Net:
+def handmade() -> Net:
     """What attentions of all kinds do, beside each other."""
 
     def forward(model: Any, x: Tensor) -> Tensor:
-        x = model.embed(x).flatten(2).transpose(1, 2)  # (batch, tokens, 8)
-        x = model.mix(x.transpose(0, 1)).transpose(0, 1) if axis == "tokens" else model.mix(x)
+        x = model.mix(model.embed(x).flatten(2).transpose(1, 2))  # (batch, tokens, 8)
         kv = torch.einsum("bnd,bne->bde", torch.relu(x), x)
-        return ((torch.relu(x).bmm(kv)) @ model.table).mean(1)
+        return (torch.relu(x).bmm(kv) @ model.table).mean(1)
 
     table = nn.Parameter(torch.randn(8, 6))
     return Net(forward, embed=nn.Conv2d(3, 8, 4, 4), mix=nn.Linear(8, 8), table=table).eval()
@@ -177,14 +176,6 @@ def test_products_without_a_softmax_and_with_a_parameter() -> None:
     assert [row.macs for row in report][2:] == [8 * 8 * 16, 8 * 8 * 16, 8 * 6 * 16]
     assert report["matmul"].input.startswith("unsigned")
     torch.testing.assert_close(model(x), expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
-
-
-def test_a_layer_whose_first_axis_is_no_batch_stays_float() -> None:
-    torch.manual_seed(0)
-    model = handmade("tokens")
-    report = convert_(model, Plan(), torch.randn(2, 3, 16, 16))
-    assert report["mix"].macro is None
-    assert report["mix"].why_kept.startswith("first axis of its inputs is not the batch")
 
 
 def test_a_second_operand_without_batch_stays_float() -> None:

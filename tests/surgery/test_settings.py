@@ -44,10 +44,8 @@ def macros(model: nn.Module) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "point",
     [
-        {"adc_bits": 5},
-        {"input_bits": 9},
-        {"input_bits": 9, "encoding_bits": 4},
         {"weight_bits": 12},
+        {"input_bits": 9, "encoding_bits": 4},
         {"random_noise": "0.3 lsb", "rows": 64, "adc_bits": 6},
     ],
     ids=str,
@@ -98,6 +96,9 @@ def test_fidelities_are_put_back_layer_by_layer_also_after_an_error() -> None:
     before = {name: layer.fidelity for name, layer in layers.items()}
     with suppress(KeyError), kept_fidelities(model):
         set_fidelity_(model, "float")
+        assert {layer.fidelity for layer in layers.values()} == {"float"}
         raise KeyError
     assert {name: layer.fidelity for name, layer in layers.items()} == before
     assert before[first] == "quantized" != layers["fc"].fidelity
+    with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, estimated, simulated, got 'x'"):
+        set_fidelity_(model, "x")
