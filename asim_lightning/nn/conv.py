@@ -4,13 +4,13 @@ from functools import cache
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.layer_forms import HeldWeight, pads_same, standardization_of
+from asim_lightning.nn.layer_forms import HeldWeight
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.quantized import QuantizedLayer
 
@@ -18,7 +18,6 @@ from asim_lightning.nn.quantized import QuantizedLayer
 class QuantizedConv(QuantizedLayer):
     """Base of quantised convolutions."""
 
-    _output_axes = 2
     weight: Tensor
     bias: Tensor | None
     in_channels: int
@@ -55,30 +54,12 @@ class QuantizedConv(QuantizedLayer):
 class _QuantizedConv2d(QuantizedConv, HeldWeight):
     """Convolution of integers; subclasses multiply them digitally or on a macro."""
 
-    _torchs = nn.Conv2d
-
-    @classmethod
-    def _like(cls, layer: nn.Module) -> Any:
-        new = super()._like(layer)
-        new.standardization = standardization_of(layer)  # type: ignore[arg-type]
-        if pads_same(layer):  # type: ignore[arg-type]
-            new.padding = "same"
-        return new
-
     def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
-        dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        if self._may_be_linear() and self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
-            # a kernel as large as its input is a linear layer, and fills rows like a linear layer
-            return MatmulProduct(), x.flatten(1), w.flatten(1)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
-
-    def _may_be_linear(self) -> bool:
-        """Whether the size of an image may decide how rows are filled; a recorded network may get larger images."""
-        return not is_exported()
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(x)
@@ -116,23 +97,19 @@ class QuantConv2d(_QuantizedConv2d):
         name: str = "",
         device: Any = None,
     ) -> None:
-        _check_bits(weight_bits, input_bits, signed_input)
-        self._own_bits = (weight_bits, input_bits)
+        self._bits = _checked_bits(weight_bits, input_bits, signed_input)
         super()._setup(signed_input, input_range, per_channel, name, device)
 
-    def check_assignment(self, assignment: Assignment) -> None:
+    def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
         """See `QuantizedLayer.check_assignment`."""
-        _check_bits(*assignment.digital_bits, self.signed_input)
-
-    @property
-    def _bits(self) -> tuple[int, int]:  # type: ignore[override]
-        return self._own_bits if self._assignment is None else self._assignment.digital_bits
+        return _checked_bits(*assignment.digital_bits, self.signed_input)
 
 
 @cache
-def _check_bits(weight_bits: int, input_bits: int, signed_input: bool) -> None:
-    """Refuse bits that no macro takes: a digital convolution has the same limits."""
+def _checked_bits(weight_bits: int, input_bits: int, signed_input: bool) -> tuple[int, int]:
+    """The bits; refuses bits that no macro takes, because a digital convolution has the same limits."""
     schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), signed_input)
+    return weight_bits, input_bits
 
 
 class CimConv2d(OnMacro, _QuantizedConv2d):
@@ -142,6 +119,13 @@ class CimConv2d(OnMacro, _QuantizedConv2d):
     arguments of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
     """
 
-    def _may_be_linear(self) -> bool:
-        # layers that share macros are placed before there is an image (`tiles`)
-        return super()._may_be_linear() and not self.macro.static.is_reused
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        conv: Any
+        conv, x, w = super()._product(x, w)
+        dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        is_linear = dense and self.groups == 1 and conv.padding == (0, 0) and x.shape[2:] == w.shape[2:]
+        # a recorded network may get larger images; layers that share macros are placed before there is an image
+        if not is_linear or is_exported() or self.macro.static.is_reused:
+            return conv, x, w
+        # a kernel as large as its input is a linear layer, and fills rows like a linear layer
+        return MatmulProduct(), x.flatten(1), w.flatten(1)

@@ -1,6 +1,6 @@
 """1-D and transposed convolutions, which a macro computes as convolutions of images."""
 
-from math import gcd, prod
+from math import gcd
 from typing import Any
 
 import torch
@@ -15,21 +15,11 @@ from asim_lightning.nn.on_macro import OnMacro
 class _AsConv2d(OnMacro, QuantizedConv):
     """A convolution rearranged to a convolution of images; the macro holds the rearranged weight."""
 
-    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        return self._conv2d, self._images(x), w
-
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        conv, (w, bias) = self._conv2d, self._in_type_of(x, w, bias)
-        return F.conv2d(self._images(x), w, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-
-    @property
-    def _conv2d(self) -> Conv2dProduct:
-        """The convolution of images."""
-        raise NotImplementedError
-
-    def _images(self, x: Tensor) -> Tensor:
-        """Its input. # (batch, in channels, height, width)"""
-        raise NotImplementedError
+        conv: Any
+        conv, x, w = self._product(x, w)
+        w, bias = self._in_type_of(x, w, bias)
+        return F.conv2d(x, w, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 class CimConv1d(_AsConv2d, nn.Conv1d):
@@ -38,31 +28,18 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
     It takes the arguments of torch.nn.Conv1d and of `OnMacro`.
     """
 
-    _torchs = nn.Conv1d
-
     def _held_weight(self, w: Tensor) -> Tensor:
         return w.unsqueeze(2)
 
-    @property
-    def held_shape(self) -> torch.Size:
-        """See `OnMacro.held_shape`."""
-        outputs, channels, elements = self.weight.shape
-        return torch.Size((outputs, channels, 1, elements))
-
-    @property
-    def _is_padded_before(self) -> bool:
-        return self.padding_mode != "zeros" or isinstance(self.padding, str)
-
-    @property
-    def _conv2d(self) -> Conv2dProduct:
-        padding = 0 if self._is_padded_before else int(self.padding[0])
-        return Conv2dProduct((1, self.stride[0]), (0, padding), (1, self.dilation[0]), self.groups)
-
-    def _images(self, x: Tensor) -> Tensor:
-        if self._is_padded_before:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        padding = 0
+        if self.padding_mode != "zeros" or isinstance(self.padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
-        return x.unsqueeze(2)
+        else:
+            padding = int(self.padding[0])
+        conv = Conv2dProduct((1, self.stride[0]), (0, padding), (1, self.dilation[0]), self.groups)
+        return conv, x.unsqueeze(2), w
 
     def rearranged(self, y: Tensor) -> Tensor:
         """See `QuantizedLayer.rearranged`."""
@@ -83,8 +60,6 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
     It takes the arguments of torch.nn.ConvTranspose2d and of `OnMacro`. With `per_channel`, each neighbouring output
     also has its own scale.
     """
-
-    _torchs = nn.ConvTranspose2d
 
     def _setup(self, *args: Any, **settings: Any) -> None:
         super()._setup(*args, **settings)
@@ -110,21 +85,6 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
         w = F.pad(w, (0, 1, 0, 1))[:, :, down][..., right]  # (outputs, channels, stride, height, stride, width)
         return w.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
-    @property
-    def held_shape(self) -> torch.Size:
-        """See `OnMacro.held_shape`."""
-        size = [len(self._taps(axis)[0][0]) for axis in (0, 1)]
-        return torch.Size((self.out_channels * prod(self.stride), self.in_channels // self.groups, *size))
-
-    @property
-    def held_bias(self) -> Tensor | None:
-        """See `QuantizedLayer.held_bias`."""
-        return None if self.bias is None else self.bias.repeat_interleave(prod(self.stride))
-
-    @property
-    def _conv2d(self) -> Conv2dProduct:
-        return Conv2dProduct((1, 1), (0, 0), (1, 1), self.groups)
-
     def _outside(self, axis: int, size: int) -> tuple[int, int, int]:
         """Outputs of an image of `size` pixels, and outputs of the first and last windows outside the image."""
         stride, padding = self.stride[axis], int(self.padding[axis])
@@ -132,13 +92,13 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
         outputs, before = (size - 1) * stride - 2 * padding + span, padding % stride
         return outputs, before, -(before + outputs) % stride
 
-    def _images(self, x: Tensor) -> Tensor:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         pads: list[int] = []
         for axis in (1, 0):  # F.pad starts with the last axis
             (taps, first), size = self._taps(axis), x.shape[2 + axis]
             windows = sum(self._outside(axis, size)) // self.stride[axis]
             pads += [-first, first + windows + len(taps[0]) - 1 - size]
-        return F.pad(x, pads)
+        return Conv2dProduct((1, 1), (0, 0), (1, 1), self.groups), F.pad(x, pads), w
 
     def rearranged(self, y: Tensor) -> Tensor:
         """See `QuantizedLayer.rearranged`."""

@@ -81,6 +81,9 @@ class RangedLayer(nn.Module):
     has_range: bool
     input_max: Tensor
     """Calibrated range: the largest input magnitude that the quantiser covers; -1 if there is none. # ()"""
+    has_weight_range: bool
+    weight_max: Tensor
+    """Calibrated range of a weight that is an activation; -1 if there is none. # ()"""
     warned: bool = False
     """Whether the layer has warned that it has no range."""
     _bits: tuple[int, int]
@@ -166,6 +169,11 @@ class RangedLayer(nn.Module):
         """The range of the input quantiser: stored, or the batch's. # ()"""
         stored = self._range_in_use()
         return largest_value(x, self.signed_input) if stored is None else stored
+
+    def _largest_weight(self, w: Tensor) -> Tensor:
+        """The range of an activation that the macro holds: stored, or the batch's. # ()"""
+        stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
+        return self.weight_max if stored else largest_value(w, True)
 
     def _range_in_use(self) -> Tensor | None:
         """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""

@@ -51,6 +51,13 @@ def pads_same(conv: nn.Conv2d) -> bool:
     return _is_timms(type(conv), _SAME) and bool(getattr(conv, "same_pad", True))
 
 
+def timms_form(layer: nn.Module) -> dict[str, Any]:
+    """Attributes of a `HeldWeight` that computes the same as a convolution of timm's; none for another layer."""
+    conv: Any = layer
+    form = {"standardization": standardization_of(conv)} if standardization_of(conv) else {}
+    return {**form, "padding": "same"} if pads_same(conv) else form
+
+
 class HeldWeight(nn.Conv2d):
     """A convolution with an optional standardised weight, and with padding "same" for any stride.
 

@@ -24,8 +24,6 @@ class CimLinear(_LinearOnMacro, nn.Linear):
     It takes the arguments of torch.nn.Linear and of `OnMacro`; the bias is added in floating point.
     """
 
-    _torchs = nn.Linear
-
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply; the output has the type and device of x. # (..., in features) to (..., out features)
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.quant import largest_value, scale_of
 
 
 class CimMatmul(OnMacro):
@@ -17,11 +16,7 @@ class CimMatmul(OnMacro):
     leading dimensions has its own macro. The layer takes the arguments of `OnMacro`.
     """
 
-    _keeps_weight = False
     ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}
-    has_weight_range: bool
-    weight_max: Tensor
-    """Calibrated range of w; -1 if there is none. # ()"""
 
     def __init__(
         self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""
@@ -46,18 +41,6 @@ class CimMatmul(OnMacro):
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(batched_weight=True), x, w
-
-    def _weight_scale(self, w: Tensor) -> Tensor:
-        return scale_of(self._largest_weight(w))
-
-    def _largest_weight(self, w: Tensor) -> Tensor:
-        stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
-        return self.weight_max if stored else largest_value(w, True)
-
-    def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """See `QuantizedLayer.hold_ranges`."""
-        self.store_range(float(self._largest_weight(self._called_with(*inputs)[1])), "weight_max")
-        return super().hold_ranges(*inputs)
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w = inputs

@@ -29,7 +29,7 @@ from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import LayerOperands
-from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.nn.quantized import QuantizedLayer, per_output
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
@@ -112,9 +112,11 @@ class OnMacro(QuantizedLayer):
     def macro(self, macro: MacroConfig) -> None:
         self.assignment = Assignment(macro)
 
-    def check_assignment(self, assignment: Assignment) -> None:
+    def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
         """See `QuantizedLayer.check_assignment`."""
-        transfer(assignment.macro, self.signed_input, self.rows_in_use)
+        macro = assignment.macro
+        transfer(macro, self.signed_input, self.rows_in_use)
+        return macro.weight_bits, macro.input_bits
 
     @property
     def transfer(self) -> Transfer:
@@ -125,17 +127,6 @@ class OnMacro(QuantizedLayer):
     def rows_in_use(self) -> int | None:
         """Most rows of a tile that hold weights, unless the macro has fewer rows; None: any number."""
         return None if self.held_shape is None else self.held_shape[1:].numel()
-
-    @property
-    def held_shape(self) -> torch.Size | None:
-        """Shape of the weights that the macro holds; None: they come with each call."""
-        weight = getattr(self, "weight", None)
-        return weight.shape if isinstance(weight, Tensor) else None
-
-    @property
-    def _bits(self) -> tuple[int, int]:  # type: ignore[override]
-        macro = self.macro
-        return macro.weight_bits, macro.input_bits
 
     def extra_repr(self) -> str:
         """Geometry, quantiser settings and the macro's main fields."""
@@ -167,7 +158,7 @@ class OnMacro(QuantizedLayer):
         product, x, w = self.product_on(*inputs)
         return conversion_count(product, self.transfer, x, w)
 
-    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         if self.fidelity == "simulated":
             self._refuse_export("simulated")
             return self._simulated(x, w, bias)
@@ -178,25 +169,27 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        return super()._computed(x, w, bias, current_scope().source(self.name, len(x), x.device))
+        noise = current_scope().source(self.name, len(x), x.device)
+        operands = self._operands(x, w)
+        return operands.outputs_of(self._program(operands, noise), bias, noise)
 
     @torch.compiler.disable
     def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         found, noise = self._operands(x, w), current_scope().source(self.name, len(x), x.device)
+        held = found.weight.integers
 
         def operands() -> Operands:
-            integers, step = found.quantizer.integers(found.x), self._per_output(found.step)
+            integers, step = found.quantizer.integers(found.x), per_output(found.step, held)
             return Operands(
                 found.product, self.transfer, integers, found.integers, step, noise, self.chip_of(noise.chip)
             )
 
         # a read has no step; its trial number gives each read other noise
         y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
-        return y if bias is None else y + self._per_output(bias.to(y.dtype))
+        return y if bias is None else y + per_output(bias.to(y.dtype), held)
 
-    def _program(self, operands: LayerOperands, noise: Noise | None) -> Program:
-        if noise is None:
-            return super()._program(operands, noise)
+    def _program(self, operands: LayerOperands, noise: Noise) -> Program:
+        """The program that simulates the macro."""
         product, integers = operands.product, operands.integers
         macro, prepare = self._engine_for(noise)
         if self._keeps_weight:
@@ -272,7 +265,7 @@ class OnMacro(QuantizedLayer):
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
             product, x_operand, w_operand = self._product(x_integers, w_integers)
-            step = self._step(self._per_output(self._scale_with_gradient(x, w)))
+            step = self._step(per_output(self._scale_with_gradient(x, w), w))
             return Operands(product, self.transfer, x_operand, w_operand, step, noise, self.chip_of(noise.chip))
 
         return self._noisy(y, noise, operands)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from asim_lightning.engine import Product, Program, Quantizer, Weights
+from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 
 _SAMPLES = 1024
 
@@ -91,6 +91,12 @@ class LayerOperands(NamedTuple):
     weight: QuantizedWeight
     quantizer: Quantizer
     step: Tensor
+
+    def outputs_of(self, program: Program, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+        """The outputs of a program; of a kernel as large as its image they get the axes of the image again."""
+        y = program(self.x, self.quantizer, self.step, bias, noise)
+        lacking = self.weight.integers.dim() - y.dim()
+        return y if lacking <= 0 else y.view(*y.shape, *[1] * lacking)
 
 
 class PreparedWeight:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_flag
-from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
+from asim_lightning.engine import Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.input_range import InputRange, RangedLayer
-from asim_lightning.nn.layer_forms import check_plain
+from asim_lightning.nn.layer_forms import check_plain, timms_form
 from asim_lightning.nn.prepared import LayerOperands, PreparedWeight, QuantizedWeight
 from asim_lightning.quant import fake_quantize, levels, quantize, scale_of, weight_scale
 
@@ -25,18 +25,20 @@ FIDELITIES = ("float", "quantized", "estimated", "simulated")
 class QuantizedLayer(RangedLayer):
     """Base of layers that multiply integers.
 
-    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A subclass
-    for a kind of layer defines `_called_with`, `_float` and `_product`, and for its weight `_held_weight` and
-    `_weight_scale`. A subclass for a way to multiply defines `_bits`, `_setup`, `_computed`, `_program` and
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides.
+
+    A subclass for a kind of layer inherits torch's class, if there is one, and defines `_called_with`, `_float` and
+    `_product`. It defines `_held_weight` and `rearranged` if a macro holds its weight in another shape, and `ranges` if
+    its weight is an activation. A subclass for a way to multiply defines `_setup`, `check_assignment`, `_computed` and
     `_with_train_noise`.
     """
 
-    _torchs: type[nn.Module] = nn.Module
-    """torch's class of the layer, if it has one."""
-    _output_axes: int = 0
-    """Axes of an output after its channel."""
-    _keeps_weight: bool = True
-    """Whether integers of the weight are stored between calls."""
+    _torchs: type[nn.Module]
+    """torch's class of the layer; nn.Module if torch has no such layer."""
+    _keeps_weight: bool
+    """Whether integers of the weight are stored between calls; an activation is quantised at each call."""
+    held_shape: torch.Size | None
+    """Shape of the weight that the layer multiplies by; None: it comes with each call."""
     _assignment: Assignment | None = None
     per_channel: bool
     """Whether each output channel's weights have their own scale."""
@@ -48,6 +50,8 @@ class QuantizedLayer(RangedLayer):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls._torchs = next(each for each in cls.__mro__ if each.__module__.startswith("torch."))
+        cls._keeps_weight = "weight_max" not in cls.ranges
         setups = (signature(vars(each)["_setup"]).parameters for each in cls.__mro__ if "_setup" in vars(each))
         named = next(each for each in setups if "name" in each).values()
         own = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in named if each.name not in ("self", "device")]
@@ -66,7 +70,14 @@ class QuantizedLayer(RangedLayer):
 
         The other arguments are the constructor's, a macro or bits first.
         """
-        new = cls._like(layer)
+        check_plain(layer, cls._torchs, cls)
+        new: Any = cls.__new__(cls)
+        nn.Module.__init__(new)
+        vars(new).update({name: value for name, value in vars(layer).items() if name not in vars(new)})
+        vars(new).update(timms_form(layer))
+        for name, parameter in {"weight": layer.weight, **layer._parameters}.items():
+            new.register_parameter(name, parameter)
+        new.training = layer.training
         new._setup(*args, **settings, device=layer.weight.device)
         return new
 
@@ -81,6 +92,9 @@ class QuantizedLayer(RangedLayer):
         self.name = name
         self.fidelity = "simulated"
         self.input_range = input_range
+        weight = getattr(self, "weight", None)
+        with torch.no_grad():
+            self.held_shape = self._held_weight(weight).shape if isinstance(weight, Tensor) else None
 
     @property
     def fidelity(self) -> str:
@@ -103,11 +117,11 @@ class QuantizedLayer(RangedLayer):
 
     @assignment.setter
     def assignment(self, assignment: Assignment) -> None:
-        self.check_assignment(assignment)
+        self._bits = self.check_assignment(assignment)
         self._assignment = assignment
 
-    def check_assignment(self, assignment: Assignment) -> None:
-        """Refuse an assignment whose macro, or bits, do not fit the layer's input."""
+    def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
+        """Bits of a weight and of an input; an assignment that does not fit the layer's input is refused."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -154,13 +168,12 @@ class QuantizedLayer(RangedLayer):
         w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
         return self._float(x_rounded, w_rounded, bias), x_scale, w_scale
 
-    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product of integers, in float32 (float64 for x in float64)."""
-        return self._multiplied(self._operands(x, w), bias, noise)
+        return self._multiplied(self._operands(x, w), bias)
 
-    def _multiplied(self, operands: LayerOperands, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
-        program = self._program(operands, noise)
-        return self._outputs(program(operands.x, operands.quantizer, operands.step, bias, noise))
+    def _multiplied(self, operands: LayerOperands, bias: Tensor | None) -> Tensor:
+        return operands.outputs_of(self._exact_program(operands), bias)
 
     def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
         """The operands of a call in evaluation."""
@@ -206,8 +219,8 @@ class QuantizedLayer(RangedLayer):
             return x_scale, step  # one number, because the number of outputs may change from call to call
         return x_scale, step.flatten().expand(weight.integers.shape[0]).contiguous()
 
-    def _program(self, operands: LayerOperands, noise: Noise | None) -> Program:
-        """The program that multiplies operands."""
+    def _exact_program(self, operands: LayerOperands) -> Program:
+        """The program that multiplies integers exactly."""
         product, weight, (weight_bits, input_bits) = operands.product, operands.weight, self._bits
 
         def exact(weights: Weights) -> Program:
@@ -227,6 +240,8 @@ class QuantizedLayer(RangedLayer):
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
         """Store the ranges of a call; returns the value of one count in the output. # () or (outputs,)"""
         x, w = self._called_with(*inputs)
+        if not self._keeps_weight:
+            self.store_range(float(self._largest_weight(w)), "weight_max")
         self.store_range(float(self._largest_input(x)))
         return self._operands(x, w).step
 
@@ -242,23 +257,14 @@ class QuantizedLayer(RangedLayer):
             given = _listed(tuple(x.shape) for x in inputs)
             raise ValueError(f"Layer `{self.name}` needs {what} {shapes}, got {given}")
 
-    @classmethod
-    def _like(cls, layer: nn.Module) -> Any:
-        """A layer with a float layer's geometry, parameters and mode; `_setup` is to follow."""
-        check_plain(layer, cls._torchs, cls)
-        new = cls.__new__(cls)
-        nn.Module.__init__(new)
-        vars(new).update({name: value for name, value in vars(layer).items() if name not in vars(new)})
-        for name, parameter in {"weight": layer.weight, **layer._parameters}.items():
-            new.register_parameter(name, parameter)  # type: ignore[arg-type]
-        new.training = layer.training
-        return new
-
     @property
     def held_bias(self) -> Tensor | None:
         """A bias for each output of the product. # (outputs,)"""
         bias = getattr(self, "bias", None)
-        return bias if isinstance(bias, Tensor) else None
+        if not isinstance(bias, Tensor) or self.held_shape is None:
+            return None
+        copies = self.held_shape[0] // len(bias)
+        return bias if copies == 1 else bias.repeat_interleave(copies)
 
     def rearranged(self, y: Tensor) -> Tensor:
         """Outputs of the product in the shape of the layer's output, bias included."""
@@ -281,21 +287,13 @@ class QuantizedLayer(RangedLayer):
         """The product for an engine, and operands in the shapes that it takes."""
         raise NotImplementedError
 
-    def _outputs(self, y: Tensor) -> Tensor:
-        """A program's result in the shape of the layer's output."""
-        return y if y.dim() >= 2 + self._output_axes else y.view(*y.shape, *[1] * self._output_axes)
-
-    def _per_output(self, scale: Tensor) -> Tensor:
-        """A scale, () or (outputs, 1, ...), in a shape that broadcasts against the output."""
-        return scale if scale.dim() == 0 else scale.view(-1, *[1] * self._output_axes)
-
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
         """The output with the noise of training; digital layers have none."""
         return y
 
     def _weight_scale(self, w: Tensor) -> Tensor:
         """Scale of the weight quantiser, float32. # () or (outputs, 1, ...)"""
-        return weight_scale(w, self.per_channel)
+        return weight_scale(w, self.per_channel) if self._keeps_weight else scale_of(self._largest_weight(w))
 
     def _finite(self, w: Tensor) -> tuple[Tensor, Tensor]:
         integers, scale = self._quantized(w)
@@ -355,6 +353,11 @@ class QuantizedLayer(RangedLayer):
                     stacklevel=2,
                 )
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def per_output(values: Tensor, w: Tensor) -> Tensor:
+    """One value for all outputs, or one each, in a shape that broadcasts against the outputs of a weight."""
+    return values if values.dim() == 0 else values.view(-1, *[1] * (w.dim() - 2))
 
 
 def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:

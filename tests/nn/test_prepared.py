@@ -13,7 +13,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.program import Weights
 from asim_lightning.engine.rare import RareProgram
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import Assignment, CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.prepared import Programs
 from asim_lightning.quant import quantize, scale_of, weight_scale
 
@@ -125,7 +125,7 @@ def one_number(layer: Any) -> None:
 
 def fewer_bits(layer: Any) -> None:
     if isinstance(layer, QuantConv2d):
-        layer._own_bits = (3, 8)
+        layer.assignment = Assignment(EXACT, rule={"weight_bits": 3})
     else:
         layer.macro = layer.macro.with_fields(weight_bits=3)
 
@@ -226,8 +226,8 @@ def step_by_step(layer: Any, x: Tensor) -> Tensor:
         sums = RareProgram(product, Weights(w), layer.transfer).added(sums.double(), integers, noise)
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     step = layer._step(scale_of(layer._largest_input(x)) * layer._weight_scale(layer.weight)).to(real)
-    y = sums.to(real) * layer._per_output(step) + layer._per_output(layer.bias.to(real))
-    return layer._outputs(y).to(x.dtype)
+    y = sums.to(real) * step.view(-1, 1, 1) + layer.bias.to(real).view(-1, 1, 1)
+    return y.to(x.dtype)
 
 
 @pytest.mark.parametrize("noise", [0.0, "0.2 lsb"])

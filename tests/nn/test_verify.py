@@ -166,8 +166,8 @@ class BatchDependent(CimLinear):
 class Rounding(CimLinear):
     """A layer that computes in bfloat16 where it is allowed to."""
 
-    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
-        y = super()._computed(x, w, bias, noise)
+    def _computed(self, x: Tensor, *others: Any) -> Tensor:
+        y = super()._computed(x, *others)
         return y.bfloat16().float() if torch.is_autocast_enabled("cpu") else y
 
 
