@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import nn
 
@@ -45,19 +44,6 @@ def test_kernels_and_strides(kernel_size: Any, stride: Any) -> None:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_dilation_and_groups(dilation: Any, groups: int) -> None:
     check_against_torch(kernel_size=(3, 2), dilation=dilation, groups=groups, padding=1, stride=2)
-
-
-@pytest.mark.parametrize("fields", [{}, {"random_noise": 0.02}, {"adc_bits": None, "random_noise": 0.001}], ids=str)
-@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-def test_images_of_one_channel_that_give_one_column(fields: dict[str, Any], fidelity: str) -> None:
-    torch.manual_seed(0)
-    layer = CimConv2d(1, 8, (2, 4), stride=(1, 3), bias=False, macro=MacroConfig(**fields)).eval()
-    layer.fidelity = fidelity
-    for _ in range(5):
-        x = torch.rand(5, 1, 7, 4)
-        expected = F.conv2d(x.double(), layer.weight.double(), None, (1, 3))
-        for images in (x, torch.empty_like(x, memory_format=torch.channels_last).copy_(x)):
-            assert relative(layer(images).double(), expected) < 0.05
 
 
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])

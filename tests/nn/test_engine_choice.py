@@ -7,7 +7,7 @@ import torch
 
 from asim_lightning import MacroConfig
 from asim_lightning.engine import ENGINES, noise_context
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
 
 
 def conv(**macro: Any) -> CimConv2d:
@@ -56,9 +56,7 @@ def test_a_product_of_two_activations_is_prepared_once(prepared: list[str]) -> N
     assert prepared == ["events"]
 
 
-@pytest.mark.parametrize(
-    ("adc_bits", "rows", "engine"), [(6, 255, "exact"), (3, 255, "native"), (5, 31, "exact"), (6, 54, "exact")]
-)
+@pytest.mark.parametrize(("adc_bits", "rows", "engine"), [(6, 255, "exact"), (3, 255, "native"), (5, 31, "exact")])
 def test_a_range_that_no_count_of_the_layer_leaves_is_exact(
     prepared: list[str], adc_bits: int, rows: int, engine: str
 ) -> None:
@@ -93,9 +91,6 @@ def test_wrong_engines_are_refused() -> None:
 def test_conversions_of_a_call() -> None:
     tiles, cycles = 6, 16
     layer, x = conv(rows=9), torch.rand(2, 6, 5, 5)
-    assert layer.conversions(x) == 2 * 8 * 3 * 3 * tiles * cycles
-    assert layer.conversions(x[0]) == 8 * 3 * 3 * tiles * cycles
-    linear: OnMacro = CimLinear(6, 3, macro=MacroConfig(weight_bits=2))
-    assert linear.conversions(torch.rand(4, 6)) == 4 * 3 * 2 * 8
+    assert layer.conversions(x) == 2 * layer.conversions(x[0]) == 2 * 8 * 3 * 3 * tiles * cycles
     product = CimMatmul(MacroConfig(weight_bits=2, input_bits=3), signed_input=True)
     assert product.conversions(torch.randn(2, 4, 5, 8), torch.randn(2, 4, 7, 8)) == 2 * 4 * 5 * 7 * 6

@@ -80,7 +80,8 @@ def test_a_saved_draw_is_that_draw_to_the_bit(kind: str, macro: MacroConfig, tmp
     assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), expected)
     assert not torch.equal(answer(layer, inputs, 18), expected)
     layer.engine = "reference"
-    assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, 17))
+    saved(layer, inputs, tmp_path / "chip.safetensors", 18)  # another content of the same file
+    assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, 18))
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
@@ -98,13 +99,6 @@ def test_an_edited_offset_changes_its_column_alone(kind: str, tmp_path: Path) ->
     assert outputs.nonzero().flatten().tolist() == [column]
 
 
-def test_another_content_is_another_chip_for_the_same_layer(tmp_path: Path) -> None:
-    layer, inputs = layer_of("linear", MACROS["offset"])
-    for number in (17, 18):
-        saved(layer, inputs, tmp_path / "chip.safetensors", number)
-        assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, number))
-
-
 def test_a_curve_by_code_is_the_nibbles_that_add_up_to_it(tmp_path: Path) -> None:
     layer, inputs = layer_of("linear", MACROS["converters"])
     tensors = saved(layer, inputs, tmp_path / "nibbles.safetensors")
@@ -120,17 +114,12 @@ def test_training_with_a_chip_in_the_loop_takes_the_file(kind: str, tmp_path: Pa
     saved(layer, inputs, tmp_path / "chip.safetensors")
     layer.train_noise_model = "chip"  # type: ignore[assignment]
     layer.train()
-    outputs = {}
-    for amount in (1.0, 0.5):
-        layer.train_noise = amount
-        for chip in (17, tmp_path / "chip.safetensors"):
-            which = SavedChip.read(str(chip)) if isinstance(chip, Path) else chip
-            with noise_context(seed=1, chip=which, step=3):
-                outputs[amount, str(chip)] = layer(*inputs).detach()
-    first, same, half, scaled = outputs.values()
-    assert torch.equal(first, same)
-    assert not torch.equal(scaled, same)
-    assert scaled.shape == half.shape
+    layer.train_noise = 1.0
+    found = answer(layer, inputs, tmp_path / "chip.safetensors")
+    layer._steps = 0  # so that the noise of the read is the same
+    assert torch.equal(found, answer(layer, inputs, 17))
+    layer.train_noise = 0.5
+    assert not torch.equal(found, answer(layer, inputs, tmp_path / "chip.safetensors"))
 
 
 Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -158,27 +147,17 @@ WRONG: dict[str, tuple[Change, str]] = {
         "must have tensors of layer `layer`, got none",
     ),
     "no offset": (without("offset"), "layer `layer` must have offset (`macro.static.offset` 1 lsb), got cells, gain"),
-    "no place": (without("place"), "must have place (its converters differ)"),
     "more than differs": (
         lambda tensors: {**tensors, "layer/stuck_at_0": tensors["layer/stuck_at_1"].clone()},
         "has stuck_at_0 of layer `layer`, which no setting of its macro asks for",
     ),
-    "another ADC": (
-        changed("macro", lambda m: m + torch.eye(8)[2].long()),
-        "with adc_bits 5, got one with 6",
-    ),
+    "another ADC": (changed("macro", lambda m: m + torch.eye(8)[2].long()), "with adc_bits 5, got one with 6"),
     "dtype": (changed("gain", lambda v: v.double()), "must have gain of torch.float32 [48], got torch.float64 [48]"),
     "NaN": (changed("gain", first_set(float("nan"))), "`layer/gain` must have finite values"),
     "offset": (changed("offset", first_set(-500.0)), "must have offset of -496..496, got -500"),
-    "INL by too few codes": (
-        changed("inl", lambda v: v[:, 0].clone()),
-        "inl of torch.float32 [48, 32], got",
-    ),
+    "INL by too few codes": (changed("inl", lambda v: v[:, 0].clone()), "inl of torch.float32 [48, 32], got"),
     "cell": (changed("cells", first_set(99.0)), "must have cells of -16..16, got 99"),
-    "cells": (
-        changed("cells", lambda v: v[:3].clone()),
-        "cells of torch.float32 [4, 6, 50], got",
-    ),
+    "cells": (changed("cells", lambda v: v[:3].clone()), "cells of torch.float32 [4, 6, 50], got"),
     "bits": (changed("stuck_at_1", first_set(16)), "must have stuck_at_1 of 0..15, got 16"),
     "place": (changed("place", lambda v: v.flip(0)), "must have [0, 0, 0, 0] in line 0 of place, got [1, 0, 5, 3]"),
     "no name": (lambda tensors: {"offset": tensors["layer/offset"]}, "must have tensors LAYER/KIND, got 'offset'"),

@@ -58,14 +58,6 @@ def test_default_type_does_not_change_what_is_exact() -> None:
         assert transfer(MacroConfig(rows=257, adc_bits=16, encoding_bits=8, votes=7), False).exact
 
 
-def test_layers_are_built_on_the_meta_device() -> None:
-    with torch.device("meta"):
-        layer = CimLinear(3, 4, macro=MacroConfig(rows=77))
-    assert layer.weight.is_meta
-    layer.to_empty(device="cpu").load_state_dict(torch.nn.Linear(3, 4).state_dict())
-    assert layer.eval()(torch.rand(2, 3)).shape == (2, 4)
-
-
 @pytest.mark.parametrize("groups", [1, 2])
 def test_memory_format(groups: int) -> None:
     torch.manual_seed(0)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
 from asim_lightning.engine.program import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
@@ -78,17 +77,8 @@ def test_every_layer_verifies(kind: str, name: str) -> None:
     [{"groups": 2}, {"padding_mode": "reflect"}, {"per_channel": True}, {"signed_input": True, "bias": False}],
 )
 def test_convolutions_of_many_kinds_verify(settings: dict[str, Any]) -> None:
-    assert verify(conv(NOISY, **settings), random(3, 8, 5, 5)).ok
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_a_layer_on_a_published_macro_verifies(name: str) -> None:
-    layer, x = conv(preset(name).config()).eval(), random(2, 8, 5, 5)
-    assert verify(layer, x).ok
-    simulated = layer(x)
-    layer.fidelity = "quantized"
-    if (layer.macro.adc_bits or 0) >= 8:
-        assert torch.corrcoef(torch.stack([simulated.flatten(), layer(x).flatten()]))[0, 1] > 0.3
+    for dtype in (torch.float64, torch.bfloat16):
+        assert verify(conv(NOISY, **settings).to(dtype), random(3, 8, 5, 5).to(dtype)).ok
 
 
 def test_one_sample_cannot_be_split() -> None:
@@ -99,19 +89,12 @@ def test_one_sample_cannot_be_split() -> None:
     assert [c.name for c in verify(conv(NOISY), random(9, 8, 5, 5), max_samples=2).comparisons][-1] == ALONE
 
 
-def test_type_of_the_input_is_free() -> None:
-    for dtype in (torch.float64, torch.bfloat16):
-        assert verify(conv(NOISY).to(dtype), random(3, 8, 5, 5).to(dtype)).ok
-
-
-@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
-@pytest.mark.parametrize("training", [True, False])
-def test_the_layer_is_left_as_it_was(fidelity: str, training: bool) -> None:
-    layer = conv(NOISY).train(training)
-    layer.fidelity = fidelity
+def test_the_layer_is_left_as_it_was() -> None:
+    layer = conv(NOISY).train()
+    layer.fidelity = "quantized"
     before = dict(layer.__dict__)
     assert verify(layer, random(3, 8, 5, 5)).ok
-    assert (layer.training, layer.fidelity) == (training, fidelity)
+    assert (layer.training, layer.fidelity) == (True, "quantized")
     assert layer.__dict__ == before
     with pytest.raises(ValueError, match="floating-point"):
         verify(layer, torch.zeros(3, 8, 5, 5, dtype=torch.int64))
@@ -126,12 +109,9 @@ def test_a_product_whose_input_has_no_stored_range_verifies() -> None:
 
 
 def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(sums: Tensor, quiet: Tensor) -> Tensor:
-        if len(sums) == 3:
-            sums[1, 2:5] += 3.5
-        return sums
-
-    monkeypatch.setitem(ENGINES, "native", engine_with(wrong))
+    wrong = torch.zeros(3, 10).index_fill_(0, torch.tensor(1), 3.5)
+    wrong[:, 3:] = 0.0
+    monkeypatch.setitem(ENGINES, "native", engine_with(lambda sums, _: sums + wrong[: len(sums)]))
     layer, x = linear(NOISY), random(3, 150) - 0.5
     found = verify(layer, x)
     assert not found.ok
@@ -156,30 +136,17 @@ def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
     return SimpleNamespace(refuses=lambda transfer: None, why_not_on=lambda device: None, prepare=prepare)
 
 
-class BatchDependent(CimLinear):
-    """A layer whose product depends on the number of samples."""
+class OfItsCall(CimLinear):
+    """A layer that depends on the number of samples, and computes in bfloat16 if autocast allows it."""
 
     def _computed(self, x: Tensor, *others: Any) -> Tensor:
-        return super()._computed(x, *others) + (len(x) < 3)
-
-
-class Rounding(CimLinear):
-    """A layer that computes in bfloat16 where it is allowed to."""
-
-    def _computed(self, x: Tensor, *others: Any) -> Tensor:
-        y = super()._computed(x, *others)
+        y = super()._computed(x, *others) + (len(x) < 3)
         return y.bfloat16().float() if torch.is_autocast_enabled("cpu") else y
 
 
-@pytest.mark.parametrize(
-    ("kind", "macro", "wrong"),
-    [(BatchDependent, NOISY, [ALONE, HALVES]), (Rounding, SMALL, [AUTOCAST])],
-)
-def test_a_layer_that_depends_on_its_call_is_found_out(
-    kind: type[CimLinear], macro: MacroConfig, wrong: list[str]
-) -> None:
-    found = verify(linear(macro, kind), random(3, 150) - 0.5)
-    assert [c.name for c in found.comparisons if not c.ok] == wrong
+def test_a_layer_that_depends_on_its_call_is_found_out() -> None:
+    found = verify(linear(NOISY, OfItsCall), random(3, 150) - 0.5)
+    assert [c.name for c in found.comparisons if not c.ok] == [AUTOCAST, ALONE, HALVES]
     assert not found.ok
 
 
@@ -223,8 +190,6 @@ def test_messages() -> None:
         verify(QuantConv2d(8, 6, 3), x)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"got Sequential, whose layers 0, 2 can be verified one by one$"):
         verify(nn.Sequential(conv(SMALL), nn.ReLU(), conv(SMALL)), x)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^`max_samples` must be 1 or more, got 0$"):
-        verify(conv(SMALL), x, max_samples=0)
     with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs at least one sample to verify, got shape \(0, 8"):
         verify(conv(SMALL), x[:0])
 
@@ -254,18 +219,15 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("found", "ok"),
     [
-        ({"differ": 0}, True),
-        ({"differ": 0, "largest_output": 0.1}, False),  # the same sums, and another output
-        ({"differ": 1, "largest_output": 0.1}, False),
-        ({"differ": 2, "largest_output": 0.1, "allowed": 2}, True),
-        ({"differ": 3, "largest_output": 0.1, "allowed": 2}, False),
-        ({"differ": 9, "largest_output": 0.1, "sigmas": 6.0}, True),
-        ({"differ": 9, "largest_output": 0.1, "sigmas": 6.01}, False),
+        ((0, 0.0, 0.1), False),  # the same sums, and another output
+        ((2, 1.0, 0.1, 2), True),
+        ((3, 1.0, 0.1, 2), False),
+        ((9, 1.0, 0.1, 0, 6.0), True),
+        ((9, 1.0, 0.1, 0, 6.01), False),
     ],
-    ids=str,
 )
-def test_what_may_differ(found: dict[str, Any], ok: bool) -> None:
-    assert Comparison(**{"name": "x", "largest_counts": 0.0, "largest_output": 0.0, **found}).ok is ok
+def test_what_may_differ(found: tuple[Any, ...], ok: bool) -> None:
+    assert Comparison("x", *found).ok is ok
 
 
 def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:
