@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,38 +35,24 @@ QUICK = (
     "levels on thresholds",
     "errors where some cycles are noise-free",
     "errors of a convolution",
-    "at random 1",
 )
 
 
-@cache
-def outcomes(*names: str) -> dict[str, list[int]]:
-    """Outputs of each case, and how many of them differ from the reference's."""
+@pytest.mark.parametrize(
+    "names",
+    [QUICK, pytest.param(tuple(sorted(cases.CASES.keys() - set(QUICK))), marks=pytest.mark.slow)],
+    ids=["quick", "others"],
+)
+def test_every_output_and_the_first_use_are_the_reference_engines(names: tuple[str, ...]) -> None:
+    """The cases are computed under Triton's interpreter, in a process of their own."""
     pytest.importorskip("triton")
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(Path(cases.__file__)), *names]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    lines = [line.split("|") for line in done.stdout.splitlines()]
-    return {name: [int(number) for number in numbers] for name, *numbers in lines}
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_every_output_is_the_reference_engines(name: str) -> None:
-    outputs, differ = outcomes(*QUICK)[name]
-    assert outputs > 0
-    assert differ == 0
-
-
-@pytest.mark.slow
-def test_every_output_of_the_other_cases_too() -> None:
-    others = cases.CASES.keys() - set(QUICK)
-    found = outcomes(*sorted(others))
-    assert {name for name in others if found[name][0] == 0 or found[name][1] != 0} == set()
-
-
-def test_the_first_use_finds_no_difference() -> None:
-    assert outcomes(*QUICK)["first use"] == [1, 0]
+    found = [line.split("|") for line in done.stdout.splitlines()]
+    assert [name for name, *_ in found] == ["first use", *names]
+    assert [name for name, outputs, differ in found if outputs == "0" or differ != "0"] == []
 
 
 @pytest.mark.parametrize("name", ["sums beyond 32 bits", "digital sums beyond 32 bits"])
@@ -138,12 +123,9 @@ def test_the_engine_does_not_apply_where_counts_or_codes_are_not_few_whole_numbe
 
 
 def test_the_longest_tables_and_digits_are_taken() -> None:
-    assert fused.refuses(transfer(cases.PLAIN.with_fields(rows=2**16 - 1), False)) is None
-    assert fused.refuses(transfer(cases.PLAIN.with_fields(input_bits=7, encoding_bits=7), False)) is None
-    assert (
-        fused.refuses(transfer(cases.PLAIN.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
-        is None
-    )
+    many_votes = {"random_noise": 1.0, "vote_levels": 1, "votes": 65, "vote": "mean"}
+    for fields in ({"rows": 2**16 - 1}, {"input_bits": 7, "encoding_bits": 7}, many_votes):
+        assert fused.refuses(transfer(cases.PLAIN.with_fields(**fields), False)) is None
 
 
 def test_a_cpu_is_no_device_of_the_engine() -> None:

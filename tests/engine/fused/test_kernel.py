@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import pytest
@@ -58,24 +58,20 @@ class Gpu:
         return GPUTarget("cuda", self.architecture, 32)
 
 
-@pytest.fixture
-def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Compiles a product's kernel as a launch does."""
+QUICK = [("hybrid with long sums", 90), ("mode", 80), ("errors of converters with noise", 80)]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Compiles a product's kernel as a launch does, if no test has compiled it before."""
     from triton.runtime.driver import driver
 
     from asim_lightning.engine.fused import kernel
 
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-
     def compiles(
-        product: Product,
-        macro: MacroConfig,
-        errors: str,
-        x_shape: Any,
-        w_shape: Any,
-        architecture: int = 80,
+        product: Product, macro: MacroConfig, errors: str, x_shape: Any, w_shape: Any, architecture: int = 80,
         **read: Any,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         circuit, cpu = transfer(macro, False), torch.device("cpu")
         x, w = (torch.zeros(shape, dtype=torch.int32) for shape in (x_shape, w_shape))
         own = placed(converters(product, circuit, w, errors), 1) if errors else None
@@ -87,13 +83,20 @@ def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         given["MACRO"] = given["MACRO"]._replace(DEVICE=True)
         return kernel.convert.warmup(**given, grid=(1,), **kernel.OPTIONS)
 
-    yield compiles
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
+        yield compiles
     if torch.cuda.is_available():
         driver.reset_active()
 
 
-@pytest.mark.parametrize("architecture", [80, 90])
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        pytest.param(*each, marks=[] if each in QUICK else pytest.mark.slow)  # each takes seconds
+        for each in product(KERNELS, (80, 90))
+    ],
+)
 def test_counts_come_from_tensor_cores_and_no_rounding_is_left_out(
     name: str, architecture: int, compiled: Callable[..., Any]
 ) -> None:
