@@ -18,15 +18,15 @@ MACROS = {
     "ideal": MacroConfig(adc_bits=None, rows=40, random_noise=2.0),
     "median": MacroConfig(random_noise=0.3, votes=3, vote_levels=20, vote="median"),
     "mean": MacroConfig(random_noise=0.3, votes=4, vote_levels=20, vote="mean"),
-    "mode": MacroConfig(random_noise=0.3, votes=3, vote_levels=20, vote="mode"),
-    "mode of five": MacroConfig(rows=15, adc_bits=4, random_noise=8.0, votes=5, vote_levels=20, vote="mode"),
+    "mode": MacroConfig(rows=31, adc_bits=5, random_noise=2.0, votes=3, vote_levels=20, vote="mode"),
+    "mode of five": MacroConfig(rows=7, adc_bits=3, random_noise=8.0, votes=5, vote_levels=20, vote="mode"),
     "compressed": MacroConfig(column="current", column_args={"alpha": 1e-3}, random_noise=0.3),
     "weight-parallel": MacroConfig(4, 4, rows=16, adc_bits=5, weight_parallel=True, random_noise=2.0),
     "noise-free": MacroConfig(adc_bits=5),
     "step 1": MacroConfig(adc_bits=6, adc_step=1, random_noise=0.3, nonlinear_noise=1.0),
     "step 2, low 34": MacroConfig(adc_bits=6, adc_step=2, adc_low=34, random_noise="0.4 lsb"),
     "step 3, low 20, mode": MacroConfig(
-        adc_bits=5, adc_step=3, adc_low=20, random_noise=0.5, votes=3, vote_levels=20, vote="mode"
+        rows=63, adc_bits=4, adc_step=3, adc_low=5, random_noise=1.0, votes=3, vote_levels=20, vote="mode"
     ),
     "step 40, weight-parallel": MacroConfig(
         4, 4, rows=16, adc_bits=5, adc_step=40, weight_parallel=True, random_noise=2.0

@@ -1,6 +1,6 @@
 """Integers in floating point stay exact whatever the session allows, however large, and its settings come back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,9 @@ from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, reference, sums_of
 from asim_lightning.engine.integer import integer_conv2d, integer_matmul
 from asim_lightning.engine.torch_modes import exact_float32
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from tests import oracle
 from tests.engine.products import silent
+from tests.nn.layers import ALL, inputs_of, layer_of
 
 
 def kinds() -> list[Any]:
@@ -97,35 +97,19 @@ def test_every_way_to_allow_rounding_on_a_cpu_is_seen(number: int) -> None:
         kind.fp32_precision = before
 
 
-def test_a_layer_leaves_the_settings_as_they_were() -> None:
-    layer = CimLinear(40, 3, macro=MacroConfig(rows=16, adc_bits=5)).eval()
-    with careless():
-        before = session()
-        for fidelity in ("quantized", "simulated"):
-            layer.fidelity = fidelity
-            layer(torch.rand(2, 40))
-            assert session() == before
-
-
 MACRO = MacroConfig(rows=20, adc_bits=6, encoding_bits=2, random_noise=0.5)
-LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    "conv": (lambda: CimConv2d(8, 4, 3, macro=MACRO), (3, 8, 5, 5)),
-    "digital conv": (lambda: QuantConv2d(8, 4, 3), (3, 8, 5, 5)),
-    "linear": (lambda: CimLinear(300, 4, macro=MACRO), (3, 300)),
-    "matmul": (lambda: CimMatmul(MACRO, False), (3, 2, 300)),
-}
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-def test_same_codes_inside_and_outside_autocast(kind: str, fidelity: str) -> None:
-    torch.manual_seed(0)
-    layer, x = LAYERS[kind][0]().eval(), torch.rand(LAYERS[kind][1])
+def test_same_codes_inside_and_outside_autocast_whose_settings_stay(kind: str, fidelity: str) -> None:
+    layer, inputs = layer_of(kind, MACRO).eval(), inputs_of(kind)
     layer.fidelity = fidelity
-    inputs = (x, torch.randn(3, 4, 300)) if kind == "matmul" else (x,)
     outside = layer(*inputs)
     with careless():
+        before = session()
         inside = layer(*inputs)
+        assert session() == before
     assert inside.dtype == outside.dtype
     assert torch.equal(inside, outside)
 

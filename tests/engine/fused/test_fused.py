@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
-from asim_lightning.engine import Chip, fused
+from asim_lightning.engine import fused
 from asim_lightning.engine.chips.converters import most_moves
-from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.fused.tables import tables
 from tests.engine.fused import cases
 
@@ -73,15 +72,6 @@ def test_codes_move_by_no_more_than_thresholds_are_off(tables: list[list[float]]
     assert most_moves(torch.tensor(tables)) == moves
     in_nibbles = torch.tensor(tables)[:, None].repeat(1, 2, 1) / 2
     assert most_moves(in_nibbles) == moves
-
-
-def test_a_product_of_two_activations_places_its_converters_once_a_device() -> None:
-    run = cases.run(cases.CASES["errors of keys"])
-    program = FusedProgram(run.product, None, run.circuit, Chip(), converters=run.converters)
-    shape, made = run.w.shape[1:], []
-    for key in ("cpu", "cpu", "cuda"):
-        assert program.of(run.w).of_chip(shape, key, lambda found: made.append(found) or found) is run.converters
-    assert len(made) == 2
 
 
 class DoubleColumn(Column):

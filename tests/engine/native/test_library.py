@@ -118,15 +118,3 @@ def test_windows_has_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "LEVELS", {})
     library.library.cache_clear()
     assert library.why_missing() == "The C++ kernels are not built for Windows."
-
-
-def test_the_checkout_without_libraries_is_a_package_that_says_so(elsewhere: ModuleType) -> None:
-    """As a fresh clone with `pythonpath = .` is: only the imports of library.py, nothing built."""
-    root = elsewhere.FOLDER / "checkout"
-    shutil.copytree(
-        Path(backend.__file__).parents[2], root / "asim_lightning", ignore=shutil.ignore_patterns("*.so", "__pycache__")
-    )
-    code = "from asim_lightning.engine.native.library import why_missing; print(why_missing())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("The C++ kernels are not built: ")
-    assert done.stdout.endswith("engine/native/backend.py` builds them.\n")

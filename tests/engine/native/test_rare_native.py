@@ -1,7 +1,7 @@
 """Wrong conversions by the native library: those of plain torch, to the bit."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, Noise, Product, rare, sums_of
+from asim_lightning.engine import Product, rare, sums_of
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native import rare as native
 from asim_lightning.engine.native.library import library
@@ -21,21 +21,14 @@ from asim_lightning.engine.rare.rates import Rates, rates
 from tests.engine.levels import level as level
 from tests.engine.products import exact_sums
 from tests.engine.rare.test_converters_apart import cases
-from tests.engine.rare.test_equal_converters import FORMATS, macros, noise_of, operands
+from tests.engine.rare.test_equal_converters import macros, noise_of, operands
+from tests.engine.rare.test_rare_engine import FORMATS
 
 pytestmark = pytest.mark.usefixtures("level")
 
 
 def placed(found: Rates, product: Product, x: Tensor, w: Tensor) -> Layout:
     return layout(found, product, x.shape[1:], w.shape[1:] if product.batched_weight else w.shape)
-
-
-def both(total: Tensor, found: Rates, product: Product, x: Tensor, w: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-    """Outputs by the library and by plain torch."""
-    places, key = placed(found, product, x, w), layer_key("layer/events", noise.call)
-    expected = any_device.with_errors(total.clone(), found, places, x, w, key, noise)
-    words = native.weight_words(found, places, w)
-    return native.with_errors(total.clone(), found, places, x, words, key, noise), expected
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -45,35 +38,17 @@ def test_every_event_is_that_of_plain_torch(case: tuple[MacroConfig, bool], kind
     circuit = transfer(macro, signed)
     assume(rare.refuses(circuit) is None)
     product, x, w = operands(kind, macro, signed, seed)
-    found, noise = rates(circuit, False), replace(noise_of(2, seed), trial=trial, chip=seed)
+    rows: dict[str, Any] = {"sample_ids": torch.tensor([2**32 - 1, seed % 7]), "offsets": torch.tensor([0, 5])}
+    found, noise = rates(circuit, False), replace(noise_of(2, seed), trial=trial, chip=seed, **rows)
     total = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double()
-    alike = both(total, found, product, x, w, noise)
-    assert torch.equal(*alike)
-    for form in FORMATS if x.dim() == 4 else FORMATS[:1]:
-        places, single = placed(found, product, x, w), total.float().contiguous(memory_format=form)
-        operand = x.contiguous(memory_format=form)
-        given_x = (operand + 128 * signed).to(torch.uint8) if macro.input_bits <= 8 else operand
-        key, words = layer_key("layer/events", noise.call), native.weight_words(found, places, w)
-        assert torch.equal(native.with_errors(single, found, places, given_x, words, key, noise), alike[0].float())
-
-
-def layer(batch: int = 3) -> tuple[Product, Rates, Tensor, Tensor, Tensor]:
-    """A convolution of three tiles and two groups at a fifteenth of wrong codes, and its exact sums."""
-    circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise="0.27 lsb"), False)
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randint(0, 16, (batch, 120, 8, 8), generator=generator).float()
-    w = torch.randint(-7, 8, (24, 60, 3, 3), generator=generator).float()
-    product = Conv2dProduct((1, 1), (1, 1), (1, 1), 2)
-    return product, rates(circuit, False), x, w, exact_sums(product, x, w, 4, 4, False).double()
-
-
-def test_threads_ids_and_repeated_samples(set_threads: Callable[[int], None]) -> None:
-    product, found, x, w, total = layer(4)
-    ids, offsets = torch.tensor([2**32 - 1, 7, 7, 0]), torch.tensor([0, 0, 1, 5])
-    noise = replace(noise_of(4), sample_ids=ids, offsets=offsets)
-    for threads in (1, 2):
-        set_threads(threads)
-        assert torch.equal(*both(total, found, product, x, w, noise))
+    places, key = placed(found, product, x, w), layer_key("layer/events", noise.call)
+    expected = any_device.with_errors(total.clone(), found, places, x, w, key, noise)
+    words = native.weight_words(found, places, w)
+    assert torch.equal(native.with_errors(total.clone(), found, places, x, words, key, noise), expected)
+    form = FORMATS[seed % 2 if x.dim() == 4 else 0]
+    single, operand = (each.contiguous(memory_format=form) for each in (total.float(), x))
+    given_x = (operand + 128 * signed).to(torch.uint8) if macro.input_bits <= 8 else operand
+    assert torch.equal(native.with_errors(single, found, places, given_x, words, key, noise), expected.float())
 
 
 @pytest.mark.parametrize("nonlinear", [0.0, 0.05])

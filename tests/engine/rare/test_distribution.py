@@ -97,7 +97,7 @@ def test_signed_mean_of_the_error_at_a_count(count: int) -> None:
 )
 def test_errors_of_votes(rule: str, votes: int, levels: int) -> None:
     macro = ONE_BIT.with_fields(random_noise="0.32 lsb", vote=rule, votes=votes, vote_levels=levels)
-    x, w = columns(torch.arange(256), 255, 4000)
+    x, w = columns(torch.arange(256), 255, 1500)
     check_same_distribution(*both(MatmulProduct(), transfer(macro, False), x, w))
 
 
