@@ -182,18 +182,14 @@ class Looked(Column):
 @pytest.mark.parametrize("kind", [Curved, Looked])
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"adc_bits": 16, "rows": 2**20}, {"rows": 1, "adc_bits": 1}, {"encoding_bits": 4, "digital_levels": 2}],
-)
+    [
+        {}, {"adc_bits": 16, "rows": 2**20}, {"rows": 1, "adc_bits": 1}, {"encoding_bits": 4, "digital_levels": 2},
+        {"weight_parallel": True},
+    ],
+)  # fmt: skip
 def test_functions_of_the_count_pass(kind: type[Column], fields: dict[str, Any]) -> None:
     found = transfer(macro(kind, **fields), True)
     assert isinstance(found.column, kind)
-
-
-def test_a_weight_parallel_cycle_has_negative_counts_and_levels() -> None:
-    assert transfer(macro(Curved, weight_parallel=True), True).cycles[0].signed
-    path = own("Normalised", **REFUSED["Normalised"][0])
-    with pytest.raises(ValueError, match=r"Normalised: level must give each count the same code"):
-        transfer(MacroConfig(column=path, weight_parallel=True), True)
 
 
 def test_the_package_s_columns_and_checked_macros_are_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,17 +216,3 @@ def test_a_column_that_inherits_the_package_s_is_a_user_s(monkeypatch: pytest.Mo
     monkeypatch.setitem(globals(), "Mine", Mine)
     with pytest.raises(ValueError, match=r"Mine: level must give the same each time"):
         transfer(MacroConfig(column=f"{__name__}.Mine", column_args={"alpha": 1e-4}), False)
-
-
-def test_few_counts_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    sigma = Column.sigma
-
-    def counted(self: Column, count: Tensor, cycle: Cycle) -> Tensor:
-        sizes.append(count.numel())
-        return sigma(self, count, cycle)
-
-    monkeypatch.setattr(Looked, "sigma", counted, raising=False)
-    transfer(macro(Looked, rows=60_000, adc_bits=12), False)
-    every = [size for size in sizes if size > 2001]
-    assert len(every) == 4  # finite, the same again and built anew, and whether there is noise

@@ -165,30 +165,20 @@ def test_an_unknown_field_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(("bits", "field"), [((1, 1), "input_bits"), ((4, 4), "encoding_bits")])
 def test_a_signed_input_needs_a_magnitude(bits: tuple[int, int], field: str) -> None:
-    from asim_lightning.circuit import schedule
-
     macro = MacroConfig(input_bits=bits[0], encoding_bits=bits[1])
     assert schedule(macro, signed_input=False)
     with pytest.raises(ValueError, match=rf"`macro.{field}` must be .* for a signed input.*, got {bits[0]}"):
         schedule(macro, signed_input=True)
 
 
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("class Mine(Column) pass", "SyntaxError: invalid syntax (broken_column.py, line 1)"),
-        ("from asim_lightning.circuit import Colum", "cannot import name 'Colum' from 'asim_lightning.circuit'"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-    ],
-)
-def test_a_file_that_cannot_be_imported_is_refused(
-    source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken_column.py").write_text(source)
+def test_a_file_that_cannot_be_imported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_column.py").write_text("class Mine(Column) pass")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError) as caught:
+    said = (
+        r"got 'broken_column.Mine', which cannot be imported: SyntaxError: invalid syntax \(broken_column.py, line 1\)"
+    )
+    with pytest.raises(ValueError, match=said):
         resolved(MacroConfig(column="broken_column.Mine"))
-    assert f"got 'broken_column.Mine', which cannot be imported: {reason}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from asim_lightning.circuit.transfer import transfer
 from asim_lightning.engine.moments import error_moments
 from tests import oracle
 
-DRAWS = 100_000
+DRAWS = 50_000
 MACROS = {
     "lossless": MacroConfig(random_noise=0.2, nonlinear_noise=0.5),
     "lossy": MacroConfig(adc_bits=6, random_noise=0.5),

@@ -66,32 +66,30 @@ def test_several_rows_a_sample_are_its_positions() -> None:
     assert torch.equal(rows.conversions(4, range(2), 0, 0).reshape(2, 2, 12), whole)
 
 
-@pytest.mark.parametrize("ids", [torch.tensor([4, 2], dtype=torch.int32), (4, 2), torch.tensor([4, 0, 2, 0])[::2]])
-def test_ids_of_any_whole_type(ids: Any) -> None:
+@pytest.mark.parametrize(
+    "ids",
+    [
+        torch.tensor([4, 2], dtype=torch.int32), (4, 2), torch.tensor([4, 0, 2, 0])[::2], np.uint8([4, 2]),
+        [], np.arange(0), torch.zeros(0, dtype=torch.int32),
+    ],
+)  # fmt: skip
+def test_ids_of_any_whole_type_or_none(ids: Any) -> None:
     with noise_context(sample_ids=ids):
-        rows = source(leading=2)
-    assert rows.sample_ids.tolist() == [4, 2]
-    assert rows.conversions(1, range(1), 0, 0).shape == (1, 2, 1)
-
-
-@pytest.mark.parametrize("ids", [[], np.arange(0), torch.zeros(0, dtype=torch.int32)])
-def test_an_empty_batch_has_no_ids(ids: Any) -> None:
-    with noise_context(sample_ids=ids):
-        assert source(leading=0).sample_ids.tolist() == source(leading=0).offsets.tolist() == []
-        with pytest.raises(ValueError, match="a multiple of the 0 sample ids"):
+        rows = source(leading=len(ids))
+        with pytest.raises(ValueError, match=f"a multiple of the {len(ids)} sample ids"):
             source(leading=3)
+    assert rows.sample_ids.tolist() == [4, 2][: len(ids)]
+    assert rows.conversions(1, range(1), 0, 0).shape == (1, len(ids), 1)
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     numbers = {"seed": np.uint32(2**32 - 1), "trial": np.uint8(200), "chip": np.int64(3), "step": np.int16(4)}
-    with noise_context(**numbers, sample_ids=np.arange(3, dtype=np.uint8)):  # type: ignore[arg-type]
+    with noise_context(**numbers):  # type: ignore[arg-type]
         found = source()
-    with noise_context(**{name: int(each) for name, each in numbers.items()}):
-        expected = source()
-    for ours, plain in zip((found.seed, found.trial, found.chip, found.step), (2**32 - 1, 200, 3, 4), strict=True):
-        assert type(ours) is int
-        assert ours == plain
-    assert torch.equal(found.conversions(5, range(3), 0, 1), expected.conversions(5, range(3), 0, 1))
+    given = found.seed, found.trial, found.chip, found.step
+    assert given == (2**32 - 1, 200, 3, 4)
+    assert {type(each) for each in given} == {int}
+    assert found.conversions(5, range(3), 0, 1).shape == (3, 3, 5)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ def kinds() -> dict[str, tuple[nn.Module, nn.Module, Tensor]]:
 def test_same_function_same_parameters(kind: str) -> None:
     layer, plain, x = kinds()[kind]
     assert layer.weight is plain.weight
+    if kind == "linear":
+        torch.testing.assert_close(layer(x, with_bias=False), x @ plain.weight.T)
     torch.testing.assert_close(layer(x), plain(x))
     assert torch.equal(layer.train()(x), plain.train()(x))
 

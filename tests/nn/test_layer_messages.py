@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from asim_lightning.nn import CimConv2d, CimFunctionalLinear, CimLinear, QuantConv2d
 from tests.nn.layers import ALL, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 4, rows=10)
@@ -58,6 +58,8 @@ def test_values_that_are_not_finite_or_negative(kind: str, fidelity: str, value:
 @pytest.mark.parametrize("fidelity", ["float", "simulated"])
 def test_shapes(kind: str, shape: tuple[int, ...], expected: str, fidelity: str) -> None:
     refused(called(kind, torch.rand(shape), fidelity), expected, str(shape))
+    function = CimFunctionalLinear(MACRO, name="net.layer")
+    refused(lambda: function(torch.rand(2, 3), torch.rand(4, 5)), "(batch, ..., k) and (n, k)")
 
 
 @every_kind

@@ -178,21 +178,6 @@ def test_gradients_know_that_noise_grows_with_the_weights_and_the_inputs(per_cha
         assert found == pytest.approx(float((moved[0] - moved[1]).detach()) / (2 * h), rel=0.05)
 
 
-def test_where_there_is_no_noise_gradients_are_those_of_the_rounded_product() -> None:
-    torch.manual_seed(0)
-    gradients = []
-    for factor in (0.0, 3.0):
-        layer = CimConv2d(3, 4, 3, macro=MacroConfig(), name="a")
-        with torch.no_grad():
-            layer.weight.copy_(torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(2)))
-        layer.train_noise_model, layer.train_noise = "macro", factor
-        x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        (layer(x) * torch.arange(16.0).view(4, 4)).sum().backward()
-        gradients.append((x.grad, layer.weight.grad))
-    for quiet, noisy in zip(*gradients, strict=True):
-        torch.testing.assert_close(quiet, noisy)
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("model", ["macro", "proportional"])
 def test_the_type_of_the_output_stays(dtype: torch.dtype, model: Any) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig
-from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, calibrate_
+from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, calibrate_
 from asim_lightning.nn.routed import Route, route_, unroute_
 
 FINE = MacroConfig(16, 16, adc_bits=None)
@@ -134,13 +134,6 @@ def test_an_error_inside_leaves_nothing_on() -> None:
     module(x)
 
 
-def test_kept_layers_compute_with_a_given_bias() -> None:
-    linear = nn.Linear(6, 18)
-    kept = FloatLinear.from_float(linear).eval()
-    x = torch.randn(2, 6)
-    torch.testing.assert_close(kept(x, with_bias=False), F.linear(x, linear.weight))
-
-
 def test_removing_leaves_the_module_as_it_was() -> None:
     plain = Attend().eval()
     names = set(vars(plain))
@@ -155,8 +148,3 @@ def test_removing_leaves_the_module_as_it_was() -> None:
     assert set(vars(plain)) == names
     assert not plain.inner._forward_pre_hooks
     assert not plain.inner._forward_hooks
-
-
-def test_functional_linear_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"Layer `rel` needs operands of shapes \(batch, ..., k\) and \(n, k\)"):
-        CimFunctionalLinear(FINE, name="rel")(torch.randn(2, 3), torch.randn(4, 5))

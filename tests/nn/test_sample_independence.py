@@ -93,24 +93,3 @@ def test_answers_depend_on_the_sample_id_where_there_is_noise(kind: str) -> None
     with noise_context(sample_ids=[4, 5]):
         first, second = function(same)
     assert torch.equal(first, second) == (kind == "digital")
-
-
-def test_rows_of_a_sample_are_its_positions() -> None:
-    layer, function, x = case("linear of rows")
-    ids = list(range(9))
-    assert torch.equal(answers(function, x, ids), answers(layer, x, ids))
-
-
-def test_an_image_without_batch_is_a_batch_of_one() -> None:
-    layer, _, x = case("conv")
-    with noise_context(sample_ids=[7]):
-        alone = layer(x[3])
-    with noise_context(sample_ids=[7]):
-        assert torch.equal(alone, layer(x[3:4])[0])
-
-
-def test_layers_of_other_names_have_other_noise() -> None:
-    layer, _, x = case("linear")
-    first = layer(x)
-    layer.name = "other"
-    assert not torch.equal(first, layer(x))

@@ -25,7 +25,6 @@ def fresh_compiler() -> Iterator[None]:
     ("kind", "fidelity"),
     [
         *product([*ALL, "wide", "same"], ["quantized"]),
-        ("conv", "simulated"),
         ("matmul", "simulated"),
         ("same", "float"),
     ],

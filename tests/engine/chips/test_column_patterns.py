@@ -81,9 +81,6 @@ def test_gains_multiply_and_offsets_add() -> None:
     shape, product = torch.Size((5, 100)), MatmulProduct()
     found, own = (converters_of(Chip(3, "layer"), product, each, shape) for each in (both, drawn))
     half = converters_of(Chip(3, "layer", spread=0.5), product, circuit_of(), shape)
-    assert found is not None
-    assert own is not None
-    assert half is not None
     places = torch.arange(20) % 10 * 2, torch.arange(20) // 10
     torch.testing.assert_close(found.gain, own.gain * (1 - 0.01 * places[0]))  # type: ignore[operator]
     torch.testing.assert_close(found.offset, own.offset + 0.4 * places[1])  # type: ignore[operator]

@@ -36,8 +36,6 @@ def test_thresholds_are_in_order_where_all_of_them_rise(bits: int, parallel: boo
     macro = MacroConfig(**settings, static={"inl": 60 / 2 ** (bits / 2)} if bits > 6 else {"inl": 12})
     codes = 2**bits - parallel
     found = converters_of(Chip(1, "layer"), MatmulProduct(), transfer(macro, False), torch.Size((200, 64)))
-    assert found is not None
-    assert found.tables is not None
     inl = by_code(found.tables, codes)
     rise = ((torch.arange(codes) + inl)[:, 1:].diff(dim=1) >= 0).all(1)
     assert 0 < int(rise.sum()) < len(rise)
@@ -54,8 +52,6 @@ def test_out_of_order_the_code_is_the_first_on_the_way_from_the_nearest(engine: 
     circuit = transfer(macro, False)
     x, w = (torch.arange(255) < torch.arange(256)[:, None]).float(), -torch.ones(20, 255)
     errors = converters_of(Chip(3, "layer"), MatmulProduct(), circuit, w.shape)
-    assert errors is not None
-    assert errors.tables is not None
     assert not in_order(errors.tables, 256)
     drawn = noise_of(256, chip=3)
     sums = sums_of(ENGINES[engine], MatmulProduct(), circuit, x, w, drawn)

@@ -32,7 +32,7 @@ def counts(macro: MacroConfig, x: Tensor, weight: float = 1.0) -> Tensor:
 @pytest.mark.parametrize(
     ("reference", "parasitics"), [("ratiometric", 0.0), ("absolute", 0.0), ("absolute", 0.3), ("summing", 0.0)]
 )
-@pytest.mark.parametrize(("active", "terms"), [(1, 64), (20, 64), (32, 64), (20, 40), (50, 64)])
+@pytest.mark.parametrize(("active", "terms"), [(1, 64), (32, 64), (20, 40)])
 @pytest.mark.parametrize("bits", [1, 3])
 def test_counts_spread_as_the_formula_says(
     reference: str, parasitics: float, active: int, terms: int, bits: int
@@ -67,8 +67,6 @@ def test_weight_parallel_cells_have_the_size_of_their_bit(reference: str) -> Non
 def test_inl_and_dnl_at_mid_code_spread_as_the_formulas_say(bits: int, percent: float) -> None:
     macro = MacroConfig(weight_bits=2, adc_bits=bits, static={"inl": percent})
     found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((COLUMNS // 2, 64)))
-    assert found is not None
-    assert found.tables is not None
     middle = 2 ** (bits - 1)
     inl = torch.stack([inl_of(found.tables, code) for code in (middle - 1, middle)]).double()
     spread = percent / 100 * 2 ** (bits / 2)
@@ -87,9 +85,6 @@ def test_offset_and_gain_spread_as_asked_and_trim_leaves_half_a_step(trim: str) 
     effects = {"offset": "1.27 lsb", "gain": "2 %", "trim": trim, "trim_step": "0.2 lsb"}
     macro = MacroConfig(weight_bits=2, static=effects)
     found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((COLUMNS // 2, 300)))
-    assert found is not None
-    assert found.offset is not None
-    assert found.gain is not None
     for error, kind, spread, step in ((found.offset, "offset", 1.27, 0.2), (found.gain - 1, "gain", 0.02, 0.2 / 255)):
         expected = step / math.sqrt(12) if trim in (kind, "both") else spread
         assert abs(float(error.std()) / expected - 1) < 0.03
@@ -107,7 +102,6 @@ def test_a_perfect_calibration_leaves_nothing() -> None:
 def test_neighbouring_columns_share_a_converter(shared: int) -> None:
     macro = MacroConfig(4, 4, 100, static={"offset": 1, "columns_per_adc": shared})
     found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((5, 250)))
-    assert found is not None
     assert found.index.shape == (3, 1, 5, 4)  # tiles, groups, outputs, weight bits
     sizes = found.index.flatten().bincount().tolist()
     assert max(sizes) == min(shared, 20)
@@ -197,10 +191,11 @@ def test_stuck_cells_keep_the_exact_engine() -> None:
     assert torch.equal(sums[0].double(), sums[1])
 
 
+@pytest.mark.parametrize("digital_levels", [0, 1])
 @pytest.mark.parametrize("reference", ["ratiometric", "absolute", "summing"])
-def test_cells_in_plain_float64(reference: str) -> None:
+def test_cells_in_plain_float64(reference: str, digital_levels: int) -> None:
     macro = MacroConfig(
-        3, 4, 40, None, encoding_bits=2,
+        3, 4, 40, None, encoding_bits=2, digital_levels=digital_levels,
         static={"cell_mismatch": 5, "reference": reference, "parasitics": 0.2 * (reference == "absolute")},
     )  # fmt: skip
     generator = torch.Generator().manual_seed(6)
@@ -223,7 +218,8 @@ def test_cells_in_plain_float64(reference: str) -> None:
             gain = 1.0 if reference == "summing" else 40 * (1 + rho) / (shared + 40 * rho)
             for group in range(2):
                 digit = x.numpy()[:, low:high] >> 2 * group & 3
-                count = digit @ (plane * held).T * gain
+                is_digital = bit + group > 3 - digital_levels
+                count = digit @ plane.T if is_digital else digit @ (plane * held).T * gain
                 total += count.clip(0, 120) * 2 ** (bit + 2 * group) * (-1 if bit == 2 else 1)
     np.testing.assert_allclose(found.numpy(), total, rtol=0, atol=1e-6 * np.abs(total).max())
 

@@ -36,8 +36,6 @@ def arrays(product: Product, shape: tuple[int, ...]) -> tuple[int, int]:
 def test_converters_are_those_of_macro_and_column(product: Product, shape: tuple[int, ...], shared: int) -> None:
     macro = MacroConfig(4, 4, 20, static={**REUSE, "offset": 1, "columns_per_adc": shared})
     found = converters_of(Chip(3, "macros 0", first_tile=5), product, transfer(macro, False), torch.Size(shape))
-    assert found is not None
-    assert found.offset is not None
     each = -(-10 // shared)
     assert len(found.offset) == 3 * each
     tiles, (groups, outputs) = found.index.shape[0], arrays(product, shape)
@@ -45,7 +43,6 @@ def test_converters_are_those_of_macro_and_column(product: Product, shape: tuple
         number = (5 + tile * groups + group) % 3
         assert found.index[tile, group, output, bit] == number * each + (output * 4 + bit) % 10 // shared
     other = converters_of(Chip(3, "macros 0"), MatmulProduct(), transfer(macro, True), torch.Size((90, 200)))
-    assert other is not None
     assert torch.equal(other.offset, found.offset)  # type: ignore[arg-type]  # of the macros, whatever is loaded
 
 

@@ -211,10 +211,8 @@ def run(case: Case) -> Run:
     noise = Noise(2**32 - 3, "layer", 1, 40000, 0, rows // 2 + 2**32 - 2, rows % 2)
     errors = random_converters(case.product, circuit, w, case.errors, shared=3) if case.errors.strip() else None
     if errors is not None and "far" in case.errors:
-        assert errors.offset is not None
         errors.offset.mul_(2.0**30)
     if errors is not None and "halves" in case.errors:
-        assert errors.tables is not None
         errors.tables.mul_(2).round_().div_(2)
     return Run(case.product, circuit, x, w, noise, errors)
 

@@ -25,8 +25,6 @@ def copied(tmp_path: Path) -> Callable[[], ModuleType]:
         for name in SMALL:
             shutil.copy(backend.FOLDER / "src" / name, folder / "src")
         spec = importlib.util.spec_from_file_location("copied_backend", folder / "backend.py")
-        assert spec is not None
-        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

@@ -80,7 +80,6 @@ def test_empty_planes_are_left_out_only_where_every_converter_gives_code_0(
             torch.randint(-3, 4, (37, 150)).float(),
         )  # planes 3 to 5 empty
         errors = converters(MatmulProduct(), circuit, w, "offset")
-        assert errors.offset is not None
         errors.offset.fill_(0.0)
         errors.offset[errors.index[1, 0, lifted, 1]] = 0.7  # one output's converter gives code 1 for nothing
         check(MatmulProduct(), circuit, x, w, errors, noise_of(inputs), any(circuit.noisy))
