@@ -35,11 +35,6 @@ def changed(function: Callable[[Tensor], object]) -> dict[str, Any]:
     return level(lambda count, cycle: to_codes(count, cycle) + function(count))
 
 
-def seeded(count: Tensor) -> Tensor:
-    """The same at each call, but by place."""
-    return torch.randn(count.shape, generator=torch.Generator().manual_seed(0))
-
-
 def rolled(count: Tensor, cycle: Cycle) -> Tensor:
     """Takes rows of counts for counts."""
     codes = to_codes(count, cycle)
@@ -66,12 +61,10 @@ GLOBAL = (
 # name: functions, and what is said
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "RandomOffset": (changed(lambda count: torch.randn(count.shape)), f"level {TWICE} sigma, a standard deviation"),
-    "RandomSigma": (sigma(lambda count, cycle: torch.rand(())), f"sigma {TWICE} sigma"),
-    "Drifting": (changed(lambda count: 0.01 * next(COUNTER)), f"level {TWICE}"),
+    "Drifting": (sigma(lambda count, cycle: torch.full((), 0.01 * next(COUNTER))), f"sigma {TWICE} sigma"),
     "Placed": (
         changed(lambda count: torch.linspace(0.0, 1.0, count.shape[-1])), f"level {BESIDE}a permutation of the counts"
     ),
-    "Seeded": (changed(seeded), f"level {BESIDE}a permutation of the counts"),
     "Normalised": (level(lambda count, cycle: 255 * count / count.max()), f"level {BESIDE}a slice of the counts"),
     "OfItsMean": (sigma(lambda count, cycle: count.mean() / cycle.full_scale), f"sigma {BESIDE}a slice of the counts"),
     "Thresholded": (changed(lambda count: -count * bool(count.max() <= 10)), f"level {BESIDE}a count alone"),
@@ -106,14 +99,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         level(lambda count, cycle: count.mul_(0.5)),
         "level must leave the counts as they are, but changes them in place"
     ),
-    "Truth": (
-        level(lambda count, cycle: count > 10), "level must give a tensor of finite codes, got one of torch.bool"
-    ),
     "Forgot": (level(lambda *_: None), "level must give a tensor of finite codes, got None"),
-    "Tabulated": (
-        changed(lambda count: torch.zeros(256)),
-        "level must take counts of any shape, but raises RuntimeError: The size of tensor a (65) must",
-    ),
     "Raises": (
         level(lambda count, cycle: count * cycle.gain),  # type: ignore[attr-defined]
         "level must take counts of any shape, but raises AttributeError: 'Cycle' object has",

@@ -24,6 +24,7 @@ MACROS: dict[str, dict[str, Any]] = {
     "encoding 3, noisy": {"encoding_bits": 3, **NOISY},
     "encoding 2": {"encoding_bits": 2, "adc_bits": 6},
     "encoding 4": {"encoding_bits": 4},
+    "encoding 10 of 12 bits": {"input_bits": 12, "encoding_bits": 10},
     "6 by 5 bits": {"weight_bits": 6, "input_bits": 5, **NOISY},
     "1200 rows": {"rows": 1200, "adc_bits": 11, "random_noise": 0.1},
     "1 input bit": {"weight_bits": 2, "input_bits": 1, "random_noise": 1.0},

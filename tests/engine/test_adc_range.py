@@ -89,12 +89,6 @@ def test_digital_cycles_and_exact_ones_lose_nothing() -> None:
     assert Quality(0.0, 1.0, 0.0, 0.0).csnr == -math.inf
 
 
-@pytest.mark.parametrize(("p", "bits", "expected"), [(0.1, 6, (1, 0)), (0.05, 5, (1, 0)), (0.25, 7, (1, 0))])
-def test_sparse_counts_get_an_lsb_of_one_count_from_0_on(p: float, bits: int, expected: tuple[int, int]) -> None:
-    circuit = transfer(MacroConfig(2, 1, adc_bits=bits, random_noise=NOISE), False)
-    assert fit_range(circuit, [binomial(p)] * 2) == expected
-
-
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     st.sampled_from([0.03, 0.2, 0.5, 0.8]), st.integers(2, 4), st.integers(5, 16),

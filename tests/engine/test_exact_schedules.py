@@ -111,13 +111,6 @@ def test_result_does_not_depend_on_chunks(macro: MacroConfig, seed: int) -> None
     assert all(torch.equal(run, runs[0]) for run in runs)
 
 
-def test_without_noise_neither_seed_nor_trial_nor_sample_matters() -> None:
-    product, x, w = integers(LOSSY, True, 1)
-    noises = [silent(2), Noise(7, "other", 3, 5, 6, torch.tensor([8, 9]), torch.tensor([1, 2]))]
-    first, second = (sums_of(reference, product, transfer(LOSSY, True), x, w, noise) for noise in noises)
-    assert torch.equal(first, second)
-
-
 @pytest.mark.parametrize(
     ("fields", "is_exact"),
     [

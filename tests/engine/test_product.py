@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine.product import Conv2dProduct, Geometry, MatmulProduct, Product, Tile, conversion_count
+from asim_lightning.engine.product import Conv2dProduct, Geometry, MatmulProduct, Tile, conversion_count
 from tests.engine.products import PRODUCTS
 from tests.oracle import conv_tiles, linear_tiles
 
@@ -36,21 +36,6 @@ def test_geometry_is_that_of_the_operands(kind: str) -> None:
     assert found.groups * found.outputs * found.windows == found.positions
     assert product.integer(x, w, 10_000).float().equal(y)
     assert product.geometry_of(product.weight_shape(w)).outputs == found.outputs
-
-
-@pytest.mark.parametrize(
-    ("product", "x", "groups", "outputs", "windows"),
-    [
-        (Conv2dProduct((1, 1), (0, 0), (1, 1), 4), (1, 8, 3, 3), 4, 2, 1),
-        (Conv2dProduct((2, 3), (1, 0), (1, 1), 1), (1, 2, 8, 9), 1, 8, 12),
-        (MatmulProduct(), (1, 2), 1, 8, 1),
-        (MatmulProduct(), (1, 3, 4, 2), 1, 8, 12),
-    ],
-)
-def test_by_hand(product: Product, x: tuple[int, ...], groups: int, outputs: int, windows: int) -> None:
-    w = torch.zeros(8, 2, 3, 3) if product.is_image else torch.zeros(8, 2)
-    found = product.geometry(torch.zeros(x), w)
-    assert (found.groups, found.outputs, found.windows) == (groups, outputs, windows)
 
 
 @pytest.mark.parametrize("rows", [3, 4, 8, 20, 255])

@@ -112,13 +112,10 @@ def test_multihead_attention_computes_what_torch_does(batch_first: bool, setting
         assert (expected[1] is None) == ("need_weights" in given)
 
 
-def test_multihead_attention_without_batch_and_on_itself() -> None:
+def test_multihead_attention_without_batch_on_itself_and_with_learned_biases() -> None:
     theirs = nn.MultiheadAttention(24, 3).eval()
     ours, x = MultiheadAttention(theirs), r(5, 24)
     for got, expected in zip(ours(x, x, x), theirs(x, x, x), strict=True):
         torch.testing.assert_close(got, expected)
-
-
-def test_multihead_attention_refuses_learned_biases() -> None:
     with pytest.raises(ValueError, match="without `add_bias_kv` and `add_zero_attn`"):
         MultiheadAttention(nn.MultiheadAttention(8, 2, add_bias_kv=True))

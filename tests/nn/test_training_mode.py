@@ -119,20 +119,6 @@ def test_training_noise_differs_from_step_to_step_without_a_context_in_one_and_i
         assert not any(torch.isclose(first, other).any() for other in drawn[number + 1 :])
 
 
-def test_a_numbered_step_counts_nothing_and_a_new_layer_begins_anew() -> None:
-    def steps(numbered: int) -> list[Tensor]:
-        layer, (x,) = made("linear")
-        layer.train_noise = 50.0
-        for number in range(numbered):
-            with noise_context(seed=1, step=number):
-                layer(x)
-        with noise_context(seed=1):
-            return [layer(x).detach() for _ in range(2)]
-
-    for first, second in zip(steps(0), steps(5), strict=True):
-        assert torch.equal(first, second)
-
-
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_activation_checkpointing_is_refused_with_noise_alone(reentrant: bool) -> None:
     layer, (x,) = made("linear")

@@ -71,16 +71,20 @@ def test_every_change_of_the_sources_changes_the_digest(copied: Copied, change: 
     assert (module.digest("portable") != before) == (change != "note")
 
 
-@pytest.mark.parametrize(("refused", "used"), [("none", True), ("sh", False)])
-def test_the_users_compiler_is_tried_first_and_passed_over_if_it_fails(
+@pytest.mark.parametrize(("refused", "built"), [("none", 3), ("avx512", 2), ("sh", 0)])
+def test_the_users_compiler_is_tried_first_and_builds_the_levels_that_it_can(
     copied: Copied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    refused: str, used: bool,
+    refused: str, built: int,
 ) -> None:  # fmt: skip
-    compiler = _old_compiler(tmp_path, refused)
-    monkeypatch.setenv("CXX", f"{compiler} --quiet" if not used else compiler)
-    module = copied()
+    module, compiler = copied(), _old_compiler(tmp_path, refused)
+    if built == 2:
+        _without_compilers(module, monkeypatch)
+    monkeypatch.setenv("CXX", compiler if built else f"{compiler} --quiet")
     assert module.build()
-    assert capsys.readouterr().out.count(f"built by {compiler}\n") == (len(module.LEVELS) if used else 0)
+    said = capsys.readouterr()
+    assert said.out.count(f"built by {compiler}\n") == min(built, len(module.LEVELS))
+    assert ("libasim_avx512.so: not built; 1 compilers tried" in said.err) == (built == 2)
+    assert len([*module.FOLDER.glob("*.so")]) == (built or len(module.LEVELS))
 
 
 def test_zig_is_asked_for_where_no_compiler_knows_avx512(
@@ -96,17 +100,6 @@ def test_zig_is_asked_for_where_no_compiler_knows_avx512(
     monkeypatch.delenv("CXX")
     monkeypatch.setattr(module, "PLATFORM", ("linux", "s390x"))  # there is no wheel of zig
     assert module._zig_if_needed() == []
-
-
-def test_an_old_compiler_builds_the_levels_that_it_can(
-    copied: Copied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = copied()
-    _without_compilers(module, monkeypatch)
-    monkeypatch.setenv("CXX", _old_compiler(tmp_path, "avx512"))
-    assert module.build()
-    assert sorted(path.name for path in module.FOLDER.glob("*.so")) == ["libasim_avx2.so", "libasim_portable.so"]
-    assert "libasim_avx512.so: not built; 1 compilers tried" in capsys.readouterr().err
 
 
 def test_without_a_compiler_only_libraries_of_these_sources_stay(

@@ -85,11 +85,6 @@ def test_all_bits_of_all_channels_are_counted(channels: int, input_bits: int) ->
     assert torch.equal(sums, x.double() @ w.double().T)
 
 
-def test_digits_of_more_than_a_byte_are_counted_by_their_bits() -> None:
-    circuit = transfer(MacroConfig(input_bits=12, encoding_bits=10), False)
-    check(MatmulProduct(), circuit, whole(0, 4095, 20, 255), whole(-127, 127, 40, 255, seed=1), noise_of(20))
-
-
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_a_sample_is_alone_in_any_batch_and_with_any_number_of_threads(
     product: Product, set_threads: Callable[[int], None]
@@ -180,14 +175,6 @@ class Steps(Column):
         return (count > cycle.full_scale / 16).float() * 0.4
 
 
-class Shifted(Column):
-    """A column that reads a code of 1 at count 0."""
-
-    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """Shifted by an LSB."""
-        return super().level(count, cycle) + 1.0
-
-
 class QuietBits(Column):
     """A column without noise where one input bit is applied."""
 
@@ -209,7 +196,7 @@ def test_votes_without_noise_beside_noisy_cycles(vote: str, levels: int) -> None
     "fields", [{}, *({"adc_bits": 5, "adc_step": 2, "adc_low": low} for low in (0, 1, 9))], ids=str
 )
 @pytest.mark.parametrize("encoding_bits", [1, 3])
-@pytest.mark.parametrize("column", ["charge", f"{__name__}.Shifted", f"{__name__}.Steps"])
+@pytest.mark.parametrize("column", ["charge", "tests.engine.native.random_macros.Lifted", f"{__name__}.Steps"])
 @pytest.mark.parametrize("empty", [0, 2])
 def test_planes_without_a_1_stand_for_the_count_of_code_0(
     column: str, encoding_bits: int, fields: dict[str, int], empty: int
@@ -235,11 +222,6 @@ def test_lanes_without_a_1_beside_others(encoding_bits: int, low: int) -> None:
     for outputs in (w.clamp(min=0), w.clone()):
         outputs[low : low + 16] = 0.0
         check(MatmulProduct(), circuit, x, outputs, noise_of(40))
-
-
-def test_no_heads_give_nothing() -> None:
-    x, w = torch.zeros(2, 0, 5, 20), torch.zeros(2, 0, 7, 20)
-    check(PRODUCTS["attention"], transfer(MacroConfig(), False), x, w, noise_of(2))
 
 
 REFUSED: dict[str, dict[str, Any]] = {

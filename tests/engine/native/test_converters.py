@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, MatmulProduct, Noise, Product, Weights
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.native import native_engine
@@ -59,15 +59,7 @@ def test_one_kind_alone_with_outputs_in_lanes_and_not(inputs: int) -> None:
         check(MatmulProduct(), circuit, x, w, errors, noise_of(inputs), 0)
 
 
-class QuietNothing(Column):
-    """A column whose sigma is 0 at count 0."""
-
-    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """0 at count 0."""
-        return (count > 0).float() * 0.4
-
-
-@pytest.mark.parametrize("column", ["charge", f"{__name__}.QuietNothing"])
+@pytest.mark.parametrize("column", ["charge", "tests.engine.native.test_conversion.Steps"])
 @pytest.mark.parametrize("encoding_bits", [1, 3])
 @pytest.mark.parametrize("lifted", [0, 18, 36])
 def test_empty_planes_are_left_out_only_where_every_converter_gives_code_0(

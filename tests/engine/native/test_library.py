@@ -32,17 +32,14 @@ def _command(folder: Path) -> str:
     return f"`{shlex.join([sys.executable, str(folder / 'backend.py')])}`"
 
 
-def test_the_best_level_of_the_processor_is_chosen() -> None:
+def test_the_best_level_of_the_processor_is_chosen_and_each_may_be_forced() -> None:
     assert library.why_missing() is None
     runs = library.processor_levels()
     assert runs == tuple(library.LEVELS)[: len(runs)]
-    assert library.library() is library.library()
     assert Path(library.library()._name) == backend.library_path(runs[-1])
-
-
-def test_each_level_that_the_processor_runs_may_be_forced() -> None:
-    for level in library.processor_levels():
+    for level in runs:
         forced = library.library(level)
+        assert forced is library.library(level)
         forced.asim_digest.restype = ctypes.c_char_p
         assert forced.asim_digest() == backend.digest(level).encode()
         assert Path(forced._name) == backend.library_path(level)
@@ -88,12 +85,12 @@ def test_a_library_is_refused_once_a_source_is_edited(elsewhere: ModuleType) -> 
     assert library.why_missing() is None
 
 
-@pytest.mark.skipif(len(library.LEVELS) == 1, reason="there is one level here")
-def test_the_library_of_another_level_is_refused(elsewhere: ModuleType) -> None:
-    assert elsewhere.build()
-    shutil.copy(elsewhere.library_path("avx2"), elsewhere.library_path("portable"))
-    with pytest.raises(RuntimeError, match=r"^libasim_portable\.so was built from other sources "):
-        library.library()
+def test_a_library_that_the_system_cannot_load_is_refused(elsewhere: ModuleType) -> None:
+    """As one that another system built in the same folder."""
+    elsewhere.library_path("portable").write_text(elsewhere.digest("portable"))
+    command = re.escape(_command(elsewhere.FOLDER))
+    expected = rf"^libasim_portable\.so cannot be loaded \(.+\): {command} builds it anew\.$"
+    assert re.match(expected, library.why_missing() or "")
 
 
 @pytest.mark.skipif(len(library.LEVELS) == 1, reason="there is one level here")
@@ -104,14 +101,10 @@ def test_a_level_that_was_not_built_is_left_out(elsewhere: ModuleType) -> None:
     assert Path(library.library()._name) == elsewhere.library_path(others[-1])
     with pytest.raises(RuntimeError, match=r"^The C\+\+ kernels are not built"):
         library.library(best)
-
-
-def test_a_library_that_the_system_cannot_load_is_refused(elsewhere: ModuleType) -> None:
-    """As one that another system built in the same folder."""
-    elsewhere.library_path("portable").write_text(elsewhere.digest("portable"))
-    command = re.escape(_command(elsewhere.FOLDER))
-    expected = rf"^libasim_portable\.so cannot be loaded \(.+\): {command} builds it anew\.$"
-    assert re.match(expected, library.why_missing() or "")
+    library.library.cache_clear()  # so that the level is looked for again
+    shutil.copy(elsewhere.library_path(others[-1]), elsewhere.library_path(best))  # of another level
+    with pytest.raises(RuntimeError, match=rf"^libasim_{best}\.so was built from other sources "):
+        library.library(best)
 
 
 def test_windows_has_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import (
     Chip,
     Conv2dProduct,
@@ -34,14 +34,6 @@ DEPTHWISE: dict[str, tuple[Product, tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
-class Droop(Column):
-    """A column whose levels are no whole numbers, but round to counts."""
-
-    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """Up to 0.2 codes more."""
-        return super().level(count, cycle) + 0.2 * torch.sin(count.float()) ** 2
-
-
 FIELDS: dict[str, dict[str, Any]] = {
     "bit-serial": {},
     "2 bits a cycle": {"encoding_bits": 2, "rows": 85},
@@ -53,7 +45,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "10 by 3 bits": {"weight_bits": 10, "input_bits": 3},
     "10-bit ADC": {"adc_bits": 10, "rows": 341},
     "few rows": {"rows": 15, "weight_bits": 2, "input_bits": 3},
-    "column": {"column": f"{__name__}.Droop"},
+    "column": {"column": "tests.engine.native.random_macros.Wavy"},
     "voted without noise": {"votes": 3, "vote_levels": 2, "vote": "mean"},
 }
 KINDS = ("offset", "gain", "gain offset nibbles", "offset curves large")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import rare
 from asim_lightning.engine.rare.rates import code_distribution, rates
@@ -120,18 +120,6 @@ def test_sigma_of_a_users_column_thins_by_count() -> None:
 )
 def test_applies(fields: dict[str, Any], expected: bool) -> None:
     assert (rare.refuses(transfer(LSB.with_fields(**fields), False)) is None) is expected
-
-
-def candidates(circuit: Transfer) -> float:
-    """Candidates for each conversion of the schedule."""
-    return sum(len(kind.cycles) * kind.rate for kind in rates(circuit, False).kinds) / len(circuit.cycles)
-
-
-def test_the_rate_of_candidates() -> None:
-    single = 2 * tail(0.5, 0.191)
-    assert candidates(transfer(LSB, False)) == pytest.approx(single, rel=1e-3)
-    half = LSB.with_fields(digital_levels=1)  # one of two cycles is digital
-    assert candidates(transfer(half, False)) == pytest.approx(single / 2, rel=1e-3)
 
 
 def test_errors_of_a_third_of_a_count_have_their_weight() -> None:
