@@ -11,27 +11,27 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
 from tests.conftest import relative
 
-FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
+FINE = MacroConfig(12, 12, rows=20, adc_bits=None)
 LOSSY = MacroConfig(5, 5, rows=14, adc_bits=5, encoding_bits=2, random_noise=0.5, nonlinear_noise=2.0)
 
 
 def check_against_torch(size: tuple[int, int] = (7, 6), **settings: Any) -> None:
-    """Both quantised convolutions are nn.Conv2d to 16 bits, and each other and the reference in every sum."""
+    """Both quantised convolutions are nn.Conv2d to 12 bits, and each other and the reference in every sum."""
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 8, **settings).eval()
     x = torch.randn(2, 4, *size)
     on_macro = CimConv2d.from_float(conv, FINE, signed_input=True)
-    digital = QuantConv2d.from_float(conv, 16, 16, signed_input=True)
+    digital = QuantConv2d.from_float(conv, 12, 12, signed_input=True)
     simulated = on_macro(x)
     assert torch.equal(simulated, digital(x))
     on_macro.engine = "reference"
     assert torch.equal(on_macro(x), simulated)
-    assert relative(simulated, conv(x)) < 1e-3
+    assert relative(simulated, conv(x)) < 5e-3
     for layer in (on_macro, digital):
         layer.fidelity = "float"
         assert torch.equal(layer(x), conv(x))
     every_conversion = CimConv2d.from_float(conv, FINE.with_fields(random_noise=1e-6), signed_input=True)
-    assert relative(every_conversion(x), conv(x)) < 1e-3
+    assert relative(every_conversion(x), conv(x)) < 5e-3
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, (1, 3), (4, 2), 5])
@@ -74,7 +74,7 @@ def test_same_padding_with_any_stride(kernel_size: Any, stride: Any, dilation: A
     layer.load_state_dict(conv.state_dict())
     x = torch.randn(2, 3, *size)
     simulated = layer(x)
-    assert relative(simulated, conv(x)) < 1e-3
+    assert relative(simulated, conv(x)) < 5e-3
     assert torch.equal(CimConv2d.from_float(conv, FINE, signed_input=True)(x), simulated)
 
 
@@ -84,7 +84,7 @@ def test_a_kernel_as_large_as_its_input_has_the_codes_and_noise_of_a_linear_laye
     linear = CimLinear(60, 7, macro=LOSSY, name="head").eval()
     linear.load_state_dict({k: v.flatten(1) if k == "weight" else v for k, v in conv.state_dict().items()})
     x = torch.rand(3, 3, 4, 5)
-    assert torch.equal(conv(x).flatten(1), linear(x.flatten(1)))
+    assert torch.equal(conv(x), linear(x.flatten(1))[..., None, None])
 
 
 @pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])

@@ -17,7 +17,7 @@ from asim_lightning.quant import fake_quantize, scale_of
 from tests import oracle
 from tests.conftest import relative
 
-FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
+FINE = MacroConfig(12, 12, rows=20, adc_bits=None)
 LOSSY = MacroConfig(5, 5, rows=14, adc_bits=4, encoding_bits=2)
 NOISY = LOSSY.with_fields(random_noise="0.6 lsb", nonlinear_noise=2.0)
 CHIP = NOISY.with_fields(
@@ -90,16 +90,16 @@ def transposed_by_definition(macro: MacroConfig, conv: nn.ConvTranspose2d, x: An
 
 
 @pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)
-def test_sixteen_bits_are_torch(kind: str, geometry: dict[str, Any]) -> None:
+def test_twelve_bits_are_torch(kind: str, geometry: dict[str, Any]) -> None:
     conv, layer, x = layer_of(kind, FINE, **geometry)
     expected = conv(x)
     layer.eval()
     simulated = layer(x)
-    assert relative(simulated, expected) < 1e-3
+    assert relative(simulated, expected) < 5e-3
     assert torch.equal(layer(x[1]), layer(x[1:2])[0])
     layer.engine = "reference"
     assert torch.equal(layer(x), simulated)
-    for fidelity, most in (("quantized", 1e-3), ("float", 1e-6)):
+    for fidelity, most in (("quantized", 5e-3), ("float", 1e-6)):
         layer.fidelity = fidelity
         assert relative(layer(x), expected) < most
     assert layer(x[0]).shape == expected[0].shape
