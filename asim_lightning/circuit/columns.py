@@ -144,9 +144,6 @@ class Charge(Column):
     def __init__(self, macro: MacroConfig, gain: float = 1.0, offset: float = 0.0) -> None:
         super().__init__(macro)
         top = macro.top_code or 0
-        for name, value in (("gain", gain), ("offset", offset)):
-            if isinstance(value, bool):
-                raise ValueError(f"`macro.column_args.{name}` must be a number, got {value!r}")
         if not 0 < gain <= 10:
             raise ValueError(f"`macro.column_args.gain` must be more than 0 and at most 10, got {gain!r}")
         if macro.top_code is None and gain != 1:

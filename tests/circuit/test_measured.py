@@ -24,7 +24,7 @@ from tests.circuit.measured_chips import (
     reads_csv,
     written,
 )
-from tests.engine.rare.test_distribution import noise_of
+from tests.engine.rare.test_distribution import difference, noise_of
 
 SIGMAS = [0.1, 0.3, 1.0]
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)  # with weights of 1 an output is the code of one conversion
@@ -40,21 +40,6 @@ def simulated(macro: MacroConfig, reads: int, engine: str) -> NDArray[np.int64]:
     w = torch.ones(reads, macro.rows)
     sums = sums_of(ENGINES[engine], MatmulProduct(), transfer(macro, False), x, w, noise_of(len(x), 7))
     return sums.round().long().numpy()
-
-
-def difference(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    """Chi-square of two histograms at all counts, as a normal number. # (counts, codes) each"""
-    statistic, freedom = 0.0, 0
-    for a, b in zip(first, second, strict=True):
-        often = a + b >= 10
-        a, b = (np.append(h[often], h[~often].sum()) for h in (a, b))
-        there = a + b > 0
-        statistic += float(((a - b)[there] ** 2 / (a + b)[there]).sum())
-        freedom += int(there.sum()) - 1
-    if freedom == 0:
-        return 0.0 if statistic == 0 else math.inf
-    # Wilson and Hilferty: the cube root is nearly normal
-    return ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)

@@ -82,12 +82,12 @@ class Operands:
         self.rng = np.random.default_rng(self.seed)
         pick = self.rng.integers
         if self.kind == "conv2d":
-            groups, channels = int(pick(1, 3)), int(pick(1, 4))
+            groups, channels = ((1, 1), (1, 3), (2, 2), (2, 3), (5, 1), (1, 9))[pick(6)]
             kernel, self.geometry = (int(pick(1, 4)), int(pick(1, 4))), self._geometry(groups)
             size = [self.geometry[2][a] * (kernel[a] - 1) + 1 + int(pick(0, 3)) for a in (0, 1)]
             x_shape, w_shape = (2, groups * channels, *size), (2 * groups, channels, *kernel)
         else:
-            terms, batch = int(pick(1, 25)), (2,) if self.kind == "matmul" else ()
+            terms, batch = int(pick(1, 40)), (2,) if self.kind == "matmul" else ()
             x_shape, w_shape = (2, 3, terms), (*batch, 4, terms)
         x_top, w_top = 2 ** (self.macro.input_bits - self.signed) - 1, 2 ** (self.macro.weight_bits - 1) - 1
         self.x = self._integers(-x_top if self.signed else 0, x_top, x_shape)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, rare, sums_of
+from asim_lightning.engine import Conv2dProduct, Noise, Product, rare, sums_of
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import layout
@@ -19,6 +19,7 @@ from asim_lightning.engine.rare.rates import Rates, rates
 from tests import oracle
 from tests.engine.products import exact_sums
 from tests.engine.test_noise_stream import plain_philox
+from tests.engine.test_reference import Operands
 
 FINE = [  # rows, encoding, ADC bits, all exact
     *[(255, 1, 8), (85, 1, 8), (15, 1, 4), (7, 1, 3), (3, 1, 8), (1, 1, 4)],
@@ -29,12 +30,6 @@ FINE = [  # rows, encoding, ADC bits, all exact
 def noise_of(batch: int, seed: int = 1, **fields: Any) -> Noise:
     ids, offsets = torch.arange(batch) * 3 + seed % 7, torch.zeros(batch, dtype=torch.int64)
     return replace(Noise(seed, "layer", call=0, trial=2, chip=0, sample_ids=ids, offsets=offsets), **fields)
-
-
-def integers(rng: Any, top: int, signed: bool, shape: tuple[int, ...]) -> torch.Tensor:
-    low = -top if signed else 0
-    values = np.where(rng.random(shape) < rng.choice([0.1, 0.6]), rng.choice([low, 0, top], shape), 0)
-    return torch.from_numpy(np.where(values == 0, rng.integers(low, top + 1, shape), values)).float()
 
 
 @st.composite
@@ -68,23 +63,8 @@ def macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
 
 
 def operands(kind: str, macro: MacroConfig, signed: bool, seed: int) -> tuple[Product, torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
-    product: Product
-    if kind == "conv2d":
-        groups, channels = ((1, 11), (2, 3), (5, 1))[rng.integers(3)]
-        kernel, stride, padding, dilation = (
-            tuple(map(int, rng.integers(a, b, 2))) for a, b in [(1, 4), (1, 3), (0, 3), (1, 3)]
-        )
-        size = [dilation[a] * (kernel[a] - 1) + 1 + int(rng.integers(0, 3)) for a in (0, 1)]
-        x_shape, w_shape = (2, groups * channels, *size), (2 * groups, channels, *kernel)
-        product = Conv2dProduct(stride, padding, dilation, groups)
-    else:
-        terms = int(rng.integers(1, 40))
-        x_shape = (2, 2, 3, terms)
-        w_shape = (2, 2, 4, terms) if kind == "matmul" else (4, terms)
-        product = MatmulProduct(kind == "matmul")
-    return product, integers(rng, x_top, signed, x_shape), integers(rng, w_top, True, w_shape)
+    found = Operands(macro, signed, kind, seed)
+    return found.product, torch.from_numpy(found.x).float(), torch.from_numpy(found.w).float()
 
 
 def uniform(a: int, b: int) -> float:
