@@ -15,8 +15,6 @@ from asim_lightning.circuit.algorithm import (
 )
 
 LSB = MacroConfig(weight_bits=2, input_bits=1)
-TRIMMED = 0.6 / math.sqrt(12)
-"""What a step of 0.6 LSB leaves; of a gain a quarter of it at a quarter of the range."""
 
 
 def wrong(sigma: float) -> float:

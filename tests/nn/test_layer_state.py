@@ -127,7 +127,7 @@ def test_training_state_and_parameters_are_those_of_the_float_layer() -> None:
         assert layer.eval()(torch.rand(1, 3, 4, 4).double()).dtype == torch.float64
 
 
-@pytest.mark.parametrize("leading", [(), (1,), (6,), (2, 3), (1, 2, 3), (2, 1, 3, 1)])
+@pytest.mark.parametrize("leading", [(), (1,), (6,), (2, 1, 3, 1)])
 @pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
 def test_leading_dimensions_are_free(leading: tuple[int, ...], fidelity: str) -> None:
     layer, _ = calibrated("linear")

@@ -161,7 +161,6 @@ def _in_native(names: list[str]) -> list[str]:
 
 
 SOURCES = ["src/processor.cpp", "src/threads.h"]
-PYTHON = ["__init__.py", "backend.py", "library.py"]
 
 
 def _python_files(project: Path) -> list[str]:
