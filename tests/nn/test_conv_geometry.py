@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame, ScaledStdConv2d, ScaledStdConv2dSame, StdConv2d, StdConv2dSame
 from torch import nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from asim_lightning.nn import CimConv2d, CimLinear, FloatConv2d, QuantConv2d
 from tests.conftest import relative
 
 FINE = MacroConfig(12, 12, rows=20, adc_bits=None)
@@ -76,6 +76,14 @@ def test_same_padding_with_any_stride(kernel_size: Any, stride: Any, dilation: A
     simulated = layer(x)
     assert relative(simulated, conv(x)) < 5e-3
     assert torch.equal(CimConv2d.from_float(conv, FINE, signed_input=True)(x), simulated)
+
+
+@pytest.mark.parametrize("kind", [StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame])
+def test_timms_standardised_weights(kind: type[nn.Conv2d]) -> None:
+    torch.manual_seed(0)
+    conv, x = kind(4, 6, 3, stride=2).eval(), torch.randn(2, 4, 8, 7)
+    for layer in (CimConv2d.from_float(conv, FINE, signed_input=True), FloatConv2d.from_float(conv)):
+        assert relative(layer(x), conv(x)) < 5e-3
 
 
 def test_a_kernel_as_large_as_its_input_has_the_codes_and_noise_of_a_linear_layer() -> None:
