@@ -79,7 +79,7 @@ def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
     files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
     base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
     path = None if setup.start.path is None else str(Path(setup.start.path).resolve())
-    recipes = [plan.whole_recipe(base, path) for plan in found.plans]
+    recipes = [plan.recipe(base, path) for plan in found.plans]
     texts = {name: dump_yaml(json.loads(json.dumps(each))) for name, each in zip(files, recipes, strict=True)}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, because it names the others

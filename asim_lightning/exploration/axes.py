@@ -145,6 +145,12 @@ def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **({"static": static} if static else {})}
 
 
+def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a macro as a recipe nests them, by the names of their axes."""
+    static = {f"static.{name}": value for name, value in (fields.get("static") or {}).items()}
+    return {**{name: value for name, value in fields.items() if name != "static"}, **static}
+
+
 def patterns_of(names: Iterable[str]) -> list[str]:
     """Patterns of layers in names of axes, without repeats."""
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))

@@ -17,7 +17,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import condition_at, nested
+from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.report.draw import figure_of
@@ -61,24 +61,14 @@ class Plan:
     verdict: Verdict
     images_to_decide: int | None = None
 
-    def whole_recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
-        """The recipe with the whole macro, based on the macro as it is, and the weights of the measurement.
+    def recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
+        """Settings to add to a recipe of the network: the whole macro, based on the macro as it is, rules, and weights.
 
         The weights are the network's `checkpoint` unless the plan has others; None: they are not in a file.
         """
-        static = {f"static.{name}": value for name, value in self.macro.get("static", {}).items()}
-        macro = base.with_fields(**{name: each for name, each in self.macro.items() if name != "static"}, **static)
-        found = self.recipe
-        weights = found.get("ckpt_path", checkpoint)
-        plan = {**found.get("model", {}).get("plan", {}), "macro": asdict(macro)}
+        macro, weights = asdict(base.with_fields(**flat(self.macro))), self.checkpoint or checkpoint
+        plan = {"macro": macro, **({"rules": self.rules} if self.rules else {})}
         return {**({} if weights is None else {"ckpt_path": weights}), "model": {"plan": plan}}
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """Settings to add to a recipe of the network; the plan's rules replace the recipe's rules."""
-        plan = {name: each for name, each in (("macro", self.macro), ("rules", self.rules)) if each}
-        found: dict[str, Any] = {} if self.checkpoint is None else {"ckpt_path": self.checkpoint}
-        return {**found, **({"model": {"plan": plan}} if plan else {})}
 
 
 @dataclass(frozen=True, repr=False)

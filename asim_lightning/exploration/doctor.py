@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,7 +28,7 @@ from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.limits import scaled, spreads_of
-from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
+from asim_lightning.exploration.plan_choice import Candidate, Family, proving, screening
 from asim_lightning.exploration.plan_study import DoctorSettings, PlanStudy
 from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
@@ -171,7 +172,8 @@ class Doctor:
 
         def increase(factor: float) -> tuple[float, bool]:
             for name, layer in self._layers.items():
-                layer.assignment = own[name].ruled_by(scaled(spreads_of(own[name].macro)).axes(factor))
+                macro = own[name].macro
+                layer.assignment = own[name].ruled_by(scaled(spreads_of(macro), macro).axes(factor))
             return self._increase()
 
         if not increase(1.0)[1]:
@@ -194,18 +196,20 @@ class Doctor:
     def _increase(self) -> tuple[float, bool]:
         """How much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
         model, images = self._work.model, 0
-        losses, values = {"quantized": 0.0, "simulated": 0.0}, {"quantized": 0.0, "simulated": 0.0}
+        sums = {"quantized": np.zeros(2), "simulated": np.zeros(2)}  # of the loss, and of the outcomes
         for inputs, targets, ids in self._batches(_STEPPING):
             images += len(ids)
-            for fidelity in losses:
+            for fidelity, found in sums.items():
                 noise = noise_context(model.noise_seed, model.trial, ids, model.chip)
                 with under(model, Condition(fidelity)), torch.no_grad(), noise:
                     outputs, wanted = model(inputs.to(model.device)), targets.to(model.device)
-                losses[fidelity] += len(ids) * float(model.outcome.loss(outputs, wanted))
-                values[fidelity] += float(model.outcome.numbers(outputs, wanted)["value"].sum())
-        increase = (losses["simulated"] - losses["quantized"]) / images
-        is_lost = model.outcome.is_share and values["simulated"] < _LOST * values["quantized"]
-        return increase, increase > _COLLAPSED or is_lost
+                found += [
+                    len(ids) * float(model.outcome.loss(outputs, wanted)),
+                    float(model.outcome.numbers(outputs, wanted)["value"].sum()),
+                ]
+        increase = float(sums["simulated"][0] - sums["quantized"][0]) / images
+        is_lost = model.outcome.is_share and sums["simulated"][1] < _LOST * sums["quantized"][1]
+        return increase, bool(increase > _COLLAPSED or is_lost)
 
     def _of_layers(self, mapped: LossMap) -> list[Family]:
         """Changes of single layers, with more digital positions and without."""
@@ -256,11 +260,7 @@ class Doctor:
 
         count = sum(len(each.candidates) for each in self._families)
         say(f"plans    {count:,}, of which the likely ones are looked for")
-
-        def method() -> Screening:
-            return Screening([replace(each, margins={}) for each in self._families], margin_of)
-
-        return study.run(method, _PLANS, say, progress).families
+        return study.run(lambda: screening(self._families, margin_of), _PLANS, say, progress)
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
@@ -273,20 +273,16 @@ class Doctor:
             chips = range(_FIRST_PROVED, _FIRST_PROVED + self._chips)
             study = self._study(self._proof, chips, self._proof_places, proves=True)
             say("proof    of the cheapest likely plans, on other images, noise and chips")
-            tried = study.run(lambda: Proving(families, settings.plans), _PLANS, say, progress).tried
+            tried = study.run(lambda: proving(families, settings.plans), _PLANS, say, progress)
         finally:
             model.noise_seed = seed
-        chosen = [each for family in families for each in family.candidates if each.gap is not None]
-        gaps = {canonical_json(each.point): each.gap for each in chosen}
         plans, gap = dict[str, Plan](), None
-        (_, as_is), *others = [
-            (family, plan_of(model, result, study.compared(result), settings.target)) for family, result in tried
-        ]
-        for (family, plan), (_, result) in zip(others, tried[1:], strict=True):
-            if result.axes:  # no axes: the macro as it is
-                plans[family] = plan  # the last plan of a family is the kept one, if any
-            gap = gaps.get(canonical_json(result.axes), gap)
-        for name, count in Counter(family for family, _ in others).items():
+        for family, own, result in tried:
+            if result.axes or not family:  # a plan without axes is the macro as it is
+                plans[family] = plan_of(model, result, study.compared(result), settings.target)
+            gap = gap if own is None else own
+        as_is = plans.pop("")
+        for name, count in Counter(family for family, _, _ in tried).items():
             if count > 1:
                 said = f"{count} plans of {name} were tried on the same images, and each interval is of one plan"
                 self.notes.append(said)

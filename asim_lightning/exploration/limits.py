@@ -1,7 +1,7 @@
 """Properties of a macro, and how bad each may be: a bisection from a harmless value to a harmful one."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.evaluation.results import AxisValue, Decision, Result
+from asim_lightning.evaluation.results import AxisValue, Decision
 from asim_lightning.evaluation.target import TOGETHER, Limit
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Method, Point
 
 _OF_DECADE = 20
 """Values in a factor of ten: each value is 12 % above the one before."""
@@ -29,47 +29,56 @@ class Property:
     axes: Callable[[float], Point]
     """Gives the axes of a macro with a value of the property."""
 
+    @property
+    def worst(self) -> Point:
+        """The axes of a macro with the most harmful value."""
+        return self.axes(self.rungs[-1])
 
-class Bisection:
-    """Finds the limit of each property, one after another; then the limit of all together.
+    def allowed(self, takes: Callable[[Point], object]) -> "Property":
+        """The property with the values that `takes` does not refuse."""
+        rungs = []
+        for value in self.rungs:
+            with suppress(ValueError):
+                takes(self.axes(value))
+                rungs.append(value)
+        return replace(self, rungs=tuple(rungs))
+
+
+def bisection(
+    properties: Sequence[Property], base: Point, together: Callable[[Sequence[Limit]], Property | None]
+) -> Method[list[Limit]]:
+    """Find the limit of each property, one after another; then the limit of all together, last.
 
     For each property it looks for two neighbouring pairs of rungs: one that keeps the target and the next that may
     miss; and one that may keep it and the next that misses. It assumes that more of a property is never better. Every
     point has the axes of `base` that its property does not set. `together` makes the joint property from the single
     limits; None if there is none.
     """
+    found = []
+    for each in properties:
+        found.append((yield from _limit(each, base)))
+    if (joint := together(found)) is not None:
+        found.append((yield from _limit(joint, base)))
+    return found
 
-    def __init__(
-        self, properties: Sequence[Property], base: Point, together: Callable[[Sequence[Limit]], Property | None]
-    ) -> None:
-        self._properties, self._base, self._together = list(properties), base, together
-        self._verdicts: dict[str, dict[int, Decision]] = {each.name: {} for each in properties}
-        self._has_all = False
-        self._asked = "", 0
 
-    @property
-    def limits(self) -> list[Limit]:
-        """The known limits, all together last."""
-        return [_limit(each, self._verdicts[each.name]) for each in self._properties]
-
-    def ask(self) -> Point | None:
-        """The next point; None if all limits are known."""
-        for each in self._properties:
-            if (rung := _next(each, self._verdicts[each.name])) is not None:
-                self._asked = each.name, rung
-                return {**self._base, **each.axes(each.rungs[rung])}
-        if self._has_all:
-            return None
-        self._has_all = True
-        if (joint := self._together(self.limits)) is not None:
-            self._properties.append(joint)
-            self._verdicts[joint.name] = {}
-        return self.ask()
-
-    def tell(self, result: Result) -> None:
-        """Learn whether the last point keeps its only target."""
-        name, rung = self._asked
-        (self._verdicts[name][rung],) = result.decisions.values()
+def _limit(given: Property, base: Point) -> Method[Limit]:
+    verdicts: dict[int, Decision] = {}
+    while (rung := _next(given, verdicts)) is not None:
+        result = yield {**base, **given.axes(given.rungs[rung])}
+        (verdicts[rung],) = result.decisions.values()
+    kept, first, last, missed = _edges(len(given.rungs), verdicts)
+    between = [verdicts[rung] for rung in range(first, last + 1) if rung in verdicts and kept < rung < missed]
+    hardest = max(between, key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
+    return Limit(
+        given.name,
+        given.unit,
+        given.rungs,
+        given.rungs[kept] if kept >= 0 else None,
+        given.rungs[missed] if missed < len(given.rungs) else None,
+        hardest.images,
+        hardest.is_over,
+    )
 
 
 def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int, int]:
@@ -91,21 +100,6 @@ def _next(given: Property, verdicts: Mapping[int, Decision]) -> int | None:
         if high - low > 1:
             return (low + high) // 2
     return None
-
-
-def _limit(given: Property, verdicts: Mapping[int, Decision]) -> Limit:
-    kept, first, last, missed = _edges(len(given.rungs), verdicts)
-    between = [verdicts[rung] for rung in range(first, last + 1) if rung in verdicts and kept < rung < missed]
-    hardest = max(between, key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
-    return Limit(
-        given.name,
-        given.unit,
-        given.rungs,
-        given.rungs[kept] if kept >= 0 else None,
-        given.rungs[missed] if missed < len(given.rungs) else None,
-        hardest.images,
-        hardest.is_over,
-    )
 
 
 def spreads_of(macro: MacroConfig) -> Point:
@@ -144,7 +138,7 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in powers), number("rows")),
         Property("encoding_bits", "bits", tuple(range(1, 17)), number("encoding_bits")),
     ]
-    allowed = {each.name: replace(each, rungs=tuple(_allowed(macro, each))) for each in every}
+    allowed = {each.name: each.allowed(lambda axes: macro.with_fields(**axes)) for each in every}
     for name in names or ():
         check_choice("`properties`", name, list(allowed))
         if len(allowed[name].rungs) < 2:
@@ -180,11 +174,3 @@ def _rungs(low: float, high: float) -> tuple[float, ...]:
     """0, and values from the lowest to the highest, each 12 % above the one before."""
     first, last = (round(_OF_DECADE * math.log10(end)) for end in (low, high))
     return (0.0, *(float(f"{10 ** (step / _OF_DECADE):.3g}") for step in range(first, last + 1)))
-
-
-def _allowed(macro: MacroConfig, given: Property) -> Iterator[float]:
-    """The values of a property that a macro takes."""
-    for value in given.rungs:
-        with suppress(ValueError):
-            macro.with_fields(**given.axes(value))
-            yield value

@@ -1,9 +1,9 @@
 """Which point a search evaluates next: from a grid, a list, at random, or from Optuna."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,27 +19,22 @@ Point = dict[str, AxisValue]
 Worth: TypeAlias = Callable[[Result], tuple[Sequence[float], Mapping[str, float]]]
 
 
-class Method(Protocol):
-    """Proposes points, one after another, and learns from the result of each."""
-
-    def ask(self) -> Point | None:
-        """The next point; None if there is no more."""
-
-    def tell(self, result: Result) -> None:
-        """Learn the result of the point that was asked last."""
+Found = TypeVar("Found")
+Method: TypeAlias = Generator[Point, Result, Found]
+"""Proposes points, one after another: it yields each, is sent its result, and returns what it has found."""
 
 
-AnyMethod = TypeVar("AnyMethod", bound=Method)
-
-
-def replayed(method: AnyMethod, results: Iterable[Result]) -> AnyMethod:
-    """A new method that has learned all results; needed if the old one worked in forked processes."""
-    for each in results:
-        if each.kind == "simulated":
-            method.ask()
-            method.tell(each)
-    method.ask()
-    return method
+def replayed(method: Method[Found], results: Iterable[Result]) -> Found:
+    """What a new method finds from all results; the old one may have worked in forked processes."""
+    try:
+        next(method)
+        for each in results:
+            if each.kind == "simulated":
+                method.send(each)
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+    raise RuntimeError("the results must be of all points that the method asks for")
 
 
 def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
@@ -54,11 +49,12 @@ def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
     return list(found.values())
 
 
-class Optuna:
-    """Optuna's sampler of tree-structured Parzen estimators, in memory.
+def optuna_points(space: SearchSpace, trials: int, seed: int, objectives: int, worth: Worth) -> Method[None]:
+    """Points of Optuna's sampler of tree-structured Parzen estimators, in memory.
 
-    It has no state: its seed follows from the search's seed and the number of points. A repeated search therefore
-    proposes the same points.
+    The sampler has no state: its seed follows from the search's seed and the number of points. A repeated search
+    therefore proposes the same points. A sampler that is sure of the best points repeats them; then random points are
+    taken. It ends if there are enough points, or if random points are only known ones, too.
 
     Args:
         space: The space to search.
@@ -68,67 +64,49 @@ class Optuna:
         worth: Gives the objectives of a result, less is better, and its distance from each target: 0 or less if it is
             kept.
     """
+    if find_spec("optuna") is None:
+        raise ValueError("`search.method` optuna needs the package optuna: pip install 'asim_lightning[search]'")
+    import optuna
 
-    def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int, worth: Worth) -> None:
-        if find_spec("optuna") is None:
-            raise ValueError("`search.method` optuna needs the package optuna: pip install 'asim_lightning[search]'")
-        import optuna
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["minimize"] * objectives)
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._optuna: Any = optuna
-        self._study: Any = optuna.create_study(directions=["minimize"] * objectives)
-        self._space, self._trials, self._seed, self._worth = space, trials, seed, worth
-        self._known: dict[str, tuple[Sequence[float], Mapping[str, float]]] = {}
-        self._asked: Any = None
-
-    def ask(self) -> Point | None:
-        """The next new point; None if there are enough, or if random draws give only known ones, too.
-
-        A sampler that is sure of the best points repeats them; then a random point is taken.
-        """
-        if len(self._known) >= self._trials or len(self._known) == self._space.count():
-            return None
-        for repeats in range(2 * _REPEATS):
-            told = len(self._study.trials)
-            seed = int.from_bytes(hashlib.sha256(f"{self._seed} {told}".encode()).digest()[:4], "big")
-            samplers = self._optuna.samplers
-            learned = repeats < _REPEATS
-            self._study.sampler = (
-                samplers.TPESampler(seed=seed, n_startup_trials=_STARTS) if learned else samplers.RandomSampler(seed)
+    def points() -> Method[None]:
+        known, repeats = dict[str, tuple[Sequence[float], Mapping[str, float]]](), 0
+        while len(known) < trials and len(known) != space.count() and repeats < 2 * _REPEATS:
+            own = int.from_bytes(hashlib.sha256(f"{seed} {len(study.trials)}".encode()).digest()[:4], "big")
+            samplers, learns = optuna.samplers, repeats < _REPEATS
+            study.sampler = (
+                samplers.TPESampler(seed=own, n_startup_trials=_STARTS) if learns else samplers.RandomSampler(own)
             )
-            self._asked = self._study.ask()
-            point = {name: self._suggested(name, axis) for name, axis in self._space.axes.items()}
-            known = self._known.get(canonical_json(point))
-            if known is None:
-                return point
-            self._tell(*known)
-        return None
+            trial: Any = study.ask()
+            point = {name: _suggested(trial, name, axis) for name, axis in space.axes.items()}
+            repeats = repeats + 1 if (name := canonical_json(point)) in known else 0
+            if name not in known:
+                known[name] = worth((yield point))
+            costs, excesses = known[name]
+            for target, excess in excesses.items():
+                trial.set_constraint(target, excess)
+            study.tell(trial, list(costs))
 
-    def tell(self, result: Result) -> None:
-        """Learn the result of the last point."""
-        self._known[canonical_json(result.axes)] = worth = self._worth(result)
-        self._tell(*worth)
-
-    def _tell(self, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
-        for name, excess in excesses.items():
-            self._asked.set_constraint(name, excess)
-        self._study.tell(self._asked, list(costs))
-
-    def _suggested(self, name: str, axis: Sequence[AxisValue] | Range) -> AxisValue:
-        trial = self._asked
-        if not isinstance(axis, Range):
-            ordered = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in axis)
-            if ordered:  # so that the sampler knows that 6 bits lie between 5 and 7
-                values = sorted(axis)  # type: ignore[type-var]
-                return values[trial.suggest_int(name, 0, len(values) - 1)]  # type: ignore[no-any-return]
-            return axis[trial.suggest_categorical(name, list(range(len(axis))))]
-        if axis.count is not None:
-            return axis.value(trial.suggest_int(name, 0, axis.count - 1))
-        if axis.whole:
-            return int(trial.suggest_int(name, axis.low, axis.high, log=axis.log))
-        return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")
+    return points()
 
 
-LEARNING: dict[str, Callable[[SearchSpace, int, int, int, Worth], Method]] = {"optuna": Optuna}
-"""Methods that learn from each point, by name; called as `Optuna`."""
+def _suggested(trial: Any, name: str, axis: Sequence[AxisValue] | Range) -> AxisValue:
+    """The value that a trial of Optuna's has on an axis."""
+    if not isinstance(axis, Range):
+        ordered = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in axis)
+        if ordered:  # so that the sampler knows that 6 bits lie between 5 and 7
+            values = sorted(axis)  # type: ignore[type-var]
+            return values[trial.suggest_int(name, 0, len(values) - 1)]  # type: ignore[no-any-return]
+        return axis[trial.suggest_categorical(name, list(range(len(axis))))]
+    if axis.count is not None:
+        return axis.value(trial.suggest_int(name, 0, axis.count - 1))
+    if axis.whole:
+        return int(trial.suggest_int(name, axis.low, axis.high, log=axis.log))
+    return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")
+
+
+LEARNING: dict[str, Callable[[SearchSpace, int, int, int, Worth], Method[None]]] = {"optuna": optuna_points}
+"""Methods that learn from each point, by name; called as `optuna_points`."""
 METHODS = ("grid", "list", "random", *LEARNING)

@@ -1,10 +1,15 @@
 """Which plan to try next: the cheapest of each family that is likely to keep a target, then one that surely does."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Method, Point
+
+_ATTEMPTS = 4
+"""Most proved plans of a family."""
+_DEARER = 1.03
+"""Least cost of the second proved plan as a multiple of the first; of the third, the square, and so on."""
 
 
 @dataclass(frozen=True)
@@ -68,76 +73,44 @@ def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(a <= b for a, b in zip(mine, other, strict=True))
 
 
-class Screening:
-    """Finds, for each family, the cheapest plan that is likely to keep a target.
+def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) -> Method[list[Family]]:
+    """Find, for each family, the cheapest plan that is likely to keep a target; return families with tried plans.
 
     `margin_of` says how much a result is likely to exceed the target, below 0 if it misses.
     """
-
-    def __init__(self, families: Sequence[Family], margin_of: Callable[[Result], float]) -> None:
-        self.families, self._margin_of = families, margin_of
-        self._failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
-        self._asked = families[0], 0
-
-    def ask(self) -> Point | None:
-        """The next plan; None if there is none."""
-        for family in self.families:
-            if (place := family.next(self._failed[family.group])) is not None:
-                self._asked = family, place
-                return family.candidates[place].point
-        return None
-
-    def tell(self, result: Result) -> None:
-        """Learn the result of the last plan."""
-        family, place = self._asked
-        family.margins[place] = self._margin_of(result)
-        if family.margins[place] < 0:
-            self._failed[family.group].append(family.candidates[place].strength)
+    tried = [replace(each, margins={}) for each in families]
+    failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in tried}
+    for family in tried:
+        while (place := family.next(failed[family.group])) is not None:
+            family.margins[place] = margin_of((yield family.candidates[place].point))
+            if family.margins[place] < 0:
+                failed[family.group].append(family.candidates[place].strength)
+    return tried
 
 
-class Proving:
-    """Tries the cheapest likely plan of each screened family, and dearer ones until one is surely kept.
+def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, float | None, Result]]]:
+    """Try the macro as it is, then the cheapest likely plan of each family, and dearer ones until one is surely kept.
 
-    It ends after `most` kept plans.
+    It ends after `most` kept plans. If none is kept, it tries the nearest plans of families without a likely one.
+    Returns the name of the family, empty for the macro as it is, the gap and the result of each plan.
     """
-
-    _ATTEMPTS = 4
-    """Most plans of a family."""
-    _DEARER = 1.03
-    """Least cost of the second plan as a multiple of the first; of the third, the square, and so on."""
-
-    def __init__(self, families: Sequence[Family], most: int) -> None:
-        self._families, self._most = families, most
-        self._points = self._all()
-        self._family, self._kept = "", 0
-        self.tried: list[tuple[str, Result]] = []
-        """Name of the family, empty for the macro as it is, and the result, for each plan."""
-
-    def ask(self) -> Point | None:
-        """The next plan; None if there is none."""
-        return next(self._points, None)
-
-    def tell(self, result: Result) -> None:
-        """Learn the result of the last plan."""
-        self._kept += bool(self._family) and result.verdict == "kept"
-        self.tried.append((self._family, result))
-
-    def _all(self) -> Iterator[Point]:
-        yield {}  # the macro as it is
-        likely = [(each, each.cheapest) for each in self._families if each.cheapest is not None]
-        for family, place in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
-            self._family, before, later = family.name, self._kept, place
-            for attempt in range(self._ATTEMPTS):
-                yield family.candidates[later].point
-                found = family.after(later, self._DEARER ** (2**attempt))
-                if self._kept > before or found is None:
-                    break
-                later = found
-            if self._kept == self._most:
-                return
-        if not self._kept:  # the nearest plans
-            for family in self._families:
-                self._family = family.name
-                if family.cheapest is None and family.margins:
-                    nearest = max(family.margins, key=lambda place: (family.margins[place], -place))
-                    yield family.candidates[nearest].point
+    tried: list[tuple[str, float | None, Result]] = [("", None, (yield {}))]
+    kept = 0
+    likely = [(each, each.cheapest) for each in families if each.cheapest is not None]
+    for family, cheapest in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
+        place: int | None = cheapest
+        for attempt in range(_ATTEMPTS):
+            if place is None or (attempt and tried[-1][2].verdict == "kept"):
+                break
+            plan = family.candidates[place]
+            tried.append((family.name, plan.gap, (yield plan.point)))
+            place = family.after(place, _DEARER ** (2**attempt))
+        kept += tried[-1][2].verdict == "kept"
+        if kept == most:
+            return tried
+    for family in families:
+        if not kept and family.cheapest is None and family.margins:
+            nearest = max(family.margins, key=lambda place: (family.margins[place], -place))
+            plan = family.candidates[nearest]
+            tried.append((family.name, plan.gap, (yield plan.point)))
+    return tried

@@ -11,7 +11,7 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
 from asim_lightning.evaluation.target import Target, decide
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import AnyMethod, replayed
+from asim_lightning.exploration.methods import Found, Method, replayed
 from asim_lightning.exploration.records import Records, paired_difference
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
@@ -89,8 +89,8 @@ class PlanStudy(Study):
         self.switch(None)
         self.records = self.by_checkpoint[None]
 
-    def run(self, make: Callable[[], AnyMethod], most: int, say: Callable[[str], None], progress: bool) -> AnyMethod:
-        """Measure the plans of a new method; return the method at its end, in the first process only.
+    def run(self, make: Callable[[], Method[Found]], most: int, say: Callable[[str], None], progress: bool) -> Found:
+        """Measure the plans of a new method; return what it finds, in the first process only.
 
         `Study.evaluate` explains the arguments.
         """

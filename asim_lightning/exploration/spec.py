@@ -1,8 +1,7 @@
 """How good a macro must be: the limit of each property up to which a network keeps a target."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -14,9 +13,9 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
-from asim_lightning.exploration.axes import lsb_note, nested
-from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
-from asim_lightning.exploration.methods import Point, replayed
+from asim_lightning.exploration.axes import flat, lsb_note, nested
+from asim_lightning.exploration.limits import Property, bisection, properties_of, scaled, spreads_of
+from asim_lightning.exploration.methods import Method, Point, replayed
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Study
@@ -113,22 +112,19 @@ class SpecStudy(Study):
             for name, value in spreads_of(base).items()
             if not all({name, name.partition(".")[0]} & ruled for ruled in self._ruled)
         }
-        static = {f"static.{name}": each for name, each in given.get("static", {}).items()}
-        self._given: Point = {**static, **{name: each for name, each in given.items() if name != "static"}}
+        self._given: Point = flat(given)
         self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
         self.macro = base.with_fields(**self._base)
-        found = properties_of(self.macro, properties)
-        offered = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
-        names = [*self._base, *(name for each in offered for name in each.axes(each.rungs[-1])), CHIP]
+        offered = [each for each in properties_of(self.macro, properties) if not each.worst.keys() & self._given.keys()]
+        names = [*self._base, *(name for each in offered for name in each.worst), CHIP]
         described = {"spec": {"target": str(target), "base": self._base, "chips": chips}}
         self.records = Records(work, list(dict.fromkeys(names)), "spec", described=described)
         self.records.points.add(self._base, "simulated")
-        self.properties = list[Property]()
-        for each in offered:
-            if len((taken := self._taken(each)).rungs) > 1:
-                self.properties.append(taken)
-            elif properties:
-                self.records.points.macros({**self._base, **each.axes(each.rungs[-1])})  # its error has the reason
+        taken = [each.allowed(self._macros) for each in offered]
+        self.properties = [each for each in taken if len(each.rungs) > 1]
+        for each, some in zip(offered, taken, strict=True):
+            if properties and len(some.rungs) < 2:
+                self._macros(each.worst)  # its error has the reason
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
         self.records.open()
@@ -136,24 +132,19 @@ class SpecStudy(Study):
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
-        planned = [self.planned({**self._base, **each.axes(each.rungs[-1])}) for each in self.properties]
+        planned = [self.planned({**self._base, **each.worst}) for each in self.properties]
         trials = [len(each.chips) * each.reads for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
         self.results = self.evaluate([], self._bisection(), most, progress, say)
-        limits = tuple(replayed(self._bisection(), self.results).limits)
+        limits = tuple(replayed(self._bisection(), self.results))
         return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
 
-    def _taken(self, given: Property) -> Property:
-        """A property with the values that every layer takes: a rule or a signed input may allow fewer."""
-        rungs = []
-        for value in given.rungs:
-            with suppress(ValueError):
-                self.records.points.macros({**self._base, **given.axes(value)})
-                rungs.append(value)
-        return replace(given, rungs=tuple(rungs))
+    def _macros(self, axes: Point) -> set[MacroConfig]:
+        """The macros of all layers at a point with some axes; a rule or a signed input may refuse it."""
+        return self.records.points.macros({**self._base, **axes})
 
-    def _bisection(self) -> Bisection:
-        return Bisection(self.properties, self._base, self._together)
+    def _bisection(self) -> Method[list[Limit]]:
+        return bisection(self.properties, self._base, self._together)
 
     def _notes(self) -> list[str]:
         """Lines on fields that rules decide, and on bits that change the LSB of the given noise."""
@@ -170,7 +161,7 @@ class SpecStudy(Study):
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
-        self._joint = self._taken(scaled(spreads, self.macro))
+        self._joint = scaled(spreads, self.macro).allowed(self._macros)
         return self._joint if len(spreads) > (not self._own) else None
 
     def _keeps(self, together: Limit) -> dict[str, Any] | None:

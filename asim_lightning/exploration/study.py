@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -162,7 +163,12 @@ class Study:
         return target.decide(result, self.references[target.of], most, paired)
 
     def evaluate(
-        self, points: Sequence[Planned], method: Method | None, most: int, progress: bool, say: Callable[[str], None]
+        self,
+        points: Sequence[Planned],
+        method: Method[Any] | None,
+        most: int,
+        progress: bool,
+        say: Callable[[str], None],
     ) -> list[Result]:
         """Evaluate the unfinished points, and store the results.
 
@@ -183,7 +189,7 @@ class Study:
         self._asked: set[tuple[str, int]] = set()
         self._read = self._computed = 0
         todo = self._missing(batch) if is_first else set()
-        self._method, self._learns = method, method is not None
+        self._learns = method is not None
         self._left = len(todo) + (most if self._learns else 0)
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
@@ -195,8 +201,13 @@ class Study:
 
         def work(run: Run) -> list[Result]:
             results = self._kept(self._evaluated(run, batch, todo))
-            while method is not None and (point := method.ask()) is not None:
+            point = None if method is None else next(method, None)
+            while method is not None and point is not None:
                 results += self._kept(self._evaluated(run, [self.planned(point)]))
+                try:
+                    point = method.send(results[-1])
+                except StopIteration:
+                    break
             return results
 
         try:
@@ -220,8 +231,6 @@ class Study:
         for planned, chips in evaluated:
             if planned.kind == "simulated":
                 results = self.told(planned, chips)
-                if self._method is not None:
-                    self._method.tell(*results)
             else:
                 results = [self.reference(planned, chips[0][0])]
                 self.references[planned.kind], self.outcomes[planned.kind] = results[0], chips[0][0]

@@ -20,19 +20,24 @@ import yaml
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
+from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.cli.start import load_weights
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
+from asim_lightning.data.given import GivenData
+from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed, quiet_trainer
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
+from tests.exploration.own_network import MACRO as OWN
+from tests.exploration.own_network import own_images, own_network
 
 IMAGES = 8
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
@@ -125,6 +130,32 @@ def make(tmp_path: Path) -> Make:
         return CountingSweep(work, axes, trials, until, technology, progress=False)
 
     return sweep
+
+
+def small_work(
+    folder: Path, macro: MacroConfig = OWN, rules: Sequence[Rule] = (), images: int = 40, **trainer: Any
+) -> Work:
+    """The inputs of a study of a small network and its images."""
+    given = own_images(images)
+    model = GivenNetwork(own_network(macro=macro, rules=rules), example=given[0][:2])
+    return Work(quiet_trainer(accelerator="cpu", **trainer), model, GivenData(given, None), folder)
+
+
+def made_up(point: Point, accuracy: float = 0.5, decision: Decision | None = None) -> Result:
+    """The result of a point, with an accuracy and a decision on one target."""
+    decisions = {} if decision is None else {"target": decision}
+    return Result(point, "simulated", 1, 10, accuracy, accuracy, accuracy, 0.0, "exact", decisions=decisions)
+
+
+def driven(method: Method[Found], answer: Callable[[Point], Result]) -> tuple[list[Point], Found]:
+    """The points that a method asks for, each answered, and what it finds."""
+    points = list[Point]()
+    try:
+        points.append(next(method))
+        while True:
+            points.append(method.send(answer(points[-1])))
+    except StopIteration as end:
+        return points, end.value
 
 
 def without_time(results: tuple[Result, ...]) -> list[tuple[Any, ...]]:

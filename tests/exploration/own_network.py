@@ -1,9 +1,11 @@
 """A user's network and images: convolutions, BatchNorm, a residual, and an attention by einsum."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from asim_lightning import MacroConfig, Plan, StaticEffects, calibrate_, convert_
+from asim_lightning import MacroConfig, Plan, Rule, StaticEffects, calibrate_, convert_
 
 MACRO = MacroConfig(weight_bits=4, input_bits=4, adc_bits=7, rows=64, static=StaticEffects(offset="0.3 lsb"))
 
@@ -34,7 +36,7 @@ def own_images(count: int = 24) -> tuple[Tensor, Tensor]:
     return torch.randn(count, 3, 16, 16, generator=generator) + means[labels], labels
 
 
-def own_network(calibrated: bool = True) -> OwnNetwork:
+def own_network(calibrated: bool = True, macro: MacroConfig = MACRO, rules: Sequence[Rule] = ()) -> OwnNetwork:
     """The network on macros, trained for a moment."""
     torch.manual_seed(0)
     network, (images, labels) = OwnNetwork(), own_images(128)
@@ -43,7 +45,7 @@ def own_network(calibrated: bool = True) -> OwnNetwork:
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
-    convert_(network.eval(), Plan(MACRO, fold_batchnorm=True), images[:2])
+    convert_(network.eval(), Plan(macro, list(rules), fold_batchnorm=True), images[:2])
     if calibrated:
         calibrate_(network, [images[:32]])
     return network

@@ -1,5 +1,6 @@
 """Bisection finds the neighbours of a monotone response, in few points, whatever the images decide."""
 
+from collections.abc import Sequence
 from math import ceil, log2
 
 import pytest
@@ -7,48 +8,45 @@ from hypothesis import given, strategies
 
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.results import Decision, Result
-from asim_lightning.evaluation.target import TOGETHER
-from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
+from asim_lightning.evaluation.target import TOGETHER, Limit
+from asim_lightning.exploration.limits import Property, bisection, properties_of, scaled, spreads_of
+from asim_lightning.exploration.methods import Point
+from tests.exploration.conftest import driven, made_up
 
 RUNGS = tuple(float(number) for number in range(40))
 
 
-def run(bisection: Bisection, kept: float, missed: float) -> int:
-    """Answer every point: below `kept` it is kept, from `missed` on missed, between undecided; how many were asked."""
-    count = 0
-    while (point := bisection.ask()) is not None:
-        (value,) = point.values()
-        known = Decision("kept" if value < kept else "missed")
-        decision = Decision("undecided", 900) if kept <= value < missed else known
-        bisection.tell(Result(point, "simulated", 1, 9, 0.5, 0.5, 0.5, 0.0, "exact", decisions={"target": decision}))
-        count += 1
-    return count
+NOISE = Property("noise", "", RUNGS, lambda value: {"noise": value})
+
+
+def answer(point: Point, kept: float, missed: float) -> Result:
+    """Below `kept` a point is kept, from `missed` on missed, between undecided."""
+    (value,) = point.values()
+    known = Decision("kept" if value < kept else "missed")
+    return made_up(point, decision=Decision("undecided", 900) if kept <= value < missed else known)
 
 
 @given(strategies.integers(0, 40), strategies.integers(0, 40))
 def test_the_limit_is_that_of_all_points(one: int, other: int) -> None:
     kept, missed = sorted((one, other))
-    bisection = Bisection([Property("noise", "", RUNGS, lambda value: {"noise": value})], {}, lambda limits: None)
-    asked = run(bisection, kept, missed)
-    (found,) = bisection.limits
+    asked, (found,) = driven(bisection([NOISE], {}, lambda limits: None), lambda point: answer(point, kept, missed))
     assert found.kept == (kept - 1 if kept else None)
     assert found.missed == (missed if missed < 40 else None)
     assert found.is_decided == (kept == missed)
     assert found.images == (900 if kept < missed else None)
-    assert asked <= 1 + 2 * ceil(log2(41))
+    assert len(asked) <= 1 + 2 * ceil(log2(41))
 
 
 def test_all_together_come_last_from_the_limits_of_each() -> None:
     limits = []
 
-    def together(found):
+    def together(found: Sequence[Limit]) -> Property:
         limits.extend(found)
         return Property(TOGETHER, "times", RUNGS, lambda value: {"all": value})
 
-    bisection = Bisection([Property("noise", "", RUNGS, lambda value: {"noise": value})], {}, together)
-    run(bisection, 7, 7)
-    assert [(each.name, each.kept, each.missed) for each in bisection.limits] == [("noise", 6, 7), (TOGETHER, 6, 7)]
-    assert [each.name for each in limits] == ["noise"]
+    _, found = driven(bisection([NOISE], {}, together), lambda point: answer(point, 7, 7))
+    assert [(each.name, each.kept, each.missed) for each in found] == [("noise", 6, 7), (TOGETHER, 6, 7)]
+    assert limits == found[:1]
 
 
 def test_a_macro_offers_the_values_that_it_takes() -> None:

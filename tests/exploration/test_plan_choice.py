@@ -2,34 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asim_lightning.evaluation.results import Decision, Result, Verdict
-from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.methods import Method, Point
-from asim_lightning.exploration.plan_choice import Candidate, Family, Proving, Screening
+from asim_lightning.evaluation.results import Decision, Result
+from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.plan_choice import Candidate, Family, proving, screening
+from tests.exploration.conftest import driven, made_up
 
-TARGET = Target("accuracy", 0.9)
 Strength = tuple[float, ...]
-
-
-def result(point: Point, accuracy: float = 0.5, verdict: Verdict = "undecided") -> Result:
-    """The result of a plan, with an accuracy and a verdict on the target."""
-    return Result(
-        point,
-        "simulated",
-        1,
-        10,
-        accuracy,
-        accuracy,
-        accuracy,
-        0.0,
-        "exact",
-        decisions={str(TARGET): Decision(verdict)},
-    )
 
 
 def family(name: str, plans: Sequence[tuple[float, Strength]], group: str = "one") -> Family:
@@ -43,24 +27,21 @@ def chain(length: int, name: str = "a", energy: Callable[[int], float] = float) 
     return family(name, [(energy(n), (float(n),)) for n in range(length)])
 
 
-def asked(method: Method, answer: Callable[[Point], Result]) -> list[tuple[str, int]]:
-    """Family and place of each plan that is asked; ("", -1) for the macro as it is."""
-    points = []
-    while (point := method.ask()) is not None:
-        points.append((str(point.get("family", "")), int(point.get("place", -1))))  # type: ignore[arg-type]
-        method.tell(answer(point))
-    return points
+def names(points: Sequence[Point]) -> list[tuple[Any, Any]]:
+    """Family and place of each plan; None twice for the macro as it is."""
+    return [(point.get("family"), point.get("place")) for point in points]
 
 
-def screened(families: Sequence[Family], keeps: Callable[[Strength], bool]) -> list[tuple[str, int]]:
-    """Screen families of which the strong enough plans pass; see `asked`."""
+def screened(families: Sequence[Family], keeps: Callable[[Strength], bool]) -> tuple[list[Any], list[Family]]:
+    """Screen families of which the strong enough plans pass: the plans that are asked for, and tried families."""
     by_name = {each.name: each for each in families}
 
     def answer(point: Point) -> Result:
         each = by_name[str(point["family"])].candidates[int(point["place"])]  # type: ignore[arg-type]
-        return result(point, 0.9 if keeps(each.strength) else 0.1)
+        return made_up(point, 0.9 if keeps(each.strength) else 0.1)
 
-    return asked(Screening(families, lambda each: each.accuracy - TARGET.value), answer)
+    points, tried = driven(screening(families, lambda each: each.accuracy - 0.9), answer)
+    return names(points), tried
 
 
 PLACES = st.integers(0, 5).map(float)
@@ -86,41 +67,40 @@ def test_screening_finds_the_cheapest_that_passes(
         family(str(n), [(energy(each), each) for each in plans], "one" if is_one_group else str(n))
         for n, plans in enumerate(sets)
     ]
-    points = screened(families, keeps)
+    points, tried = screened(families, keeps)
     assert len(set(points)) == len(points)
-    for each in families:
+    for each in tried:
         passing = [n for n, plan in enumerate(each.candidates) if keeps(plan.strength)]
         assert each.cheapest == min(passing, default=None)
 
 
 @pytest.mark.parametrize("first", [0, 1, 40, 99, 100])
 def test_a_long_chain_is_halved(first: int) -> None:
-    plans = chain(100)
-    assert len(screened([plans], lambda strength: strength[0] >= first)) <= 7
+    points, (plans,) = screened([chain(100)], lambda strength: strength[0] >= first)
+    assert len(points) <= 7
     assert plans.cheapest == (first if first < 100 else None)
 
 
 @pytest.mark.parametrize(("group", "others"), [("one", []), ("two", [("b", 0)])])
 def test_failures_are_shared_in_a_group(group: str, others: list[tuple[str, int]]) -> None:
     strong, weak = family("a", [(5.0, (2.0, 2.0))]), family("b", [(1.0, (1.0, 2.0))], group)
-    assert screened([strong, weak], lambda strength: False) == [("a", 0), *others]
+    assert screened([strong, weak], lambda strength: False)[0] == [("a", 0), *others]
     other = family("b", [(1.0, (0.0, 3.0))])
-    strong.margins.clear()
-    assert screened([strong, other], lambda strength: False) == [("a", 0), ("b", 0)]
+    assert screened([strong, other], lambda strength: False)[0] == [("a", 0), ("b", 0)]
 
 
 def proved(families: Sequence[Family], most: int, kept: Sequence[tuple[str, int]] = ()) -> list[tuple[str, int]]:
-    """Prove families of which some plans are kept; see `asked`."""
+    """Prove families of which some plans are kept; see `names`."""
 
     def answer(point: Point) -> Result:
         is_kept = (point.get("family"), point.get("place")) in kept
-        return result(point, verdict="kept" if is_kept else "undecided")
+        return made_up(point, decision=Decision("kept" if is_kept else "undecided"))
 
-    method = Proving(families, most)
-    points = asked(method, answer)
-    assert [name for name, _ in method.tried] == [name for name, _ in points]
-    assert points[0] == ("", -1)
-    return points[1:]
+    points, tried = driven(proving(families, most), answer)
+    assert [name or None for name, _, _ in tried] == [name for name, _ in names(points)]
+    assert [each.axes for _, _, each in tried] == points
+    assert points[0] == {}
+    return names(points[1:])
 
 
 def test_proving_goes_to_dearer_plans_until_one_is_kept() -> None:

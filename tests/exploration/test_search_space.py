@@ -9,9 +9,10 @@ import pytest
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import patterns_of
-from asim_lightning.exploration.methods import Optuna, Point, random_points
+from asim_lightning.exploration.methods import optuna_points, random_points
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.search_space import Range, SearchSpace, of_network, of_technology
+from tests.exploration.conftest import driven, made_up
 
 SPACE = {
     "adc_bits": [6, 7, 8],
@@ -81,11 +82,6 @@ def test_random_points_are_within_and_begin_alike() -> None:
     assert len(random_points(small, 100, 0)) == 4
 
 
-def of(point: Point) -> Result:
-    """The result of a point, of which only the axes matter here."""
-    return Result(point, "simulated", 1, 10, 0.5, 0.5, 0.5, 0.0, "exact")
-
-
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
 def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
     def worth(result: Result) -> tuple[tuple[float, float], dict[str, float]]:
@@ -93,22 +89,15 @@ def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
         return (rows, bits), {"t": 7.0 - bits}
 
     def proposed(trials: int, seed: int) -> list[Any]:
-        method, found = Optuna(SearchSpace(SPACE), trials, seed, 2, worth), []
-        while (point := method.ask()) is not None:
-            found.append(point)
-            method.tell(of(point))
-        return found
+        return driven(optuna_points(SearchSpace(SPACE), trials, seed, 2, worth), made_up)[0]
 
     first = proposed(25, 1)
     assert len({str(point) for point in first}) == len(first) == 25
     assert proposed(30, 1)[:25] == first
     assert proposed(25, 2) != first
     assert [type(point["rows"]) for point in first] == [int] * 25
-    small, found = Optuna(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1, lambda result: ((1.0,), {})), []
-    while (point := small.ask()) is not None:
-        found.append(point)
-        small.tell(of(point))
-    assert sorted(found, key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
+    small = optuna_points(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1, lambda result: ((1.0,), {}))
+    assert sorted(driven(small, made_up)[0], key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
 
 
 @pytest.mark.slow
@@ -143,10 +132,7 @@ def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() ->
 
     gaps = []
     for seed in range(5):
-        method, found = Optuna(space, 60, seed, 2, worth), []
-        while (point := method.ask()) is not None:
-            found.append(costs(point))
-            method.tell(of(point))
+        found = [costs(each) for each in driven(optuna_points(space, 60, seed, 2, worth), made_up)[0]]
         assert len(found) == 60
         near = [energy for minus, energy in found if -minus >= -best[0] - 0.01]
         gaps.append(min(near, default=float("inf")) / best[1] - 1)

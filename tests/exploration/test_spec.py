@@ -1,7 +1,6 @@
 """Limits of properties are those that a sweep finds, and a spec goes on from its records."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,45 +8,44 @@ import pytest
 
 import asim_lightning
 from asim_lightning import Rule
-from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.limits import scaled
 from asim_lightning.exploration.spec import SpecStudy
-from tests.exploration.conftest import MACRO, Make, stored
+from asim_lightning.exploration.sweep import Sweep
+from tests.exploration.conftest import small_work, stored
+from tests.exploration.own_network import MACRO, own_images, own_network
 
-TARGET = Target("accuracy", 0.4)
-
-
-def spec(
-    make: Make, folder: Path, macro: MacroConfig = MACRO, target: Target = TARGET, **settings: object
-) -> SpecStudy:
-    of = make(images=16, batch=16, macro=macro)
-    return SpecStudy(replace(of.work, folder=folder), target, **settings)
+QUIET = MACRO.with_fields(static={})
+TARGET = Target("accuracy", 0.5)
 
 
-def verdicts(make: Make, limit: Limit, axis: str) -> list[str]:
+def spec(folder: Path, macro: MacroConfig = QUIET, target: Target = TARGET, **settings: Any) -> SpecStudy:
+    return SpecStudy(small_work(folder, macro), target, **settings)
+
+
+def verdicts(folder: Path, limit: Limit, axis: str) -> list[str]:
     """What a sweep says of the values at both sides of a limit."""
     values = [value if axis == "adc_bits" else f"{value} lsb" for value in (limit.kept, limit.missed)]
-    results = make(SweepAxes(**{axis: values}), trials=1, images=16, batch=16).run()
+    results = Sweep(small_work(folder, QUIET), SweepAxes(**{axis: values}), 1, progress=False).run()
     return [TARGET.decide(each, None).verdict for each in results if each.kind == "simulated"]
 
 
-def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(make: Make, tmp_path: Path) -> None:
-    made = spec(make, tmp_path, properties=["random_noise", "adc_bits"])
-    noise, bits = made.run(progress=False).limits
+def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path: Path) -> None:
+    made = spec(tmp_path, properties=["random_noise", "adc_bits"])
+    noise, bits = found = made.run(progress=False).limits
     assert None not in (noise.kept, noise.missed, bits.kept, bits.missed)
-    assert verdicts(make, noise, "random_noise") == verdicts(make, bits, "adc_bits") == ["kept", "missed"]
-
     before = stored(tmp_path)
-    again = spec(make, tmp_path, properties=["random_noise", "adc_bits"])
-    assert again.run(progress=False).limits == (noise, bits)
+    assert spec(tmp_path, properties=["random_noise", "adc_bits"]).run(progress=False).limits == found
     assert stored(tmp_path) == before
+    for each, axis in ((noise, "random_noise"), (bits, "adc_bits")):
+        assert verdicts(tmp_path / axis, each, axis) == ["kept", "missed"]
 
 
-def test_spreads_take_chips_and_the_recipes_are_scaled_together(make: Make, tmp_path: Path) -> None:
-    macro = MACRO.with_fields(random_noise="0.1 lsb", static=StaticEffects(offset="0.2 lsb"))
-    made = spec(make, tmp_path, macro, properties=["offset"], chips=2)
+def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) -> None:
+    macro = QUIET.with_fields(random_noise="0.1 lsb", static={"offset": "0.2 lsb"})
+    made = spec(tmp_path, macro, properties=["offset"], chips=2)
     found = made.run(progress=False)
     offset, together = found.limits
     assert (offset.name, together.name) == ("offset", TOGETHER)
@@ -58,28 +56,22 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(make: Make, tmp_
     assert found.keeps == {
         "random_noise": f"{0.1 * together.kept:.4g} lsb", "static": {"offset": f"{0.2 * together.kept:.4g} lsb"}
     }  # fmt: skip
-    again = make(
-        SweepAxes(random_noise=[found.keeps["random_noise"]]),
-        1,
-        images=16,
-        batch=16,
-        macro=MACRO.with_fields(**found.keeps),
-        until=None,
-    ).run()
+    work = small_work(tmp_path / "a", QUIET.with_fields(**found.keeps))
+    again = Sweep(work, SweepAxes(random_noise=[found.keeps["random_noise"]]), 1, progress=False).run()
     assert TARGET.decide(again[-1], None).verdict == "kept"
 
 
-def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(make: Make, tmp_path: Path) -> None:
+def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(tmp_path: Path) -> None:
     names = ["random_noise", "gain"]
-    made = spec(make, tmp_path, target=Target("accuracy", 1.0), properties=names, given={"adc_bits": 2})
+    made = spec(tmp_path, target=Target("accuracy", 1.0), properties=names, given={"adc_bits": 2})
     limits = made.run(progress=False).limits
     assert [(each.kept, each.missed) for each in limits] == [(None, 0.0), (None, 0.0)]
     assert len(made.results) == 4  # float, quantized, and one point of each
 
 
-def test_a_yield_counts_chips(make: Make, tmp_path: Path) -> None:
+def test_a_yield_counts_chips(tmp_path: Path) -> None:
     target = Target("yield", 0.15, accuracy=0.4)
-    made = spec(make, tmp_path, target=target, properties=["offset"], chips=2)
+    made = spec(tmp_path, target=target, properties=["offset"], chips=2)
     (offset,) = made.run(progress=False).limits
     assert offset.kept is not None or offset.missed is not None
     several = [each for each in made.results if each.trials == 2]
@@ -87,50 +79,44 @@ def test_a_yield_counts_chips(make: Make, tmp_path: Path) -> None:
     assert all("yield" in each.figures for each in several)
 
 
-def test_from_python(make: Make) -> None:
-    of = make(images=16, batch=16)
-    of.data.setup("test")
-    of.model.calibrate_where_missing(of.data)
-    images, labels = next(iter(of.data.test_dataloader()))[:2]
-    found = asim_lightning.spec(of.model.backbone, (images, labels), "accuracy 40 %", properties=["adc_bits"])
+def test_from_python() -> None:
+    found = asim_lightning.spec(own_network(macro=QUIET), own_images(40), "accuracy 60 %", properties=["adc_bits"])
     (bits,) = found.limits
     assert found.to_json()["limits"] == [bits.to_json()]
     assert re.search(rf"adc bits +{bits.kept} bits +{bits.missed} bits", str(found))
     assert "adc bits" in found._repr_html_()
-    assert "keeps accuracy 40" in found.plot().figure.get_suptitle()
+    assert "keeps accuracy 60" in found.plot().figure.get_suptitle()
     assert found.keeps is None  # a macro without noise was not asked for
 
 
-def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(make: Make, tmp_path: Path) -> None:
-    of = make(images=8, batch=8, rules=[Rule("layer4.*", {"random_noise": 0.2})])
-    work = replace(of.work, folder=tmp_path)
+def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(tmp_path: Path) -> None:
+    work = small_work(tmp_path, QUIET, [Rule("head", {"random_noise": 0.2})])
     rules, bits = SpecStudy(work, TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"}).notes
     assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
 
-def test_no_macro_is_said_to_keep_what_none_surely_keeps(make: Make, tmp_path: Path) -> None:
-    macro = MACRO.with_fields(random_noise=0.1)
-    found = spec(make, tmp_path, macro, Target("accuracy", 0.95), properties=["gain"], chips=2).run(progress=False)
+def test_no_macro_is_said_to_keep_what_none_surely_keeps(tmp_path: Path) -> None:
+    macro = QUIET.with_fields(random_noise=0.1)
+    found = spec(tmp_path, macro, Target("accuracy", 0.99), properties=["gain"], chips=2).run(progress=False)
     assert found.limits[-1].name == TOGETHER
     assert found.limits[-1].kept is None
     assert found.keeps is None
 
 
-def test_noise_that_is_given_is_not_scaled(make: Make, tmp_path: Path) -> None:
-    macro = MACRO.with_fields(random_noise=0.1)
-    made = spec(make, tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
+def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
+    macro = QUIET.with_fields(random_noise=0.1)
+    made = spec(tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
     assert [each.name for each in made.run(progress=False).limits] == ["adc_bits"]
 
 
-def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
-    found = []
-    for options in ({}, {"devices": 2, "strategy": "ddp_fork"}):
-        of = make(images=16, batch=8, trainer_options=options)
-        made = SpecStudy(replace(of.work, folder=tmp_path / str(len(found))), TARGET, ["adc_bits"])
-        found.append(made.run(progress=False))
-    assert found[0] == found[1]
-    assert found[0].limits[0].kept
+def test_forked_processes_find_the_same(tmp_path: Path) -> None:
+    one, two = (
+        SpecStudy(small_work(tmp_path / str(len(options)), QUIET, **options), TARGET, ["adc_bits"]).run(progress=False)
+        for options in ({}, {"devices": 2, "strategy": "ddp_fork"})
+    )
+    assert one == two
+    assert one.limits[0].kept
 
 
 @pytest.mark.parametrize(
@@ -144,15 +130,14 @@ def test_forked_processes_find_the_same(make: Make, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_found_is_refused(
-    rules: list[Rule], settings: dict[str, Any], said: str, make: Make, tmp_path: Path
+    rules: list[Rule], settings: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    of = make(images=8, batch=8, rules=rules)
     with pytest.raises(ValueError, match=said):
-        SpecStudy(replace(of.work, folder=tmp_path), **{"target": TARGET, **settings})
+        SpecStudy(small_work(tmp_path, QUIET, rules), **{"target": TARGET, **settings})
 
 
-def test_values_that_a_layer_does_not_take_are_not_tried(make: Make, tmp_path: Path) -> None:
-    of = make(images=8, batch=8, rules=[Rule("layer4.*", {"input_bits": 2}), Rule("fc", {}, signed_input=True)])
-    made = SpecStudy(replace(of.work, folder=tmp_path), TARGET, ["encoding_bits"])
+def test_values_that_a_layer_does_not_take_are_not_tried(tmp_path: Path) -> None:
+    rules = [Rule("conv", {"input_bits": 2}), Rule("head", {}, signed_input=True)]
+    made = SpecStudy(small_work(tmp_path, QUIET, rules), TARGET, ["encoding_bits"])
     assert [each.rungs for each in made.properties] == [(1, 2)]
-    assert max(made._taken(scaled({"static.stuck_at_1": 0.2})).rungs) < 5.1
+    assert max(scaled({"static.stuck_at_1": 0.2}, QUIET).allowed(made._macros).rungs) < 5.1

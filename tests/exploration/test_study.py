@@ -14,7 +14,7 @@ from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Method, Point, replayed
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.study import Planned, Study
@@ -42,19 +42,13 @@ sys.stdin.readline()
 """
 
 
-class Bisection:
-    """Halves the range of an axis: at its low end points keep a target, and at its high end they do not."""
-
-    def __init__(self, axis: str, low: float, high: float, halvings: int) -> None:
-        self.axis, self.low, self.high, self._left = axis, low, high, halvings
-
-    def ask(self) -> Point | None:
-        return {self.axis: (self.low + self.high) / 2} if self._left else None
-
-    def tell(self, result: Result) -> None:
-        self._left -= 1
-        middle = float(result.axes[self.axis])  # type: ignore[arg-type]
-        self.low, self.high = (self.low, middle) if result.accuracy < 0.5 else (middle, self.high)
+def halved(axis: str, low: float, high: float, halvings: int) -> Method[tuple[float, float]]:
+    """Halve the range of an axis: at its low end points keep a target, and at its high end they do not."""
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        result = yield {axis: middle}
+        low, high = (low, middle) if result.accuracy < 0.5 else (middle, high)
+    return low, high
 
 
 class Bisected(Study):
@@ -72,21 +66,23 @@ class Bisected(Study):
 def test_a_method_is_told_each_result_and_proposes_the_next_point(make: Make) -> None:
     said = list[str]()
 
-    def bisected() -> tuple[Bisection, list[Result], int]:
-        sweep, method = make(images=60), Bisection("random_noise", 0.0, 1.6, 4)
-        results = Bisected(sweep).evaluate([], method, 8, False, said.append)
-        return method, results, sweep.evaluations
+    def bisected() -> tuple[float, float, list[Result], int]:
+        sweep = make(images=60)
+        results = Bisected(sweep).evaluate([], halved("random_noise", 0.0, 1.6, 4), 8, False, said.append)
+        return *replayed(halved("random_noise", 0.0, 1.6, 4), results), results, sweep.evaluations
 
-    method, results, evaluations = bisected()
+    low, high, results, evaluations = bisected()
     assert (len(results), evaluations, said) == (2 + 4, 2 + 4 * 2, [])
     assert [row.trials for row in results] == [1, 1, 2, 2, 2, 2]
     accuracies = {float(row.axes["random_noise"]): row.accuracy for row in results[2:]}  # type: ignore[arg-type]
-    assert method.high - method.low == pytest.approx(0.1)
+    assert high - low == pytest.approx(0.1)
     assert {noise for noise, accuracy in accuracies.items() if accuracy >= 0.5} == {
-        noise for noise in accuracies if noise <= method.low
+        noise for noise in accuracies if noise <= low
     }
-    again, known, evaluations = bisected()
-    assert (without_time(tuple(known)), again.low, evaluations) == (without_time(tuple(results)), method.low, 0)
+    *again, known, evaluations = bisected()
+    assert (without_time(tuple(known)), again, evaluations) == (without_time(tuple(results)), [low, high], 0)
+    with pytest.raises(RuntimeError, match="of all points"):
+        replayed(halved("random_noise", 0.0, 1.6, 4), results[:-1])
     assert said == ["record   10 of 10 trials are of an earlier run, seconds too"]
 
 
