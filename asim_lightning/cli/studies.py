@@ -158,7 +158,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     work = work_of(setup, options)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
-    setup.say(f"grid     {grid_line(model, setup.data, axes, options.trials)}{fewer}")
+    setup.say(f"grid     {grid_line(setup.data, axes, options.trials)}{fewer}")
     made = Sweep(work, axes, options.trials, until, options.technology, options.progress)
     with recorded(setup, made.folder, made.notes):
         results = made.run(setup.say)

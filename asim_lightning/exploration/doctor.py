@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import sqrt
 from typing import Any
@@ -224,11 +225,8 @@ class Doctor:
         base = next(iter(self._layers.values())).assignment.base
         candidates = []
         for fields, strength in changes_of_macro(base):
-            try:
-                energy = self._figures.at(fields)["energy_uj"]
-            except ValueError:  # a layer, or a rule, does not allow it
-                continue
-            candidates.append(Candidate(dict(fields), energy, strength))
+            with suppress(ValueError):  # a layer, or a rule, does not allow it
+                candidates.append(Candidate(fields, self._figures.at(fields)["energy_uj"], strength))
         candidates.sort(key=lambda each: each.energy)
         trimmed = [each for each in candidates if TRIM in each.point]
         plain = [each for each in candidates if TRIM not in each.point]

@@ -1,28 +1,22 @@
 """Size of a sweep or search, and an estimate of its time."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule
 
 from asim_lightning.checks import check_whole
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.report.numbers import duration
 
-_MANY = 100
-"""From this many trials on, a batch is timed to estimate the least time."""
 _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 
 
-def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
-    """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
+def grid_line(data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
+    """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images".
 
     The float and the quantised network are a trial each. A point without noise takes one trial, whatever `trials` is.
     The data must be set up.
@@ -30,12 +24,7 @@ def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, tria
     check_whole("`trials`", trials, 1, 65535)
     points, images = axes.count(), _images(data)
     most = points * trials + 2
-    line = f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"
-    if most < _MANY or model.device.type != "cpu":
-        return line
-    seconds = most * images * _float_seconds(model, data)
-    least = f", at least {duration(seconds, 0)} (float32's time; simulation takes longer)"
-    return line + least if seconds >= 1 else line
+    return f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"
 
 
 def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
@@ -61,13 +50,3 @@ def all_images(data: LightningDataModule) -> int:
 def _images(data: LightningDataModule) -> int:
     loader: Any = data.test_dataloader()
     return len(loader.dataset)
-
-
-def _float_seconds(model: CimModule, data: LightningDataModule) -> float:
-    """Seconds that the float network takes for an image."""
-    images = next(iter(data.test_dataloader()))[0]
-    with under(model, Condition("float")), torch.no_grad():
-        model(images)  # the first takes longer
-        start = time.perf_counter()
-        model(images)
-        return (time.perf_counter() - start) / len(images)

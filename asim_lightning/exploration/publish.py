@@ -236,9 +236,14 @@ def publish_yields(
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
     table = results[0].measure.words(yield_text(found, thresholds, question))
-    content = {"chips": [each.to_json() for each in found], "thresholds": sorted(thresholds)}
-    sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
+    store_yields(sweep, thresholds)
     return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
+
+
+def store_yields(sweep: Sweep, thresholds: Sequence[float]) -> None:
+    """Keep the chips of a sweep and the thresholds of good ones for reports."""
+    content = {"chips": [each.to_json() for each in sweep.yields], "thresholds": sorted(thresholds)}
+    sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
 
 
 def _levels(results: Sequence[Result], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:

@@ -1,36 +1,32 @@
 """Commands as calls for a network in memory: studies, ADC ranges, and the table of a chip."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from asim_lightning.checks import check_names, check_whole
 from asim_lightning.classifier.network import CimModule, GivenNetwork
-from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.axis_settings import RULES
+from asim_lightning.evaluation.axis_settings import RULES, rule_of
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
-from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
+from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.target import ENDS_IMAGES, MEASURED, OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.plan_study import DoctorSettings
-from asim_lightning.exploration.publish import sweep_text, whole_search_text
+from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.runner import RunnerSettings
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecStudy
@@ -49,16 +45,9 @@ def study(
     *,
     axes: Mapping[str, Sequence[Any]] = {},
     chips: int | None = None,
-    trials: int = 1,
     targets: Sequence[str] = (),
     until: str | None = None,
-    outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
-    technology: Technology | None = None,
-    images: int | None = None,
-    seed: int = 0,
-    runner: str | RunnerSettings | Trainer | None = None,
-    folder: str | Path | None = None,
-    fresh: bool = False,
+    **shared: Any,
 ) -> Results:
     """Accuracy of a converted network over a grid of macros, with a 95 % interval a point, like `asim sweep`.
 
@@ -71,23 +60,24 @@ def study(
         axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}; several give
             every combination. None and no chips: four levels of random noise.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
-        trials: Reads of the chip for each noisy point.
         targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
         until: A target that ends the samples of each point early, such as "accuracy 90 %" or "accuracy within 2 %", or
             its chips, such as "yield 0.9 at 85 %"; None: all are evaluated.
-        outcome: The number measured for a sample: accuracy, multilabel, segmentation (mean IoU), next_token, loss; a
-            function of outputs and targets; or an `Outcome`.
-        technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
-        images: Number of random samples, the same in every call; None: all.
-        seed: Seed of the noise, and of the methods random and optuna; a `CimClassifier` has its own noise seed.
-        runner: Who computes the trials: None (this process), "ray", `RunnerSettings`, or a Lightning Trainer.
-        folder: Folder of the store, from which a study continues; None: nothing is saved.
-        fresh: Whether to ignore trials of earlier calls.
+        shared: Arguments that `search`, `spec` and `doctor` take, too.
+            trials: Reads of the chip for each noisy point; 1 by default.
+            outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
+            next_token, loss; a function of outputs and targets; or an `Outcome`.
+            technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
+            images: Number of random samples, the same in every call; None: all.
+            seed: Seed of the noise, and of the methods random and optuna; a `CimClassifier` has its own noise seed.
+            runner: Who computes the trials: None (this process), "ray", `RunnerSettings`, or a Lightning Trainer.
+            folder: Folder of the store, from which a study continues; None: nothing is saved.
+            fresh: Whether to ignore trials of earlier calls.
 
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    given = Priced(network, data, chips, trials, outcome, images, seed, runner, folder, fresh, until, technology)
+    given = Priced(network, data, chips, until=until, **shared)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
     grid = _grid(axes)
     if chips is not None or (end is not None and end.form == "yield"):
@@ -97,7 +87,7 @@ def study(
     if len(of_chips) > 1 or (chips is None and of_chips):
         raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
-        sweep = Sweep(work, grid, trials, end, given.price)
+        sweep = Sweep(work, grid, given.trials, end, given.price)
         said = list(sweep.notes)
         results = sweep.run(said.append)
         return _of_sweep(results, sweep, wanted, said)
@@ -230,8 +220,7 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
     if sweep.yields and sweep.model.outcome.is_share:
         (quantized,) = (each.accuracy for each in results if each.kind == "quantized")
         levels = default_thresholds(quantized) if question is None else [question.accuracy]
-        content = {"chips": [each.to_json() for each in sweep.yields], "thresholds": sorted(levels)}
-        sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
+        store_yields(sweep, levels)
     if sweep.figures is not None:
         simulated = [each.axes for each in results if each.kind == "simulated"]
         write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
@@ -260,7 +249,7 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
         if name.startswith("static."):
             nested.setdefault("static", {})[name.removeprefix("static.")] = values
         elif name.startswith(RULES):
-            pattern, _, field = name.removeprefix(RULES).rpartition(".")
+            pattern, field = rule_of(name)
             nested.setdefault("rules", {}).setdefault(pattern, {})[field] = values
         elif name in nested:
             raise ValueError(f"`axes` must name each axis once, got {name} twice")

@@ -9,15 +9,10 @@ from asim_lightning.evaluation.whole_file import naming, write_lines, write_whol
 
 
 def test_a_file_and_its_folders(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "x.bin"
+    path = tmp_path / "a" / "b" / "x.csv"
     write_whole(path, lambda file: file.write(b"old"))
-    write_whole(path, lambda file: file.write(b"new"))
-    assert [path.read_bytes(), os.listdir(path.parent)] == [b"new", ["x.bin"]]
-
-
-def test_lines(tmp_path: Path) -> None:
-    write_lines(tmp_path / "x.csv", [("a", "b"), (1, "c,d")])
-    assert (tmp_path / "x.csv").read_bytes() == b'a,b\r\n1,"c,d"\r\n'
+    write_lines(path, [("a", "b"), (1, "c,d")])
+    assert [path.read_bytes(), os.listdir(path.parent)] == [b'a,b\r\n1,"c,d"\r\n', ["x.csv"]]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -81,8 +76,6 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     write_whole(nothing, lambda file: file.write(b"x"))
     assert nothing.is_symlink()
     assert Path("/dev/null").is_char_device()
-    with pytest.raises(OSError, match=r"full cannot be written: No space left on device"):
-        write_whole(Path("/dev/full"), lambda file: file.write(b"x"))
     with pytest.raises(OSError, match=r" cannot be written: Is a directory"):
         write_whole(tmp_path, lambda file: file.write(b"x"))
     assert sorted(os.listdir(tmp_path)) == ["nothing", "pipe"]

@@ -9,11 +9,9 @@ import pytest
 from asim_lightning import Rule
 from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
-from asim_lightning.report.accuracy import accuracy_picture
+from asim_lightning.exploration.publish import _equal_points, _in_percent, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.report.labels import in_one_unit
-from asim_lightning.report.picture import Picture
-from tests.exploration.conftest import MACRO, Make
+from tests.exploration.conftest import MACRO, Make, made_up
 
 
 def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
@@ -30,7 +28,7 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
 
 def rows_of(axes: SweepAxes) -> list[Result]:
     """A result for each point of a grid."""
-    return [Result(point, "simulated", 1, 8, 0.5, 0.4, 0.6, 1.0, "exact") for point in axes.points()]
+    return [made_up(point) for point in axes.points()]
 
 
 @pytest.mark.parametrize(
@@ -92,20 +90,9 @@ def test_titles_name_what_is_the_same_at_all_points(axes: SweepAxes, axis: str, 
     assert _title("tiny", MACRO, rows, axis=axis) == title
 
 
-def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Any] = []
-
-    def spy(rows: Any, axis: str, *others: Any) -> Picture:
-        drawn.append([row.axes[axis] for row in rows if row.axes])
-        return accuracy_picture(rows, axis, *others)
-
-    monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
-    rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
-    for values in ([0, 0.5], ["0.51 lsb"]):
-        sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules, images=2)
-        publish(sweep.run(), sweep, "tiny", 10)
-    assert drawn == [[0, 0.5], [0, 0.5, 0.2]]
-    for values in ([0.5], ["0.51 lsb"]):  # which is another percentage in layers of other ADCs
-        sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})], images=2)
-        publish(sweep.run(), sweep, "tiny", 10)
-    assert drawn[-1] == [0.5, "0.51 lsb"]
+@pytest.mark.parametrize(("bits", "noise"), [(8, 0.2), (9, "0.51 lsb")])  # another percentage in a layer of 9 bits
+def test_noise_in_lsb_is_drawn_in_percent_if_it_is_the_same_in_all_layers(make: Make, bits: int, noise: Any) -> None:
+    axes = SweepAxes(random_noise=["0.51 lsb"])
+    rules = [Rule("fc", {"adc_bits": bits}), Rule("layer3.*", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
+    sweep, (row,) = make(axes, rules=rules), rows_of(axes)
+    assert _in_percent(row, "random_noise", sweep).axes == {"random_noise": noise}

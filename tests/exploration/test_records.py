@@ -202,30 +202,6 @@ def test_more_images_compute_only_the_new_ones(make: Make) -> None:
     assert again.evaluations == 0
 
 
-def test_noise_is_common_to_all_points(make: Make) -> None:
-    """Noise that differs a hair gives the same answers, and another seed's does not."""
-    near = make(SweepAxes(random_noise=[1.0, 1.0000001]), trials=1)
-    near.run()
-    points = [near.records.outcomes(row.axes, row.kind, 0).prediction.tolist() for row in near.records.results()]
-    one, other = points[2:]
-    assert one == other
-    seed = make(SweepAxes(random_noise=[1.0]), trials=1, noise_seed=1, folder="b")
-    seed.run()
-    assert one not in predictions(seed).values()
-
-
-def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
-    lines: list[str] = []
-    make(trials=1).run(lines.append)
-    assert lines == []
-    make(trials=2).run(lines.append)
-    make(trials=1).run(lines.append)
-    assert lines == [
-        "record   4 of 6 trials are of an earlier run, seconds too; 2 are computed",
-        "record   all 4 trials are of an earlier run, seconds too; nothing is computed",
-    ]
-
-
 def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asim_lightning.exploration.records._PAUSE", math.inf)  # one export before that of the end
     stopped = make()

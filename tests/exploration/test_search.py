@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import re
 import signal
 import sqlite3
 import subprocess
@@ -176,57 +175,35 @@ def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: l
 def program(folder: Path, *options: str) -> list[str]:
     space = {"adc_bits": [5, 6, 7, 8], "rows": [64, 255], "random_noise": [0.1, 0.3, 1.0]}
     write_recipe(folder, 60, search={"space": space, "trials": 14})
-    return [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", *options]
-
-
-def without_time(html: str) -> list[str]:
-    """Lines of a report without times: wall time, calls and start stand in one place, and seconds in the tables."""
-    html, count = re.subn(r"<dt>wall time</dt><dd>[^<]*</dd>", "", html)
-    assert count == 1
-    html = re.sub(r'<td class="number">[\d.]+</td>(?=<td>\w+</td></tr>)', "", html)
-    return [line for line in html.splitlines() if "data:text/csv" not in line]
+    return [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", "--progress", "false", *options]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("method", ["grid", "random", "optuna"])
-def test_kill_9_at_five_moments_loses_no_point_doubles_none_and_gives_the_same_report(
-    method: str, tmp_path: Path
-) -> None:
-    pytest.importorskip("plotly")
-    if method == "optuna":
-        pytest.importorskip("optuna")
+def test_kill_9_at_five_moments_loses_no_point_of_a_method_that_learns(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
     for name in ("killed", "whole"):
         (tmp_path / name).mkdir()
-        command = program(tmp_path / name, "--search.method", method, "--progress", "false")
-
+        command = program(tmp_path / name, "--search.method", "optuna")
     kill_at((1, 3, 6, 9, 13), command, tmp_path / "killed")
-    before = stored(tmp_path / "killed")
-    found = []
+    before, found = stored(tmp_path / "killed"), []
     for name in ("killed", "whole"):
-        report = [*command[:3], "report", "runs/tiny", "--output", "report.html"]
-        for each in (command, report):
-            done = subprocess.run(
-                each, cwd=tmp_path / name, env=environment(), capture_output=True, text=True, timeout=600
-            )
-            assert done.returncode == 0, done.stderr
+        done = subprocess.run(command, cwd=tmp_path / name, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         (table,) = (tmp_path / name).glob("runs/tiny/search-*/results.csv")
-        files = [table.with_name(each) for each in ("settings.json", "cost.json")]
-        html = (tmp_path / name / "report.html").read_text(encoding="utf-8")
-        texts = (re.sub('"seconds": .*', "", path.read_text()) for path in files)
-        found.append([done.stdout, *rows(table.parent), *texts, *without_time(html)])
-        assert len(rows(table.parent)) == 2 + 14
+        found.append(rows(table.parent))
     killed, whole = (stored(tmp_path / name) for name in ("killed", "whole"))
     assert before.items() <= killed.items()
     assert killed.keys() == whole.keys()
-    assert [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]] == []
+    assert found[0] == found[1]
+    assert len(found[0]) == 2 + 14
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_killed(tmp_path: Path) -> None:
     space = "{adc_bits: [5, 6, 7, 8], rows: [255], random_noise: [0.1, 0.3, 1.0]}"
-    search = program(tmp_path, "--search.space", space, "--progress", "false")
+    search = program(tmp_path, "--search.space", space)
     axes = ("--axes.adc_bits", "[5, 6, 7, 8]", "--axes.random_noise", "[1.0, 0.3, 0.1]", "--trials", "1")
     sweep = [*search[:3], "sweep", "-c", "tiny.yaml", "--progress", "false", *axes]
     written = stored(tmp_path)

@@ -47,14 +47,6 @@ class Mine(LightningDataModule):
 
     train_dataloader = test_dataloader
 """
-COLUMN = """
-from asim_lightning.circuit.columns import Column
-from gain import GAIN
-
-class Mine(Column):
-    def level(self, count, cycle):
-        return super().level(count, cycle) * GAIN
-"""
 
 
 class Own(LightningDataModule):
@@ -277,16 +269,6 @@ def swept(folder: Path, data: Any, axes: SweepAxes) -> tuple[Sweep, int]:
     sweep = CountingSweep(work, axes, 1, progress=False)
     sweep.run()
     return sweep, sweep.evaluations
-
-
-def test_an_edited_column_is_measured_anew(load: Load, tmp_path: Path) -> None:
-    load("gain", "GAIN = 1.0\n")
-    load("my_column", COLUMN)
-    axes, data = SweepAxes(column=["charge", "my_column.Mine"]), make_data(test_images=10)
-    assert [swept(tmp_path, data, axes)[1] for _ in range(2)] == [4, 0]
-    load("gain", "GAIN = 0.1\n")
-    load("my_column", COLUMN)
-    assert [swept(tmp_path, data, axes)[1] for _ in range(2)] == [4, 0]
 
 
 def test_an_edited_data_module_and_other_images_are_measured_anew(load: Load, tmp_path: Path) -> None:
