@@ -12,7 +12,6 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import MAP
-from asim_lightning.evaluation.target import MEASURED, Target
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
@@ -22,23 +21,9 @@ from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
-class DoctorOptions(StudyOptions):
+class DoctorOptions(StudyOptions, DoctorSettings):
     """The target, the samples that measure plans, and the runner."""
 
-    target: str = "accuracy 99 % of quantized"
-    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
-    images: int = 400
-    """Test images for the map and for the choice of plans."""
-    proof_images: int = 1600
-    """Most other test images, which prove the plans; `data.test_images` does not apply."""
-    chips: int = 200
-    """Most chips of a proof: 2..10000."""
-    reads: int = 1
-    """Reads of each chip of a noisy plan: 1..65535."""
-    plans: int = 3
-    """Most plans that are surely kept, each the cheapest of its kind."""
-    checkpoints: list[str] = field(default_factory=list)
-    """Other weights to try, such as from training under noise."""
     map: str | None = None
     """map.json of an earlier call, to use again; null: make a map."""
     technology: Technology = field(default_factory=Technology)
@@ -50,19 +35,14 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on; every command takes a plan as a second recipe.
     """
-    target = Target.read(options.target, "`target`", MEASURED)
     known = None if options.map is None else read_map(options.map)
-    settings = DoctorSettings(
-        target, options.images, options.proof_images, options.chips, options.reads, options.plans,
-        options.checkpoints, known,
-    )  # fmt: skip
     whole = setup
     if isinstance(setup.data, ImageDataModule):
         whole = replace(setup, data=copy(setup.data))
         whole.data.test_images = None
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a wrong name early
-    made = Doctor(work_of(whole, options), settings, options.technology)
+    made = Doctor(work_of(whole, options), options, options.technology, known)
     made.map_loss(setup.say)
     with recorded(setup, made.folder):
         found = made.run(setup.say, options.progress)

@@ -61,22 +61,30 @@ spreads are then lowered until the increase is in the range."""
 class Doctor:
     """Maps the loss of a network, then finds and proves the cheapest plans that keep a target.
 
-    The data must have all images. Without `proof`, the images after the map's images prove the plans. A saved chip, and
-    a known map of other layers, are refused.
+    The data must have all images. `known` is a map of the same network, which is used again. Without `proof`, the
+    images after the map's images prove the plans. A saved chip, and a known map of other layers, are refused.
     """
 
-    def __init__(self, work: Work, settings: DoctorSettings, technology: Technology, proof: Work | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        settings: DoctorSettings,
+        technology: Technology,
+        known: LossMap | None = None,
+        proof: Work | None = None,
+    ) -> None:
         model = work.model
         if isinstance(model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
-        self._work, self.settings, self._technology = work, settings, technology
+        self._work, self.settings, self._technology, self._known = work, settings, technology, known
+        self.target = settings.wanted
         self._layers = needed_layers(model, "A doctor")
         self._figures = CostFigures(model, technology)
         self._figures.at({})  # refuses wrong settings early
-        if settings.known is not None and set(settings.known.layers) != set(self._layers):
+        if known is not None and set(known.layers) != set(self._layers):
             raise ValueError(
                 f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
-                f"got a map of {len(settings.known.layers)} layers, such as {next(iter(settings.known.layers), 'none')}"
+                f"got a map of {len(known.layers)} layers, such as {next(iter(known.layers), 'none')}"
             )
         self._batches_of = work.data.test_dataloader()
         count = len(self._batches_of.dataset)
@@ -94,16 +102,15 @@ class Doctor:
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
         """Map the loss, and list the plans; `say` takes each message."""
-        settings, model = self.settings, self._work.model
-        model.to(self._work.trainer.strategy.root_device)
-        self._map = self._kept(say) if settings.known is None else settings.known
+        self._work.model.to(self._work.trainer.strategy.root_device)
+        self._map = self._known or self._kept(say)
         if (factor := self._map.stepped_back_to) is not None:
             self.notes.append(
                 f"the network has collapsed, so no ranking of layers helps: the map is of its noise and spreads "
                 f"times {factor:g}"
             )
         self._families = [*self._of_layers(self._map), *self._of_macro()]
-        chips = _SCREENED_CHIPS if settings.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
+        chips = _SCREENED_CHIPS if self.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
         self._screens = self._study(self._work, range(chips), self._places, proves=False)
         self.folder = self._screens.folder
         self.notes += [*self._screens.notes, *self._doubts()]
@@ -128,12 +135,12 @@ class Doctor:
                 short = -100 * max(family.margins.values())
                 self.notes.append(f"no plan of {family.name} is likely to keep it: the nearest is {short:.1f} % short")
         as_is, plans, gap = self._proved(screened, say, progress)
-        return Diagnosis(self.settings.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
+        return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
     @property
     def _chips(self) -> int:
         """Most chips of a plan whose chips differ."""
-        return self.settings.chips if self.settings.target.form == "yield" else min(_MEAN_CHIPS, self.settings.chips)
+        return self.settings.chips if self.target.form == "yield" else min(_MEAN_CHIPS, self.settings.chips)
 
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
         """Inputs, targets and indices of the first images of the map."""
@@ -245,7 +252,7 @@ class Doctor:
 
     def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
         """Test some plans of each family on the images of the map, and return the families."""
-        target, chips, images, study = self.settings.target, self.settings.chips, len(self._proof_places), self._screens
+        target, chips, images, study = self.target, self.settings.chips, len(self._proof_places), self._screens
         kept = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= target.value)
         enough = next(kept, chips + 1)  # good chips with which a yield is surely kept
 
@@ -277,7 +284,7 @@ class Doctor:
         plans, gap = dict[str, Plan](), None
         for family, own, result in tried:
             if result.axes or not family:  # a plan without axes is the macro as it is
-                plans[family] = plan_of(model, result, study.compared(result), settings.target)
+                plans[family] = plan_of(model, result, study.compared(result), self.target)
             gap = gap if own is None else own
         as_is = plans.pop("")
         for name, count in Counter(family for family, _, _ in tried).items():

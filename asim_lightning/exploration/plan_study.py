@@ -1,15 +1,14 @@
 """A study of plans: changes of a macro, of single layers and of weights, each measured against a target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
-from asim_lightning.evaluation.target import Target, decide
+from asim_lightning.evaluation.target import MEASURED, Target, decide
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, replayed
 from asim_lightning.exploration.records import Records, paired_difference
@@ -24,23 +23,22 @@ _ALL_GOOD = 6
 
 @dataclass(frozen=True)
 class DoctorSettings:
-    """What must be kept, and the samples that measure it."""
+    """The target, and the samples that measure plans."""
 
-    target: Target
+    target: str = "accuracy 99 % of quantized"
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
     images: int = 400
-    """Images for the map and for the choice of plans."""
+    """Test images for the map and for the choice of plans."""
     proof_images: int = 1600
-    """Most other images, which prove the plans."""
+    """Most other test images, which prove the plans; `data.test_images` does not apply."""
     chips: int = 200
-    """Most chips of a proof."""
+    """Most chips of a proof: 2..10000."""
     reads: int = 1
-    """Reads of each chip of a noisy plan."""
+    """Reads of each chip of a noisy plan: 1..65535."""
     plans: int = 3
     """Most plans that are surely kept, each the cheapest of its kind."""
-    checkpoints: Sequence[str] = ()
-    """Other weights to try."""
-    known: LossMap | None = None
-    """A map of the same network, which is used again."""
+    checkpoints: list[str] = field(default_factory=list)
+    """Other weights to try, such as from training under noise."""
 
     def __post_init__(self) -> None:
         check_whole("`images`", self.images, 1)
@@ -48,6 +46,12 @@ class DoctorSettings:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`reads`", self.reads, 1, 65535)
         check_whole("`plans`", self.plans, 1, 100)
+        Target.read(self.target, "`target`", MEASURED)
+
+    @property
+    def wanted(self) -> Target:
+        """The target to keep."""
+        return Target.read(self.target, "`target`", MEASURED)
 
 
 class PlanStudy(Study):
@@ -74,7 +78,8 @@ class PlanStudy(Study):
         proves: bool,
     ) -> None:
         super().__init__(work)
-        self.target, self.targets, self.figures = settings.target, [settings.target], figures
+        self.target, self.figures = settings.wanted, figures
+        self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
         self._paired: dict[str, Interval] = {}

@@ -90,17 +90,16 @@ def prescriptions(
     rounded up to 1/2000 of the dearest choice. The strength of a plan is the remaining share of the loss, negated. The
     gap compares with the least energy of fractions of changes. The cheapest plan comes first.
     """
-    layers, choices, left = macro_layers(model.backbone), dict[str, list[Fields]](), dict[str, list[float]]()
+    layers, own = macro_layers(model.backbone), found.by_layer
+    choices, losses = dict[str, list[Fields]](), list[NDArray[Any]]()
     for name, changes in found.changes.items():
-        layer, shares = layers[name], [found.by_layer[name], *(each.share for each in changes)]
-        choices[name], left[name] = [], []
-        for fields, share in zip([{}, *(each.fields for each in changes)], shares, strict=True):
-            if with_digital or "digital_levels" not in fields:
-                choices[name].append(_on_own_rows(layer, fields))
-                left[name].append(max(0.0, share))  # a negative share is chance, and the search would prefer it
+        options = [({}, own[name]), *((each.fields, each.share) for each in changes)]
+        options = [each for each in options if with_digital or "digital_levels" not in each[0]]
+        choices[name] = [_on_own_rows(layers[name], fields) for fields, _ in options]
+        # a negative share is chance, and the search would prefer it
+        losses.append(np.array([max(0.0, share) for _, share in options]))
     energies, rest = _energies(model, choices, technology)
     costs = [np.array(energies[name]) for name in choices]
-    losses = [np.array(left[name]) for name in choices]
     made = []
     for picks in _fronts(costs, losses):
         energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))

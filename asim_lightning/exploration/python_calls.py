@@ -195,10 +195,9 @@ def doctor(
         data = copy(data)
         data.test_images = None
     others = Shared(network, data, **shared)
-    wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
-    settings = DoctorSettings(
-        wanted, images, proof_images, others.chips or 200, others.trials, checkpoints=tuple(weights), known=map
-    )
+    (wanted,) = others.texts("target", [target])
+    chips, names = others.chips or 200, list(weights)
+    settings = DoctorSettings(wanted, images, proof_images, chips, others.trials, checkpoints=names)
     with others.opened() as work:
 
         def load(name: str) -> None:
@@ -206,7 +205,7 @@ def doctor(
 
         work = replace(work, load=load)
         proof = None if proof_data is None else replace(work, data=samples(proof_data, None), runner=None)
-        made = Doctor(work, settings, technology or Technology(), proof)
+        made = Doctor(work, settings, technology or Technology(), map, proof)
         made.map_loss()
         return made.run()
 

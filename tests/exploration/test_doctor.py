@@ -11,7 +11,6 @@ from asim_lightning import MacroConfig, Rule
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
@@ -29,9 +28,9 @@ def work(folder: Path, macro: MacroConfig = NOISY, rules: Sequence[Rule] = (), *
     return small_work(folder, macro, rules, 80, **trainer)
 
 
-def doctor(made: Work, target: str = "accuracy 60 %", **settings: Any) -> Diagnosis:
+def doctor(made: Work, target: str = "accuracy 60 %", known: LossMap | None = None, **settings: Any) -> Diagnosis:
     given = {"images": 20, "proof_images": 60, **settings}
-    found = Doctor(made, DoctorSettings(Target.read(target, "`target`"), **given), Technology())
+    found = Doctor(made, DoctorSettings(target, **given), Technology(), known)
     found.map_loss()
     return found.run(progress=False)
 
