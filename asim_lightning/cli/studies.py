@@ -22,14 +22,14 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.run import COMMAND, CommandRecord
 from asim_lightning.evaluation.store import Store
-from asim_lightning.evaluation.target import ENDS_IMAGES, MEASURED, Target
+from asim_lightning.evaluation.target import ENDS_IMAGES, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.estimate import all_images, grid_line
 from asim_lightning.exploration.publish import publish, publish_search, publish_yields
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.exploration.spec import SpecStudy
+from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.results_table import published_text
@@ -220,19 +220,8 @@ def search(setup: Setup, options: SearchOptions) -> None:
 
 
 @dataclass(frozen=True)
-class SpecOptions(StudyOptions):
+class SpecOptions(StudyOptions, SpecSettings):
     """The target, the properties to limit, and the runner."""
-
-    target: str = "accuracy 99 % of quantized"
-    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
-    properties: list[str] | None = None
-    """Properties to find limits for, such as [random_noise, offset, adc_bits]; null: all."""
-    given: dict[str, Any] = field(default_factory=dict)
-    """Fields of every macro, such as {random_noise: 0.3 lsb, static.gain: 1}; other noise and spreads are 0."""
-    chips: int = 10
-    """Chips of each macro with spreads: 2..10000."""
-    trials: int = 1
-    """Reads of each chip of a macro with noise: 1..65535."""
 
 
 def spec(setup: Setup, options: SpecOptions) -> None:
@@ -240,9 +229,7 @@ def spec(setup: Setup, options: SpecOptions) -> None:
 
     Writes spec.json, spec.yaml (a macro that keeps the target) and a picture. If you stop a spec, it can continue.
     """
-    target = Target.read(options.target, "`target`", MEASURED)
-    work = work_of(setup, options)
-    made = SpecStudy(work, target, options.properties, options.given, options.chips, options.trials)
+    made = SpecStudy(work_of(setup, options), options)
     with recorded(setup, made.folder, made.notes):
         found = made.run(setup.say, options.progress)
     if not setup.trainer.is_global_zero:
@@ -252,6 +239,6 @@ def spec(setup: Setup, options: SpecOptions) -> None:
         texts["spec.yaml"] = dump_yaml({"model": {"plan": {"macro": dict(found.keeps)}}})
     for name, text in texts.items():
         write_text(made.folder / name, text)
-    drawn = found.plot(f"{setup.folder.name}: how bad a macro may be that keeps {target}")
+    drawn = found.plot(f"{setup.folder.name}: how bad a macro may be that keeps {found.target}")
     save_figure(drawn.figure, made.folder / f"spec.{options.format}")  # type: ignore[arg-type]
     print(f"{found.table}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")

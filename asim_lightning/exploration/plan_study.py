@@ -48,11 +48,6 @@ class DoctorSettings:
         check_whole("`plans`", self.plans, 1, 100)
         Target.read(self.target, "`target`", MEASURED)
 
-    @property
-    def wanted(self) -> Target:
-        """The target to keep."""
-        return Target.read(self.target, "`target`", MEASURED)
-
 
 class PlanStudy(Study):
     """Measures plans one after another.
@@ -78,7 +73,7 @@ class PlanStudy(Study):
         proves: bool,
     ) -> None:
         super().__init__(work)
-        self.target, self.figures = settings.wanted, figures
+        self.target, self.figures = Target.read(settings.target, "`target`"), figures
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"

@@ -18,7 +18,7 @@ from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, ne
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run, read_run
-from asim_lightning.evaluation.target import ENDS_IMAGES, MEASURED, OF_A_POINT, Target
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
@@ -29,7 +29,7 @@ from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.exploration.spec import Spec, SpecStudy
+from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
@@ -158,9 +158,11 @@ def spec(
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
     others = Shared(network, data, chips, **shared)
-    wanted = Target.read(others.texts("target", [target])[0], "`target`", MEASURED)
+    (wanted,) = others.texts("target", [target])
+    names = None if properties is None else list(properties)
+    settings = SpecSettings(wanted, names, {**given}, chips, others.trials)
     with others.opened() as work:
-        return SpecStudy(work, wanted, properties, given, chips, others.trials).run()
+        return SpecStudy(work, settings).run()
 
 
 def doctor(

@@ -1,7 +1,7 @@
 """How good a macro must be: the limit of each property up to which a network keeps a target."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -12,7 +12,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.target import TOGETHER, Limit, Target
+from asim_lightning.evaluation.target import MEASURED, TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import flat, lsb_note, nested
 from asim_lightning.exploration.limits import Property, bisection, properties_of, scaled, spreads_of
 from asim_lightning.exploration.methods import Method, Point, replayed
@@ -73,35 +73,40 @@ class Spec:
         return {"target": target, "limits": limits, "joint": joint, "full_scale": scale, "notes": notes}
 
 
+@dataclass(frozen=True)
+class SpecSettings:
+    """The target, the properties to limit, and the samples that measure them."""
+
+    target: str = "accuracy 99 % of quantized"
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    properties: list[str] | None = None
+    """Properties to find limits for, such as [random_noise, offset, adc_bits]; null: all."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """Fields of every macro, such as {random_noise: 0.3 lsb, static.gain: 1}; other noise and spreads are 0."""
+    chips: int = 10
+    """Chips of each macro with spreads: 2..10000."""
+    trials: int = 1
+    """Reads of each chip of a macro with noise: 1..65535."""
+
+    def __post_init__(self) -> None:
+        check_whole("`chips`", self.chips, 2, 10000)
+        check_whole("`trials`", self.trials, 1, 65535)
+        Target.read(self.target, "`target`", MEASURED)
+
+
 class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
     It refuses a saved chip, and properties or axes that are not allowed.
-
-    Args:
-        work: Network, data and trainer.
-        target: The target.
-        properties: Names of properties; None: all that the macro may have.
-        given: Axes of every point, such as {"random_noise": "0.3 lsb"}; other noise and spreads are 0.
-        chips: Chips at each point with spreads.
-        trials: Reads of each chip of a noisy point.
     """
 
-    def __init__(
-        self,
-        work: Work,
-        target: Target,
-        properties: Sequence[str] | None = None,
-        given: Mapping[str, Any] = {},
-        chips: int = 10,
-        trials: int = 1,
-    ) -> None:
+    def __init__(self, work: Work, settings: SpecSettings) -> None:
         super().__init__(work)
-        check_whole("`chips`", chips, 2, 10000)
-        check_whole("`trials`", trials, 1, 65535)
         if isinstance(chip := work.model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
-        self.target, self.targets, self.chips, self.reads = target, [target], range(chips), trials
+        properties, chips = settings.properties, settings.chips
+        self.target = target = Target.read(settings.target, "`target`", MEASURED)
+        self.targets, self.chips, self.reads = [target], range(chips), settings.trials
         if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
             least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
             raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
@@ -112,7 +117,7 @@ class SpecStudy(Study):
             for name, value in spreads_of(base).items()
             if not all({name, name.partition(".")[0]} & ruled for ruled in self._ruled)
         }
-        self._given: Point = flat(given)
+        self._given: Point = flat(settings.given)
         self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
         self.macro = base.with_fields(**self._base)
         offered = [each for each in properties_of(self.macro, properties) if not each.worst.keys() & self._given.keys()]

@@ -1,6 +1,7 @@
 """Limits of properties are those that a sweep finds, and a spec goes on from its records."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.limits import scaled
-from asim_lightning.exploration.spec import SpecStudy
+from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from tests.exploration.conftest import small_work, stored
 from tests.exploration.own_network import MACRO, own_images, own_network
 
 QUIET = MACRO.with_fields(static={})
 TARGET = Target("accuracy", 0.5)
+ASKED = SpecSettings(str(TARGET), ["adc_bits"])
 
 
-def spec(folder: Path, macro: MacroConfig = QUIET, target: Target = TARGET, **settings: Any) -> SpecStudy:
-    return SpecStudy(small_work(folder, macro), target, **settings)
+def spec(folder: Path, macro: MacroConfig = QUIET, rules: Sequence[Rule] = (), **settings: Any) -> SpecStudy:
+    return SpecStudy(small_work(folder, macro, rules), SpecSettings(**{"target": str(TARGET), **settings}))
 
 
 def verdicts(folder: Path, limit: Limit, axis: str) -> list[str]:
@@ -63,15 +65,14 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) 
 
 def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(tmp_path: Path) -> None:
     names = ["random_noise", "gain"]
-    made = spec(tmp_path, target=Target("accuracy", 1.0), properties=names, given={"adc_bits": 2})
+    made = spec(tmp_path, target="accuracy 100 %", properties=names, given={"adc_bits": 2})
     limits = made.run(progress=False).limits
     assert [(each.kept, each.missed) for each in limits] == [(None, 0.0), (None, 0.0)]
     assert len(made.results) == 4  # float, quantized, and one point of each
 
 
 def test_a_yield_counts_chips(tmp_path: Path) -> None:
-    target = Target("yield", 0.15, accuracy=0.4)
-    made = spec(tmp_path, target=target, properties=["offset"], chips=2)
+    made = spec(tmp_path, target="yield 0.15 at 40 %", properties=["offset"], chips=2)
     (offset,) = made.run(progress=False).limits
     assert offset.kept is not None or offset.missed is not None
     several = [each for each in made.results if each.trials == 2]
@@ -90,15 +91,15 @@ def test_from_python() -> None:
 
 
 def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(tmp_path: Path) -> None:
-    work = small_work(tmp_path, QUIET, [Rule("head", {"random_noise": 0.2})])
-    rules, bits = SpecStudy(work, TARGET, ["adc_bits"], {"nonlinear_noise": "0.1 lsb"}).notes
+    ruled, given = [Rule("head", {"random_noise": 0.2})], {"nonlinear_noise": "0.1 lsb"}
+    rules, bits = spec(tmp_path, rules=ruled, properties=["adc_bits"], given=given).notes
     assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
 
 def test_no_macro_is_said_to_keep_what_none_surely_keeps(tmp_path: Path) -> None:
     macro = QUIET.with_fields(random_noise=0.1)
-    found = spec(tmp_path, macro, Target("accuracy", 0.99), properties=["gain"], chips=2).run(progress=False)
+    found = spec(tmp_path, macro, target="accuracy 99 %", properties=["gain"], chips=2).run(progress=False)
     assert found.limits[-1].name == TOGETHER
     assert found.limits[-1].kept is None
     assert found.keeps is None
@@ -112,7 +113,7 @@ def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
 
 def test_forked_processes_find_the_same(tmp_path: Path) -> None:
     one, two = (
-        SpecStudy(small_work(tmp_path / str(len(options)), QUIET, **options), TARGET, ["adc_bits"]).run(progress=False)
+        SpecStudy(small_work(tmp_path / str(len(options)), QUIET, **options), ASKED).run(progress=False)
         for options in ({}, {"devices": 2, "strategy": "ddp_fork"})
     )
     assert one == two
@@ -124,7 +125,7 @@ def test_forked_processes_find_the_same(tmp_path: Path) -> None:
     [
         ([Rule("*", {"static": {"gain": 1}})], {"properties": ["offset"]}, "`static.offset` changes nothing"),
         ([], {"properties": ["gain"], "given": {"static": {"gain": 1}}}, "leaves nothing to vary"),
-        ([], {"properties": ["offset"], "target": Target("yield", 0.9, accuracy=0.4)}, "must be at least 36"),
+        ([], {"properties": ["offset"], "target": "yield 0.9 at 40 %"}, "must be at least 36"),
         ([], {"chips": 1}, "`chips` must be 2..10000"),
         ([], {"trials": 0}, "`trials` must be 1..65535"),
     ],
@@ -133,11 +134,11 @@ def test_what_cannot_be_found_is_refused(
     rules: list[Rule], settings: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        SpecStudy(small_work(tmp_path, QUIET, rules), **{"target": TARGET, **settings})
+        spec(tmp_path, rules=rules, **settings)
 
 
 def test_values_that_a_layer_does_not_take_are_not_tried(tmp_path: Path) -> None:
     rules = [Rule("conv", {"input_bits": 2}), Rule("head", {}, signed_input=True)]
-    made = SpecStudy(small_work(tmp_path, QUIET, rules), TARGET, ["encoding_bits"])
+    made = spec(tmp_path, rules=rules, properties=["encoding_bits"])
     assert [each.rungs for each in made.properties] == [(1, 2)]
     assert max(scaled({"static.stuck_at_1": 0.2}, QUIET).allowed(made._macros).rungs) < 5.1
