@@ -1,6 +1,8 @@
 """A user's network and images: convolutions, BatchNorm, a residual, and an attention by einsum."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +38,9 @@ def own_images(count: int = 24) -> tuple[Tensor, Tensor]:
     return torch.randn(count, 3, 16, 16, generator=generator) + means[labels], labels
 
 
-def own_network(calibrated: bool = True, macro: MacroConfig = MACRO, rules: Sequence[Rule] = ()) -> OwnNetwork:
-    """The network on macros, trained for a moment."""
+@cache
+def _trained() -> OwnNetwork:
+    """The network after a moment of training."""
     torch.manual_seed(0)
     network, (images, labels) = OwnNetwork(), own_images(128)
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
@@ -45,7 +48,13 @@ def own_network(calibrated: bool = True, macro: MacroConfig = MACRO, rules: Sequ
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
-    convert_(network.eval(), Plan(macro, list(rules), fold_batchnorm=True), images[:2])
+    return network.eval()
+
+
+def own_network(calibrated: bool = True, macro: MacroConfig = MACRO, rules: Sequence[Rule] = ()) -> OwnNetwork:
+    """The trained network on macros."""
+    network, images = deepcopy(_trained()), own_images(32)[0]
+    convert_(network, Plan(macro, list(rules), fold_batchnorm=True), images[:2])
     if calibrated:
-        calibrate_(network, [images[:32]])
+        calibrate_(network, [images])
     return network
