@@ -53,6 +53,7 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) 
     assert (offset.name, together.name) == ("offset", TOGETHER)
     axes = [each.axes for each in made.results if each.kind == "simulated"]
     assert {"random_noise": 0, "static.offset": 0} in axes  # without, on one chip
+    assert any(each["random_noise"] == 0 != each["static.offset"] for each in axes)  # one property at a time
     assert {each.trials for each in made.results if each.axes.get("static.offset")} == {2}
     assert together.kept
     assert found.keeps == {
