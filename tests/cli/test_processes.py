@@ -1,10 +1,10 @@
-"""One to three processes: the same accuracy, weights and ranges; other samples, noise, dropout and mixup each.
+"""One to three processes: the same accuracy, weights, ranges and files; other samples, noise and mixup each.
 
-As a program, with a folder, this runs the parts in forked processes, which threads do not survive once they
-have run.
+As a program, with a folder, this runs commands in forked processes, which threads do not survive once they have run.
 """
 
 import copy
+import csv
 import json
 import math
 import os
@@ -23,23 +23,23 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import MixUp
 
-from asim_lightning.classifier import BackboneConfig
+from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.classifier.batches import step_seed
-from asim_lightning.classifier.processes import gather
+from asim_lightning.classifier.processes import gather, synchronize_ranges
 from asim_lightning.cli import main
-from asim_lightning.data import FashionMNIST
 from asim_lightning.nn import TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
-from tests.classifier.conftest import KWARGS, forked, make_model
+from tests.callbacks.conftest import read_events
 from tests.cli.conftest import TINY, write_data
 from tests.cli.runs_to_stop import SECONDS, environment
 
 ROOT = Path(__file__).parents[2]
-COUNTS = (1, 3)
+COUNTS = (3, 1)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
 TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_batch_size", "7")
 TRAINED += ("--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4")  # few conversions
+TRAINED += ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
 normals: list[Tensor] = []
 shares: list[float] = []
 
@@ -57,8 +57,7 @@ class Recorded(TrainingNoise):
 class Watching(Callback):
     """Writes, when a fit ends, what every process saw."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.samples: list[list[int]] = []
         self.seeds: list[int] = []
 
@@ -77,43 +76,38 @@ class Watching(Callback):
         }
         everyone = gather(found)
         if trainer.is_global_zero:
-            self.path.write_text(json.dumps(everyone))
+            Path("fit.json").write_text(json.dumps(everyone))
 
 
-def fit_on_two(folder: Path) -> None:
-    original = MixUp.make_params
+class Measuring(Callback):
+    """Writes, when a validation ends, what every process measures, and ranges that were different in each."""
 
-    def remembered(self: MixUp, inputs: Any) -> Any:
-        found = original(self, inputs)
-        shares.append(float(found["lam"]))
-        return found
-
-    MixUp.make_params = remembered
-    watching = Watching(folder / "fit.json")
-    model = make_model(
-        backbone=BackboneConfig("resnet10t", KWARGS | {"drop_path_rate": 0.5}, small=True, image_size=28),
-        train_noise=10.0,
-        train_noise_model="tests.cli.test_processes.Recorded",
-        mixup=0.4,
-    )
-    trainer = Trainer(**forked(2), max_epochs=2, callbacks=[watching], logger=False, enable_checkpointing=False)
-    data = FashionMNIST(str(folder / "images"), batch_size=10, eval_batch_size=10)
-    trainer.fit(model, datamodule=data)
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        results = NoiseSweep([0, 5], images=11, trials=2).measure(trainer, pl_module)
+        rows, ranges = [[row.accuracy, row.low, row.high, row.images, row.trials] for row in results], []
+        for method in ("max", "mse"):
+            for layer in quantized_layers(pl_module.backbone).values():
+                layer.store_range(1.0 + trainer.global_rank)
+            synchronize_ranges(pl_module, trainer.strategy, method)
+            ranges.append(float(pl_module.backbone.fc.input_max))
+        everyone = gather({"results": rows, "ranges": ranges})
+        if trainer.is_global_zero:
+            Path("measured.json").write_text(json.dumps(everyone))
 
 
-def on(processes: int, strategy: str = "ddp_fork") -> list[str]:
-    return ["--trainer.strategy", strategy, "--trainer.devices", str(processes)]
-
-
-def write_config(folder: Path, data: Path, images: int | None = None) -> str:
+def write_fit(data: Path) -> None:
+    """A recipe of two epochs of four steps, on two processes."""
     config = copy.deepcopy(TINY)
     del config["trainer"]["limit_train_batches"]
-    config["model"].update(fidelity="simulated", train_noise=1.0, mixup=0.2)
-    cells = {"column": "current", "column_args": {"cell_sigma": 2.0}}
-    config["model"]["plan"] = {"macro": {"weight_bits": 4, "input_bits": 4, "random_noise": 1.0, **cells}}
-    config["data"]["init_args"].update(root=str(data), batch_size=20, test_images=images)
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    return str(folder / "tiny.yaml")
+    (best,) = config["trainer"]["callbacks"]
+    best["init_args"]["monitor"] = "noise/acc_mean"
+    ours = {"NoiseSweep": {"levels": [0, 5], "images": 7}, "RangeCalibration": {"images": 20}}
+    ours = [{"class_path": f"asim_lightning.callbacks.{name}", "init_args": each} for name, each in ours.items()]
+    callbacks = [*ours, best, {"class_path": "tests.cli.test_processes.Watching"}]
+    config["trainer"].update(callbacks=callbacks, max_epochs=2, devices=2, strategy="ddp_fork")
+    config["model"].update(train_noise=10.0, train_noise_model="tests.cli.test_processes.Recorded", mixup=0.4)
+    config["data"]["init_args"].update(root=str(data), batch_size=10)
+    Path("tiny.yaml").write_text(yaml.safe_dump(config))
 
 
 def said_by(*arguments: object) -> str:
@@ -135,17 +129,30 @@ def said_by(*arguments: object) -> str:
 def program(folder: Path) -> None:
     torch.set_num_threads(1)
     data = write_data(folder / "images")
-    config = write_config(folder, data, 19)
     os.chdir(folder)
-    (folder / "fit.txt").write_text(said_by("fit", "-c", config, *on(2), "--data.init_args.batch_size", "10"))
-    compared = ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
-    validated = [said_by("validate", *TRAINED, *compared, *on(count)) for count in COUNTS]
-    validated = [[line for line in said.splitlines() if line.startswith("accuracy")] for said in validated]
-    (folder / "validate.json").write_text(json.dumps(validated))
-    fit_on_two(folder)
-    (folder / "alone").mkdir()
-    alone = said_by("validate", "-c", write_config(folder / "alone", data, 3), *on(1, "ddp"))  # starts threads
-    (folder / "left.json").write_text(json.dumps([alone, torch.distributed.is_initialized()]))
+    original = MixUp.make_params
+
+    def remembered(self: MixUp, inputs: Any) -> Any:
+        found = original(self, inputs)
+        shares.append(float(found["lam"]))
+        return found
+
+    MixUp.make_params = remembered
+    write_fit(data)
+    Path("fit.txt").write_text(said_by("fit", "-c", "tiny.yaml"))
+    for count in COUNTS:  # one process comes last, because its strategy starts threads
+        place = folder / str(count)
+        place.mkdir()
+        os.chdir(place)
+        files = [
+            {"class_path": f"asim_lightning.callbacks.{name}", "init_args": {"folder": "."}}
+            for name in ("ConfusionMatrix", "Misclassified")
+        ]
+        callbacks = [*files, {"class_path": "tests.cli.test_processes.Measuring"}]
+        strategy = {"strategy": "ddp" if count == 1 else "ddp_fork", "devices": count}
+        Path("watched.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks, **strategy}}))
+        Path("said.txt").write_text(said_by("validate", "-c", "watched.yaml", *TRAINED))
+    (folder / "left.json").write_text(json.dumps(torch.distributed.is_initialized()))
 
 
 @pytest.fixture(scope="module")
@@ -166,9 +173,10 @@ def ranks(found: Path) -> list[dict[str, Any]]:
 
 
 def test_each_image_is_validated_once_and_comparisons_are_the_same_on_any_number_of_processes(found: Path) -> None:
-    said = json.loads((found / "validate.json").read_text())
-    assert said == [said[0]] * len(COUNTS)
-    float_line, noisy, last = said[0]
+    said = [(found / str(count) / "said.txt").read_text().splitlines() for count in COUNTS]
+    first, second = ([line for line in each if line.startswith("accuracy")] for each in said)
+    assert first == second
+    float_line, noisy, last = first
     assert re.fullmatch(r"accuracy [\d.]+ % \(float, \d+ of 19 images\)", float_line)
     assert re.search(r"\(simulated, random_noise 0\.2, [\d.]+ of 19 images, .* in 2 reads\)$", noisy)
     counted = re.fullmatch(r"accuracy ([\d.]+) % \(simulated, random_noise 0\.1, (\d+) of 19 images\)", last)
@@ -177,17 +185,31 @@ def test_each_image_is_validated_once_and_comparisons_are_the_same_on_any_number
     assert 10 < float(counted[1]) < 100
 
 
+def test_callbacks_measure_and_write_the_same_on_any_number_of_processes(found: Path) -> None:
+    several, (alone,) = (json.loads((found / str(count) / "measured.json").read_text()) for count in COUNTS)
+    assert [row[3:] for row in alone["results"]] == [[11, 1], [11, 2]]
+    assert [each["results"] for each in several] == [alone["results"]] * 3
+    assert [each["ranges"] for each in several] == [[3.0, 1.0]] * 3  # the largest, and those of the first process
+    for name in ("confusion_val.csv", "misclassified_val.csv", "misclassified_val.png"):
+        assert (found / "1" / name).read_bytes() == (found / "3" / name).read_bytes()
+
+
 def test_a_fit_on_two_leaves_one_run(found: Path) -> None:
-    assert [path.name for path in (found / "runs" / "tiny").iterdir()] == ["version_0"]
+    run = found / "runs" / "tiny" / "version_0"
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]
     said = (found / "fit.txt").read_text()
     assert said.count("tensorboard --logdir runs") == 1
     assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in said
-    assert {path.name for path in (found / "runs" / "tiny" / "version_0" / "checkpoints").iterdir()} == {
-        "best.ckpt",
-        "last.ckpt",
-    }
-    last = torch.load(found / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["global_step"] == 4  # 80 images in batches of 10 on each of two
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 8  # two epochs of 80 images in batches of 10 on each of two
+    with (run / "noise_sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["level"], row["images"]) for row in rows] == [
+        (epoch, level, "7") for epoch in "01" for level in ("0.0", "5.0")
+    ]
+    means = [sum(float(row["accuracy"]) for row in half) / 2 for half in (rows[:2], rows[2:])]
+    assert [each.value for each in read_events(run).Scalars("noise/acc_mean")] == pytest.approx(means, abs=1e-6)
 
 
 def test_no_sample_is_read_twice_in_an_epoch(ranks: list[dict[str, Any]]) -> None:
@@ -226,10 +248,8 @@ def test_every_process_ends_with_the_same_network(ranks: list[dict[str, Any]]) -
 
 def test_a_command_leaves_its_processes(found: Path) -> None:
     """Whose threads would abort the program now and then, as Python ends."""
-    said, initialized = json.loads((found / "left.json").read_text())
-    assert said.splitlines()[-1].endswith(" of 3 images)")
-    assert "distributed_backend=gloo" in said + (found / "stderr.txt").read_text()
-    assert not initialized
+    assert "distributed_backend=gloo" in (found / "1" / "said.txt").read_text() + (found / "stderr.txt").read_text()
+    assert not json.loads((found / "left.json").read_text())
 
 
 if __name__ == "__main__":
