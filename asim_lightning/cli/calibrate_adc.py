@@ -53,9 +53,7 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     counts, images = training_counts(model, layers, setup.data, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
-    content = dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}})
-    replaces = file.is_file() and file.read_bytes() != content.encode()
-    write_text(file, content)
+    write_text(file, dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}}))
     conditions = {
         "before": Condition(),
         "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),
@@ -64,8 +62,6 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
         conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against)
     _compare(setup, conditions, options.trials)
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)
-    if replaces:
-        print("note     this file replaces other ranges; --output FILE keeps both", flush=True)
 
 
 def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> None:

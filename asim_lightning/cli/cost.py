@@ -95,12 +95,9 @@ def _json(report: CostReport) -> str:
 
 def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> None:
     """Write numbers and picture, and print the tables and the paths of the files."""
-    numbers, table, content = folder / COST, folder / "cost.csv", _json(report)
-    replaces = numbers.is_file() and numbers.read_bytes() != content.encode()
-    write_text(numbers, content)
+    numbers, table = folder / COST, folder / "cost.csv"
+    write_text(numbers, _json(report))
     write_lines(table, layer_table(report.rows()).numbers, "\n")
     figure = figure_of(*cost_pictures(report), title=f"{name}: energy an image")
     picture = save_figure(figure, folder / f"cost.{suffix}")
     print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
-    if replaces:
-        print(f"note      these files replace another cost in {folder}; --output FOLDER keeps both")

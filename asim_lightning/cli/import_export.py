@@ -64,7 +64,6 @@ class ExportOptions:
 
 def import_file(options: ImportOptions) -> None:
     """Write a checkpoint with a file's weights, or a recipe with the settings of a published config.py."""
-    _prepare(Path(options.file), Path(options.to))
     if Path(options.file).suffix != ".py":
         _import_weights(options)
         return
@@ -116,7 +115,6 @@ def _import_weights(options: ImportOptions) -> None:
 def export(options: ExportOptions) -> None:
     """Write a checkpoint's weights as a state dict of another project, and print what happened to every key."""
     layout, suffix = options.format, Path(options.to).suffix
-    _prepare(Path(options.file), Path(options.to))
     check_choice("`--format`", layout, LAYOUTS)
     if suffix not in _SUFFIXES[layout]:
         raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
@@ -135,12 +133,6 @@ def export(options: ExportOptions) -> None:
     tensors = {key: value.contiguous() for key, value in account.state.items()}
     write_whole(Path(options.to), lambda opened: _save(opened, tensors, layout, suffix))
     print(_summary(network, account, options.to))
-
-
-def _prepare(source: Path, target: Path) -> None:
-    """Refuse a target that is the source file or cannot be written."""
-    if source.exists() and target.exists() and source.samefile(target):
-        raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
 
 
 def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:

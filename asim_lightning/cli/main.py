@@ -42,19 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another error, whose
             line names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
     """
-    _write_anything()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # characters that a terminal cannot show
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     try:
         with kill_raises():
-            try:
-                _run(given)
-            except SystemExit as stop:
-                if stop.code == 0:  # such as after the help
-                    _flush()
-                raise
-            _flush()
+            _run(given)
+            print(end="", flush=True)
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # the shell's code for a process that a closed pipe ended
@@ -75,8 +72,8 @@ def _run(given: list[str]) -> None:
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # finds a user's column model or data module, like python -m
     if given in (["--help"], ["-h"], ["--version"]):
-        print(f"asim {__version__}" if given == ["--version"] else help_text(), end="\n" * (given == ["--version"]))
-        raise SystemExit(0)
+        print(f"asim {__version__}\n" if given == ["--version"] else help_text(), end="")
+        return
     if (why := refusal(given)) is not None:
         raise ValueError(why)
     from asim_lightning.cli.command_line import read_arguments
@@ -103,36 +100,9 @@ def _run(given: list[str]) -> None:
     leave()
 
 
-def _write_anything() -> None:
-    """Escape characters that standard output and error cannot encode, and discard the output if they are closed."""
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _takes_output() -> bool:
-    """Whether standard output can be written; if not, it is closed, because Python would try again at its end."""
-    try:
-        print(flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
-
-
 def _say_last(line: str) -> None:
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # error of the last output
-        _refuse(error)
 
 
 def _refuse(error: Exception) -> NoReturn:
@@ -144,12 +114,8 @@ def _refuse(error: Exception) -> NoReturn:
         from asim_lightning.cli.messages import one_line
 
         said = one_line(str(error))
-    if isinstance(error, OSError) and error.errno is not None:  # else the message is complete
-        what = error.strerror or type(error).__name__
-        if error.filename is not None:
-            said = f"{error.filename} cannot be read or written: {what}"
-        elif not _takes_output():
-            said = f"standard output cannot be written: {what}"
+    if isinstance(error, OSError) and error.filename is not None:  # else the message is complete
+        said = f"{error.filename} cannot be read or written: {error.strerror or type(error).__name__}"
     if _is_the_users(error):
         _say_last(f"error: {said}")
         raise SystemExit(2) from None

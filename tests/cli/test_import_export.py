@@ -174,7 +174,6 @@ def test_files_that_hold_no_weights(write: Any, message: str, asim: Asim, folder
     ("arguments", "expected"),
     [
         (("given.pkl", "--to", "got.yaml"), "`--to` must be a .ckpt for weights (a .yaml for a config.py), got"),
-        (("given.pkl", "--to", "given.pkl"), "`--to` must be another file than the one that is read, got given.pkl"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
         (("config.py", "--to", "got.yaml", "--force"), "are for weights, not for a config.py"),
     ],
