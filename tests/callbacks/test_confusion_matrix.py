@@ -43,19 +43,3 @@ def test_of_a_fit_the_log_folder_has_the_last_and_the_logger_all(tmp_path: Path)
     assert int(counts.sum()) == 25
     assert float(counts.trace() / counts.sum()) == pytest.approx(float(trainer.callback_metrics["val/acc"]))
     assert [image.step for image in read_events(trainer.log_dir).Images("val/confusion")] == [2, 6, 8]
-
-
-def test_without_names_classes_have_numbers(tmp_path: Path) -> None:
-    data = make_data()
-    trainer = quiet_trainer(tmp_path, ConfusionMatrix(normalize=False), logger=False)
-    model = make_model()
-    model.calibrate([torch.randn(8, 1, 28, 28)])
-    trainer.validate(model, data.val_dataloader(), verbose=False)
-    assert counts_of(tmp_path / "confusion_val.csv")[0] == [str(number) for number in range(10)]
-
-
-def test_fast_dev_run_leaves_no_files(tmp_path: Path) -> None:
-    quiet_trainer(tmp_path, ConfusionMatrix(), fast_dev_run=True, logger=False).fit(
-        make_model(), datamodule=make_data()
-    )
-    assert list(tmp_path.iterdir()) == []

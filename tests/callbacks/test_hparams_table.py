@@ -74,8 +74,3 @@ def test_the_ramp_is_named(tmp_path: Path) -> None:
     ramps = [NoiseRamp(50.0), NoiseRamp(2.0, shape="step", warmup=3)]
     named = run_hparams(quiet_trainer(tmp_path, *ramps, logger=False), make_model())["noise_ramp"]
     assert named == "linear 0 to 50, step 0 to 2 after 3 epochs"
-
-
-def test_without_tensorboard_nothing_happens(tmp_path: Path) -> None:
-    quiet_trainer(tmp_path, HparamsTable(), logger=False).fit(make_model(), datamodule=make_data())
-    assert list(tmp_path.iterdir()) == []

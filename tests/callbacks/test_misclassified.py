@@ -52,21 +52,6 @@ def test_the_list_has_every_mistake_most_confident_first(run: str, tmp_path: Pat
     assert (tmp_path / "new" / f"misclassified_{stage}.png").exists()
 
 
-def test_only_the_images_that_are_shown_are_kept(tmp_path: Path) -> None:
-    kept: list[list[Any]] = []
-
-    class Looking(Misclassified):
-        def on_validation_batch_end(self, *arguments: Any) -> None:
-            super().on_validation_batch_end(*arguments)
-            kept.append([len(self._pictures), [mistake.image for mistake in self._pictures]])
-
-    callback, model, data = Looking(4), make_model(), make_data()
-    quiet_trainer(tmp_path, callback, logger=False).validate(model, datamodule=data, verbose=False)
-    assert [count for count, _ in kept] == [4, 4, 4]
-    first = [int(row["index"]) for row in rows_of(tmp_path / "misclassified_val.csv")[:4]]
-    assert kept[-1][1] == first
-
-
 def test_of_a_fit_the_last_validation_is_shown_once(tmp_path: Path) -> None:
     model, data = make_model(), make_data()
     trainer = quiet_trainer(tmp_path, Misclassified(), max_epochs=2, num_sanity_val_steps=1)

@@ -64,9 +64,3 @@ def test_a_layer_that_no_image_reaches_is_asked_for_again(tmp_path: Path) -> Non
     assert not model.backbone.never.has_range
     assert [name for name, layer in quantized_layers(model.backbone).items() if not layer.has_range] == ["never"]
     assert needs_calibration(model.backbone)
-
-
-def test_two_are_refused(tmp_path: Path) -> None:
-    trainer = quiet_trainer(tmp_path, RangeCalibration(), RangeCalibration(3), logger=False)
-    with pytest.raises(ValueError, match="Only one RangeCalibration"):
-        trainer.validate(make_model(), datamodule=make_data(), verbose=False)

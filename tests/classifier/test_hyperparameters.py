@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from asim_lightning import CimClassifier, Plan, Rule
 from asim_lightning.cli import main
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
-from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model, save
+from tests.classifier.conftest import MakeTrainer, make_data, make_model, save
 from tests.commands import parsed
 
 
@@ -47,27 +46,6 @@ def test_from_python(make_trainer: MakeTrainer, tmp_path: Path, capsys: pytest.C
     assert said == f"accuracy {100 * measured:.2f} % (quantized, {round(25 * measured)} of 25 images)"
 
 
-def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    backbone = {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28}
-    macro = {"weight_bits": 4, "input_bits": 4, "random_noise": "0.5 lsb"}
-    values = {
-        "trainer": {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu", "enable_progress_bar": False},
-        "model": {"backbone": backbone, "plan": {"macro": macro, "keep": ["layer2.0.conv1"]}, "calibration_images": 20},
-        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 10}},
-    }
-    Path("tiny.yaml").write_text(yaml.safe_dump(values))
-    main(["fit", "-c", "tiny.yaml"])
-    path = Path("runs/tiny/version_0/checkpoints/last.ckpt")
-    checkpoint = torch.load(path, weights_only=True)
-    assert plain(dict(checkpoint["hyper_parameters"]))
-    assert "_instantiator" not in checkpoint["hyper_parameters"]
-    model = CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    assert model.hparams["plan"]["macro"]["random_noise"] == "0.5 lsb"
-    assert model.hparams["backbone"]["kwargs"] == KWARGS
-    same(model, CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True))
-
-
 def test_signs_of_a_plan_are_kept(tmp_path: Path) -> None:
     model = make_model(plan=Plan(rules=[Rule("head", {"rows": 64}, signed_input=False)], signed_input=True))
     again = CimClassifier.load_from_checkpoint(save(model, tmp_path / "x.ckpt"))
@@ -76,18 +54,6 @@ def test_signs_of_a_plan_are_kept(tmp_path: Path) -> None:
     assert [name for name, signed in signs.items() if not signed] == ["fc"]
     with_flag = parsed(["test", "-c", "quickstart", "--model.plan.signed_input", "false"]).model.plan
     assert with_flag.signed_input is False
-
-
-def test_a_checkpoint_without_signs_has_those_of_its_structure(tmp_path: Path) -> None:
-    model = make_model()
-    model.calibrate([torch.randn(4, 1, 28, 28)])
-    path = save(model, tmp_path / "x.ckpt")
-    checkpoint = torch.load(path, weights_only=True)
-    plan = checkpoint["hyper_parameters"]["plan"]
-    for each in (plan, *plan["rules"]):
-        del each["signed_input"]
-    torch.save(checkpoint, path)
-    same(model, CimClassifier.load_from_checkpoint(path))
 
 
 def test_mappings_serve_as_dataclasses_do() -> None:

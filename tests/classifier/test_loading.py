@@ -63,24 +63,9 @@ def test_a_column_and_a_noise_model_by_import_path(theirs: dict[str, Any]) -> No
     load_theirs(theirs, NAMES_NOISE)
 
 
-@pytest.mark.parametrize("key", ["hparams", "module_arguments"])
-def test_settings_under_keys_of_early_versions_are_not_read(key: str, theirs: dict[str, Any]) -> None:
-    theirs[key] = {"train_noise_model": "hostile.Mine"}
-    assert CimClassifier.load_from_checkpoint(saved(theirs)).hparams == make_model().hparams
-    assert not Path("it_ran").exists()
-
-
 def test_settings_of_one_argument_are_refused(theirs: dict[str, Any]) -> None:
     theirs |= {"hparams_name": "plan", "hyper_parameters": {"macro": {"column": "hostile.Curve"}}}
     load_theirs(theirs, "`model.macro` is no setting")
-
-
-@pytest.mark.parametrize("maker", ["hostile.Mine", "lightning.pytorch.cli.instantiate_module"])
-def test_a_maker_makes_nothing(maker: str, theirs: dict[str, Any]) -> None:
-    theirs["hyper_parameters"]["_instantiator"] = maker
-    theirs["hyper_parameters"]["backbone"]["kwargs"]["x"] = {"class_path": "hostile.Mine"}
-    what = "`model._instantiator` is no setting" if maker.startswith("hostile") else "names of arguments as keys"
-    load_theirs(theirs, what)
 
 
 def test_a_file_of_settings_and_one_that_may_run_code(own: Path) -> None:
@@ -104,15 +89,12 @@ def test_what_the_keyword_arguments_name_is_trusted(theirs: dict[str, Any]) -> N
     assert model.hparams["plan"]["macro"]["column"] == "hostile.Curve"
 
 
-def test_ones_own_comes_back(own: Path) -> None:
+def test_ones_own_comes_back_and_keyword_arguments_win(own: Path) -> None:
     for given in (own, str(own), io.BytesIO(own.read_bytes())):
         model = CimClassifier.load_from_checkpoint(given)
         assert model.hparams == make_model().hparams
         stored = torch.load(own, weights_only=True)["state_dict"]
         assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
-
-
-def test_keyword_arguments_win(own: Path) -> None:
     model = CimClassifier.load_from_checkpoint(own, map_location="cpu", fidelity="float", trial=3)
     assert (model.fidelity, model.trial) == ("float", 3)
 

@@ -18,20 +18,14 @@ from asim_lightning.surgery import report_of
 from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model, ranges
 
 
-def test_two_steps_move_the_weights(make_trainer: MakeTrainer) -> None:
-    model = make_model()
-    before = {name: value.clone() for name, value in model.backbone.named_parameters()}
-    make_trainer().fit(model, datamodule=make_data())
-    still = [name for name, value in model.backbone.named_parameters() if torch.equal(value, before[name])]
-    assert not still
-
-
 def test_training_lowers_the_loss(make_trainer: MakeTrainer) -> None:
     model = make_model()
     images, labels, ids = next(iter(make_data(augment=False).train_dataloader()))
     before = _loss(model, images, labels)
     loader = DataLoader(TensorDataset(images, labels, ids), batch_size=20)
+    weights = {name: value.clone() for name, value in model.backbone.named_parameters()}
     make_trainer(max_epochs=12).fit(model, loader)
+    assert not [name for name, value in model.backbone.named_parameters() if torch.equal(value, weights[name])]
     assert _loss(model, images, labels) < 0.7 * before
 
 
@@ -66,10 +60,6 @@ def test_metrics_are_those_of_the_whole_set(stage: str, make_trainer: MakeTraine
     assert measured[f"{stage}/acc5"] == pytest.approx(float((order[:, :5] == labels[:, None]).any(1).float().mean()))
     assert measured[f"{stage}/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     assert set(measured) == {f"{stage}/acc", f"{stage}/acc5", f"{stage}/loss"}
-
-
-def test_with_few_classes_top_5_is_top_all() -> None:
-    assert make_model(num_classes=3, plan={"keep": ["*"]}).top5 == 3
 
 
 def test_missing_ranges_are_fitted_before_an_evaluation_and_stored(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -47,10 +47,6 @@ def test_a_schedule_that_rises_has_the_same_parts_in_a_short_fit() -> None:
     assert rates(config, steps=4)[:2] == [1.0, 1.0]
 
 
-def test_constant() -> None:
-    assert set(rates(OptimizerConfig(lr=0.3, schedule="constant"))) == {0.3}
-
-
 @pytest.mark.parametrize(
     ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
 )
@@ -62,7 +58,7 @@ def test_kinds(name: str, kind: type) -> None:
     assert (group["lr"], group["weight_decay"], group.get("momentum", 0.8)) == (0.2, 0.01, 0.8)
 
 
-@pytest.mark.parametrize(("schedule", "last"), [("multistep", 0.01), ("cosine", 0.0), ("constant", 0.1)])
+@pytest.mark.parametrize(("schedule", "last"), [("multistep", 0.01), ("cosine", 0.0)])
 def test_the_trainer_advances_the_schedule(schedule: str, last: float, make_trainer: MakeTrainer) -> None:
     model = make_model(optimizer=OptimizerConfig(lr=0.1, schedule=schedule, milestones=[0.5]))
     trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
@@ -91,13 +90,6 @@ def test_the_share_of_mixup_differs_from_step_to_step(monkeypatch: pytest.Monkey
         model.training_step((images, labels, ids), 0)
         shares.add(float(model.seen[0].mean()))
     assert len(shares) == 10
-
-
-def test_mixup_is_off_by_default() -> None:
-    images, labels, ids = batch_of()
-    loss, seen = loss_of_a_step((images, labels, ids))
-    assert torch.equal(seen, images)
-    assert loss == pytest.approx(float(F.cross_entropy(images.flatten(1)[:, :10], labels)), rel=1e-6)
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.4])

@@ -164,8 +164,13 @@ def differences(folder: Path, whole: Path) -> list[str]:
         found += [key for key, value in one["state_dict"].items() if not torch.equal(value, other["state_dict"][key])]
     mine, its = _metrics(folder), _metrics(whole)
     found += [f"{key}: {mine.get(key)}" for key in sorted({*mine, *its}) if mine.get(key) != its.get(key)]
-    one, other = (last_of(each).parents[1] / "noise_sweep.csv" for each in (folder, whole))
-    return found + (["noise_sweep.csv"] if other.exists() and one.read_text() != other.read_text() else [])
+    return found + (["noise_sweep.csv"] if _sweeps(folder) != _sweeps(whole) else [])
+
+
+def _sweeps(folder: Path) -> list[str]:
+    """Lines of sweeps, without their last column, seconds."""
+    path = last_of(folder).parents[1] / "noise_sweep.csv"
+    return [line.rpartition(",")[0] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _metrics(folder: Path) -> dict[tuple[str, str], set[str]]:

@@ -45,7 +45,6 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, written: Write, ru
     ("flags", "message"),
     [
         (("--images", "0"), "`images` must be 1 or more, got 0"),
-        (("--trials", "0"), "`trials` must be 1..65535, got 0"),
         (("--against", "{adc_bit: 7}"), "`macro.adc_bit` is no field of a macro"),
         (("--model.plan.macro.digital_adc", "true"), "`macro.adc_step` must be null with digital_adc, got 1"),
         (("--model.plan.keep", "['*']", "--model.plan.stem", "float"), "needs a network with layers on a macro"),

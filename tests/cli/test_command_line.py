@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import asim_lightning
 from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments, read_yaml
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.resources import shipped_file, shipped_folder
-from tests.cli.conftest import Run
 from tests.commands import parsed
 
 
@@ -21,9 +19,7 @@ def read(line: str) -> Arguments:
     return read_arguments(line.split())
 
 
-@pytest.mark.parametrize(
-    "given", ["-c quickstart", "-cquickstart.yaml", "-c=configs/quickstart.yaml", "--config=quickstart"]
-)
+@pytest.mark.parametrize("given", ["-c quickstart", "-c=configs/quickstart.yaml"])
 def test_a_shipped_recipe_by_name(given: str, folder: Path) -> None:
     found = read(f"fit {given} --x=1")
     assert [recipe.path for recipe in found.recipes] == [shipped_folder("configs") / "quickstart.yaml"]
@@ -34,7 +30,6 @@ def test_a_shipped_recipe_by_name(given: str, folder: Path) -> None:
     "args",
     [
         "--model.trial 4 -c x.yaml --data.init_args.seed=2 --config y.yaml --model.plan.pact",
-        "-c x.yaml -c y.yaml --model.trial -1 --d.e-f 2",
         "--model.trial --config=y.yaml -cx.yaml word",
     ],
 )
@@ -70,19 +65,6 @@ def test_a_class_and_its_arguments_may_stand_in_different_places(folder: Path) -
     assert [each.class_path.split(".")[-1] for each in found.trainer.callbacks] == ["ConfusionMatrix", "NoiseRamp"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "path"),
-    [("--ckpt_path 010", "010"), ("-c b.yaml", "x"), ("-c date.yaml", "2026-11-27"),
-     ("-c b.yaml --ckpt_path null", None)],
-)  # fmt: skip
-def test_a_checkpoint_is_as_written(flags: str, path: str | None, folder: Path, run: Run) -> None:
-    Path("b.yaml").write_text("ckpt_path: x\n")
-    Path("date.yaml").write_text("ckpt_path: 2026-11-27\n")
-    for name in ("010", "x", "2026-11-27"):
-        shutil.copy(run.checkpoint, name)
-    assert config(f"validate {flags}").ckpt_path == path
-
-
 def test_files_in_place_of_groups_are_read(folder: Path) -> None:
     Path("sub").mkdir()
     Path("sub/r.yaml").write_text("model: {plan: p, trial: 1}")
@@ -95,33 +77,23 @@ def test_files_in_place_of_groups_are_read(folder: Path) -> None:
     assert config("explain --model.plan sub/p --model.plan.macro.adc_bits 8").model.plan.macro.adc_bits == 8
 
 
-def test_a_file_comes_before_a_shipped_one(folder: Path) -> None:
+def test_a_file_comes_before_a_shipped_one_and_a_missing_one_names_the_nearest(folder: Path) -> None:
+    for kind, given, expected in (
+        ("configs", "quickstrat", "nearest: quickstart"),
+        ("checkpoints", "fashion_resnet", "nearest: fashion_resnet_qat, "),
+    ):
+        with pytest.raises(FileNotFoundError, match=expected):
+            shipped_file(kind, given)
     (folder / "quickstart").write_text("")
     assert shipped_file("configs", "quickstart") == Path("quickstart")
-
-
-@pytest.mark.parametrize(
-    ("kind", "given", "expected"),
-    [
-        ("configs", "quickstrat", "nearest: quickstart"),
-        ("configs", "zzz", "nearest: efficientnet_lite0_real, fashion_resnet_nat, "),
-        ("configs", "elsewhere/quickstart.yaml", "There is no file 'elsewhere/quickstart.yaml'"),
-        ("checkpoints", "fashion_resnet", "nearest: fashion_resnet_qat, "),
-    ],
-)
-def test_a_missing_file_names_the_nearest(kind: str, given: str, expected: str, folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=expected):
-        shipped_file(kind, given)
 
 
 @pytest.mark.parametrize(
     ("args", "name"),
     [
         ("", "default"),
-        ("-c a.yaml", "a"),
         ("-c a.yaml --config folder/b.yaml", "b"),
         ("-c runs/mine/version_3/config.yaml", "mine"),
-        ("-c config.yaml", "config"),
     ],
 )
 def test_name_of_a_run(args: str, name: str, folder: Path) -> None:
@@ -159,7 +131,7 @@ def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
         config("explain -c a.yaml")
 
 
-@pytest.mark.parametrize("kind", ["model", "model.plan.macro", "trainer", "axes"])
+@pytest.mark.parametrize("kind", ["model.plan.macro", "axes"])
 def test_a_group_is_a_mapping(kind: str, folder: Path) -> None:
     *groups, last = kind.split(".")
     text = f"{last}: null"
@@ -200,10 +172,8 @@ NATIVE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 @pytest.mark.parametrize(
     "text",
     [
-        "a: &a {b: 1}\nc: *a\nd: *a",
         "a: &a {b: 1}\nc: &c {<<: *a, b: 2}\nd: {<<: *c, b: 3}",
         "a: {b: 1}\nc: {b: 1}",
-        "{a: [b, b], c: b}",
         "",
         "a: &a {b: 1}\nc: &c {d: 2}\ne: {<<: *a, <<: *c, f: 3}",
         "{1: a, '1': b, 1.5: c, '1.5': d, true: e, 'true': f}",
@@ -217,7 +187,6 @@ def test_what_is_allowed_is_read_as_ever(text: str) -> None:
     ("text", "line", "problem"),
     [
         ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands twice in one mapping"),
-        ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' stands twice in one mapping"),
         ("a: [1, 2\nb: }", 2, "did not find expected"),
         ("a: !!python/object/apply:os.system ['touch x']", 1, "could not determine a constructor for the tag"),
     ],

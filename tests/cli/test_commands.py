@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.commands import COMMANDS
@@ -75,7 +74,7 @@ def test_predict_writes_one_row_an_image(asim: Asim, run: Run) -> None:
     assert tested.accuracy == pytest.approx(100 * right / len(rows))
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "sweep", "cost"])
+@pytest.mark.parametrize("command", ["fit", "sweep"])
 def test_the_saved_configuration_serves_every_command(command: str, run: Run) -> None:
     settings = parsed([command, "-c", str(run.saved_config)])
     assert settings.model.backbone.name == "resnet10t"
@@ -87,17 +86,6 @@ def test_the_saved_configuration_brings_its_own_checkpoint(asim: Asim, run: Run)
     assert by_config.out.startswith(f"weights  {run.checkpoint}\n")
     by_checkpoint = asim("validate", "--ckpt_path", run.checkpoint, "--data.init_args.test_images", "20")
     assert by_checkpoint.last == by_config.last
-
-
-def test_a_shipped_recipe_and_checkpoint_by_name(asim: Asim) -> None:
-    answer = asim("explain", "-c", "quickstart", "--ckpt_path", "fashion_resnet_qat")
-    assert "14 of 15 layers on a macro" in answer.out
-
-
-def test_print_config_is_a_configuration(asim: Asim, written: Write) -> None:
-    answer = asim("sweep", "-c", written(), "--print_config")
-    assert answer.code == 0
-    assert yaml.safe_load(answer.out)["model"]["backbone"]["kwargs"]["stem_width"] == 4
 
 
 def test_help_of_each_command_fits_three_screens(asim: Asim) -> None:

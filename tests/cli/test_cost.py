@@ -141,10 +141,8 @@ def test_the_energy_model_beside_silicon(asim: Asim) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, "),
         (["--digital", "[nothing]"], "`digital`"),
         (["--images", "0", "--technology.charging", "ground"], "`images` must be 1 or more, got 0"),
-        (["--model.plan.keep", "['*']"], "asim cost needs a network with layers on a macro, got one without"),
         (["--model.backbone.image_size", "32"], "`model.backbone.image_size` must be the size of the images"),
     ],
 )

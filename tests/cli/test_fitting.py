@@ -9,7 +9,6 @@ from typing import Any
 import numpy
 import pytest
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
@@ -32,7 +31,6 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
     [
         (("--trainer.default_root_dir", "elsewhere"), ["elsewhere"]),
         (("--trainer.logger", "TensorBoardLogger", "--trainer.logger.save_dir", "boards"), ["boards"]),
-        (("--trainer.logger", "false"), []),
     ],
 )
 def test_charts_are_announced_if_there_are_some(
@@ -69,23 +67,6 @@ def test_the_summary_has_macs_for_flops_and_goes_as_deep_as_asked(asim: Asim, wr
     assert counts["backbone.fc"] == 640
 
 
-OWN = """from lightning.pytorch import Callback
-
-
-class Logs(Callback):
-    def on_validation_epoch_end(self, trainer, pl_module):
-        pl_module.log("mine/score", 0.5)
-"""
-
-
-def test_a_metric_of_a_callback_of_the_users_own(asim: Asim, written: Write, folder: Path) -> None:
-    (folder / "own_logs.py").write_text(OWN)
-    monitored = callback("ModelCheckpoint", monitor="mine/score", filename="best", mode="max")
-    answer = asim("fit", "-c", written(trainer__callbacks=[callback("own_logs.Logs"), monitored]))
-    assert (answer.code, answer.err) == (0, "")
-    assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in answer.out
-
-
 def test_a_fit_without_validation_says_which_weights_it_kept(
     asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -103,10 +84,24 @@ def test_a_fit_of_no_step_says_so(asim: Asim, written: Write) -> None:
     )
 
 
-def test_early_stopping_says_that_it_ended_the_fit_and_why(asim: Asim, written: Write) -> None:
-    stopping = callback("EarlyStopping", monitor="val/acc", mode="max", stopping_threshold=-1.0)
-    answer = asim("fit", "-c", written(trainer__callbacks=[stopping], trainer__max_epochs=3))
-    assert "\nstopped  by EarlyStopping in epoch 0: Stopping threshold reached: val/acc = " in answer.out
+OWN = """from lightning.pytorch import Callback
+
+
+class Logs(Callback):
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("mine/score", 0.5)
+"""
+
+
+def test_metrics_of_the_users_callbacks_are_monitored_and_end_a_fit(asim: Asim, written: Write, folder: Path) -> None:
+    (folder / "own_logs.py").write_text(OWN)
+    monitored = callback("ModelCheckpoint", monitor="mine/score", filename="best", mode="max")
+    stopping = callback("EarlyStopping", monitor="mine/score", mode="max", stopping_threshold=0.1)
+    path = written(trainer__callbacks=[callback("own_logs.Logs"), monitored, stopping], trainer__max_epochs=3)
+    answer = asim("fit", "-c", path)
+    assert (answer.code, answer.err) == (0, "")
+    assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in answer.out
+    assert "\nstopped  by EarlyStopping in epoch 0: Stopping threshold reached: mine/score = 0.5" in answer.out
 
 
 def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(
@@ -150,14 +145,6 @@ SIMULATED = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chi
 def test_what_is_said_of_noise_and_the_monitor(changes: dict[str, Any], said: str, asim: Asim, written: Write) -> None:
     path = written(model__train_noise=1.0, model__train_noise_model="macro", **changes)
     assert said in asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]
-
-
-def test_a_measured_column_has_read_noise(asim: Asim, written: Write) -> None:
-    measured = {"column": "measured", "column_args": {"file": "measured_chip.csv"}}
-    noise = ("--model.train_noise", "1", "--model.train_noise_model", "chip")
-    path = written(model__plan__macro=measured, model__train_noise_args={"read_noise": False})
-    error = asim("fit", "-c", path, *noise).error
-    assert "`train_noise_args.read_noise` must be true with a column that has noise of its own, got false" in error
 
 
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, folder: Path) -> None:
@@ -242,60 +229,7 @@ def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: As
     assert steps_of(folder) == 2
 
 
-def test_a_fit_goes_on_from_an_older_versions_checkpoint(
-    asim: Asim, images: Path, folder: Path, recwarn: pytest.WarningsRecorder
-) -> None:
-    path = write_config(folder, images, model="proportional")
-    assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
-    checkpoint = torch.load(last_of(folder), weights_only=True)
-    del checkpoint["callbacks"]["LastCheckpoint"]
-    torch.save(checkpoint, last_of(folder))
-    answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
-    assert (answer.code, answer.err) == (0, "")
-    assert not [each for each in recwarn if "add the following callbacks" in str(each.message)]
-    kept = torch.load(last_of(folder), weights_only=True)
-    assert kept["global_step"] == 8
-    assert [key for key in kept["callbacks"] if key.startswith("LastCheckpoint")] == ["LastCheckpoint"]
-
-
-def test_another_batch_size_in_the_middle_of_an_epoch_is_refused(
-    asim: Asim, images: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_config(folder, images, model="proportional")
-    assert asim("fit", "-c", path, "--trainer.max_steps", "2").code == 0
-    before = last_of(folder).read_bytes()
-    goes_on = ("fit", "-c", path, "--ckpt_path", "last", "--trainer.max_epochs", "1", "--data.init_args.batch_size")
-    assert asim(*goes_on, "10").error == (
-        "A fit that continues in the middle of an epoch must read its images in the order in which it began: "
-        "batch_size 20, got 10; restore these settings, which may change only between epochs"
-    )
-    assert last_of(folder).read_bytes() == before
-    assert asim(*goes_on, "20").code == 0  # two steps more
-    said: list[str] = []
-    monkeypatch.setattr("asim_lightning.data.loader.rank_zero_info", said.append)
-    assert asim(*goes_on, "10", "--trainer.max_epochs", "2").code == 0
-    assert said == ["From this epoch on the training images come in another order: batch_size 20, got 10"]
-    assert steps_of(folder) == 4 + 8
-
-
 # callbacks of the user's own
-
-
-def test_save_last_is_left_to_the_callback_that_a_fit_can_go_on_from(asim: Asim, images: Path, folder: Path) -> None:
-    """Of 4 steps an epoch, each third one is saved: 3, the end of the first epoch, and 6."""
-    path = write_config(folder, images, model="proportional")
-    config = yaml.safe_load(path.read_text())
-    own = {"filename": "best", "monitor": "val/acc", "mode": "max", "save_last": True, "every_n_train_steps": 3}
-    checkpoint = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": own}
-    config["trainer"].update(max_epochs=2, callbacks=[checkpoint])
-    path.write_text(yaml.safe_dump(config))
-    answer = asim("fit", "-c", path)
-    assert answer.code == 0
-    assert (
-        "last.ckpt is written by LastCheckpoint, so a fit can continue, instead of `save_last` of ModelCheckpoint\n"
-    ) in answer.out
-    assert "LastCheckpoint" in torch.load(last_of(folder), weights_only=True)["callbacks"]
-    assert [each.name for each in last_of(folder).parent.glob("last*")] == ["last.ckpt"]
 
 
 def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
@@ -318,24 +252,6 @@ def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
 
 
 # files are whole at any moment, and those of others stay
-
-
-def test_a_fit_that_goes_on_from_another_ones_checkpoint_removes_nothing_elsewhere(
-    asim: Asim, run: Run, folder: Path
-) -> None:
-    (folder / "victim").mkdir()
-    (folder / "victim" / "thesis.txt").write_text("mine")
-    found: dict[str, Any] = torch.load(run.version / "checkpoints" / "last.ckpt", weights_only=True)
-    for state in found["callbacks"].values():
-        if "best_model_path" in state:
-            victim = f"local://{folder}/victim"
-            state.update(best_model_path=victim, kth_best_model_path=victim, best_k_models={victim: torch.tensor(0.0)})
-            state.update(dirpath="runs/tiny/version_0/checkpoints")
-    torch.save(found, "theirs.ckpt")
-    answer = asim("fit", "-c", run.config, "--ckpt_path", "theirs.ckpt", "--trainer.max_epochs", "2")
-    assert answer.code == 0, answer.err
-    assert (folder / "victim" / "thesis.txt").read_text() == "mine"
-    assert "victim" not in answer.out
 
 
 def test_checkpoints_of_this_run_alone_are_removed(folder: Path) -> None:

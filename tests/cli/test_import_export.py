@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,6 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda path: torch.save({"model_state_dict": {"a": torch.ones(1)}, "best_acc": Hostile()}, path),
         "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
     ),
-    "a plain pickle": (lambda path: path.write_bytes(pickle.dumps(Hostile())), "is no checkpoint, or a damaged one"),
     "another network": (
         lambda path: torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path),
         "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",

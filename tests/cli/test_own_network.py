@@ -65,7 +65,6 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     ("flag", "value", "said"),
     [
         ("network", "my_net.Other", "`model.backbone.network` my_net.Other cannot be imported"),
-        ("network", "my_net.own_images", "must make a torch.nn.Module, got a tuple"),
         ("kwargs", "{depth: 3}", "`model.backbone.kwargs` does not fit my_net.Net"),
         ("weights", "none.pt", "There is no file"),
     ],
@@ -78,7 +77,7 @@ def test_wrong_settings_of_it_are_one_sentence(asim: Asim, recipe: Path, flag: s
 
 
 SHAPES = """
-import timm, torch
+import torch
 from torch import nn
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
@@ -87,15 +86,13 @@ from torch.utils.data import DataLoader, TensorDataset
 class Segmentation(nn.Module):
     def __init__(self, num_classes, width=4):
         super().__init__()
-        self.encoder = timm.create_model(
-            "resnet10t", features_only=True, out_indices=(1,), in_chans=1, stem_width=4, channels=[8, 8, 8, 8]
-        )
-        self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(8, width, 4, 4), nn.ReLU(), nn.Conv2d(width, num_classes, 3, padding=1)
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, width, 2, 2), nn.ReLU(),
+            nn.Conv2d(width, num_classes, 3, padding=1),
         )
 
     def forward(self, images):
-        return self.decoder(self.encoder(images)[-1])
+        return self.net(images)
 
 
 class Shapes(LightningDataModule):
@@ -112,10 +109,10 @@ class Shapes(LightningDataModule):
     def train_dataloader(self):
         return self.loader(320, True)
 
-    def val_dataloader(self):
+    def test_dataloader(self):
         return self.loader(24)
 
-    test_dataloader = val_dataloader
+    val_dataloader = test_dataloader
 
 
 class Decoder(nn.Module):

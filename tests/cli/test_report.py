@@ -36,7 +36,6 @@ def nothing(sweep: Path) -> None: ...
 SWEEP = "{sweep}"
 WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no run": (nothing, (), "asim report needs folders of runs, as in asim report runs/quickstart, got none"),
-    "a file": (nothing, (f"{SWEEP}/results.csv",), "results.csv is no folder"),
     "an empty folder": (lambda _: Path("empty").mkdir(), ("empty",), "empty holds no run"),
     "a damaged store": (
         lambda sweep: (sweep.parent / STORE).write_bytes(DAMAGED),
@@ -48,17 +47,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         ("runs/tiny",),
         "runs of a report must be of one network, got resnet10t with weights",
     ),
-    "no target": (
-        nothing,
-        (SWEEP, "--target", "good"),
-        "`--target` must be as in 'accuracy 88 %' or 'accuracy 99 % of ",
-    ),
     "no page": (
         nothing,
         (SWEEP, "--output", "report.pdf"),
         "`--output` must be an HTML file (.html or .htm), got report.pdf",
     ),
-    "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`targets` is no setting; nearest: target"),
 }
 
 

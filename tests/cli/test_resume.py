@@ -99,70 +99,50 @@ def differences(one: CimClassifier, other: CimClassifier) -> list[str]:
     return [name for name, value in one.state_dict().items() if not torch.equal(value, second[name])]
 
 
-SCHEDULES = {
-    "constant": OptimizerConfig(lr=0.05, schedule="constant"),
-    "cosine": OptimizerConfig(lr=0.05, schedule="cosine", warmup=0.3),
-    "multistep": OptimizerConfig(lr=0.05, schedule="multistep", milestones=[0.4, 0.7]),
-    "adamw": OptimizerConfig("adamw", lr=0.01, schedule="cosine"),
-}
+def schedule(name: str, **options: Any) -> dict[str, Any]:
+    return {"optimizer": OptimizerConfig(lr=0.05, schedule=name, **options)}
 
 
-SLOW = [("cosine", None), ("constant", 2), ("multistep", 2), ("adamw", 2)]
+SLOW = pytest.mark.slow
 
 
-# killed in step 7: the last checkpoint is of step 4, the end of the first epoch, or 6, the middle of the second
+# stopped in step 7, unless said; the last save is of step 4, the end of the first epoch, or of a later step
 @pytest.mark.parametrize(
-    ("schedule", "every"),
-    [("multistep", None), ("cosine", 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)],
+    ("every", "options"),
+    [
+        (None, schedule("multistep", milestones=[0.4, 0.7])),
+        (2, schedule("cosine", warmup=0.3)),
+        pytest.param(None, schedule("cosine"), marks=SLOW),
+        pytest.param(2, {"optimizer": OptimizerConfig("adamw", lr=0.01, schedule="cosine")}, marks=SLOW),
+        (2, {"val_check_interval": 2}),
+        (2, {"train_noise_model": "macro", "train_noise_args": None}),
+        (3, {"accumulate_grad_batches": 2, "at": 4}),  # two steps an epoch; step 3 is the middle of the second one
+        (3, {"limit_train_batches": 3}),  # what comes after the third batch is no part of the next epoch
+        (None, {"max_steps": 8}),
+        pytest.param(3, {"max_steps": 8}, marks=SLOW),
+        (None, {"max_steps": 8, "limit_train_batches": 3}),
+        pytest.param(None, {"max_steps": 8, "check_val_every_n_epoch": 2}, marks=SLOW),
+    ],
+    ids=str,
 )
 def test_a_stopped_training_goes_on_to_the_same_weights(
-    schedule: str, every: int | None, images: Path, whole: Whole, tmp_path: Path
+    every: int | None, options: dict[str, Any], images: Path, whole: Whole, tmp_path: Path
 ) -> None:
-    resumed = stopped(images, tmp_path, every, optimizer=SCHEDULES[schedule])
-    assert resumed.trainer.global_step == 12
-    assert not differences(resumed, whole(optimizer=SCHEDULES[schedule]))
+    resumed, options = stopped(images, tmp_path, every, **options), {**options}
+    options.pop("at", None)
+    unstopped = whole(**options)
+    assert resumed.trainer.global_step == unstopped.trainer.global_step
+    assert resumed.trainer.current_epoch == unstopped.trainer.current_epoch
+    loops = [each.trainer.fit_loop.epoch_loop for each in (resumed, unstopped)]
+    assert len({loop._batches_that_stepped for loop in loops}) == 1  # what is logged
+    assert not differences(resumed, unstopped)
 
 
-@pytest.mark.parametrize("every", [pytest.param(None, marks=pytest.mark.slow), 2], ids=["end of an epoch", "middle"])
-def test_with_averaged_weights_too(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
-    resumed = stopped(images, tmp_path / "part", every, lambda: EMAWeightAveraging(decay=0.8))
-    averaged = fit(images, tmp_path / "averaged", LastCheckpoint(every), EMAWeightAveraging(decay=0.8))
+def test_with_averaged_weights_too(images: Path, whole: Whole, tmp_path: Path) -> None:
+    resumed = stopped(images, tmp_path / "part", 2, lambda: EMAWeightAveraging(decay=0.8))
+    averaged = fit(images, tmp_path / "averaged", LastCheckpoint(2), EMAWeightAveraging(decay=0.8))
     assert not differences(resumed, averaged)
     assert differences(averaged, whole())
-
-
-def test_where_an_epoch_is_limited(images: Path, whole: Whole, tmp_path: Path) -> None:
-    """Epochs of 3 of the 4 batches: what comes after the third is no part of the next epoch."""
-    resumed = stopped(images, tmp_path, 3, limit_train_batches=3)
-    assert resumed.trainer.global_step == 9
-    assert not differences(resumed, whole(limit_train_batches=3))
-
-
-@pytest.mark.parametrize(
-    ("every", "at", "options"),
-    [
-        (2, 7, {"val_check_interval": 2}),
-        (2, 7, {"train_noise_model": "macro", "train_noise_args": None}),
-        (3, 4, {"accumulate_grad_batches": 2}),  # two steps an epoch; step 3 is the middle of the second one
-    ],
-    ids=["validation within an epoch", "noise of the macro", "several batches a step"],
-)
-def test_in_the_middle_of_an_epoch(
-    every: int, at: int, options: dict[str, Any], images: Path, whole: Whole, tmp_path: Path
-) -> None:
-    assert not differences(stopped(images, tmp_path, every, at=at, **options), whole(**options))
-
-
-@pytest.mark.parametrize("every", [None, pytest.param(3, marks=pytest.mark.slow)], ids=["end of an epoch", "steps"])
-@pytest.mark.parametrize("limits", [{}, {"limit_train_batches": 3}, {"check_val_every_n_epoch": 2}], ids=str)
-def test_where_steps_are_counted(
-    every: int | None, limits: dict[str, int], images: Path, whole: Whole, tmp_path: Path
-) -> None:
-    resumed, unstopped = stopped(images, tmp_path, every, max_steps=8, **limits), whole(max_steps=8, **limits)
-    assert resumed.trainer.global_step == 8
-    assert resumed.trainer.current_epoch == unstopped.trainer.current_epoch
-    assert resumed.trainer.fit_loop.epoch_loop._batches_that_stepped == 8  # what is logged
-    assert not differences(resumed, unstopped)
 
 
 @pytest.mark.parametrize(("callbacks", "every"), [([], None), ([EndsAt(6)], 2)], ids=["max_steps", "max_time"])

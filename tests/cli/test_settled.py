@@ -1,6 +1,5 @@
 """What settings decide of each other: a flag its axis, pretrained weights the pictures."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,18 +27,15 @@ MODEL = {
             ["--model.plan.macro", "{random_noise: 0.3 lsb, adc_bits: 7}"],
             {"random_noise": ["0.3 lsb"], "adc_bits": [7]},
         ),
-        (["--model.plan.macro", "macro.yaml"], {"adc_bits": [7]}),
         (["--model={plan: {macro: {adc_bits: 7}}}"], {"adc_bits": [7]}),
         (["--model.plan.preset", "cr_cim_2024"], {"random_noise": ["0.3 lsb"], "adc_bits": [7]}),
         (["--model.plan.macro.rows", "64"], {}),
         ([NOISE, "0.3 lsb", "--axes.random_noise+=1"], {}),
-        ([NOISE, "0.3 lsb", "--axes", "{random_noise: [1]}"], {}),
         ([NOISE, "0.3 lsb", "--axes.adc_bits", "[8]"], {"random_noise": ["0.3 lsb"]}),
     ],
     ids=str,
 )
-def test_which_axes_a_flag_replaces(flags: list[str], settled: dict[str, Any], folder: Path) -> None:
-    Path("macro.yaml").write_text("adc_bits: 7\n")
+def test_which_axes_a_flag_replaces(flags: list[str], settled: dict[str, Any]) -> None:
     found, said = settle_axes(by_flags(*flags), RECIPE, MODEL)
     assert found == settled
     assert bool(said) == bool(settled)
@@ -80,11 +76,6 @@ def test_a_checkpoint_of_a_network_that_started_from_weights_sees_the_same_pictu
     assert settings.data.init_args.pretrained_cfg == ("resnet18.a1_in1k" if "a1" in pretrained else "resnet18")
     assert "resnet18.a1_in1k expects" in said
     assert settings.model.backbone.pretrained is False  # nothing is downloaded or read for it
-
-
-def test_a_file_that_is_gone_is_missed_where_it_is_needed() -> None:
-    with pytest.raises(FileNotFoundError, match=r"There is no file 'gone\.pth'"):
-        settle_pretrained(settings_of("gone.pth", None), {}, "fit")
 
 
 def test_what_the_user_wrote_small_networks_and_random_weights_change_no_pictures() -> None:

@@ -10,20 +10,19 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.parser import AsimTrainer, ending_processes
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
-from tests.cli.conftest import Asim, Run, Write
+from tests.cli.conftest import Asim, Run
 
 KEPT = "stopped; finished trials are saved; the same command continues\n"
 SAVED = "stopped; with --ckpt_path last it continues from the last save, at least each epoch\n"
 
 
-@pytest.mark.parametrize(("command", "step"), [("fit", "training_step"), ("validate", "validation_step")])
-def test_ctrl_c(command: str, step: str, asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(CimClassifier, step, interrupt)
-    answer = asim(command, "-c", run.config)
-    assert (answer.code, answer.err) == (130, SAVED if command == "fit" else "stopped\n")
+    monkeypatch.setattr(CimClassifier, "training_step", interrupt)
+    answer = asim("fit", "-c", run.config)
+    assert (answer.code, answer.err) == (130, SAVED)
 
 
 @pytest.mark.parametrize(  # in the first of two batches of a trial, and in the last
@@ -79,25 +78,15 @@ def test_a_process_that_is_stopped_ends_those_that_it_started(
     assert sent == [signal.SIGKILL]
 
 
-def kill(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
     def say_and_kill(self: Setup, line: str) -> None:
         said.append(line)
-        kill()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Setup, "say", say_and_kill)
+    handler = signal.getsignal(signal.SIGTERM)
     answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
     assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
-
-
-def test_a_kill_before_the_work(asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.after_instantiate_classes", kill)
-    answer = asim("sweep", "-c", written())
-    assert (answer.code, answer.err) == (143, KEPT)
     assert signal.getsignal(signal.SIGTERM) == handler

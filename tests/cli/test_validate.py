@@ -64,11 +64,8 @@ def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: 
     ("given", "message"),
     [
         (("[]",), "`compare` must be a list of one or more"),
-        (("[{fidelity: estimated}]",), "must be one of float, quantized, simulated, got 'estimated'"),
         (("[{layers: {layer9: float}}]",), "`compare.layers` matches no layer with 'layer9'; nearest: "),
-        (("[float, {macro: {adc_bits: 77}}]",), "`macro.adc_bits` must be 1..16 or null, got 77"),
         (("[float, {chip: 3}]",), "`chip` changes nothing, because no macro has cells or converters that differ"),
-        (("[float]", "--trials", "0"), "`trials` must be 1.."),
         (
             ("[float]", "--model.plan.keep", "['*']"),
             "`compare` needs a network with layers on a macro, got one without",
