@@ -37,14 +37,11 @@ class RangeCalibration(Callback):
         if not quantized_layers(pl_module):
             raise ValueError(f"RangeCalibration needs converted layers, got a {type(pl_module).__name__} without")
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        twins = [each for each in callbacks if isinstance(each, RangeCalibration)]
         if any(isinstance(each, WeightAveraging) for each in callbacks[callbacks.index(self) :]):
             raise ValueError(
                 "RangeCalibration must stand behind a WeightAveraging callback in `trainer.callbacks`, got it before: "
                 "it would fit ranges to the weights that are not averaged"
             )
-        if len(twins) > 1:
-            raise ValueError(f"Only one RangeCalibration may fit the ranges of a network, got {len(twins)}")
         pl_module.calibrates_itself = False  # type: ignore[assignment]
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

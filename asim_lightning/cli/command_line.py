@@ -77,7 +77,6 @@ def read_arguments(given: Sequence[str]) -> Arguments:
         found, flags = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from None
-    "".join(flags).encode()  # refuses bytes that are not text; the parser's error would be unclear
     recipes = tuple(_recipe(each) for each in found.config)
     # the name of a runner stands for its settings
     runner = ("--runner" if Path(each).is_file() or "{" in each else "--runner.name" for each in found.runner)
@@ -144,10 +143,7 @@ def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FI
 
 
 def _from_here(file: str, folder: Path | None) -> str:
-    try:
-        if folder is None or not (folder / file).is_file():
-            return file
-    except (OSError, ValueError):  # the text is no valid file name
+    if folder is None or not (folder / file).is_file():
         return file
     shipped = folder.absolute() == shipped_folder("configs").absolute()  # its path differs by machine
     return f"configs/{file}" if shipped else shorter_path(folder / file)
@@ -205,10 +201,5 @@ def read_yaml(path: str | Path) -> Any:
     """
     try:
         return load_yaml(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a YAML file in UTF-8, got other bytes") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid number, such as 0x_
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}," if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise ValueError(f"{path}{line} is not YAML: {problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, or an invalid number
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

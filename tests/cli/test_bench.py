@@ -1,12 +1,10 @@
-"""`asim bench` and `asim verify`: what they print, the numbers that are written, and what is refused."""
+"""`asim bench` and `asim verify`: what they print, and the numbers that are written."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.cli.conftest import Asim, Refused, Run, Write
+from tests.cli.conftest import Asim, Run, Write
 
 
 def numbers(path: str | Path = "runs/tiny/bench.json") -> dict[str, Any]:
@@ -44,17 +42,6 @@ def test_the_reference_engine_and_random_images_if_there_are_none(asim: Asim, wr
     assert f"images   2 random ones (standard normal), {why}" in answer.out
     found = [(each["inference"], each["engine"]) for each in numbers("here/mine.json")["inference"]]
     assert found[2:] == [("simulated", "native"), ("simulated", "reference")]
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--batch", "0"), "`batch` must be a number or list of numbers, 1 or more each, got 0"),
-        (("--model.plan.keep", "['*']"), "asim bench needs a network with layers on a macro, got one without"),
-    ],
-)
-def test_what_is_refused(flags: tuple[str, ...], message: str, refused: Refused) -> None:
-    refused(("bench", "-c", "tiny.yaml", *flags), message)
 
 
 def test_verify_says_how_many_layers_agree_and_how_many_images_it_used(asim: Asim, run: Run) -> None:

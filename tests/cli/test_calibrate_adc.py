@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
-from tests.cli.conftest import Asim, Refused, Run, Write
+from tests.cli.conftest import Asim, Run, Write
 
 MACRO = {"weight_bits": 4, "input_bits": 4, "adc_bits": 5}
 
@@ -39,16 +38,3 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, written: Write, ru
     assert [(rule["rows"], rule["adc_bits"]) for rule in of_fc] == [(40, 5)]
     assert fitted[-1] == rules[1]  # which the digital stem follows
     assert asim("test", *recipe, "-c", file).accuracy == float(after[1])
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--images", "0"), "`images` must be 1 or more, got 0"),
-        (("--against", "{adc_bit: 7}"), "`macro.adc_bit` is no field of a macro"),
-        (("--model.plan.macro.digital_adc", "true"), "`macro.adc_step` must be null with digital_adc, got 1"),
-        (("--model.plan.keep", "['*']", "--model.plan.stem", "float"), "needs a network with layers on a macro"),
-    ],
-)
-def test_wrong_inputs(flags: tuple[str, ...], message: str, refused: Refused) -> None:
-    refused(("calibrate-adc", "-c", "tiny.yaml", *flags), message)

@@ -1,4 +1,4 @@
-"""`asim cost`: what it prints and leaves, the energy model against silicon, and what it refuses."""
+"""`asim cost`: what it prints and leaves, and the energy model against silicon."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from asim_lightning.circuit import Cycle, MacroConfig
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel
-from tests.cli.conftest import Asim, Refused
+from tests.cli.conftest import Asim
 from tests.commands import parsed
 
 COMMAND = ("cost", "-c", "quickstart")
@@ -136,15 +136,3 @@ def test_the_energy_model_beside_silicon(asim: Asim) -> None:
     assert len([line for line in out.splitlines() if line.startswith("Wang 22 nm")]) == 11
     assert "would match at 0.68 V by 0.0528 fF/nm, 0.80 V by 1.3 x 1.5 fF" in out
     assert Path("runs/default/energy_model.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--digital", "[nothing]"], "`digital`"),
-        (["--images", "0", "--technology.charging", "ground"], "`images` must be 1 or more, got 0"),
-        (["--model.backbone.image_size", "32"], "`model.backbone.image_size` must be the size of the images"),
-    ],
-)
-def test_wrong_inputs_are_one_line(flags: list[str], message: str, refused: Refused) -> None:
-    refused((*COMMAND, *flags), message)

@@ -21,7 +21,7 @@ class Data(LightningDataModule):
         return DataLoader(TensorDataset(*own_images(64)), 32)
 
     def val_dataloader(self):
-        return DataLoader(TensorDataset(*own_images(24)), 8)
+        return DataLoader(TensorDataset(*own_images(8)), 8)
 
     test_dataloader = predict_dataloader = val_dataloader
 """
@@ -45,7 +45,7 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     for command, said in (
         (["sweep"], "weights  net.pt: 18 tensors"),
         (["search"], "front"),
-        (["validate"], "of 24 images"),
+        (["validate"], "of 8 images"),
         (["fit", "--model.plan.fold_batchnorm", "false"], "weights  runs/own/version_0"),
     ):
         answer = asim(command[0], "-c", "own.yaml", *command[1:])
@@ -65,7 +65,6 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     ("flag", "value", "said"),
     [
         ("network", "my_net.Other", "`model.backbone.network` my_net.Other cannot be imported"),
-        ("kwargs", "{depth: 3}", "`model.backbone.kwargs` does not fit my_net.Net"),
         ("weights", "none.pt", "There is no file"),
     ],
 )
@@ -141,7 +140,7 @@ model:
   backbone: {network: {class_path: shapes.Segmentation, init_args: {width: 8}}}
   outcome: segmentation
   optimizer: {name: adamw, lr: 0.02}
-  plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64, static: {offset: 0.3 lsb}}}
+  plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64}}
 axes: {random_noise: [0.1, 5.0]}
 trials: 1
 search: {space: {adc_bits: [8]}, constraints: [mean IoU 40 %]}

@@ -135,7 +135,7 @@ def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "tiny" / "version_0"
 
 
-@pytest.mark.parametrize("source", ["best.ckpt", "last.ckpt", "config.yaml"])
+@pytest.mark.parametrize("source", ["best.ckpt", "config.yaml"])
 def test_options_of_training_come_back(source: str, trained: Path) -> None:
     best = source != "config.yaml"
     arguments = ("--ckpt_path", trained / "checkpoints" / source) if best else ("-c", trained / source)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Asim, Refused, Run, Write
+from tests.cli.conftest import Asim, Run, Write
 
 LINE = re.compile(r"accuracy ([\d.]+) % \((.*), ([\d.]+) of 20 images(?:, (\d+)(?: to (\d+))? in (\d+) reads)?\)")
 
@@ -58,22 +58,6 @@ def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: 
     said = [each[1] for each in lines(asim("validate", "-c", path).out)]
     assert said == ["float", "quantized", "simulated, layer4.* quantized, no noise", "quantized"]
     assert [each[1] for each in lines(asim("test", "-c", path).out)] == ["quantized"]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (("[]",), "`compare` must be a list of one or more"),
-        (("[{layers: {layer9: float}}]",), "`compare.layers` matches no layer with 'layer9'; nearest: "),
-        (("[float, {chip: 3}]",), "`chip` changes nothing, because no macro has cells or converters that differ"),
-        (
-            ("[float]", "--model.plan.keep", "['*']"),
-            "`compare` needs a network with layers on a macro, got one without",
-        ),
-    ],
-)
-def test_what_cannot_be_compared(given: tuple[str, ...], message: str, refused: Refused) -> None:
-    refused(("validate", "-c", "tiny.yaml", "--compare", *given), message)
 
 
 OWN_DATA = """

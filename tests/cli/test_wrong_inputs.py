@@ -3,6 +3,7 @@
 Rows are of what the command line itself reads, and one or two of each floor below, which tests its own messages.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +46,6 @@ COMMANDS: dict[str, Row] = {
         "--model.plan.preset cr_cim_2024 takes it",
     ),
     "another command's option": ((*VALIDATE, "--samples", "3"), "`samples` is no setting"),
-    "bytes": ((*VALIDATE, "--data.init_args.root", "b\udcff"), "surrogates not allowed"),
     "nothing to predict": (
         ("predict", "-c", "tiny.yaml", "--trainer.limit_predict_batches", "0"),
         "No image was predicted; `trainer.limit_predict_batches` bounds them",
@@ -58,9 +58,9 @@ COMMANDS: dict[str, Row] = {
 NO_YAML = "a: [1, 2\nb: }\n"
 PLAN = (*VALIDATE, "--model.plan", "plan.yaml")
 FILES: dict[str, Row] = {
-    "no YAML": recipe(NO_YAML, "tiny.yaml, line 2, is not YAML: "),
-    "a key twice": recipe("model: {}\nseed_everything: 1\nmodel: {}", "line 3, is not YAML: the key 'model'"),
-    "no text": recipe(bytes(range(256)), "tiny.yaml must be a YAML file in UTF-8, got other bytes"),
+    "no YAML": recipe(NO_YAML, "tiny.yaml is not YAML: while parsing a flow sequence"),
+    "a key twice": recipe("model: {}\nseed_everything: 1\nmodel: {}", "tiny.yaml is not YAML: the key 'model'"),
+    "no text": recipe(bytes(range(256)), "tiny.yaml is not YAML: 'utf-8' codec can't decode byte 0x80"),
     "code": recipe("model: !!python/object/apply:os.system ['touch x']", "could not determine a constructor for"),
     "an unknown key": recipe("modell: {fidelity: float}", "`modell.fidelity` is no setting; nearest: model"),
     "null for the data": (FIT, "`data` must be a data module, such as asim", {"tiny.yaml": "data: null"}),
@@ -107,6 +107,48 @@ STUDIES: dict[str, Row] = {
     "constraint": ((*SEARCH, "--search.constraints", "[good]"), "`search.constraints` must be as in 'accuracy 88 %'"),
     "checkpoint": ((*SEARCH, "--search.space", "{checkpoint: [nosuch]}"), "nosuch"),
 }  # fmt: skip
+MAP = {"shares": [], "increase": 1.0, "stepped_back_to": None, "changes": [], "images": 4}
+FLOAT = ("--model.plan.keep", "['*']")
+RANGES, PAGES = ("calibrate-adc", "-c", "tiny.yaml"), ("explain", "-c", "tiny.yaml", "--plot", "pages")
+COMPARE, SPEC = (*VALIDATE, "--compare"), ("spec", "-c", "tiny.yaml")
+DOCTOR, COST = ("doctor", "-c", "tiny.yaml"), ("cost", "-c", "tiny.yaml")
+OPTIONS: dict[str, Row] = {
+    "no batch": (("bench", "-c", "tiny.yaml", "--batch", "0"), "`batch` must be a number or list of numbers, 1 or"),
+    "nothing to time": (("bench", "-c", "tiny.yaml", *FLOAT), "asim bench needs a network with layers on a macro"),
+    "no images for ranges": ((*RANGES, "--images", "0"), "`images` must be 1 or more, got 0"),
+    "no field": ((*RANGES, "--against", "{adc_bit: 7}"), "`macro.adc_bit` is no field of a macro"),
+    "no ranges": (
+        (*RANGES, "--model.plan.macro.digital_adc", "true"),
+        "`macro.adc_step` must be null with digital_adc",
+    ),
+    "no layer": (
+        (*PAGES, "--layer", "layer2.0.conv9"),
+        "`layer` must be the full name of a layer on a macro, nearest: ",
+    ),
+    "no comparison": ((*COMPARE, "[]"), "`compare` must be a list of one or more"),
+    "no layer to compare": (
+        (*COMPARE, "[{layers: {layer9: float}}]"),
+        "`compare.layers` matches no layer with 'layer9'",
+    ),
+    "equal chips": ((*COMPARE, "[{chip: 3}]"), "`chip` changes nothing, because no macro has cells or converters"),
+    "an energy to keep": ((*SPEC, "--target", "energy 2 uJ"), "`target` must be as in 'accuracy 88 %'"),
+    "no property": ((*SPEC, "--properties", "[ofset]"), "did you mean offset?"),
+    "no macro to limit": ((*SPEC, "--given", "{adc_bits: 0}"), "`macro.adc_bits` must be 1..16 or null, got 0"),
+    "no checkpoint": ((*DOCTOR, "--checkpoints", "[none]"), "none"),
+    "no map": (
+        (*DOCTOR, "--map", "map.json"),
+        "`map` must be a map.json of asim doctor, got map.json",
+        {"map.json": json.dumps({**MAP, "shares": [{"share": 1}]})},
+    ),
+    "a map of another network": (
+        (*DOCTOR, "--map", "map.json"),
+        "got a map of 1 layers, such as other",
+        {"map.json": json.dumps({**MAP, "shares": [{"layer": "other", "diagonal": 0, "share": 1.0}]})},
+    ),
+    "no digital layer": ((*COST, "--digital", "[nothing]"), "`digital`"),
+    "no counts": ((*COST, "--images", "0", "--technology.charging", "ground"), "`images` must be 1 or more, got 0"),
+    "another size": ((*COST, "--model.backbone.image_size", "32"), "`model.backbone.image_size` must be the size of"),
+}
 CHECKPOINTS: dict[str, Row] = {
     "missing": (CHECKPOINT, "There is no file 'x.ckpt'; shipped checkpoints, nearest: "),
     "a name that is too long": ((*VALIDATE, "--ckpt_path", "a" * 300), "cannot be read or written: File name"),
@@ -127,7 +169,8 @@ CHECKPOINTS: dict[str, Row] = {
     "not resumed": ((*FIT, "--weights_only", "false"), "`weights_only` must be one of True or null"),
 }  # fmt: skip
 GROUPS = {
-    "command": COMMANDS, "file": FILES, "network": NETWORK, "data": DATA, "study": STUDIES, "checkpoint": CHECKPOINTS,
+    "command": COMMANDS, "file": FILES, "network": NETWORK, "data": DATA, "study": STUDIES, "option": OPTIONS,
+    "checkpoint": CHECKPOINTS,
 }  # fmt: skip
 ROWS = {f"{group}: {name}": row for group, rows in GROUPS.items() for name, row in rows.items()}
 
