@@ -98,6 +98,7 @@ def test_a_module_of_the_users_trains_and_goes_on(asim: Asim, folder: Path) -> N
     assert max(each.value for each in events.Scalars("cim/train_noise")) > 0
     answer = asim("test", "-c", "own.yaml", "--ckpt_path", "last")
     assert answer.code == 0, answer.err
+    assert [path.name for path in (folder / "runs").iterdir()] == ["own"]  # a test logs nothing
 
 
 @pytest.mark.parametrize(
