@@ -131,7 +131,8 @@ def test_a_checkpoint_names_no_file_outside_the_working_folder(asim: Asim, run: 
 def test_a_sweep_computes_anew_what_another_file_decides(asim: Asim, folder: Path) -> None:
     (folder / "tiny.yaml").write_text(tiny(**MEASURED))
     (folder / "chip.csv").write_text(NOISY)
-    command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", "--trials", "1", "--progress", "false")
+    few = ("--trials", "1", "--progress", "false", "--data.init_args.test_images", "4")
+    command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", *few)
     first, again = asim(*command), asim(*command)
     trials = stored_trials()
     assert [each.out.count("simulated") for each in (first, again)] == [1, 1]
