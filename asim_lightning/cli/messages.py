@@ -1,13 +1,16 @@
 """Errors of the user, and jsonargparse's errors, in one line each, with similar names."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from typing import Any, NoReturn
 
+from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser
+
+from asim_lightning import data
 
 
 class UsageError(Exception):
@@ -68,8 +71,13 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         refused = reasons and "Does not validate against any" in message  # by the constructor of a class
         return reasons[0] if refused else " ".join(message.split())
     allowed = " or ".join(dict.fromkeys(_words(each) for each, _ in expected))
-    said = f"must be {allowed}, got {given[-1]}" if allowed not in ("", "null") else f"cannot be {given[-1]}"
-    return f"`{name}` {said}" + (f": {reasons[0]}" if reasons else "")
+    value = given[-1]
+    known = [*_classes(name), *re.findall(r"'([\w.-]+)'", allowed)]
+    words = [word for word in re.findall(r"[\w-]+", value) if word not in known]
+    near = list(dict.fromkeys(each for word in words for each in get_close_matches(word, known, n=2)))
+    meant = f"; nearest: {', '.join(near)}" if near else ""
+    said = f"must be {allowed}, got {value}" if allowed not in ("", "null") else f"cannot be {value}"
+    return f"`{name}` {said}{meant}" + (f": {reasons[0]}" if reasons else "")
 
 
 def no_setting(given: str, known: Iterable[str]) -> str:
@@ -87,6 +95,17 @@ def _words(kind: str) -> str:
     name = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2] or found[1], kind)
     name = re.sub(r"Literal\[(.*?)\]", r"one of \1", name.replace("typing.", ""))
     return re.sub(r"\bNoneType\b|\bNone\b", "null", name)
+
+
+def _classes(name: str) -> Sequence[str]:
+    """Names of the shipped classes that a setting takes."""
+    if name == "data":
+        return data.__all__
+    if name == "trainer.callbacks":
+        from asim_lightning import callbacks  # imports matplotlib, which no other message needs
+
+        return [*callbacks.__all__, *lightning_callbacks.__all__]
+    return ()
 
 
 def _arguments(path: str) -> list[str]:

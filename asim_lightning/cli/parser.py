@@ -1,5 +1,6 @@
 """The settings of a command: parsed once by LightningCLI over a checkpoint's settings, checked, made into objects."""
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
@@ -38,6 +40,8 @@ _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
 set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
+_FEW = 8
+"""Processes that any machine may start on its CPU."""
 
 
 class AsimTrainer(Trainer):
@@ -256,6 +260,9 @@ class AsimCLI(CommandCLI):
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
             found["use_distributed_sampler"] = True  # our data modules split their images themselves
         trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
+        most = max(os.cpu_count() or 1, _FEW)
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # more fill the memory
+            raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
 

@@ -29,7 +29,12 @@ FAMILIES = {
     "wrong type of an argument": ("--data.init_args.augment publishd", "must be bool or null, got publishd"),
     "a key twice": ("--model.backbone.kwargs {a: 1, a: 2}", "must be dict, got {a: 1, a: 2}"),
     "wrong class": ("--data CIFAR11", "`data` must be a class by its import path, such as package.module.Class"),
-    "wrong class of a module": ("--data asim_lightning.data.ImageNett", "`data` cannot be asim_lightning.data.ImageNe"),
+    "wrong class of a module": (
+        "--data asim_lightning.data.ImageNett",
+        "`data` cannot be asim_lightning.data.ImageNett; nearest: ImageNet",
+    ),
+    "class near another": ("--trainer.callbacks+=NoiseRmp", "got NoiseRmp; nearest: NoiseRamp, NoiseSweep"),
+    "word near another": ("--compare [flaot]", "got ['flaot']; nearest: float"),
     "function for a class": (
         "--trainer.callbacks [os.getcwd]",
         "os.getcwd does not correspond to a subclass of Callback",

@@ -80,6 +80,7 @@ NETWORK: dict[str, Row] = {
     "channels": ((*VALIDATE, "--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"), "must have images of 3"),
     "optimizer": ((*FIT, "--model.optimizer.lr", "-0.1"), "`model.optimizer.lr` must be above 0, got -0.1"),
     "noise model": ((*FIT, "--model.train_noise_model", "proportionel"), "did you mean proportional?"),
+    "processes": ((*FIT, "--trainer.devices", "1000"), "on this machine's CPU, got 1000"),
     "callback": ((*FIT, "--trainer.callbacks+=NoiseRamp", "--trainer.callbacks.end=-1"), "`end` of NoiseRamp must be"),
 }  # fmt: skip
 DATA: dict[str, Row] = {
