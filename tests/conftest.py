@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before timm is imported: a missing file then fails at once
+# the same examples at each run, however busy the machine is
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 gc.set_threshold(50_000, 20, 20)  # Python's 700 objects cost an eighth of the time
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -27,6 +27,7 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration.described_values import PACKAGE, Contents, array_content, file_of, is_own
+from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.surgery.conversion_report import KEPT
@@ -147,6 +148,7 @@ def _structure(model: CimModule, contents: Contents) -> str:
         hooks = [("hook", each) for each in own]
         plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
         idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
+        idle |= {"_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
                 if getattr(value, "__self__", None) is module:  # a method of this module

@@ -53,7 +53,7 @@ def test_groups_of_input_bits(bits: int, encoding: int, signed: bool, groups: li
     assert input_groups(bits, encoding, signed) == groups
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(weight_bits=st.integers(2, 10), input_bits=st.integers(2, 10), signed=st.booleans(), data=st.data())
 def test_cycles_rebuild_the_product(weight_bits: int, input_bits: int, signed: bool, data: st.DataObject) -> None:
     encoding = data.draw(st.integers(1, input_bits - signed))

@@ -89,7 +89,7 @@ def test_digital_cycles_and_exact_ones_lose_nothing() -> None:
     assert Quality(0.0, 1.0, 0.0, 0.0).csnr == -math.inf
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(
     st.sampled_from([0.03, 0.2, 0.5, 0.8]), st.integers(2, 4), st.integers(5, 16),
     st.sampled_from([0.0, 2.0, "0.3 lsb"]), st.integers(0, 2**30),

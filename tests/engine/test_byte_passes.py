@@ -15,7 +15,7 @@ from tests.engine.levels import level as level
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 SEEDS, SHAPES = st.integers(0, 2**32 - 1), st.tuples(*(st.integers(1, n) for n in (3, 150, 13, 13)))
-properties = settings(max_examples=60, deadline=None, derandomize=True)
+properties = settings(max_examples=60)
 every_level = pytest.mark.usefixtures("level")
 
 

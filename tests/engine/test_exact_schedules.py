@@ -27,7 +27,7 @@ from asim_lightning.nn import CimLinear
 from tests import oracle
 from tests.engine.products import exact_sums, silent
 
-properties = settings(max_examples=35, deadline=None, derandomize=True)
+properties = settings(max_examples=35)
 
 
 @st.composite

@@ -21,7 +21,7 @@ from asim_lightning.engine.overlap import Overlap
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct
 from tests.engine.levels import level as level
 
-properties = settings(max_examples=60, deadline=None, derandomize=True)
+properties = settings(max_examples=60)
 every_level = pytest.mark.usefixtures("level")
 SEEDS = st.integers(0, 2**32 - 1)
 RANGES = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)).map(lambda r: (min(r), max(r))), min_size=1)

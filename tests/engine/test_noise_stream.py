@@ -18,7 +18,7 @@ from tests.engine.levels import level as level
 
 Words = tuple[int, int, int, int]
 WORDS = st.integers(0, 2**32 - 1)
-properties = settings(max_examples=50, deadline=None, derandomize=True)
+properties = settings(max_examples=50)
 DRAWS = 2**18
 BASE = Noise(3, "stage.conv", 0, 5, 0, torch.tensor([17]), torch.tensor([0]))
 

@@ -150,7 +150,7 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STRATEGIES)
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(data=st.data(), seed=st.integers(0, 2**31))
 def test_codes_are_the_oracles(name: str, kind: str, data: st.DataObject, seed: int) -> None:
     case = data.draw(STRATEGIES[name])
@@ -159,7 +159,7 @@ def test_codes_are_the_oracles(name: str, kind: str, data: st.DataObject, seed: 
     np.testing.assert_allclose(operands.simulated(noise), operands.expected(normal), rtol=1e-12, atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     case=macros(adc_bits=st.none(), random_noise=st.floats(0.1, 5.0), vote=st.just("mean"), votes=st.integers(1, 3)),
     seed=st.integers(0, 2**31),

@@ -11,7 +11,7 @@ from asim_lightning.quant.quantizers import scale_with_gradient
 from tests import oracle
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(bits=st.integers(2, 9), signed=st.booleans(), seed=st.integers(0, 10**6), magnitude=st.floats(1e-3, 1e4))
 def test_integers_and_scale_are_the_published_ones(bits: int, signed: bool, seed: int, magnitude: float) -> None:
     x = torch.randn(60, generator=torch.Generator().manual_seed(seed)) * magnitude

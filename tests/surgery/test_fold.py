@@ -84,7 +84,7 @@ def pairs_of_layers(draw: st.DrawFn) -> nn.Sequential:
 
 
 @given(pairs_of_layers())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_layer_takes_up_its_batchnorm(pair: nn.Sequential) -> None:
     pair = pair.double()
     x = torch.randn(2, pair[0].weight.shape[1] * getattr(pair[0], "groups", 1), 7, 7).double()
