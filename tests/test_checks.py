@@ -24,7 +24,7 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "given", "message"), REFUSED, ids=str)
+@pytest.mark.parametrize(("check", "given", "message"), REFUSED, ids=lambda each: getattr(each, "__name__", str(each)))
 def test_what_is_refused(check: Callable[..., Any], given: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=r"^`x` ") as error:
         check("`x`", *given)
