@@ -154,7 +154,7 @@ def assert_published_layout(model: CimClassifier) -> None:
 PUBLISHED = {"vitb32": assert_published_bits, "vgg16_bn_cifar100_qat": assert_published_layout}
 
 
-@pytest.mark.parametrize("path", shipped_folder("configs").glob(f"{FIGURE}*.yaml"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(shipped_folder("configs").glob(f"{FIGURE}*.yaml")), ids=lambda path: path.stem)
 def test_figures_of_the_paper_go_on_top_of_a_network(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[1].startswith(f"# asim sweep -c resnet18_cifar10_sim -c {path.stem} ")
