@@ -20,7 +20,7 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
 from asim_lightning.classifier.processes import restore_ranges
-from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding
+from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
 from asim_lightning.exchange.read import read_checkpoint
@@ -284,6 +284,9 @@ class CimClassifier(CimModule):
         """Restore the training seed, and adapt the state to changed optimizer settings and to this machine."""
         goes_on = trainer_of(self) is not None and self.trainer.state.fn == "fit"
         check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
+        if goes_on:
+            folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]
+            forget_paths_elsewhere_(checkpoint, [str(each) for each in folders if each])
         self._training_seed = checkpoint.get("training_seed")
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 

@@ -1,11 +1,14 @@
 """Checks and changes of a checkpoint that a classifier loads or a fit resumes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 _PREFIX = "backbone."
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+_BEST = "best_k_models"
 
 
 def is_folded(checkpoint: Mapping[str, Any]) -> bool:
@@ -69,3 +72,26 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
     for schedule in checkpoint.get("lr_schedulers", []):
         for part in (schedule, *schedule.get("_schedulers", [])):  # a sequence has parts
             part.update({name: [x * ratio for x in part[name]] for name in ("base_lrs", "_last_lr") if name in part})
+
+
+def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
+    """Remove paths outside the folders of a fit's checkpoints from callbacks' states, in place, because Lightning
+    deletes such a file when the fit saves a better one."""
+    own = list(folders)
+    states = checkpoint.get("callbacks")
+    for state in states.values() if isinstance(states, Mapping) else ():
+        if not isinstance(state, dict) or not {*_PATHS, _BEST} & set(state):
+            continue
+        best = state.get(_BEST)
+        found = [state.get(name) for name in _PATHS] + list(best if isinstance(best, Mapping) else [])
+        if not all(not path or any(_is_below(path, folder) for folder in own) for path in found):
+            state.update({name: "" for name in _PATHS if name in state})
+            state.update({_BEST: {}} if _BEST in state else {})
+
+
+def _is_below(path: Any, folder: str) -> bool:
+    if not isinstance(path, str):
+        return False
+    if ":/" in path or "::" in path:  # a file on another filesystem
+        return path.startswith(f"{folder.rstrip('/')}/") and "::" not in path and ".." not in path.split("/")
+    return Path(folder).resolve() in Path(path).resolve().parents

@@ -71,6 +71,10 @@ def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
 def read_map(path: str) -> LossMap:
     """The map of a map.json."""
     try:
-        return LossMap.of_json(json.loads(Path(path).read_text()))
+        return LossMap.of_json(json.loads(Path(path).read_text(), parse_constant=_no_number))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"`map` must be a map.json of asim doctor, got {path}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no share")

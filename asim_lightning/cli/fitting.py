@@ -198,7 +198,10 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     )
     if best and Path(best).exists():  # if the run continues, the file may be in another folder
         return shorter_path(best)
-    return shorter_path(last) if last else ""
+    monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
+    monitor = None if best else next((each for each in monitors if each), None)
+    reason = f", the last epoch's, because {monitor} was not measured" if monitor else ""
+    return f"{shorter_path(last)}{reason}" if last else ""
 
 
 def _loggers(folder: Path, continued: Path | None, step: int) -> list[Logger]:

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another error, whose
             line names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
     """
-    for stream in (sys.stdout, sys.stderr):
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # a closed one discards its output
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # characters that a terminal cannot show
     given = list(sys.argv[1:] if arguments is None else arguments)

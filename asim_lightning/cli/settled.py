@@ -114,4 +114,8 @@ def _pictures(settings: Namespace, written: Mapping[str, Any], has_own: bool) ->
     if weights is None:
         return ""
     settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
-    return f"as {named(weights)} expects them (data.init_args.pretrained_cfg)"
+    import timm
+
+    tags = timm.list_pretrained(f"{weights.split('.')[0]}.tv*") if is_file(backbone.pretrained) else []
+    torchvision = f"; torchvision's: {tags[0]}" if tags and "." not in weights else ""
+    return f"as {named(weights)} expects them (data.init_args.pretrained_cfg{torchvision})"

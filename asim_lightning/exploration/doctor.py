@@ -208,11 +208,11 @@ class Doctor:
         sums = {"quantized": np.zeros(2), "simulated": np.zeros(2)}  # of the loss, and of the outcomes
         for inputs, targets, ids in self._batches(_STEPPING):
             images += len(ids)
-            for fidelity, found in sums.items():
+            for fidelity in sums:
                 noise = noise_context(model.noise_seed, model.trial, ids, model.chip)
                 with under(model, Condition(fidelity)), torch.no_grad(), noise:
                     outputs, wanted = model(inputs.to(model.device)), targets.to(model.device)
-                found += [
+                sums[fidelity] += [
                     len(ids) * float(model.outcome.loss(outputs, wanted)),
                     float(model.outcome.numbers(outputs, wanted)["value"].sum()),
                 ]

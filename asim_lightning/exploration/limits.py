@@ -147,14 +147,15 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
 
 
 def ordered_inl(macro: MacroConfig) -> float:
-    """The INL, percent, up to which thresholds stay in order: half an LSB of DNL at mid-code, ``50 / 2^(B / 2)``."""
+    """The largest INL to try, percent: half an LSB of DNL at mid-code, ``50 / 2^(B / 2)``. The thresholds of about one
+    converter in 40 are then out of order."""
     return 50.0 / 2.0 ** ((macro.adc_bits or 0) / 2)
 
 
 def scaled(spreads: Mapping[str, AxisValue], macro: MacroConfig) -> Property:
     """Spreads and noise together, by the name of their axis, each multiplied by a factor.
 
-    An INL does not grow further than thresholds stay in order.
+    An INL in percent does not grow beyond the largest one to try.
     """
 
     def times(factor: float, name: str, value: AxisValue) -> AxisValue:

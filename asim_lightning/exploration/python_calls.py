@@ -66,7 +66,7 @@ def study(
         shared: Arguments that `search`, `spec` and `doctor` take, too.
             trials: Reads of the chip for each noisy point; 1 by default.
             outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
-            next_token, loss; a function of outputs and targets; or an `Outcome`.
+                next_token, loss; a function of outputs and targets; or an `Outcome`.
             technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
             images: Number of random samples, the same in every call; None: all.
             seed: Seed of the noise, and of the methods random and optuna; a `CimClassifier` has its own noise seed.

@@ -41,7 +41,7 @@ _OF_RANGES = {"calibration_images", "calibration_method"}
 """Hyperparameters that our classifier uses only to fit input ranges, which are part of the weights."""
 _NO_LAYER_SETTING = {
     "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise", "_train_noise_model",
-    "_max_elements", "_engine", "_steps", "pool", "first_tile",
+    "_max_elements", "_engine", "_steps", "_held", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of our layers that a point has or sets, or that change no simulated answer."""
 _BATCHES = {"batch_size", "eval_batch_size"}

@@ -29,7 +29,7 @@ from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import LayerOperands
-from asim_lightning.nn.quantized import QuantizedLayer, per_output
+from asim_lightning.nn.quantized import QuantizedLayer, along_channels
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
@@ -171,7 +171,7 @@ class OnMacro(QuantizedLayer):
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         noise = current_scope().source(self.name, len(x), x.device)
         operands = self._operands(x, w)
-        return operands.outputs_of(self._program(operands, noise), bias, noise)
+        return operands.run(self._program(operands, noise), bias, noise)
 
     @torch.compiler.disable
     def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
@@ -179,14 +179,14 @@ class OnMacro(QuantizedLayer):
         held = found.weight.integers
 
         def operands() -> Operands:
-            integers, step = found.quantizer.integers(found.x), per_output(found.step, held)
+            integers, step = found.quantizer.integers(found.x), along_channels(found.step, held)
             return Operands(
                 found.product, self.transfer, integers, found.integers, step, noise, self.chip_of(noise.chip)
             )
 
         # a read has no step; its trial number gives each read other noise
         y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
-        return y if bias is None else y + per_output(bias.to(y.dtype), held)
+        return y if bias is None else y + along_channels(bias.to(y.dtype), held)
 
     def _program(self, operands: LayerOperands, noise: Noise) -> Program:
         """The program that simulates the macro."""
@@ -265,7 +265,7 @@ class OnMacro(QuantizedLayer):
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
             product, x_operand, w_operand = self._product(x_integers, w_integers)
-            step = self._step(per_output(self._scale_with_gradient(x, w), w))
+            step = self._step(along_channels(self._scale_with_gradient(x, w), w))
             return Operands(product, self.transfer, x_operand, w_operand, step, noise, self.chip_of(noise.chip))
 
         return self._noisy(y, noise, operands)

@@ -92,7 +92,7 @@ class LayerOperands(NamedTuple):
     quantizer: Quantizer
     step: Tensor
 
-    def outputs_of(self, program: Program, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+    def run(self, program: Program, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
         """The outputs of a program; of a kernel as large as its image they get the axes of the image again."""
         y = program(self.x, self.quantizer, self.step, bias, noise)
         lacking = self.weight.integers.dim() - y.dim()

@@ -37,8 +37,6 @@ class QuantizedLayer(RangedLayer):
     """torch's class of the layer; nn.Module if torch has no such layer."""
     _keeps_weight: bool
     """Whether integers of the weight are stored between calls; an activation is quantised at each call."""
-    held_shape: torch.Size | None
-    """Shape of the weight that the layer multiplies by; None: it comes with each call."""
     _assignment: Assignment | None = None
     per_channel: bool
     """Whether each output channel's weights have their own scale."""
@@ -92,9 +90,7 @@ class QuantizedLayer(RangedLayer):
         self.name = name
         self.fidelity = "simulated"
         self.input_range = input_range
-        weight = getattr(self, "weight", None)
-        with torch.no_grad():
-            self.held_shape = self._held_weight(weight).shape if isinstance(weight, Tensor) else None
+        self._held: tuple[torch.Size, torch.Size] | None = None
 
     @property
     def fidelity(self) -> str:
@@ -173,7 +169,7 @@ class QuantizedLayer(RangedLayer):
         return self._multiplied(self._operands(x, w), bias)
 
     def _multiplied(self, operands: LayerOperands, bias: Tensor | None) -> Tensor:
-        return operands.outputs_of(self._exact_program(operands), bias)
+        return operands.run(self._exact_program(operands), bias)
 
     def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
         """The operands of a call in evaluation."""
@@ -256,6 +252,17 @@ class QuantizedLayer(RangedLayer):
         if not fits:
             given = _listed(tuple(x.shape) for x in inputs)
             raise ValueError(f"Layer `{self.name}` needs {what} {shapes}, got {given}")
+
+    @property
+    def held_shape(self) -> torch.Size | None:
+        """Shape of the weight that the layer multiplies by; None: it comes with each call."""
+        weight = getattr(self, "weight", None)
+        if not isinstance(weight, Tensor):
+            return None
+        if self._held is None or self._held[0] != weight.shape:  # a user may prune outputs
+            with torch.no_grad():
+                self._held = weight.shape, self._held_weight(weight).shape
+        return self._held[1]
 
     @property
     def held_bias(self) -> Tensor | None:
@@ -355,7 +362,7 @@ class QuantizedLayer(RangedLayer):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def per_output(values: Tensor, w: Tensor) -> Tensor:
+def along_channels(values: Tensor, w: Tensor) -> Tensor:
     """One value for all outputs, or one each, in a shape that broadcasts against the outputs of a weight."""
     return values if values.dim() == 0 else values.view(-1, *[1] * (w.dim() - 2))
 

@@ -1,7 +1,8 @@
-"""In a fit that goes on, changed optimizer settings count and nothing else moves."""
+"""In a fit that goes on, changed optimizer settings count and nothing else moves; files elsewhere are forgotten."""
 
 import copy
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from asim_lightning.classifier import OptimizerConfig
 from asim_lightning.classifier.optimizer import build_optimizer
-from asim_lightning.classifier.resumed_checkpoint import change_optimizer_
+from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, forget_paths_elsewhere_
 
 
 def trained(config: OptimizerConfig, steps: int, total: int = 20) -> tuple[Any, Any]:
@@ -79,3 +80,50 @@ def test_another_optimizer_is_refused() -> None:
     state = checkpoint(OptimizerConfig(schedule="cosine"), 1)
     with pytest.raises(ValueError, match=r"`model\.optimizer\.warmup` must be 0\.0 to resume this fit"):
         change_optimizer_(state, asdict(OptimizerConfig(schedule="cosine", warmup=0.5)))
+
+
+NAMES = ("best_model_path", "kth_best_model_path", "last_model_path")
+
+
+def state_of(path: str) -> dict[str, Any]:
+    return {**dict.fromkeys(NAMES, path), "best_k_models": {path: 0.5}, "best_model_score": 0.5}
+
+
+def forgotten(path: Any, *folders: str) -> bool:
+    checkpoint = {"callbacks": {"ModelCheckpoint": state_of(path), "Timer": {"best_model_path": 3}, "x": 4}}
+    forget_paths_elsewhere_(checkpoint, folders)
+    found: Any = checkpoint["callbacks"]["ModelCheckpoint"]
+    assert found["best_model_score"] == 0.5
+    if found == state_of(path):
+        return False
+    assert found == {**dict.fromkeys(NAMES, ""), "best_k_models": {}, "best_model_score": 0.5}
+    return True
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "local:///tmp/victim", "file:///tmp/victim", "s3://bucket/x.ckpt", "simplecache::file:///tmp/x", "/tmp/x.ckpt",
+        "runs/checkpoints/../../victim.ckpt", "runs/checkpoints", "link/x.ckpt", 3, "s3://mine/../x.ckpt",
+    ],
+)  # fmt: skip
+def test_paths_elsewhere(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/tmp")
+    assert forgotten(path, "runs/checkpoints", "s3://mine")
+
+
+def test_paths_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/checkpoints/best.ckpt", "runs/checkpoints/a/b.ckpt", "s3://mine/x.ckpt"):
+        assert not forgotten(path, "runs/checkpoints", "s3://mine")
+        assert forgotten(path)
+    assert not forgotten(str(tmp_path / "runs/checkpoints/x.ckpt"), "runs/checkpoints")
+    assert not forgotten("../runs/x.ckpt", "../runs")
+
+
+def test_a_checkpoint_without_callbacks_stays_as_it_is() -> None:
+    for checkpoint in ({}, {"callbacks": [1]}):
+        before: Any = copy.deepcopy(checkpoint)
+        forget_paths_elsewhere_(checkpoint, ["runs"])
+        assert checkpoint == before

@@ -12,6 +12,7 @@ import pytest
 from asim_lightning import __version__
 from asim_lightning.cli import main
 from tests.cli.conftest import GRID, Asim, Write, everything, unread_output
+from tests.cli.runs_to_stop import SECONDS, environment
 
 
 @pytest.mark.parametrize(("command", "in_the_way"), [("fit", "runs"), ("predict", "runs/tiny"), ("sweep", "runs")])
@@ -101,3 +102,13 @@ def test_a_column_in_the_current_folder_is_found(asim: Asim, folder: Path, monke
     answer = asim("explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine")
     assert answer.code == 0, answer.err
     assert "Mine" in answer.out
+
+
+def test_closed_streams(folder: Path) -> None:
+    shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
+    command = f"{sys.executable} -m asim_lightning"
+    said = subprocess.run(f"{command} --help >&-", capture_output=True, **shell)  # type: ignore[call-overload]
+    assert (said.returncode, said.stderr) == (0, b"")
+    wrong = f"{command} explain -c nosuch.yaml 2>&-"
+    said = subprocess.run(wrong, stdout=subprocess.PIPE, **shell)  # type: ignore[call-overload]
+    assert (said.returncode, said.stdout) == (2, b"")

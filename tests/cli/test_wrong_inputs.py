@@ -141,6 +141,11 @@ OPTIONS: dict[str, Row] = {
         "`map` must be a map.json of asim doctor, got map.json",
         {"map.json": json.dumps({**MAP, "shares": [{"share": 1}]})},
     ),
+    "a map without numbers": (
+        (*DOCTOR, "--map", "map.json"),
+        "`map` must be a map.json of asim doctor, got map.json",
+        {"map.json": json.dumps({**MAP, "shares": [{"layer": "fc", "diagonal": 0, "share": float("nan")}]})},
+    ),
     "a map of another network": (
         (*DOCTOR, "--map", "map.json"),
         "got a map of 1 layers, such as other",

@@ -1,6 +1,7 @@
 """A doctor's plans are kept or not on images, noise and chips of their own, and a second call computes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp
         assert energy(work(tmp_path, MacroConfig(**settings["macro"]), rules)) == pytest.approx(plan.energy_uj)
 
     before = stored(tmp_path)
+    known = replace(found.map, images=7)
+    assert doctor(work(tmp_path, rules=RULES), known=known) == replace(found, map=known)
     assert doctor(work(tmp_path, rules=RULES)) == found
     assert stored(tmp_path) == before
 

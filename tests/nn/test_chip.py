@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, columns, resolved
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.reference import ReferenceProgram
 from tests.nn.layers import KINDS, inputs_of, layer_of
 
 MACRO = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", column_args={"cell_sigma": 5.0})
@@ -65,3 +66,20 @@ def test_the_old_name_of_cell_mismatch_draws_the_same_cells_and_says_the_new_one
     assert len(record) == 1
     for chip in (0, 3):
         assert torch.equal(old[0](chip=chip), reader(kind, new)(chip=chip))
+
+
+def test_memory_of_the_reference_engine_is_bounded_by_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, compute = [], ReferenceProgram._rows
+
+    def watched(program: Any, x: Tensor, *more: Any) -> Tensor:
+        held.append(len(x))
+        return compute(program, x, *more)
+
+    monkeypatch.setattr(ReferenceProgram, "_rows", watched)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    layer, inputs = layer_of("linear", MACRO).eval(), inputs_of("linear")
+    layer.engine = "reference"
+    expected = layer(*inputs)
+    layer.max_elements = 1
+    assert torch.equal(layer(*inputs), expected)
+    assert held == [3, 1, 1, 1]

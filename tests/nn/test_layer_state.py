@@ -162,3 +162,12 @@ def test_layers_are_built_on_the_meta_device_and_move_there_and_back(kind: str) 
     for empty in (built.to_empty(device="cpu"), layer.to("meta").to_empty(device="cpu")):
         empty.load_state_dict(state)
         assert torch.equal(empty(x), expected)
+
+
+def test_outputs_may_be_pruned_by_hand() -> None:
+    layer, (x,) = layer_of("conv", MacroConfig()).eval(), inputs_of("conv")
+    layer(x)
+    layer.weight, layer.bias = nn.Parameter(layer.weight[:2].detach()), nn.Parameter(torch.tensor([10.0, 20.0]))
+    assert layer.held_shape == layer.weight.shape
+    y, layer.bias = layer(x), None
+    torch.testing.assert_close(y - layer(x), torch.tensor([10.0, 20.0]).view(2, 1, 1).expand_as(y))

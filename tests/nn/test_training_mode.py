@@ -131,3 +131,17 @@ def test_activation_checkpointing_is_refused_with_noise_alone(reentrant: bool) -
     y = checkpoint(layer, x, use_reentrant=reentrant)
     with pytest.raises(ValueError, match=r"`net\.layer` is trained with noise, and activation checkpointing"):
         y.sum().backward()
+
+
+def test_a_numbered_step_counts_nothing_and_a_new_layer_begins_anew() -> None:
+    def steps(numbered: int) -> list[Tensor]:
+        layer, (x,) = made("linear")
+        layer.train_noise = 50.0
+        for number in range(numbered):
+            with noise_context(seed=1, step=number):
+                layer(x)
+        with noise_context(seed=1):
+            return [layer(x).detach() for _ in range(2)]
+
+    for first, second in zip(steps(0), steps(5), strict=True):
+        assert torch.equal(first, second)
