@@ -65,13 +65,13 @@ def test_the_summary_has_macs_for_flops_and_goes_as_deep_as_asked(asim: Asim, wr
     assert counts["backbone.fc"] == 640
 
 
-def test_a_fit_without_validation_names_the_weights_that_it_kept(
+def test_a_fit_without_validation_says_which_weights_it_kept_and_why(
     asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
 ) -> None:
     answer = asim("fit", "-c", written(), "--trainer.limit_val_batches=0")
     assert (answer.code, answer.err) == (0, "")
     assert not [each for each in recwarn if "monitored key" in str(each.message)]
-    assert "weights  runs/tiny/version_0/checkpoints/last.ckpt\n" in answer.out
+    assert "checkpoints/last.ckpt, the last epoch's, because val/acc was not measured\n" in answer.out
 
 
 def test_a_fit_of_no_step_says_so(asim: Asim, written: Write) -> None:
