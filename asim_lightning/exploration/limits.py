@@ -131,7 +131,7 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("random_noise", lsb, _rungs(1e-2, 30.0), spread("random_noise", lsb)),
         Property("offset", lsb, _rungs(1e-2, 30.0), spread("static.offset", lsb)),
         Property("gain", "%", percents, spread("static.gain")),
-        Property("inl", "%", tuple(each for each in percents if each <= ordered_inl(macro)), spread("static.inl")),
+        Property("inl", "%", tuple(each for each in percents if each <= largest_inl(macro)), spread("static.inl")),
         Property("cell_mismatch", "%", percents, spread("static.cell_mismatch")),
         Property("stuck_cells", "%", percents, stuck),
         Property("adc_bits", "bits", tuple(range(16, 0, -1)), number("adc_bits")),
@@ -146,7 +146,7 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
     return [each for name, each in allowed.items() if len(each.rungs) > 1 and (names is None or name in names)]
 
 
-def ordered_inl(macro: MacroConfig) -> float:
+def largest_inl(macro: MacroConfig) -> float:
     """The largest INL to try, percent: half an LSB of DNL at mid-code, ``50 / 2^(B / 2)``. The thresholds of about one
     converter in 40 are then out of order."""
     return 50.0 / 2.0 ** ((macro.adc_bits or 0) / 2)
@@ -162,7 +162,7 @@ def scaled(spreads: Mapping[str, AxisValue], macro: MacroConfig) -> Property:
         if isinstance(value, (list, tuple)):  # an INL of all converters
             return [factor * each for each in value]  # type: ignore[return-value]
         number, unit = quantity(value) or (0.0, "")
-        most = max(number, ordered_inl(macro)) if name == "static.inl" else math.inf
+        most = max(number, largest_inl(macro)) if name == "static.inl" else math.inf
         return 0 if factor == 0 else canonical_quantity(f"{min(most, factor * number):.4g} {unit}")
 
     def axes(factor: float) -> Point:

@@ -81,10 +81,10 @@ def optuna_points(space: SearchSpace, trials: int, seed: int, objectives: int, w
             )
             trial: Any = study.ask()
             point = {name: _suggested(trial, name, axis) for name, axis in space.axes.items()}
-            repeats = repeats + 1 if (name := canonical_json(point)) in known else 0
-            if name not in known:
-                known[name] = worth((yield point))
-            costs, excesses = known[name]
+            repeats = repeats + 1 if (key := canonical_json(point)) in known else 0
+            if key not in known:
+                known[key] = worth((yield point))
+            costs, excesses = known[key]
             for target, excess in excesses.items():
                 trial.set_constraint(target, excess)
             study.tell(trial, list(costs))

@@ -46,7 +46,11 @@ class DoctorSettings:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`reads`", self.reads, 1, 65535)
         check_whole("`plans`", self.plans, 1, 100)
-        Target.read(self.target, "`target`", MEASURED)
+        self.read_target()
+
+    def read_target(self) -> Target:
+        """The target."""
+        return Target.read(self.target, "`target`", MEASURED)
 
 
 class PlanStudy(Study):
@@ -73,7 +77,7 @@ class PlanStudy(Study):
         proves: bool,
     ) -> None:
         super().__init__(work)
-        self.target, self.figures = Target.read(settings.target, "`target`"), figures
+        self.target, self.figures = settings.read_target(), figures
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"

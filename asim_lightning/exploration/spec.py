@@ -91,7 +91,11 @@ class SpecSettings:
     def __post_init__(self) -> None:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`trials`", self.trials, 1, 65535)
-        Target.read(self.target, "`target`", MEASURED)
+        self.read_target()
+
+    def read_target(self) -> Target:
+        """The target."""
+        return Target.read(self.target, "`target`", MEASURED)
 
 
 class SpecStudy(Study):
@@ -105,7 +109,7 @@ class SpecStudy(Study):
         if isinstance(chip := work.model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
         properties, chips = settings.properties, settings.chips
-        self.target = target = Target.read(settings.target, "`target`", MEASURED)
+        self.target = target = settings.read_target()
         self.targets, self.chips, self.reads = [target], range(chips), settings.trials
         if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
             least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)

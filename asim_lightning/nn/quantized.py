@@ -363,7 +363,7 @@ class QuantizedLayer(RangedLayer):
 
 
 def along_channels(values: Tensor, w: Tensor) -> Tensor:
-    """One value for all outputs, or one each, in a shape that broadcasts against the outputs of a weight."""
+    """One value, or one for each output, in a shape that broadcasts against outputs. # () or (outputs, 1, ...)"""
     return values if values.dim() == 0 else values.view(-1, *[1] * (w.dim() - 2))
 
 
