@@ -23,12 +23,13 @@ from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.run import COMMAND, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import ENDS_IMAGES, Target
-from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.axes import SweepAxes, grid_of
 from asim_lightning.exploration.estimate import all_images, grid_line
 from asim_lightning.exploration.publish import publish, publish_search, publish_yields
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.draw import save_figure
@@ -144,17 +145,14 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
 
     Writes results.csv, a plot and TensorBoard scalars. If you stop a sweep, the next run continues where it ended.
     """
-    model, axes = setup.model, options.axes
+    model = setup.model
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
-    published = _published(options, of_chips or not model.outcome.is_share, setup.by_flags)
-    if of_chips:
-        if until is not None and until.ends_images:
-            raise UsageError(
-                f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}"
-            )
-        axes = with_chips(axes, options.chips, until)
+    if of_chips and until is not None and until.ends_images:
+        raise UsageError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
+    axes = grid_of(options.axes.given(), options.chips, until)
+    published = _published(options, axes, of_chips or not model.outcome.is_share, setup.by_flags)
     work = work_of(setup, options)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
@@ -173,7 +171,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
             print(f"\n{published_text(results, published, options.against or '')}")
 
 
-def _published(options: SweepOptions, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
+def _published(options: SweepOptions, axes: SearchSpace, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
     """The accuracies to compare with, one a point of the grid; none: there is no comparison."""
     if options.against is None:
         return []
@@ -184,7 +182,7 @@ def _published(options: SweepOptions, is_other: bool, flags: Mapping[str, Any]) 
         )
     if "axes" in flags and "published" not in flags:
         raise UsageError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
-    found, points = options.published[options.against], options.axes.count()
+    found, points = options.published[options.against], axes.count()
     if len(found) != points:
         raise UsageError(
             f"`published` must have an accuracy for each of the {points} points, got {len(found)} for {options.against}"

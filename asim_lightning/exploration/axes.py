@@ -1,28 +1,24 @@
 """The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, make_dataclass, replace
-from itertools import product
-from math import prod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, make_dataclass
 from types import GenericAlias
 from typing import Any, get_type_hints
 
-from asim_lightning.checks import check_names, check_whole
+from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
-from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of, setting_of
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.evaluation.results import AxisValue, axis_text, canonical_json
+from asim_lightning.evaluation.results import AxisValue, canonical_json
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.search_space import SearchSpace
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid if no axis is given."""
 MOST_CHIPS = 500
 """Chips after which a target stays undecided if no other limit is given."""
-MOST_POINTS = 1_000_000
-"""Most points of a grid, and most values of an axis."""
 _LSB_CHANGES = {"adc_bits": "one more bit halves", "adc_step": "twice the step doubles"}
 """Fields that set the voltage of an LSB, and how they change it."""
 
@@ -51,78 +47,27 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
     """Numbers of chips: 0..2^32-1."""
 
     def __post_init__(self) -> None:
-        if self.rules is not None and not (
-            isinstance(self.rules, Mapping) and all(isinstance(each, Mapping) and each for each in self.rules.values())
-        ):
-            allowed = "a mapping such as {layer1.*: {adc_bits: [6, 7, 8]}}"
-            raise ValueError(f"`axes.rules` must be {allowed}, got {self.rules!r}")
-        if self.static is not None:
-            _check_static(self.static)
-        for name, values in self.given().items():
-            if not isinstance(values, (list, tuple)) or not values:
-                raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
-        check_count("`axes`", self.count())
+        SearchSpace.read(self.given(), "axes")
 
-    def given(self) -> dict[str, list[AxisValue]]:
-        """Axes that have values, by name: a field, static or static.EFFECT, chip, or rules.PATTERN.FIELD."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        ruled = found.pop("rules", {})
-        if isinstance(self.static, Mapping):
-            found |= {f"static.{name}": values for name, values in found.pop("static").items()}
-        return found | {
-            f"{RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
-        }
-
-    def points(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination once; the default noise levels if no axis is given."""
-        axes = self._distinct()
-        for values in product(*axes.values()):
-            yield dict(zip(axes, values, strict=True))
-
-    def count(self) -> int:
-        """Number of points."""
-        return prod(map(len, self._distinct().values()))
-
-    def _distinct(self) -> dict[str, list[AxisValue]]:
-        axes = self.given() or dict(DEFAULT_AXES)
-        return {name: distinct(name, values) for name, values in axes.items()}
+    def given(self) -> dict[str, Any]:
+        """Axes that have values, nested as they are given."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
 
-def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> SweepAxes:
-    """The grid with a last axis of chips 0 to `chips` - 1: 2..10000, None: `MOST_CHIPS`; `until` may end them earlier.
+def grid_of(axes: Mapping[str, Any], chips: int | None = None, until: Target | None = None) -> SearchSpace:
+    """The grid of a sweep; without an axis, the default noise levels.
 
-    Raises:
-        ValueError: The number is not allowed, or the grid has an axis of chips.
+    `chips` in 2..10000, or a target on a yield, add a last axis of chips 0, 1, 2, ...: `chips`, or `MOST_CHIPS`.
     """
+    space = SearchSpace.read(axes, "axes")
+    if chips is None and (until is None or until.form != "yield"):
+        return space if space.axes else SearchSpace(DEFAULT_AXES)
     count = MOST_CHIPS if chips is None else chips
     check_whole("`chips`", count, 2, 10000)
-    if axes.chip is not None:
+    if CHIP in space.axes:
         given = f"`chips` {chips}" if until is None else f"`until` '{until}'"
-        raise ValueError(f"{given} takes chips 0, 1, 2, ...; leave out `axes.chip`, got {axes.chip}")
-    return replace(axes, chip=list(range(count)))
-
-
-def check_count(name: str, count: int) -> None:
-    """Refuse a grid of more than `MOST_POINTS` points."""
-    if count > MOST_POINTS:
-        raise ValueError(f"{name} must have at most {MOST_POINTS:,} points, got {count:,}")
-
-
-def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
-    """Each value of an axis once; equal quantities count as one."""
-    if setting_of(name).has_units:
-        values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
-    return list({axis_text(value): value for value in values}.values())
-
-
-def _check_static(static: object) -> None:
-    settings: Sequence[Any] = static if isinstance(static, (list, tuple)) else [static]
-    if not settings or not all(isinstance(each, Mapping) and each for each in settings):
-        names = ", ".join(f.name for f in fields(StaticEffects))
-        allowed = f"a mapping of {names} to lists of values, or a list of such settings with one value for each effect"
-        raise ValueError(f"`axes.static` must be {allowed}, got {static!r}")
-    for each in settings:
-        check_names(each, StaticEffects, "axes.static", "static effect")
+        raise ValueError(f"{given} takes chips 0, 1, 2, ...; leave out `axes.chip`, got {space.axes[CHIP]}")
+    return SearchSpace({**space.axes, CHIP: list(range(count))})
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:

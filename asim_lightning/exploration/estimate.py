@@ -8,21 +8,21 @@ from lightning.pytorch import LightningDataModule
 from asim_lightning.checks import check_whole
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.numbers import duration
 
 _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 
 
-def grid_line(data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
+def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:
     """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images".
 
     The float and the quantised network are a trial each. A point without noise takes one trial, whatever `trials` is.
     The data must be set up.
     """
     check_whole("`trials`", trials, 1, 65535)
-    points, images = axes.count(), _images(data)
+    points, images = axes.count() or 0, _images(data)
     most = points * trials + 2
     return f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"
 

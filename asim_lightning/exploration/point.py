@@ -52,6 +52,10 @@ class Points:
         """The macros of all layers on macros at a point, with rules applied."""
         return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
 
+    def chips_differ(self, axes: Mapping[str, AxisValue]) -> bool:
+        """Whether chips differ at a point: a layer has cells or converters that do."""
+        return any(transfer(macro, False).differs_by_chip for macro in self.macros(axes))
+
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`; cached for points that were added."""
         known = self._digests.get(_name(axes, kind))

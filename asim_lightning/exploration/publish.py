@@ -28,7 +28,6 @@ from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, 
 from asim_lightning.evaluation.target import figure, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_note
-from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
@@ -81,9 +80,6 @@ def publish(
     run = Run(sweep.folder, tuple(rows))
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(sweep, rows)
-    if sweep.figures is not None:
-        simulated = [row.axes for row in rows if row.kind == "simulated"]
-        write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
     return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture])])
 
 
@@ -114,9 +110,8 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     macros = search.macros(found.points[0].axes)
     title = _title(title, min(macros, key=str), found.results, len(macros) - 1)
-    figures, axes = _figures(found, title), [point.axes for point in found.points]
+    figures = _figures(found, title)
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
-    write_layers(search.figures, axes, search.records.store, search.folder)
     known = [name for name in _SCALARS if all(has_figure(each, name) for each in found.points)]
     write_run(
         found,

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asim_lightning.checks import check_names, check_whole
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.axis_settings import RULES, rule_of
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
@@ -19,10 +18,9 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
-from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
-from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Priced, Shared, samples
@@ -79,9 +77,7 @@ def study(
     """
     given = Priced(network, data, chips, until=until, **shared)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
-    grid = _grid(axes)
-    if chips is not None or (end is not None and end.form == "yield"):
-        grid = with_chips(grid, chips, end)
+    grid = grid_of(axes, chips, end)
     wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
     of_chips = [each for each in wanted if each.form == "yield"]
     if len(of_chips) > 1 or (chips is None and of_chips):
@@ -131,7 +127,6 @@ def search(
         found = made.run(said.append)
         if not work.trainer.is_global_zero:
             return Results(found, "")
-        write_layers(made.figures, [point.axes for point in found.points], made.records.store, made.folder)
         run = replace(read_run(made.folder), results=found.results)
         return Results(run, "\n".join([whole_search_text(found, made), *said]))
 
@@ -222,9 +217,6 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
         (quantized,) = (each.accuracy for each in results if each.kind == "quantized")
         levels = default_thresholds(quantized) if question is None else [question.accuracy]
         store_yields(sweep, levels)
-    if sweep.figures is not None:
-        simulated = [each.axes for each in results if each.kind == "simulated"]
-        write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
     run = replace(read_run(sweep.folder), results=tuple(results))
     if question is not None:
         run = replace(run, results=tuple(_with_yield(each, sweep, question) for each in run.results))
@@ -240,24 +232,6 @@ def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
         return result
     at = found.at(question.accuracy)
     return replace(result, figures={**result.figures, "yield": at.share, "yield_low": at.low, "yield_high": at.high})
-
-
-def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
-    """The grid of axes by their full names."""
-    nested: dict[str, Any] = {}
-    for name, values in axes.items():
-        values = values if isinstance(values, (Mapping, str)) or not hasattr(values, "__iter__") else list(values)
-        if name.startswith("static."):
-            nested.setdefault("static", {})[name.removeprefix("static.")] = values
-        elif name.startswith(RULES):
-            pattern, field = rule_of(name)
-            nested.setdefault("rules", {}).setdefault(pattern, {})[field] = values
-        elif name in nested:
-            raise ValueError(f"`axes` must name each axis once, got {name} twice")
-        else:
-            nested[name] = values
-    check_names(nested, SweepAxes, "axes", "axis")
-    return SweepAxes(**nested)
 
 
 def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64) -> Table[AdcRange]:

@@ -8,6 +8,7 @@ from typing import Any
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
+from asim_lightning.evaluation.condition import EQUAL_CHIPS
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
@@ -60,6 +61,8 @@ class Search(Study):
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
         results = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
+        if self.trainer.is_global_zero:
+            self.write_layers()
         return Run(self.folder, tuple(results), self.records.settings, **traded)
 
     @property
@@ -99,13 +102,18 @@ class Search(Study):
         else:
             given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
             known = checked = [dict(point) for _, point in zip(range(settings.most), given, strict=False)]
+        differ = settings.chips is None
         for point in checked:
             try:
-                self._of(checkpoint_of(point)).points.add(self._on_chip(of_network(point)), "simulated")
+                points, axes = self._of(checkpoint_of(point)).points, of_network(point)
+                points.add(axes, "simulated")
+                differ = differ or points.chips_differ(axes)
                 self.figures.at({name: point[name] for name in point if name.startswith(TECHNOLOGY)})
                 self._check_numbers(point)
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
+        if not differ:
+            raise ValueError(EQUAL_CHIPS)
         return known
 
     def _check_numbers(self, point: Point) -> None:
@@ -120,10 +128,6 @@ class Search(Study):
                     f"{' and '.join(sorted(values))} by rules"
                 )
 
-    def _on_chip(self, axes: Point) -> Point:
-        """A point for checks: on a chip that is not the model's if the search is over chips."""
-        return axes if self.settings.chips is None else {**axes, "chip": 1 if self.model.chip == 0 else 0}
-
     def _of(self, checkpoint: str | None) -> Records:
         """The records of the network with a checkpoint's weights, which are loaded."""
         self.switch(checkpoint)
@@ -137,11 +141,16 @@ class Search(Study):
 def _space(settings: SearchSettings) -> SearchSpace:
     """The space of a search; for the method list, the values of its points."""
     if settings.method != "list":
-        return SearchSpace(settings.space)
+        if not settings.space:
+            raise ValueError(
+                "`search.space` must be a mapping of axes to values or ranges, such as {adc_bits: [6, 7, 8], "
+                "random_noise: {low: 0.02, high: 0.2}}, got none"
+            )
+        return SearchSpace.read(settings.space)
     if settings.space:
         raise ValueError("`search.space` must be absent with the method list, because `search.points` have their axes")
     names = settings.points[0]
-    return SearchSpace({name: [point[name] for point in settings.points] for name in names})
+    return SearchSpace.read({name: [point[name] for point in settings.points] for name in names})
 
 
 def _one_at_a_time(space: SearchSpace) -> Iterator[Point]:

@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
-from asim_lightning.exploration.axes import MOST_POINTS
 from asim_lightning.exploration.figures import FIGURES
 from asim_lightning.exploration.methods import METHODS
+from asim_lightning.exploration.search_space import MOST_POINTS
 
 MACRO_FIGURES = tuple(name for name, kind in get_type_hints(MacroConfig).items() if kind in (int, int | None))
 """Fields of the macro that are numbers of bits, rows or reads."""

@@ -1,8 +1,8 @@
 """The space of a search: values and ranges of axes, named as in a sweep."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import product
 from math import prod
@@ -10,11 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.fields import settings_of
+from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
-from asim_lightning.evaluation.results import AxisValue, is_number
-from asim_lightning.exploration.axes import MOST_POINTS, SweepAxes, check_count, distinct
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, RULES, TECHNOLOGY, rule_of, setting_of
+from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 
+MOST_POINTS = 1_000_000
+"""Most points of a grid."""
+_GROUPS = {
+    "static": "{offset: [0.1 lsb, 0.3 lsb]}",
+    "rules": "{layer1.*: {adc_bits: [6, 7, 8]}}",
+    "technology": "{supply: [0.8, 0.9]}",
+}
+"""Names that stand for several axes, each with an example."""
+_KNOWN = [*settings_of(MacroConfig), *_GROUPS, CHIP, CHECKPOINT]
 _RANGE = ("low", "high", "step", "log")
 
 
@@ -58,28 +69,25 @@ class Range:
         return float(f"{rng.uniform(self.low, self.high):.4g}")
 
 
+@dataclass(frozen=True)
 class SearchSpace:
-    """Axes with a list of values or a range each, named as in a sweep; checkpoint and technology are axes, too.
+    """Axes with a list of values or a range each, by full name; checkpoint and technology may be axes, too."""
 
-    A range is a mapping of low, high and maybe step or log.
-    """
+    axes: Mapping[str, "list[AxisValue] | Range"]
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        if not isinstance(given, Mapping) or not given:
-            raise ValueError(
-                "`search.space` must be a mapping of axes to values or ranges, such as {adc_bits: [6, 7, 8], "
-                f"random_noise: {{low: 0.02, high: 0.2}}}}, got {given!r}"
-            )
-        known = [*(each.name for each in fields(SweepAxes)), CHECKPOINT, "technology"]
+    @classmethod
+    def read(cls, given: Mapping[str, Any], setting: str = "search.space") -> "SearchSpace":
+        """The space of a setting; groups of axes may be nested, and a range is a mapping of low, high, step and log."""
         flat: dict[str, Any] = {}
         for name, values in given.items():
-            if str(name).split(".")[0] not in known:
-                near = get_close_matches(str(name), known, n=2) or known[:4]
-                raise ValueError(f"`search.space.{name}` is not an axis; nearest: {', '.join(near)}")
-            _flatten(str(name), values, flat)
-        self.axes = {name: _values(name, values) for name, values in flat.items()}
-        for name in (each.removeprefix(TECHNOLOGY) for each in self.axes if each.startswith(TECHNOLOGY)):
+            if str(name).split(".")[0] not in _KNOWN:
+                near = get_close_matches(str(name), _KNOWN, n=2) or _KNOWN[:4]
+                raise ValueError(f"`{setting}.{name}` is not an axis; nearest: {', '.join(near)}")
+            _flatten(setting, str(name), values, flat)
+        space = cls({name: _values(setting, name, values) for name, values in flat.items()})
+        for name in of_technology(dict.fromkeys(space.axes)):
             Technology().with_fields(**{name: getattr(Technology(), name, None)})  # the error names similar fields
+        return space
 
     @property
     def names(self) -> list[str]:
@@ -92,12 +100,13 @@ class SearchSpace:
         return None if None in counts else prod(counts)  # type: ignore[arg-type]
 
     def grid(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination, in order."""
+        """Every combination, in order: at most `MOST_POINTS`."""
         count = self.count()
         if count is None:
             endless = [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.count is None]
-            raise ValueError(f"`search.method` grid needs lists, or ranges with a step, for {', '.join(endless)}")
-        check_count("`search.space`", count)
+            raise ValueError(f"a grid needs lists, or ranges with a step, for {', '.join(endless)}")
+        if count > MOST_POINTS:
+            raise ValueError(f"a grid must have at most {MOST_POINTS:,} points, got {count:,}")
         listed = [axis.values() or [] if isinstance(axis, Range) else axis for axis in self.axes.values()]
         for values in product(*listed):
             yield dict(zip(self.axes, values, strict=True))
@@ -126,35 +135,41 @@ def of_technology(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     return {name.removeprefix(TECHNOLOGY): value for name, value in point.items() if name.startswith(TECHNOLOGY)}
 
 
-def _flatten(name: str, values: Any, flat: dict[str, Any]) -> None:
+def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
+    """Each value of an axis once; equal quantities count as one."""
+    if setting_of(name).has_units:
+        values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
+    return list({axis_text(value): value for value in values}.values())
+
+
+def _flatten(setting: str, name: str, values: Any, flat: dict[str, Any]) -> None:
     """Flatten nested groups of axes to full names."""
-    is_group = name.split(".")[0] in ("static", "rules", "technology") and isinstance(values, Mapping)
-    if is_group and not {"low", "high"} <= set(values):
-        if not values:
-            raise ValueError(f"`search.space.{name}` must be a mapping to lists of values, got {{}}")
+    if name in _GROUPS and not (isinstance(values, Mapping) and values) and (name != "static" or not values):
+        raise ValueError(f"`{setting}.{name}` must be a mapping such as {_GROUPS[name]}, got {values!r}")
+    is_group = name.split(".")[0] in _GROUPS and isinstance(values, Mapping) and not {"low", "high"} <= set(values)
+    if is_group and values:
         for inner, each in values.items():
-            _flatten(f"{name}.{inner}", each, flat)
-        return
-    if name in ("rules", "technology"):
-        example = "{supply: [0.8, 0.9]}" if name == "technology" else "{layer1.*: {adc_bits: [6, 7, 8]}}"
-        raise ValueError(f"`search.space.{name}` must be a mapping such as {example}, got {values!r}")
-    if name in flat:
-        raise ValueError(f"`search.space` must name each axis once, got {name} twice")
-    flat[name] = values
+            _flatten(setting, f"{name}.{inner}", each, flat)
+    elif name.startswith(RULES) and not rule_of(name)[0]:
+        raise ValueError(
+            f"`{setting}.rules` must be a mapping such as {_GROUPS['rules']}, got {values!r} for a pattern"
+        )
+    elif name in flat or (name == "static" and any(each.startswith("static.") for each in flat)):
+        raise ValueError(f"`{setting}` must name each axis once, got {name} twice")
+    else:
+        flat[name] = values
 
 
-def _values(name: str, given: Any) -> list[AxisValue] | Range:
+def _values(setting: str, name: str, given: Any) -> list[AxisValue] | Range:
     if isinstance(given, Mapping) and {"low", "high"} & set(given):
-        return _range(name, given)
-    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        return _range(f"{setting}.{name}", given)
+    values = [] if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable) else list(given)
+    if not values:
         allowed = "a list of one or more values, or a range such as {low: 0.02, high: 0.2}"
-        raise ValueError(f"`search.space.{name}` must be {allowed}, got {given!r}")
+        raise ValueError(f"`{setting}.{name}` must be {allowed}, got {given!r}")
     if name.startswith(TECHNOLOGY):
-        given = [_number(name.removeprefix(TECHNOLOGY), value) for value in given]
-    values = distinct(name, given)
-    if len(values) > MOST_POINTS:
-        raise ValueError(f"`search.space.{name}` must have at most {MOST_POINTS:,} values, got {len(values):,}")
-    return values
+        values = [_number(name.removeprefix(TECHNOLOGY), value) for value in values]
+    return distinct(name, values)
 
 
 def _number(field: str, value: Any) -> Any:
@@ -179,7 +194,5 @@ def _range(name: str, given: Mapping[str, Any]) -> Range:
         or (found.log and (found.step is not None or found.low <= 0))
     ):
         allowed = "numbers low below high, and maybe step above 0, or log: true with low above 0"
-        raise ValueError(f"`search.space.{name}` must be a range with {allowed}, got {dict(given)!r}")
-    if (found.count or 0) > MOST_POINTS:
-        raise ValueError(f"`search.space.{name}` must have at most {MOST_POINTS:,} values, got {found.count:,}")
+        raise ValueError(f"`{name}` must be a range with {allowed}, got {dict(given)!r}")
     return found

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from asim_lightning.circuit import transfer
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.evaluate import EvaluationBar
@@ -15,7 +14,7 @@ from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.estimate import all_images, time_left
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work
@@ -123,7 +122,7 @@ class Study:
         axes, records = of_network(point), self.by_checkpoint.get(checkpoint_of(point), self.records)
         is_noisy = records.points.add(axes, "simulated")
         places: tuple[Point, ...] = (axes,)
-        if self.chips and any(transfer(macro, False).differs_by_chip for macro in records.points.macros(axes)):
+        if self.chips and records.points.chips_differ(axes):
             places = tuple({**axes, CHIP: number} for number in self.chips)
             for each in places:
                 records.points.add(each, "simulated")
@@ -225,6 +224,12 @@ class Study:
             if self._learns and self._read:
                 asked = self._read + self._computed
                 say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
+
+    def write_layers(self) -> None:
+        """Write the cost of each layer at all simulated points of the run, if there are costs; see `write_layers`."""
+        if self.figures is not None:
+            points = (each.axes for each in self.records.results() if each.kind == "simulated")
+            write_layers(self.figures, points, self.records.store, self.folder)
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,11 +13,11 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
 from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes, distinct
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.study import Planned, Study
 
 _SILENT = 2.0
@@ -42,7 +43,7 @@ class Sweep(Study):
     def __init__(
         self,
         work: Work,
-        axes: SweepAxes,
+        axes: SearchSpace,
         trials: int,
         until: Target | None = None,
         technology: Technology | None = None,
@@ -58,8 +59,7 @@ class Sweep(Study):
         self.chips_may_end = until is not None and until.form == "yield"
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        names = list(next(iter(axes.points())))
-        self.records = Records(work, names, "sweep", of_images)
+        self.records = Records(work, axes.names, "sweep", of_images)
         self._points = self._grid(axes, trials)  # all points first, to refuse a wrong one early
         self.figures = None if technology is None else CostFigures(work.model, technology)
         if self.figures is not None:
@@ -78,6 +78,7 @@ class Sweep(Study):
         results = self.evaluate(self._points, None, 0, self.progress, say)
         if self.trainer.is_global_zero:
             self.yields = self._yields_of(results)
+            self.write_layers()
         return tuple(results)
 
     def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
@@ -125,14 +126,15 @@ class Sweep(Study):
         noisy = [self.records.points.add(each, "simulated") for each in on_chips]
         return Planned(axes, "simulated", tuple(on_chips), reads if noisy[0] else 1, self.records)
 
-    def _grid(self, axes: SweepAxes, trials: int) -> list[Planned]:
+    def _grid(self, axes: SearchSpace, trials: int) -> list[Planned]:
         """The points of the grid, each with all its chips."""
-        planned, chips = [], distinct(CHIP, axes.chip or ())
-        grid = replace(axes, chip=None) if chips else axes
-        points = iter([{}]) if chips and not grid.given() else grid.points()
+        chips: Any = axes.axes.get(CHIP, [])
+        grid = SearchSpace({name: values for name, values in axes.axes.items() if name != CHIP})
         shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
-        count = axes.count() // (len(chips) or 1)
-        for point in tqdm(points, "points", count, leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True):
+        planned, points = [], grid.grid()
+        for point in tqdm(
+            points, "points", grid.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
+        ):
             try:
                 planned.append(self._plan(point, trials, chips))
             except ValueError as error:

@@ -30,11 +30,12 @@ from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcome
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed, quiet_trainer
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
 from tests.exploration.own_network import MACRO as OWN
@@ -44,8 +45,14 @@ IMAGES = 8
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
 MACRO = MacroConfig(weight_bits=4, input_bits=4)  # a quarter of the conversions of 8 bits
 GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
-NOISE = SweepAxes(random_noise=[0.3, 1.0])
 
+
+def grid(**axes: Any) -> SearchSpace:
+    """The grid of a sweep over some axes."""
+    return grid_of(axes)
+
+
+NOISE = grid(random_noise=[0.3, 1.0])
 Make = Callable[..., "CountingSweep"]
 MakeSearch = Callable[..., Search]
 Load = Callable[[str, str], ModuleType]
@@ -117,7 +124,7 @@ def make(tmp_path: Path) -> Make:
     """Makes a sweep of the shipped network in a folder."""
 
     def sweep(
-        axes: SweepAxes = NOISE,
+        axes: SearchSpace = NOISE,
         trials: int = 2,
         folder: str = "a",
         batch: int = 40,

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
-from tests.exploration.conftest import Make, MakeSearch
+from tests.exploration.conftest import Make, MakeSearch, grid
 
 
 @pytest.mark.parametrize(
@@ -59,7 +58,7 @@ class Slow(TrainerRunner):
 def test_the_time_that_is_left_is_of_trials_that_no_record_has(
     options: dict[str, Any], expected: str, search: MakeSearch, make: Make
 ) -> None:
-    make(SweepAxes(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
+    make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
     said: list[str] = []
     one = search(**options)
     one.runner = Slow(one.trainer, one.model, one.data)
@@ -70,7 +69,7 @@ def test_the_time_that_is_left_is_of_trials_that_no_record_has(
 def test_trials_that_another_command_computes_meanwhile_are_not_left(search: MakeSearch, make: Make) -> None:
     class Beside(Slow):
         def work(self, work: Any, advance: Any) -> Any:
-            make(SweepAxes(adc_bits=[6], random_noise=[0.3, 1.0]), trials=1, batch=8).run()
+            make(grid(adc_bits=[6], random_noise=[0.3, 1.0]), trials=1, batch=8).run()
             return super().work(work, advance)
 
     said: list[str] = []

@@ -10,11 +10,10 @@ from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.evaluation.store import Store
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
-from tests.exploration.conftest import Make, rows
+from tests.exploration.conftest import Make, grid, rows
 
 
 class Thermal(EnergyModel):
@@ -72,7 +71,7 @@ def test_a_technology_that_asks_for_counts_is_refused_before_the_work(make: Make
 
 def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     """Of a sweep that goes on, with the technology that is asked for now; axes are read back as they were."""
-    axes = SweepAxes(adc_bits=[6, 8])
+    axes = grid(adc_bits=[6, 8])
     first = make(axes, trials=1)
     plain = first.run()
     assert "energy_uj" not in rows(first.folder)[0]
@@ -93,9 +92,9 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
 
 
 def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = SweepAxes(adc_bits=[6, 8], random_noise=[0, 0.1])
+    axes = grid(adc_bits=[6, 8], random_noise=[0, 0.1])
     sweep = make(axes, trials=1, technology=Technology())
-    publish(sweep.run(), sweep, "tiny", 10)
+    sweep.run()
     found = read_run(sweep.folder)
     assert [dict(design.axes) for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
     for point in found.of_kind("simulated"):
@@ -104,7 +103,7 @@ def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: py
         assert 1e-6 * energy == pytest.approx(point.figures["energy_uj"], rel=1e-5)
     assert found.designs[0].layers[0]["why_digital"] == "first convolution: digital"
     monkeypatch.setattr("asim_lightning.exploration.figures._MOST_DESIGNS", 1)
-    publish(sweep.records.results(), sweep, "tiny", 10)
+    sweep.run()
     assert read_run(sweep.folder).designs == ()
     assert not (sweep.folder / "layers.json").exists()
 

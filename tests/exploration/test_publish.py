@@ -8,10 +8,10 @@ import pytest
 
 from asim_lightning import Rule
 from asim_lightning.evaluation.results import Result
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import _equal_points, _in_percent, _is_of_chips, _title, plot_axis, publish
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.labels import in_one_unit
-from tests.exploration.conftest import MACRO, Make, made_up
+from tests.exploration.conftest import MACRO, Make, grid, made_up
 
 
 def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
@@ -26,28 +26,28 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
     assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
 
 
-def rows_of(axes: SweepAxes) -> list[Result]:
+def rows_of(axes: SearchSpace) -> list[Result]:
     """A result for each point of a grid."""
-    return [made_up(point) for point in axes.points()]
+    return [made_up(point) for point in axes.grid()]
 
 
 @pytest.mark.parametrize(
     ("axes", "are_dots"),
     [
-        (SweepAxes(chip=[0, 1, 2]), True),
-        (SweepAxes(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), True),
-        (SweepAxes(chip=[0, 1], random_noise=[0.3, 1.0]), False),
-        (SweepAxes(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), False),
+        (grid(chip=[0, 1, 2]), True),
+        (grid(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), True),
+        (grid(chip=[0, 1], random_noise=[0.3, 1.0]), False),
+        (grid(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), False),
     ],
 )
-def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SweepAxes, are_dots: bool) -> None:
+def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SearchSpace, are_dots: bool) -> None:
     rows = rows_of(axes)
     axis = plot_axis(rows)
     assert _is_of_chips(in_one_unit(rows, axis)[0], axis) == are_dots
 
 
 def test_chips_have_a_picture_of_their_own(make: Make) -> None:
-    sweep = make(SweepAxes(chip=[0, 1, 2]), trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
+    sweep = make(grid(chip=[0, 1, 2]), trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
     picture = sweep.folder / "accuracy_of_chips.svg"
     assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", 10, suffix="svg")
     assert picture.read_bytes().startswith(b"<?xml")
@@ -64,13 +64,13 @@ def test_chips_have_a_picture_of_their_own(make: Make) -> None:
 )  # fmt: skip
 def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: str | None) -> None:
     noises = [0.3] if len(votes) == 2 else [0.3, 0]
-    rows = rows_of(SweepAxes(random_noise=noises, votes=votes))
+    rows = rows_of(grid(random_noise=noises, votes=votes))
     found = _equal_points([replace(row, point=str(row.axes["random_noise"])) for row in rows])
     assert found == ([] if note is None else ["", f"note     these points compute the same: {note}"])
 
 
 def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None:
-    sweep = make(SweepAxes(random_noise=["0.3 lsb"], adc_bits=[6, 7]), trials=1, images=2)
+    sweep = make(grid(random_noise=["0.3 lsb"], adc_bits=[6, 7]), trials=1, images=2)
     said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
     assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise 0.3 lsb follow"]
 
@@ -78,13 +78,13 @@ def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None
 @pytest.mark.parametrize(
     ("axes", "axis", "title"),
     [
-        (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows, random noise 0.3 %"),
-        (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 64 rows, 8-bit ADC"),
-        (SweepAxes(adc_bits=[6, 7], votes=[3]), "adc_bits", "tiny: W4A4, 255 rows, votes 3"),
-        (SweepAxes(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
+        (grid(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows, random noise 0.3 %"),
+        (grid(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 64 rows, 8-bit ADC"),
+        (grid(adc_bits=[6, 7], votes=[3]), "adc_bits", "tiny: W4A4, 255 rows, votes 3"),
+        (grid(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
     ],
 )
-def test_titles_name_what_is_the_same_at_all_points(axes: SweepAxes, axis: str, title: str) -> None:
+def test_titles_name_what_is_the_same_at_all_points(axes: SearchSpace, axis: str, title: str) -> None:
     rows = rows_of(axes)
     assert plot_axis(rows) == axis
     assert _title("tiny", MACRO, rows, axis=axis) == title
@@ -92,7 +92,7 @@ def test_titles_name_what_is_the_same_at_all_points(axes: SweepAxes, axis: str, 
 
 @pytest.mark.parametrize(("bits", "noise"), [(8, 0.2), (9, "0.51 lsb")])  # another percentage in a layer of 9 bits
 def test_noise_in_lsb_is_drawn_in_percent_if_it_is_the_same_in_all_layers(make: Make, bits: int, noise: Any) -> None:
-    axes = SweepAxes(random_noise=["0.51 lsb"])
+    axes = grid(random_noise=["0.51 lsb"])
     rules = [Rule("fc", {"adc_bits": bits}), Rule("layer3.*", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
     sweep, (row,) = make(axes, rules=rules), rows_of(axes)
     assert _in_percent(row, "random_noise", sweep).axes == {"random_noise": noise}

@@ -26,11 +26,10 @@ from asim_lightning import (
 )
 from asim_lightning.cost import cost
 from asim_lightning.engine import noise_context
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import quiet_trainer
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
-from tests.exploration.conftest import Make, stored, without_time
+from tests.exploration.conftest import Make, grid, stored, without_time
 from tests.exploration.own_network import own_images, own_network
 
 AXES = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
@@ -46,7 +45,7 @@ def network() -> nn.Module:
 
 
 def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
-    sweep = make(SweepAxes(**AXES))
+    sweep = make(grid(**AXES))
     expected = sweep.run()
     found = asim_lightning.study(sweep.model, sweep.data, axes=AXES, trials=2)
     assert without_time(tuple(found)) == without_time(expected)

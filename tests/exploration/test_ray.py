@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, packed
-from tests.exploration.conftest import MACRO, Load, Make, environment, rows, stored, trials, write_recipe
+from tests.exploration.conftest import MACRO, Load, Make, environment, grid, rows, stored, trials, write_recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SECONDS = 400.0
@@ -165,7 +164,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
         "dies": f"simulated random_noise 1 trial 0 was given up because {MOST_DEATHS + 1} of its workers died",
     }.items():
         own = MACRO.with_fields(column="own_column.Own", column_args={"does": does})
-        sweep = make(SweepAxes(random_noise=[1.0]), trials=1, macro=own, folder=does)
+        sweep = make(grid(random_noise=[1.0]), trials=1, macro=own, folder=does)
         sweep.runner = RayRunner(sweep.trainer, sweep.model, sweep.data, 1)
         with pytest.raises(ValueError, match="random_noise 1 trial 0") as raised:
             sweep.run()

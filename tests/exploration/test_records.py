@@ -11,11 +11,10 @@ from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.run import SETTINGS
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Evaluation, proceed
 from asim_lightning.exploration.sweep import Sweep
-from tests.exploration.conftest import IMAGES, MACRO, Make, predictions, rows, without_time
+from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, rows, without_time
 
 AXES = {"random_noise": 0.3}
 
@@ -102,7 +101,7 @@ def test_runs_of_other_versions_are_named(make: Make) -> None:
 
 
 def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:
-    axes = SweepAxes(vote_levels=[0, 1], votes=[1, 3], vote=["mode", "median"], random_noise=[0.5])
+    axes = grid(vote_levels=[0, 1], votes=[1, 3], vote=["mode", "median"], random_noise=[0.5])
     sweep = make(axes)
     results = sweep.run()
     assert len(results) == 2 + 8
@@ -113,7 +112,7 @@ def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: 
     assert without_time(again.run()) == without_time(results)
     assert again.evaluations == 0
     assert len(rows(sweep.folder)) == 10
-    percent = make(SweepAxes(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
+    percent = make(grid(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
     assert percent.folder == sweep.folder
     percent.run()
     assert percent.evaluations == 0
@@ -126,21 +125,21 @@ def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
     second.run()
     assert first.folder == second.folder
     assert second.evaluations == 0
-    wide = make(SweepAxes(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
+    wide = make(grid(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
     wide.run()
-    narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
+    narrow = make(grid(weight_bits=[4]), macro=MACRO)
     narrow.run()
     assert wide.folder == narrow.folder
     assert narrow.evaluations == 0  # the first sweep had the quantised network of 4 bits
 
 
 def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
-    large = make(SweepAxes(random_noise=[0.3, 1.0, 2.0]), trials=3)
+    large = make(grid(random_noise=[0.3, 1.0, 2.0]), trials=3)
     large.run()
     before = rows(large.folder)
     publish(large.records.results(), large, "tiny", 10)
     picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
-    small = make(SweepAxes(random_noise=[1.0]), trials=1)
+    small = make(grid(random_noise=[1.0]), trials=1)
     results = small.run()
     assert [r.trials for r in results] == [1, 1, 1]
     said = publish(results, small, "tiny", 10)
@@ -169,7 +168,7 @@ def test_more_trials_keep_the_finished_ones(make: Make) -> None:
         {"macro": MACRO.with_fields(rows=64)},
         {"trainer_options": {"limit_test_batches": 1}},
         {"trainer_options": {"precision": "bf16-mixed"}},
-        {"axes": SweepAxes(adc_bits=[8])},
+        {"axes": grid(adc_bits=[8])},
     ],
     ids=str,
 )
@@ -178,11 +177,11 @@ def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any],
 
 
 def test_other_axes_find_what_any_sweep_has_computed(make: Make) -> None:
-    make(SweepAxes(random_noise=[0.3, 1.0])).run()
-    rows_too = make(SweepAxes(rows=[255, 64], random_noise=[0.3]))
+    make(grid(random_noise=[0.3, 1.0])).run()
+    rows_too = make(grid(rows=[255, 64], random_noise=[0.3]))
     rows_too.run()
     assert rows_too.evaluations == 2  # both reads of 64 rows
-    ruled = make(SweepAxes(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
+    ruled = make(grid(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
     ruled.run()
     assert ruled.evaluations == 0
     assert len({rows_too.folder, ruled.folder, make().folder}) == 3

@@ -19,7 +19,7 @@ from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, RunnerSettings, Steps, proceed, runner_of
 from tests.exploration.conftest import (
@@ -43,8 +43,7 @@ SWEEPS = """
     import sys
     from asim_lightning import Plan
     from asim_lightning.data import FashionMNIST
-    from asim_lightning.exploration.axes import SweepAxes
-    from asim_lightning.exploration.runner import Work, quiet_trainer
+        from asim_lightning.exploration.runner import Work, quiet_trainer
     from asim_lightning.exploration.sweep import Sweep
     from tests.exploration.conftest import MACRO, network
 
@@ -55,7 +54,7 @@ SWEEPS = """
         strategy = "auto" if devices == "1" else "ddp"
         trainer = quiet_trainer(accelerator="cpu", devices=int(devices), strategy=strategy)
         work = Work(trainer, network(Plan(MACRO)), data, folder)
-        Sweep(work, SweepAxes(random_noise=[float(noise)]), 2, progress=False).run()
+        Sweep(work, grid_of({"random_noise": [float(noise)]}), 2, progress=False).run()
 """
 
 
@@ -96,7 +95,7 @@ def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make) -
 
 def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make) -> None:
     target = Target("yield", 0.5, accuracy=0.5)
-    axes = with_chips(SweepAxes(static=[{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]), 8, target)
+    axes = grid_of({"static": [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]}, 8, target)
     whole = make(axes, until=target)
     found = without_time(whole.run())
     assert len(found) == 2 + 7 + 7

@@ -18,7 +18,6 @@ from asim_lightning.cost import Technology
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
@@ -26,7 +25,7 @@ from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import Make, MakeSearch, environment, kill_at, rows, stored, write_recipe
+from tests.exploration.conftest import Make, MakeSearch, environment, grid, kill_at, rows, stored, write_recipe
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def plain(found: Run) -> list[Any]:
 def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     search: MakeSearch, make: Make, counted: list[Any]
 ) -> None:
-    sweep = make(SweepAxes(adc_bits=[6, 8], random_noise=[0.3]), trials=1, batch=8)
+    sweep = make(grid(adc_bits=[6, 8], random_noise=[0.3]), trials=1, batch=8)
     swept = sweep.run()
     counted.clear()
     found = search(constraints=["accuracy 99 % of quantized", "energy 1 nJ"]).run(progress=False)
@@ -65,7 +64,7 @@ def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     assert found.points[0].figures["energy_uj"] < found.points[2].figures["energy_uj"]
     assert {str(p.decisions["energy 0.001 uJ"]) for p in found.points} == {"missed"}
     counted.clear()
-    again = make(SweepAxes(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
+    again = make(grid(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
     again.run()
     assert again.evaluations == 0
 
@@ -113,9 +112,12 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
     assert found.points[0].right != found.points[1].right
     assert len(counted) == 2 + 2 * 3
     counted.clear()
-    other = {**settings, "space": {**settings["space"], "checkpoint": ["fashion_resnet_nat"]}}
-    assert search(**other).run(progress=False).points[0].right == found.points[1].right
-    assert {kind for kind, _, _ in counted} == {"float", "quantized"}  # of the other network, as a reference
+    static = {"offset": ["0.3 lsb", 0]}  # all chips are equal without an offset
+    other = {**settings, "space": {"checkpoint": ["fashion_resnet_nat"], "static": static}}
+    again, equal = search(**other).run(progress=False).points
+    assert again.right == found.points[1].right
+    assert (equal.trials, equal.figures["yield"], equal.verdict) == (1, 1, "kept")
+    assert sorted(kind for kind, _, _ in counted) == ["float", "quantized", "simulated"]  # of the other network
 
 
 def test_trials_of_an_equal_checkpoint_are_of_this_run(search: MakeSearch, counted: list[Any]) -> None:
@@ -252,7 +254,7 @@ def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearc
     assert "Images ended by 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
         found, stopped, "tiny"
     )
-    sweep = make(SweepAxes(**noise), trials=1, images=120, until=Target("accuracy", 0.5))  # type: ignore[arg-type]
+    sweep = make(grid(**noise), trials=1, images=120, until=Target("accuracy", 0.5))  # type: ignore[arg-type]
     assert [(row.right, row.images) for row in sweep.run()[2:]] == [
         (point.right, point.images) for point in found.points
     ]

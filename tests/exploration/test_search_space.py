@@ -26,7 +26,7 @@ SPACE = {
 
 
 def test_names_and_values() -> None:
-    space = SearchSpace(SPACE)
+    space = SearchSpace.read(SPACE)
     assert space.names == [
         "adc_bits", "rows", "random_noise", "column", "static.offset", "rules.layer1.*.adc_bits", "technology.supply",
     ]  # fmt: skip
@@ -43,26 +43,28 @@ def test_names_and_values() -> None:
 
 
 def test_a_grid_has_every_combination() -> None:
-    space = SearchSpace({"adc_bits": [6, 7, 7], "rows": [64, 128]})
+    space = SearchSpace.read({"adc_bits": [6, 7, 7], "rows": [64, 128]})
     assert list(space.grid()) == [{"adc_bits": a, "rows": r} for a in (6, 7) for r in (64, 128)]
     assert space.count() == 4
     with pytest.raises(ValueError, match=r"grid needs lists, or ranges with a step, for random_noise"):
-        list(SearchSpace(SPACE).grid())
+        list(SearchSpace.read(SPACE).grid())
 
 
 def test_a_grid_is_counted_before_it_is_built() -> None:
-    large = SearchSpace({"random_noise": {"low": 0, "high": 1, "step": 1e-5}, "rows": {"low": 1, "high": 256}})
+    large = SearchSpace.read({"random_noise": {"low": 0, "high": 1, "step": 1e-5}, "rows": {"low": 1, "high": 256}})
     assert large.count() == 100_001 * 256
-    with pytest.raises(ValueError, match=r"`search.space` must have at most 1,000,000 points, got 25,600,256"):
+    with pytest.raises(ValueError, match=r"a grid must have at most 1,000,000 points, got 25,600,256"):
         next(large.grid())
     assert SearchSettings(method="grid").most == 1_000_000  # all of the largest grid
 
 
 def test_one_quantity_in_several_ways_of_writing_is_one_value() -> None:
-    space = SearchSpace({"random_noise": ["0.1 lsb", "0.1LSB", "0.2 %", 0.2], "static": {"offset": ["3 mV", "3mV"]}})
+    space = SearchSpace.read(
+        {"random_noise": ["0.1 lsb", "0.1LSB", "0.2 %", 0.2], "static": {"offset": ["3 mV", "3mV"]}}
+    )
     assert space.axes == {"random_noise": ["0.1 lsb", 0.2], "static.offset": ["3 mV"]}
     technology = {"supply": [0.8, "800 mV", "0.9"], "node": ["28nm", 28, "big"], "preset": ["28nm"]}
-    assert SearchSpace({"technology": technology}).axes == {
+    assert SearchSpace.read({"technology": technology}).axes == {
         "technology.supply": [0.8, "0.9"],
         "technology.node": [28, "big"],
         "technology.preset": ["28nm"],
@@ -70,7 +72,7 @@ def test_one_quantity_in_several_ways_of_writing_is_one_value() -> None:
 
 
 def test_random_points_are_within_and_begin_alike() -> None:
-    space = SearchSpace(SPACE)
+    space = SearchSpace.read(SPACE)
     few, many = random_points(space, 5, 3), random_points(space, 40, 3)
     assert many[:5] == few
     assert random_points(space, 5, 4) != few
@@ -78,7 +80,7 @@ def test_random_points_are_within_and_begin_alike() -> None:
     assert all(0.01 <= noise <= 1 for noise in noises)
     assert 0.03 < np.median(noises) < 0.3  # of logarithms
     assert {point["rows"] for point in many} == {64, 128, 192, 256}
-    small = SearchSpace({"adc_bits": [6, 7], "rows": [64, 128]})
+    small = SearchSpace.read({"adc_bits": [6, 7], "rows": [64, 128]})
     assert len(random_points(small, 100, 0)) == 4
 
 
@@ -89,14 +91,14 @@ def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
         return (rows, bits), {"t": 7.0 - bits}
 
     def proposed(trials: int, seed: int) -> list[Any]:
-        return driven(optuna_points(SearchSpace(SPACE), trials, seed, 2, worth), made_up)[0]
+        return driven(optuna_points(SearchSpace.read(SPACE), trials, seed, 2, worth), made_up)[0]
 
     first = proposed(25, 1)
     assert len({str(point) for point in first}) == len(first) == 25
     assert proposed(30, 1)[:25] == first
     assert proposed(25, 2) != first
     assert [type(point["rows"]) for point in first] == [int] * 25
-    small = optuna_points(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1, lambda result: ((1.0,), {}))
+    small = optuna_points(SearchSpace.read({"adc_bits": [6, 7]}), 60, 0, 1, lambda result: ((1.0,), {}))
     assert sorted(driven(small, made_up)[0], key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
 
 
@@ -105,7 +107,7 @@ def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
 def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() -> None:
     """On a model of accuracy and energy: a wrong code costs accuracy, converters and columns cost energy."""
-    space = SearchSpace(
+    space = SearchSpace.read(
         {
             "adc_bits": [5, 6, 7, 8, 9], "digital_levels": [0, 2, 4, 6, 8], "encoding_bits": [1, 2], "rows": [128, 255],
             "weight_bits": [7, 8], "votes": [1, 3],
@@ -142,18 +144,18 @@ def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() ->
 @pytest.mark.parametrize(
     "space",
     [
-        {}, {"adc_bit": [6]}, {"adc_bits": []}, {"adc_bits": 7}, {"column": "charge"}, {"rows": {"low": 3}},
+        {"adc_bit": [6]}, {"adc_bits": []}, {"adc_bits": 7}, {"column": "charge"}, {"rows": {"low": 3}},
         {"rows": {"low": 3, "high": 5, "stepp": 1}}, {"rows": {"low": 5, "high": 3}},
         {"random_noise": {"low": 0, "high": 1, "log": True}}, {"rows": {"low": 1, "high": 8, "step": 1, "log": True}},
         {"random_noise": {"low": "0.1 lsb", "high": "1 lsb"}},
         {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]}, {"technology": {"suply": [0.8]}},
-        {"random_noise": {"low": 0, "high": 1, "step": 1e-12}}, {"technology": {}},
+        {"technology": {}},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_space_that_says_no_points_is_refused(space: Any) -> None:
     with pytest.raises(ValueError, match=r"`search\.space|`technology\.suply` is no field .*nearest: supply"):
-        SearchSpace(space)
+        SearchSpace.read(space)
 
 
 @pytest.mark.parametrize(

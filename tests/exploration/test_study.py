@@ -13,7 +13,6 @@ from asim_lightning import MacroConfig
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.methods import Method, Point, replayed
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Steps
@@ -23,6 +22,7 @@ from tests.exploration.conftest import (
     IMAGES,
     Make,
     environment,
+    grid,
     kill_at,
     predictions,
     rows,
@@ -88,7 +88,7 @@ def test_a_method_is_told_each_result_and_proposes_the_next_point(make: Make) ->
 
 def test_ctrl_c_in_an_evaluation_loses_no_images_and_the_next_run_continues(make: Make) -> None:
     options: dict[str, Any] = {"trials": 1, "images": 120, "until": Target("width", 0.1)}
-    axes = SweepAxes(random_noise=[0.3])  # parts of 25 images until the interval is narrow
+    axes = grid(random_noise=[0.3])  # parts of 25 images until the interval is narrow
     whole = make(axes, **options)
     expected = without_time(whole.run())
     assert len(whole.asked) > 5
@@ -130,7 +130,7 @@ def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make:
     assert "theirs" in results[2].algorithm
 
 
-AXES = SweepAxes(random_noise=[0, 0.2])
+AXES = grid(random_noise=[0, 0.2])
 MACRO = MacroConfig()
 TARGET = Target("accuracy", 0.5)
 

@@ -8,13 +8,14 @@ from asim_lightning import Rule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.publish import publish_yields
-from tests.exploration.conftest import IMAGES, MACRO, Make, predictions, without_time
+from asim_lightning.exploration.search_space import SearchSpace
+from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, without_time
 
 
 def test_several_axes_give_every_combination(make: Make) -> None:
-    results = make(SweepAxes(adc_bits=[6, None], random_noise=[0.0, 0.2])).run()
+    results = make(grid(adc_bits=[6, None], random_noise=[0.0, 0.2])).run()
     assert [(r.kind, r.axes) for r in results] == [
         ("float", {}),
         ("quantized", {}),
@@ -29,14 +30,14 @@ def test_several_axes_give_every_combination(make: Make) -> None:
 
 
 def test_all_points_of_a_run_have_the_cost_of_the_last_technology(make: Make) -> None:
-    make(SweepAxes(random_noise=[0.3]), trials=1, technology=Technology()).run()
-    sweep = make(SweepAxes(random_noise=[1.0]), trials=1, technology=Technology(supply=0.7))
+    make(grid(random_noise=[0.3]), trials=1, technology=Technology()).run()
+    sweep = make(grid(random_noise=[1.0]), trials=1, technology=Technology(supply=0.7))
     expected = sweep.run()[-1].figures
     assert [row.figures for row in sweep.records.results()[2:]] == [expected, expected]
 
 
 def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
-    axes = SweepAxes(random_noise=[1.0])
+    axes = grid(random_noise=[1.0])
     whole, parts = make(axes, batch=IMAGES), make(axes, batch=5, folder="b")
     whole.run()
     parts.run()
@@ -47,14 +48,14 @@ def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
 
 def test_a_point_is_what_asim_test_measures_there_and_rules_win_over_axes(make: Make) -> None:
     rules = [Rule("fc", {"adc_bits": 8}), Rule("layer1.*", {"random_noise": 0})]
-    sweep = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, rules=rules)
+    sweep = make(grid(adc_bits=[3], random_noise=[1.0]), trials=1, rules=rules)
     before = {name: layer.assignment for name, layer in sweep.layers.items()}
     accuracy = sweep.run()[-1].accuracy
     assert {name: layer.assignment for name, layer in sweep.layers.items()} == before
     alone = make(macro=MACRO.with_fields(adc_bits=3, random_noise=1.0), rules=rules)
     measured = alone.trainer.test(alone.model, datamodule=alone.data, verbose=False)[0]["test/acc"]
     assert measured == pytest.approx(accuracy)
-    without = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, folder="b")
+    without = make(grid(adc_bits=[3], random_noise=[1.0]), trials=1, folder="b")
     without.run()
     assert sorted(predictions(without).values()) != sorted(predictions(sweep).values())
 
@@ -64,8 +65,8 @@ CELLS = MACRO.with_fields(column="current")  # three times the work, by the refe
 EASY, HARD = (Target.read(f"yield {text} %", "--until") for text in ("0.3 at 1", "0.9 at 100"))
 
 
-def chips(count: int | None, until: Target | None = None, **axes: object) -> SweepAxes:
-    return with_chips(SweepAxes(**(axes or {"random_noise": [0.0]})), count, until)
+def chips(count: int | None, until: Target | None = None, **axes: object) -> SearchSpace:
+    return grid_of(axes or {"random_noise": [0.0]}, count, until)
 
 
 def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
@@ -84,7 +85,7 @@ def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
 
 
 def test_a_chip_that_is_given_twice_is_one(make: Make) -> None:
-    sweep = make(SweepAxes(chip=[3, 3, 1]), trials=1, macro=CHIPS, images=2)
+    sweep = make(grid(chip=[3, 3, 1]), trials=1, macro=CHIPS, images=2)
     assert [row.axes.get("chip") for row in sweep.run()] == [None, None, 3, 1]
     assert [each.chips for each in sweep.yields] == [(3, 1)]
 
@@ -158,12 +159,12 @@ def test_yields_are_a_picture_and_a_table(make: Make) -> None:
 def test_chips_that_are_none_are_refused() -> None:
     for count in (1, 0, 10_001):
         with pytest.raises(ValueError, match=f"`chips` must be 2..10000, got {count}"):
-            with_chips(SweepAxes(), count, None)
+            grid_of({}, count)
     with pytest.raises(ValueError, match=r"`chips` 3 takes chips 0, 1, 2, ...; leave out `axes.chip`"):
-        with_chips(SweepAxes(chip=[1]), 3, None)
+        grid_of({"chip": [1]}, 3)
     with pytest.raises(ValueError, match=r"`until` 'yield 0.3 at 1 %' takes chips"):
-        with_chips(SweepAxes(chip=[1]), None, EASY)
-    assert len(with_chips(SweepAxes(), None, EASY).chip or []) == 500
+        grid_of({"chip": [1]}, None, EASY)
+    assert grid_of({}, None, EASY).axes == {"chip": list(range(500))}
 
 
 def test_thresholds_are_percents_of_chips() -> None:

@@ -21,12 +21,12 @@ from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp,
 from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
-from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import Work, quiet_trainer
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
-from tests.exploration.conftest import CountingSweep, Load
+from tests.exploration.conftest import CountingSweep, Load, grid
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 DATA = """
@@ -262,7 +262,7 @@ def test_code_without_a_file_is_told() -> None:
         Own.__module__ = module
 
 
-def swept(folder: Path, data: Any, axes: SweepAxes) -> tuple[Sweep, int]:
+def swept(folder: Path, data: Any, axes: SearchSpace) -> tuple[Sweep, int]:
     """A finished sweep, and how many evaluations it took."""
     trainer = quiet_trainer(accelerator="cpu", default_root_dir=folder)
     work = Work(trainer, fitted(plan=Plan(MacroConfig(4, 4))), data, folder / "runs")
@@ -272,7 +272,7 @@ def swept(folder: Path, data: Any, axes: SweepAxes) -> tuple[Sweep, int]:
 
 
 def test_an_edited_data_module_and_other_images_are_measured_anew(load: Load, tmp_path: Path) -> None:
-    axes = SweepAxes(random_noise=[0.0])
+    axes = grid(random_noise=[0.0])
     module = load("my_data", DATA)
     first, count = swept(tmp_path, module.Mine(), axes)
     assert [count, swept(tmp_path, module.Mine(), axes)[1], swept(tmp_path, module.Mine(3.0), axes)[1]] == [3, 0, 3]
