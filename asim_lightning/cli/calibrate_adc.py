@@ -7,8 +7,7 @@ from typing import Any
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.start import Setup, prepare
-from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
-from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
@@ -53,7 +52,8 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     counts, images = training_counts(model, layers, setup.data, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
-    write_text(file, dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}}))
+    rules = layer_rules(model, {each.name: each.fields for each in ranges})
+    write_text(file, dump_yaml({"model": {"plan": {"rules": rules}}}))
     conditions = {
         "before": Condition(),
         "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),

@@ -1,18 +1,20 @@
 """The condition of an accuracy, and a network under it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
-from asim_lightning.surgery.plan import matching
+from asim_lightning.surgery.plan import KINDS, matching
 
 NOISES = ("random_noise", "nonlinear_noise")
 """Noise fields of a macro."""
@@ -89,6 +91,26 @@ def matched(model: CimModule, pattern: str, where: str) -> set[str]:
     """
     layers = quantized_layers(model.backbone)
     return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)
+
+
+def pattern_of(name: str) -> str:
+    """A pattern that matches only one layer: its full name, or `re:` if the name is a kind or a glob."""
+    return f"re:{re.escape(name)}" if name in KINDS or set(name) & set("*?[") else name
+
+
+def layer_rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rules that replace a plan's rules, for changed fields of some layers by name: one rule for each changed layer.
+
+    If the plan has rules, or is not known, each other layer has a rule of its own, too.
+    """
+    plan = getattr(model, "hparams", {}).get("plan")
+    has_rules, found = plan is None or bool(plan["rules"]), []
+    for name, layer in quantized_layers(model.backbone).items():
+        rule = getattr(getattr(layer, "assignment", None), "rule", None)
+        own = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
+        if (fields := {**own, **changes.get(name, {})}) or has_rules:
+            found.append({"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input})
+    return found
 
 
 def is_noisy(model: CimModule) -> bool:

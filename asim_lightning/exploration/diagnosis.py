@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.evaluation.adc_rules import own_fields, pattern_of
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.axis_settings import setting_of
+from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
@@ -19,7 +19,6 @@ from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_t
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
-from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.plans_table import plans_table, plans_verdict
@@ -132,31 +131,20 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
     `compared` has the interval that the target bounds, and the least value that keeps the target.
     """
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
-    macro, layers = condition.macro, condition.rules
+    macro, layers = condition.macro, macro_layers(model.backbone)
+    changes = {name: condition.rules[of] for name in layers if (of := pattern_of(name)) in condition.rules}
     words = {
-        name: _layer_text(layers[pattern_of(name)], positions_of(layer.macro, layer.signed_input))
-        for name, layer in macro_layers(model.backbone).items()
-        if pattern_of(name) in layers
+        name: _layer_text(fields, positions_of(layers[name].macro, layers[name].signed_input))
+        for name, fields in changes.items()
     }
     found, threshold = compared
+    rules = layer_rules(model, changes) if changes else []
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
     decision = result.decisions[str(target)]
     return Plan(
-        _text(macro, words, checkpoint), nested(macro), _rules(model, layers) if layers else [], checkpoint, energy,
-        least, most, found.mean, float(found.low), float(found.high), threshold, decision.verdict, decision.images,
+        _text(macro, words, checkpoint), nested(macro), rules, checkpoint, energy, least, most,
+        found.mean, float(found.low), float(found.high), threshold, decision.verdict, decision.images,
     )  # fmt: skip
-
-
-def _rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rules that replace the network's rules: one for each changed layer, then the rules of all other layers."""
-    plan = getattr(model, "hparams", {}).get("plan")
-    has_rules = plan is None or bool(plan["rules"])
-    found = []
-    for name, layer in quantized_layers(model.backbone).items():
-        fields = nested({**own_fields(layer), **changes.get(pattern_of(name), {})})
-        if fields or has_rules:
-            found.append({"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input})
-    return found
 
 
 def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str | None) -> str:

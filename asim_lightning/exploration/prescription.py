@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology, cost, network_shape
-from asim_lightning.evaluation.adc_rules import pattern_of
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.axis_settings import RULES
+from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_choice import Candidate
