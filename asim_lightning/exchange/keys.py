@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,30 +14,43 @@ LAYOUTS = ("published", "torchvision", "timm")
 """Layouts of the published simulator, torchvision and timm; efficientnet_pytorch's layout can only be read."""
 Shape = tuple[int, ...]
 
-_VGG_CLASSIFIER = {"pre_logits.fc1": "classifier.0", "pre_logits.act1": "classifier.1",
-                   "pre_logits.fc2": "classifier.3", "pre_logits.act2": "classifier.4",
-                   "head.fc": "classifier.6"}  # fmt: skip
-_VIT_ENDS = {
-    "published": {"pos_embed": "encoder.pos_embedding", "patch_embed.proj": "patch_embedding.conv_proj",
-                  "norm": "encoder.ln", "head": "heads"},
-    "torchvision": {"pos_embed": "encoder.pos_embedding", "cls_token": "class_token", "patch_embed.proj": "conv_proj",
-                    "norm": "encoder.ln", "head": "heads.head"},
+_VGG = {
+    r"pre_logits\.fc1\.": "classifier.0.", r"pre_logits\.act1\.": "classifier.1.",
+    r"pre_logits\.fc2\.": "classifier.3.", r"pre_logits\.act2\.": "classifier.4.", r"head\.fc\.": "classifier.6.",
 }  # fmt: skip
-_VIT_BLOCK = {
-    "published": {"norm1": "ln_1", "norm2": "ln_2", "attn.qkv": "self_attention.qkv",
-                  "attn.proj": "self_attention.proj", "mlp.fc1": "mlp.mlp1", "mlp.fc2": "mlp.mlp2"},
-    "torchvision": {"norm1": "ln_1", "norm2": "ln_2", "attn.qkv": "self_attention.in_proj",
-                    "attn.proj": "self_attention.out_proj", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"},
+_RENAMED = {
+    ("published", "resnet"): {r"(.+\.)?act\d\.alpha": r"\1relu.alpha"},  # one clip for each block, used twice or thrice
+    ("published", "vgg"): _VGG,
+    ("published", "vit"): {
+        "pos_embed": "encoder.pos_embedding", "cls_token": "cls_token",
+        r"patch_embed\.proj\.": "patch_embedding.conv_proj.", r"norm\.": "encoder.ln.", r"head\.": "heads.",
+        r"blocks\.(\d+)\.norm(\d)\.": r"encoder.layers.\1.ln_\2.",
+        r"blocks\.(\d+)\.attn\.(qkv|proj)\.": r"encoder.layers.\1.self_attention.\2.",
+        r"blocks\.(\d+)\.mlp\.fc(\d)\.": r"encoder.layers.\1.mlp.mlp\2.",
+    },
+    ("torchvision", "vgg"): _VGG,
+    ("torchvision", "vit"): {
+        "pos_embed": "encoder.pos_embedding", "cls_token": "class_token", r"patch_embed\.proj\.": "conv_proj.",
+        r"norm\.": "encoder.ln.", r"head\.": "heads.head.",
+        r"blocks\.(\d+)\.norm(\d)\.": r"encoder.layers.encoder_layer_\1.ln_\2.",
+        r"blocks\.(\d+)\.attn\.qkv\.": r"encoder.layers.encoder_layer_\1.self_attention.in_proj_",
+        r"blocks\.(\d+)\.attn\.proj\.": r"encoder.layers.encoder_layer_\1.self_attention.out_proj.",
+        r"blocks\.(\d+)\.mlp\.fc1\.": r"encoder.layers.encoder_layer_\1.mlp.0.",
+        r"blocks\.(\d+)\.mlp\.fc2\.": r"encoder.layers.encoder_layer_\1.mlp.3.",
+    },
 }  # fmt: skip
+"""Starts of keys, and what replaces them, by layout and family. Other keys of ResNets and VGGs stay."""
 _EFFICIENTNET_ENDS = {
     "conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc",
 }  # fmt: skip
-_EFFICIENTNET_BLOCK = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
-_EFFICIENTNET_INVERTED = {
-    "conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
-    "conv_pwl": "_project_conv", "bn3": "_bn2",
+_EFFICIENTNET_BLOCK = {
+    "conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2",
+    "se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand",
 }  # fmt: skip
-_EFFICIENTNET_EXCITATION = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
+_EFFICIENTNET_INVERTED = {
+    **_EFFICIENTNET_BLOCK, "conv_pw": "_expand_conv", "bn1": "_bn0", "bn2": "_bn1", "conv_pwl": "_project_conv",
+    "bn3": "_bn2",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,9 +90,9 @@ def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | 
     if clips is not None:
         shapes |= {f"{name}.alpha": () for name in find_relus(model, clips)}
     if layout == "efficientnet_pytorch":
-        place = _efficientnet(shapes)
+        place: Callable[[str], str] = _efficientnet(shapes)
     else:
-        place = _place(layout, family(model), small)
+        place = partial(_place, layout, family(model), small)
     return tuple(Pair(ours, place(ours), shape) for ours, shape in shapes.items())
 
 
@@ -100,41 +114,18 @@ def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
     return value.reshape(pair.shape) if linear and value.numel() == torch.Size(pair.shape).numel() else None
 
 
-def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:
-    """The function from this package's keys to a layout's keys."""
-    if layout == "timm":
-        return lambda key: "" if key.endswith(".alpha") else key
-    if layout == "torchvision":
-        places: dict[str, Callable[[str], str]]
-        places = {"resnet": str, "vgg": _vgg, "vit": lambda key: _vit(key, "torchvision")}
-        place = places.get(model_family, lambda key: "")
-        return lambda key: "" if key.endswith(".alpha") else place(key)
-    if model_family == "resnet":
-        stem = "conv1.weight" if small else "conv2.weight"
-        # one clip for each block, used twice or thrice
-        return lambda key: stem if key == "conv1.weight" else re.sub(r"(^|\.)act\d\.alpha$", r"\1relu.alpha", key)
-    return {"vgg": _vgg, "vit": lambda key: _vit(key, "published")}.get(model_family, lambda key: "")
-
-
-def _vgg(key: str) -> str:
-    layer, _, leaf = key.rpartition(".")
-    return f"{_VGG_CLASSIFIER.get(layer, layer)}.{leaf}"
-
-
-def _vit(key: str, layout: str) -> str:
-    block = re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", key)
-    if block is None:
-        layer, _, leaf = key.rpartition(".") if key.endswith((".weight", ".bias")) else (key, "", "")
-        found = _VIT_ENDS[layout].get(layer, "cls_token" if key == "cls_token" else "")
-        return f"{found}.{leaf}" if found and leaf else found
-    number, layer, leaf = block.groups()
-    if layer not in _VIT_BLOCK[layout]:
+def _place(layout: str, model_family: str, small: bool, key: str) -> str:
+    """The key of a tensor in a layout; empty if there is none."""
+    if layout != "published" and key.endswith(".alpha"):
         return ""
-    found = _VIT_BLOCK[layout][layer]
-    if layout == "published":
-        return f"encoder.layers.{number}.{found}.{leaf}"
-    joint = "_" if found.endswith("in_proj") else "."
-    return f"encoder.layers.encoder_layer_{number}.{found}{joint}{leaf}"
+    if layout == "timm":
+        return key
+    if layout == "published" and model_family == "resnet" and key == "conv1.weight" and not small:
+        return "conv2.weight"
+    for start, name in _RENAMED.get((layout, model_family), {}).items():
+        if match := re.match(start, key):
+            return match.expand(name) + key[match.end() :]
+    return key if model_family in ("resnet", "vgg") else ""
 
 
 def _efficientnet(keys: Iterable[str]) -> Callable[[str], str]:
@@ -149,8 +140,7 @@ def _efficientnet(keys: Iterable[str]) -> Callable[[str], str]:
         if not layer.startswith("blocks."):
             return f"{_EFFICIENTNET_ENDS[layer]}.{leaf}" if layer in _EFFICIENTNET_ENDS else ""
         _, stage, block, inside = layer.split(".", 3)
-        own = _EFFICIENTNET_INVERTED if (stage, block) in inverted else _EFFICIENTNET_BLOCK
-        names = {**own, **_EFFICIENTNET_EXCITATION}
+        names = _EFFICIENTNET_INVERTED if (stage, block) in inverted else _EFFICIENTNET_BLOCK
         return f"_blocks.{numbers[stage, block]}.{names[inside]}.{leaf}" if inside in names else ""
 
     return found

@@ -1,8 +1,7 @@
-"""The network of a state dict, and the candidate that fits it best."""
+"""The network of a state dict, and the networks that others have."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of
+from asim_lightning.exchange.keys import Pair, family, pairs_of
 from asim_lightning.exchange.read import WeightFile
 
 SMALL_IMAGE = 32
@@ -114,58 +113,3 @@ def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
         return {}
     side = math.isqrt(squares[0]) * patch
     return {} if name.split(".")[0].endswith(f"_{side}") else {"img_size": side}
-
-
-def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
-    """The first candidate with the keys and shapes of the file, else the one with the fewest differences.
-
-    The likeliest come first. If the user has not named the network, a candidate that differs in more than half of the
-    keys is refused. A named network that cannot be built is refused, too.
-    """
-    best: tuple[int, Network] | None = None
-    failure: Exception | None = None
-    for network in candidates:
-        try:
-            found = _differences(file.state, network)
-        except (ValueError, RuntimeError, TypeError) as error:  # these arguments cannot build it
-            failure = error
-            continue
-        if best is None or found < best[0]:
-            best = (found, network)
-        if found == 0:
-            break
-    if best is None and failure is not None and named:
-        raise failure
-    if best is None or (best[0] > len(file.state) / 2 and not named):
-        near = f"; nearest is {best[1].backbone.name}, with {best[0]} differences" if best else ""
-        raise ValueError(
-            f"{file.path} fits no network that its keys tell{near}; `--network`, and `--kwargs` for its constructor's "
-            "arguments, name one of timm"
-        )
-    return _with_twin(best[1])
-
-
-def _with_twin(network: Network) -> Network:
-    """The network, with a note on other networks with the same keys and another function."""
-    import timm
-
-    name = network.backbone.name
-    others = (f"tf_{name}", name.replace("resnet", "resnetblur", 1), name.replace("resnet", "resnetaa", 1),
-              name.replace("_clip_", "_clip_quickgelu_", 1))  # fmt: skip
-    twins = [other for other in others if other != name and timm.is_model(other)]
-    if network.layout != "timm" or not twins:
-        return network
-    said = f"{', '.join(twins)}: the same keys, but another function (padding, blur, activation); --network takes it"
-    return replace(network, said=(*network.said, said))
-
-
-def _differences(state: Mapping[str, Tensor], network: Network) -> int:
-    """Number of tensors that a state dict lacks or has in another shape, plus keys that the network lacks."""
-    places, missing = set(), 0
-    for pair in network.pairs:
-        value = state.get(pair.theirs)
-        if value is not None and in_our_shape(pair, value) is not None:
-            places.add(pair.theirs)
-        elif value is not None or not pair.counts_batches:
-            missing += 1
-    return missing + len(set(state) - places)

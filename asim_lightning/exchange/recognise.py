@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
+from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.keys import plain_relus
 from asim_lightning.exchange.network import (
     EFFICIENTNETS,
@@ -20,7 +21,6 @@ from asim_lightning.exchange.network import (
     VGGS,
     Network,
     classes_of,
-    fitting,
     image_argument,
     published_dropout,
 )
@@ -66,7 +66,7 @@ def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: 
         names = [name] if name else EFFICIENTNETS
         classes = classes_of(file, "_fc.weight")
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
-        return fitting(file, candidates, name is not None)
+        return _fitting(file, candidates, name is not None)
     return _timm_network_of(file, name, small, kwargs)
 
 
@@ -105,7 +105,7 @@ def _published_resnet_of(file: WeightFile, name: str | None, small: bool | None)
     said = (f"both stems are in the file; taken is {stem}: {why}",)
     backbones = [BackboneConfig(each, small=small, image_size=size) for each in ([name] if name else RESNETS[:5])]
     candidates = (Network("published", each, classes, clips, said) for each in backbones)
-    return fitting(file, candidates, name is not None)
+    return _fitting(file, candidates, name is not None)
 
 
 def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
@@ -137,7 +137,7 @@ def _vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
         layout, size = "published" if published or is_small else "torchvision", SMALL_IMAGE if is_small else None
         backbone = BackboneConfig(each, published_dropout(each), small=is_small, image_size=size)  # torchvision's too
         candidates.append(Network(layout, backbone, classes, plain_relus(each) if clips else None))
-    return fitting(file, candidates, name is not None)
+    return _fitting(file, candidates, name is not None)
 
 
 def _timm_network_of(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
@@ -156,7 +156,7 @@ def _timm_network_of(file: WeightFile, name: str | None, small: bool | None, kwa
         raise ValueError(
             f"{file.path} is of no network that its keys tell ({shown}, ...); `--network` names one of timm"
         )
-    return fitting(file, (_timm_network(file, each, bool(small), kwargs) for each in names), name is not None)
+    return _fitting(file, (_timm_network(file, each, bool(small), kwargs) for each in names), name is not None)
 
 
 def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, Any]) -> Network:
@@ -206,3 +206,47 @@ def _transformers(state: Mapping[str, Tensor]) -> Iterable[str]:
         said = next((word for word in _WIDTHS.values() if f"_{word}_" in name), None)
         if said == size:
             yield name
+
+
+def _fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
+    """The first candidate with the keys and shapes of the file, else the one with the fewest differences.
+
+    The likeliest come first. If the user has not named the network, a candidate that differs in more than half of the
+    keys is refused. A named network that cannot be built is refused, too.
+    """
+    shapes = replace(file, state={key: value.to("meta") for key, value in file.state.items()})
+    best: tuple[int, Network] | None = None
+    failure: Exception | None = None
+    for network in candidates:
+        try:
+            found = len(imported(shapes, network).open)
+        except (ValueError, RuntimeError, TypeError) as error:  # these arguments cannot build it
+            failure = error
+            continue
+        if best is None or found < best[0]:
+            best = (found, network)
+        if found == 0:
+            break
+    if best is None and failure is not None and named:
+        raise failure
+    if best is None or (best[0] > len(file.state) / 2 and not named):
+        near = f"; nearest is {best[1].backbone.name}, with {best[0]} differences" if best else ""
+        raise ValueError(
+            f"{file.path} fits no network that its keys tell{near}; `--network`, and `--kwargs` for its constructor's "
+            "arguments, name one of timm"
+        )
+    return _with_twin(best[1])
+
+
+def _with_twin(network: Network) -> Network:
+    """The network, with a note on other networks with the same keys and another function."""
+    import timm
+
+    name = network.backbone.name
+    others = (f"tf_{name}", name.replace("resnet", "resnetblur", 1), name.replace("resnet", "resnetaa", 1),
+              name.replace("_clip_", "_clip_quickgelu_", 1))  # fmt: skip
+    twins = [other for other in others if other != name and timm.is_model(other)]
+    if network.layout != "timm" or not twins:
+        return network
+    said = f"{', '.join(twins)}: the same keys, but another function (padding, blur, activation); --network takes it"
+    return replace(network, said=(*network.said, said))
