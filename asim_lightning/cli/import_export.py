@@ -73,9 +73,10 @@ def import_file(options: ImportOptions) -> None:
         raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
     if Path(options.to).suffix not in (".yaml", ".yml"):
         raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {options.to}")
-    recipe, path = recipe_of(options.file, shorter_path(options.to)), shorter_path(options.to)
-    write_text(Path(options.to), recipe.text)
-    print("\n".join([*recipe.notes, f"wrote    {path}", f"next     asim explain -c {path}"]))
+    path = shorter_path(options.to)
+    text, notes = recipe_of(options.file, path)
+    write_text(Path(options.to), text)
+    print("\n".join([*notes, f"wrote    {path}", f"next     asim explain -c {path}"]))
 
 
 def _import_weights(options: ImportOptions) -> None:

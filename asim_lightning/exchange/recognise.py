@@ -47,27 +47,25 @@ def recognise(
     """
     if name is not None:
         check_name("--network", name)
-    found = _recognised(file, name, small, kwargs or {})
-    if not kwargs or found.layout == "timm":
-        return found
-    backbone = replace(found.backbone, kwargs={**found.backbone.kwargs, **kwargs})
-    return replace(found, backbone=backbone)
-
-
-def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
     state = file.state
     if "encoder.pos_embedding" in state:
-        return _transformer_of(file, name)
-    if "layer1.0.conv1.weight" in state and "conv2.weight" in state:
-        return _published_resnet_of(file, name, small)
-    if "features.0.weight" in state and "classifier.0.weight" in state:
-        return _vgg_of(file, name, small)
-    if "_conv_stem.weight" in state:
-        names = [name] if name else EFFICIENTNETS
+        found = _transformer_of(file, name)
+    elif "layer1.0.conv1.weight" in state and "conv2.weight" in state:
+        found = _published_resnet_of(file, name, small)
+    elif "features.0.weight" in state and "classifier.0.weight" in state:
+        found = _vgg_of(file, name, small)
+    elif "_conv_stem.weight" in state:
         classes = classes_of(file, "_fc.weight")
-        candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
-        return _fitting(file, candidates, name is not None)
-    return _timm_network_of(file, name, small, kwargs)
+        backbones = map(BackboneConfig, [name] if name else EFFICIENTNETS)
+        candidates = (Network("efficientnet_pytorch", backbone, classes) for backbone in backbones)
+        found = _fitting(file, candidates, name is not None)
+    else:
+        return _timm_network_of(file, name, small, kwargs or {})
+    return (
+        replace(found, backbone=replace(found.backbone, kwargs={**found.backbone.kwargs, **kwargs}))
+        if kwargs
+        else found
+    )
 
 
 def _transformer_of(file: WeightFile, name: str | None) -> Network:

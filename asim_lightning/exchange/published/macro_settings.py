@@ -6,8 +6,7 @@ from typing import Any
 
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.exchange.keys import plain_relus
-from asim_lightning.exchange.published.given_settings import Given
-from asim_lightning.exchange.published.known_settings import AV, CONV, FC, LINEAR, MLP, PROJ, QK, Names
+from asim_lightning.exchange.published.given_settings import AV, CONV, FC, LINEAR, MLP, PROJ, QK, Given, Names
 from asim_lightning.nn.assignment import score_macro
 
 _RULES_OF_CNN = {"pre_logits.*": LINEAR, "head": LINEAR}

@@ -30,67 +30,58 @@ class PublishedCode:
 def load_published(checkout: str | Path) -> PublishedCode:
     """Import the layers of a checkout; other modules named `module` or `tools` stay as they are."""
     folder = Path(checkout).expanduser().resolve()
-    with _importing(folder):
-        try:
-            return PublishedCode(
-                importlib.import_module("module.asim_conv").ASiMConv2d,
-                importlib.import_module("module.asim_linear").ASiMLinear,
-            )
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"{folder} is no checkout of the published code (github.com/Keio-CSG/ASiM): {error}"
-            ) from error
-
-
-@contextmanager
-def _importing(folder: Path) -> Iterator[None]:
-    def mine() -> dict[str, Any]:
-        return {name: module for name, module in sys.modules.items() if name.split(".")[0] in _FOLDERS}
-
-    before = mine()
-    for name in before:
-        del sys.modules[name]
+    before = {name: sys.modules.pop(name) for name in _imported()}
     for name in _FOLDERS:
         package = ModuleType(name)
         package.__path__ = [str(folder / name)]
         sys.modules[name] = package
     sys.path.insert(0, str(folder))
     try:
-        yield
+        return PublishedCode(
+            importlib.import_module("module.asim_conv").ASiMConv2d,
+            importlib.import_module("module.asim_linear").ASiMLinear,
+        )
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{folder} is no checkout of the published code (github.com/Keio-CSG/ASiM): {error}"
+        ) from error
     finally:
         sys.path.remove(str(folder))
-        for name in mine():
+        for name in _imported():
             del sys.modules[name]
         sys.modules.update(before)
 
 
+def _imported() -> list[str]:
+    return [name for name in sys.modules if name.split(".")[0] in _FOLDERS]
+
+
 def why_not(layer: OnMacro, x: Tensor) -> str:
     """Why the published code does not compute a layer for an input; empty if it does."""
-    macro, conv = layer.macro, isinstance(layer, CimConv2d)
-    if not isinstance(layer, (CimConv2d, CimLinear)):
-        return "a product of two activations"
-    if macro.weight_parallel or macro.column != "charge" or (macro.vote_levels and macro.votes > 1):
-        return "votes, weight-parallel conversion and other columns are extensions"
-    if macro.static != StaticEffects():
-        return "static effects are an extension"
-    if macro.adc_step is not None:
-        return "an ADC with a range of its own"
-    if macro.adc_bits is None or macro.adc_bits > 127:
-        return "an ideal converter"
-    if layer.per_channel:
-        return "a scale for each output channel"
-    if conv and layer.signed_input and macro.encoding_bits > 1:
-        return "a signed input with encoding"
-    if isinstance(layer, CimConv2d):
-        square = not isinstance(layer.padding, str) and all(
-            len(set(pair)) == 1 for pair in (layer.kernel_size, layer.stride, layer.padding)
-        )
-        plain = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
-        if not square or not plain or layer.kernel_size[0] ** 2 > macro.rows:
-            return "groups, dilation, or another kernel or padding than it takes"
-    if not conv and x.dim() not in (2, 3):
-        return f"an input of {x.dim()} dimensions"
-    return ""
+    macro, conv = layer.macro, layer if isinstance(layer, CimConv2d) else None
+    reasons = {
+        "a product of two activations": not isinstance(layer, (CimConv2d, CimLinear)),
+        "votes, weight-parallel conversion and other columns are extensions": macro.weight_parallel
+        or macro.column != "charge"
+        or (macro.vote_levels > 0 and macro.votes > 1),
+        "static effects are an extension": macro.static != StaticEffects(),
+        "an ADC with a range of its own": macro.adc_step is not None,
+        "an ideal converter": macro.adc_bits is None or macro.adc_bits > 127,
+        "a scale for each output channel": layer.per_channel,
+        "a signed input with encoding": conv is not None and layer.signed_input and macro.encoding_bits > 1,
+        "groups, dilation, or another kernel or padding than it takes": conv is not None and not _is_plain(conv),
+        f"an input of {x.dim()} dimensions": conv is None and x.dim() not in (2, 3),
+    }
+    return next((why for why, holds in reasons.items() if holds), "")
+
+
+def _is_plain(conv: CimConv2d) -> bool:
+    """Whether a convolution is square, without groups or dilation, and its kernel fits the rows of its macro."""
+    square = not isinstance(conv.padding, str) and all(
+        len(set(pair)) == 1 for pair in (conv.kernel_size, conv.stride, conv.padding)
+    )
+    plain = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
+    return square and plain and conv.kernel_size[0] ** 2 <= conv.macro.rows
 
 
 def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module:

@@ -3,13 +3,12 @@
 import re
 import shlex
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.exchange.network import published_dropout
 from asim_lightning.exchange.published.assignments import read_assignments
-from asim_lightning.exchange.published.given_settings import Given
-from asim_lightning.exchange.published.known_settings import NETWORKS
+from asim_lightning.exchange.published.given_settings import NETWORKS, Given
 from asim_lightning.exchange.published.macro_settings import plan_of
 from asim_lightning.exchange.published.picture_settings import TASKS, pictures_of
 from asim_lightning.exchange.published.recipe_text import in_comment, recipe_text
@@ -18,19 +17,12 @@ from asim_lightning.exchange.published.training_settings import evaluation_of, t
 _FIGURE_9A = (0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2)
 _LARGE = 100  # pixels above which the published networks have their large form
 _SIZE_OF_TIMM = 224
+_SAME = ("cls_num", "max_epoch", "train_bs", "lr_init", "factor", "log_interval")  # in the recipe as they are
 
 
-class Recipe(NamedTuple):
-    """A recipe, and notes on settings that it leaves out."""
-
-    text: str
-    """The recipe, YAML."""
-    notes: tuple[str, ...]
-    """A line for each setting without counterpart: its name, its value, and what to do instead."""
-
-
-def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
-    """The recipe with the settings of a published config.py, for validate, sweep and fit.
+def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> tuple[str, tuple[str, ...]]:
+    """The recipe (YAML) with the settings of a published config.py, for validate, sweep and fit, and notes: a line for
+    each setting without counterpart, with its value and what to do instead.
 
     The file is read as text: no part of it is run. `recipe` is the name of the recipe in its own commands.
     """
@@ -44,19 +36,18 @@ def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
     is_transformer = network.startswith("vit")
     pictures = pictures_of(given, is_transformer)
     plan = plan_of(given, network)
-    classes = given.value("cls_num")
     values: dict[str, Any] = {
+        **{name: given.value(name) for name in _SAME},
         **pictures,
         "network": network,
-        "num_classes": classes,
         **_network(given, network, pictures["image_size"]),
         **plan,
         **evaluation_of(given, is_transformer),
-        **training_of(given, is_transformer, classes),
+        **training_of(given, is_transformer),
         **_sweep(plan["random_noise"]),
     }
     head = _head(given, values, in_comment(shlex.quote(recipe)))
-    return Recipe("".join(f"# {line}\n" for line in head) + recipe_text(values), given.notes(given.value("model_name")))
+    return "".join(f"# {line}\n" for line in head) + recipe_text(values), given.notes(given.value("model_name"))
 
 
 def _network(given: Given, network: str, image_size: int) -> dict[str, Any]:

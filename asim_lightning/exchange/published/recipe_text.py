@@ -11,13 +11,13 @@ import yaml
 _RECIPE = """\
 seed_everything: 0  # of weights and dropout (model.noise_seed: noise); published: none
 trainer:
-  max_epochs: {max_epochs}  # passes over the training images
+  max_epochs: {max_epoch}  # passes over the training images
   accelerator: {accelerator}  # auto: a GPU where there is one
   devices: 1  # of them; more share the work, each with batches of its own
   precision: 32-true  # of what is not on a macro; bf16-mixed may be faster on a GPU
-  log_every_n_steps: {log_every_n_steps}  # steps between two log entries of a fit
+  log_every_n_steps: {log_interval}  # steps between two log entries of a fit
 model:
-  num_classes: {num_classes}  # classes of the data
+  num_classes: {cls_num}  # classes of the data
   fidelity: {fidelity}  # simulated: bit by bit; quantized: integers without macro; float
   noise_seed: 0  # seed of the macro's noise
   train_noise: {train_noise}  # % of each output, while training alone
@@ -49,12 +49,12 @@ model:
 RULES
   optimizer:
     name: {optimizer}  # sgd, adam or adamw
-    lr: {lr}  # learning rate at the start
+    lr: {lr_init}  # learning rate at the start
     momentum: {momentum}  # of sgd, 0..1
     weight_decay: {weight_decay}  # a step and unit of learning rate
     schedule: multistep  # lowered at the milestones
     milestones: {milestones}  # fractions of the epochs
-    gamma: {gamma}  # factor of the learning rate at a milestone
+    gamma: {factor}  # factor of the learning rate at a milestone
 data:
   class_path: {module}  # any LightningDataModule
   init_args:
@@ -64,7 +64,7 @@ data:
     normalize: {normalize}  # of the three channels, in 0..1
     held_out: 0  # training images to validate on; 0: the test images, as published
     test_images: null  # evaluation on the first so many; null: all
-    batch_size: {batch_size}  # images a step, on each device
+    batch_size: {train_bs}  # images a step, on each device
     eval_batch_size: {eval_batch_size}  # images a batch in evaluation, on each device
     num_workers: {num_workers}  # processes that prepare batches
 axes:  # sweep alone: values of fields of model.plan.macro; several axes: every combination

@@ -32,26 +32,21 @@ def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     }
 
 
-def training_of(given: Given, is_transformer: bool, classes: int) -> dict[str, Any]:
+def training_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     """Values for training; published transformers are trained with Adam and without weight decay."""
     for name in ("momentum", "weight_decay") if is_transformer else ():
         given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
-    epochs = given.value("max_epoch")
     given.ignore("mixup_alpha", "label_smooth_eps")  # while they are off
     # the published share goes only to the other classes; torch gives a part of it to the right class
-    share = given.value("label_smooth_eps") * classes / (classes - 1) if given.value("label_smooth") else 0
+    classes, smooths = given.value("cls_num"), given.value("label_smooth")
+    share = given.value("label_smooth_eps") * classes / (classes - 1) if smooths else 0
     return {
-        "max_epochs": epochs,
-        "batch_size": given.value("train_bs"),
         "optimizer": "adam" if is_transformer else "sgd",
-        "lr": given.value("lr_init"),
         "momentum": 0.9 if is_transformer else given.value("momentum"),
         "weight_decay": 0.0 if is_transformer else given.value("weight_decay"),
-        "milestones": _milestones(given, epochs),
-        "gamma": given.value("factor"),
+        "milestones": _milestones(given),
         "label_smoothing": share,
         "mixup": given.value("mixup_alpha") if given.value("mixup") else 0,
-        "log_every_n_steps": given.value("log_interval"),
     }
 
 
@@ -75,9 +70,9 @@ def _accelerator(given: Given) -> str:
     return accelerator
 
 
-def _milestones(given: Given, epochs: int) -> tuple[float, ...]:
+def _milestones(given: Given) -> tuple[float, ...]:
     """Milestones as the shortest fractions of the epochs."""
-    listed = given.value("milestones")
+    listed, epochs = given.value("milestones"), given.value("max_epoch")
     if listed is None:
         return (0.6, 0.9)
     if max(listed, default=0) > epochs:

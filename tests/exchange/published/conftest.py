@@ -3,17 +3,25 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.exchange.published.recipe import Recipe, recipe_of
+from asim_lightning.exchange.published.recipe import recipe_of
 from asim_lightning.surgery import Plan
 from tests.exchange.published.configs import VGG, VIT, config_text
 
 FAMILIES: dict[str, Any] = {"resnet": {}, "vgg": VGG, "vit": VIT}
+
+
+class Recipe(NamedTuple):
+    """A recipe and its notes."""
+
+    text: str
+    notes: tuple[str, ...]
+
 
 Made = Callable[..., Recipe]
 
@@ -25,7 +33,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
     def make(**changes: Any) -> Recipe:
         Path("config.py").write_text(config_text(**changes), encoding="utf-8")
-        return recipe_of("config.py")
+        return Recipe(*recipe_of("config.py"))
 
     return make
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asim_lightning.exchange.published.assignments import Transform, read_assignments
-from asim_lightning.exchange.published.known_settings import KNOWN
+from asim_lightning.exchange.published.given_settings import KNOWN
 from asim_lightning.exchange.published.recipe import recipe_of
 from tests.exchange.published.configs import config_text
 

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 
-from asim_lightning.exchange.published.known_settings import CNN, COMMON, KNOWN
-from asim_lightning.exchange.published.known_settings import VIT as VIT_KEYS
+from asim_lightning.exchange.published import given_settings as known
+from asim_lightning.exchange.published.given_settings import CNN, COMMON, KNOWN
+from asim_lightning.exchange.published.given_settings import VIT as VIT_KEYS
 from asim_lightning.exchange.published.recipe import recipe_of
 from tests.exchange.published.configs import VIT, config_text
-from tests.exchange.published.conftest import FAMILIES, Made, refusal, values
+from tests.exchange.published.conftest import FAMILIES, Made, Recipe, refusal, values
 
 
 @pytest.mark.parametrize(
@@ -27,10 +29,7 @@ from tests.exchange.published.conftest import FAMILIES, Made, refusal, values
             "cfg.asim_vit_attn_qk_k_enc does not fit: `macro.encoding_bits` must be 1..8 ",
         ),
         ({"model_name": "ResNet18"}, "cfg.model_name must be one of ResNet-18, "),
-        (
-            {"task": "CIFAR10"},
-            "cfg.task must be one of ['CIFAR-10', 'CIFAR-100', 'ImageNet'], got 'CIFAR10'",
-        ),
+        ({"task": "CIFAR10"}, "cfg.task must be one of ['CIFAR-10', 'CIFAR-100', 'ImageNet'], got 'CIFAR10'"),
         ({"asim_conv_mode": "Test"}, "cfg.asim_conv_mode must be one of Train, Inference, Simulation, got 'Test'"),
         ({"transforms_test": "T.ToTensor()"}, "cfg.transforms_test must be transforms.Compose([...]) of transforms"),
     ],
@@ -84,7 +83,7 @@ def test_unknown_and_missing_settings_are_noted(made: Made) -> None:
     text = config_text() + "cfg.asim_conv_wbits = 4\ncfg.asim_conv_voting_levels = 3\ncfg.weight_var = 5\n"
     text = text.replace("cfg.momentum = 0.9", "").replace("cfg.asim_conv_nrow = 255", "").replace("cfg.device", "x")
     Path("config.py").write_text(text)
-    recipe = recipe_of("config.py")
+    recipe = Recipe(*recipe_of("config.py"))
     notes = "\n".join(recipe.notes)
     assert "cfg.asim_conv_wbits = 4: the published config.py has no such setting" in notes
     assert "nearest: cfg.asim_conv_wbit\n" in notes
@@ -92,3 +91,11 @@ def test_unknown_and_missing_settings_are_noted(made: Made) -> None:
     assert "column_args.cell_sigma" in notes
     assert "values taken: device (cuda), momentum (0.9), asim_conv_nrow (255)" in notes
     assert values(recipe) == values(made())
+
+
+def test_networks_and_macros_are_all_known() -> None:
+    assert all(timm.is_model(name) for name in known.NETWORKS.values())
+    assert len(known.NETWORKS) == 18
+    macros = (known.CONV, known.LINEAR, known.QK, known.AV, known.PROJ, known.MLP, known.FC)
+    assert len({tuple(keys) for keys in macros}) == 1  # all fields in each
+    assert len(known.KNOWN) == 100

@@ -4,7 +4,7 @@ from typing import Any
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.exchange.published.known_settings import AV, FC, MLP, PROJ, QK
+from asim_lightning.exchange.published.given_settings import AV, FC, MLP, PROJ, QK
 from asim_lightning.surgery import Plan
 from tests.exchange.published.configs import VGG, VIT
 from tests.exchange.published.conftest import Made, macros, values

@@ -8,12 +8,12 @@ import pytest
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cli import main
-from asim_lightning.exchange.published.known_settings import KNOWN, NETWORKS
-from asim_lightning.exchange.published.recipe import Recipe, recipe_of
+from asim_lightning.exchange.published.given_settings import KNOWN, NETWORKS
+from asim_lightning.exchange.published.recipe import recipe_of
 from tests.commands import parsed as parsed_alone
 from tests.data.published_layouts import CIFAR10_CLASSES, noisy, write_class_folders
 from tests.exchange.published.configs import VIT
-from tests.exchange.published.conftest import FAMILIES, Made, macros, values
+from tests.exchange.published.conftest import FAMILIES, Made, Recipe, macros, values
 
 
 def parsed(recipe: Recipe, command: str) -> Any:
@@ -104,7 +104,7 @@ def test_a_path_cannot_leave_its_comment(made: Made, path: str) -> None:
 
 def test_few_lines_are_enough(made: Made) -> None:
     Path("config.py").write_text("cfg.task = 'ImageNet'\ncfg.model_name = 'ViT-L-16'\ncfg.cls_num = 1000\n")
-    found = values(recipe_of("config.py"))
+    found = values(Recipe(*recipe_of("config.py")))
     assert found["model"]["backbone"]["image_size"] == 224
     assert found["data"]["init_args"]["root"] == "data/imagenet"
     assert found["model"]["optimizer"]["milestones"] == [0.6, 0.9]
