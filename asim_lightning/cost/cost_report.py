@@ -1,6 +1,6 @@
 """The cost of a network for one image: its layers, totals, and assumptions."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from html import escape
 from typing import Any
@@ -44,14 +44,16 @@ class CostReport:
         return sum((layer.energy for layer in self.layers), Energy())
 
     @cached_property
-    def on_macro(self) -> tuple[LayerCost, ...]:
-        """Layers on macros."""
-        return tuple(layer for layer in self.layers if layer.macro is not None)
+    def on_macro(self) -> "CostReport":
+        """The cost of the layers on macros alone."""
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.macro is not None))
 
     @property
     def energy_range(self) -> tuple[float, float]:
         """The energy with low and high by the analog and digital factors, fJ."""
-        return energy_range(self.energy, self.technology)
+        digital, analog = self.energy.digital, self.energy.total - self.energy.digital
+        factor, of_digital = self.technology.factor, self.technology.digital_factor
+        return analog / factor + digital / of_digital, analog * factor + digital * of_digital
 
     @property
     def all_digital(self) -> float:
@@ -67,14 +69,13 @@ class CostReport:
     @property
     def verdict(self) -> str:
         """Whether layers on macros take less energy than in a digital macro, or the factors cannot tell."""
-        here = sum((layer.energy for layer in self.on_macro), Energy())
-        there, factor = sum(layer.all_digital for layer in self.on_macro), self.technology.digital_factor
+        here, there = self.on_macro, self.on_macro.all_digital
         if not there:
             return ""
-        low, high = energy_range(here, self.technology)
-        less, more = high < there / factor, low > there * factor
+        (low, high), (there_low, there_high) = here.energy_range, here.all_digital_range
+        less, more = high < there_low, low > there_high
         said = f"{'less' if less else 'more'}, whatever the factors" if less or more else "within the factors of both"
-        return f"layers on macros take {here.total / there:.2g} times as much there as in it: {said}"
+        return f"layers on macros take {here.energy.total / there:.2g} times as much there as in it: {said}"
 
     @property
     def latency(self) -> float:
@@ -99,22 +100,18 @@ class CostReport:
     @property
     def peak_tops_per_watt(self) -> float | None:
         """`tops_per_watt` of layers on macros if every row of every tile held a weight; None without such layers."""
-        energy = sum(layer.energy.total for layer in self.on_macro)
-        return tops_per_watt(sum(layer.done.row_macs for layer in self.on_macro), energy)
+        energy = sum(layer.energy.total for layer in self.on_macro.layers)
+        return tops_per_watt(self.on_macro.done.row_macs, energy)
 
     @property
     def bit_mac_energy(self) -> tuple[float, float, float] | None:
         """Energy for a product of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and in a
         digital macro; None if no layer is on a macro."""
-        of_bits = [(each, each.bits[0] * each.bits[1]) for each in self.on_macro]
-        made, peak = (sum(getattr(each.done, name) * bits for each, bits in of_bits) for name in ("macs", "row_macs"))
-        if not made:
-            return None
-        energy, digital = (
-            sum(each.energy.total for each in self.on_macro),
-            sum(each.all_digital for each in self.on_macro),
-        )
-        return energy / made, energy / peak, digital / made
+        here = self.on_macro
+        of_bits = [(each.done, each.bits[0] * each.bits[1]) for each in here.layers]
+        made, peak = (sum(getattr(done, name) * bits for done, bits in of_bits) for name in ("macs", "row_macs"))
+        energy = sum(each.energy.total for each in here.layers)
+        return (energy / made, energy / peak, here.all_digital / made) if made else None
 
     @property
     def peak_bit_tops_per_watt(self) -> float | None:
@@ -127,15 +124,18 @@ class CostReport:
         the macro of a layer differs from the published macro."""
         name = self.technology.preset
         chip = technology_preset(name).chip
-        if chip is None or not self.on_macro or self.technology != Technology(name):
+        macros = [layer.macro for layer in self.layers if layer.macro is not None]
+        if chip is None or not macros or self.technology != Technology(name):
             return None
-        return chip.tops_per_watt if all(each.macro and chip.describes(each.macro) for each in self.on_macro) else None
+        return chip.tops_per_watt if all(map(chip.describes, macros)) else None
 
     @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None if the technology lacks one of them."""
-        found: float | None = self._numbers(self)["area_mm2"]
-        return found
+        cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
+        if cell is None or adc is None:
+            return None
+        return 1e-6 * float(self.done.all_cells * cell + self.done.converters * adc)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON: technology with sources, layers, totals; energies in pJ, times in s."""
@@ -146,7 +146,7 @@ class CostReport:
                 **asdict(self.done),
                 "weight_loads": self.reloads.loads,
                 "weight_cells_loaded": self.reloads.cells,
-                **self._numbers(self),
+                **self._numbers,
                 "energy_low_pj": 1e-3 * self.energy_range[0],
                 "energy_high_pj": 1e-3 * self.energy_range[1],
                 "interval_s": self.interval,
@@ -170,29 +170,21 @@ class CostReport:
                 "input_bits": layer.bits[1],
                 **asdict(layer.done),
                 "rows_in_use": layer.done.rows_in_use,
-                **self._numbers(layer),
+                **replace(self, layers=(layer,))._numbers,
                 "why_digital": layer.why_digital,
             }
             for layer in self.layers
         ]
 
-    def _numbers(self, of: "LayerCost | CostReport") -> dict[str, Any]:
-        """Energy, time and area of a layer or of all layers."""
-        cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
-        seconds, has_area = of.done.cycles * self.technology.cycle_seconds, cell is not None and adc is not None
+    @property
+    def _numbers(self) -> dict[str, Any]:
+        """Energy, time and area."""
         return {
-            "energy_pj": 1e-3 * of.energy.total,
-            **{f"{part}_pj": 1e-3 * value for part, value in of.energy.parts.items()},
-            "all_digital_pj": 1e-3 * of.all_digital,
-            "latency_s": seconds,
-            "tops": 2e-12 * of.done.macs / seconds if seconds else None,
-            "tops_per_watt": tops_per_watt(of.done.macs, of.energy.total),
-            "area_mm2": 1e-6 * float(of.done.all_cells * cell + of.done.converters * adc) if has_area else None,
+            "energy_pj": 1e-3 * self.energy.total,
+            **{f"{part}_pj": 1e-3 * value for part, value in self.energy.parts.items()},
+            "all_digital_pj": 1e-3 * self.all_digital,
+            "latency_s": self.latency,
+            "tops": self.tops,
+            "tops_per_watt": self.tops_per_watt,
+            "area_mm2": self.area,
         }
-
-
-def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
-    """Low and high of an energy, by the factors of its analog and digital parts, fJ."""
-    digital, analog = energy.digital, energy.total - energy.digital
-    factor, of_digital = technology.factor, technology.digital_factor
-    return analog / factor + digital / of_digital, analog * factor + digital * of_digital

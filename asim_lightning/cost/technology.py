@@ -1,6 +1,5 @@
 """The technology of a cost: node, supply, capacitances, cycle time, each with its source."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -24,37 +23,31 @@ _MEDIAN_TIME = f"median of the 15 fitted rows with a time in {_UIUC}, which span
 
 @dataclass(frozen=True)
 class TechnologyPreset:
-    """Values of a node or a chip, each with its source."""
+    """Values of a node or a chip."""
 
-    values: Mapping[str, float]
-    sources: Mapping[str, str]
+    known: Mapping[str, tuple[float, str]]
+    """Each value with its source."""
     assumed: Collection[str] = ()
     """Names of values that are not published for the chip."""
     chip: Preset | None = None
 
 
-def _node(**known: tuple[float, str]) -> TechnologyPreset:
-    """The preset of a node: values with their sources."""
-    values, sources = ({name: each[at] for name, each in known.items()} for at in (0, 1))
-    return TechnologyPreset(values, sources)  # type: ignore[arg-type]
-
-
-PRESETS: dict[str, TechnologyPreset] = {
-    "28nm": _node(
-        node=(28.0, "the node that digital figures are normalised to"),
-        supply=(0.9, f"Lee, VLSI 2021: {_UIUC}, index 35"),
-        cycle_ns=(50.0, _MEDIAN_TIME),
-    ),
-    "65nm": _node(
-        node=(65.0, f"{_UIUC}, index 78"),
-        supply=(1.0, _DCT_RAM),
-        cycle_ns=(25.0, _DCT_RAM),
-        cell_area=(4.93, f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells"),
-        adc_area=(1941.0, f"{_JIA_AREA}: 0.497 mm^2 over 256 converters"),
-    ),
-    "22nm": _node(node=(22.0, _WANG), supply=(1.1, _WANG), cycle_ns=(4.17, _WANG)),
-    "16nm": _node(node=(16.0, _JIA_2021), supply=(0.8, _JIA_2021), cycle_ns=(50.0, _JIA_2021)),
-}
+PRESETS = {
+    "28nm": TechnologyPreset({
+        "node": (28.0, "the node that digital figures are normalised to"),
+        "supply": (0.9, f"Lee, VLSI 2021: {_UIUC}, index 35"),
+        "cycle_ns": (50.0, _MEDIAN_TIME),
+    }),
+    "65nm": TechnologyPreset({
+        "node": (65.0, f"{_UIUC}, index 78"),
+        "supply": (1.0, _DCT_RAM),
+        "cycle_ns": (25.0, _DCT_RAM),
+        "cell_area": (4.93, f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells"),
+        "adc_area": (1941.0, f"{_JIA_AREA}: 0.497 mm^2 over 256 converters"),
+    }),
+    "22nm": TechnologyPreset({"node": (22.0, _WANG), "supply": (1.1, _WANG), "cycle_ns": (4.17, _WANG)}),
+    "16nm": TechnologyPreset({"node": (16.0, _JIA_2021), "supply": (0.8, _JIA_2021), "cycle_ns": (50.0, _JIA_2021)}),
+}  # fmt: skip
 """Presets of nodes; `technology_preset` has the presets of published macros, too."""
 SOURCES = {
     "columns": f"Jia 2020, Jia 2021 and Lee 2021 in {_UIUC}, a converter each",
@@ -73,7 +66,9 @@ SOURCES = {
 }
 """Source of the default of each other coefficient."""
 _cost = partial(setting, decides_outcomes=False)
-"""A setting that decides energy, time or area, and no outcome. If a setting with a unit is null, the preset decides."""
+"""A setting that decides energy, time or area, and no outcome."""
+_of_preset = partial(_cost, None, has_units=True)
+"""A setting that the preset decides if it is null."""
 
 
 @cache  # reads a file of the package
@@ -86,17 +81,13 @@ def technology_preset(name: str) -> TechnologyPreset:
     if name in PRESETS:
         return PRESETS[name]
     chip = preset(name)
-    near, of = min(PRESETS.items(), key=lambda each: abs(each[1].values["node"] - chip.node))
-    assumed = {"supply", "cycle_ns"} - chip.technology.keys()
-    return TechnologyPreset(
-        {"node": chip.node, **{each: of.values[each] for each in assumed}, **chip.technology},
-        {
-            **dict.fromkeys(("node", *chip.technology), f"{chip.chip}: configs/macro_{name}.yaml"),
-            **{each: f"not published, assumed as of {near}: {of.sources[each]}" for each in assumed},
-        },
-        assumed,
-        chip,
-    )
+    near, of = min(PRESETS.items(), key=lambda each: abs(each[1].known["node"][0] - chip.node))
+    source, assumed = f"{chip.chip}: configs/macro_{name}.yaml", {"supply", "cycle_ns"} - chip.technology.keys()
+    known = {each: (value, source) for each, value in {"node": chip.node, **chip.technology}.items()}
+    for each in assumed:
+        value, its_source = of.known[each]
+        known[each] = value, f"not published, assumed as of {near}: {its_source}"
+    return TechnologyPreset(known, assumed, chip)
 
 
 @named_fields("technology", "field of a technology")
@@ -110,17 +101,13 @@ class Technology:
 
     preset: str = _cost("28nm", label="technology")
     """Preset of node, supply, times and areas: 28nm, 65nm, 22nm, 16nm, or one of `asim macros`. Other fields win."""
-    node: float | str | None = _cost(None, label="node", unit="nm", within=(3.0, 250.0), has_units=True)
+    node: float | str | None = _of_preset(label="node", unit="nm", within=(3.0, 250.0))
     """Technology node: 3..250, nm or with a unit ("28 nm"); null: the preset's. The model is fitted to 16..65 nm."""
-    supply: float | str | None = _cost(None, label="supply", unit="V", within=(0.2, 3.0), has_units=True)
+    supply: float | str | None = _of_preset(label="supply", unit="V", within=(0.2, 3.0))
     """Supply: 0.2..3, V or with a unit ("800 mV"); null: the preset's."""
-    cycle_ns: float | str | None = _cost(
-        None, label="time of a conversion", unit="ns", within=(0.01, 1e6), has_units=True
-    )
+    cycle_ns: float | str | None = _of_preset(label="time of a conversion", unit="ns", within=(0.01, 1e6))
     """Time of a conversion, input to code: 0.01..1000000, ns or with a unit ("2 us"); null: the preset's."""
-    unit_capacitor: float | str | None = _cost(
-        None, label="unit capacitor", unit="fF", within=(0.01, 1e3), has_units=True
-    )
+    unit_capacitor: float | str | None = _of_preset(label="unit capacitor", unit="fF", within=(0.01, 1e3))
     """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or if it has none, `row_capacitance`
     times the node."""
     columns: int = _cost(256, label="columns of an array")
@@ -143,13 +130,9 @@ class Technology:
     """Capacitance that a flip-flop switches, at 28 nm: fF."""
     cell_write: float | None = _cost(None, label="write of a cell", unit="fF", within=(0.0, 1e6))
     """Capacitance that writing a cell switches: fF; null: written cells are counted, but have no price."""
-    cell_area: float | str | None = _cost(
-        None, label="area of a cell", unit="um^2", within=(0.001, 1e3), has_units=True
-    )
+    cell_area: float | str | None = _of_preset(label="area of a cell", unit="um^2", within=(0.001, 1e3))
     """Area of a cell: 0.001..1000, um^2 or with a unit; null: the preset's; if it has none, no area is given."""
-    adc_area: float | str | None = _cost(
-        None, label="area of a converter", unit="um^2", within=(0.1, 1e7), has_units=True
-    )
+    adc_area: float | str | None = _of_preset(label="area of a converter", unit="um^2", within=(0.1, 1e7))
     """Area of a converter: 0.1..10000000, um^2 or with a unit; null: as for `cell_area`."""
     float_bits: int = _cost(8, label="bits of float layers")
     """Bits of weights and inputs of float layers in digital hardware: 1..32."""
@@ -170,7 +153,7 @@ class Technology:
         check_choice("`technology.preset`", self.preset, (*PRESETS, *preset_names()))
         for name, each in settings_of(Technology).items():
             if each.within is not None:
-                self._check_number(name, each)
+                self._check_number(name, each, *each.within)
         check_whole("`technology.columns`", self.columns, 1, 65536)
         check_whole("`technology.float_bits`", self.float_bits, 1, 32)
         check_choice("`technology.charging`", self.charging, CHARGING)
@@ -189,7 +172,7 @@ class Technology:
     def value(self, name: str) -> Any:
         """The value of a field: the preset's if none is given."""
         given = getattr(self, name)
-        return technology_preset(self.preset).values.get(name) if given is None else given
+        return technology_preset(self.preset).known.get(name, (None, ""))[0] if given is None else given
 
     @property
     def nanometres(self) -> float:
@@ -216,7 +199,7 @@ class Technology:
         """The source of a field's value."""
         given = getattr(self, name)
         if settings_of(Technology)[name].has_units:
-            return technology_preset(self.preset).sources.get(name, "not known") if given is None else "given"
+            return technology_preset(self.preset).known.get(name, (0.0, "not known"))[1] if given is None else "given"
         if name not in SOURCES:
             return "a setting"
         return SOURCES[name] if given == getattr(Technology, name) else "given"
@@ -229,10 +212,9 @@ class Technology:
         )
         return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
 
-    def _check_number(self, name: str, what: Setting) -> None:
+    def _check_number(self, name: str, what: Setting, low: float, high: float) -> None:
         """Convert a text with a unit to the field's unit, and refuse numbers out of its range."""
         value = given = getattr(self, name)
-        low, high = what.within or (-math.inf, math.inf)
         if isinstance(given, str) and what.has_units and (number := number_in(given, what.unit)) is not None:
             object.__setattr__(self, name, value := number)
         if value is None and getattr(Technology, name) is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 from asim_lightning.cost.energy_model import ConversionEnergy, charge_column
-from asim_lightning.cost.technology import Technology, technology_preset
+from asim_lightning.cost.technology import Technology
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Validation:
 def validate_model(technology: Technology = Technology()) -> Validation:
     """Compare a technology's coefficients with silicon, at each chip's node, supply and cell."""
     plain = technology.with_fields(unit_capacitor=None, preset="28nm")
-    measured = plain.with_fields(unit_capacitor=technology_preset("jia_2020").values["unit_capacitor"])
+    measured = plain.with_fields(unit_capacitor=Technology("jia_2020").value("unit_capacitor"))
     chips = published_chips()
     supplies, absolute = _supplies(next(chip for chip in chips if chip.index == 89), plain)
     compared = [
