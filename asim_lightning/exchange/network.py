@@ -76,16 +76,12 @@ class Network:
 
 
 class _WithoutFilling(TorchFunctionMode):
-    """Skips the slow steps of initialisers, because tensors on the meta device have no values.
-
-    torch.linspace still has values, because timm 1.0.20 needs the rates at which paths are dropped.
-    """
+    """Skips the slow steps of initialisers, because tensors on the meta device have no values."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.clamp_, Tensor.erfinv_, Tensor.uniform_):
             return args[0]
-        device = {"device": "cpu"} if func is torch.linspace else {}
-        return func(*args, **{**(kwargs or {}), **device})
+        return func(*args, **(kwargs or {}))
 
 
 def published_dropout(name: str) -> dict[str, float]:

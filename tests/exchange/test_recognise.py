@@ -107,15 +107,6 @@ def test_timms_networks(name: str) -> None:
     assert not imported(file, network).open
 
 
-def test_the_rates_that_older_timm_asks_for_have_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    def older(*_: object) -> torch.nn.Module:
-        assert [rate.item() for rate in torch.linspace(0, 1, 3)] == [0.0, 0.5, 1.0]
-        return torch.nn.Linear(2, 2)
-
-    monkeypatch.setattr("asim_lightning.exchange.network.build_backbone", older)
-    assert Network("timm", BackboneConfig("resnet18"), 10).skeleton.weight.is_meta
-
-
 def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
     file = WeightFile("x", on_meta(timm.create_model, "resnet18"))
     assert any("resnetblur18: the same keys" in said for said in recognise(file).said)

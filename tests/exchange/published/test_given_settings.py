@@ -18,12 +18,9 @@ from tests.exchange.published.conftest import FAMILIES, Made, Recipe, refusal, v
     ("changes", "expected"),
     [
         ({"asim_conv_wbit": 1}, "cfg.asim_conv_wbit does not fit: `macro.weight_bits` must be 2..16, got 1"),
-        ({"asim_conv_nrow": "x"}, "cfg.asim_conv_nrow does not fit: `macro.rows` must be 1..1048576, got 'x'"),
-        ({"asim_linear_adc_prec": 17}, "cfg.asim_linear_adc_prec does not fit: `macro.adc_bits` must be 1..16 or null"),
         ({"asim_act_enc": 9}, "cfg.asim_act_enc does not fit: `macro.encoding_bits` must be 1..8 (input_bits), got 9"),
         ({"asim_cnn_hybrid_levels": -1}, "cfg.asim_cnn_hybrid_levels does not fit: `macro.digital_levels` must be 0"),
         ({"asim_conv_rand_noise_sigma": [1]}, "cfg.asim_conv_rand_noise_sigma does not fit: "),
-        ({**VIT, "asim_vit_attn_qk_k_enc": 12}, "cfg.asim_vit_attn_qk_k_enc does not fit: "),
         (
             {**VIT, "asim_vit_attn_qk_k_enc": 9},
             "cfg.asim_vit_attn_qk_k_enc does not fit: `macro.encoding_bits` must be 1..8 ",
