@@ -103,17 +103,9 @@ def charge_column(
     """Energy of one conversion of a charge-redistribution column.
 
     ``V^2 (C charged weight_bits + adc_bit adc_bits + adc_noise codes^2 + driver input_bits rows / converters)``, where
-    C is the capacitance that a row switches. The last term is 0 for one input bit.
-
-    Args:
-        technology: Supply and capacitances.
-        rows: Rows of the column.
-        weight_bits: Weight bits of a conversion.
-        input_bits: Input bits of a conversion.
-        adc_bits: Bits of the ADC.
-        converters: Columns that are converted at the same time, and share the drivers of the rows.
-        codes: Codes of the full scale; default: 2^adc_bits.
-        charged: Cells that draw charge; default: all rows.
+    C is the capacitance that a row switches. The last term is 0 for one input bit. `converters` columns are converted
+    at the same time, and share the drivers of the rows. `codes` of the full scale are 2^adc_bits by default, and all
+    rows are `charged`.
     """
     t, square = technology, technology.volts**2
     drivers = t.driver * input_bits * rows / converters if input_bits > 1 else 0.0

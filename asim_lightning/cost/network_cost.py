@@ -42,11 +42,7 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
 
     Args:
         model: Converted network.
-        example: An input; default: a random one, of the shape at conversion.
-            # (1, channels, height, width)
-
-    Raises:
-        ValueError: The network does not run on it, or there is none and `convert_` did not convert the whole network.
+        example: An input; default: a random one, of the shape at conversion. # (1, channels, height, width)
     """
     if example is None and kept_example_shape(model) is None:
         raise ValueError(

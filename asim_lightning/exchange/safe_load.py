@@ -2,7 +2,8 @@
 
 Checkpoints are read by torch.load with weights_only, .safetensors files by their library, and other pickles (the CIFAR
 sets) by Python's unpickler without imports. Each of them refuses all names except a few. NumPy's names are replaced by
-the functions below, because NumPy's functions would use crafted bytes as pointers.
+the functions below, because NumPy's functions would use crafted bytes as pointers. A refused or damaged file raises
+ValueError.
 """
 
 import codecs
@@ -31,10 +32,6 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
         file: Path of the file, or the opened file.
         mmap: Whether to read tensors from the disk only when they are used.
         map_location: Device of the tensors, as in torch.load.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file has any other name, or is damaged.
     """
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
     names: list[Any] = [(replacement, ".".join(name)) for name, replacement in _REPLACEMENTS.items()]
@@ -56,12 +53,7 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
 
 
 def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file by name.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged.
-    """
+    """The tensors of a .safetensors file by name."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -75,13 +67,8 @@ def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
 def load_pickle(file: str | PathLike[str]) -> Any:
     """The object in a pickle of Python 2 or 3: plain values, and NumPy numbers and arrays.
 
-    Returns:
-        None, numbers, text, bytes, lists, tuples, sets and dictionaries. Text of Python 2 becomes str. If the whole
-        pickle is a dictionary, its values may be arrays, and its keys become str.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file has any other name, or is damaged.
+    Text of Python 2 becomes str. If the whole pickle is a dictionary, its values may be arrays, and its keys become
+    str.
     """
     with Path(file).open("rb") as opened:
         try:

@@ -84,7 +84,8 @@ class Plan:
             self._resolve(self.preset)
         elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
-        object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
+        rules = [rule if isinstance(rule, Rule) else Rule(**rule) for rule in self.rules]
+        object.__setattr__(self, "rules", rules)
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             check_choice(f"`plan.{name}`", getattr(self, name), allowed)
         for name in ("pact", "per_channel", "fold_batchnorm"):
@@ -115,14 +116,6 @@ class Plan:
             )
         object.__setattr__(self, "macro", preset(name).config(**changes))
         object.__setattr__(self, "preset", None)
-
-
-def _rule(rule: Any) -> Rule:
-    if isinstance(rule, Rule):
-        return rule
-    if isinstance(rule, dict) and set(rule) <= {"match", "macro", "signed_input"} and "match" in rule:
-        return Rule(**rule)
-    raise ValueError(f"`plan.rules` must be a list of rules with match, macro and signed_input, got {rule!r}")
 
 
 def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:

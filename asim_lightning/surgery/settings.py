@@ -122,9 +122,6 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
         model: Converted network.
         amount: Strength, 0 or more, in the unit of the noise model.
         noise: Noise model: proportional, macro, an import path or an instance; None does not change it.
-
-    Raises:
-        ValueError: The amount is negative or not finite, or there is no such model.
     """
     for layer in macro_layers(model).values():
         layer.train_noise = amount

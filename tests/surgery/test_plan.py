@@ -53,7 +53,6 @@ def test_a_pattern_that_matches_nothing_is_refused(pattern: str, message: str) -
     [
         ({"stem": "analog"}, "`plan.stem` must be one of published, quantized, float, macro, got 'analog'"),
         ({"keep": "head"}, "`plan.keep` must be a list"),
-        ({"rules": [{"pattern": "x"}]}, "`plan.rules` must be a list of rules with match, macro and signed_input"),
         ({"rules": [{"match": "fc"}]}, "`plan.rules.macro` must be a mapping of one or more macro fields.*'fc'"),
         ({"rules": [{"match": "fc", "macro": {"adc_bit": 3}}]}, "`macro.adc_bit` is no field.*adc_bits"),
         ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),

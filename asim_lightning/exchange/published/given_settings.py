@@ -35,19 +35,13 @@ def _names(start: str, family: str, weight: str = "wbit", inputs: str = "xbit", 
 _ATTENTION_ROWS = {"rows": "asim_vit_attn_nrow"}
 
 CONV = {**_names("asim_conv", "cnn"), "encoding_bits": "asim_act_enc"}
-"""Names for convolutions."""
-LINEAR = _names("asim_linear", "cnn")
-"""Names for the linear layers of ResNets and VGGs."""
-QK = {**_names("asim_vit_attn_qk", "vit", "qbit", "kbit", "k_enc"), **_ATTENTION_ROWS}
-"""Names for the product of queries and keys; queries are stored."""
-AV = {**_names("asim_vit_attn_av", "vit", "vbit", "abit", "a_enc"), **_ATTENTION_ROWS}
-"""Names for the product of scores and values; values are stored."""
-PROJ = {**_names("asim_vit_attn_proj", "vit"), **_ATTENTION_ROWS}
-"""Names for a transformer's projections: query, key and value, and output."""
+LINEAR = _names("asim_linear", "cnn")  # of ResNets and VGGs
+QK = {**_names("asim_vit_attn_qk", "vit", "qbit", "kbit", "k_enc"), **_ATTENTION_ROWS}  # queries are stored
+AV = {**_names("asim_vit_attn_av", "vit", "vbit", "abit", "a_enc"), **_ATTENTION_ROWS}  # values are stored
+PROJ = {**_names("asim_vit_attn_proj", "vit"), **_ATTENTION_ROWS}  # query, key and value, and output
 MLP = _names("asim_vit_mlp", "vit")
-"""Names for a transformer's MLPs."""
-FC = _names("asim_vit_fc", "vit")
-"""Names for a transformer's classifier."""
+FC = _names("asim_vit_fc", "vit")  # a transformer's classifier
+"""Published names of the macro of each kind of layer."""
 
 
 def _macros(*groups: Names) -> dict[str, Any]:
