@@ -7,20 +7,14 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-QUIET = {
-    "accelerator": "cpu",
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "use_distributed_sampler": False,
-    "num_sanity_val_steps": 0,
-    "log_every_n_steps": 1,
-}
+from tests.classifier.conftest import QUIET
 
 
 def quiet_trainer(folder: Path, *callbacks: Callback, **options: Any) -> Trainer:
     """A trainer that logs for TensorBoard into folder/runs/version_0, with checkpoints where a callback keeps them."""
     defaults = {
         **QUIET,
+        "log_every_n_steps": 1,
         "logger": TensorBoardLogger(folder, "runs", default_hp_metric=False),
         "enable_checkpointing": any("Checkpoint" in type(callback).__name__ for callback in callbacks),
         "default_root_dir": folder,

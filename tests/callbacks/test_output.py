@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.callbacks import NoiseSweep
@@ -56,9 +55,3 @@ def test_the_layout_holds_the_charts_of_all_callbacks(tmp_path: Path) -> None:
         ),
         ("Training", ["training loss and noise", "training loss"]),
     ]
-
-
-def test_the_layout_without_a_sweep_and_without_tensorboard(tmp_path: Path) -> None:
-    assert charts(quiet_trainer(tmp_path)) == [("Training", ["training loss and noise", "training loss"])]
-    write_layout(quiet_trainer(tmp_path / "csv", logger=CSVLogger(tmp_path / "csv")))
-    assert not list((tmp_path / "csv").rglob("events*"))

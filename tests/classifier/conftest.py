@@ -13,6 +13,14 @@ from asim_lightning.data import FashionMNIST
 from asim_lightning.nn.calibration import quantized_layers
 
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+    "num_sanity_val_steps": 0,
+}
+"""Options of a trainer that prints nothing."""
 MakeTrainer = Callable[..., Trainer]
 
 
@@ -49,32 +57,13 @@ def make_data(**options: Any) -> FashionMNIST:
 
 def forked(processes: int) -> dict[str, Any]:
     """Options of a quiet trainer on several processes, forked from this one."""
-    return {
-        "accelerator": "cpu",
-        "devices": processes,
-        "strategy": "ddp_fork",
-        "use_distributed_sampler": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+    return {**QUIET, "devices": processes, "strategy": "ddp_fork"}
 
 
 @pytest.fixture
 def make_trainer(tmp_path: Path) -> MakeTrainer:
     def trainer(**options: Any) -> Trainer:
-        defaults: dict[str, Any] = {
-            "accelerator": "cpu",
-            "max_epochs": 1,
-            "limit_train_batches": 2,
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "use_distributed_sampler": False,
-            "num_sanity_val_steps": 0,
-            "default_root_dir": tmp_path,
-        }
-        return Trainer(**{**defaults, **options})
+        few = {"max_epochs": 1, "limit_train_batches": 2, "logger": False, "enable_checkpointing": False}
+        return Trainer(**{**QUIET, **few, "default_root_dir": tmp_path, **options})
 
     return trainer

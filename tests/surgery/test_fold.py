@@ -185,22 +185,13 @@ def test_pact_takes_the_place_of_activations_and_gives_ranges() -> None:
     model.eval()(torch.randn(1, 3, 32, 32))
 
 
-def test_a_folded_network_trains() -> None:
+def test_all_parameters_of_a_folded_network_are_trained() -> None:
     torch.manual_seed(0)
     model = timm.create_model("resnet10t", num_classes=7, zero_init_last=False, **NARROW)
     convert_(model, Plan(fold_batchnorm=True, pact=True))
-    model.train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    x, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 7
-    losses = []
-    for _ in range(12):
-        loss = nn.functional.cross_entropy(model(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    nn.functional.cross_entropy(model.train()(torch.randn(8, 3, 32, 32)), torch.arange(8) % 7).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert losses[-1] < losses[0] - 0.1, losses
+    assert all(layer.bias.grad.any() for layer in model.modules() if isinstance(layer, CimConv2d))
 
 
 def test_frozen_layers_stay_frozen() -> None:

@@ -187,18 +187,11 @@ def test_a_second_operand_without_batch_stays_float() -> None:
     assert report["fixed_product"].why_kept == "second operand depends on the image and has no batch axis"
 
 
-def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
-    model = network("swin_tiny_patch4_window7_224", **SWIN)
-    x = torch.randn(1, 3, 32, 32)
-    expected, names = model(x), [name for name, _ in model.named_modules()]
-    with pytest.raises(ValueError, match=r"plan.rules"):
-        convert_(model, Plan(rules=[Rule("nothing*", {"adc_bits": 5})]))
+def test_a_failed_conversion_leaves_torchs_attention_as_it_was() -> None:
     vit = torchvisions_vit()
     with pytest.raises(ValueError, match=r"plan.keep"):
         convert_(vit, Plan(keep=["nothing*"]))
     assert type(vit.encoder.layers[0].self_attention) is nn.MultiheadAttention
-    assert [name for name, _ in model.named_modules()] == names
-    assert torch.equal(model(x), expected)
 
 
 @pytest.mark.parametrize(

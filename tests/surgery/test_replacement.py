@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from asim_lightning import Plan, Rule
+from asim_lightning import Plan
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import FunctionProduct, Operand, Sighting
 from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
@@ -49,21 +49,6 @@ def test_inputs_are_signed_unless_the_operation_before_makes_no_negative_number(
     kind: str, input: Operand, expected: tuple[bool, str]
 ) -> None:
     assert is_signed(found(kind, input), Plan(), None) == expected
-
-
-@pytest.mark.parametrize(
-    ("plan", "rule", "expected"),
-    [
-        (Plan(signed_input=True), None, (True, "signed: plan.signed_input")),
-        (Plan(signed_input=False), None, (False, "unsigned: plan.signed_input")),
-        (Plan(signed_input=False), Rule("a", signed_input=True), (True, "signed: plan.rules")),
-        (Plan(), Rule("a", signed_input=False), (False, "unsigned: plan.rules")),
-        (Plan(signed_input=True), Rule("a", {"adc_bits": 7}), (True, "signed: plan.signed_input")),
-    ],
-)
-def test_a_sign_that_a_plan_or_rule_states_counts(plan: Plan, rule: Rule | None, expected: tuple[bool, str]) -> None:
-    for kind, input in (("conv", Operand(ACT)), ("conv", Operand(None)), ("qk", Operand(None)), ("stem", Operand())):
-        assert is_signed(found(kind, input), plan, rule) == expected
 
 
 @pytest.mark.parametrize(
