@@ -5,7 +5,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asim_lightning.cost.layer_cost import PARTS, tops_per_watt
-from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
 from asim_lightning.table import Column, Table, plain, short
 
@@ -27,9 +26,12 @@ Layer: TypeAlias = Mapping[str, Any]
 
 def cost_text(report: "CostReport") -> str:
     """All tables of a cost: technology, layers, parts of the energy, and totals."""
-    layers = [layer_table(report.rows())] if report.layers else []
-    parts = [technology_line(report.technology), *layers, part_table(report), totals_text(report)]
-    return "\n\n".join(map(str, parts))
+    t, layers = report.technology, [layer_table(report.rows())] if report.layers else []
+    technology = (
+        f"technology {t.preset}: {t} (node: {t.source('node')}; supply: {t.source('supply')}), "
+        f"{t.cell_capacitance:.3g} fF a row, charging {t.charging}, model {t.energy_model}"
+    )
+    return "\n\n".join(map(str, [technology, *layers, part_table(report), totals_text(report)]))
 
 
 def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
@@ -136,16 +138,6 @@ def totals_text(report: "CostReport") -> str:
         *(("note", note) for note in report.notes),
     ]  # fmt: skip
     return "\n".join(f"{head:<10}{said}" for head, said in lines if said)
-
-
-def technology_line(technology: Technology) -> str:
-    """Node, supply and cell with their sources, in a line."""
-    t = technology
-    cell = f"{t.cell_capacitance:.3g} fF a row"
-    return (
-        f"technology {t.preset}: {t} (node: {t.source('node')}; supply: {t.source('supply')}), {cell}, "
-        f"charging {t.charging}, model {t.energy_model}"
-    )
 
 
 def validation_text(found: Validation) -> str:

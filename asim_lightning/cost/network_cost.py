@@ -1,6 +1,7 @@
 """The cost of a converted network for one image, from its products, and a note on its accuracy."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,14 +61,11 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
         return probe(model, {}, x[:1].to(next(model.parameters(), x).device))
 
     layers = macro_layers(model)
-    hooks = [layer.register_forward_pre_hook(partial(keep, name)) for name, layer in layers.items()]
-    try:
-        with kept_fidelities(model):
-            set_fidelity_(model, "float")
-            seen = on_example(model, example, run)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, kept_fidelities(model):
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(partial(keep, name)))
+        set_fidelity_(model, "float")
+        seen = on_example(model, example, run)
     macs = {name: count for name, count in seen.others.items() if name not in layers}
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
@@ -122,7 +120,9 @@ def cost(
             if active is not None or circuit not in outputs:
                 outputs[circuit] = output_energy(circuit, energies, active)
             found.append(macro_cost(name, kind, circuit, shapes, energies, outputs[circuit]))
-    ordered = _in_order(found, rows, model)
+    # in the order of the conversion, else of the network
+    order = {name: place for place, name in enumerate([*rows, *(name for name, _ in model.named_modules())][::-1])}
+    ordered = tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
     on_macro = [layers[name].macro for name in seen.products if name not in digital]
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
     return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)
@@ -160,12 +160,6 @@ def _active(
         ActiveCells(*(float((seen.numbers * seen.counts**power).sum()) / float(seen.numbers.sum()) for power in (1, 2)))
         for seen in counts[name].histograms
     ]
-
-
-def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: nn.Module) -> tuple[LayerCost, ...]:
-    """Layers in the order of the conversion, else of the network."""
-    order = {name: place for place, name in enumerate([*rows, *(name for name, _ in model.named_modules())][::-1])}
-    return tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
 
 
 def _notes(

@@ -56,7 +56,11 @@ def install_(
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
     names = {layer.product.call: layer for layer in layers if layer.product is not None}
-    attentions = {owner for owner, module in owners.items() if _is_wrapped(module, seen.products[owner])}
+    attentions = {  # that CimAttention replaces
+        owner
+        for owner, module in owners.items()
+        if is_timms_attention(module) and [made.softmaxed for made in seen.products[owner]] == [True, False]
+    }
     routed: dict[str, list[Route]] = {}
     for owner in owners.keys() - attentions - seen.uneven:
         routes = _routes(owner, seen.products[owner], names, new)
@@ -90,11 +94,6 @@ def install_(
         replace_(model, before)
 
     return undo
-
-
-def _is_wrapped(module: nn.Module, products: Sequence[FunctionProduct]) -> bool:
-    """Whether CimAttention replaces a module."""
-    return is_timms_attention(module) and [made.softmaxed for made in products] == [True, False]
 
 
 def _routes(

@@ -81,7 +81,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.preset is not None:
-            self._resolve(self.preset)
+            changes: Any = {} if self.macro == MacroConfig() else self.macro
+            if not isinstance(changes, dict):
+                raise ValueError(
+                    f"`plan.macro` next to `plan.preset` must be a mapping of the fields that differ, got {changes!r}"
+                )
+            object.__setattr__(self, "macro", preset(self.preset).config(**changes))
+            object.__setattr__(self, "preset", None)
         elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
         rules = [rule if isinstance(rule, Rule) else Rule(**rule) for rule in self.rules]
@@ -103,19 +109,8 @@ class Plan:
             raise ValueError(f"`plan.macro` must be a MacroConfig, got {self.macro!r}")
         object.__setattr__(self, "macro", resolved(self.macro))
         for rule in self.rules:
-            if isinstance(rule.macro, dict):
-                resolved(
-                    self.macro.with_fields(**rule.macro)
-                )  # refuses unknown fields and values before any layer is touched
-
-    def _resolve(self, name: str) -> None:
-        changes: Any = {} if self.macro == MacroConfig() else self.macro
-        if not isinstance(changes, dict):
-            raise ValueError(
-                f"`plan.macro` next to `plan.preset` must be a mapping of the fields that differ, got {changes!r}"
-            )
-        object.__setattr__(self, "macro", preset(name).config(**changes))
-        object.__setattr__(self, "preset", None)
+            if isinstance(rule.macro, dict):  # refuses unknown fields and values before any layer is touched
+                resolved(self.macro.with_fields(**rule.macro))
 
 
 def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:

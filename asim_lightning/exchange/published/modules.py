@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -146,9 +146,7 @@ def with_published(code: PublishedCode, layers: Mapping[str, OnMacro]) -> Iterat
 
         return answer
 
-    hooks = [layer.register_forward_hook(published(name)) for name, layer in layers.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_hook(published(name)))
         yield reasons
-    finally:
-        for hook in hooks:
-            hook.remove()
