@@ -1,21 +1,19 @@
 """Export of a network's state dict to another layout."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
 from asim_lightning.exchange.keys import family, in_their_shape
 from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
-_NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",
+_NEUTRAL = {"img_size", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",
             "patch_drop_rate", "drop_block_rate"}  # fmt: skip
-"""Constructor arguments that shapes reveal, or that only matter in training."""
+"""Constructor arguments that shapes of tensors reveal, or that only matter in training."""
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
@@ -29,7 +27,6 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
     written: dict[str, Tensor] = {}
     source: dict[str, str] = {}
     rows = _changed_function(network) if names is not None else []
-    usual = _usual_shapes(network) if names is not None else {}
     for pair in network.pairs:
         value, shape = state.get(pair.ours), pair.shape
         if value is None and pair.counts_batches:
@@ -40,9 +37,6 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
             rows.append(Row(pair.ours, "", shape, UNKNOWN, why))
         elif value is None:
             rows.append(Row("", pair.theirs, shape, MISSING, f"the checkpoint has no {pair.ours}"))
-        elif usual.get(pair.ours, shape) != shape:
-            there = "x".join(map(str, usual[pair.ours]))
-            rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, f"{base} has the shape {there} there"))
         else:
             value, why = in_their_shape(pair, value), ""
             if factor != 1.0 and pair.ours.endswith((".attn.qkv.weight", ".attn.qkv.bias")):
@@ -73,18 +67,13 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
 
 
 def _changed_function(network: Network) -> list[Row]:
-    """Arguments that may change a network's function without changing shapes of tensors."""
+    """Settings with which the network is another one than the one of its name there."""
     why = f"{network.layout} has no such setting, so the network may compute another function there"
-    changed = sorted(set(network.backbone.kwargs) - _NEUTRAL)
-    return [Row(f"model.backbone.kwargs.{name}", "", (), UNKNOWN, why) for name in changed]
-
-
-def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Shapes of the network without special arguments; image sizes may differ."""
     config = network.backbone
-    size = {key: value for key, value in config.kwargs.items() if key == "img_size"}
-    usual = BackboneConfig(config.name, size, small=config.small and network.layout == "published")
-    return {pair.ours: pair.shape for pair in replace(network, backbone=usual).pairs}
+    kwargs = {name for name, value in config.kwargs.items() if (name, value) != ("in_chans", 3)}
+    changed = [f"kwargs.{name}" for name in sorted(kwargs - _NEUTRAL)]
+    changed += ["small"] * (config.small and network.layout != "published")
+    return [Row(f"model.backbone.{name}", "", (), UNKNOWN, why) for name in changed]
 
 
 def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:

@@ -37,11 +37,6 @@ def off_by(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs[:, 0] - targets).abs()
 
 
-def test_a_function_is_called_by_its_name() -> None:
-    outcome = Outcome.of(off_by)
-    assert (outcome.name, outcome.number) == ("off by", off_by)
-
-
 @pytest.mark.parametrize(
     ("number", "said"),
     [

@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from asim_lightning import MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_, set_fidelity_
+from asim_lightning import MacroConfig, Plan, calibrate_, change_macros_, convert_, set_fidelity_
 from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
@@ -155,15 +155,6 @@ def test_bits_encoding_rows_and_sharing() -> None:
     assert shared.done.converters < plain.done.converters
     trimmed = costs(static={"offset": "0.3 lsb", "trim": "both"})
     assert trimmed.energy == plain.energy  # a calibration before use costs nothing an image
-
-
-def test_rules_count_layer_by_layer() -> None:
-    model = Small().eval()
-    convert_(model, Plan(rules=[Rule("head", {"adc_bits": 4})]), torch.randn(2, 3, 8, 8))
-    change_macros_(model, input_bits=4)
-    found = {each.name: each for each in cost(model, example=IMAGE).layers}
-    assert found["head"].macro.adc_bits == 4  # type: ignore[union-attr]
-    assert found["conv"].done.conversions == 16 * 16 * 32
 
 
 def test_layers_may_be_computed_digitally() -> None:

@@ -16,11 +16,6 @@ def same(found: dict[str, torch.Tensor]) -> bool:
     return set(found) == set(STATE) and all(torch.equal(found[key], value) for key, value in STATE.items())
 
 
-def test_the_format_before_zip_files(tmp_path: Path) -> None:
-    torch.save(STATE, tmp_path / "given.pth", _use_new_zipfile_serialization=False)
-    assert same(read_weights(tmp_path / "given.pth").state)
-
-
 @pytest.mark.parametrize(
     ("wrapper", "prefix"),
     [("state_dict", "module."), ("model", "_orig_mod."), ("model_state_dict", "module._orig_mod.")],

@@ -64,24 +64,6 @@ def test_products_of_activations_take_no_turn() -> None:
     assert len({first for _, first in found.values()}) > 1
 
 
-def test_the_place_of_a_layer_counts() -> None:
-    model = network()
-    images = torch.rand(2, 3, 8, 8)
-    convert_(model, Plan(macro=MacroConfig(8, 8, 27, static=REUSE)), images)
-    calibrate_(model, [images])
-    set_fidelity_(model, "simulated")
-
-    def answer() -> torch.Tensor:
-        with torch.no_grad(), noise_context(chip=3):
-            return model(images)
-
-    first = answer()
-    macro_layers(model)["4"].first_tile += 4
-    assert torch.equal(answer(), first)
-    macro_layers(model)["4"].first_tile += 1
-    assert not torch.equal(answer(), first)
-
-
 @pytest.mark.parametrize("engine", ["reference", "native"])
 def test_one_macro_is_all_layers(engine: str) -> None:
     """The same weights in two layers on one macro give the same answers."""
