@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -23,6 +24,13 @@ TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
 
 def one_macro(**options: Any) -> CimClassifier:
     return make_model(plan=Plan(MacroConfig(weight_bits=4, input_bits=4, random_noise=0.3)), **options)
+
+
+def charts(events: EventAccumulator) -> list[list[Any]]:
+    """The charts of each category of TensorBoard's custom scalars."""
+    event = events.Tensors("custom_scalars__config__")[-1]
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    return [list(category.chart) for category in layout.category]
 
 
 class Given(NoiseSweep):
@@ -82,9 +90,7 @@ def test_a_fit_with_every_output(tmp_path: Path) -> None:
         assert curve == [(step, pytest.approx(y, abs=1e-6)) for step, y in zip((0, 2000, 20000), expected, strict=True)]
     assert len(events.Images("noise/accuracy_vs_random_noise")) == 2
 
-    (event,) = events.Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    (margin,), (training, loss) = (category.chart for category in layout.category)
+    (margin,), (training, loss) = charts(events)
     assert margin.margin.series[0].value == f"{TAG}/mean"
     assert list(training.multiline.tag) == ["train/loss$", "cim/train_noise$"]
     assert list(loss.multiline.tag) == ["train/loss$"]
@@ -183,8 +189,9 @@ def test_two_axes_beside_each_other(tmp_path: Path) -> None:
         trainer.callback_metrics
     )
     assert (Path(trainer.log_dir) / "nonlinear_noise_sweep.csv").exists()
-    scalars = read_events(trainer.log_dir).Tags()["scalars"]
-    assert {f"{TAG}/mean", f"{TAG.replace('random', 'nonlinear')}/mean"} <= set(scalars)
+    events = read_events(trainer.log_dir)
+    assert {f"{TAG}/mean", f"{TAG.replace('random', 'nonlinear')}/mean"} <= set(events.Tags()["scalars"])
+    assert [len(each) for each in charts(events)] == [2, 2]  # a layout has the charts of all callbacks
     assert len({sweep.state_key for sweep in sweeps}) == 2
 
 
