@@ -1,5 +1,6 @@
 """Images that the network gets wrong."""
 
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import torch
@@ -75,18 +76,13 @@ class Misclassified(Callback):
     def _take(self, outputs: Any, images: Tensor) -> None:
         self._seen = True
         wrong = (outputs["prediction"] != outputs["label"]).nonzero().flatten()  # (mistakes,)
-        if not len(wrong):
-            return
-        columns = (outputs[name][wrong].tolist() for name in _FIELDS[:3])
-        found = [_Mistake(*row) for row in zip((-outputs["confidence"][wrong]).tolist(), *columns, strict=True)]
-        self._mistakes += found
-        shown = sorted({*self._pictures, *found})[: self.images]
-        places = dict(zip(found, wrong.tolist(), strict=True))
+        columns = [-outputs["confidence"], *(outputs[name] for name in _FIELDS[:3])]
+        rows = zip(*(column[wrong].tolist() for column in columns), strict=True)
+        places = dict(zip(starmap(_Mistake, rows), wrong.tolist(), strict=True))
+        self._mistakes += places
+        shown, before = sorted({*self._pictures, *places})[: self.images], self._pictures
         self._pictures = {
-            mistake: self._pictures[mistake]
-            if mistake in self._pictures
-            else images[places[mistake]].detach().float().cpu()
-            for mistake in shown
+            each: before[each] if each in before else images[places[each]].detach().float().cpu() for each in shown
         }
 
     def _write(self, trainer: Trainer, module: Any) -> None:
