@@ -81,19 +81,6 @@ def test_mixup_mixes_images_and_labels_alike_and_smoothing_comes_after_it(
     assert loss == pytest.approx(float(-(soft * log_p).sum(dim=1).mean()), rel=1e-5)
 
 
-def test_the_share_of_mixup_differs_from_step_to_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Linear(**make_model().hparams | {"mixup": 0.2})
-    model.log = lambda *_, **__: None  # type: ignore[method-assign]
-    images, labels, ids = torch.zeros(2, 1, 28, 28), torch.tensor([0, 1]), torch.arange(2)
-    images[0] = 1.0
-    shares = set()
-    for step in range(10):
-        monkeypatch.setattr(CimClassifier, "global_step", property(lambda _, step=step: step))
-        model.training_step((images, labels, ids), 0)
-        shares.add(float(model.seen[0].mean()))
-    assert len(shares) == 10
-
-
 def test_evaluation_neither_mixes_nor_smooths(make_trainer: MakeTrainer) -> None:
     losses = []
     for options in ({}, {"mixup": 0.4, "label_smoothing": 0.5}):
