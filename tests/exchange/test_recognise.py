@@ -14,6 +14,7 @@ from asim_lightning.exchange.keys import Pair, plain_relus
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.recognise import _candidates, recognise
+from tests.golden_cases import cases
 
 
 def on_meta(make: object, *arguments: object, **options: object) -> dict[str, Tensor]:
@@ -58,6 +59,13 @@ def test_published_networks_are_known_by_their_keys(name: str, small: bool, pact
     dropout = {"vgg": {"drop_rate": 0.5}, "vit": {"pos_drop_rate": 0.1}}.get(name[:3], {})
     assert dropout.items() <= network.backbone.kwargs.items()
     assert not imported(file, network).open
+
+
+@pytest.mark.parametrize("case", cases("model_keys"))
+def test_every_key_of_the_published_code_has_its_place(case: str) -> None:
+    state = {key: torch.ones(shape, device="meta") for key, shape in cases("model_keys")[case].items()}
+    file = WeightFile("x", state, "model_state_dict")
+    assert not imported(file, recognise(file, small="_32px" in case)).open
 
 
 @pytest.mark.parametrize(
