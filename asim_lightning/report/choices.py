@@ -31,13 +31,6 @@ class Choice:
     """The most accurate point not known to keep them, the cheapest of several; the best if all keep them."""
 
 
-def energy_of(run: Run) -> str | None:
-    """The column of energies; None if there is none."""
-    return next(
-        (name for name in run.costs if name.startswith("energy") and not name.endswith(("_low", "_high"))), None
-    )
-
-
 def varied(run: Run) -> dict[str, list[AxisValue]]:
     """Axes with several values, and their values."""
     rows = list(run.points)
@@ -93,10 +86,9 @@ def front_of(run: Run) -> list[Result]:
 
     Empty if energies do not differ or are not known, and for chips, because nobody chooses a chip.
     """
-    name = energy_of(run)
-    if name is None or run.yields or len({point.figures.get(name) for point in run.points}) < 2:
+    if run.yields or len({point.figures.get("energy_uj") for point in run.points}) < 2:
         return []
-    return replace(run, objectives=("accuracy", name)).front
+    return replace(run, objectives=("accuracy", "energy")).front
 
 
 def numbers_of(values: Sequence[AxisValue]) -> list[float] | None:

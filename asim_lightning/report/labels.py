@@ -4,34 +4,32 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from asim_lightning.circuit.fields import Setting
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
 
-_UNITS = {
-    "energy": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
-    "uj": "µJ", "nj": "nJ", "pj": "pJ", "fj": "fJ", "ms": "ms", "us": "µs", "s": "s", "mm2": "mm²",
+COSTS = {
+    "energy_uj": Setting("energy", "µJ"), "latency_ms": Setting("latency", "ms"), "tops_per_watt": Setting("TOPS/W"),
+    "yield": Setting("yield"),
 }  # fmt: skip
-"""Units of columns of costs by their name, or by the part after its last underscore."""
-_ENDS = ("_low", "_high")
+"""Figures of a point in pictures and tables; next to them are their ends, and the costs of a digital macro."""
 _ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")
 """Fields of a macro that are always named."""
-ALL_DIGITAL = "all_digital_uj"
-"""Column of the energy of the same products in a digital macro, µJ an image."""
 
 
 def label_of(name: str) -> str:
-    """The label of an axis with its unit; for a field in some layers, rules.PATTERN.FIELD, with the pattern."""
+    """The label of an axis or cost with its unit; for a field in some layers, rules.PATTERN.FIELD, with the pattern."""
     if name.startswith(RULES):
         pattern, field = rule_of(name)
         what, bracket, unit = label_of(field).partition(" (")
         return f"{what} of {pattern}{bracket}{unit}"
-    return setting_of(name).heading
+    return COSTS.get(name, setting_of(name)).heading
 
 
 def head_of(name: str) -> str:
-    """The label of an axis without its unit."""
+    """The label of an axis or cost without its unit."""
     return label_of(name).split(" (")[0]
 
 
@@ -100,34 +98,8 @@ def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], st
     return found, f"{head_of(axis)}{unit}"
 
 
-def unit_of(name: str) -> str:
-    """The unit of a column; empty if it has none."""
-    base = _base(name)
-    return _UNITS.get(base) or _UNITS.get(base.rpartition("_")[2].lower(), "")
-
-
-def cost_label(name: str) -> str:
-    """The label of a column with its unit: for energy_uj "energy (µJ)", for adc_bits "ADC bits"."""
-    unit, base = unit_of(name), _base(name)
-    if unit in ("", "TOPS/W"):
-        return unit or setting_of(base).heading
-    words = base if base in _UNITS else base.rpartition("_")[0]
-    return f"{words.replace('_', ' ')} ({unit})"
-
-
 def cost_text(name: str, costs: Mapping[str, float]) -> str:
     """A number with four digits, its low and high, and its unit: "1.234 [0.9, 1.6] µJ"."""
-    low, high = (costs.get(name + end) for end in _ENDS)
+    low, high = (costs.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
-    return f"{costs[name]:.4g}{ends} {unit_of(name)}".rstrip()
-
-
-def main_costs(names: Sequence[str]) -> list[str]:
-    """Columns without low and high of another column, and without costs of the digital macro."""
-    return [
-        name for name in names if _base(name) != ALL_DIGITAL and not (name.endswith(_ENDS) and _base(name) in names)
-    ]
-
-
-def _base(name: str) -> str:
-    return next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name)
+    return f"{costs[name]:.4g}{ends} {COSTS[name].unit}".rstrip()

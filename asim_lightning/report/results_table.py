@@ -11,7 +11,7 @@ from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result,
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.choices import Choice, choices, front_of
-from asim_lightning.report.labels import cost_label, head_of, legend_text, main_costs
+from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
 from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.report.table_columns import (
     accuracy_columns,
@@ -133,7 +133,7 @@ def choice_table(run: Run, target: Target) -> Table[Choice] | None:
     def cheapest(row: Choice) -> str | None:
         return None if row.best is None else point_words(run, row.best, list(row.conditions))
 
-    costs = (cost_column(name, 4, cost_label(name)) for name in main_costs(run.costs))
+    costs = (cost_column(name, 4, label_of(name)) for name in run.costs if name in COSTS)
     columns: list[Column[Choice]] = [
         plain("conditions", lambda row: legend_text(row.conditions), "l"),
         plain("kept", lambda row: row.kept),
@@ -152,7 +152,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
     """
     run = run.decided(target)
     rows = sorted(run.results, key=lambda row: KINDS.index(row.kind))
-    front, main, measure = front_of(run), main_costs(run.costs), rows[0].measure
+    front, measure = front_of(run), rows[0].measure
 
     def on_front(row: Result) -> bool:
         return is_among(row, front)
@@ -163,7 +163,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         *accuracy_columns(measure),
         of(lambda row: row.difference, _DIFFERENCE),
         replace(target_column(str(target), measure), head="target"),
-        *(_only_in_csv(cost_column(name, 4, cost_label(name)), name not in main) for name in run.costs),
+        *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),
         Column("front", lambda row: "front" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
         *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),
         _only_in_csv(_RIGHT),

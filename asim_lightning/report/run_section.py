@@ -10,7 +10,7 @@ from asim_lightning.evaluation.results import axis_text, distinct_values, is_num
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.accuracy import accuracy_picture
-from asim_lightning.report.choices import energy_of, front_of, varied
+from asim_lightning.report.choices import front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, quantity_of
 from asim_lightning.report.layers import layers_picture, layers_table
@@ -141,9 +141,8 @@ def run_titles(runs: Sequence[Run]) -> list[str]:
 def pictures(run: Run, target: Target) -> list[Picture]:
     """The figures of a run; energy by layer is shown at the cheapest point known to keep the target, if any."""
     found: list[Picture | None] = []
-    energy = energy_of(run)
-    if energy is not None and front_of(run):
-        found.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", energy))))
+    if front_of(run):
+        found.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", "energy"))))
     if run.yields:
         found.append(yield_picture(run.yields, thresholds=run.thresholds))
     else:

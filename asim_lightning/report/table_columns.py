@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from asim_lightning.evaluation.results import AxisValue, Measure, Result, axis_text, is_number, value_words
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.labels import cost_label, head_of, label_of
+from asim_lightning.report.labels import head_of, label_of
 from asim_lightning.table import Column, Row
 
 Held = TypeVar("Held")
@@ -81,7 +81,7 @@ def accuracy_columns(measure: Measure) -> list[Column[Result]]:
 
 def cost_column(name: str, digits: int, head: str = "") -> Column[Result]:
     """A cost with `digits` digits; the default heading is its name, with u for µ, because terminals may lack it."""
-    head = head or cost_label(name).replace("µ", "u")
+    head = head or label_of(name).replace("µ", "u")
     return valued(head, name, lambda row: row.figures.get(name), f"{{:.{digits}g}}".format)
 
 

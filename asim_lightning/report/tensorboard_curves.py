@@ -24,7 +24,7 @@ from asim_lightning.evaluation.results import (
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy import drawn_lines
-from asim_lightning.report.choices import conditions_of, energy_of, front_of, varied
+from asim_lightning.report.choices import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[int, Result]]]
@@ -79,10 +79,10 @@ def energy_curves(run: Run) -> Curves:
     """Accuracy over energy, at steps of one nJ an image, of the front under each combination of conditions.
 
     If all points take the same energy, all are shown. The quantised network in a digital macro is one more curve. It is
-    empty for several chips, because there would be too many curves, and without energies in µJ.
+    empty for several chips, because there would be too many curves, and without energies.
     """
-    energy, several = energy_of(run), varied(run)
-    if energy != "energy_uj" or CHIP in several or run.yields:
+    energy, several = "energy_uj", varied(run)
+    if CHIP in several or run.yields:
         return {}
     curves: dict[str, dict[int, Result]] = {}
     for point in front_of(run) or [point for point in run.points if energy in point.figures]:

@@ -10,15 +10,7 @@ from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.choices import varied
-from asim_lightning.report.labels import (
-    accuracy_text,
-    cost_label,
-    cost_text,
-    head_of,
-    label_of,
-    legend_text,
-    main_costs,
-)
+from asim_lightning.report.labels import COSTS, accuracy_text, cost_text, head_of, label_of, legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Label, Marker, Picture, Series, drawn_of
 from asim_lightning.table import Rows
 
@@ -64,9 +56,8 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     marks = reference_marks([each for each in run.references if not each.axes], numbers)
     values = [point.figures[cost] for point in points]
     is_log = min(values) > 0 and max(values) > _RATIO * min(values)
-    what, _, unit = cost_label(cost).partition(" (")
-    each_image = " an image" if cost in ("energy_uj", "latency_ms") else ""
-    label = f"{what}{each_image}{f' ({unit}' if unit else ''}{', more is better' if cost in LARGE else ''}"
+    label = label_of(cost).replace(" (", " an image (") if cost in COSTS else label_of(cost)
+    label += ", more is better" * (cost in LARGE)
     x = Axis(f"{label}{', log scale' if is_log else ''}", "log" if is_log else "linear")
     labels, key = _labels(run, cost)
     note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
@@ -181,6 +172,5 @@ def _labels(run: Run, cost: str) -> tuple[list[Label], str]:
 def _text(run: Run, point: Result) -> str:
     lines = [legend_text({name: value}) for name, value in point.axes.items()]
     lines.append(accuracy_text(point))
-    costs = main_costs([name for name in point.figures if name in run.costs])
-    lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.figures)}" for name in costs]
+    lines += [f"{head_of(name)} {cost_text(name, point.figures)}" for name in COSTS if name in point.figures]
     return "\n".join([*lines, *([point.verdict] if run.targets else [])])

@@ -6,8 +6,8 @@ from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
-from asim_lightning.report.labels import ALL_DIGITAL, accuracy_text, cost_text, head_of, legend_text, quantity_of
+from asim_lightning.report.choices import Choice, choices, numbers_of, varied
+from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
 
 _FEW = 4
 """Most values in a line."""
@@ -55,8 +55,8 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     if choice.cheaper:
         facts.append(f"{len(choice.cheaper)} cheaper undecided, the cheapest {_numbers(run, choice.cheaper[0], given)}")
         facts += _deciding(choice.cheaper)
-    if ALL_DIGITAL in shown.figures:
-        facts.append(f"a digital macro {cost_text(ALL_DIGITAL, {ALL_DIGITAL: shown.figures[ALL_DIGITAL]})}")
+    if "all_digital_uj" in shown.figures:
+        facts.append(f"a digital macro {cost_text('energy_uj', {'energy_uj': shown.figures['all_digital_uj']})}")
     return facts
 
 
@@ -69,10 +69,9 @@ def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 
 def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """A point with its accuracy, the interval, and its energy if known."""
-    name = energy_of(run)
     numbers = accuracy_text(point)
-    if name is not None and name in point.figures:
-        numbers += f", {cost_text(name, point.figures)}"
+    if "energy_uj" in point.figures:
+        numbers += f", {cost_text('energy_uj', point.figures)}"
     return f"{point_words(run, point, without)} ({numbers})"
 
 

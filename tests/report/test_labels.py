@@ -7,7 +7,7 @@ import pytest
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.labels import cost_label, head_of, in_one_unit, legend_text, macro_words
+from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text, macro_words
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,6 @@ def test_noise_of_one_unit_is_a_number(values: tuple[object, ...], label: str, f
     ("column", "label"),
     [
         ("energy_uj", "energy (µJ)"),
-        ("energy_uj_low", "energy (µJ)"),
         ("latency_ms", "latency (ms)"),
         ("tops_per_watt", "TOPS/W"),
         ("adc_bits", "ADC bits"),
@@ -67,7 +66,7 @@ def test_noise_of_one_unit_is_a_number(values: tuple[object, ...], label: str, f
     ],
 )
 def test_a_column_has_its_unit_and_a_number_of_the_macro_its_label(column: str, label: str) -> None:
-    assert cost_label(column) == label
+    assert label_of(column) == label
 
 
 def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:
