@@ -9,7 +9,6 @@ from typing import TypeAlias
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES, is_condition
 from asim_lightning.evaluation.results import (
     AxisValue,
-    Kind,
     Result,
     axes_text,
     axis_text,
@@ -36,6 +35,9 @@ def accuracy_picture(
     """
     rows, label = in_one_unit(rows, axis)
     lines, note = drawn_lines(rows, axis)
+    if not lines:
+        known = ", ".join(dict.fromkeys(name for row in rows if row.kind == "simulated" for name in row.axes)) or "none"
+        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
     drawn = [*(row for _, line in lines for row in line), *along]
@@ -53,7 +55,7 @@ def accuracy_picture(
         series.append(accuracy_series(line, at, name, index, texts, is_line=is_joined))
         numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
     for kind, colour, dashes in (("float", BLACK, 0), ("quantized", GREY, 1)):
-        for others, line in sweep_lines(along, axis, kind) if any(row.kind == kind for row in along) else ():  # type: ignore[arg-type]
+        for others, line in sweep_lines(along, axis, kind):
             name = f"{kind} ({legend_text(others)})" if others else kind
             at = [places[axis_text(row.axes[axis])] for row in line]
             known = accuracy_series(line, at, name, 0, (), is_joined)
@@ -149,18 +151,9 @@ def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
     return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None
 
 
-def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> list[Curve]:
-    """The points of a kind along `axis`, rising, one line for each combination of the other axes.
-
-    Raises:
-        ValueError: No point of the kind has the axis.
-    """
-    of_kind = [row for row in rows if row.kind == kind]
-    points = [row for row in of_kind if axis in row.axes]
-    if not points:
-        known = ", ".join(dict.fromkeys(name for row in of_kind for name in row.axes)) or "none"
-        raise ValueError(f"the axis of a plot must be one that {kind} points have ({known}), got {axis!r}")
-    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+def sweep_lines(rows: Sequence[Result], axis: str, kind: str = "simulated") -> list[Curve]:
+    """The points of a kind along `axis`, rising, one line for each combination of the other axes."""
+    points = [row for row in rows if row.kind == kind and axis in row.axes]
     others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
     # A name that some points lack tells lines apart, too, so a missing name is None next to (value,).
     seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
@@ -168,9 +161,14 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> 
     for row in points:
         differing = {name: row.axes[name] for name in others if name in row.axes and len(seen[name]) > 1}
         groups.setdefault(axes_text(differing), (differing, []))[1].append(row)
-    for _, line in groups.values():
-        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
-    return list(groups.values())
+    place = _place_along(axis, points)
+    return [(differing, sorted(line, key=place)) for differing, line in groups.values()]
+
+
+def _place_along(axis: str, points: Sequence[Result]) -> Callable[[Result], int]:
+    """A sort key: the place of a value of an axis among the values of some points."""
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+    return lambda row: order.index(axis_text(row.axes[axis]))
 
 
 def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
@@ -192,7 +190,10 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
         designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
-    lines, some = drawn_of(sorted(lines, key=_order(lines)) if len(lines) > MOST_CURVES else lines, "lines")
+    if len(lines) > MOST_CURVES:
+        order = [axis_text(value) for value in distinct_values(each for values, _ in lines for each in values.values())]
+        lines.sort(key=lambda line: [order.index(axis_text(value)) for value in line[0].values()])
+    lines, some = drawn_of(lines, "lines")
     return lines, f"{note}; {some}" if some else note
 
 
@@ -212,11 +213,14 @@ def _effect(points: Sequence[Result], name: str) -> float:
 
 def _over_the_rest(points: Sequence[Result], axis: str, name: str) -> list[Curve]:
     """One line for each value of an axis, over the values of all others."""
-    order, found = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)], []
-    for some in _by_value(points, name):
-        line = sorted(map(_best, _by_value(some, axis)), key=lambda row: order.index(axis_text(row.axes[axis])))
-        found.append(({key: value for key, value in some[0].axes.items() if key == name}, line))
-    return found
+    place = _place_along(axis, points)
+    return [
+        (
+            {key: value for key, value in some[0].axes.items() if key == name},
+            sorted(map(_best, _by_value(some, axis)), key=place),
+        )
+        for some in _by_value(points, name)
+    ]
 
 
 def _best(rows: Sequence[Result]) -> Result:
@@ -226,12 +230,3 @@ def _best(rows: Sequence[Result]) -> Result:
         design = axes_text({name: value for name, value in row.axes.items() if not is_condition(name)})
         worst[design] = min(worst.get(design, row), row, key=lambda row: row.merit)
     return max(worst.values(), key=lambda row: row.merit)
-
-
-def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:
-    """A sort key: numbers of each axis ascending, names in their given order."""
-    names = list(dict.fromkeys(name for others, _ in lines for name in others))
-    ranks = {
-        name: [axis_text(value) for value in distinct_values(o[name] for o, _ in lines if name in o)] for name in names
-    }
-    return lambda curve: [ranks[name].index(axis_text(value)) for name, value in curve[0].items()]

@@ -8,8 +8,8 @@ from typing import Literal
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
-from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
-from asim_lightning.report.accuracy import reference_marks
+from asim_lightning.evaluation.results import Result, axis_text, value_words
+from asim_lightning.report.accuracy import Curve, reference_marks, sweep_lines
 from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.table import Rows
@@ -73,19 +73,9 @@ def yield_picture(
     )
 
 
-def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue], list[Result]]]:
-    """The chips at each combination of the other axes, from the worst to the best, and the differing axes."""
-    chips = [row for row in rows if row.kind == "simulated" and CHIP in row.axes]
-    names = [
-        name
-        for name in dict.fromkeys(name for row in chips for name in row.axes if name != CHIP)
-        if len(distinct_values(row.axes.get(name) for row in chips)) > 1
-    ]
-    found: dict[str, tuple[Mapping[str, AxisValue], list[Result]]] = {}
-    for row in chips:
-        others = {name: row.axes[name] for name in names if name in row.axes}
-        found.setdefault(legend_text(others), (others, []))[1].append(row)
-    return [(others, sorted(each, key=lambda row: row.merit)) for others, each in found.values()]
+def groups_of_chips(rows: Sequence[Result]) -> list[Curve]:
+    """The differing axes, and the chips at each combination of them, from the worst to the best."""
+    return [(others, sorted(chips, key=lambda row: row.merit)) for others, chips in sweep_lines(rows, CHIP)]
 
 
 def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float] = ()) -> Picture:

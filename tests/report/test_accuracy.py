@@ -118,7 +118,7 @@ def test_lines_are_the_combinations_of_the_other_axes():
 
 def test_unknown_axis_names_the_known():
     with pytest.raises(ValueError, match=r"\(random_noise, votes\), got 'rows'"):
-        sweep_lines([row_of(random_noise=0, votes=1)], "rows")
+        accuracy_picture([row_of(random_noise=0, votes=1)], "rows")
 
 
 def grid(**axes):
