@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,9 +13,8 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.publish import plot_axis
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.html_page import page
 from asim_lightning.report.results_table import results_table
-from asim_lightning.report.run_section import Section, run_title
+from asim_lightning.report.run_section import report_of, run_title
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.yields import yield_picture
 
@@ -111,8 +109,6 @@ class Results(Sequence[Result]):
         Needs plotly.
         """
         path = Path(path)
-        title = run_title(self.run)
-        body = f"<h1>{escape(title)}</h1>{Section.of(self.run, self.run.own_target).html(0)}"
-        content = page(title, body).encode()
-        write_whole(path, lambda file: file.write(content))
+        content, _ = report_of([(self.run, self.run.own_target)])
+        write_whole(path, lambda file: file.write(content.encode()))
         return path

@@ -18,43 +18,30 @@ from asim_lightning.report.verdict import point_words
 from asim_lightning.table import Table
 
 
-def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
-    """The layers that a report shows, and a text that says at which point.
-
-    They belong to the point of the verdict: the cheapest that keeps the target. If no point is known to keep it, they
-    are the layers of all points if these share them, else the layers of the configured macro.
-    """
-    if len(run.designs) == 1:
-        (design,) = run.designs
-        axes = legend_text(design.axes)
-        return design.layers, _words(run, f"on the macro of all points{f', {axes}' if axes else ''}", design.axes)
-    best = None
-    if run.designs and not run.yields and run.points:
-        best = next((each.best for each in reversed(choices(run.decided(target))) if each.best is not None), None)
-    found = [] if best is None else [each for each in run.designs if each.is_of(best)]
-    if best is not None and found:
-        whose = f"at the cheapest point that keeps {target}, {point_words(run, best)}"
-        return found[0].layers, _words(run, whose, best.axes)
-    why = f", as no point is known to keep {target}" if run.designs and not run.yields else ""
-    whose = f"on the macro that the settings have, whatever the values of axes{why}"
-    return run.network_cost.get("layers", ()), _words(run, whose, {})
-
-
-def layers_picture(run: Run, target: Target) -> Picture | None:
-    """Energy by layer, split into its parts; None if it is not known."""
-    found = layers_table(run, target)
-    if found is None:
-        return None
-    whole = energy_picture(found.rows, run.network_cost.get("technology", {}), "Energy by layer")
-    return replace(whole, note=found.note, numbers=found.numbers, file="layers.csv")
-
-
 def layers_table(run: Run, target: Target) -> Table[Layer] | None:
-    """Costs of each layer, at the point that `layers_shown` chooses; None if they are not known."""
-    layers, whose = layers_shown(run, target)
+    """Costs of each layer at one point, with a note that says which; None if they are not known.
+
+    It is the point of the verdict: the cheapest that keeps the target. If no point is known to keep it, they are the
+    layers of all points if these share them, else the layers of the configured macro.
+    """
+    layers, axes = run.network_cost.get("layers", ()), dict[str, AxisValue]()
+    whose = "on the macro that the settings have, whatever the values of axes"
+    if len(run.designs) == 1:
+        layers, axes = run.designs[0].layers, dict(run.designs[0].axes)
+        whose = f"on the macro of all points{', ' * bool(axes)}{legend_text(axes)}"
+    elif run.designs and not run.yields:
+        kept = [each.best for each in choices(run.decided(target)) if each.best is not None]
+        if found := [each.layers for each in run.designs if kept and each.is_of(kept[-1])]:
+            layers, axes = found[0], dict(kept[-1].axes)
+            whose = f"at the cheapest point that keeps {target}, {point_words(run, kept[-1])}"
+        else:
+            whose += f", as no point is known to keep {target}"
     if not layers:
         return None
-    return replace(layer_table(layers), title="Layers, one image", file="layers.csv", note=whose)
+    known = run.network_cost.get("technology", {})
+    node, supply = (axes.get(f"technology.{name}", known.get(name, {}).get("value")) for name in ("node", "supply"))
+    at = f", at {node:g} nm and {supply:g} V" if is_number(node) and is_number(supply) else ""
+    return replace(layer_table(layers), title="Layers, one image", file="layers.csv", note=f"One image, {whose}{at}.")
 
 
 def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
@@ -145,13 +132,3 @@ def validation_pictures(found: Validation) -> list[Picture]:
         ],
     )
     return [scatter, parts, supplies]
-
-
-def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
-    """A text on the shown point and its technology."""
-    technology = run.network_cost.get("technology", {})
-    node, supply = (
-        axes.get(f"technology.{name}", technology.get(name, {}).get("value")) for name in ("node", "supply")
-    )
-    at = f", at {node:g} nm and {supply:g} V" if is_number(node) and is_number(supply) else ""
-    return f"One image, {whose}{at}."

@@ -13,7 +13,7 @@ from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.choices import front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, quantity_of
-from asim_lightning.report.layers import layers_picture, layers_table
+from asim_lightning.report.layers import energy_picture, layers_table
 from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
 from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.origin import difference_table, facts, origin_html
@@ -40,14 +40,13 @@ class Section:
 
     run: Run
     title: str
-    """Its headline, if the page has several runs."""
     verdict: str
     pictures: Sequence[Picture]
     tables: Sequence[Table[Any]]
 
     @classmethod
-    def of(cls, run: Run, target: Target, title: str = "") -> "Section":
-        """The section of a run, for the accuracy to keep; a spec or a doctor has its own. Default title: `run_title`.
+    def of(cls, run: Run, target: Target) -> "Section":
+        """The section of a run, for the accuracy to keep; a spec or a doctor has its own.
 
         Raises:
             ValueError: The run lacks the reference of the target, its outcome is not a share, or its target is fixed to
@@ -63,9 +62,9 @@ class Section:
             )
         parts = _of_points if not run.document else _of_spec if "limits" in run.document else _of_doctor
         said, drawn, listed = parts(run, target)
-        return cls(run, title or run_title(run), run.measure.words(said), drawn, listed)
+        return cls(run, run_title(run), run.measure.words(said), drawn, listed)
 
-    def html(self, number: int) -> str:
+    def html(self, number: int = 0) -> str:
         """The part of the page: `number` counts from 1; 0 for the only run, which has the headline of the page."""
         figures = [figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)]
         parts = [
@@ -100,15 +99,16 @@ def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) ->
         ValueError: A run lacks the reference of its target.
         ModuleNotFoundError: plotly is not installed.
     """
-    runs = [run for run, _ in judged]
-    title = title or "; ".join(dict.fromkeys(map(run_title, runs)))
-    sections = [Section.of(*each, name) for each, name in zip(judged, run_titles(runs), strict=True)]
+    sections, several = [Section.of(*each) for each in judged], len(judged) > 1
+    title = title or "; ".join(dict.fromkeys(each.title for each in sections))
+    if several:
+        sections = [replace(each, title=f"{each.title} ({each.run.folder.name})") for each in sections]
     links = [
         f'<li><a href="#run-{number}">{escape(each.title)}</a><br>{escape(each.verdict)}</li>'
         for number, each in enumerate(sections, 1)
     ]
-    parts = [each.html(number) for number, each in enumerate(sections, int(len(runs) > 1))]
-    body = [f"<h1>{escape(title)}</h1>", *(["<ol>", *links, "</ol>"] if len(runs) > 1 else []), *parts]
+    parts = [each.html(number) for number, each in enumerate(sections, int(several))]
+    body = [f"<h1>{escape(title)}</h1>", *(["<ol>", *links, "</ol>"] if several else []), *parts]
     numbers = [
         {"title": each.title, "folder": str(each.run.folder), "verdict": each.verdict, **each.numbers}
         for each in sections
@@ -133,28 +133,20 @@ def run_title(run: Run) -> str:
     return f"{recipe}: {run.kind}{' of ' * bool(said)}{'; '.join(said)}"
 
 
-def run_titles(runs: Sequence[Run]) -> list[str]:
-    """Distinct titles of the runs of a report: with the folder if there are several."""
-    return [run_title(each) + f" ({each.folder.name})" * (len(runs) > 1) for each in runs]
-
-
-def pictures(run: Run, target: Target) -> list[Picture]:
-    """The figures of a run; energy by layer is shown at the cheapest point known to keep the target, if any."""
-    found: list[Picture | None] = []
-    if front_of(run):
-        found.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", "energy"))))
-    if run.yields:
-        found.append(yield_picture(run.yields, thresholds=run.thresholds))
-    else:
-        for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]:
-            found.append(accuracy_picture(run.results, axis))
-        found += map_pictures(run)[:1] if len(varied(run)) == 2 else []
-    return [each for each in (*found, layers_picture(run, target)) if each is not None]
-
-
 def _of_points(run: Run, target: Target) -> _Parts:
-    found = (choice_table(run, target), yield_table(run), point_table(run, target), layers_table(run, target))
-    return verdict(run, target), pictures(run, target), [each for each in found if each is not None]
+    drawn: list[Picture | None] = []
+    if front_of(run):
+        drawn.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", "energy"))))
+    if run.yields:
+        drawn.append(yield_picture(run.yields, thresholds=run.thresholds))
+    else:
+        drawn += [accuracy_picture(run.results, axis) for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]]
+        drawn += map_pictures(run)[:1] if len(varied(run)) == 2 else []
+    if (layers := layers_table(run, target)) is not None:
+        whole = energy_picture(layers.rows, run.network_cost.get("technology", {}), "Energy by layer")
+        drawn.append(replace(whole, note=layers.note, numbers=layers.numbers, file=layers.file))
+    tables = (choice_table(run, target), yield_table(run), point_table(run, target), layers)
+    return verdict(run, target), [each for each in drawn if each], [each for each in tables if each is not None]
 
 
 def _of_spec(run: Run, target: Target) -> _Parts:

@@ -15,7 +15,7 @@ from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
 from asim_lightning.report.origin import difference_table, facts
-from asim_lightning.report.run_section import Section, pictures, run_titles
+from asim_lightning.report.run_section import Section, report_of, run_title
 from asim_lightning.table import Table, plain
 from tests.report.runs import COMMAND, MAPPED, doctor_document, of_adc, of_chips, point, run, spec_document
 
@@ -81,7 +81,7 @@ class Page(HTMLParser):
 
 
 def section(found: Run) -> Page:
-    return Page(Section.of(found, TARGET).html(0))
+    return Page(Section.of(found, TARGET).html())
 
 
 def numbers(texts: list[str]) -> list[float]:
@@ -97,7 +97,7 @@ RUNS = {"energies": replace(of_adc(), network_cost=COST), "bits": of_adc(False),
 
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_the_page_parses_and_needs_no_network(found: Run) -> None:
-    body = Section.of(found, TARGET).html(0)
+    body = Section.of(found, TARGET).html()
     whole = page("a <title>", body)
     script = plotly.offline.get_plotlyjs()
     assert whole.count(script) == 1
@@ -145,7 +145,7 @@ def test_each_number_of_a_table_is_in_a_csv_and_csvs_are_the_numbers_of_the_sect
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_what_figures_draw_is_in_their_csv(found: Run) -> None:
     tables = section(found).tables
-    for picture in pictures(found, TARGET):
+    for picture in Section.of(found, TARGET).pictures:
         rows = tables[picture.file]
         assert rows[0] == [str(cell) for cell in picture.numbers[0]]
         cells = {round(float(cell), 6) for row in rows for cell in row if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
@@ -186,7 +186,7 @@ def designs(*bits: int) -> tuple[DesignLayers, ...]:
     ids=["of the verdict", "none keeps", "one design", "old run"],
 )
 def test_the_layers_are_those_of_the_point_of_the_verdict(found: Run, energies: list[float], whose: str) -> None:
-    drawing = pictures(found, TARGET)[-1]
+    drawing = Section.of(found, TARGET).pictures[-1]
     assert whose in drawing.note
     column = drawing.numbers[0].index("energy_pj")
     assert [row[column] for row in drawing.numbers[1:]] == energies
@@ -196,12 +196,13 @@ def test_the_layers_are_those_of_the_point_of_the_verdict(found: Run, energies: 
 def test_several_runs_are_told_apart_by_values_and_folder() -> None:
     other = run([point(300, {"adc_bits": bits, "random_noise": "0.3 lsb"}) for bits in (8, None)])
     third = replace(of_chips(), folder=of_chips().folder.with_name("sweep-2"))
-    assert run_titles([of_adc(), other, third]) == [
+    _, found = report_of([(each, TARGET) for each in (of_adc(), other, third)])
+    assert [each["title"] for each in found["runs"]] == [
         "mine: sweep of ADC bits 6 to 8; random noise 0 to 0.1 % (sweep-1)",
         "mine: sweep of ADC bits 8, null; random noise 0.3 lsb (sweep-1)",
         "mine: yield of offset 0.1 lsb, 0.3 lsb (sweep-2)",
     ]
-    assert run_titles([other]) == ["mine: sweep of ADC bits 8, null; random noise 0.3 lsb"]
+    assert run_title(other) == "mine: sweep of ADC bits 8, null; random noise 0.3 lsb"
 
 
 def test_points_have_all_columns_and_their_decision() -> None:
@@ -222,7 +223,7 @@ def test_points_have_all_columns_and_their_decision() -> None:
 
 
 def test_figures_of_each_kind_of_run() -> None:
-    titles = [[picture.title for picture in pictures(found, TARGET)] for found in RUNS.values()]
+    titles = [[picture.title for picture in Section.of(found, TARGET).pictures] for found in RUNS.values()]
     assert titles == [
         [
             "Accuracy against energy",
@@ -239,7 +240,7 @@ def test_figures_of_each_kind_of_run() -> None:
 def test_the_front_and_the_point_of_the_verdict_are_drawn() -> None:
     digital = {"all_digital_uj": 5.5, "all_digital_uj_low": 2.75, "all_digital_uj_high": 11.0}
     points = [replace(each, figures={**each.figures, **digital}) for each in of_adc().points]
-    (picture, *_) = pictures(run(points), TARGET)
+    (picture, *_) = Section.of(run(points), TARGET).pictures
     by_name = {each.name: each for each in picture.series if each.name}
     assert list(by_name["front at random noise 0 %"].x) == [3.0, 3.5]
     assert list(by_name["bettered by the front"].x) == [4.0]
@@ -262,7 +263,7 @@ def test_differences_to_recipe_and_preset() -> None:
 
 def test_names_of_the_users_are_text_and_no_markup() -> None:
     found = run([point(100, {"column": "<script>alert(1)</script>"}), point(200, {"column": "b&b"})])
-    body = Section.of(found, TARGET).html(0)
+    body = Section.of(found, TARGET).html()
     assert "<script>alert" not in body
     assert "</script>alert" not in body
     for data in re.findall(r"Plotly\.newPlot\((.*?)\)\s*\}", body, re.S):
@@ -306,12 +307,12 @@ def test_a_spec_and_a_doctor_have_a_figure_and_their_tables() -> None:
     doctor = Run(Path("runs/mine/doctor-1"), (), document=doctor_document(), loss_map=MAPPED)
     tables = ({"limits.csv", "settings.csv"}, {"plans.csv", "findings.csv", "layers_map.csv", "map.csv"})
     for found, files, note in zip((spec, doctor), tables, ("a rule", "a note"), strict=True):
-        shown = Page(Section.of(found, found.own_target).html(0))
+        shown = Page(Section.of(found, found.own_target).html())
         assert set(shown.tables) == files
         assert all(len(rows) > 1 for rows in shown.tables.values())
         assert note in shown.texts
         assert ("div", {"class": "figures one"}) in shown.elements
-        assert run_titles([found]) == [f"mine: {found.kind}"]
+        assert run_title(found) == f"mine: {found.kind}"
         with pytest.raises(ValueError, match="must be left out"):
             Section.of(found, Target("accuracy", 0.5))
     bare = replace(doctor, loss_map=None, document=doctor_document(findings=[]))
