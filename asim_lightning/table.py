@@ -34,13 +34,7 @@ class Column(Generic[Row]):
 
 
 def plain(name: str, cell: Callable[[Row], object], side: Literal["r", "l"] = "r") -> Column[Row]:
-    """A column with the same cells in the CSV.
-
-    Args:
-        name: The heading, and the name in the CSV.
-        cell: The cell of a row.
-        side: Alignment of the cells.
-    """
+    """A column with the same name and the same cells in the CSV."""
     return Column(name, cell, {name: cell}, side)
 
 
@@ -108,11 +102,7 @@ class Table(Sequence[Row]):
         return self.html() + (f"<pre>{escape(self.note)}</pre>" if self.note else "")
 
     def html(self, most: int | None = None) -> str:
-        """The table as an element of HTML.
-
-        Args:
-            most: Most rows to show; None: all.
-        """
+        """The table as an element of HTML, with at most so many rows; None: all."""
         head, *body = self.shown
         lines = [
             f"{'<tr class=marked>' if place in self.marked else '<tr>'}{self._cells(row, 'td')}</tr>"
@@ -136,14 +126,8 @@ def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
         rows: Cells of each row, headers first; a cell for each column.
         headers: Number of header rows.
         sides: For each column, "l" (left) or "r" (right).
-
-    Raises:
-        ValueError: A row does not have one cell for each column.
     """
-    for row in rows:
-        if len(row) != len(sides):
-            raise ValueError(f"a row of a table with {len(sides)} columns needs as many cells, got {len(row)}")
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(len(sides))]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     rule = ["-" * width for width in widths]
 
     def line(row: Sequence[str]) -> str:
@@ -159,12 +143,7 @@ def short(value: float) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
-    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe.
-
-    Args:
-        rows: Lines of cells.
-        line_end: The end of each line.
-    """
+    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe."""
     lines = []
     for row in rows:
         line = io.StringIO(newline="")

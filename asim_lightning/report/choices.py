@@ -61,8 +61,9 @@ def choices(run: Run) -> list[Choice]:
 
     found = []
     for (_, points), best in zip(run.groups, run.cheapest, strict=True):
-        kept = [point for point in points if point.verdict == "kept"]
-        undecided = [point for point in points if point.verdict == "undecided"]
+        kept, undecided, missed = (
+            [point for point in points if point.verdict == verdict] for verdict in ("kept", "undecided", "missed")
+        )
         # without energies a price is an accuracy
         cheaper = [point for point in undecided if run.costs and best and run.price(point)[0] < run.price(best)[0]]
         others = [point for point in points if point.verdict != "kept"] or kept
@@ -72,7 +73,7 @@ def choices(run: Run) -> list[Choice]:
                 best,
                 len(kept),
                 len(undecided),
-                len(points) - len(kept) - len(undecided),
+                len(missed),
                 sorted(cheaper, key=run.price),
                 run.own(points),
                 min(others, key=lambda point: (-point.merit, *run.price(point))),

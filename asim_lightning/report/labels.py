@@ -11,8 +11,8 @@ from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, 
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
 
 COSTS = {
-    "energy_uj": Setting("energy", "µJ"), "latency_ms": Setting("latency", "ms"), "tops_per_watt": Setting("TOPS/W"),
-    "yield": Setting("yield"),
+    "energy_uj": Setting("energy", "µJ"), "latency_ms": Setting("latency", "ms"), "yield": Setting("yield"),
+    "tops_per_watt": Setting("TOPS/W"),
 }  # fmt: skip
 """Figures of a point in pictures and tables; next to them are their ends, and the costs of a digital macro."""
 _ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")

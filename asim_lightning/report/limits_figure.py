@@ -7,7 +7,7 @@ from asim_lightning.evaluation.target import Limit
 from asim_lightning.report.picture import Axis, Picture, Series
 from asim_lightning.table import Column, Table
 
-_KEPT, _MISSED = "#7fcfb5", "#eba47c"
+_COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
 
 
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
@@ -51,28 +51,24 @@ def limits_words(limits: Sequence[Limit]) -> str:
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
     """A bar for each property from harmless to harmful values: kept, undecided and missed ones."""
-    ends = [_shares(each) for each in limits]
-    places = [float(place) for place in range(len(limits))]
-    parts = [
-        ("kept", [kept for kept, _ in ends], _KEPT),
-        ("undecided", [missed - kept for kept, missed in ends], "#c8c8c8"),
-        ("missed", [1.0 - missed for _, missed in ends], _MISSED),
+    names, parts = [], []
+    for each in limits:
+        rungs = each.rungs
+        kept = 0.0 if each.kept is None else (rungs.index(each.kept) + 1) / len(rungs)
+        missed = 1.0 if each.missed is None else rungs.index(each.missed) / len(rungs)
+        parts.append((kept, missed - kept, 1.0 - missed))
+        ends = ("none" if end is None else f"{end:g}" for end in (each.kept, each.missed))
+        names.append(f"{_words(each)}: {' / '.join(ends)} {each.unit}".rstrip())
+    bars = [
+        Series(name, x, range(len(limits)), form="bar", colour=colour)
+        for (name, colour), x in zip(_COLOURS.items(), zip(*parts, strict=True), strict=True)
     ]
-    return Picture(
-        title,
-        Axis("numbers: kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0)),
-        Axis("", "names", [_name(each) for each in limits]),
-        [Series(name, x, places, form="bar", style=0, colour=colour) for name, x, colour in parts],
-    )
+    along = Axis("numbers: kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
+    return Picture(title, along, Axis("", "names", names), bars)
 
 
 def _words(limit: Limit) -> str:
     return limit.name.replace("_", " ")
-
-
-def _name(limit: Limit) -> str:
-    kept, missed = ("none" if end is None else f"{end:g}" for end in (limit.kept, limit.missed))
-    return f"{_words(limit)}: {kept} / {missed} {limit.unit}".rstrip()
 
 
 def _value(limit: Limit, value: float | None) -> str:
@@ -85,10 +81,3 @@ def _between(limit: Limit) -> str:
     if limit.images is None:
         return "undecided, more chips would decide"
     return f"undecided, {'more than the' if limit.is_over else 'about'} {limit.images:,} images would decide"
-
-
-def _shares(limit: Limit) -> tuple[float, float]:
-    """Ends of the kept values and of the undecided values along all rungs: 0..1."""
-    rungs = limit.rungs
-    kept = 0 if limit.kept is None else rungs.index(limit.kept) + 1
-    return kept / len(rungs), 1.0 if limit.missed is None else rungs.index(limit.missed) / len(rungs)

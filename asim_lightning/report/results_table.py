@@ -31,8 +31,6 @@ _WIDTH = 120
 """Width of a line below a table, characters."""
 _FEW_IMAGES = 100
 """Below this number of images, right answers are shown, too: one of 20 images is 5 %."""
-_COSTS = ("energy_uj", "latency_ms", "tops_per_watt")
-"""Costs in a table of text."""
 _MOST_ROWS = 40
 """A search with more points prints only the front."""
 _READING = 0.5
@@ -65,7 +63,7 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
     For few images, a last column has the number of right answers: the mean over the trials, and its range.
     """
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
-    costs = _COSTS if any(name in row.figures for row in rows for name in _COSTS) else ()
+    costs = [name for name in COSTS if name != "yield" and any(name in row.figures for row in rows)]
     has_right = all(row.right and row.images < _FEW_IMAGES for row in rows)
     targets = dict.fromkeys(target for row in rows for target in row.decisions)
     columns = [
@@ -88,7 +86,7 @@ def search_text(found: Run, technology: str) -> str:
         return "cheapest" if is_among(row, found.cheapest) else of_point if row.kind == "simulated" else row.kind
 
     shown = found.points if len(found.points) <= _MOST_ROWS else list(filter(mark, found.points))
-    costs = [*_COSTS[:2], "yield", *(name for name in _COSTS[2:] if name in found.objectives)]
+    costs = [name for name in COSTS if name != "tops_per_watt" or name in found.objectives]
     measure = found.points[0].measure
     columns = [
         Column("", mark, side="l"),

@@ -29,16 +29,9 @@ def test_costs_stand_beside_accuracies():
         Result({"adc_bits": 6}, "simulated", 1, 2000, 0.9, 0.89, 0.91, 3, "native", figures=figures),
         Result({}, "float", 1, 2000, 0.92, 0.91, 0.93, 1, "torch"),
     ]
-    assert str(results_table(rows)).splitlines() == [
-        "kind       adc_bits  accuracy (%)   95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials  images  "
-        "seconds  algorithm",
-        "---------  --------  ------------  --------------  -----------  ------------  ------  ------  ------  "
-        "-------  ---------",
-        "float             -         92.00  [91.00, 93.00]            -             -       -       1    2000      "
-        "1.0  torch",
-        "simulated         6         90.00  [89.00, 91.00]         2.34          1.57       -       1    2000      "
-        "3.0  native",
-    ]
+    assert [row[4:6] for row in results_table(rows).shown] == [
+        ["energy (uJ)", "latency (ms)"], ["-", "-"], ["2.34", "1.57"],
+    ]  # fmt: skip
 
 
 def test_a_point_agrees_if_the_published_accuracy_is_near_its_interval() -> None:
