@@ -12,16 +12,14 @@ from torch.nn.functional import max_pool2d
 
 from asim_lightning.report.draw import new_figure
 
-_DOTS = 100
-"""Dots an inch of these figures."""
+_DOTS_AN_INCH = 100
 _NUMBERED = 20
 """Most classes for which cells show a number, and axes the names."""
 _MOST_CELLS = 250
 """Most cells along an axis that the figure's pixels can show."""
 _CELL = (1.75, 2.05)
 """Width and height of an image with its two lines of text, inches."""
-_LONGEST = 18
-"""Most characters of a class's name above an image."""
+_LONGEST_NAME = 18
 
 
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
@@ -39,7 +37,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     cells = 100.0 * counts / np.maximum(images, 1) if normalize else counts.astype(float)  # (classes, classes)
     top = 100.0 if normalize else max(float(np.max(cells)), 1.0)
     numbered = classes <= _NUMBERED
-    figure = new_figure(9.0, 7.8, _DOTS)
+    figure = new_figure(9.0, 7.8, _DOTS_AN_INCH)
     plot = figure.add_subplot()
     # with many classes, cells next to the diagonal are pale; a root of the value makes them visible
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
@@ -78,7 +76,7 @@ def mistakes_figure(
     """
     columns = max(3, ceil(sqrt(len(images))))
     rows = ceil(len(images) / columns)
-    figure = new_figure(_CELL[0] * columns + 0.2, _CELL[1] * rows + 0.8, _DOTS)
+    figure = new_figure(_CELL[0] * columns + 0.2, _CELL[1] * rows + 0.8, _DOTS_AN_INCH)
     figure.suptitle(f"{title}\n(above each: the true class; the predicted one with its confidence)", fontsize=11)
     for place, (image, (true, predicted, confidence)) in enumerate(zip(images, captions, strict=True)):
         plot = figure.add_subplot(rows, columns, place + 1)
@@ -93,4 +91,4 @@ def mistakes_figure(
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -22,14 +22,12 @@ from asim_lightning.report.picture import Axis, Grid, Picture, Series
 WIDTH, HEIGHT = 7.2, 4.3
 """Size of a figure, inches: the width of a page of two columns."""
 _DOTS = 200
-_CHARACTERS = 90
-"""Characters of a line of text across the figure."""
+_WIDEST_LINE = 90
 _MOST_INSIDE = 6
 """Most entries of a legend inside the plot; a longer one would hide points."""
 _AROUND_BARS, _OF_BAR, _OF_ROW = 1.0, 0.22, 0.16
 """Height around bars, of a bar, and least height of a row of a heat map, inches."""
-_ACROSS = 3
-"""Most pictures next to each other."""
+_MOST_ACROSS = 3
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _OTHER_MARKERS = {"none": "", "full": "o", "open": "o", "cross": "x", "ring": "o", "star": "*", "tick": "_"}
 _SIZES = {"ring": 10.0, "star": 10.0, "tick": 12.0}
@@ -41,7 +39,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (1.5, 
 _STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0, "figure.titlesize": 10.0}
 
 
-def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Figure:
+def figure_of(*pictures: Picture, title: str = "", across: int = _MOST_ACROSS) -> Figure:
     """Pictures as one figure with a headline, `across` next to each other; heat maps share one scale of colours.
 
     Pictures of bars stand below each other, as high as their bars need.
@@ -56,20 +54,20 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
     elif pictures[0].grid is not None:
         heights = [max(height, _AROUND_BARS + _OF_ROW * len(pictures[0].y.names)) for height in heights]
     with rc_context(_STYLE):
-        figure = new_figure(WIDTH if columns < _ACROSS else 1.4 * WIDTH, sum(heights))
+        figure = new_figure(WIDTH if columns < _MOST_ACROSS else 1.4 * WIDTH, sum(heights))
         grid = figure.add_gridspec(lines, columns, height_ratios=heights)
         image = None
         for number, picture in enumerate(pictures):
             plot = figure.add_subplot(grid[number // columns, number % columns])
             image = _draw(figure, plot, picture) or image
             if len(pictures) > 1:
-                plot.set_title(_lines(picture.title, 0.8 * _CHARACTERS * figure.get_figwidth() / WIDTH / columns))
+                plot.set_title(_lines(picture.title, 0.8 * _WIDEST_LINE * figure.get_figwidth() / WIDTH / columns))
         if image is not None and (shown := pictures[0].grid) is not None:
             figure.colorbar(image, ax=figure.axes, label=shown.label)
         if headline := title or pictures[0].title * (len(pictures) == 1):
-            figure.suptitle(_lines(headline, _CHARACTERS * figure.get_figwidth() / WIDTH), x=0.01, ha="left")
+            figure.suptitle(_lines(headline, _WIDEST_LINE * figure.get_figwidth() / WIDTH), x=0.01, ha="left")
         if note := pictures[0].note:
-            figure.supxlabel(_lines(note, 1.3 * _CHARACTERS), x=0.995, ha="right", fontsize=7.5, color="0.3")
+            figure.supxlabel(_lines(note, 1.3 * _WIDEST_LINE), x=0.995, ha="right", fontsize=7.5, color="0.3")
         figure.draw_without_rendering()  # sets the text sizes of this style
         for plot, picture in zip(figure.axes, pictures, strict=False):
             _write_labels(plot, picture)

@@ -14,9 +14,7 @@ _MISSING = (
     "pip install '.[report]'"
 )
 _MOST_ROWS = 1000
-"""Most rows of a table on the page; its CSV has all."""
-_SHORT = 20
-"""Most rows of a table that stays on one sheet."""
+_ROWS_OF_A_SHEET = 20
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 """A browser may load only the content of the page."""
 _RESIZE = (
@@ -126,7 +124,7 @@ def table_html(table: Table[Any]) -> str:
     """A table with its headline and note, and a link to its CSV."""
     title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
     note = f'<p class="note">{escape(table.note)}</p>\n' if table.note else ""
-    short = " short" * (len(table) <= _SHORT)
+    short = " short" * (len(table) <= _ROWS_OF_A_SHEET)
     more = f"{_MOST_ROWS:,} of {len(table):,} rows are shown. " if len(table) > _MOST_ROWS else ""
     return (
         f'{title}{note}<div class="scroll{short}">{table.html(_MOST_ROWS)}</div>\n'

@@ -15,8 +15,7 @@ COSTS = {
     "tops_per_watt": Setting("TOPS/W"),
 }  # fmt: skip
 """Figures of a point in pictures and tables; next to them are their ends, and the costs of a digital macro."""
-_ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")
-"""Fields of a macro that are always named."""
+_NAMED = ("weight_bits", "input_bits", "rows", "adc_bits")
 
 
 def label_of(name: str) -> str:
@@ -60,7 +59,7 @@ def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, v
     Values of `given` axes replace its fields; `varied` axes are left out.
     """
     usual, fields = _flat(asdict(MacroConfig())), _flat({**macro, **given})
-    left_out = {*varied, *_ALWAYS, *(name for name in fields if name.startswith("static.") and "static" in varied)}
+    left_out = {*varied, *_NAMED, *(name for name in fields if name.startswith("static.") and "static" in varied)}
     bits = "".join(
         f"{letter}{fields[name]}" for letter, name in (("W", "weight_bits"), ("A", "input_bits")) if name not in varied
     )

@@ -8,8 +8,7 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.report.picture import Axis, Grid, Picture
 from asim_lightning.table import Column, Rows, Table, plain
 
-_MOST = 15
-"""Most rows of layers; all others are one row."""
+_MOST_ROWS = 15
 _LEAST = 0.5
 """Least percent that is written into a cell."""
 _SAID = 1.0
@@ -41,9 +40,9 @@ class LayerShare(NamedTuple):
 def loss_map_table(found: LossMap) -> Table[LayerShare]:
     """The table of a map: a row for each layer, the largest share first."""
     shares = list(found.by_layer.items())
-    rest = [share for _, share in shares[_MOST:]]
+    rest = [share for _, share in shares[_MOST_ROWS:]]
     if rest:
-        shares = [*shares[:_MOST], (f"{len(rest)} other layer{'s' * (len(rest) > 1)}", sum(rest))]
+        shares = [*shares[:_MOST_ROWS], (f"{len(rest)} other layer{'s' * (len(rest) > 1)}", sum(rest))]
     rows = []
     for name, share in shares:
         percent = 100 * share / found.sum if found.sum > 0 else None

@@ -23,8 +23,7 @@ _DECADES = 30.0
 """Least ratio of the largest to the smallest positive number for a logarithmic axis."""
 _CROWDED = 0.2
 """If half of the numbers are within this share of a linear axis, a logarithmic axis is drawn."""
-_FEW = 12
-"""Most whole numbers that each get a tick."""
+_MOST_TICKS = 12
 
 
 @dataclass(frozen=True)
@@ -162,5 +161,5 @@ def number_axis(label: str, numbers: Sequence[float], above: tuple[str, float] |
     if spans_decades and rising[len(rising) // 2] - rising[0] < _CROWDED * (rising[-1] - rising[0]):
         scale: Literal["log", "symlog"] = "log" if len(positive) == len(rising) else "symlog"
         return Axis(f"{label}, log scale", scale, least=positive[0], above=above)
-    whole = len(rising) <= _FEW and all(isfinite(each) and float(each).is_integer() for each in rising)
+    whole = len(rising) <= _MOST_TICKS and all(isfinite(each) and float(each).is_integer() for each in rising)
     return Axis(label, ticks=rising if whole else (), above=above)

@@ -27,8 +27,7 @@ from asim_lightning.table import Column, Table, plain
 
 Points: TypeAlias = list[Column[Result]]
 
-_WIDTH = 120
-"""Width of a line below a table, characters."""
+_LINE_WIDTH = 120
 _FEW_IMAGES = 100
 """Below this number of images, right answers are shown, too: one of 20 images is 5 %."""
 _MOST_ROWS = 40
@@ -100,7 +99,7 @@ def search_text(found: Run, technology: str) -> str:
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
     facts = [f"{' and '.join(found.targets)}: {'; '.join(choice_facts(found, each))}." for each in choices(found)]
     notes = [*(facts if found.targets else ()), *_notes(found, technology)]
-    said = (fill(measure.words(note), _WIDTH, subsequent_indent="  ") for note in notes)
+    said = (fill(measure.words(note), _LINE_WIDTH, subsequent_indent="  ") for note in notes)
     return "\n".join([*lines, "", *said])
 
 

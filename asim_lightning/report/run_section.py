@@ -28,10 +28,8 @@ from asim_lightning.table import Rows, Table
 
 _Parts: TypeAlias = tuple[str, list[Picture], list[Table[Any]]]
 """The verdict of a run, its figures and its tables."""
-_FEW = 3
-"""Most values in a title."""
+_MOST_VALUES = 3
 _MOST_AXES = 8
-"""Most axes with a separate figure."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def run_title(run: Run) -> str:
         if len(values) > 1 and all(map(is_number, values)):
             listed = f"{axis_text(values[0])} to {texts[-1]}"
         else:
-            listed = ", ".join(texts) if len(values) <= _FEW else f"({len(values)} values)"
+            listed = ", ".join(texts) if len(values) <= _MOST_VALUES else f"({len(values)} values)"
         said.append(f"{head_of(name)} {listed}".strip())
     return f"{recipe}: {run.kind}{' of ' * bool(said)}{'; '.join(said)}"
 

@@ -31,10 +31,8 @@ Curves: TypeAlias = Mapping[str, Sequence[tuple[int, Result]]]
 """Steps and points of curves by their tags."""
 Charts: TypeAlias = dict[str, list[Any]]
 """Kind of chart and its tags, by the chart's title."""
-ENERGY = "sweep/accuracy_vs_energy_in_nanojoules"
-"""Tag of the curves of accuracy over energy."""
+_ENERGY_TAG = "sweep/accuracy_vs_energy_in_nanojoules"
 _SUFFIX = ".sweep"
-"""Suffix of a sweep's event files."""
 _ENDS = ("mean", "low", "high")
 
 
@@ -86,11 +84,11 @@ def energy_curves(run: Run) -> Curves:
         return {}
     curves: dict[str, dict[int, Result]] = {}
     for point in front_of(run) or [point for point in run.points if energy in point.figures]:
-        curve = curves.setdefault(_tag(ENERGY, conditions_of(point, several), "/"), {})
+        curve = curves.setdefault(_tag(_ENERGY_TAG, conditions_of(point, several), "/"), {})
         step = round(1000 * point.figures[energy])
         curve[step] = max(point, curve.get(step, point), key=lambda each: each.merit)
     if curves and run.all_digital is not None and run.of_kind("quantized"):
-        curves[f"{ENERGY}/digital"] = {round(1000 * run.all_digital[0]): run.of_kind("quantized")[0]}
+        curves[f"{_ENERGY_TAG}/digital"] = {round(1000 * run.all_digital[0]): run.of_kind("quantized")[0]}
     return {tag: sorted(curve.items()) for tag, curve in curves.items()}
 
 

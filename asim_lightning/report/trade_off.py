@@ -16,7 +16,6 @@ from asim_lightning.table import Rows
 
 _VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}
 _MOST_NUMBERED = 12
-"""Most numbered points of a front."""
 _MOST_MAPS = 9
 _RATIO = 8.0
 """Ratio of the largest to the smallest cost from which its axis is logarithmic."""

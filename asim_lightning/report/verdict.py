@@ -9,8 +9,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, numbers_of, varied
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
 
-_FEW = 4
-"""Most values in a line."""
+_MOST_VALUES = 4
 
 
 def verdict(run: Run, target: Target) -> str:
@@ -101,14 +100,14 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
         return legend_text(points[0].axes) if len(points) == 1 else f"{len(points)} points"
     head = head_of(names[0])
     texts = [quantity_of(names[0], point.axes[names[0]]) for point in points]
-    listed = ", ".join(texts) if len(texts) <= _FEW else f"{texts[0]} to {texts[-1]} ({len(texts)} points)"
+    listed = ", ".join(texts) if len(texts) <= _MOST_VALUES else f"{texts[0]} to {texts[-1]} ({len(texts)} points)"
     return f"{head} {listed}".strip()
 
 
 def _of_yields(run: Run) -> str:
     """Share of chips that reach the highest threshold, for the first combinations."""
     said = []
-    for found in run.yields[:_FEW]:
+    for found in run.yields[:_MOST_VALUES]:
         at, where = found.at(run.thresholds[-1]), legend_text(found.axes)
         bounds = f"{100 * at.share:.0f} %, of all chips {100 * at.low:.1f} to {100 * at.high:.1f} %"
         said.append(f"{at.good} of {at.total} chips ({bounds}){f' at {where}' if where else ''}")
