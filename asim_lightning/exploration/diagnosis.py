@@ -20,8 +20,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
-from asim_lightning.report.plans_table import plans_table, plans_verdict
+from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import Table
 

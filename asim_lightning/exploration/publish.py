@@ -39,8 +39,14 @@ from asim_lightning.report.results_table import Difference, differences_text, re
 from asim_lightning.report.tensorboard_curves import axis_curves, energy_curves, write_run
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
-from asim_lightning.report.yield_table import write_yields, yield_text
-from asim_lightning.report.yields import MOST_GROUPS, chips_picture, groups_of_chips, yield_picture
+from asim_lightning.report.yields import (
+    MOST_GROUPS,
+    chips_picture,
+    groups_of_chips,
+    write_yields,
+    yield_picture,
+    yield_text,
+)
 
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4

@@ -32,7 +32,7 @@ from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
-from asim_lightning.report.yield_table import yield_text
+from asim_lightning.report.yields import yield_text
 from asim_lightning.surgery import apply_point
 from asim_lightning.table import Table
 

@@ -20,7 +20,7 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Study
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.limits_figure import limits_picture, limits_table
+from asim_lightning.report.spec_doctor import limits_picture, limits_table
 from asim_lightning.table import Table
 
 _A_PROPERTY = 10

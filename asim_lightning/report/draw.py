@@ -48,11 +48,11 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _MOST_ACROSS) -
 
     columns = 1 if pictures[0].has_bars else min(len(pictures), across)
     lines = -(-len(pictures) // columns)
-    heights = [HEIGHT if lines == 1 else 0.75 * HEIGHT] * lines
     if pictures[0].has_bars:
         heights = [_AROUND_BARS + _OF_BAR * len(each.y.names) for each in pictures]
-    elif pictures[0].grid is not None:
-        heights = [max(height, _AROUND_BARS + _OF_ROW * len(pictures[0].y.names)) for height in heights]
+    else:
+        rows = len(pictures[0].y.names) if pictures[0].grid is not None else 0
+        heights = [max(HEIGHT if lines == 1 else 0.75 * HEIGHT, _AROUND_BARS + _OF_ROW * rows)] * lines
     with rc_context(_STYLE):
         figure = new_figure(WIDTH if columns < _MOST_ACROSS else 1.4 * WIDTH, sum(heights))
         grid = figure.add_gridspec(lines, columns, height_ratios=heights)

@@ -11,10 +11,9 @@ from asim_lightning.cost.validation import Validation
 from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import choices
 from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series
-from asim_lightning.report.verdict import point_words
+from asim_lightning.report.verdict import choices, point_words
 from asim_lightning.table import Table
 
 

@@ -10,7 +10,6 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
-from asim_lightning.report.choices import Choice, choices, front_of
 from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
 from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.report.table_columns import (
@@ -22,7 +21,7 @@ from asim_lightning.report.table_columns import (
     target_column,
     valued,
 )
-from asim_lightning.report.verdict import choice_facts, point_words
+from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
 from asim_lightning.table import Column, Table, plain
 
 Points: TypeAlias = list[Column[Result]]

@@ -10,20 +10,25 @@ from asim_lightning.evaluation.results import axis_text, distinct_values, is_num
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.accuracy import accuracy_picture
-from asim_lightning.report.choices import front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, quantity_of
 from asim_lightning.report.layers import energy_picture, layers_table
-from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
-from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.origin import difference_table, facts, origin_html
 from asim_lightning.report.picture import Picture
-from asim_lightning.report.plans_table import findings_table, plans_table, plans_verdict
 from asim_lightning.report.results_table import choice_table, point_table
+from asim_lightning.report.spec_doctor import (
+    findings_table,
+    limits_picture,
+    limits_table,
+    limits_words,
+    loss_map_picture,
+    loss_map_table,
+    plans_table,
+    plans_verdict,
+)
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
-from asim_lightning.report.verdict import verdict
-from asim_lightning.report.yield_table import yield_table
-from asim_lightning.report.yields import yield_picture
+from asim_lightning.report.verdict import front_of, varied, verdict
+from asim_lightning.report.yields import yield_picture, yield_table
 from asim_lightning.table import Rows, Table
 
 _Parts: TypeAlias = tuple[str, list[Picture], list[Table[Any]]]

@@ -24,7 +24,7 @@ from asim_lightning.evaluation.results import (
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy import drawn_lines
-from asim_lightning.report.choices import conditions_of, front_of, varied
+from asim_lightning.report.verdict import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[int, Result]]]

@@ -9,9 +9,9 @@ from asim_lightning.evaluation.results import Result, axis_text, axis_value, val
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
-from asim_lightning.report.choices import varied
 from asim_lightning.report.labels import COSTS, accuracy_text, cost_text, head_of, label_of, legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Grid, Label, Marker, Picture, Series, drawn_of
+from asim_lightning.report.verdict import varied
 from asim_lightning.table import Rows
 
 _VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import choices, front_of
+from asim_lightning.report.verdict import choices, front_of
 from tests.report.runs import of_adc, of_chips, point, run
 
 QUANTIZED = Target("share", 0.99, "quantized")

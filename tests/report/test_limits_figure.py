@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from asim_lightning.evaluation.target import Limit
-from asim_lightning.report.limits_figure import limits_picture, limits_table, limits_words
+from asim_lightning.report.spec_doctor import limits_picture, limits_table, limits_words
 from tests.report.runs import LIMITS
 
 

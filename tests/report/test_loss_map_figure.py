@@ -4,8 +4,8 @@ from math import isnan
 
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.loss_map_figure import loss_map_picture, loss_map_table
 from asim_lightning.report.plotly_figure import layout_of, traces_of
+from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table
 from tests.report.runs import MAPPED
 
 

@@ -8,10 +8,9 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Measure, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epochs_picture
-from asim_lightning.report.choices import choices
 from asim_lightning.report.results_table import Difference, differences_text
 from asim_lightning.report.trade_off import trade_off_picture
-from asim_lightning.report.verdict import choice_facts
+from asim_lightning.report.verdict import choice_facts, choices
 from asim_lightning.report.yields import chips_picture
 from tests.report.runs import run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.report.plans_table import findings_table, plans_table, plans_verdict
+from asim_lightning.report.spec_doctor import findings_table, plans_table, plans_verdict
 from tests.report.runs import AS_IS, PLANS, doctor_document, plan
 
 

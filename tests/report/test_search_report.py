@@ -10,10 +10,9 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.choices import choices
 from asim_lightning.report.results_table import Difference, differences_text, search_text
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
-from asim_lightning.report.verdict import choice_facts
+from asim_lightning.report.verdict import choice_facts, choices
 
 TARGET = "accuracy 86 %"
 

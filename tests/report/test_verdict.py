@@ -8,9 +8,8 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import choices
 from asim_lightning.report.results_table import point_table
-from asim_lightning.report.verdict import verdict
+from asim_lightning.report.verdict import choices, verdict
 from tests.report.runs import COMMAND, REFERENCES, of_adc, of_chips, point, run
 
 QUANTIZED = Target("share", 0.99, "quantized")

@@ -8,8 +8,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.picture import MOST_CURVES
-from asim_lightning.report.yield_table import yield_text
-from asim_lightning.report.yields import chips_picture, groups_of_chips, yield_picture
+from asim_lightning.report.yields import chips_picture, groups_of_chips, yield_picture, yield_text
 
 
 def chips(rights: list[int], stopped: bool = False, images: int = 100, reads: int = 1, **axes: object) -> ChipYield:
