@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, nan
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.results import Decision, Measure, images_needed
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.labels import cost_text
 from asim_lightning.report.picture import Axis, Grid, Picture, Series
@@ -15,6 +16,8 @@ from asim_lightning.table import Column, Rows, Table, plain
 
 Plan: TypeAlias = Mapping[str, Any]
 """A plan as in doctor.json."""
+Share: TypeAlias = tuple[str, float]
+"""A layer, or several in one row, and the share of the loss increase, nats."""
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
 _MOST_ROWS = 15
 _LEAST = 0.5
@@ -91,55 +94,41 @@ def _value(limit: Limit, value: float | None) -> str:
 def _between(limit: Limit) -> str:
     if limit.is_decided:
         return "nothing"
-    if limit.images is None:
-        return "undecided, more chips would decide"
-    return f"undecided, {'more than the' if limit.is_over else 'about'} {limit.images:,} images would decide"
+    needed = images_needed([Decision("undecided", limit.images, limit.is_over)])
+    return f"undecided, {needed or 'more chips would decide'}"
 
 
-class LayerShare(NamedTuple):
-    """The share of a layer, or of several in one row, of the loss increase: nats, and percent of all shares.
+def loss_map_table(found: LossMap) -> Table[Share]:
+    """The table of a map: a row for each layer, the largest share first, and where most of it is."""
 
-    Then the first and the last of the bit positions with most of it, and their percent of the share.
-    """
+    def percent(row: Share) -> float | None:
+        return 100 * row[1] / found.sum if found.sum > 0 else None
 
-    layer: str
-    share: float
-    percent: float | None
-    first: int | None = None
-    last: int | None = None
-    within: float | None = None
+    def most(row: Share) -> tuple[int | None, int | None, float | None]:
+        return _most_of(found.layers.get(row[0], ()))
 
-    @property
-    def positions(self) -> str:
-        """The bit positions with most of it, such as "bits 8 to 10: 71 %"."""
-        if self.within is None or self.percent is None or self.percent < _SAID:
+    def positions(row: Share) -> str:
+        first, last, within = most(row)
+        if within is None or (percent(row) or 0.0) < _SAID:
             return ""
-        where = f"bit {self.first}" if self.first == self.last else f"bits {self.first} to {self.last}"
-        return f"{where}: {self.within:.0f} %"
+        where = f"bit {first}" if first == last else f"bits {first} to {last}"
+        return f"{where}: {within:.0f} %"
 
-
-def loss_map_table(found: LossMap) -> Table[LayerShare]:
-    """The table of a map: a row for each layer, the largest share first."""
     shares = list(found.by_layer.items())
     rest = [share for _, share in shares[_MOST_ROWS:]]
     if rest:
         shares = [*shares[:_MOST_ROWS], (f"{len(rest)} other layer{'s' * (len(rest) > 1)}", sum(rest))]
-    rows = []
-    for name, share in shares:
-        percent = 100 * share / found.sum if found.sum > 0 else None
-        rows.append(LayerShare(name, share, percent, *_most_of(found.layers.get(name, ()))))
-    columns: list[Column[LayerShare]] = [
-        plain("layer", lambda row: row.layer, "l"),
-        Column("share\n(nats)", lambda row: _cell(row.share, 4), {"share": lambda row: row.share}),
-        Column("of the\nsum (%)", lambda row: _cell(row.percent, 1), {"percent": lambda row: row.percent}),
-        Column(
-            "most of it in", lambda row: row.positions,
-            {"first_bit": lambda row: row.first, "last_bit": lambda row: row.last,
-             "percent_in_them": lambda row: row.within},
-            side="l",
-        ),
-    ]  # fmt: skip
-    return Table(columns, rows, _map_note(found), "Shares of layers", "layers_map.csv")
+    ends: dict[str, Callable[[Share], object]] = {
+        "first_bit": lambda row: most(row)[0], "last_bit": lambda row: most(row)[1],
+        "percent_in_them": lambda row: most(row)[2],
+    }  # fmt: skip
+    columns: list[Column[Share]] = [
+        plain("layer", itemgetter(0), "l"),
+        Column("share\n(nats)", lambda row: _cell(row[1], 4), {"share": itemgetter(1)}),
+        Column("of the\nsum (%)", lambda row: _cell(percent(row), 1), {"percent": percent}),
+        Column("most of it in", positions, ends, side="l"),
+    ]
+    return Table(columns, shares, _map_note(found), "Shares of layers", "layers_map.csv")
 
 
 def loss_map_picture(found: LossMap, title: str) -> Picture:
@@ -194,7 +183,7 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
     columns: list[Column[Plan]] = [
         plain("plan", itemgetter("text"), "l"),
         Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
-        Column(f"{_measured(target)}\n(%)", _plan_interval, _cells("mean", "low", "high", "threshold")),
+        Column(f"{_measured(target)}\n(%)", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
         Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
@@ -210,9 +199,11 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
 
 def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
     """Findings of a doctor without simulation, a row each."""
-    finding = {"kind": itemgetter("kind"), "finding": itemgetter("text")}
-    more = {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}
-    columns: list[Column[Mapping[str, Any]]] = [Column("finding", itemgetter("text"), {**finding, **more}, side="l")]
+    columns: list[Column[Mapping[str, Any]]] = [
+        Column("", None, _cells("kind")),
+        plain("finding", itemgetter("text"), "l"),
+        Column("", None, {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}),
+    ]
     return Table(columns, found["findings"], title="Findings", file="findings.csv")
 
 
@@ -248,9 +239,8 @@ def _measured(target: Target) -> str:
     return "accuracy" if target.of is None else f"difference to {target.of}"
 
 
-def _plan_interval(plan: Plan) -> str:
-    mean, low, high = (f"{100 * plan[name]:.2f}" for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+def _interval(plan: Plan) -> str:
+    return f"{Measure().text(plan['mean'])} {Measure().interval(plan['low'], plan['high'])}"
 
 
 def _energy(plan: Plan) -> str:
@@ -259,7 +249,7 @@ def _energy(plan: Plan) -> str:
 
 
 def _numbers(plan: Plan, target: Target) -> str:
-    return f"{_measured(target)} {_plan_interval(plan)} %, {_energy(plan)}"
+    return f"{_measured(target)} {_interval(plan)} %, {_energy(plan)}"
 
 
 def _deciding(plan: Plan, target: Target) -> str:
