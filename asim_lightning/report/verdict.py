@@ -100,18 +100,11 @@ def front_of(run: Run) -> list[Result]:
     return replace(run, objectives=("accuracy", "energy")).front
 
 
-def numbers_of(values: Sequence[AxisValue]) -> list[float] | None:
-    """The numbers of values that share a unit, or have none; None if units differ, or a value is not a number."""
-    read = [quantity(value) for value in values]
-    if None in read or noise_unit(values) is None:
-        return None
-    return [each[0] for each in read if each is not None]
-
-
 def _ranks(run: Run, name: str, values: Sequence[AxisValue]) -> dict[str, float]:
-    """The order of a condition's values by their text, the hardest last; empty if no order is known."""
-    harder, numbers = setting_of(name).harder, numbers_of(values)
-    if numbers is None or not harder:
+    """The order of a condition's values by their text, the hardest last; empty if no order is known, such as without a
+    shared unit."""
+    harder, read = setting_of(name).harder, [each for each in map(quantity, values) if each is not None]
+    if not harder or len(read) < len(values) or noise_unit(values) is None:
         return {}
     if name.rpartition(".")[2] == "full_scale_mv":
         macro = run.settings.get("model", {}).get("plan", {}).get("macro", {})
@@ -119,7 +112,7 @@ def _ranks(run: Run, name: str, values: Sequence[AxisValue]) -> dict[str, float]
         noises = [value for each in run.points for value in {**macro, **each.axes}.values()]
         if not any((quantity(value) or ("", ""))[1] == "mV" for value in noises):
             return {}  # matters only for noise in mV
-    return {axis_text(value): harder * number for value, number in zip(values, numbers, strict=True)}
+    return {axis_text(value): harder * number for value, (number, _) in zip(values, read, strict=True)}
 
 
 def verdict(run: Run, target: Target) -> str:
@@ -192,10 +185,7 @@ def _deciding(points: Sequence[Result]) -> list[str]:
 
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
-    names, points = list(varied(run)), run.points
-    numbers = numbers_of([point.axes[names[0]] for point in points]) if len(names) == 1 else None
-    if numbers is not None:
-        points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
+    names, points = list(varied(run)), [each.best or each.nearest for each in choices(run)]
     facts = []
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:
