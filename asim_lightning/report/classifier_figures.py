@@ -25,11 +25,7 @@ _LONGEST_NAME = 18
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
     """How often each class (row) was predicted as each class (column), in images or in percent of the row.
 
-    Args:
-        counts: Images by true and predicted class. # (classes, classes)
-        names: Names of the classes.
-        normalize: Whether cells are in percent.
-        title: Headline.
+    Counts are images by true and predicted class. # (classes, classes)
     """
     classes = len(counts)
     images = counts.sum(axis=1, keepdims=True)  # (classes, 1)
@@ -72,7 +68,6 @@ def mistakes_figure(
     Args:
         images: Values 0..1, one or three channels. # (channels, height, width) each
         captions: True class, predicted class, and the confidence in it, 0..1, of each image.
-        title: Headline.
     """
     columns = max(3, ceil(sqrt(len(images))))
     rows = ceil(len(images) / columns)

@@ -38,10 +38,7 @@ _Seen: TypeAlias = tuple[Cycle, Histogram, Quality]
 def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
     """The page of a layer: counts of all cycles, rows in use, and by cycle counts, clipped share, P(wrong) and CSNR.
 
-    Args:
-        name: Full name of the layer.
-        counts: Its counts.
-        images: The images of the counts, in words.
+    `images` says in words which images were counted.
     """
     found = qualities(counts.circuit, counts.histograms)
     cycles = list(zip(counts.circuit.cycles, counts.histograms, found, strict=True))

@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -44,8 +45,6 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _MOST_ACROSS) -
 
     Pictures of bars stand below each other, as high as their bars need.
     """
-    from matplotlib import rc_context
-
     columns = 1 if pictures[0].has_bars else min(len(pictures), across)
     lines = -(-len(pictures) // columns)
     if pictures[0].has_bars:

@@ -46,8 +46,6 @@ _RIGHT: Column[Result] = Column(
     {"right": lambda row: " ".join(map(str, row.right))},
     "l",
 )
-
-
 _DIFFERENCE: Column[Interval] = Column(
     "to quantized (points)",
     lambda found: f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}",
@@ -60,13 +58,12 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 
     For few images, a last column has the number of right answers: the mean over the trials, and its range.
     """
-    axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     costs = [name for name in COSTS if name != "yield" and any(name in row.figures for row in rows)]
     has_right = all(row.right and row.images < _FEW_IMAGES for row in rows)
     targets = dict.fromkeys(target for row in rows for target in row.decisions)
     columns = [
         _KIND,
-        *axis_columns(axes, rows),
+        *axis_columns(rows),
         *accuracy_columns(rows[0].measure),
         *(cost_column(name, 3) for name in costs),
         *(target_column(target, rows[0].measure) for target in targets),
@@ -88,7 +85,7 @@ def search_text(found: Run, technology: str) -> str:
     measure = found.points[0].measure
     columns = [
         Column("", mark, side="l"),
-        *axis_columns(list(found.points[0].axes), found.points),
+        *axis_columns(found.points),
         *accuracy_columns(measure),
         *(cost_column(name, 4) for name in costs if all(has_figure(point, name) for point in found.points)),
         *(target_column(target, measure) for target in found.targets),
@@ -155,7 +152,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
 
     columns = [
         _KIND,
-        *axis_columns(run.axes, rows, lambda name: table_head(run, name)),
+        *axis_columns(rows, lambda name: table_head(run, name)),
         *accuracy_columns(measure),
         of(lambda row: row.difference, _DIFFERENCE),
         replace(target_column(str(target), measure), head="target"),
@@ -206,7 +203,7 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
         return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"
 
     columns: list[Column[Any]] = [
-        *(replace(column, side="r") for column in axis_columns(list(found[0].axes), found)),
+        *(replace(column, side="r") for column in axis_columns(found)),
         Column(f"{axis} from", lambda row: value_words(row.before)),
         Column("to", lambda row: value_words(row.after)),
         Column("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
@@ -217,25 +214,20 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
 
 
 def published_text(results: Sequence[Result], published: Sequence[float], whose: str) -> str:
-    """Table of simulated points next to published accuracies, and how many of these agree.
+    """Table of simulated points next to published accuracies in their order, percent, and how many of these agree.
 
     A point agrees if the published accuracy lies in the 95 % interval of the simulated one, or less than 0.5 points
-    outside.
-
-    Args:
-        results: Results of a sweep; the simulated ones are in the order of `published`.
-        published: Accuracies, percent.
-        whose: Network that `published` is of.
+    outside. `whose` names the published network.
     """
     rows = list(zip((row for row in results if row.kind == "simulated"), published, strict=True))
 
     def agrees(row: tuple[Result, float]) -> bool:
         return 100 * row[0].low - _READING <= row[1] <= 100 * row[0].high + _READING
 
-    points = [result for result, _ in rows]
+    simulated = [result for result, _ in rows]
     columns: list[Column[tuple[Result, float]]] = [
-        *(of(lambda row: row[0], column) for column in axis_columns(list(points[0].axes), points)),
-        *(of(lambda row: row[0], column) for column in accuracy_columns(points[0].measure)),
+        *(of(lambda row: row[0], column) for column in axis_columns(simulated)),
+        *(of(lambda row: row[0], column) for column in accuracy_columns(simulated[0].measure)),
         Column("published (%)", lambda row: f"{row[1]:.2f}"),
         Column("", lambda row: "agrees" if agrees(row) else f"{100 * row[0].accuracy - row[1]:+.1f} points", side="l"),
     ]

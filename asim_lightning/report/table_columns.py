@@ -50,19 +50,17 @@ def interval(
     return of(ends, column)
 
 
-def axis_columns(names: Sequence[str], rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:
-    """A column for each axis, empty for rows without it."""
+def axis_columns(rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:
+    """A column for each axis of the rows, empty for rows without it."""
 
     def column(name: str) -> Column[Any]:
-        values: list[AxisValue] = [row.axes[name] for row in rows if name in row.axes]
-        side: Literal["r", "l"] = "r" if all(is_number(value) or value is None for value in values) else "l"
-        # in a list, because the value may be None
-        value = Column[list[AxisValue]](
-            head(name), lambda some: value_words(*some), {name: lambda some: axis_text(*some)}, side
-        )
-        return of(lambda row: [row.axes[name]] if name in row.axes else None, value)
+        def cell(words: Callable[[AxisValue], str], none: str) -> Callable[[Any], str]:
+            return lambda row: words(row.axes[name]) if name in row.axes else none
 
-    return [column(name) for name in names]
+        are_numbers = all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
+        return Column(head(name), cell(value_words, "-"), {name: cell(axis_text, "")}, "r" if are_numbers else "l")
+
+    return [column(name) for name in dict.fromkeys(name for row in rows for name in row.axes)]
 
 
 def table_head(run: Run, name: str) -> str:

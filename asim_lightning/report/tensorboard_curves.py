@@ -41,9 +41,8 @@ def write_run(
 ) -> None:
     """Write TensorBoard's event file of a run into its folder, replacing the file of an earlier call.
 
-    It has each curve, 0..1, as the scalars ``TAG/mean``, ``TAG/low`` and ``TAG/high``, and charts of these for the
-    custom scalars tab. It also has the accuracies of the float and the quantised network, a histogram over several
-    chips, figures by their tags, and numbers of each point.
+    Curves are 0..1; their scalars are ``TAG/mean``, ``TAG/low`` and ``TAG/high``. Figures are named by their tags, and
+    scalars have a number for each point.
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()

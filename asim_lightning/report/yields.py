@@ -1,6 +1,6 @@
 """Yields of chips, and the accuracy of single chips: as pictures, text, a CSV file, and for a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -203,7 +203,7 @@ _GOOD: list[Column[_Row]] = [
 
 def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
     """Mean and spread of chips, their yields at some accuracies, 0..1, notes on both, and the answer to a question."""
-    rows, axes = _rows(found, thresholds), _axes(found)
+    rows, axes = _rows(found, thresholds), axis_columns(found)
     spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
     yields = Table([*axes, _threshold("accuracy"), *_GOOD], rows)
     parts = [str(spreads), str(yields), _notes(found, question is not None)]
@@ -223,7 +223,7 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
         plain("bounds", lambda row: "sequence" if row.of.stopped_by_outcomes else "Clopper-Pearson"),
     ]
     accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.threshold:.6g}")
-    columns = [*_axes(found), accuracy, *_GOOD, *others, *_MEAN]
+    columns = [*axis_columns(found), accuracy, *_GOOD, *others, *_MEAN]
     rows = Table(columns, _rows(found, thresholds)).numbers
     write_lines(path, [[f"{each:.6f}" if isinstance(each, float) else each for each in row] for row in rows], "\n")
     return path
@@ -233,17 +233,13 @@ def yield_table(run: Run) -> Table[_Row] | None:
     """Good chips at each threshold, for each combination of the other axes; None without yields."""
     if not run.yields:
         return None
-    axes = _axes(run.yields, lambda name: table_head(run, name))
+    axes = axis_columns(run.yields, lambda name: table_head(run, name))
     columns, rows = [*axes, *_MEAN, _threshold("threshold"), *_GOOD], _rows(run.yields, run.thresholds[::-1])
     return Table(columns, rows, title="Yields", file="yields.csv")
 
 
 def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]:
     return [_Row(each, threshold, each.at(threshold)) for each in found for threshold in thresholds]
-
-
-def _axes(found: Sequence[ChipYield], head: Callable[[str], str] = str) -> list[Column[_Row]]:
-    return axis_columns(list(found[0].axes), found, head)
 
 
 def _threshold(name: str) -> Column[_Row]:

@@ -17,7 +17,7 @@ class Row:
 
 ROWS = [Row({"rows": 64, "offset": "0.1 lsb"}, (0.5, 1.0)), Row({"offset": "2 lsb"}, None)]
 COLUMNS: list[Column[Row]] = [
-    *axis_columns(["rows", "offset"], ROWS, str.upper),
+    *axis_columns(ROWS, str.upper),
     interval("95 %\ninterval", lambda row: row.ends),
     plain("number", lambda row: len(row.axes)),
     Column("", None, {"full": lambda row: 0.125}),
