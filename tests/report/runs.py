@@ -32,6 +32,11 @@ def point(
     )
 
 
+def simulated(accuracy: float = 0.8, **axes: object) -> Result:
+    """A simulated point, from 2 percent below its accuracy to 1 percent above."""
+    return Result(axes, "simulated", 5, 2000, accuracy, accuracy - 0.02, accuracy + 0.01, 3.0, "events")
+
+
 REFERENCES = (point(365, {}, kind="float"), point(368, {}, kind="quantized"))
 COMMAND = CommandRecord(
     "asim sweep -c mine --trials 1",

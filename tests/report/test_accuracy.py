@@ -5,7 +5,7 @@ import pytest
 from asim_lightning.evaluation.results import Result
 from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epochs_picture, sweep_lines
 from asim_lightning.report.picture import MOST_CURVES
-from tests.report.conftest import simulated
+from tests.report.runs import simulated
 
 FLOAT = Result({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
 QUANTIZED = Result({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series, number_axis
-from tests.report.conftest import simulated
+from tests.report.runs import simulated
 
 X, Y = Axis("x"), Axis("accuracy (%)", ends=(0.0, 100.0))
 

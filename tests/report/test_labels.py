@@ -38,6 +38,11 @@ def test_every_field_has_a_label_of_its_own_and_one_that_is_no_name() -> None:
     heads = {name: head_of(name) for name in SETTINGS}
     assert len(set(heads.values())) == len(heads)
     assert not [name for name, head in heads.items() if not head or "_" in head]
+    assert [label_of(name) for name in ("energy_uj", "tops_per_watt", "adc_bits")] == [
+        "energy (µJ)",
+        "TOPS/W",
+        "ADC bits",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -53,20 +58,6 @@ def test_noise_of_one_unit_is_a_number(values: tuple[object, ...], label: str, f
     rows = [Result({"random_noise": value}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "") for value in values]  # type: ignore[dict-item]
     given, said = in_one_unit(rows, "random_noise")
     assert ([row.axes["random_noise"] for row in given], said) == (found, label)
-
-
-@pytest.mark.parametrize(
-    ("column", "label"),
-    [
-        ("energy_uj", "energy (µJ)"),
-        ("latency_ms", "latency (ms)"),
-        ("tops_per_watt", "TOPS/W"),
-        ("adc_bits", "ADC bits"),
-        ("rows", "rows"),
-    ],
-)
-def test_a_column_has_its_unit_and_a_number_of_the_macro_its_label(column: str, label: str) -> None:
-    assert label_of(column) == label
 
 
 def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:

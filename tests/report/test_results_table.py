@@ -2,7 +2,7 @@
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.report.results_table import published_text, results_table
-from tests.report.conftest import simulated
+from tests.report.runs import simulated
 
 
 def test_table():

@@ -102,6 +102,8 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
     markers = {each.marker: list(each.x) for each in picture.series if not each.name and each.style == 0}
     assert markers == {"full": [80], "open": [70], "cross": [60]}
     assert picture.note == "bars: 95 % intervals; ADC bits at 1: 6, 2: 7, 3: 8"
+    hover = "ADC bits 8\nrandom noise 0 %\n90.00 % [88.00, 92.00]\nenergy 80 [40, 160] µJ\nlatency 1 ms\nkept"
+    assert hover in [text for each in picture.series for text in each.texts]
     assert (60.0, pytest.approx(70.0), "1") in picture.labels
     assert trade_off_picture(replace(two, objectives=("accuracy",))) is None
     many = trade_off_picture(found(adc_bits=[7, 8], random_noise=[0.001 * number for number in range(20)]))

@@ -19,8 +19,7 @@ from asim_lightning.report.tensorboard_curves import (
     write_run,
 )
 from tests.callbacks.conftest import read_events
-from tests.report.conftest import simulated
-from tests.report.runs import of_adc, point, run
+from tests.report.runs import of_adc, point, run, simulated
 
 TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
 REFERENCES = [

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.results_table import point_table
-from asim_lightning.report.verdict import choices, verdict
+from asim_lightning.report.verdict import choices, front_of, verdict
 from tests.report.runs import COMMAND, REFERENCES, of_adc, of_chips, point, run
 
 QUANTIZED = Target("share", 0.99, "quantized")
@@ -93,13 +94,6 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
     assert "recipe" not in verdict(without, QUANTIZED)
 
 
-def test_a_digital_macro_takes_what_the_bits_of_the_point_ask() -> None:
-    energies = {bits: {"energy_uj": 0.5 * bits, "all_digital_uj": 0.3 * bits} for bits in (8, 5)}
-    points = [point(368, {"weight_bits": bits}, each, (0, -0.005, 0.005)) for bits, each in energies.items()]
-    assert verdict(run(points), QUANTIZED).endswith("; a digital macro 1.5 µJ.")
-    assert run(points).all_digital is None
-
-
 def test_no_point_is_cheap_where_no_cost_is_known() -> None:
     points = [point(367, {"adc_bits": 7}), point(368, {"adc_bits": 8}), point(369, {"adc_bits": 9})]
     pairs = ((0, -0.005, 0.005), (0, -0.004, 0.006), (0, -0.02, 0.02))
@@ -156,3 +150,50 @@ def test_yields_count_chips() -> None:
         "90 % on these 400 images is reached by 4 of 4 chips (100 %, of all chips 39.8 to 100.0 %) at offset "
         "0.1 lsb; 1 of 4 chips (25 %, of all chips 0.6 to 80.6 %) at offset 0.3 lsb."
     )
+
+
+@pytest.mark.parametrize(
+    ("macro", "axis", "easy", "hard", "is_ordered"),
+    [
+        ({}, "random_noise", 0, 0.1, True),
+        ({}, "random_noise", "0.1 lsb", "0.5 lsb", True),
+        ({}, "random_noise", "0 mV", "10 mV", True),
+        ({}, "static.offset", "0.1 lsb", "0.5 lsb", True),
+        ({"random_noise": "1 mV"}, "full_scale_mv", 1000, 100, True),
+        ({"static": {"offset": "1 mV"}}, "full_scale_mv", 1000, 100, True),
+        ({}, "random_noise", "2 lsb", 1, False),
+        ({}, "random_noise", 1, "2 lsb", False),
+        ({}, "chip", 9, 0, False),
+        ({}, "full_scale_mv", 100, 900, False),
+    ],
+)
+def test_the_hardest_condition_is_last(
+    macro: dict[str, Any], axis: str, easy: Any, hard: Any, is_ordered: bool
+) -> None:
+    """Without an order of the values, fewer points keep the target under the hardest; with one, more do by chance."""
+    few = easy if is_ordered else hard
+    right = {(8, easy): 368, (7, easy): 368, (8, hard): 368, (7, hard): 368, (7, few): 100}
+    points = [
+        point(found, {"adc_bits": bits, axis: value}, {"energy_uj": 0.5 * bits}, ((found - 368) / 400,) * 3)
+        for (bits, value), found in right.items()
+    ]
+    for order in (points, points[::-1]):
+        found = choices(run(order, settings={"model": {"plan": {"macro": macro}}}).decided(QUANTIZED))
+        assert [each.conditions for each in found] == [{axis: easy}, {axis: hard}]
+        assert [each.best and each.best.axes["adc_bits"] for each in found] == ([8, 7] if is_ordered else [7, 8])
+
+
+def test_a_technology_is_chosen_also_if_a_static_effect_has_the_same_name() -> None:
+    found = run([point(360, {"technology.parasitics": value}) for value in (1, 2)])
+    assert len(choices(found.decided(Target("accuracy", 0.88)))) == 1
+
+
+def test_the_front_is_of_points_under_the_same_conditions() -> None:
+    for objectives in (("accuracy", "energy"), ("latency", "accuracy")):
+        front = front_of(replace(of_adc(), objectives=objectives))
+        assert sorted((each.axes["random_noise"], each.axes["adc_bits"]) for each in front) == [
+            (0, 6), (0, 7), (0.1, 6), (0.1, 7), (0.1, 8),
+        ]  # fmt: skip
+    assert front_of(of_adc(False)) == []
+    assert front_of(run([point(300 + rows, {"rows": rows}, {"energy_uj": 1.0}) for rows in (1, 2)])) == []
+    assert front_of(replace(of_adc(), yields=of_chips().yields)) == []

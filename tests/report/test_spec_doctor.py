@@ -1,0 +1,171 @@
+"""Limits as a table, in words and as bars; a map of the loss as a table and a heat map; plans of a doctor."""
+
+from dataclasses import replace
+from math import isnan
+
+import pytest
+
+from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.target import Limit
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.plotly_figure import layout_of, traces_of
+from asim_lightning.report.spec_doctor import (
+    findings_table,
+    limits_picture,
+    limits_table,
+    limits_words,
+    loss_map_picture,
+    loss_map_table,
+    plans_table,
+    plans_verdict,
+)
+from tests.report.runs import AS_IS, LIMITS, MAPPED, PLANS, doctor_document, plan
+
+
+def test_a_limit_is_read_back_from_json() -> None:
+    assert tuple(Limit.of_json(each.to_json()) for each in LIMITS) == LIMITS
+
+
+def test_numbers_of_limits_with_a_noise_in_other_units() -> None:
+    head, *rows = limits_table(LIMITS, 255.0, 510.0).numbers
+    assert head == ["property", "unit", "kept", "missed", "kept_percent", "kept_mv", "images_to_decide"]
+    assert rows[0] == ["random_noise", "lsb", 0.2, 0.8, pytest.approx(20 / 255), pytest.approx(0.4), 1500]
+    assert rows[1:3] == [["adc_bits", "bits", 7, 6, None, None, None], ["gain", "%", None, 0.4, None, None, 2000]]
+    shown = limits_table(LIMITS, 255.0, 510.0).shown
+    assert [row[3] for row in shown[1:]] == ["kept: 0.0784 %, 0.4 mV", "", "", ""]
+    assert [row[3] for row in limits_table(LIMITS, 255.0, None).shown[1:]] == ["kept: 0.0784 %", "", "", ""]
+    assert shown[2][-1] == "nothing"  # 7 bits are kept and 6 missed
+
+
+def test_limits_in_words() -> None:
+    said = limits_words(LIMITS)
+    assert "random noise 0.2 lsb, adc bits 7, all together 0.8 times; " in said
+    assert said.endswith(" gain")
+    assert " no " not in limits_words(LIMITS[:2])
+    assert limits_words([replace(LIMITS[0], kept=None)]).endswith(" random noise")
+
+
+def test_bars_are_kept_undecided_and_missed_values() -> None:
+    picture = limits_picture(LIMITS, "t")
+    widths = {each.name: [round(x, 3) for x in each.x] for each in picture.series}
+    assert widths == {
+        "kept": [0.6, 0.667, 0.0, 1.0], "undecided": [0.2, 0.0, 0.6, 0.0], "missed": [0.2, 0.333, 0.4, 0.0]
+    }  # fmt: skip
+    assert picture.y.names == [
+        "random noise: 0.2 / 0.8 lsb", "adc bits: 7 / 6 bits", "gain: none / 0.4 %", "all together: 0.8 / none times"
+    ]  # fmt: skip
+
+
+def many(count: int) -> LossMap:
+    return LossMap({f"layer{number}": (0.001 * number,) for number in range(count)}, 1.0, 0.5)
+
+
+def test_rows_are_layers_by_their_share_and_say_where_most_of_it_is() -> None:
+    head, *rows = loss_map_table(MAPPED).numbers
+    assert head == ["layer", "share", "percent", "first_bit", "last_bit", "percent_in_them"]
+    assert [row[0] for row in rows] == ["fc <a>", "conv1", "head"]
+    assert [[round(number, 6) for number in row[1:]] for row in rows[:2]] == [
+        [1.6, 80, 1, 1, 87.5],
+        [0.4, 20, 2, 3, 75],
+    ]
+    assert rows[2][3:] == [None] * 3  # nothing is lost in it
+    assert [row[3] for row in loss_map_table(MAPPED).shown[1:]] == ["bit 1: 88 %", "bits 2 to 3: 75 %", ""]
+    assert "2 nats; the macro adds 1.9 " in loss_map_table(MAPPED).note
+
+
+def test_the_smallest_of_many_layers_are_one_row() -> None:
+    _, *rows = loss_map_table(many(27)).numbers
+    assert (len(rows), rows[14][0], rows[15][0]) == (16, "layer12", "12 other layers")
+    assert rows[15][1] == pytest.approx(0.066)
+    assert sum(row[2] for row in rows) == pytest.approx(100)
+    assert len(loss_map_table(many(15))) == 15
+
+
+def test_the_heat_map_has_a_row_a_layer_and_gaps_where_a_layer_has_no_such_bit() -> None:
+    picture = loss_map_picture(MAPPED, "t")
+    grid = picture.grid
+    assert grid is not None
+    assert (picture.y.names, picture.x.names) == (["conv1", "fc <a>", "head"], ["0", "1", "2", "3"])
+    assert [round(value, 6) for value in grid.values[0]] == [0, 5, 10, 5]
+    assert [isnan(value) for value in grid.values[2]] == [False, False, True, True]
+    assert [round(end, 6) for end in grid.ends] == [-0.2, 70]
+    assert [grid.text(column, 1) for column in range(4)] == ["1", "70", "9", ""]
+    assert grid.text(0, 2) == ""  # -0.2 % would be written as -0
+    assert len(picture.numbers) == 1 + 4 + 3 + 2
+
+
+def test_without_a_loss_there_are_no_percents() -> None:
+    helps = LossMap({"a": (0.02, -0.05)}, -0.03)
+    assert [row[1:] for row in loss_map_table(helps).shown[1:]] == [["-0.0300", "", ""]]
+    picture = loss_map_picture(helps, "t")
+    assert picture.grid is not None
+    assert all(map(isnan, picture.grid.values[0]))
+    assert figure_of(picture).axes
+
+
+def test_the_first_layer_is_at_the_top_and_many_have_room() -> None:
+    few, more = (loss_map_picture(found, "t") for found in (MAPPED, many(60)))
+    figures = [figure_of(each) for each in (few, more)]
+    assert all(each.axes[0].yaxis_inverted() for each in figures)
+    assert figures[1].get_figheight() > 2 * figures[0].get_figheight()
+    layouts = [layout_of(each) for each in (few, more)]
+    assert [each["yaxis"]["autorange"] for each in layouts] == ["reversed"] * 2
+    assert layouts[1]["height"] > 2 * layouts[0]["height"]
+    (cells,) = traces_of(few)
+    assert cells["text"][1] == ["1", "70", "9", ""]
+
+
+def test_names_of_layers_stay_on_a_line() -> None:
+    name = "model.layers.29.self_attn.q_proj"
+    plot = figure_of(loss_map_picture(LossMap({name: (1.0,)}, 1.0), "t")).axes[0]
+    assert [text.get_text() for text in plot.get_yticklabels()] == [name]
+
+
+def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stands_out() -> None:
+    table = plans_table(doctor_document())
+    assert table.shown[0] == [
+        "plan", "energy", "difference to quantized\n(%)", "target", "would\ndecide", "file",
+    ]  # fmt: skip
+    assert table.shown[1:4] == [
+        ["the macro as it is", "9.7 [4.85, 19.4] µJ", "-50.00 [-51.00, -49.00]", "missed", "", ""],
+        ["<fc> digital", "11 [5.5, 22] µJ", "-4.00 [-5.00, -3.00]", "undecided", "4,000 images", ""],
+        ["11 ADC bits", "13 [6.5, 26] µJ", "-1.20 [-2.20, -0.20]", "kept", "", "plan-1.yaml"],
+    ]
+    assert table.marked == [2]
+    assert "-4.50 %" in table.note
+    assert "1 %" in table.note
+    head, *rows = table.numbers
+    second = dict(zip(head, rows[1], strict=True))
+    assert (second["energy_low_uj"], second["threshold"], second["images_to_decide"]) == (5.5, -0.045, 4000)
+    assert (second["macro"], second["rules"]) == ('{"adc_bits": 11}', '[{"match": "fc", "macro": {"votes": 3}}]')
+
+
+@pytest.mark.parametrize(
+    ("target", "head", "needed"),
+    [("accuracy 90 %", "accuracy\n(%)", "4,000 images"), ("yield 0.8 at 85 %", "yield at 85 %\n(%)", "4,000 chips")],
+)
+def test_what_was_measured_is_what_the_target_bounds(target: str, head: str, needed: str) -> None:
+    table = plans_table(doctor_document(target=target, gap=None))
+    assert table.shown[0][2] == head
+    assert table.shown[2][4] == needed
+    assert "1 %" not in table.note
+
+
+def test_the_verdict_names_the_cheapest_plan_that_is_kept_or_the_nearest() -> None:
+    kept = plans_verdict(doctor_document())
+    assert "11 ADC bits" in kept
+    assert "all digital" not in kept
+    nearest = plans_verdict(doctor_document([plan("worse", 9.8, -0.4, "missed"), PLANS[0]]))
+    assert "<fc> digital, undecided" in nearest
+    assert "4,000 images" in nearest
+    assert "worse" not in nearest
+    as_is = plans_verdict(doctor_document(as_is={**AS_IS, "verdict": "kept"}))
+    assert "11 ADC bits" not in as_is  # the macro as it is keeps the target, and is cheaper
+    alone = plans_verdict(doctor_document([]))
+    assert alone.count("the macro as it is") == 1
+
+
+def test_findings_have_their_layers_and_numbers() -> None:
+    table = findings_table(doctor_document())
+    assert table.shown[1:] == [["15 of 255 codes"]]
+    assert table.numbers[1:] == [["range", "15 of 255 codes", "conv1 fc", '{"top": 15}']]
