@@ -36,8 +36,8 @@ def accuracy_picture(
     rows, label = in_one_unit(rows, axis)
     lines, note = drawn_lines(rows, axis)
     if not lines:
-        known = ", ".join(dict.fromkeys(name for row in rows if row.kind == "simulated" for name in row.axes)) or "none"
-        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
+        names = ", ".join(dict.fromkeys(name for row in rows if row.kind == "simulated" for name in row.axes)) or "none"
+        raise ValueError(f"the axis of a plot must be one that simulated points have ({names}), got {axis!r}")
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
     drawn = [*(row for _, line in lines for row in line), *along]

@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.report.chip_report import (
-    chip_figure,
-    chip_table,
-    histogram_picture,
-    output_picture,
-)
+from asim_lightning.report.chip_report import chip_figure, chip_table, histogram_picture, output_picture
 
 
 def test_an_error_that_no_converter_has_is_a_dash() -> None:
