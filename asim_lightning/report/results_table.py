@@ -129,9 +129,9 @@ def choice_table(run: Run, target: Target) -> Table[Choice] | None:
     costs = (cost_column(name, 4, label_of(name)) for name in run.costs if name in COSTS)
     columns: list[Column[Choice]] = [
         plain("conditions", lambda row: legend_text(row.conditions), "l"),
-        plain("kept", lambda row: row.kept),
-        plain("undecided", lambda row: row.undecided),
-        plain("missed", lambda row: row.missed),
+        plain("kept", lambda row: len(row.of("kept"))),
+        plain("undecided", lambda row: len(row.of("undecided"))),
+        plain("missed", lambda row: len(row.of("missed"))),
         valued("cheapest that is kept", "cheapest", cheapest, side="l"),
         *(of(lambda row: row.best, each) for each in (*accuracy_columns(run.points[0].measure), *costs)),
     ]

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
-from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, images_needed, noise_unit
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Result,
+    Verdict,
+    axis_text,
+    distinct_values,
+    images_needed,
+    noise_unit,
+)
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
@@ -15,21 +23,17 @@ _MOST_VALUES = 4
 
 @dataclass(frozen=True)
 class Choice:
-    """The cheapest point that keeps the targets of a run under some conditions."""
+    """The points of a run under some conditions, and the cheapest that keeps its targets."""
 
     conditions: Mapping[str, AxisValue]
     """Values that a designer does not choose, such as noise."""
+    points: Sequence[Result]
     best: Result | None
     """None if no point is known to keep them."""
-    kept: int
-    undecided: int
-    missed: int
-    cheaper: Sequence[Result]
-    """Undecided points that cost less than the best, the cheapest first."""
-    own: Result | None
-    """The point of the recipe's macro; None if there is none."""
-    nearest: Result
-    """The most accurate point not known to keep them, the cheapest of several; the best if all keep them."""
+
+    def of(self, verdict: Verdict) -> list[Result]:
+        """The points with a verdict."""
+        return [point for point in self.points if point.verdict == verdict]
 
 
 def varied(run: Run) -> dict[str, list[AxisValue]]:
@@ -58,28 +62,10 @@ def choices(run: Run) -> list[Choice]:
 
     def hardness(choice: Choice) -> tuple[float, ...]:
         places = (ranks[name].get(axis_text(value), 0.0) for name, value in choice.conditions.items())
-        return (*places, -choice.kept)
+        return (*places, -len(choice.of("kept")))
 
-    found = []
-    for (_, points), best in zip(run.groups, run.cheapest, strict=True):
-        kept, undecided, missed = (
-            [point for point in points if point.verdict == verdict] for verdict in ("kept", "undecided", "missed")
-        )
-        # without energies a price is an accuracy
-        cheaper = [point for point in undecided if run.costs and best and run.price(point)[0] < run.price(best)[0]]
-        others = [point for point in points if point.verdict != "kept"] or kept
-        found.append(
-            Choice(
-                conditions_of(points[0], several),
-                best,
-                len(kept),
-                len(undecided),
-                len(missed),
-                sorted(cheaper, key=run.price),
-                run.own(points),
-                min(others, key=lambda point: (-point.merit, *run.price(point))),
-            )
-        )
+    groups = zip(run.groups, run.cheapest, strict=True)
+    found = [Choice(conditions_of(points[0], several), points, best) for (_, points), best in groups]
     return sorted(found, key=hardness)
 
 
@@ -138,18 +124,23 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     """Points that keep the targets of a run under some conditions, the cheapest, and points to compare it with."""
     given = list(choice.conditions)
     where = f"at {legend_text(choice.conditions)} " if given else ""
-    points, shown = choice.kept + choice.undecided + choice.missed, choice.best or choice.nearest
-    if choice.best is not None:
-        which = "cheapest" if run.costs else "most accurate"
-        facts = [f"{where}kept by {choice.kept} of {points} points, the {which} {_numbers(run, shown, given)}"]
+    best, undecided, count = choice.best, choice.of("undecided"), len(choice.points)
+    if best is not None:
+        shown, which = best, "cheapest" if run.costs else "most accurate"
+        facts = [f"{where}kept by {len(choice.of('kept'))} of {count} points, the {which} {_numbers(run, best, given)}"]
     else:
-        facts = [f"{where}kept by none of {points} points, {choice.undecided} undecided"]
+        shown = min(choice.points, key=lambda point: (-point.merit, *run.price(point)))
+        facts = [f"{where}kept by none of {count} points, {len(undecided)} undecided"]
         facts += [f"the nearest {_numbers(run, shown, given)} {shown.verdict}", *_deciding([shown])]
-    if choice.own is not None and choice.own is not shown:
-        facts.append(f"the recipe's macro, {_numbers(run, choice.own, given)}, {choice.own.verdict}")
-    if choice.cheaper:
-        facts.append(f"{len(choice.cheaper)} cheaper undecided, the cheapest {_numbers(run, choice.cheaper[0], given)}")
-        facts += _deciding(choice.cheaper)
+    own = run.own(choice.points)
+    if own is not None and own is not shown:
+        facts.append(f"the recipe's macro, {_numbers(run, own, given)}, {own.verdict}")
+    # without energies a price is an accuracy
+    cheaper = [point for point in undecided if run.costs and best and run.price(point)[0] < run.price(best)[0]]
+    if cheaper:
+        cheapest = min(cheaper, key=run.price)
+        facts.append(f"{len(cheaper)} cheaper undecided, the cheapest {_numbers(run, cheapest, given)}")
+        facts += _deciding(cheaper)
     if "all_digital_uj" in shown.figures:
         facts.append(f"a digital macro {cost_text('energy_uj', {'energy_uj': shown.figures['all_digital_uj']})}")
     return facts
@@ -178,7 +169,7 @@ def _deciding(points: Sequence[Result]) -> list[str]:
 
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
-    names, points = list(varied(run)), [each.best or each.nearest for each in choices(run)]
+    names, points = list(varied(run)), [each.points[0] for each in choices(run)]
     facts = []
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:

@@ -45,7 +45,6 @@ def test_references_are_where_they_are_and_have_no_chance() -> None:
 def test_the_best_has_the_least() -> None:
     given = replace(of_bits(), objectives=("accuracy", "energy_uj"))
     (found,) = choices(given)
-    assert found.nearest.axes == {"adc_bits": 8}
     assert "ADC bits 8 (0.25 [0.225, 0.275], 80 µJ)" in choice_facts(given, found)[1]
     epochs = {epoch: [of_loss(loss, adc_bits=8)] for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.5))}
     picture = epochs_picture(epochs, "val", "adc_bits")
