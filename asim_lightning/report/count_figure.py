@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from textwrap import fill
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from asim_lightning.engine.adc_range import Histogram, Quality, overall, qualiti
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.command_tables import decibels
 from asim_lightning.report.draw import new_figure
+from asim_lightning.report.labels import macro_words
 
 _WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
 _STYLE: Any = {
@@ -64,15 +66,9 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
 
 
 def _text(counts: LayerCounts, together: Quality, images: str) -> str:
-    macro = counts.circuit.macro
     csnr = decibels(together.csnr)
-    noises = [each if isinstance(each, str) else f"{each:g} %" for each in (macro.random_noise, macro.nonlinear_noise)]
-    converter = "an ideal converter" if macro.adc_bits is None else f"a {macro.adc_bits}-bit ADC over its full scale"
-    if macro.adc_step is not None:
-        converter = f"a {macro.adc_bits}-bit ADC from count {macro.adc_low} on, an LSB is {macro.adc_step}"
     return (
-        f"W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows, {converter}; random noise "
-        f"{noises[0]}, nonlinear noise {noises[1]}. {images}, "
+        f"{macro_words(asdict(counts.circuit.macro))}. {images}, "
         f"{counts.conversions:,} counts in each cycle. All cycles, weighted with 4^shift: CSNR "
         f"{csnr}{'' if csnr == 'exact' else ' dB'}; on average {100 * together.clipped:.2g} % of the counts are "
         f"clipped, and P(wrong code) is {together.wrong:.1e}."

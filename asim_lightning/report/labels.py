@@ -65,8 +65,9 @@ def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, v
     )
     rows = "" if "rows" in varied else f"{fields['rows']} rows"
     adc = "" if "adc_bits" in varied else "ideal ADC" if fields["adc_bits"] is None else f"{fields['adc_bits']}-bit ADC"
-    others = {name: value for name, value in fields.items() if name not in usual or value != usual[name]}
-    others = {name: value for name, value in others.items() if name not in left_out}
+    others = {
+        name: value for name, value in fields.items() if name not in left_out and (name, value) not in usual.items()
+    }
     if "column" in others:
         others["column"] = str(others["column"]).rpartition(".")[2]  # the class name of an import path
     return ", ".join(part for part in (bits, rows, adc, legend_text(others)) if part)
