@@ -108,14 +108,6 @@ def row_of(kind="simulated", accuracy=0.9, low=None, high=None, **axes):
     return Result(axes, kind, 2, 100, accuracy, accuracy if low is None else low, high or accuracy, 1.0, "exact")
 
 
-def test_lines_are_the_combinations_of_the_other_axes():
-    rows = [row_of("float"), *(row_of(random_noise=n, adc_bits=b, votes=3) for n in (0.1, 0) for b in (8, None))]
-    lines = sweep_lines(rows, "random_noise")
-    assert [others for others, _ in lines] == [{"adc_bits": 8}, {"adc_bits": None}]  # votes are the same everywhere
-    assert [[row.axes["random_noise"] for row in line] for _, line in lines] == [[0, 0.1], [0, 0.1]]
-    assert [others for others, _ in sweep_lines(rows[1::2], "random_noise")] == [{}]  # one line needs no name
-
-
 def test_unknown_axis_names_the_known():
     with pytest.raises(ValueError, match=r"\(random_noise, votes\), got 'rows'"):
         accuracy_picture([row_of(random_noise=0, votes=1)], "rows")

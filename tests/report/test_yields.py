@@ -46,8 +46,8 @@ def test_each_combination_has_a_curve_and_what_they_share_is_in_the_headline() -
 
 def test_the_note_says_what_the_band_is() -> None:
     fixed, stopped = (yield_picture([chips([90, 91], stopped)]).note for stopped in (False, True))
-    assert fixed == "bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within 0.96 (DKW)"
-    assert stopped == "bands: at each accuracy, each end holds with 95 % at any number of chips"
+    assert fixed.endswith("a whole curve: within 0.96 (DKW)")
+    assert "at any number of chips" in stopped
     many = yield_picture([chips([80 + n, 90], rows=n) for n in range(1, 13)])
     assert len(many.series) == MOST_CURVES
     assert f"{MOST_CURVES} of 12 curves" in many.note
