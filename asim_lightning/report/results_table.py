@@ -226,8 +226,7 @@ def published_text(results: Sequence[Result], published: Sequence[float], whose:
 
     simulated = [result for result, _ in rows]
     columns: list[Column[tuple[Result, float]]] = [
-        *(of(lambda row: row[0], column) for column in axis_columns(simulated)),
-        *(of(lambda row: row[0], column) for column in accuracy_columns(simulated[0].measure)),
+        *(of(lambda row: row[0], each) for each in (*axis_columns(simulated), *accuracy_columns(simulated[0].measure))),
         Column("published (%)", lambda row: f"{row[1]:.2f}"),
         Column("", lambda row: "agrees" if agrees(row) else f"{100 * row[0].accuracy - row[1]:+.1f} points", side="l"),
     ]
