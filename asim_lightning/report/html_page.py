@@ -37,7 +37,6 @@ h3 { font-size: 1.05rem; margin: 1.75rem 0 0.5rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 2rem; }
 figure { margin: 1rem 0; max-width: 42rem; min-width: 0; }
 .figures.one { grid-template-columns: 1fr; }
-figcaption code { display: block; margin-top: 0.25rem; }
 code { font: 0.85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { background: #f5f5f5; padding: 0.5rem 0.75rem; margin: 0.25rem 0; white-space: pre-wrap; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 0.5rem 0; }

@@ -50,13 +50,15 @@ def layout_of(picture: Picture) -> dict[str, Any]:
     has_bars, names = picture.has_bars, len(picture.y.names)
     turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first name at the top
     right = 32 if has_bars and picture.x.names else 12  # room for half of the last name
+    height = 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names)
+    below = min(-0.2, -72 / (height - 62))  # below the label of the axis, also with few bars
     return {
         "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x, [x for each in picture.series for x in each.x])},
         "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y, ()), **turned},
         "shapes": [_line_across(mark) for mark in picture.marks],
-        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
+        "legend": {"orientation": "h", "y": below, "yanchor": "top", "x": 0, "traceorder": "normal"},
         "margin": {"l": 56, "r": right, "t": 12, "b": 50},
-        "height": 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names),
+        "height": height,
         "barmode": "stack",
         "hovermode": "closest",
         "paper_bgcolor": "white",

@@ -69,13 +69,12 @@ class Section:
 
     def html(self, number: int = 0) -> str:
         """The part of the page: `number` counts from 1; 0 for the only run, which has the headline of the page."""
-        figures = [figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)]
         parts = [
             *([f"<h2>{escape(self.title)}</h2>"] if number else []),
             f'<p class="verdict">{escape(self.verdict)}</p>',
             list_html(facts(self.run)),
-            f'<div class="figures{" one" * (len(figures) == 1)}">',
-            *figures,
+            f'<div class="figures{" one" * (len(self.pictures) == 1)}">',
+            *(figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)),
             "</div>",
             *map(table_html, self.tables),
             "<h3>What it was computed from</h3>",
