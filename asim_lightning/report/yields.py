@@ -1,11 +1,10 @@
 """Yields of chips, and the accuracy of single chips: as pictures, text, a CSV file, and for a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -158,12 +157,10 @@ def _bands(drawn: Sequence[ChipYield]) -> str:
     return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {width} (DKW)"
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """Chips at some values of the other axes, and how many of them reach an accuracy."""
 
     of: ChipYield
-    threshold: float
     at: YieldPoint
 
     @property
@@ -222,7 +219,7 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
         plain("images", lambda row: row.of.images),
         plain("bounds", lambda row: "sequence" if row.of.stopped_by_outcomes else "Clopper-Pearson"),
     ]
-    accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.threshold:.6g}")
+    accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.at.accuracy:.6g}")
     columns = [*axis_columns(found), accuracy, *_GOOD, *others, *_MEAN]
     rows = Table(columns, _rows(found, thresholds)).numbers
     write_lines(path, [[f"{each:.6f}" if isinstance(each, float) else each for each in row] for row in rows], "\n")
@@ -239,11 +236,11 @@ def yield_table(run: Run) -> Table[_Row] | None:
 
 
 def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]:
-    return [_Row(each, threshold, each.at(threshold)) for each in found for threshold in thresholds]
+    return [_Row(each, each.at(threshold)) for each in found for threshold in thresholds]
 
 
 def _threshold(name: str) -> Column[_Row]:
-    return Column("at least (%)", lambda row: f"{100 * row.threshold:g}", {name: lambda row: row.threshold})
+    return Column("at least (%)", lambda row: f"{100 * row.at.accuracy:g}", {name: lambda row: row.at.accuracy})
 
 
 def _notes(found: Sequence[ChipYield], stops: bool) -> str:
