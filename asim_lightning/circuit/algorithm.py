@@ -40,21 +40,48 @@ class Algorithm(str, Enum):
         return self.value
 
 
-@lru_cache(maxsize=1024)
-def algorithm(transfer: Transfer) -> Algorithm:
+def algorithm(circuit: Transfer) -> Algorithm:
     """The algorithm for a macro.
 
     Events need cycles that are exact without noise, equal cells, an ADC, at most 31 votes, at most 2^17 counts times
     votes in a cycle, and no conversion that is wrong with a probability above 1.5 %. If converters differ, see
     `why_no_events`.
     """
-    if transfer.exact:
-        return Algorithm.EXACT
-    if transfer.converters_differ:
-        return Algorithm.EVENTS if why_no_events(transfer) is None else Algorithm.CONVERSIONS
-    if has_rare_errors(transfer) and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
-        return Algorithm.EVENTS
-    return Algorithm.CONVERSIONS
+    return decision(circuit)[0]
+
+
+@lru_cache(maxsize=1024)
+def decision(circuit: Transfer) -> tuple[Algorithm, str]:
+    """The algorithm for a macro, and the reason for it."""
+    inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
+    if circuit.exact:
+        return Algorithm.EXACT, "every cycle returns its count, without noise: one integer product"
+    if circuit.converters_differ:
+        if (why := why_no_events(circuit)) is not None:
+            return Algorithm.CONVERSIONS, f"converters differ, and {why}: every conversion is made"
+        share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
+        made = "only conversions that may be wrong are drawn and made"
+        return Algorithm.EVENTS, f"every cycle returns its count except for noise and converters, and {share}: {made}"
+    if inexact and circuit.column.cell_sigma:
+        return Algorithm.CONVERSIONS, "cells differ, so that counts are real numbers, which a float product makes"
+    if inexact:
+        cycles = plural(len(circuit.cycles), "cycle")
+        return Algorithm.CONVERSIONS, f"{inexact} of {cycles} do not return their count even without noise"
+    if circuit.macro.adc_bits is None:
+        return Algorithm.CONVERSIONS, "conversions are noisy"
+    largest = largest_error_probability(circuit)
+    wrong = f"P(wrong) is up to {largest:.1e}"
+    if largest > LARGEST_ERROR_PROBABILITY:
+        return Algorithm.CONVERSIONS, f"conversions are noisy, {wrong}"
+    if not has_rare_errors(circuit):
+        return Algorithm.CONVERSIONS, f"conversions are noisy, {wrong}, but codes are too many to tabulate"
+    made = "only wrong conversions are drawn"
+    return Algorithm.EVENTS, f"every cycle returns its count except for noise, and {wrong}: {made}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def has_rare_errors(transfer: Transfer) -> bool:

@@ -10,14 +10,7 @@ from typing import Any
 import torch
 
 from asim_lightning.circuit import columns
-from asim_lightning.circuit.algorithm import (
-    LARGEST_ERROR_PROBABILITY,
-    Algorithm,
-    algorithm,
-    expected_error,
-    largest_error_probability,
-    why_no_events,
-)
+from asim_lightning.circuit.algorithm import Algorithm, decision, plural
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
@@ -99,14 +92,14 @@ class Explanation:
     Cycles that differ in their weight bit only share a row of the text.
     """
 
-    macro: MacroConfig
-    signed_input: bool
-    rows_in_use: int | None
-    """Most rows of a tile that hold weights; with `adc_step` they decide whether cycles are exact. None: all."""
+    circuit: Transfer
+    """Schedule and column of the macro."""
     cycles: tuple[ExplainedCycle, ...]
     """Every cycle of the schedule, in its order."""
-    exact: bool
-    """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
+    algorithm: Algorithm
+    """The algorithm that computes the macro."""
+    why: str
+    """Reason for that algorithm."""
     exact_rows_below: int | None
     """Nearest number of rows up to `macro.rows` at which every cycle is exact without noise; None: there is none."""
     exact_rows_above: int | None
@@ -130,80 +123,25 @@ class Explanation:
         """How many cycles are exact, distinct and lossy without noise."""
         return {kind.value: sum(c.conversion is kind for c in self.cycles) for kind in Conversion}
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """The algorithm that computes the macro."""
-        return algorithm(transfer(self.macro, self.signed_input, self.rows_in_use))
-
-    @property
-    def why(self) -> str:
-        """Reason for that algorithm."""
-        circuit = transfer(self.macro, self.signed_input, self.rows_in_use)
-        noise = any(circuit.noisy)
-        inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
-        if circuit.converters_differ and self.algorithm is Algorithm.EVENTS:
-            share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
-            made = "only conversions that may be wrong are drawn and made"
-            return f"every cycle returns its count except for noise and converters, and {share}: {made}"
-        if circuit.converters_differ:
-            return f"converters differ, and {why_no_events(circuit)}: every conversion is made"
-        if inexact and circuit.column.cell_sigma:
-            return "cells differ, so that counts are real numbers, which a float product makes"
-        if inexact:
-            return f"{inexact} of {_plural(len(self.cycles), 'cycle')} do not return their count even without noise"
-        if not noise:
-            return "every cycle returns its count, without noise: one integer product"
-        wrong = f"P(wrong) is up to {largest_error_probability(circuit):.1e}"
-        if self.algorithm is Algorithm.EVENTS:
-            return f"every cycle returns its count except for noise, and {wrong}: only wrong conversions are drawn"
-        if self.macro.adc_bits is None:
-            return "conversions are noisy"
-        if largest_error_probability(circuit) <= LARGEST_ERROR_PROBABILITY:
-            return f"conversions are noisy, {wrong}, but codes are too many to tabulate"
-        return f"conversions are noisy, {wrong}"
-
     def __str__(self) -> str:
         groups = [list(group) for _, group in groupby(self.cycles, _alike)]
-        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro, self.signed_input), *self._range()]
-        parts = [*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, self._totals())]
-        return "\n".join(parts)
-
-    def _totals(self) -> list[str]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
-        cycles = f"{_plural(len(self.cycles), 'cycle')} ({kinds}; {self.digital_cycles} digital)"
-        below, above = self.exact_rows_below or "none", self.exact_rows_above or "none"
-        return [
-            f"per output and tile: {cycles}, {_plural(self.conversions, 'conversion')}",
+        cycles = f"{plural(len(self.cycles), 'cycle')} ({kinds}; {self.digital_cycles} digital)"
+        rows, bits = self.circuit.macro.rows, self.distinct_adc_bits
+        fewest = (
+            "no ADC is used" if self.conversions == 0 else f"none of 1..{_MOST_BITS}" if bits is None else str(bits)
+        )
+        more = f", more than the {_MOST_BITS} of a macro" if bits is not None and bits > _MOST_BITS else ""
+        totals = [
+            f"per output and tile: {cycles}, {plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
-            f"nearest exact row counts, noise aside: {below} (at or below {self.macro.rows}), {above} (above)",
-            f"fewest ADC bits that keep counts distinct: {self._distinct()}",
+            f"nearest exact row counts, noise aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
+            f"{self.exact_rows_above or 'none'} (above)",
+            f"fewest ADC bits that keep counts distinct: {fewest}{more}",
             _LEGEND,
         ]
-
-    def _range(self) -> list[str]:
-        """The counts that an ADC with `adc_step` converts."""
-        macro = self.macro
-        if macro.adc_step is None:
-            return []
-        top = macro.top_code or 0
-        low, high = (-top if macro.weight_parallel else 0), macro.adc_low + macro.adc_step * top
-        counts = max((c.cycle.largest_count for c in self.cycles if c.cycle.converted), default=0)
-        used = "" if self.rows_in_use is None else f" with {min(self.rows_in_use, macro.rows)} rows in use"
-        first = macro.adc_low + macro.adc_step * low
-        words = f"ADC range: codes {low}..{top} are counts {first}..{high} in steps of {macro.adc_step}"
-        full_scales = sorted({c.cycle.full_scale for c in self.cycles if c.cycle.converted})
-        shared = f"full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
-        volts = f"; {shared}differs in volts" * (len(full_scales) > 1)
-        noise = "noise in % and mV is of the full swing and does not shrink with the range"
-        return [f"{words}; counts reach {counts}{used}{volts}; {noise}"]
-
-    def _distinct(self) -> str:
-        if self.conversions == 0:
-            return "no ADC is used"
-        if self.distinct_adc_bits is None:
-            return f"none of 1..{_MOST_BITS}"
-        over = f", more than the {_MOST_BITS} of a macro" if self.distinct_adc_bits > _MOST_BITS else ""
-        return f"{self.distinct_adc_bits}{over}"
+        heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
+        return "\n".join([*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)])
 
 
 def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | None = None) -> Explanation:
@@ -225,10 +163,8 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
         if key not in described:
             described[key] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
         cycles.append(replace(described[key], cycle=cycle))
-    return Explanation(
-        circuit.macro, signed_input, rows_in_use, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
-        distinct_adc_bits(macro, signed_input),
-    )  # fmt: skip
+    fitting = *exact_rows(macro, signed_input), distinct_adc_bits(macro, signed_input)
+    return Explanation(circuit, tuple(cycles), *decision(circuit), *fitting)
 
 
 def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int | None]:
@@ -302,13 +238,14 @@ def _explained(column: columns.Column, cycle: Cycle, kind: Conversion, full_scal
     return ExplainedCycle(cycle, kind, cycle.counts_a_code, sigma, 100.0 * share, sigma_mv, wrong)
 
 
-def _geometry(macro: MacroConfig, signed_input: bool) -> str:
+def _geometry(circuit: Transfer) -> str:
+    macro = circuit.macro
     converter = "ideal converter" if macro.adc_bits is None else f"{macro.adc_bits}-bit ADC"
     encoding = "bit-serial" if macro.encoding_bits == 1 else f"{macro.encoding_bits} input bits a cycle"
     arguments = ", ".join(f"{name}={value}" for name, value in macro.column_args.items())
     parts = [
         f"W{macro.weight_bits}A{macro.input_bits}",
-        f"{'signed' if signed_input else 'unsigned'} input",
+        f"{'signed' if circuit.signed_input else 'unsigned'} input",
         f"{macro.rows} rows",
         converter,
         "weight-parallel" if macro.weight_parallel else encoding,
@@ -317,10 +254,10 @@ def _geometry(macro: MacroConfig, signed_input: bool) -> str:
     return ", ".join(parts)
 
 
-def _conditions(macro: MacroConfig, signed_input: bool) -> str:
+def _conditions(circuit: Transfer) -> str:
+    macro = circuit.macro
     random, nonlinear = macro.random_noise_percent, macro.nonlinear_noise_percent
-    note = transfer(macro, signed_input).column.note
-    parts = [note or f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
+    parts = [circuit.column.note or f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
     if macro.full_scale_mv is not None:
         parts.append(f"full scale {macro.full_scale_mv:g} mV")
     if (thermal := macro.thermal_noise_mv) is not None:
@@ -328,20 +265,35 @@ def _conditions(macro: MacroConfig, signed_input: bool) -> str:
         lsb = f" = {thermal / macro.full_scale_mv * macro.codes_of_full_scale:.2g} LSB" if known else ""  # type: ignore[operator]
         parts.append(f"kT/C of the column {1e3 * thermal:.3g} uV{lsb}, which the noise above is to hold")
     if macro.digital_levels:
-        parts.append(f"{_plural(macro.digital_levels, 'digital level')}")
+        parts.append(plural(macro.digital_levels, "digital level"))
     if macro.vote_levels and macro.votes > 1:
-        parts.append(f"{macro.vote} of {macro.votes} votes in {_plural(macro.vote_levels, 'level')}")
+        parts.append(f"{macro.vote} of {macro.votes} votes in {plural(macro.vote_levels, 'level')}")
     static = macro.static.words()
     return "; ".join([*parts, *([f"a chip: {static}"] if static else [])])
+
+
+def _range(circuit: Transfer) -> list[str]:
+    """The counts that an ADC with `adc_step` converts."""
+    macro, converted = circuit.macro, [cycle for cycle in circuit.cycles if cycle.converted]
+    if macro.adc_step is None:
+        return []
+    top = macro.top_code or 0
+    low = -top if macro.weight_parallel else 0
+    counts = max((cycle.largest_count for cycle in converted), default=0)
+    used = "" if circuit.rows_in_use is None else f" with {min(circuit.rows_in_use, macro.rows)} rows in use"
+    first, last = (macro.adc_low + macro.adc_step * code for code in (low, top))
+    full_scales = sorted({cycle.full_scale for cycle in converted})
+    shared = f"full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
+    volts = f"; {shared}differs in volts" * (len(full_scales) > 1)
+    return [
+        f"ADC range: codes {low}..{top} are counts {first}..{last} in steps of {macro.adc_step}; counts reach "
+        f"{counts}{used}{volts}; noise in % and mV is of the full swing and does not shrink with the range"
+    ]
 
 
 def _alike(explained: ExplainedCycle) -> Cycle:
     """The key of a row of the text: its cycles differ only in the weight bit."""
     return replace(explained.cycle, weight_bits=(), shift=0)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _wrapped(text: str) -> str:
