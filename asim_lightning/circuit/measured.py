@@ -1,21 +1,20 @@
 """Columns measured on silicon: level and sigma by count, fitted to the codes in a CSV file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
-from asim_lightning.circuit.measured_file import Array, Measurement, content_of, converters_in, read_measurement
+from asim_lightning.circuit.measured_file import EACH, Array, content_of, read_measurements
 from asim_lightning.circuit.schedule import Cycle
-
-EACH = "each"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +25,8 @@ class MeasuredCurve:
     """Before rounding. # (counts,)"""
     sigma: Array
     """0 if all reads gave one code. # (counts,)"""
-    measurement: Measurement
-    """The codes to which level and sigma were fitted."""
+    reads: NDArray[np.int64] | None
+    """How often each code was read; None if the file has mean and std. # (counts, codes)"""
 
     @property
     def full_scale(self) -> int:
@@ -78,10 +77,8 @@ class Measured(Column):
                 f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
                 " leave out `content` to take the file as it is now"
             )
-        top_code = _top_code(macro)
         self.file, self.converter = file, converter
-        chosen = (converter,) if not isinstance(converter, str) else tuple(converters_in(bytes_, file))
-        self.by_converter = dict(zip(chosen, measured_curves(bytes_, file, chosen, top_code), strict=True))
+        self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro))
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
         own = list(self.by_converter.values())
         if len({curve.full_scale for curve in own}) > 1:
@@ -102,7 +99,7 @@ class Measured(Column):
     @property
     def note(self) -> str:  # type: ignore[override]
         """Range of sigma, and the number of counts at which it is 0."""
-        curve, reads = self.curve, self.curve.measurement.reads
+        curve, reads = self.curve, self.curve.reads
         if self.curves > 1:
             sigmas = np.stack([each.sigma for each in self.by_converter.values()])
             return (
@@ -157,23 +154,23 @@ def _top_code(macro: MacroConfig) -> int:
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large
 def measured_curves(
-    content: bytes, name: str, converters: tuple[int | None, ...], top: int, setting: str = "`macro.adc_bits`"
-) -> tuple[MeasuredCurve, ...]:
-    """The curves of converters in the content of a file; codes that do not fit the ADC are refused.
+    content: bytes, name: str, converter: int | str | None, top: int, setting: str = "`macro.adc_bits`"
+) -> Mapping[int | None, MeasuredCurve]:
+    """The curves in the content of a file by converter; codes that do not fit the ADC are refused.
 
     Args:
         content: Bytes of the file.
         name: The file, for messages.
-        converters: Numbers of the converters; None if the file has no column ``column``.
+        converter: As in `read_measurements`.
         top: Largest code of the ADC.
         setting: The user's setting for the bits of the ADC.
     """
     # importing scipy.optimize takes as long as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
 
-    found = [read_measurement(content, name, converter) for converter in converters]
+    found = read_measurements(content, name, converter)
     adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({setting})"
-    for each in found:
+    for each in found.values():
         largest = each.mean.max() if each.reads is None else each.reads.shape[1] - 1
         if largest > top:
             raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
@@ -182,20 +179,22 @@ def measured_curves(
                 f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
                 f"got {each.mean[-1]:.4g} at the last count, {len(each.mean) - 1}"
             )
-    if found[0].reads is not None:
-        return tuple(MeasuredCurve(*fit_reads(each.reads, top), each) for each in found if each.reads is not None)
+    reads = {number: each.reads for number, each in found.items() if each.reads is not None}
+    if reads:
+        return {number: MeasuredCurve(*fit_reads(each, top), each) for number, each in reads.items()}
     # one fit of all counts is faster
-    mean, std = (np.concatenate([getattr(each, part) for each in found]) for part in ("mean", "std"))
+    mean, std = (np.concatenate([getattr(each, part) for each in found.values()]) for part in ("mean", "std"))
     level, sigma = fit_moments(mean, std, top)
+    lengths = [len(each.mean) for each in found.values()]
     wrong = np.flatnonzero(impossible_moments(mean, std, level, sigma, top))
     if len(wrong):
-        at, count = int(wrong[0]), np.concatenate([np.arange(len(each.mean)) for each in found])
+        at, count = int(wrong[0]), np.concatenate([np.arange(length) for length in lengths])
         raise ValueError(
             f"{name} must have mean and std of whole codes, got {mean[at]:g} and {std[at]:g} at count {count[at]}, "
             "which no whole codes have"
         )
-    ends = np.cumsum([len(each.mean) for each in found])[:-1]
-    return tuple(map(MeasuredCurve, np.split(level, ends), np.split(sigma, ends), found))
+    curves = zip(*(np.split(each, np.cumsum(lengths)[:-1]) for each in (level, sigma)), strict=True)
+    return {number: MeasuredCurve(*curve, None) for number, curve in zip(found, curves, strict=True)}
 
 
 def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 
 from asim_lightning.resources import shipped_folder
 
+EACH = "each"
+"""All converters of a file in turn."""
 FEWEST_READS = 20
 """Fewest reads of a count: fewer reads of one code do not rule out another code."""
 MOST_CODE = 2**16 - 1
@@ -61,35 +62,35 @@ def content_of(file: object) -> tuple[bytes, str]:
     return content, f"sha256-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def read_measurement(content: bytes, name: str, converter: int | None) -> Measurement:
-    """The measurement of a converter in the content of a file; None is for a file without the column `column`.
+def read_measurements(content: bytes, name: str, converter: int | str | None) -> dict[int | None, Measurement]:
+    """The measurements in the content of a file, by the numbers of their converters.
+
+    Args:
+        content: Bytes of the file.
+        name: The file, for messages.
+        converter: Number of the converter, or `EACH`; None for a file without the column `column`.
 
     Raises:
         ValueError: The file is no such table; a count is missing, repeated or read too few times; a value is no number
             or out of range; a mean falls by more than half a code to the next count; or the converter is unknown.
     """
-    columns = _of_converter(_columns(content, name), converter, name)
-    counts = columns["count"].astype(np.int64)  # (rows,)
-    missing = np.flatnonzero(np.bincount(counts) == 0)
-    if len(missing):
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise ValueError(
-            f"{name} must have every count from 0 to its last, {counts.max()}; {missing[0]} is missing{more}"
-        )
-    measurement = _moments(columns, counts, name) if "mean" in columns else _reads(columns, counts, name)
-    _check_rise(measurement, name)
-    return measurement
-
-
-def converters_in(content: bytes, name: str) -> list[int]:
-    """Numbers of the converters in a file, in rising order."""
     columns = _columns(content, name)
     if "column" not in columns:
-        raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got 'each'")
-    return [int(number) for number in np.unique(columns["column"])]
+        if converter is not None:
+            raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got {converter!r}")
+        return {None: _measurement(columns, name)}
+    known = np.unique(columns["column"]).astype(int).tolist()
+    if converter not in (*known, EACH):
+        shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+        given = "none" if converter is None else repr(converter)
+        raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
+    found: dict[int | None, Measurement] = {}
+    for number in known if converter == EACH else [converter]:
+        its = {key: column[columns["column"] == number] for key, column in columns.items()}
+        found[number] = _measurement(its, name)
+    return found
 
 
-@lru_cache(maxsize=1)  # called for each converter of a file
 def _columns(content: bytes, name: str) -> dict[str, Array]:
     """Columns of the table by name. # (rows,) each"""
     try:
@@ -118,29 +119,29 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
     return columns
 
 
-def _of_converter(columns: dict[str, Array], converter: int | None, name: str) -> dict[str, Array]:
-    if "column" not in columns:
-        if converter is not None:
-            raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got {converter}")
-        return columns
-    known = np.unique(columns["column"]).astype(int).tolist()
-    if converter not in known:
-        shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-        given = "none" if converter is None else repr(converter)
-        raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
-    return {key: column[columns["column"] == converter] for key, column in columns.items()}
+def _measurement(columns: dict[str, Array], name: str) -> Measurement:
+    """The measurement of one converter."""
+    counts = columns["count"].astype(np.int64)  # (rows,)
+    number = np.bincount(counts)  # (counts,)
+    missing = np.flatnonzero(number == 0)
+    if len(missing):
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{name} must have every count from 0 to its last, {counts.max()}; {missing[0]} is missing{more}"
+        )
+    if "mean" not in columns:
+        measurement = _reads(columns["code"].astype(np.int64), counts, name)
+    elif number.max() > 1:
+        raise ValueError(f"{name} must have each count once with its mean and std, got {number.argmax()} twice")
+    else:
+        order = np.argsort(counts)
+        measurement = Measurement(columns["mean"][order], columns["std"][order], None)
+    _check_rise(measurement, name)
+    return measurement
 
 
-def _moments(columns: dict[str, Array], counts: NDArray[np.int64], name: str) -> Measurement:
-    if len(counts) > counts.max() + 1:
-        twice = int(np.flatnonzero(np.bincount(counts) > 1)[0])
-        raise ValueError(f"{name} must have each count once with its mean and std, got {twice} twice")
-    order = np.argsort(counts)
-    return Measurement(columns["mean"][order], columns["std"][order], None)
-
-
-def _reads(columns: dict[str, Array], counts: NDArray[np.int64], name: str) -> Measurement:
-    codes = columns["code"].astype(np.int64)  # (reads,)
+def _reads(codes: NDArray[np.int64], counts: NDArray[np.int64], name: str) -> Measurement:
+    """The measurement of single reads. # (reads,) each"""
     width = int(codes.max()) + 1
     number = np.bincount(counts)  # (counts,)
     if number.min() < FEWEST_READS:

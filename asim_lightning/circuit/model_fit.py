@@ -133,8 +133,8 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
 
 
 def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Codes:
-    if curve.measurement.reads is not None:
-        table = curve.measurement.reads.astype(np.float64)
+    if curve.reads is not None:
+        table = curve.reads.astype(np.float64)
     elif reads is not None:
         table = reads * _probabilities(curve, top)
     else:

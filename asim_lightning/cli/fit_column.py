@@ -44,8 +44,8 @@ def fit_column(options: FitColumnOptions) -> None:
     if reads is not None:
         check_whole("`--reads`", reads, 2, 10**9)
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
-    (curve,) = measured_curves(content_of(file)[0], file, (options.converter,), top, "`--adc_bits`")
-    if reads is not None and curve.measurement.reads is not None:
+    (curve,) = measured_curves(content_of(file)[0], file, options.converter, top, "`--adc_bits`").values()
+    if reads is not None and curve.reads is not None:
         raise ValueError(f"`--reads` must be left out because {file} has each read, got {reads}")
     if curve.full_scale % digit:
         raise ValueError(f"`--encoding_bits` must divide the last count by {digit}, got {curve.full_scale} in {file}")
@@ -76,7 +76,7 @@ def fit_column(options: FitColumnOptions) -> None:
 
 def _heading(file: str, curve: MeasuredCurve) -> str:
     """Which counts a file has, and how often they were read."""
-    reads = curve.measurement.reads
+    reads = curve.reads
     number = "" if reads is None else f", {reads.sum()} reads"
     same = f"all codes were the same at {curve.counts_of_one_code} of them"
     return f"{file}: counts 0..{curve.full_scale}{number}; {same}"

@@ -39,7 +39,7 @@ def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:
     slope = (level[-1] - level[0]) / curve.full_scale
     line, steps, silent = level[0] + slope * counts, np.diff(level) - slope, sigma == 0
     offset, gain = level[0], slope * curve.full_scale / top
-    reads = curve.measurement.reads
+    reads = curve.reads
     levels, sigmas = ((), ()) if reads is None else intervals(reads, top)
     ideal = Series("ideal", [0, curve.full_scale], [0, top], form="line", colour=GREY, marker="none", dashes=1)
     noise = [_steps("noise", sigma, sigmas)]

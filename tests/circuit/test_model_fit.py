@@ -28,7 +28,7 @@ def fitted(name: str, seed: int, reads: int = 100, moments: bool = False) -> tup
     codes = codes_of(offset + gain * TOP * share, sigma, reads, seed)
     text = moments_csv(codes.mean(1), codes.std(1)) if moments else reads_csv(codes)
     charge, current, _, _ = fit_models(
-        measured_curves(text.encode(), "chip.csv", (None,), TOP)[0], TOP, ROWS, reads if moments else None
+        measured_curves(text.encode(), "chip.csv", None, TOP)[None], TOP, ROWS, reads if moments else None
     )
     return charge, current
 
@@ -71,7 +71,7 @@ def test_noise_that_is_not_there_has_an_upper_end_alone() -> None:
 
 def test_each_count_by_itself_explains_a_column_of_no_model() -> None:
     level = COUNTS + 0.5 * np.sin(COUNTS / 3.0)
-    curve = measured_curves(reads_csv(codes_of(level, 0.3, 100, 3)).encode(), "chip.csv", (None,), TOP)[0]
+    curve = measured_curves(reads_csv(codes_of(level, 0.3, 100, 3)).encode(), "chip.csv", None, TOP)[None]
     charge, current, own, parameters = fit_models(curve, TOP, ROWS, None)
     assert 2 * parameters - 2 * own < min(charge.aic, current.aic) - 1000
     assert charge.random_noise.value == pytest.approx(100 / TOP * math.sqrt(0.3**2 + 0.5**2 / 2), rel=0.1)
@@ -87,7 +87,7 @@ SIGMAS = {
 @pytest.mark.parametrize("sigma", SIGMAS.values(), ids=SIGMAS)
 def test_sigma_rises_only_where_noise_grows_with_the_count(sigma: NDArray[np.float64]) -> None:
     text = reads_csv(codes_of(bent_level(1), sigma, 200, 4))
-    found = rising_sigma(measured_curves(text.encode(), "chip.csv", (None,), TOP)[0], TOP, None)
+    found = rising_sigma(measured_curves(text.encode(), "chip.csv", None, TOP)[None], TOP, None)
     if sigma[-1] > sigma[0]:
         assert found == pytest.approx((sigma[0], sigma[-1]), rel=0.06)
     else:
@@ -95,7 +95,7 @@ def test_sigma_rises_only_where_noise_grows_with_the_count(sigma: NDArray[np.flo
 
 
 def test_codes_without_noise_are_refused() -> None:
-    curve = measured_curves(ideal_csv().encode(), "chip.csv", (None,), TOP)[0]
+    curve = measured_curves(ideal_csv().encode(), "chip.csv", None, TOP)[None]
     with pytest.raises(ValueError, match=r"needs 8 or more counts whose reads .* got 0"):
         fit_models(curve, TOP, ROWS, 100)
 
@@ -104,4 +104,4 @@ def test_moments_need_the_number_of_their_reads() -> None:
     text = moments_csv(COUNTS.astype(float), [0.4] + [0.5] * 254 + [0.4])
     text = text.replace("0,0.000000,0.400000", "0,0,0").replace("255,255.000000,0.400000", "255,255,0")
     with pytest.raises(ValueError, match="needs `--reads`"):
-        fit_models(measured_curves(text.encode(), "chip.csv", (None,), TOP)[0], TOP, ROWS, None)
+        fit_models(measured_curves(text.encode(), "chip.csv", None, TOP)[None], TOP, ROWS, None)

@@ -18,7 +18,7 @@ SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
 def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
     codes = codes_of(bent_level(), SILENT_START, 60, 0)
     text = reads_csv(codes) if reads else moments_csv(codes.mean(1), codes.std(1))
-    curve = measured_curves(text.encode(), "chip.csv", (None,), TOP)[0]
+    curve = measured_curves(text.encode(), "chip.csv", None, TOP)[None]
     transfer, inl, dnl, noise = measured_pictures(curve, TOP)
     assert np.allclose(transfer.series[1].y, curve.level)
     bend = np.asarray(inl.series[0].y)
@@ -33,7 +33,7 @@ def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
 
 
 def test_a_column_without_noise_has_a_figure() -> None:
-    transfer, *_ = measured_pictures(measured_curves(ideal_csv().encode(), "chip.csv", (None,), TOP)[0], TOP)
+    transfer, *_ = measured_pictures(measured_curves(ideal_csv().encode(), "chip.csv", None, TOP)[None], TOP)
     assert "offset +0.00 LSB, gain 1.0000" in transfer.title
 
 
