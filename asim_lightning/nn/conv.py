@@ -3,7 +3,6 @@
 from functools import cache
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, schedule
@@ -58,26 +57,11 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
         return self.held_weight()
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        x, padding = self._padded(x)
+        x, padding = self.padded(x)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        x, padding = self._padded(x)
-        w, bias = self._in_type_of(x, w, bias)
-        return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
-
-    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side."""
-        if self.padding == "same":
-            before, behind = self.same_pads(x)
-        else:
-            before = behind = [0, 0] if self.padding == "valid" else [int(count) for count in self.padding]
-        if self.padding_mode == "zeros" and before == behind:
-            return x, (before[0], before[1])
-        if any(before) or any(behind):
-            pads = [before[1], behind[1], before[0], behind[0]]
-            x = F.pad(x, pads, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
-        return x, (0, 0)
+        return self.convolved(x, *self._in_type_of(x, w, bias))
 
 
 class QuantConv2d(_QuantizedConv2d):

@@ -5,18 +5,27 @@ step. Sums in float64, rounded to float32 once, depend on neither.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.nn.layer_forms import HeldWeight, check_plain, pads_same, standardization_of
+from asim_lightning.nn.layer_forms import HeldWeight, check_plain, timms_form
 
 
 def reproducible(x: Tensor) -> Tensor:
     """The tensor in the type in which float layers sum: float64 if the device has it."""
     return x if x.device.type == "mps" else x.double()
+
+
+def product(in_training: bool, function: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -> Tensor:
+    """A function of tensors, in the type of the first one; in evaluation with sums in float64."""
+    if in_training:
+        return function(x, *others)
+    with torch.autocast(x.device.type, enabled=False):
+        return function(*(None if each is None else reproducible(each) for each in (x, *others))).to(x.dtype)
 
 
 class Reproducible(nn.Module):
@@ -45,27 +54,17 @@ class Reproducible(nn.Module):
 class FloatConv2d(Reproducible, HeldWeight):
     """A convolution that stays in floating point."""
 
-    same_padding: bool = False
-    """Whether padding follows TensorFlow's "same" for any stride."""
-
     @classmethod
     def from_float(cls, module: Any) -> "FloatConv2d":
         """The same convolution, if its class is known; parameters are shared."""
         check_plain(module, nn.Conv2d, cls)
         layer: FloatConv2d = super().from_float(module)
-        layer.same_padding, layer.standardization = pads_same(module), standardization_of(module)
+        vars(layer).update(timms_form(module))
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
-        if self.same_padding:
-            (top, left), (bottom, right) = self.same_pads(x)
-            x = F.pad(x, [left, right, top, bottom])
-        if self.training:
-            return self._conv_forward(x, self.held_weight(), self.bias)
-        bias = None if self.bias is None else reproducible(self.bias)
-        with torch.autocast(x.device.type, enabled=False):
-            return self._conv_forward(reproducible(x), reproducible(self.held_weight()), bias).to(x.dtype)
+        return product(self.training, self.convolved, x, self.held_weight(), self.bias)
 
 
 class FloatLinear(Reproducible, nn.Linear):
@@ -73,12 +72,7 @@ class FloatLinear(Reproducible, nn.Linear):
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply, with the layer's bias or without. # (..., in features) to (..., out features)"""
-        bias: Any = self.bias if with_bias else None
-        if self.training:
-            return F.linear(x, self.weight, bias)
-        bias = None if bias is None else reproducible(bias)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.linear(reproducible(x), reproducible(self.weight), bias).to(x.dtype)
+        return product(self.training, F.linear, x, self.weight, self.bias if with_bias else None)
 
 
 class FloatConv1d(Reproducible, nn.Conv1d):
@@ -94,7 +88,4 @@ class FloatMatmul(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""
-        if self.training:
-            return x @ w.transpose(-1, -2)
-        with torch.autocast(x.device.type, enabled=False):
-            return (reproducible(x) @ reproducible(w).transpose(-1, -2)).to(x.dtype)
+        return product(self.training, torch.matmul, x, w.transpose(-1, -2))

@@ -46,16 +46,15 @@ def standardization_of(conv: nn.Conv2d) -> tuple[float, float] | None:
     return (layer.eps, getattr(layer, "scale", 1.0)) if _is_timms(type(conv), _STANDARDIZED) else None
 
 
-def pads_same(conv: nn.Conv2d) -> bool:
-    """Whether a convolution of timm's pads as TensorFlow does, for any stride."""
-    return _is_timms(type(conv), _SAME) and bool(getattr(conv, "same_pad", True))
-
-
 def timms_form(layer: nn.Module) -> dict[str, Any]:
     """Attributes of a `HeldWeight` that computes the same as a convolution of timm's; none for another layer."""
     conv: Any = layer
-    form = {"standardization": standardization_of(conv)} if standardization_of(conv) else {}
-    return {**form, "padding": "same"} if pads_same(conv) else form
+    form: dict[str, Any] = {}
+    if (standardization := standardization_of(conv)) is not None:
+        form["standardization"] = standardization
+    if _is_timms(type(conv), _SAME) and getattr(conv, "same_pad", True):
+        form["padding"] = "same"
+    return form
 
 
 class HeldWeight(nn.Conv2d):
@@ -96,13 +95,28 @@ class HeldWeight(nn.Conv2d):
         y = F.batch_norm(flat, None, None, gain, training=True, momentum=0.0, eps=eps)
         return y.reshape_as(self.weight)
 
-    def same_pads(self, x: Tensor) -> tuple[list[int], list[int]]:
-        """Padding before and behind rows and columns that gives ``ceil(size / stride)`` outputs an axis; an odd element
-        goes behind, as in TensorFlow and torch."""
-        before, behind = [], []
-        for axis, size in enumerate(x.shape[2:]):
-            kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
-            total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-            before.append(total // 2)
-            behind.append(total - total // 2)
-        return before, behind
+    def convolved(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution of an input with a weight and a bias."""
+        x, padding = self.padded(x)
+        return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
+
+    def padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side.
+
+        Padding "same" gives ``ceil(size / stride)`` outputs an axis; an odd element goes behind, as in TensorFlow and
+        torch.
+        """
+        before, behind = [0, 0], [0, 0]
+        if self.padding == "same":
+            for axis, size in enumerate(x.shape[2:]):
+                kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+                total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+                before[axis], behind[axis] = total // 2, total - total // 2
+        elif self.padding != "valid":
+            before = behind = [int(count) for count in self.padding]
+        if self.padding_mode == "zeros" and before == behind:
+            return x, (before[0], before[1])
+        if any(before) or any(behind):
+            pads = [before[1], behind[1], before[0], behind[0]]
+            x = F.pad(x, pads, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
+        return x, (0, 0)
