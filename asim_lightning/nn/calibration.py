@@ -1,7 +1,7 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -66,26 +66,20 @@ def calibrate_(
         for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs no observer
             observer.update(x)
 
-    training = {module: module.training for module in model.modules()}
-    hooks = [layer.register_forward_pre_hook(observe) for layer in layers]
     count = 0
-    model.eval()
-    try:
+    with ExitStack() as undone, torch.no_grad(), kept_fidelities(model):
+        for module in model.modules():
+            undone.callback(setattr, module, "training", module.training)
         for layer in layers:
+            undone.enter_context(layer.register_forward_pre_hook(observe))
+            undone.callback(setattr, layer, "input_range", "calibrated")
             layer.input_range = "batch"
-        with torch.no_grad(), kept_fidelities(model):
-            for layer in named.values():
-                layer.fidelity = "quantized"
-            for batch in batches:
-                model(batch[0] if isinstance(batch, (list, tuple)) else batch)
-                count += 1
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for layer in layers:
-            layer.input_range = "calibrated"
-        for module, mode in training.items():
-            module.training = mode
+        for layer in named.values():
+            layer.fidelity = "quantized"
+        model.eval()
+        for batch in batches:
+            model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+            count += 1
     if count == 0:
         raise ValueError("calibrate_ needs at least one batch, got none")
     for layer, own in observers.items():

@@ -1,6 +1,7 @@
 """How often each count occurs in each cycle of layers on macros, for some images, and the ADC ranges that fit them."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +95,11 @@ def count_histograms(
 
         return hook
 
-    hooks = [layer.register_forward_pre_hook(count(name)) for name, layer in layers.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(count(name)))
         for batch in batches:
             model(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
