@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.engine import Conv2dProduct, Product
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.conv import QuantizedConv
 from asim_lightning.nn.on_macro import OnMacro
 
@@ -61,14 +62,15 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
     also has its own scale.
     """
 
-    def _setup(self, *args: Any, **settings: Any) -> None:
-        super()._setup(*args, **settings)
+    def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
+        """See `QuantizedLayer.check_assignment`; refuses a geometry that the layer cannot compute."""
         if not meets_inputs(self):
             raise ValueError(
                 f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation that shares no factor with "
                 f"the stride, so that every output meets an input, got kernel {self.kernel_size}, stride "
                 f"{self.stride}, dilation {self.dilation}"
             )
+        return super().check_assignment(assignment)
 
     def _taps(self, axis: int) -> tuple[list[list[int]], int]:
         """Kernel element that meets each pixel of a window, for each neighbouring output (one past the last element: no

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -76,6 +77,12 @@ class RangedLayer(nn.Module):
     """Full name in the network; keys the layer's noise and appears in its messages."""
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
+    input_range: str
+    """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
+    checks: ClassVar[Mapping[str, Callable[[Any], None]]] = {
+        "input_range": partial(check_choice, "`input_range`", allowed=INPUT_RANGES)
+    }
+    """Checks of attributes that users may set, by name."""
     ranges: ClassVar[Mapping[str, str]] = {"input_max": "has_range"}
     """Buffers of the operands' ranges, each with the attribute that says whether it is set."""
     has_range: bool
@@ -91,15 +98,10 @@ class RangedLayer(nn.Module):
     _pact: list[nn.Module]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer."""
 
-    @property
-    def input_range(self) -> str:
-        """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
-        return self._input_range
-
-    @input_range.setter
-    def input_range(self, value: str) -> None:
-        check_choice("`input_range`", value, INPUT_RANGES)
-        self._input_range = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.checks:
+            self.checks[name](value)
+        super().__setattr__(name, value)
 
     def follow_pact(self, pact: nn.Module) -> None:
         """Take the input range from the clip value of a PACT activation."""

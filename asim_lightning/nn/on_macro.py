@@ -1,8 +1,8 @@
 """The base of layers on a macro: the macro, its product, quantised or simulated, and the noise of training."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,9 +54,19 @@ class OnMacro(QuantizedLayer):
     _train_noise: float = 0.0
     _has_train_noise: bool = False
     _train_noise_model: TrainingNoise = training_noise("proportional")
-    _max_elements: int | None = None
-    _engine: str | None = None
     _steps: int = 0
+    engine: str | None = None
+    """Name of the engine that simulates the macro; None: `engine.choose` decides."""
+    max_elements: int | None = None
+    """Most counts that the reference engine holds in memory at a time: 1 or more; None: 2^20 on a CPU, 2^26 elsewhere.
+    Outputs do not depend on it."""
+    checks: ClassVar = {
+        **QuantizedLayer.checks,
+        "engine": lambda name: None if name is None else check_choice("`engine`", name, tuple(ENGINES)),
+        "max_elements": lambda count: (
+            None if count is None else check_whole("`max_elements`", count, 1, also=", or null")
+        ),
+    }
 
     def _setup(  # type: ignore[override]
         self,
@@ -92,18 +102,6 @@ class OnMacro(QuantizedLayer):
         self._train_noise_model = model if isinstance(model, TrainingNoise) else training_noise(model)
 
     @property
-    def max_elements(self) -> int | None:
-        """Most counts that the reference engine holds in memory at a time: 1 or more; None: 2^20 on a CPU, 2^26
-        elsewhere. Outputs do not depend on it."""
-        return self._max_elements
-
-    @max_elements.setter
-    def max_elements(self, count: int | None) -> None:
-        if count is not None:
-            check_whole("`max_elements`", count, 1, also=", or null")
-        self._max_elements = count
-
-    @property
     def macro(self) -> MacroConfig:
         """The macro; assigning another one replaces the plan's macro and its rule for this layer."""
         return self.assignment.macro  # type: ignore[no-any-return]
@@ -133,17 +131,6 @@ class OnMacro(QuantizedLayer):
         m = self.macro
         return f"{super().extra_repr()}, W{m.weight_bits}A{m.input_bits} rows={m.rows} adc_bits={m.adc_bits}"
 
-    @property
-    def engine(self) -> str | None:
-        """Name of the engine that simulates the macro; None: `engine.choose` decides."""
-        return self._engine
-
-    @engine.setter
-    def engine(self, name: str | None) -> None:
-        if name is not None:
-            check_choice("`engine`", name, tuple(ENGINES))
-        self._engine = name
-
     def engine_on(self, device: torch.device) -> str:
         """Name of the engine that simulates the macro on a device."""
         return self.engine or choose(self.transfer, device)
@@ -159,13 +146,11 @@ class OnMacro(QuantizedLayer):
         return conversion_count(product, self.transfer, x, w)
 
     def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        if self.fidelity == "simulated":
-            self._refuse_export("simulated")
-            return self._simulated(x, w, bias)
-        if self.fidelity != "estimated" or not self._has_train_noise:
+        noisy = self.fidelity == "estimated" and self._has_train_noise
+        if not noisy and self.fidelity != "simulated":
             return super()._computed(x, w, bias)
-        self._refuse_export("estimated with noise")
-        return self._estimated(x, w, bias)
+        self._refuse_export("estimated with noise" if noisy else "simulated")
+        return (self._estimated if noisy else self._simulated)(x, w, bias)
 
     @torch.compiler.disable
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
@@ -185,18 +170,30 @@ class OnMacro(QuantizedLayer):
             )
 
         # a read has no step; its trial number gives each read other noise
-        y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
+        y = self._noisy(found.run(self._exact_program(found), None), replace(noise, step=noise.trial), operands)
         return y if bias is None else y + along_channels(bias.to(y.dtype), held)
 
     def _program(self, operands: LayerOperands, noise: Noise) -> Program:
         """The program that simulates the macro."""
-        product, integers = operands.product, operands.integers
-        macro, prepare = self._engine_for(noise)
-        if self._keeps_weight:
-            weight = operands.weight
-            return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
-        held = stuck_weights(self.chip_of(noise.chip), product, self.transfer, integers)
-        return self._prepared.programs.of(macro, product, lambda: prepare(product, None)).of(held)
+        product, integers, circuit = operands.product, operands.integers, self.transfer
+        device, found = noise.sample_ids.device, self.chip_of(noise.chip)
+        chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)
+
+        def prepare() -> Program:
+            name, weights = self.engine_on(device), None
+            if self.engine and (why := refusals(circuit, device).get(name)):
+                raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
+            if self._keeps_weight:
+                weights = operands.weight.weights(integers)
+                if circuit.macro.static.has_stuck_cells:
+                    weights = Weights(stuck_weights(chip, product, circuit, weights.integers))
+            program = ENGINES[name].prepare(product, circuit, weights, chip)
+            program.max_elements = self.max_elements
+            return program
+
+        programs = operands.weight.programs if self._keeps_weight else self._prepared.programs
+        program = programs.of((circuit, self.engine, chip, self.max_elements, device), product, prepare)
+        return program if self._keeps_weight else program.of(stuck_weights(found, product, circuit, integers))
 
     @property
     def chip_part(self) -> str:
@@ -217,24 +214,6 @@ class OnMacro(QuantizedLayer):
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
         check_saved(found, self.transfer)
         return found
-
-    def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
-        """The key of the layer's programs for a macro, and the function that prepares them."""
-        circuit, device = self.transfer, noise.sample_ids.device
-        found = self.chip_of(noise.chip)
-        chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)
-
-        def prepare(product: Product, weights: Weights | None) -> Program:
-            name = self.engine_on(device)
-            if self.engine and (why := refusals(circuit, device).get(name)):
-                raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
-            if weights is not None and circuit.macro.static.has_stuck_cells:
-                weights = Weights(stuck_weights(chip, product, circuit, weights.integers))
-            program = ENGINES[name].prepare(product, circuit, weights, chip)
-            program.max_elements = self.max_elements
-            return program
-
-        return (circuit, self.engine, chip, self.max_elements, device), prepare
 
     def _refuse_export(self, state: str) -> None:
         if is_exported():

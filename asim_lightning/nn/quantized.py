@@ -2,8 +2,9 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,24 +44,24 @@ class QuantizedLayer(RangedLayer):
     has_gradient: bool = False
     """Whether outputs in evaluation have a gradient: straight through the rounding, and 0 beyond the range."""
 
-    _settings: tuple[str, ...]
-    """Arguments of `_setup` that the constructor takes by name, next to the arguments of torch's class."""
+    fidelity: str = "simulated"
+    """In evaluation: "float", "quantized" (integers, no macro), "estimated" (quantized, with the noise of training) or
+    "simulated" (bit by bit)."""
+    checks: ClassVar = {**RangedLayer.checks, "fidelity": partial(check_choice, "`fidelity`", allowed=FIDELITIES)}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._torchs = next(each for each in cls.__mro__ if each.__module__.startswith("torch."))
         cls._keeps_weight = "weight_max" not in cls.ranges
-        setups = (signature(vars(each)["_setup"]).parameters for each in cls.__mro__ if "_setup" in vars(each))
-        named = next(each for each in setups if "name" in each).values()
-        own = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in named if each.name not in ("self", "device")]
-        cls._settings = tuple(each.name for each in own)
         if cls._torchs is not nn.Module and cls.__init__ is QuantizedLayer.__init__:
-            cls.__signature__ = Signature([*signature(cls._torchs).parameters.values(), *own])  # type: ignore[attr-defined]
+            theirs, ours = (signature(each).parameters.values() for each in (cls._torchs, cls._setup))
+            own = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in ours if each.name not in ("self", "device")]
+            cls.__signature__ = Signature([*theirs, *own])  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        own = {name: given.pop(name) for name in self._settings if name in given}
-        super().__init__(*args, **given)
-        self._setup(**own, device=given.get("device"))
+        theirs = {name: given.pop(name) for name in signature(self._torchs).parameters if name in given}
+        super().__init__(*args, **theirs)
+        self._setup(**given, device=theirs.get("device"))
 
     @classmethod
     def from_float(cls, layer: Any, *args: Any, **settings: Any) -> Any:
@@ -88,20 +89,8 @@ class QuantizedLayer(RangedLayer):
         self.signed_input = signed_input
         self.per_channel = per_channel
         self.name = name
-        self.fidelity = "simulated"
         self.input_range = input_range
         self._held: tuple[torch.Size, torch.Size] | None = None
-
-    @property
-    def fidelity(self) -> str:
-        """In evaluation: "float", "quantized" (integers, no macro), "estimated" (quantized, with the noise of training)
-        or "simulated" (bit by bit)."""
-        return self._fidelity
-
-    @fidelity.setter
-    def fidelity(self, value: str) -> None:
-        check_choice("`fidelity`", value, FIDELITIES)
-        self._fidelity = value
 
     @property
     def assignment(self) -> Any:
@@ -166,9 +155,7 @@ class QuantizedLayer(RangedLayer):
 
     def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product of integers, in float32 (float64 for x in float64)."""
-        return self._multiplied(self._operands(x, w), bias)
-
-    def _multiplied(self, operands: LayerOperands, bias: Tensor | None) -> Tensor:
+        operands = self._operands(x, w)
         return operands.run(self._exact_program(operands), bias)
 
     def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
