@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -193,8 +194,8 @@ def measured_curves(
             f"{name} must have mean and std of whole codes, got {mean[at]:g} and {std[at]:g} at count {count[at]}, "
             "which no whole codes have"
         )
-    curves = zip(*(np.split(each, np.cumsum(lengths)[:-1]) for each in (level, sigma)), strict=True)
-    return {number: MeasuredCurve(*curve, None) for number, curve in zip(found, curves, strict=True)}
+    levels, sigmas = (np.split(each, np.cumsum(lengths)[:-1]) for each in (level, sigma))
+    return dict(zip(found, map(MeasuredCurve, levels, sigmas, repeat(None)), strict=True))
 
 
 def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def read_measurements(content: bytes, name: str, converter: int | str | None) ->
         given = "none" if converter is None else repr(converter)
         raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
     found: dict[int | None, Measurement] = {}
-    for number in known if converter == EACH else [converter]:
+    for number in known if isinstance(converter, str) else [converter]:
         its = {key: column[columns["column"] == number] for key, column in columns.items()}
         found[number] = _measurement(its, name)
     return found

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, schedule
@@ -49,6 +50,18 @@ class QuantizedConv(QuantizedLayer):
                 )
         return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
 
+    def _convolution(self, x: Tensor, w: Tensor) -> tuple[Conv2dProduct, Tensor, Tensor]:
+        """The convolution of images that the layer computes, and its operands."""
+        raise NotImplementedError
+
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return self._convolution(x, w)
+
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        conv, x, w = self._convolution(x, w)
+        w, bias = self._in_type_of(x, w, bias)
+        return F.conv2d(x, w, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
 
 class _QuantizedConv2d(QuantizedConv, HeldWeight):
     """Convolution of integers; subclasses multiply them digitally or on a macro."""
@@ -56,12 +69,9 @@ class _QuantizedConv2d(QuantizedConv, HeldWeight):
     def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()
 
-    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _convolution(self, x: Tensor, w: Tensor) -> tuple[Conv2dProduct, Tensor, Tensor]:
         x, padding = self.padded(x)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
-
-    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        return self.convolved(x, *self._in_type_of(x, w, bias))
 
 
 class QuantConv2d(_QuantizedConv2d):
@@ -81,7 +91,7 @@ class QuantConv2d(_QuantizedConv2d):
         name: str = "",
         device: Any = None,
     ) -> None:
-        self._bits = _checked_bits(weight_bits, input_bits, signed_input)
+        self.weight_bits, self.input_bits = _checked_bits(weight_bits, input_bits, signed_input)
         super()._setup(signed_input, input_range, per_channel, name, device)
 
     def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
@@ -104,8 +114,7 @@ class CimConv2d(OnMacro, _QuantizedConv2d):
     """
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        conv: Any
-        conv, x, w = super()._product(x, w)
+        conv, x, w = self._convolution(x, w)
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
         is_linear = dense and self.groups == 1 and conv.padding == (0, 0) and x.shape[2:] == w.shape[2:]
         # a recorded network may get larger images; layers that share macros are placed before there is an image

@@ -1,29 +1,18 @@
 """1-D and transposed convolutions, which a macro computes as convolutions of images."""
 
 from math import gcd
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.engine import Conv2dProduct, Product
+from asim_lightning.engine import Conv2dProduct
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.conv import QuantizedConv
 from asim_lightning.nn.on_macro import OnMacro
 
 
-class _AsConv2d(OnMacro, QuantizedConv):
-    """A convolution rearranged to a convolution of images; the macro holds the rearranged weight."""
-
-    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        conv: Any
-        conv, x, w = self._product(x, w)
-        w, bias = self._in_type_of(x, w, bias)
-        return F.conv2d(x, w, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
-
-
-class CimConv1d(_AsConv2d, nn.Conv1d):
+class CimConv1d(OnMacro, QuantizedConv, nn.Conv1d):
     """1-D convolution on a macro, as a convolution of images with one row: groups, dilation, every padding mode.
 
     It takes the arguments of torch.nn.Conv1d and of `OnMacro`.
@@ -32,7 +21,7 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
     def _held_weight(self, w: Tensor) -> Tensor:
         return w.unsqueeze(2)
 
-    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _convolution(self, x: Tensor, w: Tensor) -> tuple[Conv2dProduct, Tensor, Tensor]:
         padding = 0
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -47,7 +36,7 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
         return y.squeeze(2)
 
 
-class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
+class CimConvTranspose2d(OnMacro, QuantizedConv, nn.ConvTranspose2d):  # type: ignore[misc]
     """Transposed convolution on a macro, without inserted zeros: a convolution with ``stride * stride`` outputs for
     each output channel.
 
@@ -94,7 +83,7 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):  # type: ignore[misc]
         outputs, before = (size - 1) * stride - 2 * padding + span, padding % stride
         return outputs, before, -(before + outputs) % stride
 
-    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _convolution(self, x: Tensor, w: Tensor) -> tuple[Conv2dProduct, Tensor, Tensor]:
         pads: list[int] = []
         for axis in (1, 0):  # F.pad starts with the last axis
             (taps, first), size = self._taps(axis), x.shape[2 + axis]

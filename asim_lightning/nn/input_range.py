@@ -93,8 +93,10 @@ class RangedLayer(nn.Module):
     """Calibrated range of a weight that is an activation; -1 if there is none. # ()"""
     warned: bool = False
     """Whether the layer has warned that it has no range."""
-    _bits: tuple[int, int]
-    """Bits of a weight, and of an input, signs included."""
+    weight_bits: int
+    """Bits of a weight, sign included."""
+    input_bits: int
+    """Bits of an input, including the sign of a signed input."""
     _pact: list[nn.Module]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer."""
 
@@ -150,16 +152,6 @@ class RangedLayer(nn.Module):
     def check_values(self, x: Tensor) -> None:
         """Refuse inputs with values that the layer does not take."""
         raise NotImplementedError
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits of a weight, sign included."""
-        return self._bits[0]
-
-    @property
-    def input_bits(self) -> int:
-        """Bits of an input, including the sign of a signed input."""
-        return self._bits[1]
 
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated ranges of all operands."""

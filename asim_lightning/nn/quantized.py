@@ -102,7 +102,7 @@ class QuantizedLayer(RangedLayer):
 
     @assignment.setter
     def assignment(self, assignment: Assignment) -> None:
-        self._bits = self.check_assignment(assignment)
+        self.weight_bits, self.input_bits = self.check_assignment(assignment)
         self._assignment = assignment
 
     def check_assignment(self, assignment: Assignment) -> tuple[int, int]:
@@ -160,7 +160,7 @@ class QuantizedLayer(RangedLayer):
 
     def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
         """The operands of a call in evaluation."""
-        of_input, is_checked = (self._bits[1], self.signed_input), False
+        of_input, is_checked = (self.input_bits, self.signed_input), False
         if is_recorded():
             weight = QuantizedWeight(*self._quantized(w))
             x_scale, step = self._scales(self._largest_input(x), weight)
@@ -181,7 +181,7 @@ class QuantizedLayer(RangedLayer):
         """Range of the input, and the weight as integers; waits for a device once, unless the weight changed."""
         stored = self._range_in_use()
         if self._keeps_weight:
-            parts, settings = self._weight_parts(w), (self._bits[0], self.per_channel)
+            parts, settings = self._weight_parts(w), (self.weight_bits, self.per_channel)
             asked = self._prepared.asked(parts, settings, at_once=not with_check)
             inputs, answers = InputRange.read(self.signed_input, x, stored, asked or (), with_check)
             serves = asked is not None and not any(answers)
@@ -204,15 +204,15 @@ class QuantizedLayer(RangedLayer):
 
     def _exact_program(self, operands: LayerOperands) -> Program:
         """The program that multiplies integers exactly."""
-        product, weight, (weight_bits, input_bits) = operands.product, operands.weight, self._bits
+        product, weight = operands.product, operands.weight
+        bits = self.input_bits, self.weight_bits, self.signed_input
 
         def exact(weights: Weights) -> Program:
-            return ExactProgram(product, weights, input_bits, weight_bits, self.signed_input)
+            return ExactProgram(product, weights, *bits)
 
         if is_recorded() or not self._keeps_weight:
             return exact(Weights(operands.integers))
-        key = input_bits, weight_bits, self.signed_input
-        return weight.programs.of(key, product, lambda: exact(weight.weights(operands.integers)))
+        return weight.programs.of(bits, product, lambda: exact(weight.weights(operands.integers)))
 
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
         """The integer product that a call in evaluation computes, and its inputs and weights in float32."""

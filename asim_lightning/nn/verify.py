@@ -118,7 +118,9 @@ def verify(
     Raises:
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
     """
-    _check(layer, inputs, max_samples)
+    if not isinstance(layer, OnMacro):
+        raise ValueError(f"`layer` must be a layer on a macro, such as CimConv2d, got {type(layer).__name__}")
+    check_whole("`max_samples`", max_samples, 1)
     return _Samples(layer, inputs, seed, max_samples, chip).verification()
 
 
@@ -170,6 +172,8 @@ class _Samples:
             found.append(self.called("layer, batch split in two", y, 0, 1, self.samples))
         quiet = self.sums(reference, replace(circuit, noisy=(False,) * len(circuit.cycles)))
         deviation = _difference(quiet, exact_sums)[1]
+        # counts that one code of the least significant conversion adds to a sum
+        lsb = [2**c.shift * c.counts_a_code for c in circuit.cycles if c.converted and c.top_code is not None]
         return Verification(
             name=self.layer.name,
             kind=type(self.layer).__name__,
@@ -179,7 +183,7 @@ class _Samples:
             outputs=expected.numel(),
             comparisons=tuple(found),
             deviation_counts=deviation,
-            deviation_lsb=deviation / _least_lsb(circuit),
+            deviation_lsb=deviation / min(lsb, default=1.0),
             lossless=all(kind is Conversion.EXACT for kind in circuit.conversions),
         )
 
@@ -241,15 +245,3 @@ def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
         distance = float((x.mean() - y.mean()).abs())
         largest = max(largest, distance / spread if spread else 0.0 if distance == 0 else math.inf)
     return largest
-
-
-def _least_lsb(circuit: Transfer) -> float:
-    """Counts that one code of the least significant conversion adds to a sum."""
-    lsb = [2**c.shift * c.counts_a_code for c in circuit.cycles if c.converted and c.top_code is not None]
-    return min(lsb, default=1.0)
-
-
-def _check(layer: Any, inputs: tuple[Any, ...], max_samples: Any) -> None:
-    if not isinstance(layer, OnMacro):
-        raise ValueError(f"`layer` must be a layer on a macro, such as CimConv2d, got {type(layer).__name__}")
-    check_whole("`max_samples`", max_samples, 1)
