@@ -1,33 +1,44 @@
 """Layers of every kind, and inputs for them, for tests of what all layers do."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import CimConv1d, CimConv2d, CimConvTranspose2d, CimLinear, CimMatmul, QuantConv2d
 
 KINDS = ("conv", "linear", "matmul")
 """Layers on macros."""
 ALL = (*KINDS, "digital")
+EVERY = (*KINDS, "line", "transposed")
+"""Layers on macros, those included that are rearranged to convolutions of images."""
+MAKERS: dict[str, Callable[..., Any]] = {
+    "conv": partial(CimConv2d, 3, 4, 3, padding=1),
+    "linear": partial(CimLinear, 12, 4),
+    "matmul": CimMatmul,
+    "digital": partial(QuantConv2d, 3, 4, 3),
+    "line": partial(CimConv1d, 4, 6, 3, groups=2),
+    "transposed": partial(CimConvTranspose2d, 4, 6, 3, 2, groups=2),
+}
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "conv": ((3, 3, 6, 5),),
     "linear": ((3, 2, 12),),
     "matmul": ((3, 2, 4, 12), (3, 2, 5, 12)),
     "digital": ((3, 3, 6, 5),),
+    "line": ((3, 4, 7),),
+    "transposed": ((3, 4, 3, 2),),
 }
 
 
 def layer_of(kind: str, macro: MacroConfig, **settings: Any) -> Any:
     """A layer with unsigned inputs, named net.layer; without the macro if it is digital."""
     torch.manual_seed(0)
-    settings = {"name": "net.layer", "signed_input": False, **settings}
-    if kind == "conv":
-        return CimConv2d(3, 4, 3, padding=1, macro=macro, **settings)
-    if kind == "linear":
-        return CimLinear(12, 4, macro=macro, **settings)
-    return QuantConv2d(3, 4, 3, **settings) if kind == "digital" else CimMatmul(macro, **settings)
+    on_macro = {} if kind == "digital" else {"macro": macro}
+    return MAKERS[kind](**{"name": "net.layer", "signed_input": False, **on_macro, **settings})
 
 
 def inputs_of(kind: str) -> tuple[Tensor, ...]:
@@ -35,3 +46,11 @@ def inputs_of(kind: str) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(1)
     x, *w = (torch.rand(shape, generator=generator) for shape in SHAPES[kind])
     return (x, *(each * 2 - 1 for each in w))
+
+
+def product_of(kind: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The float product of a kind of `ALL`."""
+    if kind in ("conv", "digital"):
+        return F.conv2d(x, w, bias, padding=int(kind == "conv"))
+    y = x @ w.transpose(-1, -2)
+    return y if bias is None else y + bias

@@ -55,7 +55,6 @@ def test_every_padding_mode(padding_mode: str, padding: Any) -> None:
 
 @pytest.mark.parametrize("rows", [1, 4, 8])
 def test_fewer_rows_than_kernel_elements(rows: int) -> None:
-    torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, 3, padding=1, groups=2).eval()
     x = torch.randn(2, 4, 5, 5)
     layer = CimConv2d.from_float(conv, MacroConfig(rows=rows, adc_bits=16, random_noise=1e-4), signed_input=True)
@@ -68,7 +67,6 @@ def test_fewer_rows_than_kernel_elements(rows: int) -> None:
 @pytest.mark.parametrize(("stride", "dilation"), [(2, 1), ((3, 2), 1), (2, 2), (1, 1)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 9)])
 def test_same_padding_with_any_stride(kernel_size: Any, stride: Any, dilation: Any, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
     conv = Conv2dSame(3, 4, kernel_size, stride, dilation=dilation).eval()
     layer = CimConv2d(3, 4, kernel_size, stride, "same", dilation, macro=FINE, signed_input=True).eval()
     layer.load_state_dict(conv.state_dict())
@@ -80,14 +78,12 @@ def test_same_padding_with_any_stride(kernel_size: Any, stride: Any, dilation: A
 
 @pytest.mark.parametrize("kind", [StdConv2d, StdConv2dSame, ScaledStdConv2d, ScaledStdConv2dSame])
 def test_timms_standardised_weights(kind: type[nn.Conv2d]) -> None:
-    torch.manual_seed(0)
     conv, x = kind(4, 6, 3, stride=2).eval(), torch.randn(2, 4, 8, 7)
     for layer in (CimConv2d.from_float(conv, FINE, signed_input=True), FloatConv2d.from_float(conv)):
         assert relative(layer(x), conv(x)) < 5e-3
 
 
 def test_a_kernel_as_large_as_its_input_has_the_codes_and_noise_of_a_linear_layer() -> None:
-    torch.manual_seed(0)
     conv = CimConv2d(3, 7, (4, 5), macro=LOSSY, name="head").eval()
     linear = CimLinear(60, 7, macro=LOSSY, name="head").eval()
     linear.load_state_dict({k: v.flatten(1) if k == "weight" else v for k, v in conv.state_dict().items()})

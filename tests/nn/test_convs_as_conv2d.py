@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.operations import operations
 from asim_lightning.cost.product_shape import product_shape
-from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimConv1d, CimConvTranspose2d, verify
 from asim_lightning.quant import fake_quantize, scale_of
 from tests import oracle
@@ -133,25 +132,6 @@ def test_every_engine_agrees(kind: str, geometry: dict[str, Any], macro: MacroCo
     _, layer, x = layer_of(kind, macro, **geometry)
     found = verify(layer.eval(), x, chip=2)
     assert found.ok, str(found)
-
-
-@pytest.mark.parametrize(("kind", "geometry"), [GEOMETRIES[2], GEOMETRIES[8], GEOMETRIES[9]], ids=str)
-@pytest.mark.parametrize("fidelity", ["simulated", "estimated"])
-@pytest.mark.parametrize("noise", ["proportional", "macro", "chip"])
-def test_an_answer_does_not_depend_on_the_batch(kind: str, geometry: dict[str, Any], fidelity: str, noise: str) -> None:
-    _, layer, x = layer_of(kind, CHIP, **geometry)
-    layer.calibrate(x)
-    layer.fidelity, layer.train_noise_model, layer.train_noise = fidelity, noise, 1.0
-    layer.eval()
-
-    def answers(numbers: list[int]) -> Tensor:
-        with noise_context(seed=3, sample_ids=numbers, chip=1):
-            return layer(x[numbers])
-
-    together = answers([0, 1, 2])
-    torch.testing.assert_close(torch.cat([answers([2]), answers([0])]), together[[2, 0]], rtol=1e-6, atol=1e-6)
-    layer.fidelity = "quantized"
-    assert not torch.equal(answers([0, 1, 2]), together)
 
 
 @pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)

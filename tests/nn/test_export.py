@@ -48,7 +48,6 @@ def test_a_recorded_layer_takes_other_inputs(record: Recorder, kind: str, bits: 
 
 @RECORDERS
 def test_a_network_is_refused_simulated_and_recorded_quantised(record: Recorder) -> None:
-    torch.manual_seed(0)
     macro = MacroConfig(4, 4, rows=20, random_noise="0.3 lsb")
     network = nn.Sequential(
         QuantConv2d(1, 4, 3, name="0"), nn.ReLU(),

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 from asim_lightning import MacroConfig
 from asim_lightning.nn import CimLinear, CimMatmul
 from asim_lightning.quant import fake_quantize, scale_of
-from tests.nn.layers import ALL, inputs_of, layer_of
+from tests.nn.layers import ALL, inputs_of, layer_of, product_of
 
 MACRO = MacroConfig(4, 5, 16, 6, random_noise=2.0)
 
@@ -32,10 +31,7 @@ def test_value_of_evaluation_and_gradient_of_the_rounded_product(kind: str, fide
     w = rest[0] if rest else layer.weight.detach()
     rounded = fake_quantize(x, scale_of(layer.input_max), layer.input_bits, signed)
     held = fake_quantize(w, scale_of(layer.weight_max if rest else w.abs().max()), layer.weight_bits, True)
-    if kind in ("linear", "matmul"):
-        again = rounded @ held.transpose(-1, -2)
-    else:
-        again = nn.functional.conv2d(rounded, held, padding=layer.padding)
+    again = product_of(kind, rounded, held)
     for mine, other in zip(found, torch.autograd.grad(again, [x, *rest], towards), strict=True):
         assert torch.allclose(mine, other, atol=1e-5)
 

@@ -46,7 +46,6 @@ def test_calibrating_to_the_batch_changes_nothing_for_that_batch(kind: str) -> N
 
 
 def test_a_product_with_the_range_of_one_operand_uses_the_batch_for_the_other() -> None:
-    torch.manual_seed(0)
     x, w = torch.rand(2, 3, 8), 5 * torch.randn(2, 3, 8)
     layer = CimMatmul(MACRO, False).eval()
     expected = layer(x, w)
@@ -82,7 +81,6 @@ def test_zeros_and_negatives_under_an_unsigned_range_are_zeros() -> None:
 
 
 def test_per_channel_weights_each_use_their_whole_range() -> None:
-    torch.manual_seed(0)
     conv = torch.nn.Conv2d(3, 4, 3).eval()
     conv.weight.data *= torch.tensor([1.0, 1e-2, 1e-4, 1.0])[:, None, None, None]
     x = torch.rand(2, 3, 6, 6)

@@ -151,7 +151,6 @@ def test_a_factor_scales_it_and_a_noise_free_macro_adds_nothing() -> None:
 def test_gradients_know_that_noise_grows_with_the_weights_and_the_inputs(per_channel: bool, signed: bool) -> None:
     """Operands times s give the same integers, so the noise grows as the output does: by Euler's theorem the sum of
     operand times gradient is the slope of the loss over s."""
-    torch.manual_seed(0)
     macro = MacroConfig(4, 4, random_noise=2.0)
     layer = CimConv2d(3, 4, 3, bias=False, macro=macro, name="a", signed_input=signed, per_channel=per_channel)
     layer.train_noise_model, layer.train_noise = "macro", 3.0

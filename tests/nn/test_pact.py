@@ -36,7 +36,6 @@ def test_a_clip_that_is_not_above_zero_is_refused(alpha: float) -> None:
 
 
 def test_a_layer_that_follows_a_clip_takes_its_range_in_evaluation() -> None:
-    torch.manual_seed(0)
     pact, layer = PACT(2.0), CimLinear(20, 3, macro=MacroConfig(4, 4, adc_bits=None))
     layer.follow_pact(pact)
     assert layer.input_range == "pact"

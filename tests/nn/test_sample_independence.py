@@ -6,11 +6,19 @@ from typing import Any
 import pytest
 import torch
 from timm.layers import Attention
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
-from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import (
+    CimAttention,
+    CimConv1d,
+    CimConv2d,
+    CimConvTranspose2d,
+    CimLinear,
+    CimMatmul,
+    QuantConv2d,
+)
 
 BATCH = 17
 TOKENS = 5
@@ -22,49 +30,43 @@ STATIC: dict[str, Any] = {"offset": "0.8 lsb", "gain": "3 %", "inl": "5 %", "col
 CHIP = MACRO.with_fields(column_args={"alpha": 1e-3}, static=STATIC)
 CELLS = MACRO.with_fields(column="charge", column_args={}, static={**STATIC, "cell_mismatch": "4 %"})
 PARALLEL = MacroConfig(4, 4, rows=24, adc_bits=6, weight_parallel=True, random_noise=1.0)
-Case = tuple[nn.Module, Callable[[Tensor], Tensor], Tensor]
 
 
-def linear_of_rows(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A batch's tokens as rows of one matrix, as some networks flatten them."""
-    return lambda x: layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-def case(kind: str, on: MacroConfig = MACRO) -> Case:
+def case(kind: str, on: MacroConfig = MACRO) -> tuple[Any, Callable[[Tensor], Tensor], Tensor]:
     """A layer in evaluation with a calibrated range, a function of a batch, and 17 samples."""
-    torch.manual_seed(0)
-    fixed: dict[str, Any] = {"macro": on, "name": kind}
     image, tokens = torch.rand(BATCH, 6, 6, 5), torch.rand(BATCH, TOKENS, 30)
-    layer: nn.Module
-    if kind in ("conv", "parallel"):
-        layer = CimConv2d(6, 5, 3, 2, padding=1, **(fixed | ({"macro": PARALLEL} if kind == "parallel" else {})))
-    elif kind == "depthwise":
-        layer = CimConv2d(6, 6, 3, groups=6, **fixed)
-    elif kind == "digital":
-        layer = QuantConv2d(6, 5, 3, name=kind)
-    elif kind.startswith("linear"):
-        layer, image = CimLinear(30, 7, **fixed), tokens
-    elif kind == "matmul":
-        layer, image = (
-            CimMatmul(name=kind, macro=on, signed_input=False),
-            tokens.unflatten(2, (2, 15)).transpose(1, 2),
-        )
-        layer.calibrate(image, image)
-        return layer.eval(), lambda x: layer(x, x.flip(-1)), image
-    else:
-        macro = on.with_fields(input_bits=5)
-        attention = CimAttention.from_timm(Attention(30, num_heads=2, qkv_bias=True), macro, name=kind).eval()
-        for part in (attention.qkv, attention.proj):
-            part.store_range(1.0)
-        for part in (attention.qk, attention.av):
-            part.store_range(1.0)
-            part.store_range(1.0, "weight_max")
-        return attention, attention, tokens
-    layer.calibrate(image)
-    return layer.eval(), linear_of_rows(layer) if kind == "linear of rows" else layer, image
+    settings: dict[str, Any] = {"macro": PARALLEL if kind == "parallel" else on, "name": kind}
+    if kind == "attention":
+        attention = Attention(30, num_heads=2, qkv_bias=True)
+        layer = CimAttention.from_timm(attention, on.with_fields(input_bits=5), name=kind).eval()
+        for part in layer.parts:
+            for name in part.ranges:
+                part.store_range(1.0, name)
+        return layer, layer, tokens
+    made: tuple[Any, Tensor] = {
+        "conv": lambda: (CimConv2d(6, 5, 3, 2, padding=1, **settings), image),
+        "parallel": lambda: (CimConv2d(6, 5, 3, 2, padding=1, **settings), image),
+        "depthwise": lambda: (CimConv2d(6, 6, 3, groups=6, **settings), image),
+        "digital": lambda: (QuantConv2d(6, 5, 3, name=kind), image),
+        "line": lambda: (CimConv1d(6, 8, 3, groups=2, padding=1, **settings), image.flatten(2)),
+        "transposed": lambda: (CimConvTranspose2d(6, 4, 3, 2, padding=1, groups=2, **settings), image),
+        "linear": lambda: (CimLinear(30, 7, **settings), tokens),
+        "linear of rows": lambda: (CimLinear(30, 7, **settings), tokens),
+        "matmul": lambda: (CimMatmul(signed_input=False, **settings), tokens.unflatten(2, (2, 15)).transpose(1, 2)),
+    }[kind]()
+    layer, x = made
+    layer.calibrate(*[x] * len(layer.ranges))
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "matmul": lambda x: layer(x, x.flip(-1)),
+        # a batch's tokens as rows of one matrix, as some networks flatten them
+        "linear of rows": lambda x: layer(x.flatten(0, 1)).unflatten(0, x.shape[:2]),
+    }
+    return layer.eval(), functions.get(kind, layer), x
 
 
-KINDS = ("conv", "parallel", "depthwise", "digital", "linear", "linear of rows", "matmul", "attention")
+KINDS = (
+    "conv", "parallel", "depthwise", "digital", "line", "transposed", "linear", "linear of rows", "matmul", "attention",
+)  # fmt: skip
 
 
 def answers(function: Callable[[Tensor], Tensor], x: Tensor, ids: list[int]) -> Tensor:
@@ -93,3 +95,14 @@ def test_answers_depend_on_the_sample_id_where_there_is_noise(kind: str) -> None
     with noise_context(sample_ids=[4, 5]):
         first, second = function(same)
     assert torch.equal(first, second) == (kind == "digital")
+
+
+@pytest.mark.parametrize("kind", ["conv", "line", "transposed"])
+@pytest.mark.parametrize("noise", ["proportional", "macro", "chip"])
+def test_estimated_answers_do_not_depend_on_the_batch(kind: str, noise: str) -> None:
+    layer, _, x = case(kind, CHIP)
+    layer.fidelity, layer.train_noise_model, layer.train_noise = "estimated", noise, 1.0
+    together = answers(layer, x, [0, 1, 2])
+    torch.testing.assert_close(answers(layer, x, [2]), together[[2]], rtol=1e-6, atol=1e-6)
+    layer.fidelity = "quantized"
+    assert not torch.equal(answers(layer, x, [0, 1, 2]), together)

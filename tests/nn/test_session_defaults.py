@@ -60,7 +60,6 @@ def test_default_type_does_not_change_what_is_exact() -> None:
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_memory_format(groups: int) -> None:
-    torch.manual_seed(0)
     layer, x = CimConv2d(8, 4, 3, groups=groups, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
     expected = layer(x)
     strange: list[Any] = [x.to(memory_format=torch.channels_last), x.mT.contiguous().mT, torch.cat([x, x])[:3]]
@@ -69,7 +68,6 @@ def test_memory_format(groups: int) -> None:
 
 
 def test_inference_mode() -> None:
-    torch.manual_seed(0)
     layer, x = CimConv2d(8, 4, 3, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
     expected = layer(x)
     with torch.inference_mode():

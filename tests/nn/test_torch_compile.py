@@ -62,7 +62,6 @@ def test_a_compiled_or_exported_layer_refuses_what_it_does_not_take(value: float
 
 
 def test_compiled_training_has_the_same_gradients() -> None:
-    torch.manual_seed(0)
     layer, x = CimConv2d(4, 6, 3, macro=MACRO).train(), torch.rand(2, 4, 6, 6)
     gradients = []
     for function in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):

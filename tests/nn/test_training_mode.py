@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -12,7 +11,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear
 from tests import oracle
-from tests.nn.layers import KINDS, inputs_of, layer_of
+from tests.nn.layers import KINDS, inputs_of, layer_of, product_of
 
 MACRO = MacroConfig(4, 5, rows=10, adc_bits=4, encoding_bits=2, random_noise=1.0)
 
@@ -34,10 +33,7 @@ def test_the_answer_is_the_product_of_rounded_operands_at_any_fidelity(kind: str
     layer.fidelity = fidelity
     x = faked(inputs[0], 5, False)
     w = faked(inputs[1] if kind == "matmul" else layer.weight, 4, True)
-    if kind == "conv":
-        expected = F.conv2d(x, w, layer.bias, padding=1)
-    else:
-        expected = x @ w.transpose(-1, -2) + (layer.bias if kind == "linear" else 0)
+    expected = product_of(kind, x, w, getattr(layer, "bias", None))
     torch.testing.assert_close(layer(*inputs), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -49,8 +45,7 @@ def test_gradients_are_those_of_the_product_of_rounded_operands(kind: str) -> No
     (y * slope).sum().backward()
     operands = [inputs[0], inputs[1] if kind == "matmul" else layer.weight]
     x, w = faked(operands[0], 5, False).requires_grad_(), faked(operands[1], 4, True).requires_grad_()
-    plain = F.conv2d(x, w, padding=1) if kind == "conv" else x @ w.transpose(-1, -2)
-    (plain * slope).sum().backward()
+    (product_of(kind, x, w) * slope).sum().backward()
     torch.testing.assert_close(operands[0].grad, x.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(operands[1].grad, w.grad, rtol=1e-4, atol=1e-5)
 
@@ -71,7 +66,6 @@ def test_training_noise_is_only_there_while_training(kind: str, fidelity: str) -
 
 
 def test_training_noise_multiplies_the_output_bias_included() -> None:
-    torch.manual_seed(0)
     layer, x = CimLinear(8, 5000, macro=MACRO), torch.rand(4, 8)
     clean = layer(x)
     layer.train_noise = 20.0
