@@ -5,29 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 from asim_lightning.nn import count_histograms as module
 from asim_lightning.nn.count_histograms import count_histograms
 from tests import oracle
+from tests.nn.layers import KINDS, inputs_of, layer_of
 
 
-class Product(nn.Module):
-    """A product of an input with itself."""
-
-    def __init__(self, layer: CimMatmul) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x, x)
-
-
-def counts_of(layer: OnMacro, x: torch.Tensor) -> list[list[float]]:
+def counts_of(layer: OnMacro, inputs: tuple[torch.Tensor, ...]) -> list[list[float]]:
     """All counts of each cycle, by the oracle's digits."""
-    _, x_integers, w_integers = layer.quantized_operands(*([x, x] if isinstance(layer, CimMatmul) else [x]))
+    _, x_integers, w_integers = layer.quantized_operands(*inputs)
     a, w = x_integers.long().numpy(), w_integers.long().numpy()
     rows, found = layer.macro.rows, []
     if isinstance(layer, CimConv2d):
@@ -51,27 +40,18 @@ MACROS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fields", MACROS.values(), ids=MACROS)
-@pytest.mark.parametrize("kind", ["conv", "linear", "matmul"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("longest", [2**22, 8])
 def test_every_count_is_there(kind: str, fields: dict[str, Any], longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LONGEST_TABLE", longest)
     monkeypatch.setattr(module, "_ELEMENTS", 64)
-    torch.manual_seed(0)
-    macro = MacroConfig(4, 3, 20, **fields)
-    layer: OnMacro
-    if kind == "conv":
-        layer, x = CimConv2d(3, 5, 3, padding=1, macro=macro), torch.rand(3, 3, 4, 5)
-    elif kind == "linear":
-        layer, x = CimLinear(50, 6, macro=macro, signed_input=True), torch.randn(3, 2, 50)
-    else:
-        layer, x = CimMatmul(macro), torch.randn(3, 2, 4, 50)
-    layer.eval()
+    layer = layer_of(kind, MacroConfig(4, 3, 20 if kind == "conv" else 5, **fields), signed_input=kind != "conv").eval()
+    inputs = tuple(x - 0.5 * layer.signed_input for x in inputs_of(kind))
     layer.fidelity = "quantized"
-    network = Product(layer) if isinstance(layer, CimMatmul) else layer
-    found = count_histograms(network, {"it": layer}, [x])["it"]
-    expected = counts_of(layer, x)
+    found = count_histograms(lambda batch: layer(*batch), {"it": layer}, [inputs])["it"]
+    expected = counts_of(layer, inputs)
     assert found.conversions == len(expected[0])
-    assert found.rows == ((18, 9) if kind == "conv" else (20, 20, 10))
+    assert found.rows == ((18, 9) if kind == "conv" else (5, 5, 2))
     for histogram, counts in zip(found.histograms, expected, strict=True):
         assert histogram.counts.repeat_interleave(histogram.numbers.long()).tolist() == counts
 
