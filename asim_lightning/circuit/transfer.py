@@ -193,11 +193,6 @@ def is_noisy(column: Column, cycle: Cycle) -> bool:
     return cycle.analog and bool((column.sigma(possible_counts(cycle).float(), cycle) > 0).any())
 
 
-def is_integer(column: Column, cycle: Cycle) -> bool:
-    """Whether the counts of a cycle are whole numbers: digital, or all cells equal."""
-    return not (cycle.analog and column.cell_sigma > 0)
-
-
 def classify(column: Column, cycle: Cycle) -> Conversion:
     """Exact, distinct or lossy, by converting every possible count without noise.
 
@@ -208,7 +203,8 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
         return Conversion.EXACT
     span = cycle.largest_count * (2 if cycle.signed else 1)
     levels = None if cycle.top_code is None else cycle.top_code * (2 if cycle.signed else 1)
-    if not is_integer(column, cycle) or (levels is not None and span > levels):
+    cells_differ = cycle.analog and column.cell_sigma > 0  # so that counts are no whole numbers
+    if cells_differ or (levels is not None and span > levels):
         return Conversion.LOSSY
     counts = possible_counts(cycle)
     # counts of an ideal converter may exceed the exact range of float32

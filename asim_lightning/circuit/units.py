@@ -4,7 +4,6 @@ import math
 import re
 
 NOISE_UNITS = ("%", "lsb", "mV")
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|lsb|mv)\s*", re.IGNORECASE)
 _DECIMALS = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0}
 _UNIT = re.compile(r"(?P<prefix>[afpnum]?)(?P<base>[VFsm])(?P<square>\^2)?")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
@@ -37,11 +36,9 @@ def quantity(value: object) -> tuple[float, str] | None:
     """Number and unit (one of `NOISE_UNITS`) of a noise; a plain number is percent. None if the value is neither."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value), "%"
-    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    units = {unit.lower(): unit for unit in NOISE_UNITS}
-    return float(match[1]), units[match[2].lower()]
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    unit = {each.lower(): each for each in NOISE_UNITS}.get(match[2].lower()) if match else None
+    return None if match is None or unit is None else (float(match[1]), unit)
 
 
 def is_in_lsb(value: object) -> bool:
