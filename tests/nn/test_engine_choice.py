@@ -1,5 +1,7 @@
 """A layer is computed by the engine that its attribute names, and says how many conversions a call makes."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,20 +21,13 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the engines that prepared a program, in order."""
     names: list[str] = []
 
-    def spied(name: str, engine: Any) -> Any:
-        class Spied:
-            refuses = staticmethod(engine.refuses)
-            why_not_on = staticmethod(engine.why_not_on)
-
-            @staticmethod
-            def prepare(*arguments: Any) -> Any:
-                names.append(name)
-                return engine.prepare(*arguments)
-
-        return Spied
+    def prepare(name: str, own: Any, *arguments: Any) -> Any:
+        names.append(name)
+        return own(*arguments)
 
     for name, engine in list(ENGINES.items()):
-        monkeypatch.setitem(ENGINES, name, spied(name, engine))
+        own = {**vars(engine), "prepare": partial(prepare, name, engine.prepare)}
+        monkeypatch.setitem(ENGINES, name, SimpleNamespace(**own))
     return names
 
 

@@ -67,12 +67,7 @@ def test_inputs_that_are_not_floating_point(kind: str) -> None:
     refused(called(kind, inputs_of(kind)[0].long()), "floating-point", "int64")
 
 
-@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-def test_weights_that_are_not_finite(fidelity: str) -> None:
-    layer = layer_of("linear", MACRO).eval()
-    layer.fidelity = fidelity
-    layer.weight.data[0, 0] = float("nan")
-    refused(lambda: layer(*inputs_of("linear")), "finite weights")
+def test_stored_operands_that_are_not_finite() -> None:
     x, w = inputs_of("matmul")
     refused(lambda: layer_of("matmul", MACRO).eval()(x, w / 0.0), "finite", "inf")
 
@@ -83,8 +78,6 @@ def test_calibration_refuses_what_it_cannot_fit(kind: str) -> None:
     for number in range(len(inputs)):
         wrong = [x * (float("nan") if place == number else 1.0) for place, x in enumerate(inputs)]
         refused(lambda wrong=wrong: layer.calibrate(*wrong), "finite", "nan")
-    with pytest.raises(ValueError, match="max, percentile, mse, got 'entropy'"):
-        layer.calibrate(*inputs, method="entropy")
     for number in (-1.0, float("nan"), float("inf")):
         refused(lambda number=number: layer.store_range(number), "0 or more", str(number))
     assert not layer.has_range

@@ -58,15 +58,6 @@ def test_default_type_does_not_change_what_is_exact() -> None:
         assert transfer(MacroConfig(rows=257, adc_bits=16, encoding_bits=8, votes=7), False).exact
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_memory_format(groups: int) -> None:
-    layer, x = CimConv2d(8, 4, 3, groups=groups, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
-    expected = layer(x)
-    strange: list[Any] = [x.to(memory_format=torch.channels_last), x.mT.contiguous().mT, torch.cat([x, x])[:3]]
-    assert all(torch.equal(layer(y), expected) for y in strange)
-    assert torch.equal(layer(x[:1].expand(2, -1, -1, -1)), layer(x[:1].repeat(2, 1, 1, 1)))
-
-
 def test_inference_mode() -> None:
     layer, x = CimConv2d(8, 4, 3, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
     expected = layer(x)
