@@ -14,7 +14,7 @@ _SAMPLES = 1024
 
 
 class Programs:
-    """Programs of one layer for one macro, by product. Copies and pickles are empty."""
+    """Programs of one layer for one macro, by product."""
 
     def __init__(self) -> None:
         # in one tuple, so that threads see both or neither
@@ -31,33 +31,20 @@ class Programs:
                 programs[product] = prepare()
         return programs[product]
 
-    def __reduce__(self) -> Any:
-        return Programs, ()
 
-
-@dataclass(eq=False)
 class QuantizedWeight:
     """Integers of a weight, and the programs prepared with them.
 
     Attributes:
         integers: Integers in float32; do not change them. # (outputs, ...)
         scale: Scale of the quantiser. # () or (outputs, 1, ...)
+        programs: Programs that multiply by these integers.
     """
 
-    integers: Tensor
-    scale: Tensor
-
-    def __post_init__(self) -> None:
-        self._programs: Programs | None = None  # torch.compile makes integers, and cannot make this
+    def __init__(self, integers: Tensor, scale: Tensor) -> None:
+        self.integers, self.scale, self.programs = integers, scale, Programs()
         self._weights: dict[torch.Size, Weights] = {}
         self._steps: tuple[Hashable, tuple[Tensor, Tensor]] | None = None
-
-    @property
-    def programs(self) -> Programs:
-        """Programs that multiply by these integers."""
-        if self._programs is None:
-            self._programs = Programs()
-        return self._programs
 
     def weights(self, integers: Tensor) -> Weights:
         """The integers in the shape that a product takes, with the forms that engines made of them."""

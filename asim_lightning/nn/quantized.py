@@ -185,7 +185,7 @@ class QuantizedLayer(RangedLayer):
             asked = self._prepared.asked(parts, settings, at_once=not with_check)
             inputs, answers = InputRange.read(self.signed_input, x, stored, asked or (), with_check)
             serves = asked is not None and not any(answers)
-            weight = self._prepared.of(parts, settings, serves, lambda: self._finite(w))
+            weight = self._prepared.of(parts, settings, serves, lambda: self._quantized(w, with_check=True))
         else:
             inputs, ends = InputRange.read(self.signed_input, x, stored, torch.aminmax(w.detach()), with_check)
             InputRange(True, *ends).check(self.name)
@@ -289,15 +289,12 @@ class QuantizedLayer(RangedLayer):
         """Scale of the weight quantiser, float32. # () or (outputs, 1, ...)"""
         return weight_scale(w, self.per_channel) if self._keeps_weight else scale_of(self._largest_weight(w))
 
-    def _finite(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        integers, scale = self._quantized(w)
-        if not bool(scale.isfinite().all()):
-            raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
-        return integers, scale
-
-    def _quantized(self, w: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantized(self, w: Tensor, with_check: bool = False) -> tuple[Tensor, Tensor]:
+        """Integers of the weight, and their scale."""
         held = self._held_weight(w)
         scale = self._weight_scale(held)
+        if with_check and not bool(scale.isfinite().all()):
+            raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
         return quantize(held, scale, self.weight_bits, True), scale
 
     def _step(self, scale: Tensor) -> Tensor:
