@@ -144,11 +144,6 @@ class RangedLayer(nn.Module):
             raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
         return largest
 
-    def _is_range(self, stored: Tensor) -> bool:
-        """Whether a loaded number is a range; a number below 0 stands for none."""
-        largest = float(stored)
-        return not largest < 0 and self._checked_range(largest) >= 0
-
     def check_values(self, x: Tensor) -> None:
         """Refuse inputs with values that the layer does not take."""
         raise NotImplementedError

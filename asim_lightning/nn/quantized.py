@@ -333,7 +333,8 @@ class QuantizedLayer(RangedLayer):
         self.refresh()
         for name, has in self.ranges.items():
             if prefix + name in state_dict:
-                setattr(self, has, self._is_range(state_dict[prefix + name]))
+                largest = float(state_dict[prefix + name])  # below 0 if there is none
+                setattr(self, has, not largest < 0 and self._checked_range(largest) >= 0)
                 continue
             # weights of a float network have no ranges
             state_dict[prefix + name] = getattr(self, name).detach()
