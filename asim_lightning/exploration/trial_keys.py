@@ -40,8 +40,8 @@ _OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
 _OF_RANGES = {"calibration_images", "calibration_method"}
 """Hyperparameters that our classifier uses only to fit input ranges, which are part of the weights."""
 _NO_LAYER_SETTING = {
-    "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise", "_train_noise_model",
-    "_max_elements", "_engine", "_steps", "_held", "pool", "first_tile",
+    "name", "has_range", "_assignment", "warned", "fidelity", "_train_noise", "_has_train_noise", "_train_noise_model",
+    "max_elements", "engine", "_steps", "_held", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of our layers that a point has or sets, or that change no simulated answer."""
 _BATCHES = {"batch_size", "eval_batch_size"}
@@ -148,7 +148,7 @@ def _structure(model: CimModule, contents: Contents) -> str:
         hooks = [("hook", each) for each in own]
         plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
         idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
-        idle |= {"_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
+        idle |= {"weight_bits", "input_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
                 if getattr(value, "__self__", None) is module:  # a method of this module
