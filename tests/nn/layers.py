@@ -33,6 +33,32 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "transposed": ((3, 4, 3, 2),),
 }
 
+_CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
+_REUSE = {"placement": "reuse", "macros": 3, "columns": 7}
+_EFFECTS: dict[str, dict[str, Any]] = {
+    "offset": {"offset": "1 lsb"},
+    "converters": {**_CONVERTERS, "columns_per_adc": 3},
+    "trimmed": {**_CONVERTERS, "trim": "both", "trim_step": "0.9 lsb"},
+    "cells": {"cell_mismatch": "5 %"},
+    "absolute": {"cell_mismatch": "5 %", "reference": "absolute", "parasitics": 0.3},
+    "summing": {"cell_mismatch": "5 %", "reference": "summing"},
+    "stuck": {"stuck_at_0": 0.1, "stuck_at_1": 0.05},
+    "all": {**_CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1},
+}
+CHIPS = {name: MacroConfig(4, 4, 8, 5, random_noise=0.5, static=effects) for name, effects in _EFFECTS.items()} | {
+    "weight-parallel": MacroConfig(
+        3, 4, 8, 6, weight_parallel=True, static={**_CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse": MacroConfig(
+        4, 4, 8, 5, static={**_CONVERTERS, **_REUSE, "columns_per_adc": 3, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse, weight-parallel": MacroConfig(
+        3, 4, 8, 6, weight_parallel=True, static={"offset": "1 lsb", **_REUSE, "cell_mismatch": 5, "stuck_at_0": 0.1}
+    ),
+    "current": MacroConfig(4, 4, 8, 8, column="current", column_args={"cell_sigma": 5.0}),
+}
+"""Macros with chips that differ, by what differs."""
+
 
 def layer_of(kind: str, macro: MacroConfig, **settings: Any) -> Any:
     """A layer with unsigned inputs, named net.layer; without the macro if it is digital."""

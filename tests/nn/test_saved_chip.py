@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,30 +15,6 @@ from asim_lightning.engine.chips.effects import chip_tensors
 from asim_lightning.nn import OnMacro
 from tests.nn import layers
 
-CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
-REUSE = {"placement": "reuse", "macros": 3, "columns": 7}
-EFFECTS: dict[str, dict[str, Any]] = {
-    "offset": {"offset": "1 lsb"},
-    "converters": {**CONVERTERS, "columns_per_adc": 3},
-    "trimmed": {**CONVERTERS, "trim": "both", "trim_step": "0.9 lsb"},
-    "cells": {"cell_mismatch": "5 %"},
-    "absolute": {"cell_mismatch": "5 %", "reference": "absolute", "parasitics": 0.3},
-    "summing": {"cell_mismatch": "5 %", "reference": "summing"},
-    "stuck": {"stuck_at_0": 0.1, "stuck_at_1": 0.05},
-    "all": {**CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1},
-}
-MACROS = {name: MacroConfig(4, 4, 8, 5, random_noise=0.5, static=effects) for name, effects in EFFECTS.items()} | {
-    "weight-parallel": MacroConfig(
-        3, 4, 8, 6, weight_parallel=True, static={**CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
-    ),
-    "reuse": MacroConfig(
-        4, 4, 8, 5, static={**CONVERTERS, **REUSE, "columns_per_adc": 3, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
-    ),
-    "reuse, weight-parallel": MacroConfig(
-        3, 4, 8, 6, weight_parallel=True, static={"offset": "1 lsb", **REUSE, "cell_mismatch": 5, "stuck_at_0": 0.1}
-    ),
-    "current": MacroConfig(4, 4, 8, 8, column="current", column_args={"cell_sigma": 5.0}),
-}
 every_kind = pytest.mark.parametrize("kind", layers.EVERY)
 
 
@@ -64,7 +39,7 @@ def answer(layer: OnMacro, inputs: tuple[Tensor, ...], chip: int | Path) -> Tens
 
 
 @every_kind
-@pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
+@pytest.mark.parametrize("macro", layers.CHIPS.values(), ids=layers.CHIPS)
 def test_a_saved_draw_is_that_draw_to_the_bit(kind: str, macro: MacroConfig, tmp_path: Path) -> None:
     layer, inputs = layer_of(kind, macro)
     saved(layer, inputs, tmp_path / "chip.safetensors")
@@ -78,7 +53,7 @@ def test_a_saved_draw_is_that_draw_to_the_bit(kind: str, macro: MacroConfig, tmp
 
 @pytest.mark.parametrize("kind", ["linear", "line", "matmul"])
 def test_an_edited_offset_changes_its_column_alone(kind: str, tmp_path: Path) -> None:
-    macro = MACROS["offset"].with_fields(random_noise=0.0)
+    macro = layers.CHIPS["offset"].with_fields(random_noise=0.0)
     layer, inputs = layer_of(kind, macro)
     path = tmp_path / "chip.safetensors"
     tensors = saved(layer, inputs, path)
@@ -92,7 +67,7 @@ def test_an_edited_offset_changes_its_column_alone(kind: str, tmp_path: Path) ->
 
 
 def test_a_curve_by_code_is_the_nibbles_that_add_up_to_it(tmp_path: Path) -> None:
-    layer, inputs = layer_of("linear", MACROS["converters"])
+    layer, inputs = layer_of("linear", layers.CHIPS["converters"])
     tensors = saved(layer, inputs, tmp_path / "nibbles.safetensors")
     codes = torch.arange(32)
     tensors["inl"] = sum((tensors["inl"][:, n, codes >> 4 * n & 15] for n in range(2)), torch.zeros(1))
@@ -102,7 +77,7 @@ def test_a_curve_by_code_is_the_nibbles_that_add_up_to_it(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["linear", "matmul"])
 def test_training_with_a_chip_in_the_loop_takes_the_file(kind: str, tmp_path: Path) -> None:
-    layer, inputs = layer_of(kind, MACROS["all"])
+    layer, inputs = layer_of(kind, layers.CHIPS["all"])
     saved(layer, inputs, tmp_path / "chip.safetensors")
     layer.train_noise_model = "chip"  # type: ignore[assignment]
     layer.train()
@@ -159,7 +134,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
 def test_files_that_are_no_chip_of_the_layer_are_refused(change: Change, message: str, tmp_path: Path) -> None:
-    layer, inputs = layer_of("linear", MACROS["all"])
+    layer, inputs = layer_of("linear", layers.CHIPS["all"])
     path = tmp_path / "chip.safetensors"
     saved(layer, inputs, path)
     save_file(change(load_file(path)), path)
@@ -170,7 +145,7 @@ def test_files_that_are_no_chip_of_the_layer_are_refused(change: Change, message
 
 
 def test_cells_stuck_both_ways_are_refused(tmp_path: Path) -> None:
-    layer, inputs = layer_of("linear", MACROS["stuck"])
+    layer, inputs = layer_of("linear", layers.CHIPS["stuck"])
     path = tmp_path / "chip.safetensors"
     tensors = saved(layer, inputs, path)
     tensors["stuck_at_0"].fill_(1)
