@@ -4,6 +4,7 @@ The module's forward runs unchanged, within a mode. The mode passes the products
 operators that surgery has added to the module as children.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack
 
 from asim_lightning.nn.floating import FloatLinear, FloatMatmul
 from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
@@ -44,8 +44,13 @@ class RoutedModule(nn.Module):
     @torch.compiler.disable
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, with its products on operators."""
-        with _RoutedForward(self) as mode:
-            y = super().__call__(*args, **kwargs)
+        mode = _RoutedForward(self)
+        _running.modes.append(mode)
+        try:
+            with mode:
+                y = super().__call__(*args, **kwargs)
+        finally:
+            _running.modes.remove(mode)
         if mode.count < len(self.routes):
             raise ValueError(
                 f"`{self.routed_name}` made {len(self.routes)} products by function calls when it was converted, and "
@@ -83,7 +88,7 @@ def unroute_(module: nn.Module) -> None:
 @contextmanager
 def routing_paused() -> Iterator[None]:
     """Inside, modules that run already leave their products to torch; modules called inside still route theirs."""
-    modes = _running()
+    modes = list(_running.modes)
     for mode in modes:
         mode.paused += 1
     try:
@@ -167,15 +172,20 @@ class _Pause:
     change: int
 
     def __call__(self, *_: Any) -> None:
-        for mode in reversed(_running()):
+        for mode in reversed(_running.modes):
             if mode.routed_name == self.routed_name:
                 mode.paused += self.change
                 return
 
 
-def _running() -> list[_RoutedForward]:
-    """The routed modules whose calls this thread is in, outermost first; without one that computes a product now."""
-    return [mode for mode in _get_current_function_mode_stack() if isinstance(mode, _RoutedForward)]
+class _Running(threading.local):
+    """The routed modules that run in a thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.modes: list[_RoutedForward] = []
+
+
+_running = _Running()
 
 
 def _saved_tensors_hooks() -> Any:
