@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from timm.data import ImageNetInfo
 
 from tests.data import published_layouts as layouts
 from tests.data.real_pictures import real_pictures
@@ -43,22 +43,10 @@ def real_cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wnids() -> list[str]:
-    """The names of ImageNet's 1000 class folders, sorted."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    return [info.index_to_label_name(label) for label in range(1000)]
-
-
-@pytest.fixture(scope="session")
-def real_imagenet(tmp_path_factory: pytest.TempPathFactory, wnids: list[str]) -> Path:
+def real_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three roots: valid/ with class folders, val/ flat with Annotations, and Kaggle's Data/CLS-LOC."""
-    root = tmp_path_factory.mktemp("real_imagenet")
-    pictures = []
-    for picture, label in real_pictures("imagenet"):
-        # Small, and not square.
-        pictures.append((picture.resize((60, 48), Image.Resampling.BICUBIC), label))
+    root, wnids = tmp_path_factory.mktemp("real_imagenet"), list(map(ImageNetInfo().index_to_label_name, range(1000)))
+    pictures = [(picture.resize((60, 48)), label) for picture, label in real_pictures("imagenet")]  # not square
     layouts.write_class_folders(root / "folders" / "train", pictures, wnids, ".JPEG")
     layouts.write_class_folders(root / "folders" / "valid", pictures, wnids, ".JPEG")
     flat, kaggle = root / "flat", root / "kaggle"

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from timm.models import get_pretrained_cfg
 from torchvision import transforms as published  # the first version, as the published code uses it
+from torchvision.transforms import v2
 
 from asim_lightning.data import CIFAR10, CIFAR100, ImageFolder, ImageNet
 from asim_lightning.data.draws import POSITION_BITS
@@ -38,13 +39,14 @@ def test_published_size_and_normalisation(kind: Any, size: int, squashed: int, m
     assert round(size * data.margin) == squashed
 
 
-@pytest.mark.parametrize("size", [32, 40])
+@pytest.mark.parametrize(("size", "normalize"), [(32, "published"), (40, {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]})])
 @pytest.mark.parametrize("kind", [CIFAR10, ImageNet])
 def test_test_images_are_those_of_the_published_transform(
-    noisy_cifar10: Path, real_imagenet: Path, kind: Any, size: int
+    noisy_cifar10: Path, real_imagenet: Path, kind: Any, size: int, normalize: Any
 ) -> None:
     """Pictures that are not square are squashed, too."""
-    data = kind(str(noisy_cifar10 if kind is CIFAR10 else real_imagenet / "folders"), image_size=size)
+    root = str(noisy_cifar10 if kind is CIFAR10 else real_imagenet / "folders")
+    data = kind(root, image_size=size, normalize=normalize)
     reference = published.Compose(
         [published.Resize((size, size)), published.ToTensor(), published.Normalize(data.mean, data.deviation)]
     )
@@ -73,20 +75,9 @@ def test_a_pretrained_network_at_another_size(noisy_cifar10: Path) -> None:
     assert CIFAR10("anywhere", normalize="pretrained", pretrained_cfg="resnet18").image_size == 224
 
 
-def test_normalisation_of_ones_own(noisy_cifar10: Path) -> None:
-    own = {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]}
-    data = CIFAR10(str(noisy_cifar10), normalize=own)
-    image = next(iter(data.test_dataloader()))[0][3]
-    raw = data._split("test").images[3] / 255
-    torch.testing.assert_close(image[2], (raw[2] - 0.3) / 4)
-    torch.testing.assert_close(image[0], raw[0] - 0.1)
-
-
 def test_published_training_transform_keeps_to_the_published_draws() -> None:
     """Draw for draw the published chain, which differs in the CenterCrop that changes nothing."""
     jitters = [{"brightness": 0.5}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.3}]
-    from torchvision.transforms import v2
-
     chain = v2.Compose(
         [
             v2.RandomChoice([v2.ColorJitter(**jitter) for jitter in jitters]),
@@ -134,18 +125,6 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(noisy_cifar10: Path,
     assert torch.equal(dataset[(3 << POSITION_BITS) + 17][0], first[17])
 
 
-def test_augmentation_leaves_torchs_stream_and_other_loaders_alone(noisy_cifar10: Path) -> None:
-    torch.manual_seed(0)
-    expected = torch.rand(2)
-    data, bare = CIFAR10(str(noisy_cifar10), held_out=10), CIFAR10(str(noisy_cifar10), held_out=10, augment="none")
-    torch.manual_seed(0)
-    assert data.train_dataloader().dataset[3][2] == bare.train_dataloader().dataset[3][2]
-    assert torch.equal(torch.rand(2), expected)
-    for loader in ("val_dataloader", "test_dataloader", "calibration_dataloader"):
-        augmented, plain = next(iter(getattr(data, loader)())), next(iter(getattr(bare, loader)()))
-        assert all(torch.equal(left, right) for left, right in zip(augmented, plain, strict=True))
-
-
 @pytest.mark.parametrize("held_out", [0, 11])
 def test_ranks_share_images_out_and_read_none_twice(
     noisy_cifar10: Path, monkeypatch: pytest.MonkeyPatch, held_out: int
@@ -174,17 +153,13 @@ def test_ranks_share_images_out_and_read_none_twice(
     ("name", "arguments"),
     [
         ("augment", {"augment": "all"}),
-        ("augment", {"augment": None}),
         ("image_size", {"image_size": 0}),
-        ("held_out", {"held_out": -1}),
-        ("test_images", {"test_images": 0}),
         ("normalize", {"normalize": "imagenet"}),
         ("normalize", {"normalize": {"mean": [0, 0, 0]}}),
         ("normalize", {"normalize": {"mean": [0, 0, 0], "std": [1, 1]}}),
         ("normalize", {"normalize": {"mean": [0, 0, 0], "std": [1, 1, 0]}}),
         ("pretrained_cfg", {"normalize": "pretrained"}),
         ("pretrained_cfg", {"pretrained_cfg": "resnet18"}),
-        ("pretrained_cfg", {"normalize": "pretrained", "pretrained_cfg": "resnet18.no_such_tag"}),
         ("pretrained_cfg", {"normalize": "pretrained", "pretrained_cfg": "no_such_network"}),
     ],
 )

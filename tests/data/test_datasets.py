@@ -20,14 +20,6 @@ def test_a_sample_is_normalised_and_keeps_its_index(bytes_of_images: torch.Tenso
     torch.testing.assert_close(image, (bytes_of_images[17] / 255 - 0.25) / 0.5)
 
 
-def test_an_image_is_the_same_in_any_batch(bytes_of_images: torch.Tensor) -> None:
-    dataset = InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), Preparation(28, 0.286, 0.353))
-    alone = torch.stack([dataset[item][0] for item in range(20)])
-    together, _, indices = next(iter(DataLoader(dataset, batch_size=20)))
-    assert torch.equal(alone, together)
-    assert indices.tolist() == list(range(20))
-
-
 @pytest.mark.parametrize(("size", "before", "after"), [(29, 0, 1), (32, 2, 2)])
 def test_padding_is_black_and_around(bytes_of_images: torch.Tensor, size: int, before: int, after: int) -> None:
     dataset = InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), Preparation(size, 0.0, 1.0))
