@@ -14,6 +14,7 @@ from PIL import Image
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 Labelled = Sequence[tuple[Image.Image, int]]
+QUALITY: dict[str, Any] = {"quality": 100, "subsampling": 0}  # of JPEG
 
 
 class Python2Pickler(pickle._Pickler):
@@ -37,30 +38,23 @@ def dump_as_python2(value: Any, file: Path) -> None:
         Python2Pickler(stream, protocol=2).dump(value)
 
 
-def _rows(samples: Labelled) -> numpy.ndarray:
-    return numpy.stack([numpy.asarray(picture).transpose(2, 0, 1).reshape(-1) for picture, _ in samples])
-
-
-def write_cifar10_pickles(folder: Path, train: Labelled, test: Labelled) -> Path:
+def write_cifar10_pickles(folder: Path, train: Labelled, test: Labelled) -> None:
     """cifar-10-batches-py, the training images in five equal parts."""
-    below = folder / "cifar-10-batches-py"
-    below.mkdir(parents=True)
     part = len(train) // 5
     batches = {f"data_batch_{number + 1}": train[number * part : (number + 1) * part] for number in range(5)}
-    for name, samples in {**batches, "test_batch": test}.items():
-        labels = [label for _, label in samples]
-        dump_as_python2({"batch_label": name, "labels": labels, "data": _rows(samples)}, below / name)
-    return below
+    _write_pickles(folder / "cifar-10-batches-py", "labels", **batches, test_batch=test)
 
 
-def write_cifar100_pickles(folder: Path, train: Labelled, test: Labelled) -> Path:
-    below = folder / "cifar-100-python"
+def write_cifar100_pickles(folder: Path, train: Labelled, test: Labelled) -> None:
+    _write_pickles(folder / "cifar-100-python", "fine_labels", train=train, test=test)
+
+
+def _write_pickles(below: Path, key: str, **batches: Labelled) -> None:
     below.mkdir(parents=True)
-    for name, samples in (("train", train), ("test", test)):
-        labels = [label for _, label in samples]
-        content = {"coarse_labels": [0] * len(labels), "fine_labels": labels, "data": _rows(samples)}
+    for name, samples in batches.items():
+        pixels = numpy.stack([numpy.asarray(picture).transpose(2, 0, 1).reshape(-1) for picture, _ in samples])
+        content = {"batch_label": name, key: [label for _, label in samples], "data": pixels}
         dump_as_python2(content, below / name)
-    return below
 
 
 def write_class_folders(folder: Path, samples: Labelled, classes: Sequence[str], suffix: str = ".png") -> None:
@@ -68,7 +62,7 @@ def write_class_folders(folder: Path, samples: Labelled, classes: Sequence[str],
     for name in classes:
         (folder / name).mkdir(parents=True)
     for number, (picture, label) in enumerate(samples):
-        picture.save(folder / classes[label] / f"{number:08d}{suffix}", **_quality(suffix))
+        picture.save(folder / classes[label] / f"{number:08d}{suffix}", **QUALITY)
 
 
 def write_table(folder: Path, half: str, samples: Labelled) -> None:
@@ -78,7 +72,7 @@ def write_table(folder: Path, half: str, samples: Labelled) -> None:
         table = csv.writer(stream)
         table.writerow(["image_id", "fine_labels"])
         for number, (picture, label) in enumerate(samples):
-            picture.save(folder / f"{half}_images" / f"{half}_{number}.jpg", **_quality(".jpg"))
+            picture.save(folder / f"{half}_images" / f"{half}_{number}.jpg", **QUALITY)
             table.writerow([f"{half}_{number}.jpg", label])
 
 
@@ -88,11 +82,9 @@ def write_flat_validation(pictures: Path, annotations: Path, samples: Labelled, 
     annotations.mkdir(parents=True)
     for number, (picture, label) in enumerate(samples, start=1):
         name = f"ILSVRC2012_val_{number:08d}"
-        picture.save(pictures / f"{name}.JPEG", **_quality(".JPEG"))
-        box = "<bndbox>\n\t\t\t<xmin>1</xmin>\n\t\t</bndbox>"
-        content = f"<object>\n\t\t<name>{wnids[label]}</name>\n\t\t<pose>Unspecified</pose>\n\t\t{box}\n\t</object>"
-        head = f"<folder>val</folder>\n\t<filename>{name}</filename>\n\t<segmented>0</segmented>"
-        (annotations / f"{name}.xml").write_text(f"<annotation>\n\t{head}\n\t{content}\n</annotation>\n")
+        picture.save(pictures / f"{name}.JPEG", **QUALITY)
+        content = f"<object>\n\t\t<name>{wnids[label]}</name>\n\t\t<pose>Unspecified</pose>\n\t</object>"
+        (annotations / f"{name}.xml").write_text(f"<annotation>\n\t<folder>val</folder>\n\t{content}\n</annotation>\n")
 
 
 def write_idx(path: Path, values: torch.Tensor) -> None:
@@ -112,7 +104,3 @@ def noisy(count: int, classes: int) -> Labelled:
     random = numpy.random.RandomState(0)
     pixels = random.randint(0, 256, (count, 32, 32, 3), dtype=numpy.uint8)
     return [(Image.fromarray(image), number % classes) for number, image in enumerate(pixels)]
-
-
-def _quality(suffix: str) -> dict[str, Any]:
-    return {} if suffix == ".png" else {"quality": 100, "subsampling": 0}

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from asim_lightning.data import CIFAR10, FashionMNIST
 from asim_lightning.data.fashion import DEVIATION, MEAN, SUBSET, read_idx, read_split
-from tests.data.make_subset import PER_CLASS, make_subset, subset_indices
+from tests.data.make_subset import PER_CLASS, make_subset
 from tests.data.published_layouts import write_idx
 
 FULL = Path("/usr/share/datasets/fashion-mnist")
@@ -168,11 +168,10 @@ def test_files_that_do_not_belong_together_are_named(tiny_folder: Path) -> None:
         FashionMNIST(str(tiny_folder)).setup("test")
 
 
-@pytest.mark.parametrize(("split", "count"), [("train", 10_000), ("test", 2_000)])
-def test_embedded_subset_is_balanced_from_the_start(split: Any, count: int) -> None:
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_embedded_subset_is_balanced_from_the_start(split: Any) -> None:
     images, labels = read_split(SUBSET, split)
-    assert images.shape == (count, 28, 28)
-    assert torch.bincount(labels).tolist() == [PER_CLASS[split]] * 10
+    assert images.shape == (10 * PER_CLASS[split], 28, 28)
     blocks = labels.reshape(-1, 10).sort(dim=1).values
     assert torch.equal(blocks, torch.arange(10).expand_as(blocks))
 
@@ -184,8 +183,6 @@ def test_embedded_subset_is_made_again_from_the_full_set(tmp_path: Path) -> None
         assert torch.equal(read_idx(file), read_idx(SUBSET / file.name))
     train = {image.numpy().tobytes() for image in read_split(FULL, "train")[0]}
     assert not any(image.numpy().tobytes() in train for image in read_split(SUBSET, "test")[0])
-    positions = subset_indices(read_split(FULL, "test")[1], "test")
-    assert len(set(positions.tolist())) == 2000
 
 
 def test_what_is_written_as_idx_is_read_back_gzipped_or_not(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from torch.utils.data import DistributedSampler
 
 from asim_lightning.data import evaluation_sampler, training_sampler
 from asim_lightning.data.draws import positions_and_epochs
-from asim_lightning.data.samplers import process_rank_and_count
 
 WORLD_SIZES = [1, 2, 3]
 
@@ -64,16 +63,6 @@ def test_training_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(0, 5) != first
     assert order(1, 4) != first
     assert first != sorted(first)
-
-
-def test_rank_and_count_come_from_torch_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert process_rank_and_count() == (0, 1)
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
-    assert process_rank_and_count() == (1, 3)
-    assert list(evaluation_sampler(range(8))) == [1, 4, 7]
-    assert len(training_sampler(range(8), seed=0)) == 2
 
 
 def test_fewer_samples_than_processes_are_refused_on_every_rank() -> None:
