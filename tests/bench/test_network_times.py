@@ -12,6 +12,7 @@ from asim_lightning.bench import time_layers, time_network
 from asim_lightning.bench.inference import Inference, inferences, seconds_of, unconverted
 from asim_lightning.bench.network_times import conversions
 from asim_lightning.engine import current_scope
+from asim_lightning.evaluation.times import Repeats
 from asim_lightning.nn import PACT
 from asim_lightning.surgery import macro_layers
 from tests.bench.conftest import classifier, some_images
@@ -112,6 +113,8 @@ def test_numbers_agree(model: CimClassifier) -> None:
 
 
 def test_seconds_are_those_of_the_work() -> None:
+    repeats = Repeats((3.0, 1.0, 2.0, 10.0))
+    assert (repeats.median, repeats.fastest) == (2.5, 1.0)
     assert seconds_of(lambda: time.sleep(0.01), CPU) >= 0.01
 
 

@@ -47,6 +47,7 @@ def test_test_images_are_those_of_the_published_transform(
     """Pictures that are not square are squashed, too."""
     root = str(noisy_cifar10 if kind is CIFAR10 else real_imagenet / "folders")
     data = kind(root, image_size=size, normalize=normalize)
+    assert normalize == "published" or data.deviation == (1, 2, 4)
     reference = published.Compose(
         [published.Resize((size, size)), published.ToTensor(), published.Normalize(data.mean, data.deviation)]
     )

@@ -79,19 +79,6 @@ def _p_value(good: int, total: int, share: float) -> float:
     return sum(comb(total, k) * share**k * (1 - share) ** (total - k) for k in range(good, total + 1))
 
 
-@pytest.mark.parametrize("share", [0.80, 0.99])
-def test_a_clear_share_is_decided_rightly_and_soon(share: float) -> None:
-    rng, wrong, totals = np.random.default_rng(1), 0, []
-    for _ in range(200):
-        good = total = 0
-        while (decided := sequence_decides(good, total, 0.9)) is None:
-            good, total = good + int(rng.random() < share), total + 1
-        wrong += decided is not (share > 0.9)
-        totals.append(total)
-    assert wrong <= 10 + 3 * 3
-    assert np.median(totals) < 110
-
-
 def test_the_band_of_a_whole_curve() -> None:
     assert dkw(50) == pytest.approx(np.sqrt(np.log(40) / 100))
 

@@ -14,9 +14,7 @@ from asim_lightning import MacroConfig, Plan
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import (
     Answers,
-    Evaluate,
     EvaluationBar,
-    evaluate,
     evaluate_each,
     run_evaluations,
 )
@@ -52,22 +50,6 @@ def test_outcomes_are_those_of_lightnings_own_loop(split: Any) -> None:
     assert found.sample_index.tolist() == list(range(25))
 
 
-def test_conditions_may_follow_from_outcomes_and_leave_the_network_as_it_was() -> None:
-    model = make_model(trial=7)
-    before = [(layer.fidelity, layer.macro) for layer in macro_layers(model.backbone).values()]
-
-    def work(evaluate: Evaluate) -> list[float]:
-        accuracies = [evaluate(Condition("quantized")).correct.mean()]
-        while len(accuracies) < 4 and accuracies[-1] >= accuracies[0] - 1:
-            accuracies.append(evaluate(Condition(macro={"random_noise": float(len(accuracies))})).correct.mean())
-        return accuracies
-
-    found = run_evaluations(make_trainer(), model, make_data(), work)
-    assert len(found) == 4
-    assert [(layer.fidelity, layer.macro) for layer in macro_layers(model.backbone).values()] == before
-    assert (model.fidelity, model.trial) == ("quantized", 7)
-
-
 def test_the_algorithm_is_what_ran() -> None:
     assert outcomes_of(Condition("float")).algorithm == "torch"
     assert outcomes_of(Condition("quantized")).algorithm == "exact"
@@ -85,57 +67,24 @@ def test_limits_count_batches() -> None:
         outcomes_of(Condition("float"), limit_test_batches=0)
 
 
-class Same(LightningDataModule):
-    """Images that share an index, as of a data set without any."""
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        return DataLoader([(torch.zeros(1, 28, 28), 0, 0)] * 3, batch_size=2)  # type: ignore[arg-type]
-
-    train_dataloader = test_dataloader
+SAME = DataLoader([(torch.zeros(1, 28, 28), 0, 0)] * 3, batch_size=2)  # type: ignore[arg-type,var-annotated]
 
 
-def test_images_that_share_an_index_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have a unique index .* got 3 images of index 0"):
-        run_evaluations(make_trainer(), make_model(), Same(), lambda evaluate: evaluate(Condition("float")))
+class Wrong(LightningDataModule):
+    """Images that share an index, as of a data set without any, from one loader or several."""
+
+    def __init__(self, *loaders: DataLoader[Any]) -> None:
+        super().__init__()
+        self.test_dataloader, self.train_dataloader = lambda: list(loaders), lambda: SAME
 
 
-class Twice(LightningDataModule):
-    """Two loaders of test images."""
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        data = make_data()
-        data.setup("test")
-        return [data.test_dataloader(), data.test_dataloader()]
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return make_data().train_dataloader()
-
-
-def test_several_loaders_are_refused() -> None:
-    with pytest.raises(ValueError, match="must have one loader of these images, got 2"):
-        run_evaluations(make_trainer(), make_model(), Twice(), lambda evaluate: evaluate(Condition("float")))
-
-
-class Within(Callback):
-    """Evaluates while a fit validates."""
-
-    found: Outcomes | None = None
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        batches = make_data()
-        batches.setup("test")
-        self.found = evaluate(trainer, pl_module, batches.test_dataloader(), NOISY)
-
-
-def test_a_fit_can_evaluate_too() -> None:
-    within, model = Within(), make_model()
-    trainer = make_trainer(
-        max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0, callbacks=within
-    )
-    trainer.fit(model, datamodule=make_data())
-    assert within.found is not None
-    alone = outcomes_of(NOISY, model=model)
-    assert np.array_equal(within.found.prediction, alone.prediction)
+@pytest.mark.parametrize(
+    ("loaders", "said"),
+    [([SAME], r"must have a unique index .* got 3 images of index 0"), ([SAME, SAME], "must have one loader .* got 2")],
+)
+def test_other_loaders_are_refused(loaders: list[Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        run_evaluations(make_trainer(), make_model(), Wrong(*loaders), lambda evaluate: evaluate(Condition("float")))
 
 
 def test_only_setup_and_teardown_of_callbacks_are_called() -> None:

@@ -1,7 +1,5 @@
 """Intervals hold the truth, also where trials of an image agree and where nothing is wrong."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -80,31 +78,25 @@ def test_images_alike_at_one_half_are_not_certain():
     assert found.high - found.low > 0.15
 
 
-def wilson(right: int, images: int) -> tuple[float, float]:
+def wilson(right: float, images: int) -> tuple[float, float]:
     share, z = right / images, 1.959964
     reach = z * np.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
     middle = share + z * z / (2 * images)
     return (middle - reach) / (1 + z * z / images), (middle + reach) / (1 + z * z / images)
 
 
-# 10 of either answer and 100 images tell enough for the bootstrap alone
-@pytest.mark.parametrize(
-    ("right", "images", "widened"),
-    [(191, 200, True), (190, 200, False), (9, 200, True), (10, 200, False), (79, 99, True), (80, 100, False)],
-)
-def test_few_answers_or_images_widen_to_wilsons_interval(right, images, widened):
-    found = accuracy_interval((np.arange(images) < right)[:, None])
-    low, high = wilson(right, images)
-    assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
-
-
+# 10 of either answer and 100 images tell enough for the bootstrap alone; 16 trials of an image count as one answer
 @pytest.mark.parametrize("few", ["wrong", "right"])
-@pytest.mark.parametrize(("answers", "widened"), [(144, True), (176, False)])  # 9 and 11 images' worth of 16 trials
-def test_few_answers_are_few_also_where_they_are_spread_over_many_images(few, answers, widened):
-    correct = np.zeros((200, 16), bool)
+@pytest.mark.parametrize(
+    ("answers", "images", "trials", "widened"),
+    [(9, 200, 1, True), (10, 200, 1, False), (20, 99, 1, True), (20, 100, 1, False), (144, 200, 16, True),
+     (176, 200, 16, False)],
+)  # fmt: skip
+def test_few_answers_or_images_widen_to_wilsons_interval(few, answers, images, trials, widened):
+    correct = np.zeros((images, trials), bool)
     correct[:answers, 0] = True
     found = accuracy_interval(correct if few == "right" else ~correct)
-    low, high = wilson(answers / 16, 200)
+    low, high = wilson(answers / trials, images)
     low, high = (low, high) if few == "right" else (1 - high, 1 - low)
     assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
 
@@ -121,11 +113,9 @@ def test_one_image_leaves_almost_everything_open():
     assert found.high == 1.0
 
 
-def test_same_seed_same_interval_and_fast():
+def test_same_seed_same_interval():
     correct = np.random.default_rng(3).random((2000, 5)) < 0.8
-    start = time.perf_counter()
     first = accuracy_interval(correct)
-    assert time.perf_counter() - start < 0.5
     assert accuracy_interval(correct) == first
     assert accuracy_interval(correct, seed=1) != first
     assert accuracy_interval(correct.astype(np.uint8)) == first

@@ -32,14 +32,9 @@ def maps(draw: st.DrawFn) -> LossMap:
 
 @settings(max_examples=30)
 @given(maps())
-def test_a_map_is_the_same_after_json(mapped: LossMap) -> None:
+def test_a_map_is_the_same_after_json_and_shares_add_up_the_largest_first(mapped: LossMap) -> None:
     text = json.dumps(mapped.to_json(), allow_nan=False)
     assert LossMap.of_json(json.loads(text)) == mapped
-
-
-@settings(max_examples=30)
-@given(maps())
-def test_layers_come_with_the_largest_share_first_and_add_up(mapped: LossMap) -> None:
     found = mapped.by_layer
     assert found == {
         name: pytest.approx(fsum([*shares, mapped.rest.get(name, 0.0)]), abs=1e-12)
