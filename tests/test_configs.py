@@ -36,11 +36,8 @@ FIGURE_9A = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]  # percent of 
 def commands(path: Path) -> list[list[str]]:
     """The commands in a recipe's head, the one on line 2 first; without checkpoints, which a run would have to make."""
     head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
-    found = []
-    for command in re.findall(r"asim ((?:fit|sweep|search|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
-        words = shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command))
-        found.append(words)
-    return found
+    found = re.findall(r"asim ((?:fit|sweep|search|validate|test) -c .*(?:\n--.*)*)", "\n".join(head))
+    return [shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command)) for command in found]
 
 
 def skip_without_packages(path: Path) -> None:
@@ -250,13 +247,8 @@ def test_a_larger_networks_fit_is_a_recipe_over_another() -> None:
 def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = real_pictures("cifar10")
     write_cifar10_pickles(folder / "data", pictures, pictures)
-    narrow = [
-        "--model.backbone.kwargs",
-        "{channels: [4, 4, 8, 8], layers: [1, 1, 1, 1]}",
-        "--trainer.accelerator",
-        "cpu",
-    ]
-    narrow += ["--data.init_args.num_workers", "0"]
+    narrow = ["--model.backbone.kwargs", "{channels: [4, 4, 8, 8], layers: [1, 1, 1, 1]}"]
+    narrow += ["--trainer.accelerator", "cpu", "--data.init_args.num_workers", "0"]
     few = ["--data.init_args.held_out", "2", "--data.init_args.batch_size", "8", "--trainer.max_epochs", "1"]
     few += ["--trainer.limit_train_batches", "2", "--trainer.enable_progress_bar", "false"]
     main(["fit", "-c", "resnet18_cifar10_nat", *narrow, *few])

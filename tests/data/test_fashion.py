@@ -185,16 +185,6 @@ def test_embedded_subset_is_made_again_from_the_full_set(tmp_path: Path) -> None
     assert not any(image.numpy().tobytes() in train for image in read_split(SUBSET, "test")[0])
 
 
-def test_what_is_written_as_idx_is_read_back_gzipped_or_not(tmp_path: Path) -> None:
-    values = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
-    write_idx(tmp_path / "x.gz", values)
-    content = gzip.decompress((tmp_path / "x.gz").read_bytes())
-    assert content[:16] == struct.pack(">IIII", 0x00000803, 2, 3, 4)  # 0x803 is the magic number of MNIST's images
-    (tmp_path / "x").write_bytes(content)
-    for file in (tmp_path / "x.gz", tmp_path / "x"):
-        torch.testing.assert_close(read_idx(file), values, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     "content",
     [

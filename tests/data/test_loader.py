@@ -72,14 +72,14 @@ def test_a_checkpoint_says_in_which_order_an_epoch_is_read(noisy_cifar10: Path) 
     assert state_after(noisy_cifar10, 4) == {"batches": 0, **order}
 
 
-REFUSED = [
-    ({"batch_size": 5}, "batch_size 10, got 5"),
-    ({"held_out": 30}, "held_out 20, got 30"),
-    ({"seed": 1, "batch_size": 20}, "batch_size 10, got 20, seed 0, got 1"),
-]
-
-
-@pytest.mark.parametrize(("changes", "differs"), REFUSED, ids=str)
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"held_out": 30}, "held_out 20, got 30"),
+        ({"seed": 1, "batch_size": 20}, "batch_size 10, got 20, seed 0, got 1"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("asked_before", [False, True])
 def test_another_order_in_the_middle_of_an_epoch(
     changes: dict[str, int], differs: str, asked_before: bool, noisy_cifar10: Path

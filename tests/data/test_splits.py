@@ -25,10 +25,6 @@ def test_the_seed_decides_for_good() -> None:
     assert shuffled(8, seed=0).tolist() == [6, 2, 1, 7, 3, 0, 5, 4]
 
 
-def test_a_draw_of_none_is_empty() -> None:
-    assert draw_balanced(LABELS, 0, 3, seed=0).tolist() == []
-
-
 def test_a_class_with_too_few_samples_is_named() -> None:
     with pytest.raises(ValueError, match=r"Class 1 has only 3 images to draw from, got 4\."):
         draw_balanced(LABELS, 4, 3, seed=0)

@@ -1,6 +1,7 @@
 """Bounds of a share hold with what they promise, and are the known ones."""
 
 from fractions import Fraction
+from itertools import chain
 from math import comb
 
 import numpy as np
@@ -62,21 +63,13 @@ def test_the_interval_has_the_ends_at_which_the_sequence_decides(good: int, tota
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
 def test_coins_that_are_looked_at_after_every_throw(share: float) -> None:
-    """Of 600 runs of 200 chips, each side is ever wrong in 5 % at most, where a bound for a fixed number often is."""
+    """Of 600 runs of 200 chips, each side is ever wrong in 5 % at most."""
     good = np.cumsum(np.random.default_rng(0).random((600, 200)) < share, axis=1)
     looks = [*range(2, 40), *range(40, 201, 5)]
-    pairs = {(int(run[total - 1]), total) for run in good for total in looks}
-    decided = {pair: sequence_decides(*pair, share) for pair in pairs}
-    fixed = {(seen, total): _p_value(seen, total, share) < 0.05 for seen, total in pairs}
     runs = [[(int(run[total - 1]), total) for total in looks] for run in good]
+    decided = {pair: sequence_decides(*pair, share) for pair in set(chain(*runs))}
     for wrong in (True, False):
         assert np.mean([any(decided[pair] is wrong for pair in run) for run in runs]) < 0.05 + 3 * 0.009
-    assert np.mean([any(fixed[pair] for pair in run) for run in runs]) > 0.08
-
-
-def _p_value(good: int, total: int, share: float) -> float:
-    """Probability of so many good ones or more."""
-    return sum(comb(total, k) * share**k * (1 - share) ** (total - k) for k in range(good, total + 1))
 
 
 def test_the_band_of_a_whole_curve() -> None:
@@ -120,22 +113,3 @@ def test_all_images_leave_no_doubt_and_none_all() -> None:
     found, none = hypergeometric_interval(3, 4, 4), hypergeometric_interval(0, 0, 7)
     assert (found.low, found.high) == (0.75, 0.75)
     assert (none.low, none.high) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_the_truth_is_ever_outside_in_one_run_of_twenty_at_most(share: float) -> None:
-    rng, total, outside, runs = np.random.default_rng(1), 60, 0, 400
-    answers = np.arange(total) < round(share * total)
-    truth = answers.mean()
-    known: dict[tuple[int, int], bool] = {}
-    for _ in range(runs):
-        right = np.cumsum(rng.permutation(answers))
-        for seen in range(1, total + 1):
-            key = int(right[seen - 1]), seen
-            if key not in known:
-                found = hypergeometric_interval(*key, total)
-                known[key] = found.low - 1e-9 <= truth <= found.high + 1e-9
-            if not known[key]:
-                outside += 1
-                break
-    assert outside <= 0.05 * runs + 3 * (runs * 0.05 * 0.95) ** 0.5

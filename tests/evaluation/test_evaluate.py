@@ -2,6 +2,7 @@
 
 import io
 import sys
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -133,26 +134,17 @@ class Stream(io.StringIO):
         return self.is_terminal
 
 
-@pytest.mark.parametrize(("is_terminal", "shown"), [(True, True), (False, True), (True, False)])
-def test_the_bar_is_drawn_on_a_terminal_alone(is_terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Stream(is_terminal)
-    monkeypatch.setattr(sys, "stderr", stream)
-    bar = EvaluationBar(2, [1, 2, 3], shown)
-    bar.advance()
-    bar.leave_out()
-    bar.close()
-    assert [total in stream.getvalue() for total in ("/6 [", "/3 [")] == [is_terminal and shown] * 2
-
-
-@pytest.mark.parametrize(("processes", "total"), [(1, 10), (2, 6), (3, 4), (10, 2)])
-def test_processes_share_the_batches_of_an_evaluation(
-    processes: int, total: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("processes", "batches"), [(1, 5), (2, 3), (3, 2), (10, 1)])
+def test_the_bar_counts_the_batches_of_a_process_on_a_terminal(
+    processes: int, batches: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loader = DataLoader(TensorDataset(torch.zeros(9)), batch_size=2)  # of 9, 5, 3 and 1 images: 5, 3, 2 and 1 batches
-    stream = Stream(is_terminal=True)
-    monkeypatch.setattr(sys, "stderr", stream)
-    bar = EvaluationBar(2, loader, True, processes)
-    bar.above(print)("a line")
-    bar.close()
-    assert f"0/{total} " in stream.getvalue()
-    assert capsys.readouterr().out == "a line\n"
+    loader = DataLoader(TensorDataset(torch.zeros(9)), batch_size=2)
+    for is_terminal, shown in product((True, False), (True, False)):
+        monkeypatch.setattr(sys, "stderr", stream := Stream(is_terminal))
+        bar = EvaluationBar(2, loader, shown, processes)
+        bar.above(print)("a line")
+        bar.leave_out()
+        bar.close()
+        drawn = [f" 0/{total} [" in stream.getvalue() for total in (2 * batches, batches)]
+        assert drawn == [is_terminal and shown] * 2
+        assert capsys.readouterr().out == "a line\n"

@@ -35,10 +35,7 @@ def outcomes(first: int = 0, last: int = 5, value: float = 1.0, predicted: bool 
 
 def same(found: Outcomes | None, expected: Outcomes) -> bool:
     assert found is not None
-    parts = [(each.sample_index, each.value, each.prediction) for each in (found, expected)]
-    return all(np.array_equal(one, other) for one, other in zip(*parts, strict=True)) and (  # type: ignore[arg-type]
-        (found.seconds, found.algorithm) == (expected.seconds, expected.algorithm)
-    )
+    return all(np.array_equal(value, getattr(found, name)) for name, value in vars(expected).items())
 
 
 def test_a_trial_comes_back_by_its_key(tmp_path: Path) -> None:

@@ -204,13 +204,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def write_recipe(folder: Path, test_images: int, **settings: Any) -> None:
-    """Write tiny.yaml, of the shipped network.
-
-    Args:
-        folder: Where.
-        test_images: Images that it evaluates.
-        settings: What else it has.
-    """
+    """Write tiny.yaml, which evaluates images with the shipped network."""
     recipe = {
         "trainer": {"accelerator": "cpu"},
         "model": {
@@ -234,13 +228,7 @@ def environment() -> dict[str, str]:
 
 
 def kill_at(moments: Sequence[int], command: list[str], root: Path) -> None:
-    """Start a command again and again, and kill it after so many trials, and a moment more or less.
-
-    Args:
-        moments: Trials that are there, rising.
-        command: The command.
-        root: Its working folder, below which its store is.
-    """
+    """Start a command again and again, and kill it once the store below its folder has so many trials."""
     for moment in moments:
         process = subprocess.Popen(
             command, cwd=root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -42,29 +42,10 @@ def test_a_field_that_is_added_is_an_axis_with_its_label_and_in_the_key(monkeypa
         assert one != other
 
 
-def test_a_value_given_twice_counts_once() -> None:
-    assert list(grid(adc_bits=[8, 8], votes=[1]).grid()) == [{"adc_bits": 8, "votes": 1}]
-
-
-def test_a_grid_of_too_many_points_is_refused_with_their_number() -> None:
-    axes = grid(rows=list(range(1, 1001)), rules={"fc": {"votes": list(range(1, 1003))}})
-    with pytest.raises(ValueError, match="a grid must have at most 1,000,000 points, got 1,002,000"):
-        next(axes.grid())
-
-
-def test_one_noise_written_in_several_ways_is_one_point() -> None:
-    axes = grid(random_noise=["0.3 lsb", "0.3lsb", "0.30 LSB", 0.1, "0.1 %"])
-    assert list(axes.grid()) == [{"random_noise": "0.3 lsb"}, {"random_noise": 0.1}]
-
-
 def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(make: Make) -> None:
-    with pytest.raises(
-        ValueError, match=r"^`adc_bits` changes nothing, because `plan\.rules` decide .*, at the point adc_bi"
-    ):
+    with pytest.raises(ValueError, match=r"^`adc_bits` changes nothing, because `plan\.rules` decide"):
         make(grid(adc_bits=[3]), rules=[Rule("*", {"adc_bits": 8})])
-    with pytest.raises(
-        ValueError, match=r"^Layer `fc`: `macro\.encoding_bits` must be 1\.\.2 .* encoding_bits 3 of `axes`"
-    ):
+    with pytest.raises(ValueError, match=r"^Layer `fc`: `macro\.encoding_bits` must be 1\.\.2 .* encoding_bits 3"):
         make(grid(encoding_bits=[1, 3]), rules=[Rule("fc", {"input_bits": 2})])
 
 
@@ -88,23 +69,13 @@ def test_whole_settings_of_static_effects_are_one_axis() -> None:
     assert condition_at(second, "simulated") == Condition(macro={"static": {"cell_mismatch": "3 %"}}, chip=4)
 
 
-@pytest.mark.parametrize("wrong", [[], {}, 3, "offset"])
-def test_settings_of_static_effects_that_are_none_are_refused(wrong: Any) -> None:
-    with pytest.raises(ValueError, match=r"^`axes\.static` must be a (mapping|list)"):
-        SweepAxes(static=wrong)
-
-
 def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make: Make) -> None:
     plan = [Rule("layer1.*", {"adc_bits": 8, "rows": 64})]
     swept = make(grid(rules={"layer1.*": {"adc_bits": [3]}, "conv": {"adc_bits": [5]}}), trials=1, rules=plan)
     swept.run()
     # the first rule counts where several match: layer1 is of convolutions too
-    alone = make(
-        grid(random_noise=[0]),
-        trials=1,
-        folder="b",
-        rules=[Rule("layer1.*", {"adc_bits": 3, "rows": 64}), Rule("conv", {"adc_bits": 5})],
-    )
+    rules = [Rule("layer1.*", {"adc_bits": 3, "rows": 64}), Rule("conv", {"adc_bits": 5})]
+    alone = make(grid(random_noise=[0]), trials=1, folder="b", rules=rules)
     alone.run()
     assert sorted(predictions(swept).values()) == sorted(predictions(alone).values())
     assert len({tuple(each) for each in predictions(swept).values()}) > 1
@@ -113,19 +84,15 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (
-            {"chip": [0, 1]},
-            r"`chip` changes nothing, because no macro .*: all chips are equal if `macro.static` is 0",
-        ),
+        ({"chip": [0, 1]}, r"`chip` changes nothing, because no macro"),
         ({"chip": [-1]}, r"`chip` must be 0\.\.4294967295, got -1"),
         ({"rules": {"layer9": {"rows": [3]}}}, r"`axes.rules` matches no layer with 'layer9'; nearest: layer"),
         (
             {"rules": {"conv": {"rows": [9]}, "layer1.*": {"adc_bits": [6], "rows": [3, 5]}}},
-            r"`rows` of 'layer1\.\*' in `rules` changes nothing: earlier rules decide it for all its layers",
+            r"`rows` of 'layer1\.\*' in `rules` changes nothing",
         ),
         ({"rules": {"fc": {"row": [3]}}}, r"`macro.row` is no field of a macro, nearest: rows"),
         ({"static": [{"ofset": "0.3 lsb"}]}, r"`macro.static.ofset` is no static effect, nearest: offset"),
-        ({"static": {"ofset": [3]}}, r"ofset"),
     ],
     ids=str,
 )
@@ -134,44 +101,45 @@ def test_axes_that_change_nothing_are_refused(axes: dict[str, Any], message: str
         make(grid(**axes))
 
 
-@pytest.mark.parametrize("rules", [{"fc": [3]}, {"fc": {}}, [3], {"fc": {"rows": 3}}, {"fc": {"rows": []}}], ids=str)
-def test_rules_of_another_shape_are_refused(rules: Any) -> None:
-    with pytest.raises(ValueError, match=r"`axes\.rules(\.fc\.rows)?` must be a (list|mapping such as)"):
-        SweepAxes(rules=rules)
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("static", wrong) for wrong in ([], {}, 3, "offset")]
+    + [("rules", wrong) for wrong in ({"fc": [3]}, {"fc": {}}, [3], {"fc": {"rows": 3}}, {"fc": {"rows": []}})],
+    ids=str,
+)
+def test_axes_of_another_shape_are_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^`axes\.{name}(\.fc\.rows)?` must be a (list|mapping)"):
+        SweepAxes(**{name: wrong})
 
 
 LSB = MacroConfig(random_noise="0.3 lsb", static={"offset": "0.10 lsb"}, full_scale_mv=1000)
 
 
+BITS = [{"adc_bits": 7}, {"adc_bits": 8}]
+STEPS = [{"adc_step": None}, {"adc_step": 2, "random_noise": 0.1}]
+BOTH = "random_noise 0.3 lsb and offset 0.1 lsb follow the LSB of each adc_bits: one more bit halves them in volts; "
+
+
 @pytest.mark.parametrize(
-    ("points", "macro", "note"),
+    ("points", "changes", "note"),
     [
-        (
-            [{"adc_bits": 7}, {"adc_bits": 8}],
-            LSB,
-            "random_noise 0.3 lsb and offset 0.1 lsb follow the LSB of each adc_bits: one more bit halves them in "
-            "volts; give them in % or mV to keep the voltage constant",
-        ),
-        (
-            [{"adc_step": None}, {"adc_step": 2, "random_noise": 0.1}],
-            LSB.with_fields(static={}),
-            "random_noise 0.3 lsb follows the LSB of each adc_step: twice the step doubles it in volts; give it in % "
-            "or mV to keep the voltage constant",
-        ),
-        ([{"rules.fc.adc_bits": 7}, {"rules.fc.adc_bits": 8}], LSB, "random_noise 0.3 lsb and offset 0.1 lsb follow"),
-        ([{"adc_bits": 7}, {"adc_bits": 8}], LSB.with_fields(random_noise="2 mV", static={"offset": 0.1}), None),
-        ([{"adc_bits": 7}, {"adc_bits": 8}], LSB.with_fields(adc_step=2), None),
-        ([{"adc_bits": 8}], LSB, None),
-        ([{"rows": 64}, {"rows": 128}], LSB, None),
+        (BITS, {}, BOTH),
+        (STEPS, {"static": {}}, "random_noise 0.3 lsb follows the LSB of each adc_step: twice the step doubles it"),
+        ([{f"rules.fc.{name}": value for name, value in each.items()} for each in BITS], {}, BOTH[:46]),
+        (BITS, {"random_noise": "2 mV", "static": {"offset": 0.1}}, ""),
+        (BITS, {"adc_step": 2}, ""),
+        (BITS[1:], {}, ""),
+        ([{"rows": 64}, {"rows": 128}], {}, ""),
     ],
     ids=str,
 )
 def test_noise_in_lsb_is_named_where_the_lsb_is_swept(
-    points: list[dict[str, Any]], macro: MacroConfig, note: str | None
+    points: list[dict[str, Any]], changes: dict[str, Any], note: str
 ) -> None:
     def macros_at(point: Mapping[str, Any]) -> list[MacroConfig]:
-        return [macro.with_fields(**{name.removeprefix("rules.fc."): value for name, value in point.items()})]
+        fields = {name.removeprefix("rules.fc."): value for name, value in point.items()}
+        return [LSB.with_fields(**{**changes, **fields})]
 
-    found = lsb_note(points, macros_at)
-    assert (found is None) == (note is None)
-    assert (found or "").startswith(note or "")
+    found = lsb_note(points, macros_at) or ""
+    assert bool(found) == bool(note)
+    assert found.startswith(note)

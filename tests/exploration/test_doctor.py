@@ -87,15 +87,6 @@ def test_chips_of_a_yield(tmp_path: Path) -> None:
     assert "offset and gain trimmed" in [each.text for each in found.plans]
 
 
-@pytest.mark.slow
-def test_forked_processes_find_the_same(tmp_path: Path) -> None:
-    one, two = (
-        doctor(work(tmp_path / str(len(options)), **options))
-        for options in ({}, {"devices": 2, "strategy": "ddp_fork"})
-    )
-    assert one.plans == two.plans
-
-
 def test_other_weights_and_other_samples_that_prove() -> None:
     network, (images, labels) = own_network(macro=NOISY), own_images(20)
     own, wrong = {name: value.clone() for name, value in network.state_dict().items()}, (images, (labels + 1) % 4)
@@ -118,7 +109,6 @@ def test_other_weights_and_other_samples_that_prove() -> None:
     [
         ({"images": 0}, "`images` must be 1 or more"),
         ({"chips": 1}, "`chips` must be 2..10000"),
-        ({"known": LossMap({"other": (1.0,)}, 1.0)}, "`map` must be of the 5 layers of this network"),
     ],
 )
 def test_what_is_not_allowed(settings: dict[str, Any], said: str, tmp_path: Path) -> None:

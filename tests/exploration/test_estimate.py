@@ -7,6 +7,7 @@ import pytest
 
 from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
+from asim_lightning.exploration.search import Search
 from tests.exploration.conftest import Make, MakeSearch, grid
 
 
@@ -43,6 +44,14 @@ class Slow(TrainerRunner):
         return super().work(slow, advance)
 
 
+def said_by(search: Search, runner: type[Slow] = Slow) -> list[str]:
+    """The lines that a slow search says."""
+    said: list[str] = []
+    search.runner = runner(search.trainer, search.model, search.data)
+    search.run(said.append, progress=False)
+    return said
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -59,11 +68,7 @@ def test_the_time_that_is_left_is_of_trials_that_no_record_has(
     options: dict[str, Any], expected: str, search: MakeSearch, make: Make
 ) -> None:
     make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
-    said: list[str] = []
-    one = search(**options)
-    one.runner = Slow(one.trainer, one.model, one.data)
-    one.run(said.append, progress=False)
-    assert said[1:] == [expected]  # after what is of the sweep
+    assert said_by(search(**options))[1:] == [expected]  # after what is of the sweep
 
 
 def test_trials_that_another_command_computes_meanwhile_are_not_left(search: MakeSearch, make: Make) -> None:
@@ -72,17 +77,10 @@ def test_trials_that_another_command_computes_meanwhile_are_not_left(search: Mak
             make(grid(adc_bits=[6], random_noise=[0.3, 1.0]), trials=1, batch=8).run()
             return super().work(work, advance)
 
-    said: list[str] = []
-    one = search()
-    one.runner = Beside(one.trainer, one.model, one.data)
-    one.run(said.append, progress=False)
-    assert said == ["time     about 100 s for 1 more trial, as the last took 100.0 s"]
+    assert said_by(search(), Beside) == ["time     about 100 s for 1 more trial, as the last took 100.0 s"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
 def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outcomes(search: MakeSearch) -> None:
-    said: list[str] = []
-    one = search(method="optuna", trials=3)
-    one.runner = Slow(one.trainer, one.model, one.data)
-    one.run(said.append, progress=False)
+    said = said_by(search(method="optuna", trials=3))
     assert said == ["time     at most about 3 min for 2 more trials, as the last took 100.0 s"]

@@ -85,10 +85,7 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
         figures.at({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
     )
-    text = publish(results, sweep, "tiny", 10)
-    head = text.splitlines()[0]
-    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in head
-    assert "cost     of an image at 65 nm, 1 V, 25 ns a conversion (technology 65nm)" in text
+    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in publish(results, sweep, "tiny", 10)
 
 
 def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,40 +50,19 @@ FULL = MacroConfig(
     rows=64, adc_bits=6, random_noise=0.3, nonlinear_noise=0.3, full_scale_mv=1000, digital_levels=2,
     vote_levels=4, votes=3, static=StaticEffects(**EVERYTHING),
 )  # fmt: skip
-CHANGES: dict[str, dict[str, Any]] = {
-    "weight_bits": {"weight_bits": 7},
-    "input_bits": {"input_bits": 7},
-    "rows": {"rows": 32},
-    "adc_bits": {"adc_bits": 7},
-    "adc_step": {"adc_step": 1},
-    "adc_low": {"adc_step": 1, "adc_low": 3},
-    "encoding_bits": {"encoding_bits": 2},
-    "weight_parallel": {"weight_parallel": True},
-    "random_noise": {"random_noise": 0.2},
-    "nonlinear_noise": {"nonlinear_noise": 0.2},
-    "full_scale_mv": {"full_scale_mv": 500},
-    "digital_levels": {"digital_levels": 1},
-    "digital_adc": {"digital_adc": True},
-    "vote_levels": {"vote_levels": 5},
-    "votes": {"votes": 5},
-    "vote": {"vote": "mean"},
-    "column": {"column": "current"},
-    "column_args": {"column_args": {"gain": 0.9}},
-    "static": {"static": {}},
-    "static.offset": {"static.offset": "2 mV"},
-    "static.gain": {"static.gain": 2.0},
-    "static.inl": {"static.inl": 2.0},
-    "static.columns_per_adc": {"static.columns_per_adc": 2},
-    "static.cell_mismatch": {"static.cell_mismatch": 2.0},
-    "static.reference": {"static.reference": "ratiometric", "static.parasitics": 0.0},
-    "static.parasitics": {"static.parasitics": 0.2},
-    "static.stuck_at_0": {"static.stuck_at_0": 0.02},
-    "static.stuck_at_1": {"static.stuck_at_1": 0.02},
-    "static.trim": {"static.trim": "both"},
-    "static.trim_step": {"static.trim_step": "0.2 mV"},
-    "static.placement": {"static.placement": "unrolled", "static.macros": None, "static.columns": None},
-    "static.macros": {"static.macros": 3},
-    "static.columns": {"static.columns": 32},
+CHANGES: dict[str, Any] = {
+    "weight_bits": 7, "input_bits": 7, "rows": 32, "adc_bits": 7, "adc_step": 1, "adc_low": 3, "encoding_bits": 2,
+    "weight_parallel": True, "random_noise": 0.2, "nonlinear_noise": 0.2, "full_scale_mv": 500, "digital_levels": 1,
+    "digital_adc": True, "vote_levels": 5, "votes": 5, "vote": "mean", "column": "current",
+    "column_args": {"gain": 0.9}, "static": {}, "static.offset": "2 mV", "static.gain": 2.0, "static.inl": 2.0,
+    "static.columns_per_adc": 2, "static.cell_mismatch": 2.0, "static.reference": "ratiometric",
+    "static.parasitics": 0.2, "static.stuck_at_0": 0.02, "static.stuck_at_1": 0.02, "static.trim": "both",
+    "static.trim_step": "0.2 mV", "static.placement": "unrolled", "static.macros": 3, "static.columns": 32,
+}  # fmt: skip
+NEEDED: dict[str, dict[str, Any]] = {  # by a changed field
+    "adc_low": {"adc_step": 1},
+    "static.reference": {"static.parasitics": 0.0},
+    "static.placement": {"static.macros": None, "static.columns": None},
 }
 DECIDING = {
     f"{where}{name}"
@@ -97,7 +76,8 @@ def same_contents(macro: MacroConfig) -> list[str]:
     """Fields whose change leaves a macro's content as it is."""
     parallel = macro.with_fields(digital_levels=0, **{"static.reference": "summing", "static.parasitics": 0.0})
     bases = {name: parallel if name == "weight_parallel" else macro for name in CHANGES}
-    return [name for name, base in bases.items() if content(base.with_fields(**CHANGES[name])) == content(base)]
+    changed = {name: {name: value, **NEEDED.get(name, {})} for name, value in CHANGES.items()}
+    return [name for name, base in bases.items() if content(base.with_fields(**changed[name])) == content(base)]
 
 
 def test_every_field_of_a_macro_is_in_its_content_or_changes_no_outcome() -> None:

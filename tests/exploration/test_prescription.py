@@ -1,7 +1,7 @@
 """The cheapest changes of layers are those of all combinations, and no combination is cheaper than the bound."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,6 @@ def step_of(costs: Arrays) -> float:
     return sum(float(each.max() - each.min()) for each in costs) / _STEPS
 
 
-def rounded(costs: Arrays, picks: Sequence[int]) -> int:
-    """The steps of a combination above the least energy, those of each layer rounded up."""
-    step = step_of(costs) or 1.0
-    return sum(int(np.ceil((each[pick] - each.min()) / step - _CLOSE)) for each, pick in zip(costs, picks, strict=True))
-
-
 @settings(max_examples=40)
 @given(instances())
 def test_no_combination_that_costs_less_leaves_less(instance: tuple[Arrays, Arrays]) -> None:
@@ -61,20 +55,6 @@ def test_no_combination_that_costs_less_leaves_less(instance: tuple[Arrays, Arra
     for energy, loss in combinations(costs, losses):
         assert all(left <= loss + _CLOSE for mine, left in found if energy + slack <= mine)
         assert any(mine <= energy + slack + _CLOSE and left <= loss + _CLOSE for mine, left in found)
-
-
-@settings(max_examples=40)
-@given(instances())
-def test_the_front_is_in_order(instance: tuple[Arrays, Arrays]) -> None:
-    costs, losses = instance
-    found = _fronts(costs, losses)
-    steps, left = [rounded(costs, picks) for picks in found], [total(losses, picks) for picks in found]
-    assert steps[0] == 0
-    assert all(one < other for one, other in pairwise(steps))
-    assert all(one > other - _CLOSE for one, other in pairwise(left))
-    energies = [total(costs, picks) for picks in found]
-    slack = len(costs) * step_of(costs)
-    assert all(one < other + slack for one, other in pairwise(energies))
 
 
 @settings(max_examples=40)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import timm
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import nn
@@ -14,7 +13,6 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import asim_lightning
 from asim_lightning import (
-    CimClassifier,
     MacroConfig,
     Plan,
     Results,
@@ -27,7 +25,6 @@ from asim_lightning import (
 from asim_lightning.cost import cost
 from asim_lightning.engine import noise_context
 from asim_lightning.exploration.runner import quiet_trainer
-from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, grid, stored, without_time
 from tests.exploration.own_network import own_images, own_network
@@ -86,18 +83,16 @@ def test_all_forms_of_data_give_the_same(network: nn.Module) -> None:
     assert first[0][-1] == 24
 
 
-def test_chips_yield_targets_and_what_shows_them(network: nn.Module, tmp_path: Path) -> None:
+def test_chips_yield_targets_and_what_shows_them(network: nn.Module) -> None:
     targets = ["yield 0.5 at 25 %", "accuracy 25 %", "energy 1 uJ"]
     found = asim_lightning.study(network, own_images(), axes={"adc_bits": [7]}, chips=3, targets=targets)
     assert [each.chip for each in found.points] == [0, 1, 2]
-    assert found.targets == ("yield 0.5 at 25 %", "accuracy 25 %", "energy 1 uJ")
+    assert found.targets == tuple(targets)
     assert {each.decisions["energy 1 uJ"].verdict for each in found.points} == {"kept"}
     (chips,) = found.run.yields
     assert found.points[0].figures["yield"] == chips.at(0.25).share
     assert "good chips" in str(found)
     assert "yield 0.5 at 25 %" in found._repr_html_()
-    assert found.plot().get_xlabel()
-    assert "0.3" not in found.report(tmp_path / "page.html").read_text()[:100]
 
 
 def test_a_search_finds_the_cheapest_point(network: nn.Module, tmp_path: Path) -> None:
@@ -165,26 +160,12 @@ def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
         study(network, targets=["loss 1 %"], outcome="loss")
 
 
-class Segmentation(nn.Module):
-    """An encoder of timm, and a decoder that puts its features back on pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder: nn.Module = timm.create_model(
-            "resnet10t", features_only=True, out_indices=(1,), in_chans=1, stem_width=4, channels=[8, 8, 8, 8]
-        )
-        self.decoder = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.encoder(images)[-1])  # type: ignore[no-any-return]
-
-
 def test_a_segmentation_is_measured_by_its_mean_iou() -> None:
     torch.manual_seed(0)
     rows = torch.arange(16)
     targets = ((rows[:, None] - 8).square() + (rows - 8).square() < torch.arange(4, 68, 4).view(-1, 1, 1)).long()
     images = targets[:, None] + 0.2 * torch.randn(16, 1, 16, 16)
-    network = Segmentation()
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 2, 4, 2, 1))
     optimizer = torch.optim.Adam(network.parameters(), 0.02)
     for _ in range(30):
         optimizer.zero_grad()
@@ -205,11 +186,13 @@ def test_a_segmentation_is_measured_by_its_mean_iou() -> None:
 
 
 def test_two_processes_give_the_same(network: nn.Module) -> None:
-    trainer, axes = quiet_trainer(accelerator="cpu", devices=2, strategy="ddp_fork"), {"random_noise": [0.5, 1.0]}
-    one, two = (
-        asim_lightning.study(network, own_images(23), axes=axes, trials=2, runner=runner) for runner in (None, trainer)
-    )
-    assert values(one) == values(two)
+    """They end their chips alike, too."""
+    runners = (None, quiet_trainer(accelerator="cpu", devices=2, strategy="ddp_fork"))
+    several: dict[str, Any] = {"axes": {"random_noise": [0.5, 1.0]}, "trials": 2}
+    for given in (several, {"axes": {}, "chips": 20, "until": "yield 0.2 at 30 %"}):
+        one, two = (study(network, data=own_images(23), runner=each, **given) for each in runners)
+        assert values(one) == values(two)
+        assert len(one.points) < 20
 
 
 def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
@@ -242,9 +225,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("got a NoneType", {"data": None}),
         ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
         ("must have 99 samples", {"images": 99}),
-        ("`axes.adc_bits` must be a list", {"axes": {"adc_bits": 6}}),
         ("must name each axis once, got static twice", {"axes": {"static.gain": ["1 %"], "static": [{"gain": "1 %"}]}}),
-        ("matches no", {"axes": {"rules.layer9.adc_bits": [6]}}),
         ("`targets` must be as in", {"targets": ["accurate"]}),
         ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),
         ("nearest: accuracy", {"outcome": "acuracy"}),
@@ -253,7 +234,6 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("counts right answers, got the outcome brightness", {"outcome": brightness, "until": "brightness 50 %"}),
         ("on loss, which is not a share", {"outcome": "loss", "until": "accuracy 50 %"}),
         ("does not take outputs (24, 4) and targets (24,)", {"outcome": "segmentation"}),
-        ("must be 0..4294967295", {"seed": -1}),
     ],
 )
 def test_a_wrong_use_is_one_sentence(network: nn.Module, said: str, changes: dict[str, Any]) -> None:
@@ -267,8 +247,6 @@ def test_wrong_points_of_a_search_are_one_sentence(network: nn.Module) -> None:
     given: dict[str, Any] = {"space": {"adc_bits": [6]}}
     with pytest.raises(ValueError, match="`points` must be a number of points with the method grid"):
         asim_lightning.search(network, own_images(), points=[{"adc_bits": 6}], **given)
-    with pytest.raises(ValueError, match=r"`search.points` must be a list of one or more"):
-        asim_lightning.search(network, own_images(), method="list", points="many", **given)
 
 
 def test_networks_that_cannot_be_studied_are_refused() -> None:
@@ -309,8 +287,6 @@ def test_an_answer_ends_samples_and_chips_early(network: nn.Module) -> None:
     assert point.value == pytest.approx(study(network, data=data).points[0].value, abs=0.15)
     found = asim_lightning.search(network, data, space={"random_noise": [0.5]}, until="accuracy 40 %")
     assert found.points[0].samples == point.samples
-    chips = study(network, axes={}, chips=20, until="yield 0.2 at 30 %")
-    assert 2 <= len(chips.points) < 20
 
 
 def test_adc_ranges_are_fitted_in_place_and_help() -> None:
@@ -330,9 +306,8 @@ def test_adc_ranges_are_fitted_in_place_and_help() -> None:
         calibrate_adc_(nn.Linear(2, 2), [images])
 
 
-def test_adc_ranges_of_a_classifier_are_those_of_its_layers() -> None:
-    weights = shipped_file("checkpoints", "fashion_resnet_qat")
-    model = CimClassifier.load_from_checkpoint(weights, plan=Plan(MacroConfig(adc_bits=5)))
+def test_adc_ranges_of_a_classifier_are_those_of_its_layers(make: Make) -> None:
+    model = make(macro=MacroConfig(adc_bits=5)).model
     found = calibrate_adc_(model, [torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
     steps = {name: layer.macro.adc_step for name, layer in macro_layers(model.backbone).items()}
     assert {each.name: each.step for each in found} == steps

@@ -164,10 +164,8 @@ def test_more_trials_keep_the_finished_ones(make: Make) -> None:
     "other",
     [
         {"noise_seed": 1},
-        {"chip": 1},
         {"macro": MACRO.with_fields(rows=64)},
         {"trainer_options": {"limit_test_batches": 1}},
-        {"trainer_options": {"precision": "bf16-mixed"}},
         {"axes": grid(adc_bits=[8])},
     ],
     ids=str,

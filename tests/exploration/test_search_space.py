@@ -1,7 +1,6 @@
 """Spaces of a search have the points that they say, and methods propose each once, the same each time."""
 
 import importlib.util
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -102,43 +101,15 @@ def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
     assert sorted(driven(small, made_up)[0], key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
-def test_sixty_points_over_six_fields_are_as_good_as_a_grid_of_four_hundred() -> None:
-    """On a model of accuracy and energy: a wrong code costs accuracy, converters and columns cost energy."""
-    space = SearchSpace.read(
-        {
-            "adc_bits": [5, 6, 7, 8, 9], "digital_levels": [0, 2, 4, 6, 8], "encoding_bits": [1, 2], "rows": [128, 255],
-            "weight_bits": [7, 8], "votes": [1, 3],
-        }
-    )  # fmt: skip
+def test_optuna_learns_where_points_are_best_and_keep_a_target() -> None:
+    def worth(result: Result) -> tuple[tuple[float], dict[str, float]]:
+        rows = float(result.axes["rows"])  # type: ignore[arg-type]
+        return (abs(rows - 700.0),), {"t": rows - 400.0}
 
-    def costs(point: Mapping[str, Any]) -> tuple[float, float]:
-        counts = point["rows"] * (2 ** point["encoding_bits"] - 1)
-        lost = max(0.0, np.log2(counts + 1) - point["adc_bits"]) + 0.3 / point["votes"]
-        accuracy = 0.92 - 0.1 * lost / (1 + point["digital_levels"]) - 0.004 * (8 - point["weight_bits"])
-        cycles = 8 / point["encoding_bits"] * point["weight_bits"] * 255 / point["rows"] * (point["votes"] + 2) / 3
-        energy = cycles * (
-            1 + 0.1 * point["adc_bits"] + 0.004 * 4 ** (point["adc_bits"] - 5) + 0.1 * point["rows"] / 128
-        )
-        return -accuracy, energy * (1 + 0.08 * point["digital_levels"])
-
-    target = 0.97 * 0.92
-    kept = [costs(point) for point in space.grid() if -costs(point)[0] >= target]
-    assert space.count() == 400
-    best = min(kept, key=lambda each: each[1])
-
-    def worth(result: Result) -> tuple[tuple[float, float], dict[str, float]]:
-        return costs(result.axes), {"accuracy": target + costs(result.axes)[0]}
-
-    gaps = []
-    for seed in range(5):
-        found = [costs(each) for each in driven(optuna_points(space, 60, seed, 2, worth), made_up)[0]]
-        assert len(found) == 60
-        near = [energy for minus, energy in found if -minus >= -best[0] - 0.01]
-        gaps.append(min(near, default=float("inf")) / best[1] - 1)
-    assert sorted(gaps)[2] <= 0.05, gaps
+    space = SearchSpace.read({"rows": {"low": 1, "high": 1000}})
+    points = driven(optuna_points(space, 60, 0, 1, worth), made_up)[0]
+    assert 300 < np.median([float(point["rows"]) for point in points[-20:]]) <= 400  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.limits import scaled
+from asim_lightning.exploration.methods import replayed
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from tests.exploration.conftest import grid, small_work, stored
@@ -40,6 +41,8 @@ def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path
     before = stored(tmp_path)
     assert spec(tmp_path, properties=["random_noise", "adc_bits"]).run(progress=False).limits == found
     assert stored(tmp_path) == before
+    with pytest.raises(RuntimeError, match="of all points"):
+        replayed(made._bisection(), made.results[:-1])
     for each, axis in ((noise, "random_noise"), (bits, "adc_bits")):
         assert verdicts(tmp_path / axis, each, axis) == ["kept", "missed"]
 
@@ -109,15 +112,6 @@ def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
     macro = QUIET.with_fields(random_noise=0.1)
     made = spec(tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
     assert [each.name for each in made.run(progress=False).limits] == ["adc_bits"]
-
-
-def test_forked_processes_find_the_same(tmp_path: Path) -> None:
-    one, two = (
-        SpecStudy(small_work(tmp_path / str(len(options)), QUIET, **options), ASKED).run(progress=False)
-        for options in ({}, {"devices": 2, "strategy": "ddp_fork"})
-    )
-    assert one == two
-    assert one.limits[0].kept
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,32 +22,12 @@ from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp,
 from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
-from asim_lightning.exploration.runner import Work, quiet_trainer
-from asim_lightning.exploration.search_space import SearchSpace
-from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.runner import quiet_trainer
 from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
-from tests.exploration.conftest import CountingSweep, Load, grid
+from tests.exploration.conftest import Load
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
-DATA = """
-import torch
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
-
-class Mine(LightningDataModule):
-    num_classes, in_channels = 10, 1
-
-    def __init__(self, gain=1.0):
-        super().__init__()
-        self.gain = gain
-
-    def test_dataloader(self):
-        images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * self.gain
-        return DataLoader([(x, n % 10, n) for n, x in enumerate(images)], batch_size=10)
-
-    train_dataloader = test_dataloader
-"""
 
 
 class Own(LightningDataModule):
@@ -146,24 +127,19 @@ def test_calibration_images_count_while_ranges_are_not_fitted() -> None:
 
 
 def test_files_of_our_data_count(tmp_path: Path) -> None:
-    for split, name in (("train", "a"), ("test", "a"), ("train", "b"), ("test", "b")):
+    for split, name in product(("train", "test"), "ab"):
         folder = tmp_path / split / name
         folder.mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(folder / "0.png")
 
-    def of() -> str:
-        model = fitted(num_classes=2)
+    def saved(height: int, file: str) -> str:
+        Image.new("RGB", (8, height)).save(tmp_path / file)
         return key(ImageFolder(str(tmp_path), image_size=8), model)
 
-    seen = [of(), of()]
-    assert seen[0] == seen[1]
-    Image.new("RGB", (8, 9)).save(tmp_path / "test" / "a" / "0.png")
-    seen.append(of())
-    Image.new("RGB", (8, 8)).save(tmp_path / "test" / "b" / "1.png")
-    seen.append(of())
+    model = fitted(num_classes=2)
+    seen = [saved(8, "test/a/0.png"), saved(9, "test/a/0.png"), saved(8, "test/b/1.png")]
     assert len(set(seen)) == 3
-    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "b" / "1.png")
-    assert of() == seen[-1]
+    assert saved(8, "train/b/1.png") == seen[-1]
 
 
 def test_of_other_data_every_test_image_counts_and_their_order() -> None:
@@ -262,21 +238,23 @@ def test_code_without_a_file_is_told() -> None:
         Own.__module__ = module
 
 
-def swept(folder: Path, data: Any, axes: SearchSpace) -> tuple[Sweep, int]:
-    """A finished sweep, and how many evaluations it took."""
-    trainer = quiet_trainer(accelerator="cpu", default_root_dir=folder)
-    work = Work(trainer, fitted(plan=Plan(MacroConfig(4, 4))), data, folder / "runs")
-    sweep = CountingSweep(work, axes, 1, progress=False)
-    sweep.run()
-    return sweep, sweep.evaluations
+DATA = """
+import torch
+from lightning.pytorch import LightningDataModule
+
+class Mine(LightningDataModule):
+    def __init__(self, gain=1.0):
+        super().__init__()
+        self.gain = gain
+
+    def test_dataloader(self):
+        return [(torch.ones(2) * self.gain, 1)]
+"""
 
 
-def test_an_edited_data_module_and_other_images_are_measured_anew(load: Load, tmp_path: Path) -> None:
-    axes = grid(random_noise=[0.0])
+def test_an_edited_data_module_and_other_images_count(load: Load) -> None:
     module = load("my_data", DATA)
-    first, count = swept(tmp_path, module.Mine(), axes)
-    assert [count, swept(tmp_path, module.Mine(), axes)[1], swept(tmp_path, module.Mine(3.0), axes)[1]] == [3, 0, 3]
-    module = load("my_data", DATA.replace("n % 10", "3"))
-    edited, count = swept(tmp_path, module.Mine(), axes)
-    assert count == 3
-    assert edited.records.results()[0].right != first.records.results()[0].right
+    keys = [key(each) for each in (module.Mine(), module.Mine(), module.Mine(3.0))]
+    assert keys[0] == keys[1] != keys[2]
+    edited = load("my_data", DATA.replace("* self", "/ self"))
+    assert key(edited.Mine()) not in keys
