@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning import lightning_private as private
+from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
 
 COUNTS = {"ready", "started", "processed", "completed"}
@@ -26,17 +27,13 @@ class Looks(Callback):
 
 def fit(folder: Path, **options: Any) -> tuple[Trainer, Looks]:
     looks = Looks()
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = Trainer(
-        accelerator="cpu", logger=False, callbacks=[looks], default_root_dir=folder, num_sanity_val_steps=0,
-        limit_val_batches=0, use_distributed_sampler=False, **quiet, **options,
-    )  # fmt: skip
+    trainer = quiet_trainer(folder, looks, logger=False, limit_val_batches=0, **options)
     trainer.fit(make_model(), datamodule=make_data())
     return trainer, looks
 
 
 def test_state_of_the_loops_of_an_epoch(tmp_path: Path) -> None:
-    _, looks = fit(tmp_path, max_epochs=1, limit_train_batches=2)
+    _, looks = fit(tmp_path)
     assert not looks.cut
     epochs, batches = looks.loop["epoch_progress"], looks.loop["epoch_loop.batch_progress"]
     for counts in (epochs["current"], epochs["total"], batches["current"], batches["total"]):
@@ -49,7 +46,7 @@ def test_state_of_the_loops_of_an_epoch(tmp_path: Path) -> None:
 
 
 def test_an_epoch_that_is_cut_short_is_put_back(tmp_path: Path) -> None:
-    _, looks = fit(tmp_path, max_epochs=2, max_steps=1, limit_train_batches=2)
+    _, looks = fit(tmp_path, max_epochs=2, max_steps=1)
     assert looks.cut
     private.put_back_into_epoch(looks.loop)
     assert looks.loop["epoch_progress"]["current"]["processed"] == 0
@@ -58,7 +55,7 @@ def test_an_epoch_that_is_cut_short_is_put_back(tmp_path: Path) -> None:
 
 
 def test_an_epoch_starts_as_any_other(tmp_path: Path) -> None:
-    trainer, _ = fit(tmp_path, max_epochs=1, limit_train_batches=2)
+    trainer, _ = fit(tmp_path)
     loop = trainer.fit_loop
     assert loop._restarting is False
     loop._restarting = loop.epoch_loop.restarting = True

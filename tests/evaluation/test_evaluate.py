@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -125,22 +126,15 @@ def test_each_condition_has_its_line_and_reads_and_leaves_the_network_as_it_was(
     assert {layer.fidelity for layer in macro_layers(model.backbone).values()} == {"quantized"}
 
 
-class Stream(io.StringIO):
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-
 @pytest.mark.parametrize(("processes", "batches"), [(1, 5), (2, 3), (3, 2), (10, 1)])
 def test_the_bar_counts_the_batches_of_a_process_on_a_terminal(
     processes: int, batches: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loader = DataLoader(TensorDataset(torch.zeros(9)), batch_size=2)
     for is_terminal, shown in product((True, False), (True, False)):
-        monkeypatch.setattr(sys, "stderr", stream := Stream(is_terminal))
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", partial(bool, is_terminal))
+        monkeypatch.setattr(sys, "stderr", stream)
         bar = EvaluationBar(2, loader, shown, processes)
         bar.above(print)("a line")
         bar.leave_out()

@@ -136,10 +136,8 @@ def test_planes_that_no_count_uses() -> None:
     each = found(model, FULL * 9 / 15)["unused_planes"]  # 9 is 1001
     assert each.numbers == {"weight_bits": 2, "input_bits": 2, "idle_cycles": 12, "cycles": 16}
     assert "times" not in each.text
-
-
-def test_signs_are_no_unused_planes() -> None:
-    assert "unused_planes" not in found(network(linear(), rows=8, adc_bits=None, input_bits=2, signed=True))
+    signed = network(linear(), rows=8, adc_bits=None, input_bits=2, signed=True)
+    assert "unused_planes" not in found(signed)  # signs are none
 
 
 def test_converters_that_are_worse_than_the_rest() -> None:

@@ -1,7 +1,7 @@
 """The grid of a sweep has each combination once, and is checked against the rules before anything is computed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import pytest
@@ -15,14 +15,6 @@ from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
 from tests.exploration.conftest import Make, grid, predictions
-
-
-def test_every_field_of_the_macro_is_an_axis() -> None:
-    assert {field.name for field in fields(SweepAxes)} == {field.name for field in fields(MacroConfig)} | {
-        "rules",
-        "chip",
-    }
-    assert all(field.default is None for field in fields(SweepAxes))
 
 
 def test_a_field_that_is_added_is_an_axis_with_its_label_and_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,16 +104,10 @@ def test_other_weights_and_other_samples_that_prove() -> None:
     assert "<table" in found._repr_html_()
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"images": 0}, "`images` must be 1 or more"),
-        ({"chips": 1}, "`chips` must be 2..10000"),
-    ],
-)
-def test_what_is_not_allowed(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=said):
-        doctor(work(tmp_path), **settings)
+def test_what_is_not_allowed() -> None:
+    for wrong in ({"images": 0}, {"chips": 1}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+            DoctorSettings(**wrong)
 
 
 def test_fields_as_a_recipe_has_them() -> None:

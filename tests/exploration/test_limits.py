@@ -70,16 +70,11 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
     assert "offset" not in ideal
 
 
-@pytest.mark.parametrize(
-    ("macro", "names", "words"),
-    [
-        (MacroConfig(), ["ofset"], "did you mean offset"),
-        (MacroConfig(adc_bits=None), ["inl"], "takes no other value of it"),
-    ],
-)
-def test_wrong_names(macro: MacroConfig, names: list[str], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        properties_of(macro, names)
+def test_wrong_names() -> None:
+    with pytest.raises(ValueError, match="did you mean offset"):
+        properties_of(MacroConfig(), ["ofset"])
+    with pytest.raises(ValueError, match="takes no other value of it"):
+        properties_of(MacroConfig(adc_bits=None), ["inl"])
 
 
 def test_noise_and_spreads_are_scaled_together() -> None:

@@ -53,15 +53,17 @@ def test_chips_have_a_picture_of_their_own(make: Make) -> None:
     assert picture.read_bytes().startswith(b"<?xml")
 
 
+NAMED = "random_noise 0.3, votes {}; random_noise 0.3, votes {}"
+
+
 @pytest.mark.parametrize(
     ("votes", "note"),
     [
-        ([1, 3], "random_noise 0.3, votes 1; random_noise 0.3, votes 3"),
-        ([1, 3, 5, 7, 9], "random_noise 0.3, votes 1; random_noise 0.3, votes 3; random_noise 0.3, votes 5; "
-         "random_noise 0.3, votes 7; 1 more; so do those of 1 more such groups"),
+        ([1, 3], NAMED.format(1, 3)),
+        ([1, 3, 5, 7, 9], f"{NAMED.format(1, 3)}; {NAMED.format(5, 7)}; 1 more; so do those of 1 more such groups"),
         ([1], None),
     ],
-)  # fmt: skip
+)
 def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: str | None) -> None:
     noises = [0.3] if len(votes) == 2 else [0.3, 0]
     rows = rows_of(grid(random_noise=noises, votes=votes))

@@ -71,11 +71,8 @@ def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rule
 
 
 def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSearch, counted: list[Any]) -> None:
-    random = {
-        "method": "random",
-        "seed": 3,
-        "space": {"adc_bits": [5, 6, 7, 8], "random_noise": {"low": 0.1, "high": 1.0}},
-    }
+    space = {"adc_bits": [5, 6, 7, 8], "random_noise": {"low": 0.1, "high": 1.0}}
+    random: dict[str, Any] = {"method": "random", "seed": 3, "space": space}
     few = search(trials=3, **random).run(progress=False)
     counted.clear()
     more_search = search(trials=5, **random)
