@@ -44,13 +44,6 @@ def test_augmentation_sees_bytes_of_the_padded_size_and_the_key_of_each_image(by
     assert seen == [(torch.uint8, (2, 1, 32, 32), keys.tolist())]
 
 
-def test_each_channel_has_its_own_mean_and_deviation() -> None:
-    images, numbers = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.arange(2)
-    result = Preparation(4, (0.0, 0.5, 1.0), (1.0, 2.0, 4.0))(images, numbers, numbers)
-    assert result.dtype == torch.float32
-    assert result[1, :, 2, 3].tolist() == [1.0, 0.25, 0.0]
-
-
 def test_a_wrapped_data_set_yields_its_index_also_in_a_subset() -> None:
     dataset = IndexedDataset(TensorDataset(torch.arange(6.0), torch.arange(6) % 2))
     assert len(dataset) == 6

@@ -6,7 +6,6 @@ from itertools import product
 import pytest
 
 from asim_lightning import Rule
-from asim_lightning.cost import Technology
 from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
@@ -23,13 +22,6 @@ def test_several_axes_give_every_combination(make: Make) -> None:
     assert [r.trials for r in results] == [1, 1, 1, 2, 1, 2]  # what has no noise gives the same each time
     assert all(r.images == IMAGES and r.low <= r.accuracy <= r.high for r in results)
     assert results[4].accuracy == results[1].accuracy  # an ideal converter is the quantised network
-
-
-def test_all_points_of_a_run_have_the_cost_of_the_last_technology(make: Make) -> None:
-    make(grid(random_noise=[0.3]), trials=1, technology=Technology()).run()
-    sweep = make(grid(random_noise=[1.0]), trials=1, technology=Technology(supply=0.7))
-    expected = sweep.run()[-1].figures
-    assert [row.figures for row in sweep.records.results()[2:]] == [expected, expected]
 
 
 def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
@@ -78,12 +70,6 @@ def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
     assert [each.right.tolist() for each in sweep.yields] == [
         [list(row.right) for row in results[2:] if row.axes["random_noise"] == noise] for noise in (0, 1)
     ]
-
-
-def test_a_chip_that_is_given_twice_is_one(make: Make) -> None:
-    sweep = make(grid(chip=[3, 3, 1]), trials=1, macro=CHIPS, images=2)
-    assert [row.axes.get("chip") for row in sweep.run()] == [None, None, 3, 1]
-    assert [each.chips for each in sweep.yields] == [(3, 1)]
 
 
 def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Make) -> None:
