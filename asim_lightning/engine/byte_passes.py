@@ -1,12 +1,9 @@
 """Quantising and scaling on the CPU, floats to integers and sums to floats: one pass each with the C++ kernels."""
 
-import ctypes
-
 import torch
 from torch import Tensor
 
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64
 from asim_lightning.quant import levels, quantize
 
 SHIFT = 128
@@ -16,47 +13,20 @@ _MANY = 2**17
 """Numbers that occupy a thread much longer than it takes to wake it."""
 
 
-class _Quantize(passes.Structure):
-    """As in quantize.cpp."""
-
-    _fields_ = passes.fields(
-        ("x out", ADDRESS), ("images channels positions", INT64), ("scale low top", ctypes.c_float),
-        ("shift is_bytes is_turned threads largest negative", INT32),
-    )  # fmt: skip
-
-
-class _Scale(passes.Structure):
-    """As in quantize.cpp."""
-
-    _fields_ = passes.fields(
-        ("sums step bias out", ADDRESS), ("images positions outputs", INT64), ("is_turned threads", INT32)
-    )
-
-
-def to_integers(
-    x: Tensor, scale: float, bits: int, signed: bool, channels_last: bool = False
+def quantized(
+    x: Tensor, dtype: torch.dtype, scale: float, bits: int, signed: bool, channels_last: bool
 ) -> tuple[Tensor, bool, bool]:
     """Quantise as `quant.quantize` does, and check the values in the same pass.
 
     Args:
         x: Floating point, on the CPU, not empty. # any shape; images (batch, channels, height, width)
+        dtype: float32; or uint8 for integers of at most 8 bits, which adds 128 to signed ones.
         scale: Scale of the quantiser; float32 must hold it exactly.
         channels_last: Whether images are returned as channels_last; they always are if x is.
 
     Returns:
-        The integers in float32, without negative zeros; whether all values are finite; whether any value is below 0.
+        The integers, without negative zeros; whether all values are finite; whether any value is below 0.
     """
-    return _quantized(x, torch.float32, scale, bits, signed, channels_last)
-
-
-def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, channels_last: bool) -> tuple[Tensor, bool, bool]:
-    """`to_integers` of at most 8 bits as uint8 for `Int8Product.sums`, with 128 added to signed integers."""
-    return _quantized(x, torch.uint8, scale, bits, signed, channels_last)
-
-
-def _quantized(
-    x: Tensor, dtype: torch.dtype, scale: float, bits: int, signed: bool, channels_last: bool
-) -> tuple[Tensor, bool, bool]:
     x = x.detach().float()
     shift = SHIFT if signed and dtype == torch.uint8 else 0
     is_channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
@@ -71,8 +41,7 @@ def _quantized(
     sizes = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3]) if is_turned else (1, 1, x.numel())
     numbers = scale, -1.0 if signed else 0.0, levels(bits, signed), shift
     threads = passes.threads_for(x.numel(), _MANY)
-    job = _Quantize.of(x, out, *sizes, *numbers, dtype == torch.uint8, is_turned, threads)
-    job.call("asim_quantize")
+    job = passes.call("asim_quantize", "Quantize", x, out, *sizes, *numbers, dtype == torch.uint8, is_turned, threads)
     return out, job.largest < _INFINITE_BITS, job.negative > 0
 
 
@@ -99,5 +68,5 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, cont
     images, outputs = len(sums) if is_turned else 1, len(step)
     sizes = images, sums.numel() // (outputs * images), outputs
     threads = passes.threads_for(sums.numel(), _MANY)
-    _Scale.of(sums, step, bias, out, *sizes, is_turned, threads).call("asim_scale")
+    passes.call("asim_scale", "Scale", sums, step, bias, out, *sizes, is_turned, threads)
     return out

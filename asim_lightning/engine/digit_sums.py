@@ -1,7 +1,7 @@
 """Sums of digits over the rows of each tile, and sums over digits of tabulated functions of these sums."""
 
 from collections.abc import Sequence
-from ctypes import c_float
+from ctypes import c_float, c_int32, c_int64
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,31 +12,12 @@ from torch import Tensor
 
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64
 from asim_lightning.engine.product import Product, Tile
 
 Bits = tuple[int, ...]
 """Consecutive bit numbers, ascending."""
 _MANY = 2**14
 """Table entries that occupy a thread much longer than it takes to wake it."""
-
-
-class _DigitSums(passes.Structure):
-    """As in digit_sums.cpp."""
-
-    _fields_ = passes.fields(
-        ("x out ranges shifts masks", ADDRESS), ("rows channels pixels range_count digit_count", INT64),
-        ("threads", INT32),
-    )  # fmt: skip
-
-
-class _TableSums(passes.Structure):
-    """As in digit_sums.cpp."""
-
-    _fields_ = passes.fields(
-        ("sums table factors out", ADDRESS), ("rows tiles digits positions functions offset", INT64),
-        ("threads", INT32),
-    )  # fmt: skip
 
 
 def weight_digit_sums(
@@ -95,12 +76,12 @@ def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[t
     if x.dtype == torch.float32 and passes.is_there(x):
         count = len(groups)
         out = torch.empty(len(x), len(channels), count, x.shape[2], dtype=torch.float32, device="cpu")
-        edges = (INT64 * (2 * len(channels)))(*chain(*channels))
-        shifts = (INT32 * count)(*(bits[0] for bits, _ in groups))
+        edges = (c_int64 * (2 * len(channels)))(*chain(*channels))
+        shifts = (c_int32 * count)(*(bits[0] for bits, _ in groups))
         # if its last bit counts negatively, a digit keeps all bits of the two's complement above
-        masks = (INT32 * count)(*(-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups))
+        masks = (c_int32 * count)(*(-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups))
         sizes = *x.shape, len(channels), count, passes.threads_for(len(x), 1)
-        _DigitSums.of(x.contiguous(), out, edges, shifts, masks, *sizes).call("asim_digit_sums")
+        passes.call("asim_digit_sums", "DigitSums", x.contiguous(), out, edges, shifts, masks, *sizes)
         return out
     integers = x.to(torch.int32)
     planes = [digits(integers, *group) for group in groups]
@@ -146,7 +127,7 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     weights = (c_float * digits)(*factors)
     addressed = sums.contiguous(), table.values.contiguous(), weights, out
     threads = passes.threads_for(sums.numel(), _MANY)
-    _TableSums.of(*addressed, *sums.shape, functions, -table.low, threads).call("asim_table_sums")
+    passes.call("asim_table_sums", "TableSums", *addressed, *sums.shape, functions, -table.low, threads)
     return out
 
 

@@ -101,18 +101,6 @@ def normals(
     return torch.stack(planes)
 
 
-def output_normals(key: tuple[int, int], sample_ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
-    """Standard normals of the outputs of a training step: the definition, on any device.
-
-    Offsets are the numbers of earlier rows of the same sample.
-
-    # (rows, positions), float32
-    """
-    quarter = -(-positions // 4)
-    planes = normals(key, sample_ids, offsets * quarter, quarter, range(4), 0, step)  # (4, rows, quarter)
-    return planes.transpose(0, 1).flatten(1)[:, :positions].contiguous()
-
-
 def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     value = x * coefficients[-1] + coefficients[-2]
     for coefficient in reversed(coefficients[:-2]):

@@ -5,15 +5,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32
-from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
+from asim_lightning.engine.noise import WORD, layer_key, normals
 
 _MANY = 2**14
 """Normals that occupy a thread much longer than it takes to wake it."""
@@ -48,7 +46,9 @@ class Noise:
     def outputs(self, positions: int) -> Tensor:
         """A standard normal for each output of a training step. # (rows, positions), float32"""
         key = (self.seed, layer_key(self.name + "/train", self.call))
-        return fill_outputs(key, self.sample_ids, self.offsets, positions, self.step)
+        quarter = -(-positions // 4)
+        lines = fill(key, self.sample_ids, self.offsets * quarter, quarter, range(4), 0, self.step, by_row=True)
+        return lines.transpose(0, 1).flatten(1)[:, :positions].contiguous()
 
 
 @dataclass
@@ -159,37 +159,22 @@ def noise_context(
         _SCOPE.reset(token)
 
 
-class _NormalFill(passes.Structure):
-    """As in noise_fill.cpp."""
-
-    _fields_ = passes.fields(
-        ("out ids offsets", ADDRESS), ("rows positions first_cycle cycles", INT64),
-        ("key", UINT32 * 2), ("word_base last_word", UINT32), ("threads", INT32),
-    )  # fmt: skip
-
-    @classmethod
-    def filling(cls, out: Tensor, ids: Tensor, offsets: Tensor, positions: int, *counter: Any) -> "_NormalFill":
-        """The structure for filling a tensor from counters."""
-        threads = passes.threads_for(out.numel(), _MANY)
-        return cls.of(out, ids.contiguous(), offsets.contiguous(), len(ids), positions, *counter, threads)
-
-
 def fill(
-    key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
-) -> Tensor:
-    """`noise.normals`; on a CPU by the C++ kernel if there is one."""
+    key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int,
+    by_row: bool = False,
+) -> Tensor:  # fmt: skip
+    """`noise.normals`; on a CPU by the C++ kernel if there is one. `by_row`: in memory, cycles of a row are neighbours.
+
+    # (cycles, rows, positions), float32
+    """
     if not passes.is_there(ids):
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
-    out = torch.empty(len(cycles), len(ids), positions, dtype=torch.float32, device="cpu")
-    counter = cycles.start, len(cycles), key, word_base & WORD, last_word
-    _NormalFill.filling(out, ids, offsets, positions, *counter).call("asim_fill_conversions")
-    return out
-
-
-def fill_outputs(key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
-    """`noise.output_normals`; on a CPU by the C++ kernel if there is one."""
-    if not passes.is_there(ids):
-        return output_normals(key, ids, offsets, positions, step)
-    out = torch.empty(len(ids), positions, dtype=torch.float32, device="cpu")
-    _NormalFill.filling(out, ids, offsets, positions, 0, 0, key, 0, step).call("asim_fill_outputs")
-    return out
+    rows, number = len(ids), len(cycles)
+    shape = (rows, number, positions) if by_row else (number, rows, positions)
+    out = torch.empty(shape, dtype=torch.float32, device="cpu")
+    lines = out.transpose(0, 1) if by_row else out
+    threads = passes.threads_for(out.numel(), _MANY)
+    sizes = rows, positions, lines.stride(1), lines.stride(0), cycles.start, number
+    addressed = out, ids.contiguous(), offsets.contiguous()
+    passes.call("asim_fill_normals", "NormalFill", *addressed, *sizes, key, word_base & WORD, last_word, threads)
+    return lines

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from asim_lightning.engine import byte_passes
@@ -39,14 +40,15 @@ class Quantizer:
             if self.layer is not None:
                 self.layer.check_values(x)
             return quantize(x, self.scale, self.bits, self.signed)
-        return self._checked(x, byte_passes.to_integers(x, float(self.scale), self.bits, self.signed, channels_last))
+        return self._in_one_pass(x, torch.float32, channels_last)
 
     def bytes(self, x: Tensor, channels_last: bool) -> Tensor:
         """Integers of at most 8 bits as uint8, signed ones plus 128; only on a CPU."""
-        return self._checked(x, byte_passes.to_bytes(x, float(self.scale), self.bits, self.signed, channels_last))
+        return self._in_one_pass(x, torch.uint8, channels_last)
 
-    def _checked(self, x: Tensor, found: tuple[Tensor, bool, bool]) -> Tensor:
-        integers, is_finite, has_negative = found
+    def _in_one_pass(self, x: Tensor, dtype: torch.dtype, channels_last: bool) -> Tensor:
+        given = x, dtype, float(self.scale), self.bits, self.signed, channels_last
+        integers, is_finite, has_negative = byte_passes.quantized(*given)
         if self.layer is not None and (not is_finite or (has_negative and not self.signed)):
             self.layer.check_values(x)
         return integers

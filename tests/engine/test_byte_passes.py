@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine.byte_passes import to_bytes, to_floats, to_integers
+from asim_lightning.engine.byte_passes import quantized, to_floats
 from asim_lightning.quant import levels, quantize, scale_of
 from tests.engine.levels import level as level
 
@@ -22,12 +22,12 @@ every_level = pytest.mark.usefixtures("level")
 def check(x: Tensor, scale: Tensor, bits: int, signed: bool, turned: bool) -> None:
     """Whole numbers, and bytes where there are 8 bits at most, are those of `quantize`."""
     expected, seen = quantize(x, scale, bits, signed), (True, bool((x < 0).any()))
-    found, *others = to_integers(x, float(scale), bits, signed, turned)
+    found, *others = quantized(x, torch.float32, float(scale), bits, signed, turned)
     assert torch.equal(found, expected)
     assert not torch.signbit(found[found == 0]).any()
     assert (found.dtype, *others) == (torch.float32, *seen)
     if bits <= 8:
-        in_bytes, *others = to_bytes(x, float(scale), bits, signed, turned)
+        in_bytes, *others = quantized(x, torch.uint8, float(scale), bits, signed, turned)
         assert torch.equal(in_bytes.int() - 128 * signed, expected.int())
         assert (in_bytes.dtype, *others) == (torch.uint8, *seen)
         assert not turned or in_bytes.is_contiguous(memory_format=torch.channels_last)
@@ -72,10 +72,10 @@ def test_tensors_of_any_strides(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_what_is_not_finite_is_seen(value: float, place: int, turned: bool) -> None:
     x = torch.rand(1, 20, 17, 15)
-    for pass_of in (to_bytes, to_integers):
+    for dtype in (torch.uint8, torch.float32):
         for own, seen in ((value, None), (-1e-45, (True, True)), (-0.0, (True, False))):
             x.view(-1)[place] = own
-            found = pass_of(x, 1.0, 8, False, turned)[1:]
+            found = quantized(x, dtype, 1.0, 8, False, turned)[1:]
             assert found == seen if seen else not found[0]
 
 

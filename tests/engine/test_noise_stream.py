@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.engine import Noise, current_scope, noise, noise_context
-from asim_lightning.engine.native.passes import INT64, fields
-from asim_lightning.engine.noise import layer_key, normals, output_normals, philox
-from asim_lightning.engine.noise_source import _NormalFill, fill, fill_outputs
+from asim_lightning.engine.noise import layer_key, normals, philox
+from asim_lightning.engine.noise_source import fill
 from tests.engine.levels import level as level
 
 Words = tuple[int, int, int, int]
@@ -102,26 +101,17 @@ def test_the_kernels_fill_what_torch_defines(
     ids, offsets = (torch.tensor(column) for column in zip(*rows, strict=True))
     asked = key, ids, offsets * positions, positions, range(first, first + cycles), base, last
     assert same_bits(fill(*asked), normals(*asked))
-    of_outputs = key, ids, offsets, positions, last
-    assert same_bits(fill_outputs(*of_outputs), output_normals(*of_outputs))
+    assert same_bits(fill(*asked, by_row=True), normals(*asked))
 
 
 @every_level
 def test_rows_of_other_tensors_and_two_threads(set_threads: Callable[[int], None]) -> None:
     ids, offsets = torch.arange(40)[::2], torch.arange(20).flip(0)
-    asked, of_outputs = ((1, 2), ids, offsets, 1001, range(3, 9), 5, 7), ((1, 2), ids, offsets, 5003, 7)
+    asked = (1, 2), ids, offsets, 1001, range(3, 9), 5, 7
     for threads in (1, 2):
         set_threads(threads)
-        assert same_bits(fill(*asked), normals(*asked))
-        assert same_bits(fill_outputs(*of_outputs), output_normals(*of_outputs))
-
-
-def test_a_structure_of_another_size_is_refused() -> None:
-    class Longer(_NormalFill):
-        _fields_ = fields(("more", INT64))
-
-    with pytest.raises(RuntimeError, match="Longer has another size in the native library; build it again"):
-        Longer.of().call("asim_fill_outputs")
+        for by_row in (False, True):
+            assert same_bits(fill(*asked, by_row=by_row), normals(*asked))
 
 
 def draws(source: Noise = BASE, cycle: int = 0, tile: int = 0, vote: int = 0, count: int = DRAWS) -> Tensor:

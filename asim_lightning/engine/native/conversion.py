@@ -25,25 +25,6 @@ _LARGEST_LOOK_UP = 2**16 - 1
 _NANOSECONDS_A_CONVERSION, _NANOSECONDS_WORTH_THREADS = 0.25, 4e4
 
 
-@lru_cache(maxsize=8)
-def kernels(level: str | None = None) -> Any:
-    """The library of a level, with the types of its conversion functions declared.
-
-    Raises:
-        RuntimeError: Its structures differ from Python's.
-    """
-    loaded = library(level)
-    loaded.asim_sizeof_conversion_job.restype = ctypes.c_int64
-    loaded.asim_weight_form.restype = ctypes.c_int64
-    loaded.asim_weight_form.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    loaded.asim_convert.restype = ctypes.c_int64
-    loaded.asim_convert.argtypes = [ctypes.c_void_p]
-    loaded.asim_quiet_converters.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    if loaded.asim_sizeof_conversion_job() != ctypes.sizeof(ConversionJob):
-        raise RuntimeError("The C++ kernels lay out a job of conversions differently from Python; build them again.")
-    return loaded
-
-
 @dataclass(frozen=True)
 class Execution:
     """Level of the library (None: the best), torch's threads, and the way of counting (None: the fastest)."""
@@ -162,7 +143,7 @@ def _filling(lanes: int) -> float:
 
 def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:
     """The fastest way to count for so many lanes of a problem's inputs and outputs."""
-    macro, loaded, digits = transfer.macro, kernels(level), schedule_of(transfer).digits
+    macro, loaded, digits = transfer.macro, library(level), schedule_of(transfer).digits
     parts = sum(-(-number // 4) for _, number in digits)
     fits = macro.rows * 15 <= _LARGEST_LOOK_UP and loaded.asim_counts_by(Counting.LOOK_UPS)
     # a look-up takes up to four bits of a digit of four inputs, and outputs are always its lanes

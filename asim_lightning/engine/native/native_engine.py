@@ -1,6 +1,5 @@
 """The native engine: C++ kernels make every conversion on a CPU (see src/conversion.h)."""
 
-import ctypes
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import PlacedConverters, placed
-from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
+from asim_lightning.engine.native.conversion import Execution, Plan, aligned, plan_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
@@ -107,40 +106,41 @@ class NativeProgram(ConvertingProgram):
         job.outputs.ids, job.outputs.offsets = ids.data_ptr(), offsets.data_ptr()
         job.key[:] = noise.seed, layer_key(noise.name, noise.call)
         job.last_word = noise.trial << 16 & WORD
-        loaded = kernels(self.level)
         if converters is not None:
-            job.converters = ConvertersOfJob.of(converters)
+            job.converters = ConvertersOfJob.placed(converters)
             key = self.product.weight_shape(w), "quiet"
             if key not in self.kept:
-                self.kept[key] = _quiet(loaded, job, converters.outputs)
+                self.kept[key] = _quiet(job, self.level, converters.outputs)
             job.converters.quiet = self.kept[key].data_ptr()
         if not self.product.batched_weight:
-            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
+            form = self.given_weights.form(plan.form_key, lambda _: _form(job, self.level, noise.name))
             job.weight_form = form.data_ptr()
-        _check_memory(loaded.asim_convert(ctypes.byref(job)), noise.name)
+        _call("asim_convert", job, self.level, noise.name)
 
 
-def _quiet(loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
+def _quiet(job: ConversionJob, level: str | None, outputs: int) -> Tensor:
     """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), for each tile, group or head,
     quad of cycles and output column."""
     numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
     flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
-    loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
+    job.converters.quiet = flags.data_ptr()
+    job.call("asim_quiet_converters", level)
     return flags
 
 
-def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:
-    size = loaded.asim_weight_form(ctypes.byref(job), None)
-    _check_memory(-size, layer)
-    out = aligned(size)
-    _check_memory(-loaded.asim_weight_form(ctypes.byref(job), out.data_ptr()), layer)
-    return out
+def _form(job: ConversionJob, level: str | None, layer: str) -> Tensor:
+    _call("asim_weight_form", job, level, layer)
+    form = aligned(job.form_words)
+    job.weight_form = form.data_ptr()
+    _call("asim_weight_form", job, level, layer)
+    return form
 
 
-def _check_memory(refused: int, layer: str) -> None:
-    """Raise a MemoryError if the system refused bytes of memory to a kernel."""
-    if refused > 0:
+def _call(function: str, job: ConversionJob, level: str | None, layer: str) -> None:
+    """Call a function of the library; a MemoryError if the system refused memory to it."""
+    job.call(function, level)
+    if job.refused:
         raise MemoryError(
-            f"The system refused {refused} bytes that the C++ kernels need to convert layer `{layer}`; a smaller "
+            f"The system refused {job.refused} bytes that the C++ kernels need to convert layer `{layer}`; a smaller "
             "batch, or a smaller `max_elements`, takes less memory"
         )

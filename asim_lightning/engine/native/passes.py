@@ -1,6 +1,7 @@
-"""Calls of the native library: a structure with addresses of tensors, declared alike in a C++ source."""
+"""Calls of the native library: a structure with addresses of tensors, as the C++ sources declare it."""
 
 import ctypes as C
+import re
 import warnings
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -8,10 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.native.backend import sources
 from asim_lightning.engine.native.library import library, why_missing
 
 SomeStructure = TypeVar("SomeStructure", bound="Structure")
-ADDRESS, INT64, INT32, UINT32 = C.c_void_p, C.c_int64, C.c_int32, C.c_uint32
+_NUMBERS: dict[str, Any] = {
+    "int64_t": C.c_int64, "int32_t": C.c_int32, "uint32_t": C.c_uint32, "float": C.c_float, "double": C.c_double,
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -29,31 +33,52 @@ def is_there(x: Tensor) -> bool:
     return x.device.type == "cpu" and best_library() is not None
 
 
-def fields(*named: tuple[str, Any]) -> list[tuple[str, Any]]:
-    """Fields of a structure, from names with spaces between them and their type."""
-    return [(name, kind) for names, kind in named for name in names.split()]
+@lru_cache(maxsize=1)
+def _all_sources() -> str:
+    return re.sub("//.*", "", "".join(path.read_text() for path in sources()))
+
+
+def declared(structure: str, **inner: type[C.Structure]) -> list[tuple[str, Any]]:
+    """Fields of a structure, in order: its lines ``type name, *name, name[number];`` in the C++ sources.
+
+    Args:
+        structure: Its name there.
+        inner: Structures inside it, by their names there.
+    """
+    found: list[tuple[str, Any]] = []
+    _, _, rest = _all_sources().partition(f"struct {structure} {{")
+    for kind, names in re.findall(r"(?:const )?(\w+)([^;]+);", re.split("[{}]", rest)[0]):
+        for name, size in re.findall(r"(\**\s*\w+)(?:\[(\d+)\])?", names):
+            own = C.c_void_p if "*" in name else (_NUMBERS | inner)[kind]
+            found.append((name.strip("* "), own * int(size) if size else own))
+    return found
 
 
 class Structure(C.Structure):
-    """A structure of a C++ source: first its size, then the same fields in the same order."""
-
-    _fields_ = fields(("bytes", INT64))
+    """A structure of the C++ sources."""
 
     @classmethod
     def of(cls: type[SomeStructure], *values: Any) -> SomeStructure:
         """The structure of these values; tensors and arrays are kept alive and passed by address."""
-        found = cls(C.sizeof(cls), *map(_passed, values))
+        found = cls(*map(_passed, values))
         found.held = values  # type: ignore[attr-defined]
         return found
 
-    def call(self, name: str) -> None:
-        """Call a function of the library.
+    def call(self, name: str, level: str | None = None) -> None:
+        """Call a function of the library of a level; None: the best one."""
+        getattr(best_library() if level is None else library(level), name)(C.byref(self))
 
-        Raises:
-            RuntimeError: The structure has another size in the library.
-        """
-        if getattr(best_library(), name)(C.byref(self)):
-            raise RuntimeError(f"{type(self).__name__} has another size in the native library; build it again")
+
+@lru_cache
+def _structure(name: str) -> type[Structure]:
+    return type(name, (Structure,), {"_fields_": declared(name)})
+
+
+def call(function: str, structure: str, *values: Any) -> Structure:
+    """Call a function of the best library with a structure, whose fields have these values; gives the structure."""
+    job = _structure(structure).of(*values)
+    job.call(function)
+    return job
 
 
 def _passed(value: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.native.cycles import schedule_of
-from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
+from asim_lightning.engine.native.passes import Structure, call, declared, threads_for
 from asim_lightning.engine.native.structures import ConvertersOfJob
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.rare.layout import Layout
@@ -27,41 +27,16 @@ _SLACK = 8
 """Bytes that may be read past the end."""
 
 
-class _InputPacking(Structure):
-    _fields_ = fields(
-        ("x out", ADDRESS), ("batch height width groups channels pad_y pad_x planes", INT64),
-        ("is_bytes flipped threads", INT32),
-    )  # fmt: skip
+class _Kind(Structure):
+    _fields_ = declared("Kind")
 
 
-class _WeightPacking(Structure):
-    _fields_ = fields(
-        ("w out table", ADDRESS),
-        ("outputs channels elements planes words", INT64),
-        ("threads", INT32),
-    )
-
-
-class _Kind(C.Structure):
-    _fields_ = fields(("first_cycle cycles draws first_error errors first_share", INT64), ("factor", C.c_double))
-
-
-class _Apart(C.Structure):
-    _fields_ = fields(
-        ("hazards rates bounds firsts cycles numbers levels sigmas", ADDRESS), ("converters", ConvertersOfJob),
-        ("ones", ADDRESS), ("columns macros pixels", INT64),
-    )  # fmt: skip
+class _Apart(Structure):
+    _fields_ = declared("Apart", Converters=ConvertersOfJob)
 
 
 class _RareErrors(Structure):
-    _fields_ = fields(
-        ("tiles places kinds cycles errors shares", ADDRESS),
-        ("tile_count kind_count rows divisor positions block_outputs blocks is_outermost inner out_width", INT64),
-        ("group_outputs head_rows width stride_y stride_x x_row x_group x_byte x_pixel", INT64),
-        ("w_row w_head w_output w_byte", INT64),
-        ("out ids offsets x w", ADDRESS), ("batch out_channel out_pixel", INT64),
-        ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32), ("apart", _Apart),
-    )  # fmt: skip
+    _fields_ = declared("RareErrors", Apart=_Apart)
 
 
 def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
@@ -71,7 +46,7 @@ def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
     outputs = source.numel() // (g.channels * g.elements)
     out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
     sizes = outputs, g.channels, g.elements, planes, len(table), threads_for(source.numel(), _PACKED)
-    _WeightPacking.of(source, out, table.ctypes.data, *sizes).call("asim_pack_weights")
+    call("asim_pack_weights", "WeightPacking", source, out, table.ctypes.data, *sizes)
     return out
 
 
@@ -81,7 +56,7 @@ def with_errors(
 ) -> Tensor:  # fmt: skip
     """See `any_device.with_errors`.
 
-    Outputs in float32 or float64 keep their type and may be overwritten. x may be the bytes of `byte_passes.to_bytes`.
+    Outputs in float32 or float64 keep their type and may be overwritten. x may be the bytes of `Quantizer.bytes`.
     Weights are words (`weight_words`).
     """
     is_image = layout.geometry.is_image
@@ -102,7 +77,7 @@ def with_errors(
         job.apart.hazards, job.apart.rates, job.apart.bounds = (
             each.data_ptr() for each in (found.hazards, found.rates, found.bounds)
         )
-        job.apart.converters = ConvertersOfJob.of(converters)
+        job.apart.converters = ConvertersOfJob.placed(converters)
         # without a gain or INL, margins do not depend on counts
         bounded = converters.gain is not None or converters.curve is not None
         ones = _room_for_ones(rates, layout, len(out)) if bounded else None
@@ -150,7 +125,7 @@ def _padded_inputs(x: Tensor, layout: Layout, input_bits: int, signed: bool) -> 
     sizes = len(x), layout.height, g.size[1], layout.groups, g.channels, *g.padding, planes
     flipped = SHIFT if is_bytes and signed else 0
     threads = threads_for(x.numel(), _PACKED)
-    _InputPacking.of(x, out, *sizes, is_bytes, flipped, threads).call("asim_pack_inputs")
+    call("asim_pack_inputs", "InputPacking", x, out, *sizes, is_bytes, flipped, threads)
     return out[: shape.numel()].view(shape)
 
 

@@ -81,7 +81,7 @@ class RareProgram(ConvertingProgram):
 
         Args:
             total: Outputs in counts without errors; may be overwritten. # (batch, *outputs)
-            x: Integers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
+            x: Integers, or on a CPU the bytes of `Quantizer.bytes`. # (batch, *inputs)
             noise: Noise source, with one row for each row of the batch.
 
         Returns:

@@ -30,7 +30,7 @@ WAYS = [
     (level, counting)
     for level in library.processor_levels()
     for counting in Counting
-    if conversion.kernels(level).asim_counts_by(counting)
+    if library.library(level).asim_counts_by(counting)
 ]
 """Every way of counting at each level that this machine has."""
 

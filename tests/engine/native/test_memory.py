@@ -8,7 +8,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, Weights
-from asim_lightning.engine.native import conversion, native_engine
+from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.native.structures import ConversionJob, Counting
 from tests.engine.native.test_conversion import WAYS
 from tests.engine.products import NOISY, noise_of
@@ -30,7 +30,7 @@ def test_what_an_absurd_image_or_weight_takes_is_refused_in_a_sentence(way: tupl
     job = ConversionJob.from_buffer_copy(program._plan(x, weights.integers, 1, None).job)
     job.weights.data, job.weights.channels = weights.integers.data_ptr(), 2**50
     with pytest.raises(MemoryError, match=REFUSAL):
-        native_engine._form(conversion.kernels(way[0]), job, "layer")
+        native_engine._form(job, way[0], "layer")
 
 
 SHORT_OF_MEMORY = """

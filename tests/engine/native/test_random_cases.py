@@ -64,7 +64,7 @@ class Tally:
         held, first = stuck_weights(case.chip, case.product, case.circuit, case.w), None
         torch.set_num_threads(case.threads)
         for level, counting in product(LEVELS, (None, *Counting)):
-            if counting is not None and not conversion.kernels(level).asim_counts_by(counting):
+            if counting is not None and not library.library(level).asim_counts_by(counting):
                 continue
             program = native_engine.NativeProgram(
                 case.product, Weights(held), case.circuit, case.chip, level=level, counting=counting,

@@ -53,9 +53,6 @@ template <class Counting> void convert(const ConversionJob& job) {
 
 }  // namespace
 
-// Bytes of a ConversionJob, on which both sides must agree.
-ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
-
 // Whether this library has a way of counting.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
 #if defined(__AVX2__)
@@ -64,33 +61,31 @@ ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
     return counting == POPCOUNT;
 }
 
-// Words of the form of a job's weights; makes it if `out` is not null. Below 0: minus the bytes that the system refused.
-ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
-    int64_t size = 0;
+// Find the words of the form of a job's weights, and make the form if `weight_form` is not null.
+ASIM_EXPORT void asim_weight_form(ConversionJob* job) {
     asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) {
         using Counting = std::remove_pointer_t<decltype(counting)>;
         const bool forms = forms_weights<Counting>(*job);
-        if (forms) size = Counting::form_size(*job);
-        else size = Operand::size_of(job->weights, job->tiles, job->tile_count);
-        if (!out || asim::refused_bytes) return;
+        job->form_words = forms ? Counting::form_size(*job) : Operand::size_of(job->weights, job->tiles, job->tile_count);
+        if (!job->weight_form || asim::refused_bytes) return;
         const Operand operand(job->weights, job->tiles, job->tile_count, job->threads);
         if (asim::refused_bytes) return;
-        if (forms) Counting::make_form(*job, operand, out);
-        else std::memcpy(out, operand.quads(), size * sizeof(uint32_t));
+        if (forms) Counting::make_form(*job, operand, job->weight_form);
+        else std::memcpy(job->weight_form, operand.quads(), job->form_words * sizeof(uint32_t));
     });
-    return asim::refused_bytes ? -asim::refused_bytes : size;
+    job->refused = asim::refused_bytes;
 }
 
 // Whether the processor has an instruction that counts the ones of words.
 ASIM_EXPORT int32_t asim_has_popcount() { return Popcount::MOST > 31; }
 
-// Make every conversion. Returns 0, or the bytes that the system refused.
-ASIM_EXPORT int64_t asim_convert(const ConversionJob* job) {
+// Make every conversion.
+ASIM_EXPORT void asim_convert(ConversionJob* job) {
     asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) { convert<std::remove_pointer_t<decltype(counting)>>(*job); });
-    return asim::refused_bytes;
+    job->refused = asim::refused_bytes;
 }
 
 // Fill the flags of Converters::quiet.
-ASIM_EXPORT void asim_quiet_converters(const ConversionJob* job, uint8_t* out) { find_quiet(*job, out); }
+ASIM_EXPORT void asim_quiet_converters(const ConversionJob* job) { find_quiet(*job, job->converters.quiet); }

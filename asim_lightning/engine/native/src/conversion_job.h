@@ -1,4 +1,4 @@
-// The job that Python passes: plain structures, the same as in structures.py. Nothing here depends on the processor.
+// The job that Python passes: plain structures, whose fields passes.py reads here. Nothing here depends on the processor.
 //
 // A product consists of *problems*: independent matrix products (groups of a convolution, or sample and head of a product of
 // two activations). In a problem every *lane* of the inputs (an output pixel, or a row of a matrix) meets every lane of the
@@ -56,7 +56,7 @@ struct Converters {
     const float* tables;              // (tables, nibbles, 16): inl[c] is the sum of entries over the nibbles of c; or, if
     int32_t nibbles, length;          // nibbles is 0, (tables, length): inl[c] itself
     int32_t passes, weight_bits;      // most codes by which INL moves a code; weight bits of the arrays
-    const uint8_t* quiet;             // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
+    uint8_t* quiet;                   // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
 };                                    // whether a count of 0 gives code 0 in all of the four
 
 enum CountingWay : int32_t { POPCOUNT, LOOK_UPS };
@@ -69,10 +69,11 @@ struct ConversionJob {
     const Cycle* cycles;              // a multiple of four, filled up with cycles of weight 0
     const Digit* digits;              // of the inputs
     const float *levels, *sigmas;     // tables
-    const uint32_t* weight_form;      // the weights' form, by asim_weight_form
+    uint32_t* weight_form;            // the weights' form, by asim_weight_form
     double* out;                      // (batch, outputs): sums of codes * scale / divisor + digital counts
     double scale, divisor;
     uint32_t key[2], last_word;
     int32_t tile_count, cycle_count, schedule_cycles, digit_count;
     int32_t counting, inputs_in_lanes, vote_rule, threads;
+    int64_t form_words, refused;      // results: words of the weights' form; bytes of memory that the system refused, or 0
 };

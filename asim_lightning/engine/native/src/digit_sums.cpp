@@ -8,7 +8,6 @@
 namespace {
 
 struct DigitSums {
-    int64_t bytes;                       // size of this structure
     const float* x;                      // (rows, channels, pixels)
     float* out;                          // (rows, ranges, digits, pixels)
     const int64_t* ranges;               // first channel, and one past the last. (ranges, 2)
@@ -18,7 +17,6 @@ struct DigitSums {
 };
 
 struct TableSums {
-    int64_t bytes;
     const float *sums, *table, *factors; // (rows, tiles, digits, positions), (numbers, functions), (digits)
     float* out;                          // (rows, positions, tiles, functions)
     int64_t rows, tiles, digits, positions, functions;
@@ -72,18 +70,14 @@ void sum_row(const DigitSums& job, int64_t row, int64_t first) {
 
 }  // namespace
 
-// Returns 0, or 1 if the caller's structure has another size.
-ASIM_EXPORT int asim_digit_sums(const DigitSums* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_digit_sums(const DigitSums* job) {
     asim::parallel_units(job->rows, job->threads, [&](int64_t row) {
         for (int64_t first = 0; first < job->digit_count; first += FOUR) sum_row(*job, row, first);
     });
-    return 0;
 }
 
 // out[row, p, t, f] = sum over digits of factor * table[sums[row, t, digit, p] + offset, f], added in this order.
-ASIM_EXPORT int asim_table_sums(const TableSums* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_table_sums(const TableSums* job) {
     const int64_t digits = job->digits, positions = job->positions, functions = job->functions;
     asim::parallel_units(job->rows * job->tiles, job->threads, [&](int64_t unit) {
         const float* sums = job->sums + unit * digits * positions;
@@ -96,5 +90,4 @@ ASIM_EXPORT int asim_table_sums(const TableSums* job) {
             }
         }
     });
-    return 0;
 }

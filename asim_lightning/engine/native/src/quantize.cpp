@@ -11,7 +11,6 @@
 namespace {
 
 struct Quantize {
-    int64_t bytes;                       // size of this structure
     const float* x;                      // (images, channels, positions) if turned, else images * channels * positions
     void* out;                           // (images, positions, channels) if turned
     int64_t images, channels, positions;
@@ -22,7 +21,6 @@ struct Quantize {
 };
 
 struct Scale {
-    int64_t bytes;
     const float *sums, *step, *bias;     // (images, positions, outputs), (outputs), (outputs) or null
     float* out;                          // (images, outputs, positions) if turned
     int64_t images, positions, outputs;
@@ -174,9 +172,7 @@ void scale_turned(const Scale& job, const float* from, float* to, int64_t start,
 
 }  // namespace
 
-// Returns 0, or 1 if the caller's structure has another size.
-ASIM_EXPORT int asim_quantize(Quantize* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_quantize(Quantize* job) {
     job->largest = job->negative = 0;
     const int64_t width = job->is_bytes ? 1 : 4, image = job->channels * job->positions, numbers = job->images * image;
     const int64_t tiles = (job->positions + TILE - 1) / TILE, size = job->is_turned ? TILE : CHUNK;
@@ -191,11 +187,9 @@ ASIM_EXPORT int asim_quantize(Quantize* job) {
         if (job->is_turned) turned(*job, job->x + at, out + at * width, start, own);
         else chunk(*job, job->x + at, out + at * width, own);
     });
-    return 0;
 }
 
-ASIM_EXPORT int asim_scale(const Scale* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_scale(const Scale* job) {
     const int64_t blocks = job->is_turned ? (job->positions + TILE - 1) / TILE : job->positions;
     asim::parallel_for(job->images * blocks, job->threads, [&](asim::Shares& shares) {
         for (int64_t low, high; shares.next(low, high);) {
@@ -207,5 +201,4 @@ ASIM_EXPORT int asim_scale(const Scale* job) {
             }
         }
     });
-    return 0;
 }

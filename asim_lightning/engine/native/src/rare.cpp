@@ -38,7 +38,6 @@ struct Apart {
 };
 
 struct RareErrors {
-    int64_t bytes;
     const TileWords* tiles;
     const int64_t* places;                                // places in x of the runs of all tiles
     const Kind* kinds;
@@ -61,7 +60,7 @@ struct RareErrors {
 };
 
 constexpr int AHEAD = 16;                                 // draws made at once
-constexpr int64_t MOST_OUTPUTS = 4096;                    // most outputs of a block
+constexpr int64_t MOST_OUTPUTS = 4096;                    // most outputs of a block, as in layout.py
 constexpr int64_t BOUNDS = 3, RATES = 2 + 2 * BOUNDS;     // bounds of the counts of a kind of cycle; rates of a converter
 constexpr uint64_t EACH_BYTE = 0x0101010101010101u, EACH_PAIR = 0x0001000100010001u, LOW_BYTES = 0x00FF00FF00FF00FFu;
 
@@ -389,9 +388,7 @@ void add_block(const RareErrors& job, int64_t row, int64_t block, int64_t* sums)
 
 }  // namespace
 
-// Returns 0, or 1 if the caller's structure has another size.
-ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
-    if (job->bytes != sizeof *job || job->block_outputs > MOST_OUTPUTS) return 1;
+ASIM_EXPORT void asim_add_rare_errors(const RareErrors* job) {
     if (const Apart& apart = job->apart; apart.ones) {
         const int64_t groups = groups_of(*job), bits = bits_of_input(*job);
         asim::parallel_units(job->batch * groups * apart.pixels, job->threads, [&](int64_t unit) {
@@ -410,5 +407,4 @@ ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
             else add_block(*job, unit % job->batch, unit / job->batch, sums);
         });
     });
-    return 0;
 }

@@ -12,7 +12,6 @@
 namespace {
 
 struct InputPacking {
-    int64_t bytes;                                        // size of this structure
     const void* x;                                        // (batch, height, width, groups, channels), bytes or float32
     uint8_t* out;                                         // (batch, groups, padded height, padded width, planes, padded channels)
     int64_t batch, height, width, groups, channels, pad_y, pad_x, planes;
@@ -22,7 +21,6 @@ struct InputPacking {
 struct WordOfTile { int64_t first, element, low, high; }; // first channel, kernel element, and the tile's channels in the word
 
 struct WeightPacking {
-    int64_t bytes;
     const float* w;                                       // (outputs, channels, elements)
     uint64_t* out;                                        // (outputs, planes, words)
     const WordOfTile* table;
@@ -53,9 +51,7 @@ template <class T> void pack_line(const InputPacking& job, const T* x, int64_t r
 
 }  // namespace
 
-// Returns 0, or 1 if the caller's structure has another size.
-ASIM_EXPORT int asim_pack_inputs(const InputPacking* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_pack_inputs(const InputPacking* job) {
     const int64_t lines = job->height + 2 * job->pad_y;
     const int64_t size = (job->width + 2 * job->pad_x) * job->planes * ((job->channels + 7) / 8 * 8);
     asim::parallel_units(job->batch * job->groups * lines, job->threads, [&](int64_t unit) {
@@ -63,11 +59,9 @@ ASIM_EXPORT int asim_pack_inputs(const InputPacking* job) {
         if (job->is_bytes) pack_line(*job, static_cast<const uint8_t*>(job->x), row, group, line, job->out + unit * size);
         else pack_line(*job, static_cast<const float*>(job->x), row, group, line, job->out + unit * size);
     });
-    return 0;
 }
 
-ASIM_EXPORT int asim_pack_weights(const WeightPacking* job) {
-    if (job->bytes != sizeof *job) return 1;
+ASIM_EXPORT void asim_pack_weights(const WeightPacking* job) {
     const int64_t planes = job->planes, elements = job->elements;
     asim::parallel_units(job->outputs * planes, job->threads, [&](int64_t unit) {
         const float* w = job->w + unit / planes * job->channels * elements;
@@ -85,5 +79,4 @@ ASIM_EXPORT int asim_pack_weights(const WeightPacking* job) {
             job->out[unit * job->words + i] = word;
         }
     });
-    return 0;
 }
