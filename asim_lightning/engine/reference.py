@@ -3,7 +3,6 @@
 This file is the specification: every other engine agrees with it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -92,9 +91,12 @@ class ReferenceProgram(ConvertingProgram):
     def _rows(
         self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None
     ) -> Tensor:
-        product, transfer = self.product, self.transfer
-        macro, charge = transfer.macro, ChargeGains(places)
-        sums = _Sums(transfer, len(places.tiles))
+        product, transfer, charge = self.product, self.transfer, ChargeGains(places)
+        real = torch.float32 if x.device.type == "mps" else torch.float64
+        whole = torch.int32 if len(places.tiles) * transfer.largest_sum < 2**31 else torch.int64
+        kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
+        codes: Tensor | None = None
+        exact: Tensor | None = None
         for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
@@ -107,43 +109,45 @@ class ReferenceProgram(ConvertingProgram):
                 x_digits, w_digits = x_digits.double(), w_digits.double()
             for tile_number, tile in enumerate(places.tiles):
                 counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
-                normal = _Normals(transfer, block, counts, tile_number, noise)
-                for number, (_, cycle) in enumerate(block):
-                    count = counts[:, number]
+                normals = _normals(transfer, block, counts, tile_number, noise)
+                for place, (number, cycle) in enumerate(block):
+                    count = counts[:, place]
                     gains = charge.of(tile_number, cycle)
                     count = count if gains is None else count * gains.to(count)
                     if not cycle.converted:
-                        sums.add_count(cycle, count)
+                        exact = _added(exact, count.to(kind), cycle.sign * 2**cycle.shift)
                         continue
-                    read = self._conversion(errors, places, tile_number, cycle, count)
-                    reads = [read(normal(v, number)) for v in range(cycle.votes)]
-                    sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
-        return sums.in_counts(x.device)
+                    own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
+                    code = self._code(errors, places, tile_number, cycle, count, own)
+                    codes = _added(codes, code.to(kind), transfer.code_weight(cycle))
+        total = torch.zeros((), dtype=real, device=x.device)
+        if codes is not None:
+            # one division, so that a multiple of top_code comes back as a whole number of counts
+            total = total + codes.to(real) * transfer.scale / transfer.divisor
+        total = total if exact is None else total + exact.to(real)
+        return total + transfer.offset * len(places.tiles) if transfer.offset else total
 
-    def _conversion(
-        self, errors: Converters | None, places: Places, tile: int, cycle: Cycle, count: Tensor
-    ) -> Callable[[Tensor | None], Tensor]:
-        """A function from a normal to codes: integers in floating point, or real counts of an ideal converter."""
+    def _code(
+        self, errors: Converters | None, places: Places, tile: int, cycle: Cycle, count: Tensor, normals: list[Tensor]
+    ) -> Tensor:
+        """Codes of counts: integers in floating point, or real counts of an ideal converter; for the mean, the sum of
+        the votes. There is a normal for each vote, or none without noise."""
         column = self.transfer.column
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
             curve = places.geometry.per_output(places.column_of(cycle).repeat(places.geometry.groups)) % column.curves
             own_level, sigma = column.of_curves(curve, count, cycle)
         else:
-            own_level, sigma = column.level(count, cycle), None
+            own_level, sigma = column.level(count, cycle), column.sigma(count, cycle) if normals else torch.zeros(())
         level = own.level(own_level)
         top = cycle.full_scale if cycle.top_code is None else cycle.top_code
         low = -top if cycle.signed else 0
-
-        def read(normal: Tensor | None) -> Tensor:
-            value = level
-            if normal is not None:
-                value = level + (column.sigma(count, cycle) if sigma is None else sigma) * normal
-            if cycle.top_code is None:
-                return value.clamp(low, top)
-            return own.moved(value.round().clamp(low, top), value, low, top)
-
-        return read
+        values = [level + sigma * normal for normal in normals] or [level] * cycle.votes
+        if cycle.top_code is None:
+            codes = [value.clamp(low, top) for value in values]
+        else:
+            codes = [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
+        return codes[0] if len(codes) == 1 else vote(torch.stack(codes), self.transfer.macro.vote)
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
@@ -152,58 +156,16 @@ def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
 
 
-class _Normals:
-    """Standard normals of a block of cycles, drawn once for each vote, and only if a cycle is noisy."""
-
-    def __init__(
-        self, transfer: Transfer, block: list[tuple[int, Cycle]], counts: Tensor, tile: int, noise: Noise
-    ) -> None:
-        self.noisy = [transfer.noisy[number] for number, _ in block]
-        self.cycles = range(block[0][0], block[-1][0] + 1)
-        self.word_base = tile * len(transfer.cycles)
-        self.shape, self.noise = counts[:, 0].shape, noise
-        self.drawn: dict[int, Tensor] = {}
-
-    def __call__(self, vote_number: int, place: int) -> Tensor | None:
-        if not self.noisy[place]:
-            return None
-        if vote_number not in self.drawn:
-            positions = self.shape[1:].numel()
-            self.drawn[vote_number] = self.noise.conversions(positions, self.cycles, self.word_base, vote_number)
-        return self.drawn[vote_number][place].view(self.shape)
+def _normals(
+    transfer: Transfer, block: list[tuple[int, Cycle]], counts: Tensor, tile: int, noise: Noise
+) -> list[Tensor]:
+    """Standard normals of a block's cycles for each vote of a noisy cycle. # (cycles of the block, batch, *outputs)"""
+    votes = max((cycle.votes for number, cycle in block if transfer.noisy[number]), default=0)
+    cycles, first_word = range(block[0][0], block[-1][0] + 1), tile * len(transfer.cycles)
+    positions = counts.shape[2:].numel()
+    each = (noise.conversions(positions, cycles, first_word, number) for number in range(votes))
+    return [normal.view(len(block), *counts[:, 0].shape) for normal in each]
 
 
-class _Sums:
-    """Sums over cycles and tiles: codes times their weight in one tensor, exact counts in another."""
-
-    def __init__(self, transfer: Transfer, tiles: int) -> None:
-        self.macro, self.transfer, self.offset = transfer.macro, transfer, transfer.offset * tiles
-        self.whole = torch.int32 if tiles * transfer.largest_sum < 2**31 else torch.int64
-        self.codes: Tensor | None = None
-        self.counts: Tensor | None = None
-
-    def add_code(self, cycle: Cycle, code: Tensor) -> None:
-        """Add one code; for the mean, the sum of the votes."""
-        self.codes = self._add(self.codes, code, self.transfer.code_weight(cycle))
-
-    def add_count(self, cycle: Cycle, count: Tensor) -> None:
-        """Add one exact count."""
-        self.counts = self._add(self.counts, count, cycle.sign * 2**cycle.shift)
-
-    def in_counts(self, device: torch.device) -> Tensor:
-        """The output in counts."""
-        real = torch.float32 if device.type == "mps" else torch.float64
-        total = torch.zeros((), dtype=real, device=device)
-        if self.codes is not None:
-            # one division, so that a multiple of top_code comes back as a whole number of counts
-            total = total + self.codes.to(real) * self.transfer.scale / self.transfer.divisor
-        total = total if self.counts is None else total + self.counts.to(real)
-        return total + self.offset if self.offset else total
-
-    def _add(self, total: Tensor | None, values: Tensor, weight: int) -> Tensor:
-        # the codes of an ideal converter are real numbers
-        kind = self.whole if self.macro.adc_bits is not None else torch.float64
-        if values.device.type == "mps" and kind is torch.float64:
-            kind = torch.float32
-        values = values.to(kind)
-        return values * weight if total is None else total.add_(values, alpha=weight)
+def _added(total: Tensor | None, values: Tensor, weight: int) -> Tensor:
+    return values * weight if total is None else total.add_(values, alpha=weight)

@@ -19,9 +19,9 @@ from tests.nn.layers import ALL, inputs_of, layer_of
 
 
 def kinds() -> list[Any]:
-    """Backends with a precision of their own; torch before 2.9 has none."""
+    """Backends with a precision of their own."""
     mkldnn = torch.backends.mkldnn
-    return [mkldnn.matmul, mkldnn.conv, torch.backends.cuda.matmul] if hasattr(mkldnn, "matmul") else []
+    return [mkldnn.matmul, mkldnn.conv, torch.backends.cuda.matmul]
 
 
 def session() -> dict[str, Any]:
@@ -67,7 +67,6 @@ def test_where_nothing_has_to_be_set_nothing_is() -> None:
     assert not before["autocast"]
 
 
-@pytest.mark.skipif(not kinds(), reason="torch before 2.9 has one precision for all")
 def test_a_setting_that_follows_another_still_follows_it_afterwards() -> None:
     every = [torch.backends, *kinds()]
     before = [kind.fp32_precision for kind in every]
@@ -84,7 +83,6 @@ def test_a_setting_that_follows_another_still_follows_it_afterwards() -> None:
             kind.fp32_precision = precision
 
 
-@pytest.mark.skipif(not kinds(), reason="torch before 2.9 has one precision for all")
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_every_way_to_allow_rounding_on_a_cpu_is_seen(number: int) -> None:
     kind = [torch.backends, torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv][number]
