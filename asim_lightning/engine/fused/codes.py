@@ -77,7 +77,7 @@ class Conversions(NamedTuple):
     """All that converts the counts of four consecutive cycles of a tile."""
 
     tables: Any
-    """Level and sigma of every count, see `TablesInMemory`."""
+    """Level and sigma of every count, see `tables.TablesInMemory`."""
     starts: Any
     """Where the levels and sigmas of each cycle start."""
     noisy: Any

@@ -29,25 +29,6 @@ _CODE_WEIGHT, _COUNT_WEIGHT = tl.constexpr(CycleField.CODE_WEIGHT.value), tl.con
 _VOTES, _NOISY = tl.constexpr(CycleField.VOTES.value), tl.constexpr(CycleField.NOISY.value)
 
 
-class DigitsInMemory(NamedTuple):
-    """See `Operands`. Triton takes a NamedTuple as an argument, and a NamedTuple of constants as a `constexpr`."""
-
-    x: Tensor
-    w: Tensor
-
-
-class TablesInMemory(NamedTuple):
-    """See `Tables`."""
-
-    cycles: Tensor
-    levels: Tensor
-    sigmas: Tensor
-    quads: int
-    """Groups of four cycles."""
-    number: int
-    """Cycles of the schedule, without padding, for the noise counter."""
-
-
 class ErrorsInMemory(NamedTuple):
     """See `PlacedConverters`; a field is None, at compile time, if all converters are ideal in it."""
 
@@ -55,13 +36,6 @@ class ErrorsInMemory(NamedTuple):
     offset: Tensor | None = None
     curve: Tensor | None = None
     tables: Tensor | None = None
-
-
-class Samples(NamedTuple):
-    """See `Noise`."""
-
-    ids: Tensor
-    offsets: Tensor
 
 
 @triton.jit
@@ -118,7 +92,7 @@ def with_codes(codes, n4, cycle, conversions, draw, whole: tl.constexpr, MACRO: 
 
 @triton.jit(do_not_specialize=["x_plane", "pixels", "key", "last_word"])
 def convert(  # type: ignore[no-untyped-def]
-    digits, out, tables, errors, samples, numbers, x_plane, pixels, key, last_word,
+    x, w, out, tables, errors, ids, offsets, numbers, x_plane, pixels, key, last_word,
     FORM: tl.constexpr, MACRO: tl.constexpr,
 ):  # fmt: skip
     """All conversions of BLOCK_M pixels (or rows of x) by BLOCK_N output channels; see `launch`.
@@ -129,13 +103,13 @@ def convert(  # type: ignore[no-untyped-def]
     row, pixel, group, group_in_row, channel, inside = outputs_of_program(numbers, pixels, FORM)
     window = row * numbers.x_row + group_in_row * numbers.x_group
     window += (pixel // numbers.out_width) * numbers.x_down + (pixel % numbers.out_width) * numbers.x_right
-    x_rows = digits.x + (window * FORM.CHANNELS)[:, None]
-    w_rows = digits.w + ((group * numbers.outputs + channel) * numbers.tiles * FORM.DEPTH)[:, None]
+    x_rows = x + (window * FORM.CHANNELS)[:, None]
+    w_rows = w + ((group * numbers.outputs + channel) * numbers.tiles * FORM.DEPTH)[:, None]
     start = group_in_row * numbers.out_group + pixel * numbers.out_pixel
     columns = channel * numbers.out_channel
     if MACRO.NOISE:
-        sample = tl.load(samples.ids + row).to(tl.uint32)[:, None]
-        first = (tl.load(samples.offsets + row) * numbers.positions + start).to(tl.uint32)
+        sample = tl.load(ids + row).to(tl.uint32)[:, None]
+        first = (tl.load(offsets + row) * numbers.positions + start).to(tl.uint32)
         position = first[:, None] + columns.to(tl.uint32)[None, :]
         last = last_word.to(tl.uint32)
 
@@ -183,11 +157,13 @@ def arguments(
         macro = macro._replace(NIBBLES=errors.nibbles, TABLE_LENGTH=length, MOST_MOVES=errors.moves)
     is_wide = operands.numbers.tiles * max(tables.code_bound, tables.count_bound) >= 2**31
     return {
-        "digits": DigitsInMemory(operands.x, operands.w),
+        "x": operands.x,
+        "w": operands.w,
         "out": out,
-        "tables": TablesInMemory(tables.cycles, tables.levels, tables.sigmas, len(tables.cycles) // 4, tables.number),
+        "tables": tables.memory,
         "errors": of_errors,
-        "samples": Samples(noise.sample_ids.contiguous(), noise.offsets.contiguous()),
+        "ids": noise.sample_ids.contiguous(),
+        "offsets": noise.offsets.contiguous(),
         "numbers": operands.numbers,
         "x_plane": operands.x[0].numel() // operands.form.CHANNELS,
         "pixels": operands.pixels,

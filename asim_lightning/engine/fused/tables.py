@@ -58,16 +58,16 @@ class MacroForm(NamedTuple):
 VOTES = ("none", "mean", "mode", "median")
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """A macro in numbers; cycles are padded to a multiple of four with cycles of weight 0."""
+class TablesInMemory(NamedTuple):
+    """Cycles in numbers, padded to a multiple of four with cycles of weight 0, and levels and sigmas of counts. Triton
+    takes a NamedTuple as an argument, and a NamedTuple of constants as a `constexpr`."""
 
-    groups: list[tuple[int, ...]]
-    """Input bits of each input digit."""
     cycles: Tensor
     """int64, see `CycleField`. # (cycles, fields)"""
+    quads: int
+    """Groups of four cycles."""
     number: int
-    """Cycles of the schedule, without the padding."""
+    """Cycles of the schedule, without the padding, for the noise counter."""
     levels: Tensor
     """Level of each count, float32; if neither noise nor converter errors change it, the code, int32.
 
@@ -75,6 +75,15 @@ class Tables:
     """
     sigmas: Tensor
     """Standard deviation for each count, float32. # (counts of all kinds of cycle,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A macro in numbers."""
+
+    groups: list[tuple[int, ...]]
+    """Input bits of each input digit."""
+    memory: TablesInMemory
     form: MacroForm
     offset: int
     code_bound: int
@@ -129,15 +138,6 @@ def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -
         ERRORS=has_errors,
     )
     shared = all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4))
-    return Tables(
-        groups=groups,
-        cycles=torch.tensor(filled, dtype=torch.int64, device=device),
-        number=len(lines),
-        levels=level.to(device),
-        sigmas=torch.cat(sigmas).to(device),
-        form=form,
-        offset=transfer.offset,
-        code_bound=code_bound,
-        count_bound=count_bound,
-        shared=shared,
-    )
+    in_numbers = torch.tensor(filled, dtype=torch.int64, device=device)
+    memory = TablesInMemory(in_numbers, len(filled) // 4, len(lines), level.to(device), torch.cat(sigmas).to(device))
+    return Tables(groups, memory, form, transfer.offset, code_bound, count_bound, shared)
