@@ -29,53 +29,50 @@ _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
 _TRIED_AT_A_TIME = 2**22
 """Outputs that a test compares at a time: 16 MB."""
-_NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 
 
-def conv2d_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
-    """oneDNN's convolution of bytes with these weights: (batch, channels, height, width) uint8 to float32 sums."""
-    stride, padding, dilation, groups = geometry
+def byte_kernel(w: Tensor, bias: Tensor | None, geometry: Geometry) -> Callable[[Tensor], Tensor]:
+    """oneDNN's product of bytes with these weights: (batch, channels, height, width) or (rows, k), uint8, to float32
+    sums."""
     one, zero = torch.ones(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.int64, device="cpu")
-    packed = torch.ops.onednn.qconv_prepack(w, one, 1.0, 0, stride, padding, dilation, groups, None)
-    convolve = torch.ops.onednn.qconv2d_pointwise.default
-
-    def sums(x: Tensor) -> Tensor:
-        return convolve(
-            x, 1.0, 0, packed, one, zero, bias, stride, padding, dilation, groups,
-            1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-
-    return sums
-
-
-def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
-    """oneDNN's product of bytes with these weights: (rows, k) uint8 to float32 sums."""
-    one, zero = torch.ones(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.int64, device="cpu")
+    as_sums = 1.0, 0, torch.float32, "none", [], ""
+    if geometry.is_image:
+        layout = _listed(geometry)
+        packed = torch.ops.onednn.qconv_prepack(w, one, 1.0, 0, *layout, None)
+        convolve = torch.ops.onednn.qconv2d_pointwise.default
+        return lambda x: convolve(x, 1.0, 0, packed, one, zero, bias, *layout, *as_sums)
     packed = torch.ops.onednn.qlinear_prepack(w, None)
     multiply = torch.ops.onednn.qlinear_pointwise.default
-    return lambda x: multiply(x, 1.0, 0, packed, one, zero, bias, 1.0, 0, torch.float32, "none", [], "")
+    return lambda x: multiply(x, 1.0, 0, packed, one, zero, bias, *as_sums)
 
 
 @lru_cache(maxsize=1024)
-def conv2d_is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = conv2d_kernel) -> bool:
-    """Whether a kernel convolves the largest bytes with the largest weights of this shape exactly."""
-    spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
-    x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
-    # all inputs and all weights are equal, so a sum depends only on the number of taps inside the image
-    inside = F.conv2d(
-        torch.ones(1, 1, *spans, dtype=torch.float64, device="cpu"),
-        torch.ones(1, 1, *shape[2:], dtype=torch.float64, device="cpu"),
-        None,
-        geometry.stride,
-        geometry.padding,
-        geometry.dilation,
-    )
-    return _is_exact(kernel, shape, x.contiguous(memory_format=torch.channels_last), inside * shape[1], geometry)
+def is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = byte_kernel) -> bool:
+    """Whether a kernel multiplies the largest bytes with the largest weights of this shape exactly."""
+    if geometry.is_image:
+        spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
+        x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
+        x = x.contiguous(memory_format=torch.channels_last)
+        # all inputs and all weights are equal, so a sum depends only on the number of taps inside the image
+        ones = (torch.ones(1, 1, *size, dtype=torch.float64, device="cpu") for size in (spans, shape[2:]))
+        terms = shape[1] * F.conv2d(*ones, None, *_listed(geometry)[:3])
+    else:
+        x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8, device="cpu")
+        terms = torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu")
+    sign = torch.ones(shape[0], dtype=torch.float64, device="cpu")
+    sign[1::2] = -1
+    w = (sign * _LARGEST_WEIGHT).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(torch.int8).contiguous()
+    expected = terms * _BYTE * _LARGEST_WEIGHT * sign.view(-1, *[1] * (terms.dim() - 2))
+    try:
+        got = kernel(w, None, geometry)(x)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError):
+        return False  # this build of torch has no such kernel
+    return got.dtype == torch.float32 and bool((got == expected.to(torch.float32)).all())
 
 
 @lru_cache(maxsize=1024)
 def conv2d_is_exact_on(
-    shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int, kernel: Any = conv2d_kernel
+    shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int, kernel: Any = byte_kernel
 ) -> bool:
     """Whether a kernel convolves images of a shape exactly, tested with small random numbers; `threads` is the number
     of torch's threads."""
@@ -83,7 +80,7 @@ def conv2d_is_exact_on(
     x = torch.randint(0, 16, images, dtype=torch.uint8, generator=generator, device="cpu")
     w = torch.randint(-7, 8, shape, dtype=torch.int8, generator=generator, device="cpu")
     x = x.contiguous(memory_format=torch.channels_last)
-    got = kernel(w, None, _listed(geometry))(x)
+    got = kernel(w, None, geometry)(x)
     some = max(1, _TRIED_AT_A_TIME // max(1, got[:1].numel()))
     with exact_float32("cpu"):
         return all(
@@ -92,29 +89,7 @@ def conv2d_is_exact_on(
         )
 
 
-@lru_cache(maxsize=1024)
-def linear_is_exact(shape: tuple[int, ...], kernel: Any = linear_kernel) -> bool:
-    """Whether a kernel multiplies the largest bytes with the largest weights exactly; shape is (outputs, k)."""
-    x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8, device="cpu")
-    return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu"), None)
-
-
-def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geometry: Geometry | None) -> bool:
-    sign = torch.ones(shape[0], dtype=torch.float64, device="cpu")
-    sign[1::2] = -1
-    w = (sign * _LARGEST_WEIGHT).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(torch.int8).contiguous()
-    largest = terms * _BYTE * _LARGEST_WEIGHT
-    expected = largest * sign.view(-1, *[1] * (terms.dim() - 2))
-    try:
-        got = kernel(w, None, _listed(geometry))(x)
-    except (RuntimeError, TypeError, AttributeError, NotImplementedError):
-        return False  # this build of torch has no such kernel
-    return got.dtype == torch.float32 and bool((got == expected.to(torch.float32)).all())
-
-
-def _listed(geometry: Geometry | None) -> Any:
-    if geometry is None:
-        return _NO_GEOMETRY
+def _listed(geometry: Geometry) -> tuple[list[int], list[int], list[int], int]:
     return [*geometry.stride], [*geometry.padding], [*geometry.dilation], geometry.groups
 
 
@@ -129,25 +104,27 @@ class Int8Product:
     border: tuple[int, int]
     """Zeros added around an image beforehand: rows and columns on each side."""
     signed: bool
-    convolutions: tuple[tuple[tuple[int, ...], Geometry], ...]
-    """Weight shape of each part, and its geometry without that border; empty if operands are matrices."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Weight shape of each part."""
+    geometry: Geometry
+    """Geometry without that border."""
 
     @property
     def image(self) -> bool:
         """Whether operands are images, else rows of a matrix product."""
-        return len(self.convolutions) > 0
+        return self.geometry.is_image
 
-    def is_exact(self, shape: torch.Size) -> bool:
+    def is_exact(self, inputs: torch.Size) -> bool:
         """Whether the kernels are exact for inputs of this shape with torch's threads; tested once."""
         if not self.image:
             # oneDNN leaves out rows if the system grants fewer threads than torch asks for
             return whole_team(torch.get_num_threads())
-        batch, _, height, width = shape
+        batch, _, height, width = inputs
         size = height + 2 * self.border[0], width + 2 * self.border[1]
         threads = torch.get_num_threads()
         return all(
-            conv2d_is_exact_on(weights, geometry, (batch, weights[1] * geometry.groups, *size), threads)
-            for weights, geometry in self.convolutions
+            conv2d_is_exact_on(shape, self.geometry, (batch, shape[1] * self.geometry.groups, *size), threads)
+            for shape in self.shapes
         )
 
     def sums(self, x: Tensor) -> Tensor:
@@ -187,7 +164,7 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
     if product.is_image and found.channels == 1:
         return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
     w = w.detach()
-    shape, border = tuple(w.shape), (0, 0)
+    shape, border, inner = tuple(w.shape), (0, 0), found
     largest = _BYTE if signed else 2**input_bits - 1
     if product.is_image:
         # a dilation means nothing for a kernel of one row or column, and oneDNN's kernel may crash with it
@@ -197,20 +174,14 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
         if signed or any(p > span for p, span in zip(found.padding, spans, strict=True)):
             border = found.padding
         inner = replace(found, padding=(0, 0) if any(border) else found.padding, dilation=dilation)  # type: ignore[arg-type]
-        exact, kernel, geometry = conv2d_is_exact(shape, inner), conv2d_kernel, _listed(inner)
-    else:
-        geometry = _NO_GEOMETRY
-        exact, kernel = whole_team(torch.get_num_threads()) and linear_is_exact(shape), linear_kernel
-    most = _MOST_PARTS if geometry[3] == 1 else 1
+    exact = (product.is_image or whole_team(torch.get_num_threads())) and is_exact(shape, inner)
+    most = _MOST_PARTS if inner.groups == 1 else 1
     # signed inputs are shifted to 1..255
     edges = edges_below_limit(w, largest, False, most) if exact else None
     if edges is None:
         return None
-    kernels, convolutions = [], []
-    for low, high in pairwise(edges):
-        part = w[:, low:high]
-        if product.is_image:
-            convolutions.append((tuple(part.shape), inner))
+    kernels, parts = [], [w[:, low:high] for low, high in pairwise(edges)]
+    for part in parts:
         bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-SHIFT).float() if signed else None
-        kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))
-    return Int8Product(tuple(kernels), edges, border, signed, tuple(convolutions))
+        kernels.append(byte_kernel(part.to(torch.int8).contiguous(), bias, inner))
+    return Int8Product(tuple(kernels), edges, border, signed, tuple(tuple(part.shape) for part in parts), inner)

@@ -60,18 +60,19 @@ def test_matrix_products_equal_whole_number_arithmetic(leading: tuple[int, ...],
 
 def saturating(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
     """What a processor without VNNI does: pairs of products are added in 16 bits, and cut off there."""
-    stride, padding, dilation, _ = geometry
 
     def sums(x: Tensor) -> Tensor:
         if x.dim() == 2:
             rows = x.double()[:, None]  # (rows, 1, k)
         else:
-            rows = F.unfold(x.double(), w.shape[2:], dilation, padding, stride).transpose(1, 2)[0][:, None]
+            rows = F.unfold(x.double(), w.shape[2:], geometry.dilation, geometry.padding, geometry.stride).transpose(
+                1, 2
+            )[0][:, None]
         terms = F.pad(rows * w.double().flatten(1), [0, w[0].numel() % 2])  # (rows, outputs, k)
         total = terms.unflatten(-1, (-1, 2)).sum(-1).clamp(-(2**15), 2**15 - 1).sum(-1).float()
         if x.dim() == 2:
             return total
-        like = F.conv2d(x[:1].double(), w.double(), None, stride, padding, dilation)
+        like = F.conv2d(x[:1].double(), w.double(), None, geometry.stride, geometry.padding, geometry.dilation)
         return total.T.reshape(like.shape)
 
     return sums
@@ -79,23 +80,22 @@ def saturating(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tenso
 
 def wide_adder(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
     """A kernel that is exact, slowly."""
-    stride, padding, dilation, groups = geometry
     if w.dim() == 2:
         return lambda x: (x.double() @ w.double().T).float()
-    return lambda x: F.conv2d(x.double(), w.double(), None, stride, padding, dilation, groups).float()
+    return lambda x: geometry.multiplied(x.double(), w.double()).float()
 
 
 @pytest.mark.parametrize("kind", ["plain", "stem", "pointwise", "strided", "dilated", "wide"])
 def test_the_probe_finds_out_a_kernel_that_saturates(kind: str) -> None:
     product, shape = GEOMETRIES[kind]
-    assert int8.conv2d_is_exact(shape, product, wide_adder)
-    assert not int8.conv2d_is_exact(shape, product, saturating)
+    assert int8.is_exact(shape, product, wide_adder)
+    assert not int8.is_exact(shape, product, saturating)
 
 
 def test_the_probe_finds_out_a_linear_kernel_that_saturates() -> None:
     for terms in (2, 3, 64, 4608):
-        assert int8.linear_is_exact((5, terms), wide_adder)
-        assert not int8.linear_is_exact((5, terms), saturating)
+        assert int8.is_exact((5, terms), MatmulProduct(), wide_adder)
+        assert not int8.is_exact((5, terms), MatmulProduct(), saturating)
 
 
 @pytest.mark.parametrize(("batch", "size"), [(1, (9, 1)), (3, (9, 1)), (2, (9, 2)), (2, (9, 1))])
@@ -138,7 +138,7 @@ def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest
         asked.append(asking)
         return False
 
-    monkeypatch.setattr(int8, "conv2d_is_exact", lambda shape, geometry: True)
+    monkeypatch.setattr(int8, "is_exact", lambda shape, geometry: True)
     monkeypatch.setattr(int8, "conv2d_is_exact_on", exact_on)
     assert in_bytes(product, x.shape, w, 8, 8, False) is None
     assert asked == [(shape, product.geometry(None, w), (2, 16, 7, 8), torch.get_num_threads())]
@@ -150,8 +150,7 @@ def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest
 
 def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(int8, "conv2d_is_exact", lambda shape, geometry: False)
-    monkeypatch.setattr(int8, "linear_is_exact", lambda shape: False)
+    monkeypatch.setattr(int8, "is_exact", lambda shape, geometry: False)
     for product, shape in (*GEOMETRIES.values(), (MatmulProduct(), (4, 4608))):
         inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
         for x, w in operands(shape, inputs, 8, False):
