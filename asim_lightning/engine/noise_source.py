@@ -151,10 +151,10 @@ def noise_context(
         if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > WORD):
             raise ValueError(f"`sample_ids` of noise_context must be 0..{WORD}, got {int(ids.min())}..{int(ids.max())}")
     chip = chip if isinstance(chip, SavedChip) else int(chip)
-    token = _SCOPE.set(NoiseScope(int(seed), int(trial), ids, chip, None if step is None else int(step)))
+    scope = NoiseScope(int(seed), int(trial), ids, chip, None if step is None else int(step))
+    token = _SCOPE.set(scope)
     try:
-        scope = _SCOPE.get()
-        yield scope if scope is not None else NoiseScope()
+        yield scope
     finally:
         _SCOPE.reset(token)
 

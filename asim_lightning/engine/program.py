@@ -166,7 +166,7 @@ def sums_of(
 ) -> Tensor:
     """Sums of an engine for one call, without keeping anything; x and w are integers, see `Program.sums`. Default: the
     chip that the read simulates."""
-    chip = Chip.of(noise) if chip is None else chip
+    chip = Chip.at(noise.chip, noise.name) if chip is None else chip
     held = Weights(stuck_weights(chip, product, transfer, w))
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 

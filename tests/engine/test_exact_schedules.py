@@ -102,7 +102,7 @@ def test_result_does_not_depend_on_chunks(macro: MacroConfig, seed: int) -> None
     product, x, w = integers(macro, True, seed)
     x = torch.cat([x, x.flip(0), x[:1]])
     noise = Noise(5, "layer", 0, 2, 1, torch.tensor([9, 4, 4, 0, 2**32 - 1]), torch.tensor([0, 0, 1, 0, 0]))
-    program = reference.prepare(product, transfer(macro, True), Weights(w), Chip.of(noise))
+    program = reference.prepare(product, transfer(macro, True), Weights(w), Chip.at(noise.chip, noise.name))
     runs = [replace(program, max_elements=limit).sums(x, noise) for limit in (None, 1, 700, 2**30)]
     assert all(torch.equal(run, runs[0]) for run in runs)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.noise import layer_key
-from asim_lightning.engine.noise_source import Noise, fill
+from asim_lightning.engine.noise_source import fill
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,6 @@ class Chip:
     spread: float = 1.0
     saved: SavedChip | None = None
     first_tile: int = 0
-
-    @classmethod
-    def of(cls, noise: Noise) -> "Chip":
-        """The chip that a read simulates."""
-        return cls.at(noise.chip, noise.name)
 
     @classmethod
     def at(cls, chip: int | SavedChip, layer: str) -> "Chip":

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -20,8 +20,6 @@ from asim_lightning.engine.product import Product
 
 _MOST = 16.0
 """Largest offset in full scales, and largest gain, that a file may have."""
-_warned = False
-"""Whether a warning has said that thresholds are out of order."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     if transfer.column.converters_differ:
         gain, offset = own_converters(transfer.column, places.of_converters())
         found = found.changed(gain=chip.scaled(gain, 1.0), offset=chip.scaled(offset))
-    if found.tables is not None and not _warned and not in_order(found.tables, macro.signed_codes):
+    if found.tables is not None and not in_order(found.tables, macro.signed_codes):
         _warn_of_order()
     return found
 
@@ -242,9 +240,8 @@ def _macro_tensor(transfer: Transfer) -> Tensor:
     return torch.tensor([int(value or 0) for value in values], dtype=torch.int64, device="cpu")
 
 
+@lru_cache
 def _warn_of_order() -> None:
-    global _warned
-    _warned = True
     warnings.warn(
         "The INL of a converter (`macro.static.inl`) is so large that its thresholds are out of order: a conversion "
         "moves from the nearest code, one code at a time, until the value lies between the thresholds of the code; "

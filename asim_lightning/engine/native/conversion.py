@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.native.cycles import schedule_of
@@ -152,10 +151,3 @@ def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) 
         1 + _OUTPUTS_WORTH_BYTES / outputs
     )
     return Counting.LOOK_UPS if fits and macro.input_bits / parts * used >= cost else Counting.POPCOUNT
-
-
-def aligned(size: int) -> Tensor:
-    """Words of 32 bits, uninitialised, at a multiple of 64 bytes."""
-    block = torch.empty(size + 16, dtype=torch.int32, device="cpu")
-    first = -block.data_ptr() % 64 // 4
-    return block[first : first + size]

@@ -7,7 +7,6 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from asim_lightning.checks import check_choice
 from asim_lightning.engine.native.backend import FOLDER, LEVELS, digest, library_path
 from asim_lightning.engine.threads import parallel_entry
 
@@ -16,19 +15,12 @@ __all__ = ["LEVELS", "best_level", "library", "processor_levels", "why_missing"]
 
 @lru_cache
 def library(level: str | None = None) -> ctypes.CDLL:
-    """The kernels of one of `LEVELS`; None: the best level that the processor runs and that was built.
+    """The kernels of one of `processor_levels`; None: of the best one that was built.
 
     Raises:
-        ValueError: There is no such level, or the processor does not run it.
         RuntimeError: The library is missing, was built from other sources, or cannot be loaded.
     """
-    if level is not None:
-        check_choice("level", level, tuple(LEVELS))
-    if level is None:
-        level = best_level()
-    elif level not in (runs := processor_levels()):
-        raise ValueError(f"level must be one that this processor runs ({', '.join(runs)}), got {level!r}")
-    return _load(FOLDER, level)
+    return _load(FOLDER, level or best_level())
 
 
 def best_level() -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import PlacedConverters, placed
-from asim_lightning.engine.native.conversion import Execution, Plan, aligned, plan_of
+from asim_lightning.engine.native.conversion import Execution, Plan, plan_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
@@ -130,7 +130,7 @@ def _quiet(job: ConversionJob, level: str | None, outputs: int) -> Tensor:
 
 def _form(job: ConversionJob, level: str | None, layer: str) -> Tensor:
     _call("asim_weight_form", job, level, layer)
-    form = aligned(job.form_words)
+    form = torch.empty(job.form_words, dtype=torch.int32, device="cpu")
     job.weight_form = form.data_ptr()
     _call("asim_weight_form", job, level, layer)
     return form

@@ -263,7 +263,7 @@ def test_products_of_stuck_sign_planes_stay_exact() -> None:
     x, w = torch.full((1, 1, 2, 517), 255.0), torch.zeros(1, 1, 3, 517)
     w[..., 0] = 1
     noise = noise_of(1)
-    held = stuck_weights(Chip.of(noise), product, circuit, w)
+    held = stuck_weights(Chip.at(noise.chip, noise.name), product, circuit, w)
     assert float(held.min()) == -1.0  # all bits are ones
     low = torch.full_like(w, -128.0)
     low[..., 0], x[..., 0] = 127.0, 1.0

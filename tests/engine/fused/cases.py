@@ -179,14 +179,14 @@ class Run:
 
     def fused(self) -> Tensor:
         """What the fused engine says."""
-        chip = Chip.of(self.noise)
+        chip = Chip.at(self.noise.chip, "layer")
         program = FusedProgram(self.product, Weights(self.w), self.circuit, chip, converters=self.converters)
         return program.sums(self.x, self.noise)
 
     def reference(self) -> Tensor:
         """What the reference engine says."""
         program = ReferenceProgram(
-            self.product, Weights(self.w), self.circuit, Chip.of(self.noise), converters=self.converters
+            self.product, Weights(self.w), self.circuit, Chip.at(self.noise.chip, "layer"), converters=self.converters
         )
         return program.sums(self.x, self.noise)
 

@@ -19,5 +19,7 @@ def kernel_sums(run: Run, device: torch.device) -> Callable[[], Tensor]:
     if device.type == "cuda":
         program = FusedProgram(run.product, weights, run.circuit, Chip(), converters=errors)
     else:
-        program = NativeProgram(run.product, weights, run.circuit, Chip.of(run.noise), converters=errors)
+        program = NativeProgram(
+            run.product, weights, run.circuit, Chip.at(run.noise.chip, run.noise.name), converters=errors
+        )
     return lambda: program.sums(run.x, run.noise)

@@ -52,15 +52,6 @@ def test_the_processor_is_seen_as_the_system_sees_it() -> None:
     assert library.processor_levels() == expected
 
 
-@pytest.mark.parametrize(
-    ("level", "message"), [("portabel", "did you mean portable"), ("next", "that this processor runs")]
-)
-def test_other_levels_are_refused(level: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "LEVELS", {**library.LEVELS, "next": ""})
-    with pytest.raises(ValueError, match=message):
-        library.library(level)
-
-
 def test_without_libraries_one_sentence_says_how_to_build_them(elsewhere: ModuleType) -> None:
     command = _command(elsewhere.FOLDER)
     assert library.why_missing() == (
