@@ -17,6 +17,7 @@ from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Pro
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.engines import why_wrong
 from asim_lightning.engine.fused import FusedProgram
+from asim_lightning.engine.program import ConvertingProgram
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters as random_converters
 
@@ -177,17 +178,10 @@ class Run:
     noise: Noise
     converters: Converters | None
 
-    def fused(self) -> Tensor:
-        """What the fused engine says."""
-        chip = Chip.at(self.noise.chip, "layer")
-        program = FusedProgram(self.product, Weights(self.w), self.circuit, chip, converters=self.converters)
-        return program.sums(self.x, self.noise)
-
-    def reference(self) -> Tensor:
-        """What the reference engine says."""
-        program = ReferenceProgram(
-            self.product, Weights(self.w), self.circuit, Chip.at(self.noise.chip, "layer"), converters=self.converters
-        )
+    def sums(self, engine: type[ConvertingProgram]) -> Tensor:
+        """What an engine's program says."""
+        chip = Chip.at(self.noise.chip, self.noise.name)
+        program = engine(self.product, Weights(self.w), self.circuit, chip, converters=self.converters)
         return program.sums(self.x, self.noise)
 
     def on(self, device: torch.device) -> "Run":
@@ -224,7 +218,7 @@ def main(*names: str) -> None:
     sys.stdout.write(f"first use|1|{int(wrong is not None)}\n")
     for name in names:
         both = run(CASES[name])
-        ours, wanted = both.fused(), both.reference()
+        ours, wanted = both.sums(FusedProgram), both.sums(ReferenceProgram)
         differ = int((ours != wanted).sum()) if ours.shape == wanted.shape and ours.dtype == wanted.dtype else -1
         sys.stdout.write(f"{name}|{wanted.numel()}|{differ}\n")
 

@@ -15,7 +15,9 @@ from torch import Tensor
 from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.native import native_engine
+from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
@@ -26,7 +28,6 @@ from asim_lightning.surgery import macro_layers
 from tests.conftest import relative
 from tests.engine.conversion_cases import most_different
 from tests.engine.fused import cases
-from tests.engine.fused.on_device import kernel_sums
 
 CHECKPOINT = Path(__file__).resolve().parents[3] / "checkpoints" / "fashion_resnet_qat.ckpt"
 LOSSLESS, NOISY = MacroConfig(), MacroConfig(random_noise=0.2, nonlinear_noise=0.05)
@@ -47,10 +48,10 @@ def test_sums_are_the_references_on_the_device_and_on_a_cpu(name: str, device: t
     if device.type == "cpu" and (why := native_engine.refuses(run.circuit)):
         pytest.skip(why)
     there = run.on(device)
-    found = kernel_sums(there, device)()
+    found = there.sums(FusedProgram if device.type == "cuda" else native_engine.NativeProgram)
     assert (found.device.type, found.dtype) == (device.type, torch.float64)
     allowed = most_different(run.product, run.circuit, run.x, run.w)
-    for expected in (there.reference(), run.reference()):
+    for expected in (there.sums(ReferenceProgram), run.sums(ReferenceProgram)):
         assert int((found.cpu() != expected.cpu()).sum()) <= allowed
 
 
