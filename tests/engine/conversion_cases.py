@@ -10,6 +10,8 @@ from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.product import conversion_count
 from tests.engine.products import NOISY
 
+RANGE = {"adc_bits": 5, "adc_step": 2, "adc_low": 4}
+CURRENT = {"column": "current", "column_args": {"alpha": 1e-3}, "random_noise": 0.2}
 MACROS: dict[str, dict[str, Any]] = {
     "exact": {},
     "codes of 16 bits": {"weight_bits": 4, "input_bits": 4, "rows": 300, "adc_bits": 16},
@@ -31,7 +33,7 @@ MACROS: dict[str, dict[str, Any]] = {
     "hybrid": {"digital_levels": 3, **NOISY},
     "hybrid, digital ADC": {"digital_levels": 3, "digital_adc": True, **NOISY},
     "all digital": {"digital_levels": 99},
-    "current": {"column": "current", "column_args": {"alpha": 1e-3}, "random_noise": 0.2},
+    "current": CURRENT,
     "12-bit ADC": {"adc_bits": 12, "encoding_bits": 4, "random_noise": 0.01},
     "12-bit ADC, 5 %": {"adc_bits": 12, "random_noise": 5.0},
     "12-bit ADC, 5 %, encoding 4": {"adc_bits": 12, "encoding_bits": 4, "random_noise": 5.0},
@@ -49,24 +51,10 @@ MACROS: dict[str, dict[str, Any]] = {
     "step 2 in LSB": {"adc_bits": 5, "adc_step": 2, "random_noise": "0.3 lsb", "nonlinear_noise": "0.4 lsb"},
     "step 5, encoding 3, noisy": {"adc_bits": 6, "adc_step": 5, "encoding_bits": 3, "random_noise": "0.3 lsb"},
     "step 4, low 5, encoding 3, noisy": {"adc_bits": 6, "adc_step": 4, "adc_low": 5, "encoding_bits": 3, **NOISY},
-    "step 2, low 4, hybrid": {"adc_bits": 5, "adc_step": 2, "adc_low": 4, "digital_levels": 3, **NOISY},
-    "step 2, low 4, mean of 4": {
-        "adc_bits": 5,
-        "adc_step": 2,
-        "adc_low": 4,
-        "vote_levels": 2,
-        "votes": 4,
-        "vote": "mean",
-        **NOISY,
-    },
-    "step 2, low 4, mode of 3": {"adc_bits": 5, "adc_step": 2, "adc_low": 4, "vote_levels": 3, "votes": 3, **NOISY},
-    "step 2, current": {
-        "adc_bits": 5,
-        "adc_step": 2,
-        "column": "current",
-        "column_args": {"alpha": 1e-3},
-        "random_noise": 0.2,
-    },
+    "step 2, low 4, hybrid": {**RANGE, "digital_levels": 3, **NOISY},
+    "step 2, low 4, mean of 4": {**RANGE, "vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
+    "step 2, low 4, mode of 3": {**RANGE, "vote_levels": 3, "votes": 3, **NOISY},
+    "step 2, current": {"adc_bits": 5, "adc_step": 2, **CURRENT},
     "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
 }
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from asim_lightning.engine.byte_passes import quantized, to_floats
 from asim_lightning.quant import levels, quantize, scale_of
-from tests.engine.levels import level as level
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 SEEDS, SHAPES = st.integers(0, 2**32 - 1), st.tuples(*(st.integers(1, n) for n in (3, 150, 13, 13)))

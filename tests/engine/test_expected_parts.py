@@ -19,7 +19,6 @@ from asim_lightning.engine.digit_sums import (
 )
 from asim_lightning.engine.overlap import Overlap
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct
-from tests.engine.levels import level as level
 
 properties = settings(max_examples=60)
 every_level = pytest.mark.usefixtures("level")

@@ -13,7 +13,6 @@ from torch import Tensor
 from asim_lightning.engine import Noise, current_scope, noise, noise_context
 from asim_lightning.engine.noise import layer_key, normals, philox
 from asim_lightning.engine.noise_source import fill
-from tests.engine.levels import level as level
 
 Words = tuple[int, int, int, int]
 WORDS = st.integers(0, 2**32 - 1)

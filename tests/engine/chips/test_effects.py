@@ -236,17 +236,6 @@ def test_operands_of_another_size_meet_their_own_converters(rows: int, counting:
         assert torch.equal(program.of(w).sums(x, noise_of(2, chip=3)), expected)
 
 
-@pytest.mark.parametrize("outputs", [15, 16, 32, 33])
-@pytest.mark.parametrize("effects", [{"offset": "3 lsb"}, {"gain": 5}, {"inl": 9}, {"offset": 1, "columns_per_adc": 3}])
-def test_outputs_that_fill_vectors_meet_their_own_converters(outputs: int, effects: dict[str, Any]) -> None:
-    product, circuit = MatmulProduct(), transfer(MacroConfig(4, 4, 255, 8, static=effects), False)
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randint(0, 16, (9, 300), generator=generator).float()
-    w = torch.randint(-7, 8, (outputs, 300), generator=generator).float()
-    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(9, chip=17)) for name in ("native", "reference")]
-    assert torch.equal(*sums)
-
-
 def test_an_offset_in_percent_is_of_the_full_swing_whatever_the_range_of_the_adc() -> None:
     static = {"offset": "1 %", "trim_step": "0.5 lsb"}
     assert MacroConfig(static=static).converter_spreads == pytest.approx((2.55, 0.5))

@@ -18,7 +18,6 @@ from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout
 from asim_lightning.engine.rare.rates import Rates, rates
-from tests.engine.levels import level as level
 from tests.engine.products import exact_sums
 from tests.engine.rare.test_converters_apart import cases
 from tests.engine.rare.test_equal_converters import macros, noise_of, operands

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from asim_lightning.engine.native import backend
 from asim_lightning.engine.noise_source import fill
@@ -140,31 +140,18 @@ def test_python_threads_may_share_out_work_at_once(probe: ctypes.CDLL, set_threa
 
 
 def noise(sample: int) -> Tensor:
-    """Enough normals for two threads."""
+    """Enough normals for two threads, also in a data worker, where torch has one."""
+    torch.set_num_threads(2)
     return fill((1, 2), torch.tensor([sample]), torch.tensor([0]), 2**16, range(4), 0, 0)
-
-
-class Noises(Dataset[Tensor]):
-    """Normals that data workers fill, on two threads although torch has one there."""
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> Tensor:
-        assert torch.get_num_threads() == 1
-        torch.set_num_threads(2)
-        try:
-            return noise(index)
-        finally:
-            torch.set_num_threads(1)
 
 
 def test_forked_data_workers_share_out_work(set_threads: SetThreads) -> None:
     set_threads(2)
     torch.rand(1_000_000).exp_()
     wanted = [noise(index) for index in range(6)]  # the workers inherit a process whose threads they lack
-    loader: Any = DataLoader(Noises(), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(loader, wanted, strict=True))
+    settings: dict[str, Any] = {"num_workers": 2, "multiprocessing_context": "fork", "timeout": 60}
+    found = [*DataLoader(range(6), batch_size=None, collate_fn=noise, **settings)]  # type: ignore[arg-type]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, wanted, strict=True))
     assert torch.equal(noise(3), wanted[3])  # the parent's threads are as they were
 
 

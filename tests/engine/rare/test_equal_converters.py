@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
 from asim_lightning.engine import Conv2dProduct, Noise, Product, rare, sums_of
 from asim_lightning.engine.noise import layer_key
-from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import layout
-from asim_lightning.engine.rare.rates import Rates, rates
+from asim_lightning.engine.rare.rates import rates
 from tests import oracle
 from tests.engine.products import exact_sums
 from tests.engine.test_noise_stream import plain_philox
@@ -136,12 +135,6 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
     return np.where(sums, (total * circuit.divisor + sums * scale) / circuit.divisor, total)
 
 
-def on_any_device(product: Product, found: Rates, x: torch.Tensor, w: torch.Tensor, noise: Noise, signed: bool) -> Any:
-    cut = layout(found, product, x.shape[1:], w.shape[1:] if product.batched_weight else w.shape)
-    total = exact_sums(product, x, w, found.macro.input_bits, found.macro.weight_bits, signed).double()
-    return any_device.with_errors(total, found, cut, x, w, layer_key("layer/events", noise.call), noise)
-
-
 @settings(max_examples=40)
 @given(macros(), st.sampled_from(["conv2d", "linear", "matmul"]), st.integers(0, 10**6))
 def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind: str, seed: int) -> None:
@@ -153,4 +146,3 @@ def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind
     found = sums_of(rare, product, circuit, x, w, noise)
     expected = slowly(product, circuit, x, w, noise)
     assert np.array_equal(found.numpy().reshape(expected.shape), expected)
-    assert torch.equal(found, on_any_device(product, rates(circuit, False), x, w, noise, signed))

@@ -1,4 +1,4 @@
-"""The native library on every level that this processor runs."""
+"""Fixtures of the engines' tests."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from asim_lightning.engine.native.library import library, processor_levels
 
 @pytest.fixture(scope="module", params=processor_levels())
 def level(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Has the library of a level called in place of the best one."""
+    """Has the library of each level that this processor runs called in place of the best one."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(passes, "best_library", lambda: library(request.param))
         yield
