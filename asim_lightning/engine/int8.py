@@ -54,8 +54,8 @@ def is_exact(shape: tuple[int, ...], geometry: Geometry, kernel: Any = byte_kern
         x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
         x = x.contiguous(memory_format=torch.channels_last)
         # all inputs and all weights are equal, so a sum depends only on the number of taps inside the image
-        ones = (torch.ones(1, 1, *size, dtype=torch.float64, device="cpu") for size in (spans, shape[2:]))
-        terms = shape[1] * F.conv2d(*ones, None, *_listed(geometry)[:3])
+        image, taps = (torch.ones(1, 1, *size, dtype=torch.float64, device="cpu") for size in (spans, shape[2:]))
+        terms = shape[1] * F.conv2d(image, taps, None, geometry.stride, geometry.padding, geometry.dilation)
     else:
         x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8, device="cpu")
         terms = torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu")

@@ -47,67 +47,60 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
         to_the_bit: Whether levels equal the column's to the last bit, not only in their codes; needed for converters
             with errors.
     """
-    cycles, tables, made = transfer.cycles, _Tables(transfer, to_the_bit), []
-    digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in cycles}))
-    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+    digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in transfer.cycles}))
+    nothing = torch.zeros(1, dtype=torch.float32, device="cpu")
+    levels, sigmas, length, made = [nothing], [nothing], 1, []
+    fitted: dict[tuple[int, bool, bool], dict[str, float]] = {}
+    for cycle, noisy in zip(transfer.cycles, transfer.noisy, strict=True):
+        kind = (cycle.full_scale, cycle.converted, noisy)
+        if kind not in fitted:
+            own, level, sigma = _fitted(transfer, cycle, noisy, to_the_bit)
+            if own["level"] == Level.TABLE or own.get("sigma") == Sigma.TABLE:
+                own["table"], length = length, length + len(level)
+                levels.append(level)
+                sigmas.append(sigma)
+            fitted[kind] = own
         votes = cycle.votes if noisy else 1  # without noise all votes are equal
         weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
         digit = digits.index((cycle.input_bits[0], len(cycle.input_bits)))
-        own = tables.of(cycle, noisy)
-        made.append(CycleOfJob(cycle.weight_bits[0], digit, votes=votes, weight=weight, **own))
+        made.append(CycleOfJob(cycle.weight_bits[0], digit, votes=votes, weight=weight, **fitted[kind]))
     while len(made) % 4:
         last = made[-1]
         made.append(CycleOfJob(last.weight_bit, last.digit, Level.PROPORTIONAL, Sigma.SILENT, votes=1, silent=1))
-    levels, sigmas = torch.cat(tables.levels), torch.cat(tables.sigmas)
     array, pairs = (CycleOfJob * len(made))(*made), (Digit * len(digits))(*(Digit(*digit) for digit in digits))
-    return Schedule(array, digits, pairs, levels, sigmas)
+    return Schedule(array, digits, pairs, torch.cat(levels), torch.cat(sigmas))
 
 
-class _Tables:
-    """Level and sigma of each kind of cycle: as arithmetic if it gives the column's numbers, otherwise as tables."""
+def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> tuple[dict[str, float], Tensor, Tensor]:
+    """The fields of a `CycleOfJob` that depend on the column: arithmetic if it gives the column's numbers, otherwise
+    tables; and level and sigma of each count for tables."""
+    counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
+    sigma = torch.zeros_like(counts)
+    if not cycle.converted or cycle.top_code is None:
+        return {"level": Level.COUNT, "silent": 1}, counts, sigma
+    level = transfer.column.level(counts, cycle).float().expand_as(counts)
+    # largest mean error of levels with right codes
+    error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
+    found: dict[str, float] = {"top": float(cycle.top_code), "silent": 1}
+    found |= _level(counts, level, cycle.top_code, cycle, error)
+    if noisy:
+        sigma = transfer.column.sigma(counts, cycle).float().expand_as(counts)
+        found |= {"silent": int(sigma[0] == 0), **_sigma(transfer, counts, sigma, cycle)}
+    return found, level, sigma
 
-    def __init__(self, transfer: Transfer, to_the_bit: bool) -> None:
-        self.transfer, self.to_the_bit, self.length = transfer, to_the_bit, 1
-        self.found: dict[tuple[int, bool, bool], dict[str, float]] = {}
-        nothing = torch.zeros(1, dtype=torch.float32, device="cpu")
-        self.levels, self.sigmas = [nothing], [nothing]
 
-    def of(self, cycle: Cycle, noisy: bool) -> dict[str, float]:
-        """The fields of a `CycleOfJob` that depend on the column."""
-        key = (cycle.full_scale, cycle.converted, noisy)
-        if key not in self.found:
-            top = cycle.top_code if cycle.converted else None
-            self.found[key] = {"level": Level.COUNT, "silent": 1} if top is None else self._fitted(cycle, noisy, top)
-        return self.found[key]
-
-    def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> dict[str, float]:
-        counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
-        level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
-        # largest mean error of levels with right codes
-        error = 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
-        found: dict[str, float] = {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, error)}
-        sigma = torch.zeros_like(counts)
-        if noisy:
-            sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
-            found |= {"silent": int(sigma[0] == 0), **self._sigma(counts, sigma, cycle)}
-        if found["level"] == Level.TABLE or found.get("sigma") == Sigma.TABLE:
-            self.levels.append(level)
-            self.sigmas.append(sigma)
-            found["table"], self.length = self.length, self.length + len(counts)
-        return found
-
-    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:
-        if bool((sigma == sigma[0]).all()):
-            return {"sigma": Sigma.CONSTANT, "constant": float(sigma[0])}
-        # the charge column's sigma is sqrt(a + b / (c * count + 1)); other columns' may equal it
-        macro, unit = self.transfer.macro, codes_of_full_scale(cycle) / 100.0
-        a, b = ((percent * unit) ** 2 for percent in macro.noise_percents(cycle.full_scale))
-        c = macro.rows / cycle.full_scale
-        shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
-        is_precise = float(sigma.max()) <= _LARGEST_SHRINKING
-        if a > 0 and is_precise and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
-            return {"sigma": Sigma.SHRINKING, "a": a, "b": b, "c": c}
-        return {"sigma": Sigma.TABLE}
+def _sigma(transfer: Transfer, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:
+    if bool((sigma == sigma[0]).all()):
+        return {"sigma": Sigma.CONSTANT, "constant": float(sigma[0])}
+    # the charge column's sigma is sqrt(a + b / (c * count + 1)); other columns' may equal it
+    macro, unit = transfer.macro, codes_of_full_scale(cycle) / 100.0
+    a, b = ((percent * unit) ** 2 for percent in macro.noise_percents(cycle.full_scale))
+    c = macro.rows / cycle.full_scale
+    shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
+    is_precise = float(sigma.max()) <= _LARGEST_SHRINKING
+    if a > 0 and is_precise and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
+        return {"sigma": Sigma.SHRINKING, "a": a, "b": b, "c": c}
+    return {"sigma": Sigma.TABLE}
 
 
 def _level(counts: Tensor, level: Tensor, top: int, cycle: Cycle, error: float) -> dict[str, float]:
