@@ -38,18 +38,8 @@ def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
     """Why engines do not compute a macro on a device, by the engine's name; the other engines are left out."""
     place = torch.device(device)
-    found = {
-        name: (why_refused(name, transfer) if name in KERNELS else engine.refuses(transfer)) or engine.why_not_on(place)
-        for name, engine in ENGINES.items()
-    }
+    found = {name: engine.refuses(transfer) or engine.why_not_on(place) for name, engine in ENGINES.items()}
     return {name: why for name, why in found.items() if why is not None}
-
-
-def why_refused(name: str, transfer: Transfer) -> str | None:
-    """Why an engine that makes every conversion does not compute a macro; None if it does."""
-    if name != "reference" and transfer.column.curves > 1:
-        return "its tables have one curve for all converters"
-    return KERNELS[name].refuses(transfer)
 
 
 def kernel_for(transfer: Transfer, device: torch.device) -> str:
@@ -57,9 +47,7 @@ def kernel_for(transfer: Transfer, device: torch.device) -> str:
 
     Warns once if the reference engine has to compute on CUDA instead of the fused one.
     """
-    reasons = {
-        name: engine.why_not_on(device) for name, engine in KERNELS.items() if why_refused(name, transfer) is None
-    }
+    reasons = {name: engine.why_not_on(device) for name, engine in KERNELS.items() if engine.refuses(transfer) is None}
     found = next(name for name, why in reasons.items() if why is None)
     why = why_wrong(transfer, device) if found == "fused" else reasons.get("fused")
     if device.type != "cuda" or why is None:

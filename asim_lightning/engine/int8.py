@@ -35,7 +35,7 @@ def byte_kernel(w: Tensor, bias: Tensor | None, geometry: Geometry) -> Callable[
     """oneDNN's product of bytes with these weights: (batch, channels, height, width) or (rows, k), uint8, to float32
     sums."""
     one, zero = torch.ones(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.int64, device="cpu")
-    as_sums = 1.0, 0, torch.float32, "none", [], ""
+    as_sums: tuple[Any, ...] = 1.0, 0, torch.float32, "none", [], ""
     if geometry.is_image:
         layout = _listed(geometry)
         packed = torch.ops.onednn.qconv_prepack(w, one, 1.0, 0, *layout, None)

@@ -154,6 +154,22 @@ def runs_everywhere(device: torch.device) -> None:
     return
 
 
+def why_not_tabulated(transfer: Transfer, longest: int) -> str | None:
+    """Why kernels with tables of whole counts and codes, one for all converters, do not compute a macro; None if they
+    may. A table has fewer than `longest` counts."""
+    cycles = transfer.cycles
+    if transfer.column.curves > 1:
+        return "its tables have one curve for all converters"
+    if transfer.column.cell_sigma:
+        return "cells differ, so counts are not whole numbers"
+    if transfer.macro.adc_bits is None:
+        return "an ideal converter's codes are not whole numbers"
+    if any(cycle.signed or len(cycle.weight_bits) > 1 for cycle in cycles):
+        return "several weight bits are converted at once"
+    counts = max(cycle.full_scale for cycle in cycles)
+    return f"{counts} counts in a cycle are too many to tabulate" if counts >= longest else None
+
+
 def required(noise: Noise | None) -> Noise:
     """The noise source, which a macro's conversions need; a ValueError without one."""
     if noise is None:

@@ -55,12 +55,7 @@ class ReferenceProgram(ConvertingProgram):
         errors change levels and codes. Codes times their weight (`Transfer.code_weight`) are summed as integers, and so
         are the exact counts of digital cycles.
 
-        Args:
-            x: Integers. # (batch, *inputs)
-            noise: Noise source, with one row for each row of the batch.
-
-        Returns:
-            Outputs in counts, float64 (float32 if the device has no float64). # (batch, *outputs)
+        float64, or float32 if the device has no float64. # (batch, *outputs)
         """
         product, transfer, source = self.product, self.transfer, required(noise)
         x, w = x.to(torch.int32), self.w.to(torch.int32)

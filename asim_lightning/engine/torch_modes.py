@@ -19,10 +19,10 @@ def exact_float32(device_type: str) -> Iterator[None]:
     """
     backends: Any = torch.backends
     kinds = [backends.mkldnn.matmul, backends.mkldnn.conv]
-    if device_type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        if all(kind.fp32_precision in ("ieee", "none") for kind in kinds):  # setting takes longer than a small product
-            yield
-            return
+    is_plain = device_type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if is_plain and all(kind.fp32_precision in ("ieee", "none") for kind in kinds):
+        yield  # setting takes longer than a small product
+        return
     kinds.append(backends.cuda.matmul)
     before, cudnn = [kind.fp32_precision for kind in kinds], backends.cudnn.enabled
     for kind in kinds:

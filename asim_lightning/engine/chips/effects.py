@@ -155,11 +155,7 @@ EFFECTS = (*CONVERTERS, *STUCK, *CELLS)
 
 
 def check_saved(chip: Chip, transfer: Transfer) -> None:
-    """Refuse a chip in a file that does not fit a macro.
-
-    Raises:
-        ValueError: The file lacks an effect of the macro, has another effect, or belongs to another macro.
-    """
+    """Refuse a chip in a file that does not fit a macro: see `SavedChip.check`."""
     if chip.saved is None:
         return
     asked = {effect.kind: why for effect in EFFECTS if (why := effect.asked(transfer))}

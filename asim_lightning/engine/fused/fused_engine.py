@@ -20,7 +20,7 @@ from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required
+from asim_lightning.engine.program import ConvertingProgram, Weights, required, why_not_tabulated
 
 LONGEST_TABLE = 2**16
 """Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""
@@ -32,20 +32,14 @@ _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why the fused engine does not compute a macro: counts or codes are not integers, counts are too many for tables,
-    or the kernel could not round the column's levels and noise exactly."""
+    """Why the fused engine does not compute a macro: `why_not_tabulated`, digits or votes are too large, or the kernel
+    could not round the column's levels and noise exactly."""
     macro = transfer.macro
-    if transfer.column.cell_sigma > 0:
-        return "cells differ, so counts are not whole numbers"
-    if macro.top_code is None:
-        return "an ideal converter's codes are not whole numbers"
+    if why := why_not_tabulated(transfer, LONGEST_TABLE):
+        return why
     for cycle in transfer.cycles:
-        if len(cycle.weight_bits) > 1 or cycle.signed:
-            return "several weight bits are converted at once"
         if len(cycle.input_bits) > _MOST_DIGIT_BITS:
             return f"input digits have {len(cycle.input_bits)} bits, more than {_MOST_DIGIT_BITS}"
-        if cycle.full_scale >= LONGEST_TABLE:
-            return f"{cycle.full_scale} counts in a cycle are too many to tabulate"
         if macro.vote != "mean" and cycle.votes > MOST_COMPARED_VOTES:
             return f"{cycle.votes} votes of a {macro.vote} are more than {MOST_COMPARED_VOTES}"
     kinds = {(c.full_scale, c.analog, c.converted): c for c in transfer.cycles}  # one cycle of each kind

@@ -63,17 +63,7 @@ def outputs_of_program(numbers, pixels, FORM: tl.constexpr):  # type: ignore[no-
 
 @triton.jit
 def with_codes(codes, n4, cycle, conversions, draw, whole: tl.constexpr, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Sums of weighted codes, plus the codes of four cycles.
-
-    Args:
-        codes: Sums so far. # (BLOCK_M, BLOCK_N)
-        n4: Counts of the four cycles. # (BLOCK_M, BLOCK_N) each
-        cycle: Fields of the first cycle.
-        conversions: See `Conversions`.
-        draw: See `Draw`.
-        whole: Type of the sums.
-        MACRO: See `MacroForm`.
-    """
+    """Sums of weighted codes, of the type `whole`, plus the codes of the counts of four cycles. # (BLOCK_M, BLOCK_N)"""
     weights = of_four(cycle, _CODE_WEIGHT)
     if MACRO.VOTE == "mean":
         w0, w1, w2, w3 = weights

@@ -24,20 +24,12 @@ def library(level: str | None = None) -> ctypes.CDLL:
 
 
 def best_level() -> str:
-    """The best level that the processor runs and that was built.
-
-    Raises:
-        RuntimeError: No library is built.
-    """
+    """The best level that the processor runs and that was built; a RuntimeError if none was."""
     return next(name for name in reversed(processor_levels()) if library_path(name).exists())
 
 
 def processor_levels() -> tuple[str, ...]:
-    """Levels of `LEVELS` that this processor runs, the best last.
-
-    Raises:
-        RuntimeError: No library is built.
-    """
+    """Levels of `LEVELS` that this processor runs, the best last; a RuntimeError if no library is built."""
     if not LEVELS:
         raise RuntimeError("The C++ kernels are not built for Windows.")
     return tuple(LEVELS)[: _load(FOLDER, "portable").asim_processor_level() + 1]

@@ -14,25 +14,18 @@ from asim_lightning.engine.native.structures import GROUP, ConversionJob, Conver
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required
+from asim_lightning.engine.program import ConvertingProgram, Weights, required, why_not_tabulated
 
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why the native engine does not compute a macro: counts or codes are not integers, a cycle has several weight
-    bits, counts are too many to tabulate, or a tile's sums of codes exceed 31 bits."""
-    cycles, votes = transfer.cycles, max(cycle.votes for cycle in transfer.cycles)
-    if transfer.column.cell_sigma:
-        return "cells differ, so counts are not whole numbers"
-    if transfer.macro.adc_bits is None:
-        return "an ideal converter's codes are not whole numbers"
-    if any(cycle.signed for cycle in cycles):
-        return "several weight bits are converted at once"
-    if votes > _MOST_VOTES:
+    """Why the native engine does not compute a macro: `why_not_tabulated`, too many votes, or a tile's sums of codes
+    exceed 31 bits."""
+    if why := why_not_tabulated(transfer, _LONGEST_TABLE):
+        return why
+    if (votes := max(cycle.votes for cycle in transfer.cycles)) > _MOST_VOTES:
         return f"{votes} votes of a conversion are more than {_MOST_VOTES}"
-    if (counts := max(cycle.full_scale for cycle in cycles)) >= _LONGEST_TABLE:
-        return f"{counts} counts in a cycle are too many to tabulate"
     return None if transfer.largest_sum < 2**31 else "sums of a tile's codes take more than 31 bits"
 
 

@@ -9,7 +9,6 @@ import torch
 
 from asim_lightning.engine import Weights, rare, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
-from asim_lightning.engine.engines import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
@@ -21,7 +20,7 @@ RANDOM_CASES = 300
 def converted(loaded: ctypes.CDLL, case: Case) -> int:
     """How many times a random case was computed by the library."""
     made, circuit, threads = 0, case.circuit, torch.get_num_threads()
-    if why_refused("native", circuit):
+    if native_engine.refuses(circuit):
         return 0
     torch.set_num_threads(case.threads)
     held = stuck_weights(case.chip, case.product, circuit, case.w)

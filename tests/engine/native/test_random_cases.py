@@ -14,7 +14,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer, transfer
 from asim_lightning.engine import Weights, exact, rare, reference, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
-from asim_lightning.engine.engines import ENGINES, why_refused
+from asim_lightning.engine.engines import ENGINES
 from asim_lightning.engine.native import conversion, library, native_engine, passes
 from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
@@ -45,7 +45,7 @@ class Tally:
     def add(self, case: Case) -> None:
         """Compute a case by every engine that gives the reference's numbers."""
         circuit = case.circuit
-        if why_refused("native", circuit):
+        if native_engine.refuses(circuit):
             self.kinds["refused"] += 1
             return
         found = sums(case, circuit)
