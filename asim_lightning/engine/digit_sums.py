@@ -120,7 +120,9 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
         float32. # (rows, positions, tiles, functions)
     """
     if not passes.is_there(sums):
-        return table_sums_anywhere(sums, table, factors)
+        values = table.values.to(sums.device)[sums.long() - table.low]  # (rows, tiles, digits, positions, functions)
+        of_digits = torch.tensor(list(factors), dtype=torch.float32, device=sums.device)
+        return torch.einsum("rtdpf,d->rptf", values, of_digits)
     rows, tiles, digits, positions = sums.shape
     functions = table.values.shape[1]
     out = torch.empty(rows, positions, tiles, functions, dtype=torch.float32, device="cpu")
@@ -129,10 +131,3 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     threads = passes.threads_for(sums.numel(), _MANY)
     passes.call("asim_table_sums", "TableSums", *addressed, *sums.shape, functions, -table.low, threads)
     return out
-
-
-def table_sums_anywhere(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
-    """`table_sums` in plain torch, on any device: the definition."""
-    values = table.values.to(sums.device)[sums.long() - table.low]  # (rows, tiles, digits, positions, functions)
-    weights = torch.tensor(list(factors), dtype=torch.float32, device=sums.device)
-    return torch.einsum("rtdpf,d->rptf", values, weights)

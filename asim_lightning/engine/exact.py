@@ -76,14 +76,11 @@ class ExactProgram(Program):
         if is_recorded() or x.numel() == 0 or self.product.batched_weight:
             return None
         in_bytes = self._in_bytes() if x.device.type == "cpu" else None
-        return in_bytes if in_bytes is not None and in_bytes.is_exact(x.shape) else self._in_floats()
+        if in_bytes is not None and in_bytes.is_exact(x.shape):
+            return in_bytes
+        given, bits = self.given_weights, (self.input_bits, self.signed_input)
+        return given.form(("float32", self.product, *bits), lambda w: float32.float32_product(self.product, w, *bits))
 
     def _in_bytes(self) -> int8.Int8Product | None:
         product, bits = self.product, (self.input_bits, self.weight_bits, self.signed_input)
         return self.given_weights.form(("int8", product, *bits), lambda w: int8.int8_product(product, w, *bits))
-
-    def _in_floats(self) -> float32.Float32Product | None:
-        product, bits = self.product, (self.input_bits, self.signed_input)
-        return self.given_weights.form(
-            ("float32", product, *bits), lambda w: float32.float32_product(product, w, *bits)
-        )

@@ -158,14 +158,13 @@ def _terms(
         # (..., n, terms)
     """
     of_inputs, of_weights = block.factors(moment)
+    b = _leading(weights[..., tiles, :], tables[1], of_weights)
     if product.is_image:
         batch, groups = inputs.shape[:2]
         chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
         a = table_sums(chosen, tables[0], of_inputs).flatten(2)  # (.., positions, tiles * terms)
-        b = table_sums(weights[:, tiles, :, None], tables[1], of_weights).flatten(1)
         return a.view(batch, groups, *a.shape[1:]), b.view(groups, -1, b.shape[-1])
-    a = _leading(inputs[..., tiles, :], tables[0], of_inputs)
-    return a, _leading(weights[..., tiles, :], tables[1], of_weights)
+    return _leading(inputs[..., tiles, :], tables[0], of_inputs), b
 
 
 def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Algorithm, Charge, ConverterPlaces, Cycle, MacroConfig, Transfer, algorithm, transfer
+from asim_lightning.circuit import Algorithm, Charge, ConverterPlaces, MacroConfig, Transfer, algorithm, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, SavedChip, converters_of, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.nn.verify import verify
@@ -98,26 +98,6 @@ def test_layers_verify_and_files_hold_what_is_drawn(kind: str, static: dict[str,
         saved(layer, inputs, tmp_path / "chip.safetensors")
         assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, 17))
         assert SavedChip.read(str(tmp_path / "chip.safetensors")).digest
-
-
-class Curves(Charge):
-    """Every other converter is two codes too high."""
-
-    curves = 2
-
-    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
-        """See `Column.of_curves`."""
-        return self.level(count, cycle) + 2.0 * curve, self.sigma(count, cycle)
-
-
-@pytest.mark.parametrize("settings", [{}, {"adc_step": 1}])
-def test_curves_are_those_of_columns_in_turn(settings: dict[str, Any]) -> None:
-    circuit = transfer(MacroConfig(3, 1, 63, 6, column=f"{__name__}.Curves", **settings), False)
-    assert refusals(circuit)["native"]
-    x, w = (torch.arange(60) < 40).float()[None], torch.full((4, 60), 3.0)
-    found = sums_of(ENGINES["reference"], MatmulProduct(), circuit, x, w, noise_of(1))[0]
-    codes = [[40 * (bit < 2) + 2 * ((output * 3 + bit) % 2) for bit in range(3)] for output in range(4)]
-    assert found.tolist() == [low + 2 * middle - 4 * high for low, middle, high in codes]
 
 
 class Wrong(Charge):

@@ -9,16 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, rare, reference, sums_of
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, rare, reference, sums_of
 from asim_lightning.engine.rare.rates import code_distribution
-from tests.engine.products import exact_sums
+from tests.engine.products import exact_sums, noise_of
 
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)
-
-
-def noise_of(batch: int, seed: int) -> Noise:
-    ids = torch.arange(batch)
-    return Noise(seed, "layer", call=0, trial=0, chip=0, sample_ids=ids, offsets=torch.zeros_like(ids))
 
 
 def both(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +24,7 @@ def both(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor) 
     votes = max(c.votes for c in circuit.cycles) if circuit.macro.vote == "mean" else 1
     unit = (circuit.macro.top_code or 1) * votes / circuit.macro.rows
     engines = rare, reference
-    a, b = ((sums_of(each, product, circuit, x, w, noise_of(len(x), 11)) - clean) * unit for each in engines)
+    a, b = ((sums_of(each, product, circuit, x, w, noise_of(len(x))) - clean) * unit for each in engines)
     return a.round().long(), b.round().long()
 
 

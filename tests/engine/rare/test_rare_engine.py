@@ -93,9 +93,3 @@ def test_rates_of_next_to_nothing_leave_the_exact_product(sigma: str) -> None:
     assert found.dtype == torch.float64
     differ = found != exact.prepare(product, circuit, Weights(w)).sums(x).double()
     assert int(differ.sum()) <= (20 if sigma == "0.11 lsb" else 0)
-
-
-def test_spreads_that_make_wrong_codes_frequent_are_refused() -> None:
-    often = transfer(MacroConfig(random_noise=0.05, static={"offset": "0.3 lsb"}), False)
-    assert rare.refuses(often) == "0.13 of the codes are wrong by the spreads, more than 0.03"
-    assert rare.refuses(layer(1, **MACROS["apart"])[1]) is None
