@@ -29,7 +29,7 @@ class Effect:
     Attributes:
         kind: Name of the tensor in a file, and of the draw; also of the setting, if `why` is None.
         drawn: The effect by place, from the macro's spreads; without `bounds` also from a file.
-        bounds: Shape, smallest and largest value of the tensor in a file.
+        bounds: Shape and largest value of the tensor in a file; the smallest is its negative, or 0 of integers.
         part: The part of a converter that changes: gains are multiplied, offsets added, and `inl` is the INL. None: the
             effect changes weights or cells.
         why: The setting by which chips of a macro differ, for messages; empty if they do not.
@@ -38,7 +38,7 @@ class Effect:
 
     kind: str
     drawn: Callable[[Places], Tensor]
-    bounds: Callable[[Places], tuple[tuple[int, ...], float, float]] | None = None
+    bounds: Callable[[Places], tuple[tuple[int, ...], float]] | None = None
     part: Literal["gain", "offset", "inl"] | None = None
     why: Callable[[Transfer], str] | None = None
     dtype: torch.dtype = torch.float32
@@ -57,7 +57,9 @@ class Effect:
         saved = places.chip.saved
         if saved is None or self.bounds is None or not self.asked(places.transfer):
             return self.drawn(places)
-        found = saved.tensor(places.chip.layer, self.kind, *self.bounds(places), self.dtype)
+        shape, most = self.bounds(places)
+        low = -most if self.dtype.is_floating_point else 0
+        found = saved.tensor(places.chip.layer, self.kind, shape, low, most, self.dtype)
         return places.chip.scaled(found, 1.0 if self.part == "gain" else 0.0)
 
 
@@ -100,20 +102,11 @@ def _inl(places: Places) -> Tensor:
     return (errors @ (codes[:, None] >> bit & 1).double().T).float()
 
 
-def _bounds_of_offsets(places: Places) -> tuple[tuple[int, ...], float, float]:
-    most = _MOST * (places.macro.top_code or 1)
-    return (places.converter_count,), -most, most
-
-
-def _bounds_of_gains(places: Places) -> tuple[tuple[int, ...], float, float]:
-    return (places.converter_count,), -_MOST, _MOST
-
-
-def _bounds_of_inl(places: Places) -> tuple[tuple[int, ...], float, float]:
+def _bounds_of_inl(places: Places) -> tuple[tuple[int, ...], float]:
     codes, most, chip = places.macro.signed_codes, float(places.macro.top_code or 1), places.chip
     given = None if chip.saved is None else chip.saved.layers.get(chip.layer, {}).get("inl")
     shape = (codes,) if given is not None and given.dim() == 2 else (-(-(codes - 1).bit_length() // 4), 16)
-    return (places.converter_count, *shape), -most, most
+    return (places.converter_count, *shape), most
 
 
 def _stuck(kind: str, places: Places) -> Tensor:
@@ -125,10 +118,6 @@ def _stuck(kind: str, places: Places) -> Tensor:
     for bit, normal in enumerate(places.chip.normals("stuck", shape.numel(), range(bits))):
         stuck |= ((normal if kind == "stuck_at_0" else -normal).view(shape) < limit).int() << bit
     return stuck
-
-
-def _bounds_of_stuck(places: Places) -> tuple[tuple[int, ...], float, float]:
-    return places.cells[1:], 0, 2 ** places.cells[0] - 1
 
 
 def _why_cells(transfer: Transfer) -> str:
@@ -143,12 +132,13 @@ def _why_idle_cells(transfer: Transfer) -> str:
 
 
 CONVERTERS = (
-    Effect("offset", _offsets, _bounds_of_offsets, "offset"),
-    Effect("gain", _gains, _bounds_of_gains, "gain"),
+    Effect("offset", _offsets, lambda at: ((at.converter_count,), _MOST * (at.macro.top_code or 1)), "offset"),
+    Effect("gain", _gains, lambda at: ((at.converter_count,), _MOST), "gain"),
     Effect("inl", _inl, _bounds_of_inl, "inl"),
 )
 STUCK = tuple(
-    Effect(kind, partial(_stuck, kind), _bounds_of_stuck, dtype=torch.int32) for kind in ("stuck_at_0", "stuck_at_1")
+    Effect(kind, partial(_stuck, kind), lambda at: (at.cells[1:], 2 ** at.cells[0] - 1), dtype=torch.int32)
+    for kind in ("stuck_at_0", "stuck_at_1")
 )
 CELLS = (Effect("cells", contents, why=_why_cells), Effect("idle_cells", all_idle_cells, why=_why_idle_cells))
 EFFECTS = (*CONVERTERS, *STUCK, *CELLS)

@@ -41,7 +41,7 @@ class _RareErrors(Structure):
 
 def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
     """Words of a weight, the same for all inputs. # (outputs, bytes, words), int64"""
-    g, table, planes = layout.geometry, _word_table(layout), _bytes_of(rates.macro.weight_bits)
+    g, table, planes = layout.geometry, _word_table(layout), _bytes_of(rates.transfer.macro.weight_bits)
     source = w.to(torch.float32).contiguous()
     outputs = source.numel() // (g.channels * g.elements)
     out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
@@ -60,7 +60,7 @@ def with_errors(
     Weights are words (`weight_words`).
     """
     is_image = layout.geometry.is_image
-    x_bytes = _padded_inputs(x, layout, rates.macro.input_bits, rates.transfer.signed_input)
+    x_bytes = _padded_inputs(x, layout, rates.transfer.macro.input_bits, rates.transfer.signed_input)
     if total.dtype not in (torch.float32, torch.float64):
         total = total.to(torch.float64)
     inward = is_image and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
@@ -94,7 +94,7 @@ def _room_for_ones(rates: Rates, layout: Layout, batch: int) -> Tensor | None:
     shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
     if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
         return None
-    return torch.empty(batch, *shape, 8 * _bytes_of(rates.macro.input_bits), dtype=torch.int32, device="cpu")
+    return torch.empty(batch, *shape, 8 * _bytes_of(rates.transfer.macro.input_bits), dtype=torch.int32, device="cpu")
 
 
 def _bytes_of(bits: int) -> int:
@@ -132,7 +132,7 @@ def _padded_inputs(x: Tensor, layout: Layout, input_bits: int, signed: bool) -> 
 @lru_cache(maxsize=1024)
 def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     """The structure without the fields of a call, and the arrays that it points to."""
-    g, macro = layout.geometry, rates.macro
+    g, macro = layout.geometry, rates.transfer.macro
     (height, width), w_byte = _padded_size(layout), len(_word_table(layout))
     x_pixel = _bytes_of(macro.input_bits) * _padded_channels(layout) // 8
     tiles: list[tuple[int, ...]] = []
@@ -166,7 +166,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     job = _RareErrors.of(
         *addresses[:2], all_kinds, *addresses[2:],
         len(tiles), len(kinds), rates.transfer.scale, rates.transfer.divisor,
-        layout.positions, layout.block_outputs, layout.blocks,
+        layout.geometry.positions, layout.block_outputs, layout.blocks,
         g.is_image, layout.inner, g.output_size[1], g.outputs, g.windows, width, *g.stride,
         *steps, w_output, w_byte,
     )  # fmt: skip

@@ -43,7 +43,7 @@ def with_errors(
     """
     batch, device = len(x), x.device
     x, w = x.to(torch.int32).flatten(), w.to(torch.int32).flatten()
-    errors = torch.zeros(batch * layout.positions, dtype=torch.int64, device=device)
+    errors = torch.zeros(batch * layout.geometry.positions, dtype=torch.int64, device=device)
     elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
     tables = _tables(rates, layout, device)
     of_block = layout.block_outputs * tables.converters if apart else max(layout.draws, default=1)
@@ -71,7 +71,7 @@ def _found(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Candidates of blocks: block, output, tile, cycle, and second uniform. # (candidates,) each"""
     layout, own = tables.layout, tables.rates.kinds[kind]
-    number = (layout.positions - first).clamp(max=layout.block_outputs)  # outputs of each block
+    number = (layout.geometry.positions - first).clamp(max=layout.block_outputs)  # outputs of each block
     if apart is None or own.margins is None:
         per_output, per_tile = len(layout.tiles) * len(own.cycles), len(own.cycles)
         found = candidates(blocks, kind, layout.draws[kind], gap_factor(own.rate), number * per_output)
@@ -97,7 +97,7 @@ def _runs(layout: Layout, first: Tensor, number: Tensor) -> tuple[Tensor, Tensor
     column = (first // inner)[:, None] + torch.arange(most, device=first.device)
     low, end = torch.maximum(first[:, None], column * inner), (first + number)[:, None]
     lengths = (torch.minimum(end, (column + 1) * inner) - low).clamp_min(0)
-    return low.clamp(max=layout.positions - 1), lengths
+    return low.clamp(max=layout.geometry.positions - 1), lengths
 
 
 class _Tables:
@@ -118,7 +118,7 @@ class _Tables:
         self.input_mask = integers([2 ** len(cycle.input_bits) - 1 for cycle in cycles])
         self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
         self.tile_rows = self.used.shape[1]
-        self.converters = len(layout.tiles) * rates.macro.weight_bits
+        self.converters = len(layout.tiles) * rates.transfer.macro.weight_bits
 
 
 _tables = lru_cache(maxsize=256)(_Tables)
@@ -146,7 +146,7 @@ def _add(
         error = tables.errors[kind][which]
     else:
         error = _converted(tables, kind, apart, output, tile, cycle, count, chance)
-    errors.index_add_(0, row * tables.layout.positions + output, error * tables.weights[cycle])
+    errors.index_add_(0, row * tables.layout.geometry.positions + output, error * tables.weights[cycle])
 
 
 def _converted(

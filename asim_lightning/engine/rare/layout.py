@@ -37,14 +37,9 @@ class Layout:
     draws: tuple[int, ...]
 
     @property
-    def positions(self) -> int:
-        """Outputs of a row of the batch."""
-        return self.geometry.positions
-
-    @property
     def blocks(self) -> int:
         """Blocks of a row of the batch."""
-        return -(-self.positions // self.block_outputs)
+        return -(-self.geometry.positions // self.block_outputs)
 
     @property
     def outputs(self) -> int:
@@ -54,7 +49,7 @@ class Layout:
     @property
     def pixels(self) -> int:
         """Pixels of a row of the batch."""
-        return self.positions // self.outputs
+        return self.geometry.positions // self.outputs
 
     @property
     def inner(self) -> int:
@@ -76,7 +71,7 @@ class Layout:
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:
     """The layout of a sample; shapes are without the batch dimension."""
     found = product.geometry_of(w_shape, torch.Size((1, *x_shape)))
-    tiles = tuple(found.tiles(rates.macro.rows))
+    tiles = tuple(found.tiles(rates.transfer.macro.rows))
     expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
     wanted = _CANDIDATES_APART if rates.differ else _CANDIDATES
     size = max(1, min(_MOST_OUTPUTS, found.positions, int(wanted / max(expected, 1e-9))))

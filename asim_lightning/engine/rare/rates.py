@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm
+from asim_lightning.circuit import Algorithm, Column, Cycle, Transfer, algorithm
 from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
     expected_error,
@@ -63,11 +63,6 @@ class Rates:
     """Weight of one code in the integer sum of codes, cycle by cycle (`Transfer.code_weight`)."""
     differ: bool
     """Whether converters differ."""
-
-    @property
-    def macro(self) -> MacroConfig:
-        """The macro."""
-        return self.transfer.macro
 
 
 @lru_cache(maxsize=1024)

@@ -111,12 +111,12 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
     cut = layout(found, product, x.shape[1:], shape)
     every = counts(product, macro, circuit.signed_input, x.long().numpy(), w.long().numpy())
     every = every.reshape(*every.shape[:3], -1)
-    sums = np.zeros((len(x), cut.positions), dtype=np.int64)
+    sums = np.zeros((len(x), cut.geometry.positions), dtype=np.int64)
     most = max(c.votes for c in circuit.cycles) if macro.vote == "mean" else 1
     for row in range(len(x)):
         for block in range(cut.blocks):
             first = block * cut.block_outputs
-            outputs = min(cut.block_outputs, cut.positions - first)
+            outputs = min(cut.block_outputs, cut.geometry.positions - first)
             for k, kind in enumerate(found.kinds):
                 size = len(every) * len(kind.cycles)
                 number = int(noise.offsets[row]) * cut.blocks + block
