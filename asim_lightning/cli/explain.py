@@ -12,7 +12,6 @@ from safetensors.torch import save
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain, schedule
 from asim_lightning.circuit.presets import preset, preset_names
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.cost import Technology
 from asim_lightning.cost.energy_model import EnergyModel
@@ -159,13 +158,13 @@ def chip(setup: Setup, options: ChipOptions) -> None:
     """
     model = setup.model
     if options.chip is not None and isinstance(model.chip, SavedChip):
-        raise UsageError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {options.chip}")
+        raise ValueError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {options.chip}")
     shown = model.chip if options.chip is None else options.chip
     if not isinstance(shown, SavedChip):
         check_whole("`chip`", shown, 0, 2**32 - 1)
     circuits = [layer.transfer for layer in macro_layers(model.backbone).values()]
     if not any(each.differs_by_chip or each.converters_differ for each in circuits):
-        raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
+        raise ValueError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
     layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
     print(chip_table(layers))

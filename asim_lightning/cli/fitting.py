@@ -17,7 +17,6 @@ from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.command_line import shorter_path
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup, Start, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.whole_file import naming, write_whole
@@ -58,7 +57,7 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
     path = shorter_path(start.path)
     if start.resumes:
         if most is not None and 0 <= most < start.epoch:
-            raise UsageError(
+            raise ValueError(
                 f"`trainer.max_epochs` must be {start.epoch} or more to resume {path}, got {most}; --resume false "
                 "starts from its weights at epoch 0"
             )

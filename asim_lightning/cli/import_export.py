@@ -13,7 +13,6 @@ from asim_lightning.checks import check_choice
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path, write_text
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import open_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
@@ -70,9 +69,9 @@ def import_file(options: ImportOptions) -> None:
     from asim_lightning.exchange.published.recipe import recipe_of
 
     if options.force or any(each is not None for each in (options.network, options.small, options.kwargs)):
-        raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
+        raise ValueError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
     if Path(options.to).suffix not in (".yaml", ".yml"):
-        raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {options.to}")
+        raise ValueError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {options.to}")
     path = shorter_path(options.to)
     text, notes = recipe_of(options.file, path)
     write_text(Path(options.to), text)
@@ -83,15 +82,15 @@ def _import_weights(options: ImportOptions) -> None:
     """Write a checkpoint with a file's weights, and print what happened to every key."""
     file, to = options.file, options.to
     if options.kwargs is not None and options.network is None:
-        raise UsageError("`--kwargs` needs `--network`, because its constructor takes them")
+        raise ValueError("`--kwargs` needs `--network`, because its constructor takes them")
     if Path(to).suffix != ".ckpt":
-        raise UsageError(f"`--to` must be a .ckpt for weights (a .yaml for a config.py), got {to}")
+        raise ValueError(f"`--to` must be a .ckpt for weights (a .yaml for a config.py), got {to}")
     weights = read_weights(file)
     if any(key.startswith(_PREFIX) for key in weights.state):
-        raise UsageError(f"{file} is a checkpoint of this package already: give it to --ckpt_path directly")
+        raise ValueError(f"{file} is a checkpoint of this package already: give it to --ckpt_path directly")
     network = recognise(weights, options.network, options.small, options.kwargs)
     if network.num_classes < 2:
-        raise UsageError(
+        raise ValueError(
             f"{file} holds no classifier of 2 classes or more; `model.backbone.pretrained` takes such files"
         )
     account = imported(weights, network)
@@ -118,7 +117,7 @@ def export(options: ExportOptions) -> None:
     layout, suffix = options.format, Path(options.to).suffix
     check_choice("`--format`", layout, LAYOUTS)
     if suffix not in _SUFFIXES[layout]:
-        raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
+        raise ValueError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
     path, checkpoint = open_checkpoint(options.file)
     state = {
         key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(_PREFIX)
@@ -142,7 +141,7 @@ def _refuse_open(account: Account, file: str, force: bool, network: Network) -> 
         print(account)
         row = account.open[0]
         first = f"{row.source or row.target} is {row.status}: {row.why}"
-        raise UsageError(
+        raise ValueError(
             f"{len(account.open)} of {len(account.rows)} tensors of {file} as {network.layout} "
             f"{network.backbone.name} are not accounted for ({first}); nothing was written, and --force writes all else"
         )

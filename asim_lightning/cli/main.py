@@ -128,10 +128,9 @@ def _refuse(error: Exception) -> NoReturn:
 
 def _is_the_users(error: Exception) -> bool:
     """Whether the user can mend an error; its message is then enough."""
-    if isinstance(error, (ValueError, OSError, MemoryError, ModuleNotFoundError)):
-        return True
-    # by name, because Lightning and jsonargparse may not be imported yet
-    return bool({"UsageError", "MisconfigurationException"} & {each.__name__ for each in type(error).__mro__})
+    # by name, because Lightning may not be imported yet
+    names = {each.__name__ for each in type(error).__mro__}
+    return bool({"ValueError", "OSError", "MemoryError", "ModuleNotFoundError", "MisconfigurationException"} & names)
 
 
 def _signal_code(stop: BaseException) -> int | None:

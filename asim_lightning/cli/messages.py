@@ -13,12 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from asim_lightning import data
 
 
-class UsageError(Exception):
-    """The user's input is wrong; the message is one line."""
-
-
 class OneLineParser(LightningArgumentParser):
-    """A parser that raises `UsageError` instead of printing its usage, a tip and a tree of errors."""
+    """A parser that raises a ValueError instead of printing its usage, a tip and a tree of errors."""
 
     is_whole: bool = True
     """Whether all settings are parsed; if only some are, settings may be missing."""
@@ -27,7 +23,7 @@ class OneLineParser(LightningArgumentParser):
         """Refuse the user's input."""
         if not self.exit_on_error:  # jsonargparse tries one type after another
             super().error(message, ex)
-        raise UsageError(one_line(message, self.get_defaults().keys())) from ex
+        raise ValueError(one_line(message, self.get_defaults().keys())) from ex
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         """Check that no setting is missing or unknown, once all are parsed."""

@@ -10,7 +10,6 @@ from lightning.pytorch.cli import LightningArgumentParser
 from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.cli.command_line import Arguments
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, weights_line
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.parser import CommandCLI, ending_processes
 from asim_lightning.cli.start import newest_last
 from asim_lightning.exchange.read import read_checkpoint
@@ -29,7 +28,7 @@ class OwnModuleCLI(CommandCLI):
 
     def __init__(self, arguments: Arguments) -> None:
         if arguments.command not in COMMANDS:
-            raise UsageError(
+            raise ValueError(
                 f"asim {arguments.command} takes no `model.class_path`: name the network as `model.backbone.network`, "
                 "or call study or search in Python"
             )

@@ -24,7 +24,7 @@ from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.cli.command_line import Arguments, Recipe, inside, load_yaml, name_files_, shorter_path
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise
-from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.messages import OneLineParser
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
 from asim_lightning.cli.signals import kill_raises_at_once
@@ -139,7 +139,7 @@ class AsimCLI(CommandCLI):
         name_files_(settings, None)
         for group in parser.groups or ():
             if group != "data" and group in settings and not isinstance(settings[group], Namespace):
-                raise UsageError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
+                raise ValueError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
         settings.weights_only, settings.ckpt_path = True, self.start.path
         if self.preset is not None:
             settings.model.plan.preset = None  # its macro is resolved
@@ -196,7 +196,7 @@ class AsimCLI(CommandCLI):
         if pictures := settle_pretrained(settings, plain(self.by_flags), self.command):
             self.notes.append(f"pictures {pictures}")
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
-            raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
+            raise ValueError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         settle_targets(settings)
         if self.command == "sweep":
             until = settings.get("until")
@@ -238,7 +238,7 @@ class AsimCLI(CommandCLI):
         else:
             name, value, given = "resume", "true", "false"
         if start.continued is not None and resume:
-            raise UsageError(
+            raise ValueError(
                 f"`{name}` must be {value} to continue {shorter_path(start.continued)}, as in its run, got "
                 f"{given}; --resume false starts again from its weights"
             )
@@ -262,7 +262,7 @@ class AsimCLI(CommandCLI):
         trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
         most = max(os.cpu_count() or 1, _FEW)
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # more fill the memory
-            raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
+            raise ValueError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
         return trainer
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asim_lightning.cli.command_line import write_text
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation.run import Run, read_run, run_names
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.run_section import report_of
@@ -38,7 +37,7 @@ def report(options: ReportOptions) -> None:
     _check_one_network(runs)
     output = Path(options.output) if options.output is not None else _default_output(options.runs)
     if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
+        raise ValueError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
     beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
     judged = list(zip(runs, targets_of(runs, asked), strict=True))
     content, numbers = report_of(judged, options.title)
@@ -68,7 +67,7 @@ def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
 def _run_folders(given: Sequence[str]) -> list[Path]:
     """The folders of the runs: each given one, or the run folders directly in it."""
     if not given:
-        raise UsageError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
+        raise ValueError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
     found: dict[str, Path] = {}  # no repeats
     for folder in map(Path, given):
         for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses a folder without a run
@@ -81,7 +80,7 @@ def _check_one_network(runs: Sequence[Run]) -> None:
     first, *others = runs
     for other in others:
         if _network(other) != _network(first):
-            raise UsageError(
+            raise ValueError(
                 f"runs of a report must be of one network, got {_network(first)} in {first.folder} and "
                 f"{_network(other)} in {other.folder}"
             )

@@ -14,7 +14,6 @@ from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
 from asim_lightning.cli.command_line import Arguments, shorter_path
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.nn.calibration import needs_calibration
@@ -77,7 +76,7 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
     settings = settings_of(path, checkpoint, CimClassifier.argument_types(), named)
     resumes = fits and "optimizer_states" in checkpoint
     if continued is not None and not resumes:
-        raise UsageError(
+        raise ValueError(
             f"`ckpt_path: {LastCheckpoint.NAME}` continues with the state of an optimizer, which {path} lacks; "
             "`ckpt_path` with the file's path starts again from its weights"
         )

@@ -15,7 +15,6 @@ from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.checks import check_choice
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, load_weights, open_checkpoint, prepare
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
@@ -150,7 +149,7 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
     if of_chips and until is not None and until.ends_images:
-        raise UsageError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
+        raise ValueError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
     axes = grid_of(options.axes.given(), options.chips, until)
     published = _published(options, axes, of_chips or not model.outcome.is_share, setup.by_flags)
     work = work_of(setup, options)
@@ -177,14 +176,14 @@ def _published(options: SweepOptions, axes: SearchSpace, is_other: bool, flags: 
         return []
     check_choice("`against`", options.against, list(options.published))
     if is_other:
-        raise UsageError(
+        raise ValueError(
             "`against` compares accuracies of one chip; leave out `chips`, a yield in `until`, and another outcome"
         )
     if "axes" in flags and "published" not in flags:
-        raise UsageError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
+        raise ValueError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
     found, points = options.published[options.against], axes.count()
     if len(found) != points:
-        raise UsageError(
+        raise ValueError(
             f"`published` must have an accuracy for each of the {points} points, got {len(found)} for {options.against}"
         )
     return found

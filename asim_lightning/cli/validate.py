@@ -7,7 +7,6 @@ from typing import Any
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.outcome import Outcome
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import PREDICTIONS, Setup, prepare
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
@@ -91,7 +90,7 @@ def predict(setup: Setup) -> None:
     trainer = setup.trainer
     trainer.predict(setup.model, datamodule=setup.data, weights_only=True)
     if not sum(trainer.num_predict_batches):
-        raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
+        raise ValueError("No image was predicted; `trainer.limit_predict_batches` bounds them")
     setup.say(f"predictions  {setup.folder / PREDICTIONS}")
 
 
@@ -136,7 +135,7 @@ def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
         what = "estimate"
         how = f"quantized with train_noise {model.train_noise:g}, not simulated"
     if metric not in metrics:
-        raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
+        raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
     how = f"{how}, {noise}" if noise else how
     return f"{what} {measure.quantity(float(metrics[metric]))} ({how}, {_count(setup, [right], images)})"

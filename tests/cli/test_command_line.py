@@ -10,7 +10,6 @@ import yaml
 
 import asim_lightning
 from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments, read_yaml
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.resources import shipped_file, shipped_folder
 from tests.commands import parsed
 
@@ -127,7 +126,7 @@ def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
     assert config("explain -c a.yaml").model.trial == 3
     assert config("sweep -c a.yaml").trials == 2
     Path("a.yaml").write_text("axis: {rows: [1]}\n")
-    with pytest.raises(UsageError, match=r"`axis\.rows` is no setting"):
+    with pytest.raises(ValueError, match=r"`axis\.rows` is no setting"):
         config("explain -c a.yaml")
 
 
@@ -138,7 +137,7 @@ def test_a_group_is_a_mapping(kind: str, folder: Path) -> None:
     for group in reversed(groups):
         text = f"{group}: {{{text}}}"
     Path("a.yaml").write_text(text)
-    with pytest.raises(UsageError, match=f"`{kind}` must be a mapping of settings, got None"):
+    with pytest.raises(ValueError, match=f"`{kind}` must be a mapping of settings, got None"):
         config("sweep -c a.yaml")
 
 

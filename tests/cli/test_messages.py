@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.cli.messages import UsageError
 from tests.commands import parsed
 
 FAMILIES = {
@@ -55,7 +54,7 @@ def test_one_line(case: tuple[str, str], tmp_path: Path, monkeypatch: pytest.Mon
     Path("plan.yaml").write_text("macro: {adc_bits: x}")
     given, expected = case
     name, _, value = given.partition(" ")
-    with pytest.raises(UsageError) as found:
+    with pytest.raises(ValueError) as found:
         parsed(["validate", name, *([value] if value else [])])
     assert expected in str(found.value)
     assert "\n" not in str(found.value)
