@@ -3,7 +3,7 @@
 from typing import Any
 
 from asim_lightning.cli.command_line import read_arguments
-from asim_lightning.cli.parser import AsimCLI, plain
+from asim_lightning.cli.parser import AsimCLI
 
 
 class Parsed(AsimCLI):
@@ -26,4 +26,4 @@ def parsed(words: list[str]) -> Any:
 
 def by_flags(*words: str) -> dict[str, Any]:
     """Settings that flags of a sweep name."""
-    return plain(Parsed(read_arguments(["sweep", *words])).by_flags)
+    return Parsed(read_arguments(["sweep", *words])).by_flags

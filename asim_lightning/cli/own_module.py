@@ -32,8 +32,7 @@ class OwnModuleCLI(CommandCLI):
                 f"asim {arguments.command} takes no `model.class_path`: name the network as `model.backbone.network`, "
                 "or call study or search in Python"
             )
-        defaults = {"default_root_dir": "runs"}
-        super().__init__(arguments, LightningModule, subclass_mode_model=True, trainer_defaults=defaults)
+        super().__init__(arguments, LightningModule)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint."""
@@ -41,9 +40,7 @@ class OwnModuleCLI(CommandCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse recipes, without settings of other commands, and flags over them."""
-        settings = Namespace()
-        for recipe in self.arguments.recipes:
-            settings = self.with_recipe(recipe, settings)
+        settings = self.with_recipes(self.arguments.recipes, Namespace())
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

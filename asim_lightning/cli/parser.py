@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
@@ -60,14 +60,16 @@ class AsimTrainer(Trainer):
 class CommandCLI(LightningCLI):
     """A command; its settings are parsed once."""
 
-    def __init__(self, arguments: Arguments, model: type[LightningModule], **options: Any) -> None:
+    def __init__(self, arguments: Arguments, model: type[LightningModule], **trainer: Any) -> None:
         self.arguments, self.command = arguments, arguments.command
         # read Lightning's source only for the help, because that doubles the time of parsing
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
             model,
             trainer_class=AsimTrainer,
+            save_config_callback=SaveConfigCallback if self.command == "fit" else None,
             save_config_kwargs={"overwrite": True},
+            trainer_defaults={"default_root_dir": "runs", **trainer},
             seed_everything_default=0,
             parser_class=OneLineParser,
             # no abbreviations of settings: their meaning would change with a new setting
@@ -78,33 +80,29 @@ class CommandCLI(LightningCLI):
             },
             auto_configure_optimizers=False,
             run=False,
-            **options,
+            subclass_mode_model=model is LightningModule,
         )
 
     @cached_property
     def _known(self) -> set[str]:
         return {name.split(".")[0] for name in self.parser.get_defaults().keys()}  # noqa: SIM118
 
-    def with_recipe(self, recipe: Recipe, below: Namespace) -> Namespace:
-        """Settings with a recipe's settings on top; others' are left out, because a recipe serves all commands."""
-        foreign = {key for key in recipe.settings if key not in self._known}
-        for name, command in COMMANDS.items():
-            if foreign and command.runs_network:  # imports the command
-                foreign -= own_options(name).keys()
-        settings = {key: value for key, value in recipe.settings.items() if key in self._known or key in foreign}
-        with inside(recipe.path.parent):
-            return self.parser.parse_object(settings, namespace=below, defaults=False)
-
-    def before_instantiate_classes(self) -> None:
-        """Save the configuration of a fit only."""
-        if self.command != "fit":
-            self.save_config_callback = None
+    def with_recipes(self, recipes: Sequence[Recipe], settings: Namespace) -> Namespace:
+        """Settings with recipes' settings on top; a recipe serves all commands, so options of others are left out."""
+        for recipe in recipes:
+            foreign = {key for key in recipe.settings if key not in self._known}
+            for name, command in COMMANDS.items():
+                if foreign and command.runs_network:  # imports the command
+                    foreign -= own_options(name).keys()
+            taken = {key: value for key, value in recipe.settings.items() if key in self._known or key in foreign}
+            with inside(recipe.path.parent):
+                settings = self.parser.parse_object(taken, namespace=settings, defaults=False)
+        return settings
 
     @property
     def run_folder(self) -> Path:
         """Folder of this configuration's runs."""
-        root = (self.config.get("trainer") or {}).get("default_root_dir") or "runs"
-        return Path(root) / self.arguments.run_name
+        return Path(self.config.trainer.default_root_dir or "runs") / self.arguments.run_name
 
 
 class AsimCLI(CommandCLI):
@@ -114,9 +112,7 @@ class AsimCLI(CommandCLI):
         self.start = Start()
         self.notes = list[str]()
         self.preset: Preset | None = None
-        self.by_recipes, self.by_flags = Namespace(), Namespace()
-        defaults = {"use_distributed_sampler": False, "default_root_dir": "runs"}
-        super().__init__(arguments, CimClassifier, trainer_defaults=defaults)
+        super().__init__(arguments, CimClassifier, use_distributed_sampler=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the command's options."""
@@ -146,25 +142,25 @@ class AsimCLI(CommandCLI):
 
     def _below_flags(self, parser: LightningArgumentParser, flags: Sequence[str]) -> Namespace:
         """The settings that flags change: the recipes' settings, over those of the named checkpoint."""
-        settings, recipes = Namespace(data=Namespace(class_path=_DATA)), self.arguments.recipes
-        presets = dict[int, str | None]()  # by index: recipes in their order, then the flags
-        for place, recipe in enumerate(recipes):
-            settings = self.with_recipe(recipe, settings)
+        recipes, default = self.arguments.recipes, Namespace(data=Namespace(class_path=_DATA))
+        settings, below, name = default.clone(), 0, None  # the last preset is below the recipe or flags that name it
+        for number, recipe in enumerate(recipes):
+            settings = self.with_recipes([recipe], settings)
             if "preset" in (plan := settings.get("model.plan") or {}):
-                presets[place] = plan.pop("preset")
-        self.by_recipes = settings
-        classes = Namespace(**{name: settings[name] for name in _OF_CLASSES if name in settings})
+                below, name = number, plan.pop("preset")
+        self.by_recipes = plain(settings)
+        classes = Namespace(**{group: settings[group] for group in _OF_CLASSES if group in settings})
         shown = [flag for flag in flags if not flag.startswith("--print_config")]
-        self.by_flags = parser.parse_args(shown, namespace=classes.clone(), defaults=False)
-        if "preset" in (plan := self.by_flags.get("model.plan") or {}):
-            presets[len(recipes)] = plan["preset"]
-        settings = self._checkpoint(parser)
-        for place, given in enumerate((*recipes, None)):
-            if place == max(presets, default=None) and (name := presets[place]) is not None:
-                settings = self._with_preset(name, settings)
-            if given is not None:
-                settings = self.with_recipe(given, settings)
-        return settings
+        written = parser.parse_args(shown, namespace=classes, defaults=False)
+        if "preset" in (plan := written.get("model.plan") or {}):
+            below, name = len(recipes), plan["preset"]
+        self.by_flags = plain(written)
+        self._read_start()
+        settings = parser.parse_object({"model": dict(self.start.settings)}, namespace=default, defaults=False)
+        settings = self.with_recipes(recipes[:below], settings)
+        if name is not None:
+            settings = self._with_preset(name, settings)
+        return self.with_recipes(recipes[below:], settings)
 
     def _with_preset(self, name: str, settings: Namespace) -> Namespace:
         """Settings with a published macro instead of theirs; bits that the macro leaves open stay."""
@@ -177,23 +173,20 @@ class AsimCLI(CommandCLI):
         new = {"model": {"plan": {"macro": {**kept, **self.preset.macro}}}}
         return self.parser.parse_object(new, namespace=settings, defaults=False)
 
-    def _checkpoint(self, parser: LightningArgumentParser) -> Namespace:
-        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names; return its settings."""
-        given = self.by_flags.get("ckpt_path", self.by_recipes.get("ckpt_path"))
+    def _read_start(self) -> None:
+        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names."""
+        given = {**self.by_recipes, **self.by_flags}.get("ckpt_path")
         # a saved configuration names the start of its fit; other commands need the result of the fit
         if self.command != "fit" and "ckpt_path" not in self.by_flags:
             given = self.arguments.checkpoint_of_run or given
-        root = self.by_flags.get("trainer.default_root_dir") or "runs"
-        named = [plain(each).get("model") for each in (self.by_recipes, self.by_flags)]
+        root = (self.by_flags.get("trainer") or {}).get("default_root_dir") or "runs"
+        named = [each.get("model") for each in (self.by_recipes, self.by_flags)]
         self.start = read_start(None if given is None else str(given), self.arguments, str(root), named)
-        data = Namespace(data=Namespace(class_path=_DATA))
-        return parser.parse_object({"model": dict(self.start.settings)}, namespace=data, defaults=False)
 
     def before_instantiate_classes(self) -> None:
         """Apply settings that depend on other settings."""
-        super().before_instantiate_classes()
         settings, model = self.config, self.config.model
-        if pictures := settle_pretrained(settings, plain(self.by_flags), self.command):
+        if pictures := settle_pretrained(settings, self.by_flags, self.command):
             self.notes.append(f"pictures {pictures}")
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise ValueError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
@@ -201,7 +194,7 @@ class AsimCLI(CommandCLI):
         if self.command == "sweep":
             until = settings.get("until")
             of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
-            settled, said = settle_axes(plain(self.by_flags), plain(settings.axes), plain(model), of_chips)
+            settled, said = settle_axes(self.by_flags, plain(settings.axes), plain(model), of_chips)
             settings.axes.update(Namespace(**settled))
             self.notes += [f"axes     {said}"] if said else []
         if self.command == "fit" and self.start.resumes:
@@ -218,7 +211,7 @@ class AsimCLI(CommandCLI):
                 backbone.image_size = image_size_of(data)
             else:
                 backbone.input_shape, backbone.input_values = input_of(data)
-                named = [plain(each).get("model", {}) for each in (self.by_recipes, self.by_flags)]
+                named = [each.get("model", {}) for each in (self.by_recipes, self.by_flags)]
                 if not any("num_classes" in each for each in (self.start.settings, *named)):
                     model.num_classes = getattr(data, "num_classes", model.num_classes)
         super().instantiate_classes()
@@ -227,22 +220,23 @@ class AsimCLI(CommandCLI):
 
     def _settle_resume(self) -> None:
         """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""
-        model, start, resume = self.config.model, self.start, self.config.resume
+        model, start = self.config.model, self.start
         classes = start.settings.get("num_classes", model.num_classes)
         if model.plan.fold_batchnorm and not start.is_folded:
-            name, value, given = "model.plan.fold_batchnorm", "false", "true"
+            name, value = "model.plan.fold_batchnorm", "false"
         elif classes != model.num_classes:
-            name, value, given = "model.num_classes", classes, model.num_classes
-        elif resume:
+            name, value = "model.num_classes", classes
+        elif self.config.resume:
             return
         else:
-            name, value, given = "resume", "true", "false"
-        if start.continued is not None and resume:
+            name, value = "resume", "true"
+        if start.continued is not None and self.config.resume:
             raise ValueError(
                 f"`{name}` must be {value} to continue {shorter_path(start.continued)}, as in its run, got "
-                f"{given}; --resume false starts again from its weights"
+                f"{str(self.config[name]).lower()}; --resume false starts again from its weights"
             )
-        self.start = start.anew(f"`--{name} {value}` continues at its epoch")
+        resumed_by = f"`--{name} {value}` continues at its epoch"
+        self.start = replace(start, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit in runs/NAME, and nothing else."""
@@ -306,8 +300,8 @@ class AsimCLI(CommandCLI):
     def run(self) -> None:
         """Run the command."""
         setup = Setup(
-            self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments,
-            plain(self.by_recipes), plain(self.by_flags), None if self.preset is None else self.preset.name,
+            self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, self.by_recipes,
+            self.by_flags, None if self.preset is None else self.preset.name,
         )  # fmt: skip
         with ending_processes(self.trainer):
             COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))

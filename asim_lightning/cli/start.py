@@ -56,10 +56,6 @@ class Start:
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""
 
-    def anew(self, resumed_by: str) -> "Start":
-        """A start from the weights only, at epoch 0."""
-        return replace(self, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
-
 
 def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
     """The start of a command with a `ckpt_path`, or None; `last` is searched in `root`, the folder of all runs.
