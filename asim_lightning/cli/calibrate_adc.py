@@ -33,8 +33,7 @@ class CalibrateAdcOptions:
 def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show its benefit.
 
-    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. The
-    ranges are written as rules of the plan, for -c, and accuracies before and after are compared on the test images.
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error.
     """
     check_whole("`images`", options.images, 1)
     check_whole("`trials`", options.trials, 1, 65535)
@@ -60,25 +59,18 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
     }
     if options.against:
         conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against)
-    _compare(setup, conditions, options.trials)
-    print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)
-
-
-def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> None:
-    """Print the accuracy on the test images under each condition, and the difference of "after" to the others."""
+    measure = Measure.of(model.outcome)
 
     def line(name: str, correct: Answers) -> str:
         found, (images, reads) = accuracy_interval(correct), correct.shape
-        shape = f"{images} test images, {reads} reads"
         mean, ends = measure.quantity(found.mean), measure.interval(found.low, found.high)
-        return f"{measure.name} {mean} {ends} {name} ({shape})"
+        return f"{measure.name} {mean} {ends} {name} ({images} test images, {reads} reads)"
 
-    trainer, model, data = setup.trainer, setup.model, setup.data
-    measure = Measure.of(model.outcome)
-    answers = evaluate_each(trainer, model, data, list(conditions.items()), trials, line, setup.say)
-    after = answers[1]
+    trials = options.trials
+    answers = evaluate_each(setup.trainer, model, setup.data, list(conditions.items()), trials, line, setup.say)
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
-            found = difference_interval(after, correct)
-            change = f"{measure.shown(found.mean):+.2f}{' %' * measure.is_share}"
-            setup.say(f"after - {name}: {change} {measure.interval(found.low, found.high)}, in pairs")
+            change = difference_interval(answers[1], correct)
+            mean = f"{measure.shown(change.mean):+.2f}{' %' * measure.is_share}"
+            setup.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
+    print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)

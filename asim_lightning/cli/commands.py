@@ -117,16 +117,16 @@ _WITHOUT_DATA = ("explain", "cost", "bench")
 """Commands for which the default settings are enough, because they do not depend on the user's images."""
 
 
-def refusal(given: Sequence[str]) -> str | None:
-    """Why a command cannot run; None if it can."""
+def check_command(given: Sequence[str]) -> None:
+    """Refuse a command line without a command, or with a command that needs a recipe and has none."""
     command = given[0] if given else "-"
     if command.startswith("-"):
         if any(each in COMMANDS for each in given):
-            return "Options come after the command, as in asim fit -c CONFIG"
-        return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
-    if command in COMMANDS:
-        lacks = len(given) == 1 and COMMANDS[command].runs_network and command not in _WITHOUT_DATA
-        return f"asim {command} needs a recipe, as in asim {command} -c quickstart" if lacks else None
-    near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)
-    meant = f"; nearest: {near[0]}" if near else ""
-    return f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}"
+            raise ValueError("Options come after the command, as in asim fit -c CONFIG")
+        raise ValueError("asim needs a command first, as in asim fit -c CONFIG; asim --help lists them")
+    if command not in COMMANDS:
+        near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)
+        meant = f"; nearest: {near[0]}" if near else ""
+        raise ValueError(f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}")
+    if len(given) == 1 and COMMANDS[command].runs_network and command not in _WITHOUT_DATA:
+        raise ValueError(f"asim {command} needs a recipe, as in asim {command} -c quickstart")

@@ -20,7 +20,6 @@ from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.layers import cost_pictures, validation_pictures
-from asim_lightning.report.picture import Format
 from asim_lightning.surgery import macro_layers
 
 
@@ -41,10 +40,7 @@ class CostOptions(Drawing):
 
 
 def network_cost(setup: Setup, options: CostOptions) -> None:
-    """Conversions, energy, time and area of the network for one image, layer by layer, next to the all-digital point.
-
-    Writes cost.csv, cost.json and a picture.
-    """
+    """Price the network for one image, layer by layer, next to the all-digital point; write tables and a picture."""
     folder = setup.folder if options.output is None else Path(options.output)
     if options.validate:
         found = validate_model(options.technology)
@@ -69,7 +65,13 @@ def network_cost(setup: Setup, options: CostOptions) -> None:
     if note := accuracy_note(layer.transfer for name, layer in layers.items() if name in simulated):
         notes.insert(0, note)
     if setup.trainer.is_global_zero:
-        _publish(replace(report, notes=(*notes, *report.notes)), folder, setup.folder.name, options.format)
+        report = replace(report, notes=(*notes, *report.notes))
+        numbers, table = folder / COST, folder / "cost.csv"
+        write_text(numbers, _json(report))
+        write_lines(table, layer_table(report.rows()).numbers, "\n")
+        figure = figure_of(*cost_pictures(report), title=f"{setup.folder.name}: energy an image")
+        picture = save_figure(figure, folder / f"cost.{options.format}")
+        print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
 
 
 def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
@@ -91,13 +93,3 @@ def _cost(
 
 def _json(report: CostReport) -> str:
     return json.dumps(report.as_json(), indent=2, allow_nan=False) + "\n"
-
-
-def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> None:
-    """Write numbers and picture, and print the tables and the paths of the files."""
-    numbers, table = folder / COST, folder / "cost.csv"
-    write_text(numbers, _json(report))
-    write_lines(table, layer_table(report.rows()).numbers, "\n")
-    figure = figure_of(*cost_pictures(report), title=f"{name}: energy an image")
-    picture = save_figure(figure, folder / f"cost.{suffix}")
-    print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")

@@ -12,7 +12,6 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import MAP
-from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.report.draw import save_figure
@@ -48,24 +47,17 @@ def doctor(setup: Setup, options: DoctorOptions) -> None:
         found = made.run(setup.say, options.progress)
     if not setup.trainer.is_global_zero:
         return
-    plans = _write(found, made.folder, setup)
+    base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
+    start = None if setup.start.path is None else str(Path(setup.start.path).resolve())
+    plans = {f"plan-{number}.yaml": plan.recipe(base, start) for number, plan in enumerate(found.plans, 1)}
+    texts = {name: dump_yaml(json.loads(json.dumps(recipe))) for name, recipe in plans.items()}
+    texts[MAP] = json.dumps(found.map.to_json(), indent=1)
+    texts["doctor.json"] = json.dumps(found.to_json(list(plans)), indent=2)  # last, because it names the others
+    for name, text in texts.items():
+        write_text(made.folder / name, text)
     drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
     save_figure(drawn.figure, made.folder / f"map.{options.format}")  # type: ignore[arg-type]
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
-
-
-def _write(found: Diagnosis, folder: Path, setup: Setup) -> list[str]:
-    """Write the files; return the names of the plans' files."""
-    files = [f"plan-{number}.yaml" for number, _ in enumerate(found.plans, 1)]
-    base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
-    path = None if setup.start.path is None else str(Path(setup.start.path).resolve())
-    recipes = [plan.recipe(base, path) for plan in found.plans]
-    texts = {name: dump_yaml(json.loads(json.dumps(each))) for name, each in zip(files, recipes, strict=True)}
-    texts[MAP] = json.dumps(found.map.to_json(), indent=1)
-    texts["doctor.json"] = json.dumps(found.to_json(files), indent=2)  # last, because it names the others
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return files
 
 
 def read_map(path: str) -> LossMap:

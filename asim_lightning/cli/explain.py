@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -55,10 +56,10 @@ def explain_macros(setup: Setup, options: ExplainOptions) -> None:
         chosen = _chosen_layer(setup, options.layer)
     print(setup.model.report)
     layers = macro_layers(setup.model.backbone)
-    kinds: dict[Transfer, list[str]] = {}
+    circuits: dict[Transfer, list[str]] = {}
     for name, layer in layers.items():
-        kinds.setdefault(layer.transfer, []).append(name)
-    for circuit, names in kinds.items():
+        circuits.setdefault(layer.transfer, []).append(name)
+    for circuit, names in circuits.items():
         sign = "signed" if circuit.signed_input else "unsigned"
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {sign} input: {shown}")
@@ -67,34 +68,26 @@ def explain_macros(setup: Setup, options: ExplainOptions) -> None:
         if circuit.macro.static.is_reused:
             print(_places(circuit, names, layers))
     if options.plot is not None:
-        _draw(setup, chosen, Path(options.plot), options, list(kinds))
+        prepare(setup.trainer, setup.model, setup.data)
+        counts, seen = training_counts(setup.model, {chosen: layers[chosen]}, setup.data, options.images)
+        folder = Path(options.plot)
+        path = save_figure(count_figure(chosen, counts[chosen], seen), folder / f"{chosen}.{options.format}")
+        print(f"\nplot     {path}")
+        for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
+            setup.say(f"plot     {path}")
 
 
 def _chosen_layer(setup: Setup, name: str | None) -> str:
     """Full name of the layer of the page; if none is given, the first one on a macro."""
     names = list(needed_layers(setup.model, "`plot`"))
     if name is not None and name not in names:
-        near = get_close_matches(name, names, n=3, cutoff=0.3) or names[:3]
-        raise ValueError(
-            f"`layer` must be the full name of a layer on a macro, nearest: {', '.join(near)}; got {name!r}"
-        )
+        near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.3) or names[:3])
+        raise ValueError(f"`layer` must be the full name of a layer on a macro, nearest: {near}; got {name!r}")
     return name or names[0]
 
 
-def _draw(setup: Setup, name: str, folder: Path, options: ExplainOptions, circuits: list[Transfer]) -> None:
-    """Write the page of a layer, and the curve of each measured column."""
-    prepare(setup.trainer, setup.model, setup.data)
-    layers = {name: macro_layers(setup.model.backbone)[name]}
-    counts, seen = training_counts(setup.model, layers, setup.data, options.images)
-    path = save_figure(count_figure(name, counts[name], seen), folder / f"{name}.{options.format}")
-    print(f"\nplot     {path}")
-    for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
-        setup.say(f"plot     {path}")
-
-
 def engines_line(circuit: Transfer, device: torch.device) -> str:
-    """The engine of a macro on a device, other possible engines, and why the rest cannot compute it. Without C++
-    kernels, also the reason for that."""
+    """The engine of a macro on a device, other possible engines, and why there are no others or no C++ kernels."""
     chosen, refused = choose(circuit, device), refusals(circuit, device)
     missing = why_missing() if device.type == "cpu" else None
     able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
@@ -125,21 +118,17 @@ def macros() -> None:
         found = preset(name)
         macro = found.config()
         at_once = f"{macro.input_bits} x {macro.weight_bits}" if macro.weight_parallel else f"{macro.encoding_bits} x 1"
-        noise = str(found.macro.get("random_noise", "-"))
         cycle = schedule(macro, False)[0]
         products = macro.rows * len(cycle.weight_bits) * len(cycle.input_bits)
         modelled = 2e3 * products / EnergyModel(Technology(name)).conversion(macro, cycle).total
-        is_charge = "charge" in found.cell  # the model is of no other
-        efficiency = [
-            "-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}",
-            f"{modelled:,.0f}" if is_charge else "-",
-        ]
+        numbers = [str(found.node), str(macro.rows), str(macro.adc_bits), at_once]
+        numbers.append(str(found.macro.get("random_noise", "-")))
+        numbers.append("-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}")
+        numbers.append(f"{modelled:,.0f}" if "charge" in found.cell else "-")  # the model is of no other
         chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
-        differs = textwrap.wrap(found.differs, _DIFFERS)
-        for line in range(max(len(chip), len(differs))):
-            cells = [name, str(found.node), str(macro.rows), str(macro.adc_bits), at_once, noise, *efficiency]
-            first, *rest = cells if line == 0 else [""] * len(cells)
-            rows.append([first, *(chip[line : line + 1] or [""]), *rest, *(differs[line : line + 1] or [""])])
+        lines = list(zip_longest(chip, textwrap.wrap(found.differs, _DIFFERS), fillvalue=""))
+        rows.append([name, lines[0][0], *numbers, lines[0][1]])
+        rows += [["", chip, *[""] * len(numbers), differs] for chip, differs in lines[1:]]
     print(f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_LEGEND}")
 
 
@@ -167,11 +156,10 @@ def chip(setup: Setup, options: ChipOptions) -> None:
         raise ValueError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
     layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
-    print(chip_table(layers))
+    print(f"{chip_table(layers)}\n")
     tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
-    print()
     if tensors:  # empty if only a column or a table of INL differs by chip
         content = save(tensors, {"chip": number})
         write_whole(folder / "chip.safetensors", lambda file: file.write(content))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit.measured import MeasuredCurve, measured_curves
+from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.measured_file import content_of
 from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
 from asim_lightning.table import text_table
@@ -18,6 +18,7 @@ _PARAMETERS = (
     ("nonlinear_noise", "nonlinear noise (%)", ".4g"),
 )
 """Parameters of a column model, their labels, and their digits."""
+_LEGEND = "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better"
 
 
 @dataclass(frozen=True)
@@ -54,43 +55,33 @@ def fit_column(options: FitColumnOptions) -> None:
     own_aic = 2 * parameters - 2 * own
     # AIC penalises additional parameters
     best = current if current.aic < charge.aic else charge
-    lines = [
-        f"{_heading(file, curve)}\n\n{_fit_table(charge, current, own, own_aic)}\n",
-        "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better",
-        f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC",
-    ]
+    number = "" if curve.reads is None else f", {curve.reads.sum()} reads"
+    same = f"all codes were the same at {curve.counts_of_one_code} of them"
+    print(f"{file}: counts 0..{curve.full_scale}{number}; {same}\n\n{_fit_table(charge, current, own, own_aic)}\n")
+    print(_LEGEND)
+    print(f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC")
     column = _settings_of_fit(best)
     if own_aic < best.aic:
-        lines.append("the measured counts predict better than both; the settings below use `column: measured`")
+        print("the measured counts predict better than both; the settings below use `column: measured`")
         column = _settings_of_file(file, options.converter)
     if (rising := rising_sigma(curve, top, reads)) is not None:
-        low, high = rising
-        lines.append(
-            f"sigma rises from {low:.2g} LSB at count 0 to {high:.2g} LSB at count {curve.full_scale}, which charge "
-            "and current cannot describe"
+        print(
+            f"sigma rises from {rising[0]:.2g} LSB at count 0 to {rising[1]:.2g} LSB at count {curve.full_scale}, "
+            "which charge and current cannot describe"
         )
     bits = [f"rows: {rows}", f"adc_bits: {options.adc_bits}", f"encoding_bits: {options.encoding_bits}"]
-    lines += ["\nmodel:", "  plan:", "    macro:", *(f"      {line}" for line in [*bits, *column])]
-    print("\n".join(lines))
-
-
-def _heading(file: str, curve: MeasuredCurve) -> str:
-    """Which counts a file has, and how often they were read."""
-    reads = curve.reads
-    number = "" if reads is None else f", {reads.sum()} reads"
-    same = f"all codes were the same at {curve.counts_of_one_code} of them"
-    return f"{file}: counts 0..{curve.full_scale}{number}; {same}"
+    print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
 
 
 def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
     """The parameters of both models, and their quality; `own` is the likelihood of each count by itself."""
+
+    def shown(each: Estimate | None, form: str) -> str:
+        return "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]"
+
     rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
     for name, what, form in _PARAMETERS:
-        values: list[Estimate | None] = [getattr(fit, name) for fit in (charge, current)]
-        shown = (
-            "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]" for each in values
-        )
-        rows.append((what, *shown, "-"))
+        rows.append((what, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
     rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
     rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
     return text_table(rows, 1, "llll")
@@ -107,13 +98,14 @@ def _settings_of_file(file: str, converter: int | None) -> list[str]:
 
 def _settings_of_fit(fit: ModelFit) -> list[str]:
     """Settings of a macro for a fitted model, as lines of YAML."""
-    lines = [f"column: {fit.model}", "column_args:", _line("  gain", fit.gain, form=".6g")]
-    lines.append(_line("  offset", fit.offset, "LSB; "))
-    if fit.alpha is not None:
-        lines.append(_line("  alpha", fit.alpha, "per count; "))
-    lines += [_line(name, getattr(fit, name), "% of full scale; ") for name in ("random_noise", "nonlinear_noise")]
+    lines = [f"column: {fit.model}", "column_args:"]
+    for name, each, unit, form in (
+        ("  gain", fit.gain, "", ".6g"),
+        ("  offset", fit.offset, "LSB; ", ".4g"),
+        ("  alpha", fit.alpha, "per count; ", ".4g"),
+        ("random_noise", fit.random_noise, "% of full scale; ", ".4g"),
+        ("nonlinear_noise", fit.nonlinear_noise, "% of full scale; ", ".4g"),
+    ):
+        if each is not None:
+            lines.append(f"{name}: {each.value:{form}}  # {unit}95 %: {each.low:{form}} to {each.high:{form}}")
     return lines
-
-
-def _line(name: str, each: Estimate, unit: str = "", form: str = ".4g") -> str:
-    return f"{name}: {each.value:{form}}  # {unit}95 %: {each.low:{form}} to {each.high:{form}}"

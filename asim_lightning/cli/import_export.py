@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from safetensors.torch import save
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_choice
@@ -108,7 +108,7 @@ def _import_weights(options: ImportOptions) -> None:
         "pytorch-lightning_version": str(lightning.__version__),
     }
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
-    print(_summary(network, account, to))
+    _say_what_came(network, account, to)
     print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data_flags(network)}".rstrip())
 
 
@@ -130,9 +130,15 @@ def export(options: ExportOptions) -> None:
     network = Network(layout, BackboneConfig(**settings["backbone"]), settings["num_classes"], clips)
     account = exported(state, network, checkpoint.get(KEPT, {}).get("unused", {}))
     _refuse_open(account, path, options.force, network)
-    tensors = {key: value.contiguous() for key, value in account.state.items()}
-    write_whole(Path(options.to), lambda opened: _save(opened, tensors, layout, suffix))
-    print(_summary(network, account, options.to))
+    # safetensors refuses tensors that share memory
+    tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in account.state.items()}
+    if suffix == ".safetensors":
+        content = save(tensors, {"format": "pt"})
+        write_whole(Path(options.to), lambda opened: opened.write(content))
+    else:
+        whole = {"model_state_dict": tensors} if layout == "published" else tensors
+        write_whole(Path(options.to), lambda opened: torch.save(whole, opened))
+    _say_what_came(network, account, options.to)
 
 
 def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:
@@ -147,20 +153,16 @@ def _refuse_open(account: Account, file: str, force: bool, network: Network) -> 
         )
 
 
-def _summary(network: Network, account: Account, to: str) -> str:
-    """The account of every key, the recognised network, and the file."""
+def _say_what_came(network: Network, account: Account, to: str) -> None:
+    """Print the account of every key, the recognised network, and the file."""
     backbone = network.backbone
     size = " for small images" if backbone.small else ""
     clips = "" if network.clips is None else ", PACT"
-    counts = (f"{account.count(status)} {status}" for status in (USED, IGNORED, MISSING, UNKNOWN))
-    lines = [
-        f"{account}\n",
-        f"network  {network.layout} {backbone.name}{size}, {network.num_classes} classes{clips}",
-        *(f"         {said}" for said in account.notes),
-        f"tensors  {', '.join(counts)}",
-        f"wrote    {shorter_path(to)}",
-    ]
-    return "\n".join(lines)
+    print(f"{account}\n\nnetwork  {network.layout} {backbone.name}{size}, {network.num_classes} classes{clips}")
+    for said in account.notes:
+        print(f"         {said}")
+    counts = ", ".join(f"{account.count(status)} {status}" for status in (USED, IGNORED, MISSING, UNKNOWN))
+    print(f"tensors  {counts}\nwrote    {shorter_path(to)}")
 
 
 def _plan(network: Network) -> Plan:
@@ -184,13 +186,3 @@ def _data_flags(network: Network) -> str:
         return flags
     # timm's weights may need another normalisation than the published networks
     return f"{flags} --data.init_args.normalize pretrained --data.init_args.pretrained_cfg {network.backbone.name}"
-
-
-def _save(opened: Any, tensors: dict[str, Tensor], layout: str, suffix: str) -> None:
-    if suffix == ".safetensors":
-        from safetensors.torch import save
-
-        # safetensors refuses tensors that share memory
-        opened.write(save({key: value.clone() for key, value in tensors.items()}, {"format": "pt"}))
-    else:
-        torch.save({"model_state_dict": tensors} if layout == "published" else tensors, opened)

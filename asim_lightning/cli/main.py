@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from asim_lightning import __version__
-from asim_lightning.cli.commands import COMMANDS, help_text, refusal
+from asim_lightning.cli.commands import COMMANDS, check_command, help_text
 from asim_lightning.cli.signals import Killed, kill_raises
 
 _CHATTER = (
@@ -75,24 +75,20 @@ def _run(given: list[str]) -> None:
     if given in (["--help"], ["-h"], ["--version"]):
         print(f"asim {__version__}\n" if given == ["--version"] else help_text(), end="")
         return
-    if (why := refusal(given)) is not None:
-        raise ValueError(why)
+    check_command(given)
     from asim_lightning.cli.command_line import read_arguments
 
     command = COMMANDS[given[0]]
-    if not command.runs_network:
-        from asim_lightning.cli.options import read_options
+    arguments = read_arguments(given) if command.runs_network else None  # before the slow import of Lightning
+    from asim_lightning.cli.options import print_help, read_options
 
-        _quieten()
+    _quieten()
+    if arguments is None:
         command.function(*read_options(given[0], given[1:]))
         return
-    arguments = read_arguments(given)  # before the slow import of Lightning
     if {"-h", "--help"} & set(arguments.flags):
-        from asim_lightning.cli.options import print_help
-
         print_help(arguments.command)
         return
-    _quieten()
     from asim_lightning.classifier.processes import leave
     from asim_lightning.cli.own_module import OwnModuleCLI, names_a_module
     from asim_lightning.cli.parser import AsimCLI
@@ -117,20 +113,15 @@ def _refuse(error: Exception) -> NoReturn:
         said = one_line(str(error))
     if isinstance(error, OSError) and error.filename is not None:  # else the message is complete
         said = f"{error.filename} cannot be read or written: {error.strerror or type(error).__name__}"
-    if _is_the_users(error):
+    # by name, because Lightning may not be imported yet
+    names = {each.__name__ for each in type(error).__mro__}
+    if {"ValueError", "OSError", "MemoryError", "ModuleNotFoundError", "MisconfigurationException"} & names:
         _say_last(f"error: {said}")
         raise SystemExit(2) from None
     with tempfile.NamedTemporaryFile("w", prefix="asim-", suffix=".txt", delete=False, errors="replace") as file:
         file.writelines(traceback.format_exception(error))
     _say_last(f"error: {type(error).__name__}: {said}; traceback in {file.name}")
     raise SystemExit(1) from None
-
-
-def _is_the_users(error: Exception) -> bool:
-    """Whether the user can mend an error; its message is then enough."""
-    # by name, because Lightning may not be imported yet
-    names = {each.__name__ for each in type(error).__mro__}
-    return bool({"ValueError", "OSError", "MemoryError", "ModuleNotFoundError", "MisconfigurationException"} & names)
 
 
 def _signal_code(stop: BaseException) -> int | None:
@@ -155,8 +146,4 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
-            handler.addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not any(part in record.getMessage() for part in _CHATTER)
+            handler.addFilter(lambda record: not any(part in record.getMessage() for part in _CHATTER))

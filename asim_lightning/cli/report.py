@@ -34,7 +34,12 @@ def report(options: ReportOptions) -> None:
     """Write the report and its numbers, and print the verdicts and the paths of the files."""
     asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
-    _check_one_network(runs)
+    first, *others = ((_network(run), run.folder) for run in runs)
+    for network, folder in others:  # a reader would compare accuracies of different networks
+        if network != first[0]:
+            raise ValueError(
+                f"runs of a report must be of one network, got {first[0]} in {first[1]} and {network} in {folder}"
+            )
     output = Path(options.output) if options.output is not None else _default_output(options.runs)
     if output.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
@@ -73,17 +78,6 @@ def _run_folders(given: Sequence[str]) -> list[Path]:
         for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses a folder without a run
             found.setdefault(os.path.realpath(run), run)
     return list(found.values())
-
-
-def _check_one_network(runs: Sequence[Run]) -> None:
-    """Refuse runs with accuracies of different networks, because a reader would compare them."""
-    first, *others = runs
-    for other in others:
-        if _network(other) != _network(first):
-            raise ValueError(
-                f"runs of a report must be of one network, got {_network(first)} in {first.folder} and "
-                f"{_network(other)} in {other.folder}"
-            )
 
 
 def _network(run: Run) -> str:

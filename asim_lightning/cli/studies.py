@@ -68,23 +68,10 @@ def recorded(setup: Setup, folder: Path, notes: Iterable[str] = ()) -> Iterator[
     if not setup.trainer.is_global_zero:
         yield
         return
-    record = _record(setup)
-    name = COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest()
-    store = Store(setup.folder)
-    if (before := store.read(folder.name, name)) is not None:
-        record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
-    start = time.monotonic()
-    store.write(folder.name, name, asdict(record))
-    yield
-    seconds = (record.seconds or 0.0) + time.monotonic() - start
-    store.write(folder.name, name, asdict(replace(record, seconds=seconds)))
-
-
-def _record(setup: Setup) -> CommandRecord:
     arguments, chip = setup.arguments, setup.model.chip
     # the plan's, unless a layer was given another by hand
     macro = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
-    return CommandRecord(
+    record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
         recipe=arguments.recipes[-1].path.stem if arguments.recipes else "",
         differences=dict(_differences(setup.by_recipes, setup.by_flags)),
@@ -101,6 +88,15 @@ def _record(setup: Setup) -> CommandRecord:
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+    name = COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest()
+    store = Store(setup.folder)
+    if (before := store.read(folder.name, name)) is not None:
+        record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
+    start = time.monotonic()
+    store.write(folder.name, name, asdict(record))
+    yield
+    seconds = (record.seconds or 0.0) + time.monotonic() - start
+    store.write(folder.name, name, asdict(replace(record, seconds=seconds)))
 
 
 def _differences(
@@ -140,10 +136,7 @@ class SweepOptions(StudyOptions):
 
 
 def sweep(setup: Setup, options: SweepOptions) -> None:
-    """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
-
-    Writes results.csv, a plot and TensorBoard scalars. If you stop a sweep, the next run continues where it ended.
-    """
+    """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point."""
     model = setup.model
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
@@ -200,10 +193,7 @@ class SearchOptions(StudyOptions):
 
 
 def search(setup: Setup, options: SearchOptions) -> None:
-    """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time.
-
-    Writes results.csv, pictures and TensorBoard scalars. If you stop a search, the next run continues where it ended.
-    """
+    """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time."""
     asked = options.search
     made = Search(work_of(setup, options), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
@@ -224,7 +214,7 @@ class SpecOptions(StudyOptions, SpecSettings):
 def spec(setup: Setup, options: SpecOptions) -> None:
     """How bad each property of the macro may be, first each one, then all together, for a network that keeps a target.
 
-    Writes spec.json, spec.yaml (a macro that keeps the target) and a picture. If you stop a spec, it can continue.
+    The macro of spec.yaml keeps the target.
     """
     made = SpecStudy(work_of(setup, options), options)
     with recorded(setup, made.folder, made.notes):
