@@ -4,10 +4,8 @@ YAML is read by PyYAML's safe loader, changed so that it refuses repeated keys a
 """
 
 import argparse
-import os
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,24 +93,16 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder: a recipe names files for groups of settings relative to its folder."""
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
 def _recipe(given: str) -> Recipe:
     path = shipped_file("configs", given)
     if path.stem.startswith(MACRO) and path.parent == shipped_folder("configs"):
         raise ValueError(
             f"{given} is a published macro, not a recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
         )
-    settings = read_yaml(path)
+    try:
+        settings = load_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, or an invalid number
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         kind = "nothing" if settings is None else f"a {type(settings).__name__}"
         raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
@@ -190,16 +180,3 @@ def load_yaml(text: str) -> Any:
 def dump_yaml(value: Any) -> str:
     """A document with a value."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
-
-
-def read_yaml(path: str | Path) -> Any:
-    """The content of a file.
-
-    Raises:
-        ValueError: It is not YAML; the message names the line.
-        OSError: It cannot be read.
-    """
-    try:
-        return load_yaml(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, or an invalid number
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
 
@@ -12,8 +12,8 @@ class Command:
     """A command of ``asim``."""
 
     place: str
-    """Module in this folder, and its function, which is imported when it runs. The function takes the `Setup`, if it
-    runs a network, and its options, a dataclass whose docstrings are the help."""
+    """A module in this folder, and its function, which takes the `Setup`, if it runs a network, and its options, a
+    dataclass whose docstrings are the help."""
     what: str
     """Help in one line."""
     runs_network: bool = True
@@ -21,9 +21,8 @@ class Command:
 
     @property
     def function(self) -> Any:
-        """The function."""
-        module, name = self.place.split(".")
-        return getattr(import_module(f"asim_lightning.cli.{module}"), name)
+        """The function, imported when it is needed."""
+        return resolve_name(f"asim_lightning.cli.{self.place}")
 
     @property
     def options(self) -> Any:
@@ -32,66 +31,66 @@ class Command:
 
 
 COMMANDS = {
-    "fit": Command("fitting.fit", "Train a network, quantised and with noise."),
+    "fit": Command("fitting:fit", "Train a network, quantised and with noise."),
     "validate": Command(
-        "validate.validate",
+        "validate:validate",
         "Accuracy on the validation images, as configured and, with --compare, in other ways next to it.",
     ),
-    "test": Command("validate.evaluate", "Accuracy on the test images."),
-    "predict": Command("validate.predict", "A CSV of labels, predictions and confidences."),
+    "test": Command("validate:evaluate", "Accuracy on the test images."),
+    "predict": Command("validate:predict", "A CSV of labels, predictions and confidences."),
     "sweep": Command(
-        "studies.sweep", "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts."
+        "studies:sweep", "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts."
     ),
     "search": Command(
-        "studies.search",
+        "studies:search",
         "What accuracy costs: the macros, chips and technologies that trade it best for energy and time.",
     ),
     "spec": Command(
-        "studies.spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
+        "studies:spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
     ),
     "doctor": Command(
-        "doctor.doctor",
+        "doctor:doctor",
         "What to change so that a target is kept: the cheapest plans, proved on other images and chips.",
     ),
     "report": Command(
-        "report.report",
+        "report:report",
         "Finished sweeps, yields and searches as one HTML file: verdict, figures, tables, commands; no network.",
         runs_network=False,
     ),
-    "bench": Command("bench.bench", "Images and conversions a second on this machine, against float32."),
+    "bench": Command("bench:bench", "Images and conversions a second on this machine, against float32."),
     "explain": Command(
-        "explain.explain_macros",
+        "explain:explain_macros",
         "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     ),
-    "verify": Command("bench.verify", "Whether all engines agree on the network's own layers."),
+    "verify": Command("bench:verify", "Whether all engines agree on the network's own layers."),
     "chip": Command(
-        "explain.chip", "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file."
+        "explain:chip", "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file."
     ),
     "cost": Command(
-        "cost.network_cost",
+        "cost:network_cost",
         "Conversions, energy and time of an image, layer by layer, with the source of every number.",
     ),
     "macros": Command(
-        "explain.macros",
+        "explain:macros",
         "The published macros that model.plan.preset takes, and what of each is not the chip's.",
         runs_network=False,
     ),
     "calibrate-adc": Command(
-        "calibrate_adc.calibrate_adc",
+        "calibrate_adc:calibrate_adc",
         "ADC ranges of all layers, fitted to training images: a table, rules, and the accuracy they give.",
     ),
     "fit-column": Command(
-        "fit_column.fit_column",
+        "fit_column:fit_column",
         "Column models fitted to measured codes, with intervals, and the settings to paste.",
         runs_network=False,
     ),
     "import": Command(
-        "import_export.import_file",
+        "import_export:import_file",
         "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
         runs_network=False,
     ),
     "export": Command(
-        "import_export.export",
+        "import_export:export",
         "A checkpoint's weights to a file of the published simulator, torchvision or timm.",
         runs_network=False,
     ),

@@ -205,15 +205,13 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
 
 def _loggers(folder: Path, continued: Path | None, step: int) -> list[Logger]:
     """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that continues after a step."""
-    root, name = str(folder.parent), folder.name
-    if continued is None:
-        tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
-        return [tensorboard, CSVLogger(root, name, tensorboard.version)]
-    version = continued.parent.parent
-    _keep_metrics(version, step)
-    # charts leave out logs of the stopped run after the step
-    tensorboard = TensorBoardLogger(root, name, version.name, default_hp_metric=False, purge_step=step)
-    return [tensorboard, CSVLogger(root, name, version.name)]
+    root, name, more = str(folder.parent), folder.name, dict[str, Any]()
+    if continued is not None:
+        _keep_metrics(continued.parent.parent, step)
+        # charts leave out logs of the stopped run after the step
+        more = {"version": continued.parent.parent.name, "purge_step": step}
+    tensorboard = TensorBoardLogger(root, name, default_hp_metric=False, **more)
+    return [tensorboard, CSVLogger(root, name, tensorboard.version)]
 
 
 @rank_zero_only

@@ -1,10 +1,10 @@
-"""Errors of the user, and jsonargparse's errors, in one line each, with similar names."""
+"""Errors of jsonargparse in one line each, with similar names."""
 
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from importlib import import_module
 from inspect import signature
+from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 from lightning.pytorch import callbacks as lightning_callbacks
@@ -58,7 +58,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return f"`{name}` {kind[1].rpartition('.')[2]} needs {found[1]}, as in --{of_class}.{found[1]} VALUE"
     if found := _NO_OPTION.search(message):
         if kind:
-            return no_setting(f"{of_class}.{found[1]}", [f"{of_class}.{each}" for each in _arguments(kind[1])])
+            arguments = signature(resolve_name(kind[1])).parameters
+            return no_setting(f"{of_class}.{found[1]}", [f"{of_class}.{each}" for each in arguments])
         group = re.search(r"Group '([\w.]+)' does not accept", message)
         return no_setting(".".join(part for part in (name, group and group[1], found[1]) if part), known)
     expected, reasons = _EXPECTED.findall(message), _REASON.findall(message)
@@ -102,8 +103,3 @@ def _classes(name: str) -> Sequence[str]:
 
         return [*callbacks.__all__, *lightning_callbacks.__all__]
     return ()
-
-
-def _arguments(path: str) -> list[str]:
-    module, _, name = path.rpartition(".")
-    return list(signature(getattr(import_module(module), name)).parameters)

@@ -50,19 +50,13 @@ def read_options(command: str, words: Sequence[str]) -> list[Any]:
 def with_switches(flags: Sequence[str], command: str) -> list[str]:
     """Flags of a command: dashes in a name become underscores, and a flag for true or false without such a value means
     true."""
-    flags = [_underscored(flag) for flag in flags]
-    switches = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}
-    return [
-        f"{flag}=true" if flag in switches and after.lower() not in ("true", "false") else flag
-        for flag, after in zip(flags, [*flags[1:], ""], strict=False)
-    ]
-
-
-def _underscored(flag: str) -> str:
-    name, equals, value = flag.partition("=")
-    if not name.startswith("--") or "." in name:
-        return flag
-    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+    switches, words = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}, []
+    for flag, after in zip(flags, [*flags[1:], ""], strict=False):
+        name, equals, value = flag.partition("=")
+        if name.startswith("--") and "." not in name:
+            flag = f"--{name[2:].replace('-', '_')}{equals}{value}"
+        words.append(f"{flag}=true" if flag in switches and after.lower() not in ("true", "false") else flag)
+    return words
 
 
 _SETTINGS = """settings of the network, its data and the trainer:

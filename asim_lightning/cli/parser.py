@@ -2,7 +2,6 @@
 
 import os
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
+from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -21,7 +21,8 @@ from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
-from asim_lightning.cli.command_line import Arguments, Recipe, inside, load_yaml, name_files_, shorter_path
+from asim_lightning.classifier.resumed_checkpoint import is_folded
+from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, name_files_, shorter_path
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise
 from asim_lightning.cli.messages import OneLineParser
@@ -95,7 +96,7 @@ class CommandCLI(LightningCLI):
                 if foreign and command.runs_network:  # imports the command
                     foreign -= own_options(name).keys()
             taken = {key: value for key, value in recipe.settings.items() if key in self._known or key in foreign}
-            with inside(recipe.path.parent):
+            with Path_fr(recipe.path).relative_path_context():  # files for groups of settings may be next to it
                 settings = self.parser.parse_object(taken, namespace=settings, defaults=False)
         return settings
 
@@ -204,9 +205,7 @@ class AsimCLI(CommandCLI):
         """Make the objects; the input size comes from the data, unless it is set."""
         model, backbone = self.config.model, self.config.model.backbone
         if backbone.image_size is None and backbone.input_shape is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # warns about a new name that older versions lack
-                data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+            data = self.parser.instantiate(Namespace(data=self.config.data)).data
             if backbone.network is None:
                 backbone.image_size = image_size_of(data)
             else:
@@ -222,7 +221,7 @@ class AsimCLI(CommandCLI):
         """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""
         model, start = self.config.model, self.start
         classes = start.settings.get("num_classes", model.num_classes)
-        if model.plan.fold_batchnorm and not start.is_folded:
+        if model.plan.fold_batchnorm and not is_folded(start.checkpoint):
             name, value = "model.plan.fold_batchnorm", "false"
         elif classes != model.num_classes:
             name, value = "model.num_classes", classes
@@ -275,8 +274,9 @@ class AsimCLI(CommandCLI):
             if technology is not None and technology.preset != self.preset.name:
                 configured = f"costs are of technology {technology.preset}, as configured"
                 yield f"note     {configured}; the chip has {self.preset.node} nm"
-        if not self._takes_weights:
-            return
+        images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
+        if not {"cost": images, "explain": self.config.get("plot")}.get(self.command, True):
+            return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
         yield from (f"weights  {note}" for note in model.pretrained)
         noisy = fits and trains_with_noise(model, self.trainer.callbacks)  # type: ignore[attr-defined]
@@ -305,13 +305,6 @@ class AsimCLI(CommandCLI):
         )  # fmt: skip
         with ending_processes(self.trainer):
             COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))
-
-    @property
-    def _takes_weights(self) -> bool:
-        """Whether anything depends on weights: a macro's cycles and cost do not, unless images are used."""
-        if self.command == "cost":
-            return bool(self.config.technology.charging != "fixed" and not self.config.validate)
-        return self.command != "explain" or bool(self.config.get("plot"))
 
 
 @contextmanager

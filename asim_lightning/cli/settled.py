@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from jsonargparse import Namespace
@@ -71,15 +71,6 @@ def _values(values: Any) -> str:
     return f"{axis_text(values[0])}" if len(values) == 1 else f"the {len(values)} values of its axis"
 
 
-def named(weights: str) -> str:
-    """timm's name of weights with their tag, even if the tag is timm's default."""
-    import timm  # half of the command line's start-up time, and not needed for --help
-
-    config = timm.get_pretrained_cfg(weights)
-    tag = config.tag if config is not None and "." not in weights else None
-    return f"{weights}.{tag}" if tag else weights
-
-
 def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
     """Leave pretrained weights out if a checkpoint brings weights, else adapt pictures to them; in place.
 
@@ -100,10 +91,9 @@ def _pictures(settings: Namespace, written: Mapping[str, Any], has_own: bool) ->
     check_tag(BackboneConfig(**backbone.as_dict()))
     if backbone.small or not settings.get("data"):  # small networks take small pictures
         return ""
-    module, _, name = settings.data.class_path.rpartition(".")
     given = {**_group(written, "data"), **_group(written, "data", "init_args")}
     chosen = any(given.get(key) is not None for key in ("normalize", "pretrained_cfg"))
-    if chosen or not issubclass(getattr(import_module(module), name), ColourDataModule):
+    if chosen or not issubclass(resolve_name(settings.data.class_path), ColourDataModule):
         return ""
     try:
         weights = timm_weights(BackboneConfig(**backbone.as_dict()))
@@ -114,8 +104,10 @@ def _pictures(settings: Namespace, written: Mapping[str, Any], has_own: bool) ->
     if weights is None:
         return ""
     settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
-    import timm
+    import timm  # half of the command line's start-up time, and not needed for --help
 
+    config = timm.get_pretrained_cfg(weights)
+    default = f".{config.tag}" if config is not None and config.tag and "." not in weights else ""
     tags = timm.list_pretrained(f"{weights.split('.')[0]}.tv*") if is_file(backbone.pretrained) else []
     torchvision = f"; torchvision's: {tags[0]}" if tags and "." not in weights else ""
-    return f"as {named(weights)} expects them (data.init_args.pretrained_cfg{torchvision})"
+    return f"as {weights}{default} expects them (data.init_args.pretrained_cfg{torchvision})"

@@ -11,9 +11,6 @@ from types import FrameType
 class Killed(SystemExit):
     """A SIGTERM arrived."""
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
 
 @contextmanager
 def kill_raises() -> Iterator[None]:
@@ -53,6 +50,6 @@ def _handler(at_once: bool) -> Callable[[int, FrameType | None], None]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent process may send another
         elif signal.getsignal(signal.SIGTERM) is not handle:  # Lightning's handler, which calls this one
             return
-        raise Killed
+        raise Killed(128 + number)
 
     return handle

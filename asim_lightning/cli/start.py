@@ -12,7 +12,7 @@ from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
+from asim_lightning.classifier.resumed_checkpoint import check_folding
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
 from asim_lightning.exchange.read import read_checkpoint
@@ -53,8 +53,6 @@ class Start:
     """Completed optimizer steps, if it resumes."""
     resumed_by: str = "to resume a stopped fit, give `--ckpt_path last`"
     """How to resume instead, if a fit starts from the weights only."""
-    is_folded: bool = False
-    """Whether the BatchNorms of its network are folded."""
 
 
 def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
@@ -80,7 +78,7 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
     if resumes:  # at the end of an epoch, Lightning saves an "epoch" that is one less
         epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         step = checkpoint["global_step"]
-    return Start(path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint))
+    return Start(path, checkpoint, settings, resumes, continued, epoch, step)
 
 
 def open_checkpoint(given: str) -> tuple[str, dict[str, Any]]:

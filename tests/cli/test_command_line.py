@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import asim_lightning
-from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments, read_yaml
+from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments
 from asim_lightning.resources import shipped_file, shipped_folder
 from tests.commands import parsed
 
@@ -190,11 +190,10 @@ def test_what_is_allowed_is_read_as_ever(text: str) -> None:
         ("a: !!python/object/apply:os.system ['touch x']", 1, "could not determine a constructor for the tag"),
     ],
 )
-def test_a_file_is_refused_with_its_line(text: str, line: int, problem: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text(text)
+def test_a_file_is_refused_with_its_line(text: str, line: int, problem: str, folder: Path) -> None:
+    Path("a.yaml").write_text(text)
     with pytest.raises(ValueError, match=rf"a\.yaml is not YAML: .*{problem}.*, line {line}, column"):
-        read_yaml(path)
+        read("fit -c a.yaml")
 
 
 VALUES = {
