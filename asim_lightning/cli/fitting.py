@@ -33,19 +33,34 @@ class FitOptions:
 
 
 def fit(setup: Setup, options: FitOptions) -> None:
-    """Train a network, quantised and with noise."""
+    """Train a network, quantised and with noise, and say how it ended and where its files are."""
     trainer, start = setup.trainer, setup.start
-    resumed = start.path if start.resumes else None
+    loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
     try:
         if isinstance(setup.data, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
             read_data(setup.model, setup.data, "fit")  # before loggers make files
-        with naming(_log_folders(trainer)):
+        with naming(list(dict.fromkeys(Path(each.log_dir).absolute() for each in loggers))):
+            resumed = start.path if start.resumes else None
             trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)
     finally:
         if start.continued is not None:
             put_back_metrics(start.continued.parent.parent)
-    if not getattr(trainer, "fast_dev_run", False):
-        _say_what_came(setup)
+    if getattr(trainer, "fast_dev_run", False):
+        return
+    # if forked processes train, this one does not learn the steps
+    if trainer.global_step <= start.step and not works_elsewhere(trainer):
+        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
+        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
+        setup.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
+    for stopping in trainer.early_stopping_callbacks:
+        if trainer.should_stop and (why := stopping.stopping_reason_message):
+            reason = why.removesuffix(" Signaling Trainer to stop.")
+            setup.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
+    setup.say(f"run      {trainer.log_dir}")
+    if weights := weights_line(trainer.checkpoint_callbacks):
+        setup.say(f"weights  {weights}")
+    for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):
+        setup.say(f"charts   tensorboard --logdir {Path(folder).parent}")
 
 
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:
@@ -64,29 +79,6 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
         step = f"step {start.step}" + (f" of {steps}" if steps >= 0 else "")
         return f"resumes at {epoch}, {step}, from {path}; --resume false starts from its weights at epoch 0"
     return f"starts from the weights of {path} at {epoch}; {start.resumed_by}"
-
-
-def _say_what_came(setup: Setup) -> None:
-    trainer, start = setup.trainer, setup.start
-    # if forked processes train, this one does not learn the steps
-    if trainer.global_step <= start.step and not works_elsewhere(trainer):
-        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
-        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
-        setup.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
-    for stopping in trainer.early_stopping_callbacks:
-        if trainer.should_stop and (why := stopping.stopping_reason_message):
-            reason = why.removesuffix(" Signaling Trainer to stop.")
-            setup.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
-    setup.say(f"run      {trainer.log_dir}")
-    if weights := weights_line(trainer.checkpoint_callbacks):
-        setup.say(f"weights  {weights}")
-    for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):
-        setup.say(f"charts   tensorboard --logdir {Path(folder).parent}")
-
-
-def _log_folders(trainer: Trainer) -> list[Path]:
-    loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
-    return list(dict.fromkeys(Path(logger.log_dir).absolute() for logger in loggers))
 
 
 def fit_arguments(
@@ -132,13 +124,12 @@ def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tu
     `LastCheckpoint` replaces it, as often as `save_last` asks for.
     """
     callbacks, said = list(configured), list[str]()
-    own = [each for each in callbacks if isinstance(each, ModelCheckpoint) and not isinstance(each, LastCheckpoint)]
-    steps = [_take_over_last(each, said) for each in own]
-    keeps = any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
+    keeping = [each for each in callbacks if isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint)]
+    steps = [_take_over_last(each, said) for each in keeping if isinstance(each, ModelCheckpoint)]
     metric = model.outcome.logged_as("val", model.fidelity == "estimated")
     monitors = {getattr(each, "monitor", None): type(each).__name__ for each in callbacks}
     measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
-    if measuring is not None and keeps and SimulatedAccuracy.METRIC not in monitors:
+    if measuring is not None and keeping and SimulatedAccuracy.METRIC not in monitors:
         wrong = " and ".join(f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged)
         advice = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
         said += [f"monitor  {wrong} {advice}"] if wrong else []
@@ -148,7 +139,7 @@ def with_checkpoints(configured: Sequence[Callback], model: CimClassifier) -> tu
             callbacks.insert(0, measuring)  # before a callback that restores averaged weights
         metric = SimulatedAccuracy.METRIC
         said.append(f"monitor  {metric}, because the fit trains for the macro: {installed or measuring}")
-    if not keeps:
+    if not keeping:
         mode = "max" if model.outcome.more_is_better else "min"
         best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]

@@ -42,22 +42,20 @@ class OwnModuleCLI(CommandCLI):
         """Parse recipes, without settings of other commands, and flags over them."""
         settings = self.with_recipes(self.arguments.recipes, Namespace())
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
+        self.last = newest_last(self.run_folder) if self.config.ckpt_path == LastCheckpoint.NAME else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that logs a fit in runs/NAME, and saves the state to continue."""
         given = self.config_init["trainer"]
         if self.command != "fit":
             return super().instantiate_trainer(**evaluation_arguments(given), **kwargs)
-        continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.run_folder)
-        step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
-        found, _ = fit_arguments(given, self.run_folder, self.model, continued, step)
+        step = 0 if self.last is None else int(read_checkpoint(str(self.last))["global_step"])
+        found, _ = fit_arguments(given, self.run_folder, self.model, self.last, step)
         return super().instantiate_trainer(**found, **kwargs)
 
     def run(self) -> None:
         """Run the command."""
-        path, trainer = self.config.ckpt_path, self.trainer
-        if path == LastCheckpoint.NAME:
-            path = str(newest_last(self.run_folder))
+        path, trainer = self.last or self.config.ckpt_path, self.trainer
         with ending_processes(trainer):
             work = getattr(trainer, self.command)
             work(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)

@@ -156,7 +156,7 @@ class AsimCLI(CommandCLI):
         if "preset" in (plan := written.get("model.plan") or {}):
             below, name = len(recipes), plan["preset"]
         self.by_flags = plain(written)
-        self._read_start()
+        self.start = read_start(self.arguments, self.by_recipes, self.by_flags)
         settings = parser.parse_object({"model": dict(self.start.settings)}, namespace=default, defaults=False)
         settings = self.with_recipes(recipes[:below], settings)
         if name is not None:
@@ -173,16 +173,6 @@ class AsimCLI(CommandCLI):
             self.parser.set_defaults({"technology.preset": self.preset.name})
         new = {"model": {"plan": {"macro": {**kept, **self.preset.macro}}}}
         return self.parser.parse_object(new, namespace=settings, defaults=False)
-
-    def _read_start(self) -> None:
-        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names."""
-        given = {**self.by_recipes, **self.by_flags}.get("ckpt_path")
-        # a saved configuration names the start of its fit; other commands need the result of the fit
-        if self.command != "fit" and "ckpt_path" not in self.by_flags:
-            given = self.arguments.checkpoint_of_run or given
-        root = (self.by_flags.get("trainer") or {}).get("default_root_dir") or "runs"
-        named = [each.get("model") for each in (self.by_recipes, self.by_flags)]
-        self.start = read_start(None if given is None else str(given), self.arguments, str(root), named)
 
     def before_instantiate_classes(self) -> None:
         """Apply settings that depend on other settings."""
@@ -274,8 +264,8 @@ class AsimCLI(CommandCLI):
             if technology is not None and technology.preset != self.preset.name:
                 configured = f"costs are of technology {technology.preset}, as configured"
                 yield f"note     {configured}; the chip has {self.preset.node} nm"
-        images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
-        if not {"cost": images, "explain": self.config.get("plot")}.get(self.command, True):
+        uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
+        if not {"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
         yield from (f"weights  {note}" for note in model.pretrained)

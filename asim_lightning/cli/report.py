@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.command_line import shorter_path, write_text
 from asim_lightning.evaluation.run import Run, read_run, run_names
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.run_section import report_of
@@ -40,7 +40,8 @@ def report(options: ReportOptions) -> None:
             raise ValueError(
                 f"runs of a report must be of one network, got {first[0]} in {first[1]} and {network} in {folder}"
             )
-    output = Path(options.output) if options.output is not None else _default_output(options.runs)
+    shared = os.path.commonpath([os.path.abspath(folder) for folder in options.runs])
+    output = Path(options.output if options.output is not None else f"{shorter_path(shared)}/report.html")
     if output.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
     beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
@@ -83,10 +84,3 @@ def _run_folders(given: Sequence[str]) -> list[Path]:
 def _network(run: Run) -> str:
     name = run.settings.get("model", {}).get("backbone", {}).get("name", "a network")
     return f"{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"
-
-
-def _default_output(given: Sequence[str]) -> Path:
-    shared = Path(given[0] if len(given) == 1 else os.path.commonpath([os.path.abspath(folder) for folder in given]))
-    if shared.is_absolute() and shared.is_relative_to(Path.cwd()):
-        shared = shared.relative_to(Path.cwd())
-    return shared / "report.html"

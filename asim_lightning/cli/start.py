@@ -55,18 +55,23 @@ class Start:
     """How to resume instead, if a fit starts from the weights only."""
 
 
-def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
-    """The start of a command with a `ckpt_path`, or None; `last` is searched in `root`, the folder of all runs.
+def read_start(arguments: Arguments, by_recipes: Mapping[str, Any], by_flags: Mapping[str, Any]) -> Start:
+    """Read the checkpoint that a flag, a recipe or the run of a saved configuration names.
 
-    A checkpoint may use the classes that `named` names: settings of the model that the user wrote.
+    The checkpoint may use the classes that the user's settings of the model name.
     """
+    given, fits, continued = {**by_recipes, **by_flags}.get("ckpt_path"), arguments.command == "fit", None
+    # a saved configuration names the start of its fit; other commands need the result of the fit
+    if not fits and "ckpt_path" not in by_flags:
+        given = arguments.checkpoint_of_run or given
     if given is None:
         return Start()
-    fits, continued = arguments.command == "fit", None
     if given == LastCheckpoint.NAME:
+        root = (by_flags.get("trainer") or {}).get("default_root_dir") or "runs"
         last = newest_last(Path(root) / arguments.run_name)
         continued, given = last if fits else None, shorter_path(last)
-    path, checkpoint = open_checkpoint(given)
+    path, checkpoint = open_checkpoint(str(given))
+    named = [each.get("model") for each in (by_recipes, by_flags)]
     settings = settings_of(path, checkpoint, CimClassifier.argument_types(), named)
     resumes = fits and "optimizer_states" in checkpoint
     if continued is not None and not resumes:

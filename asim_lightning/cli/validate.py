@@ -1,47 +1,29 @@
 """`asim validate` and `asim test`: the accuracy as configured, and with other fidelities and macros, a line each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from asim_lightning.callbacks import ImageCounter
-from asim_lightning.checks import check_whole
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.start import PREDICTIONS, Setup, prepare
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import Kind, Measure, axes_text
+from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
 from asim_lightning.report.numbers import count_text
 from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One way to compute the network."""
+class Comparison(Condition):
+    """One way to compute the network, such as {layers: {depthwise: quantized}, rules: {layer1.*: {adc_bits: 7}}}."""
 
-    fidelity: Kind = "simulated"
-    """Fidelity of every layer: float, quantized (integers, no macro) or simulated (bit by bit)."""
-    macro: dict[str, Any] = field(default_factory=dict)
-    """Fields of the macro that differ from the plan's, in every layer on a macro."""
-    layers: dict[str, Kind] = field(default_factory=dict)
-    """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} computes them in digital integers."""
-    chip: int | None = None
-    """Number of the chip: 0..2^32-1; null: the model's."""
-    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Changed macro fields of some layers, as glob, `re:` or kind: {layer1.*: {adc_bits: 7}}."""
-
-    @property
-    def condition(self) -> Condition:
-        """Its condition."""
-        return Condition(self.fidelity, self.macro, self.layers, chip=self.chip, rules=self.rules)
-
-    def name(self, noise: str) -> str:
-        """Its changes, and `noise_text`: "simulated, adc_bits 7, no noise"."""
-        macro = {name: value for name, value in self.macro.items() if name not in NOISES}
-        rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in self.rules.items())
-        parts = (self.fidelity, axes_text(macro), *rules, axes_text(self.layers), noise)
-        return ", ".join(part for part in parts if part)
+    def __post_init__(self) -> None:
+        check_choice("`compare.fidelity`", self.fidelity, KINDS)
+        for pattern, fidelity in self.layers.items():
+            check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ def predict(setup: Setup) -> None:
     setup.say(f"predictions  {setup.folder / PREDICTIONS}")
 
 
-def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> None:
+def _compare(setup: Setup, given: Sequence[Comparison | Kind], trials: int) -> None:
     """Validate the network in each way, and print each accuracy in one line.
 
     The network is left as before. All ways use the input ranges of the whole network quantised. Settings that do not
@@ -100,12 +82,14 @@ def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> No
         raise ValueError("`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []")
     needed_layers(setup.model, "`compare`")
     conditions, own = [], setup.model.chip
-    for way in (Comparison(each) if isinstance(each, str) else each for each in given):
-        with under(setup.model, way.condition):
-            name = way.name(noise_text(setup.model))
-            if way.chip not in (None, own) and not chips_differ(setup.model):
+    for condition in (Condition(each) if isinstance(each, str) else each for each in given):
+        if condition.trial is not None:
+            raise ValueError(f"`compare` must not name a trial, because `trials` counts them, got {condition.trial}")
+        with under(setup.model, condition):
+            name = _name(condition, noise_text(setup.model))
+            if condition.chip not in (None, own) and not chips_differ(setup.model):
                 raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
-        conditions.append((name, way.condition))
+        conditions.append((name, condition))
 
     measure = Measure.of(setup.model.outcome)
 
@@ -114,6 +98,14 @@ def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> No
         return f"{measure.name} {measure.quantity(float(answers.mean()))} ({name}, {images})"
 
     evaluate_each(setup.trainer, setup.model, setup.data, conditions, trials, line, setup.say, "val")
+
+
+def _name(condition: Condition, noise: str) -> str:
+    """What a condition changes, and `noise_text`: "simulated, adc_bits 7, no noise"."""
+    macro = {name: value for name, value in condition.macro.items() if name not in NOISES}
+    rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
+    parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), noise)
+    return ", ".join(part for part in parts if part)
 
 
 def _count(setup: Setup, right: Sequence[int], images: int) -> str:
