@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,11 @@ import yaml
 from asim_lightning.cli import main
 from tests.data.published_layouts import write_idx
 
+ROOT = Path(__file__).parents[2]
+SECONDS = 120.0
+"""After which a process that is waited for counts as hanging."""
 GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
 """Options of a sweep of two trials at one point."""
-DAMAGED = b"This was a store. " * 100
 TINY: dict[str, Any] = {
     "seed_everything": 0,
     "trainer": {
@@ -64,8 +65,14 @@ class Answer:
     """What a command said."""
 
     code: int
-    out: str
+    printed: str
     err: str
+
+    @property
+    def out(self) -> str:
+        """Standard output of a command that succeeds."""
+        assert self.code == 0, (self.code, self.err)
+        return self.printed
 
     @property
     def error(self) -> str:
@@ -74,13 +81,12 @@ class Answer:
         lines = self.err.splitlines()
         assert len(lines) == 1, lines
         assert lines[0].startswith("error: ")
-        assert "Traceback" not in self.out
+        assert "Traceback" not in self.printed
         return lines[0].removeprefix("error: ")
 
     @property
     def last(self) -> str:
         """The last line of a command that succeeds."""
-        assert self.code == 0, (self.code, self.err)
         return self.out.strip().splitlines()[-1]
 
     @property
@@ -256,11 +262,28 @@ def everything(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-@contextlib.contextmanager
-def unread_output(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Standard output is a pipe that nobody reads on."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        yield
+def write_config(folder: Path, data: Path, every: int | None = None, workers: int = 0, model: str = "macro") -> Path:
+    """tiny.yaml in a folder: a ramp of noise, mixup and augmentation, all of which a resumed fit has to repeat."""
+    config = copy.deepcopy(TINY)
+    del config["trainer"]["limit_train_batches"]
+    config["trainer"]["max_epochs"] = 5
+    ramp = {"end": 1.0 if model == "macro" else 20.0}
+    last = {"every_n_train_steps": every}
+    config["trainer"]["callbacks"] = [
+        {"class_path": "NoiseRamp", "init_args": ramp},
+        {"class_path": "LastCheckpoint", "init_args": last},
+    ]
+    config["model"].update(mixup=0.4, train_noise_model=model)
+    config["data"]["init_args"].update(root=str(data), num_workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def last_of(folder: Path) -> Path:
+    return folder / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

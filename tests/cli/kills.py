@@ -17,7 +17,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.cli import main
-from tests.cli.runs_to_stop import SECONDS, environment, last_of, write_config
+from tests.cli.conftest import SECONDS, environment, last_of, write_config
 
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
@@ -163,14 +163,7 @@ def differences(folder: Path, whole: Path) -> list[str]:
         found += [f"{name}: {key} {one[key]}" for key in ("global_step", "epoch") if one[key] != other[key]]
         found += [key for key, value in one["state_dict"].items() if not torch.equal(value, other["state_dict"][key])]
     mine, its = _metrics(folder), _metrics(whole)
-    found += [f"{key}: {mine.get(key)}" for key in sorted({*mine, *its}) if mine.get(key) != its.get(key)]
-    return found + (["noise_sweep.csv"] if _sweeps(folder) != _sweeps(whole) else [])
-
-
-def _sweeps(folder: Path) -> list[str]:
-    """Lines of sweeps, without their last column, seconds."""
-    path = last_of(folder).parents[1] / "noise_sweep.csv"
-    return [line.rpartition(",")[0] for line in path.read_text().splitlines()] if path.exists() else []
+    return found + [f"{key}: {mine.get(key)}" for key in sorted({*mine, *its}) if mine.get(key) != its.get(key)]
 
 
 def _metrics(folder: Path) -> dict[tuple[str, str], set[str]]:

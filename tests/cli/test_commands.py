@@ -81,24 +81,15 @@ def test_the_saved_configuration_serves_every_command(command: str, run: Run) ->
     assert (settings.ckpt_path is None) == (command == "fit")
 
 
-def test_the_saved_configuration_brings_its_own_checkpoint(asim: Asim, run: Run) -> None:
-    by_config = asim("validate", "-c", run.saved_config)
-    assert by_config.out.startswith(f"weights  {run.checkpoint}\n")
-    by_checkpoint = asim("validate", "--ckpt_path", run.checkpoint, "--data.init_args.test_images", "20")
-    assert by_checkpoint.last == by_config.last
-
-
 def test_help_of_each_command_fits_three_screens(asim: Asim) -> None:
     for command in COMMANDS:
         answer = asim(command, "--help")
-        assert answer.code == 0
         assert answer.out.startswith(f"usage: asim {command}")
         assert answer.out.count("\n") <= 120
 
 
 def test_help_of_all_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
     answer = asim("validate", "--help.all")
-    assert answer.code == 0
     assert "--model.plan.macro.adc_bits" in answer.out
     assert "1..16 bits" in " ".join(answer.out.split())
 

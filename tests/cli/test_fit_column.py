@@ -37,13 +37,10 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "count twice": (line("7,7,0\n7,7,0"), "must have each count once with its mean and std, got 7 twice"),
     "NaN": (line("7,nan,0"), "chip.csv, line 9: mean must be a number, 0..65535, got nan"),
     "no number": (line("7,seven,0"), "must have 3 numbers a line: could not convert string 'seven'"),
-    "fractional count": (line("7.5,7,0"), "line 9: count must be a whole number, 0..1048576, got 7.5"),
     "falling": (line("7,8.7,0.5"), "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8"),
     "header": ("0,0,0\n1,1,0\n", "line 1: the header must be count,mean,std or count,code, either with"),
-    "binary": (b"\x89PNG\xff\x00", "chip.csv must be a CSV file in UTF-8, got other bytes"),
     "few reads": (FEW.rsplit("\n", 1)[0], "must have 20 or more reads of each count, got 19 of count 255"),
     "codes above the ADC": (FEW.replace("255,255", "255,256"), "codes 0..255 of the 8-bit ADC"),
-    "half of the ADC": (moments_csv(COUNTS / 2.5, [0.5] * 256), "more than half of the codes 0..255"),
     "deviation too small": (line("7,7.5,0.1"), "mean and std of whole codes, got 7.5 and 0.1 at count 7"),
     "converter not named": (CONVERTERS, "`converter` must be a converter in chip.csv, 0, or in a macro `each`"),
 }
@@ -51,7 +48,6 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "converter": ({"converter": 3}, "`converter` must be left out, because chip.csv has no column `column`, got 3"),
     "no number": ({"converter": "a"}, "`converter` must be 0..1048576, each or null, got 'a'"),
     "file": ({"file": "chips.csv"}, "must be a CSV file, got 'chips.csv', which is not there; nearest: chip.csv"),
-    "folder": ({"file": "."}, "got '.', a folder"),
 }
 
 

@@ -19,9 +19,8 @@ import pytest
 import torch
 
 from asim_lightning.cli import main
-from tests.cli.conftest import write_data
+from tests.cli.conftest import ROOT, environment, last_of, write_data
 from tests.cli.kills import HOOKS, differences, fit, kill, program, resumed, write
-from tests.cli.runs_to_stop import ROOT, environment, last_of
 
 DDP = {"devices": 2, "strategy": "ddp"}
 
@@ -36,17 +35,9 @@ def stop_fits(
     step: int = 1,
     model: str = "proportional",
 ) -> None:
-    """Stop fits, each in a folder of its own, let them go on, and print what differs and how many kills there were.
+    """Stop fits at the first call of each hook and every `step` calls later, let them go on, and print what differs.
 
-    Args:
-        folder: Folder of the fits.
-        every: Steps between two saves; None: after each epoch.
-        trainer: Settings of the trainer.
-        sent: Name of the signal.
-        hooks: Hooks at which it is sent.
-        first: The call of each hook at which it is sent first.
-        step: Calls from there to the next.
-        model: The noise of training.
+    The fits save `every` so many steps, or after each epoch. The last line has the number of kills.
     """
     data, kills = write_data(folder / "images"), 0
     # import and read once what each fit would import and read again
@@ -97,22 +88,6 @@ STOPS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("stops", STOPS, ids=str)
 def test_a_stopped_fit_goes_on_to_what_it_would_have_been(stops: dict[str, Any], tmp_path: Path) -> None:
     assert kills(tmp_path, **stops) >= 15
-
-
-def given(name: str, **arguments: Any) -> dict[str, Any]:
-    return {"class_path": name, "init_args": arguments}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_accuracy_under_noise_that_is_not_measured_in_each_epoch(tmp_path: Path) -> None:
-    sweep = given("asim_lightning.callbacks.NoiseSweep", levels=[0, 2], images=10, every_n_epochs=2)
-    best = given(
-        "lightning.pytorch.callbacks.ModelCheckpoint",
-        filename="best", mode="max", monitor="noise/acc_mean", save_weights_only=True, enable_version_counter=False,
-    )  # fmt: skip
-    hooks = ("on_train_batch_start", "on_validation_start", "log_metrics")
-    assert kills(tmp_path, every=2, trainer={"callbacks": [sweep, best]}, hooks=hooks, first=4, step=2) >= 5
 
 
 @pytest.fixture(scope="module")

@@ -31,10 +31,8 @@ from asim_lightning.nn import TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
 from tests.callbacks.conftest import read_events
-from tests.cli.conftest import TINY, write_data
-from tests.cli.runs_to_stop import SECONDS, environment
+from tests.cli.conftest import ROOT, SECONDS, TINY, environment, write_data
 
-ROOT = Path(__file__).parents[2]
 COUNTS = (3, 1)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
 TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_batch_size", "7")
