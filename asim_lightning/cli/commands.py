@@ -100,16 +100,17 @@ COMMANDS = {
 def help_text() -> str:
     """The text of ``asim --help``."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.what}" for name, command in COMMANDS.items()]
-    head = (
-        "usage: asim COMMAND -c CONFIG [--SETTING VALUE ...]\n\n"
-        "Accuracy of image classifiers on simulated SRAM analog compute-in-memory macros.\n"
-    )
-    tail = (
-        "CONFIG is a YAML file, or the name of a shipped recipe, such as quickstart.\n"
-        "asim COMMAND --help lists the options of a command; asim --version prints the version.\n"
-    )
-    return "\n".join([head, "commands:", *lines, "", tail])
+    commands = "\n".join(f"  {name:<{width}}  {command.what}" for name, command in COMMANDS.items())
+    return f"""usage: asim COMMAND -c CONFIG [--SETTING VALUE ...]
+
+Accuracy of image classifiers on simulated SRAM analog compute-in-memory macros.
+
+commands:
+{commands}
+
+CONFIG is a YAML file, or the name of a shipped recipe, such as quickstart.
+asim COMMAND --help lists the options of a command; asim --version prints the version.
+"""
 
 
 _WITHOUT_DATA = ("explain", "cost", "bench")

@@ -48,11 +48,9 @@ def settle_axes(
 def settle_targets(settings: Namespace) -> None:
     """Replace the outcome's name by accuracy in targets, in place."""
     measure, search = Measure.of(Outcome.of(settings.model.outcome)), settings.get("search")
-    for name in ("until", "target"):
+    for name in ("until", "target", "search.until"):
         if settings.get(name) is not None:
             (settings[name],) = target_texts(name, [settings[name]], measure)
-    if search is not None and search.until is not None:
-        (search.until,) = target_texts("search.until", [search.until], measure)
     if search is not None:
         search.constraints = target_texts("search.constraints", search.constraints, measure)
         search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
