@@ -1,14 +1,16 @@
 """A layer is computed by the engine that its attribute names, and says how many conversions a call makes."""
 
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from asim_lightning import MacroConfig
-from asim_lightning.engine import ENGINES, noise_context
+from asim_lightning.engine import noise_context
+from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.native.native_engine import NativeProgram
+from asim_lightning.engine.rare.rare_engine import RareProgram
+from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
 
 
@@ -16,22 +18,7 @@ def conv(**macro: Any) -> CimConv2d:
     return CimConv2d(6, 8, 3, macro=MacroConfig(weight_bits=4, input_bits=4, **macro), name="conv").eval()
 
 
-@pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the engines that prepared a program, in order."""
-    names: list[str] = []
-
-    def prepare(name: str, own: Any, *arguments: Any) -> Any:
-        names.append(name)
-        return own(*arguments)
-
-    for name, engine in list(ENGINES.items()):
-        own = {**vars(engine), "prepare": partial(prepare, name, engine.prepare)}
-        monkeypatch.setitem(ENGINES, name, SimpleNamespace(**own))
-    return names
-
-
-def test_the_named_engine_computes_with_the_layers_noise(prepared: list[str]) -> None:
+def test_the_named_engine_computes_with_the_layers_noise(programs: list[Any]) -> None:
     layer, x = conv(random_noise=1.0), torch.rand(2, 6, 5, 5)
     answers = []
     for engine in (None, "reference", None):
@@ -39,35 +26,38 @@ def test_the_named_engine_computes_with_the_layers_noise(prepared: list[str]) ->
         with noise_context(seed=3, trial=1):
             answers.append(layer(x))
             layer(x)
-    assert prepared == ["native", "reference", "native"]
+    assert [type(each) for each in programs] == [NativeProgram, ReferenceProgram, NativeProgram]
     assert torch.allclose(answers[0], answers[1])
     assert torch.equal(answers[0], answers[2])
 
 
-def test_a_product_of_two_activations_is_prepared_once(prepared: list[str]) -> None:
+def test_a_product_of_two_activations_is_prepared_once(programs: list[Any]) -> None:
     layer = CimMatmul(MacroConfig(random_noise=0.05), name="qk").eval()
     for size in (5, 7, 5):
         layer(torch.randn(2, 4, size, 8), torch.randn(2, 4, 7, 8))
-    assert prepared == ["events"]
+    assert [type(each) for each in programs] == [RareProgram]
 
 
-@pytest.mark.parametrize(("adc_bits", "rows", "engine"), [(6, 255, "exact"), (3, 255, "native"), (5, 31, "exact")])
+@pytest.mark.parametrize(
+    ("adc_bits", "rows", "program"), [(6, 255, ExactProgram), (3, 255, NativeProgram), (5, 31, ExactProgram)]
+)
 def test_a_range_that_no_count_of_the_layer_leaves_is_exact(
-    prepared: list[str], adc_bits: int, rows: int, engine: str
+    programs: list[Any], adc_bits: int, rows: int, program: type
 ) -> None:
     x = torch.rand(2, 6, 5, 5)  # 54 terms an output
     layer = conv(rows=rows, adc_bits=adc_bits, adc_step=1)
     found = layer(x)
-    assert prepared == [engine]
+    assert [type(each) for each in programs] == [program]
     layer.fidelity = "quantized"
-    assert torch.equal(found, layer(x)) == (engine == "exact")
+    assert torch.equal(found, layer(x)) == (program is ExactProgram)
 
 
-def test_noise_in_a_range_that_no_count_leaves_is_drawn_as_events(prepared: list[str]) -> None:
+def test_noise_in_a_range_that_no_count_leaves_is_drawn_as_events(programs: list[Any]) -> None:
     linear = CimLinear(20, 4, macro=MacroConfig(adc_bits=5, adc_step=1, random_noise=0.05)).eval()
     linear(torch.rand(3, 20))
     CimMatmul(MacroConfig(adc_bits=5, adc_step=1, random_noise=0.05)).eval()(torch.rand(2, 3, 20), torch.rand(2, 4, 20))
-    assert prepared == ["events", "native"]  # of two activations any number of rows may be in use
+    # of two activations any number of rows may be in use
+    assert [type(each) for each in programs] == [RareProgram, NativeProgram]
 
 
 def test_wrong_engines_are_refused() -> None:

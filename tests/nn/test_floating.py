@@ -1,7 +1,5 @@
 """Layers kept in floating point answer for a sample as if it were alone, and share the float layer's parameters."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -45,13 +43,3 @@ def test_products_of_activations() -> None:
     together = FloatMatmul().eval()(x, w)
     torch.testing.assert_close(together, x @ w.mT)
     assert torch.equal(FloatMatmul().eval()(x[5:6], w[5:6]), together[5:6])
-
-
-@pytest.mark.parametrize("settings", [{"stride": 2}, {"stride": 3, "dilation": 2}, {"stride": 1}])
-def test_tensorflow_padding(settings: dict[str, Any]) -> None:
-    from timm.layers import Conv2dSame
-
-    torch.manual_seed(0)
-    conv = Conv2dSame(3, 4, 3, **settings).eval()
-    x = torch.randn(2, 3, 8, 7)
-    torch.testing.assert_close(FloatConv2d.from_float(conv)(x), conv(x))

@@ -14,7 +14,8 @@ from asim_lightning.nn.on_macro import OnMacro
 from tests.golden_cases import arrays, cases, layer_of
 
 LAYERS, CIRCUITS = cases("layers"), cases("circuits")
-PLAIN = [name for name, case in LAYERS.items() if case["kind"] != "attention"]
+PLAIN = [("layers", name) for name, case in LAYERS.items() if case["kind"] != "attention"]
+PLAIN += [("circuits", name) for name, case in CIRCUITS.items() if case["repeats"] == 1]
 READS = 400
 
 
@@ -29,26 +30,16 @@ def wrong_sums(layer: OnMacro, x: torch.Tensor, y: torch.Tensor, expected: torch
     return int(((y - expected).abs() >= 0.5 * min(least, 1.0) * step).sum())
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_layer_matches(name: str) -> None:
-    data = arrays("layers", name)
-    layer = layer_of(LAYERS[name], data)
-    simulated = layer(data["x"])
-    layer.fidelity = "quantized"
-    quantized = layer(data["x"])
-    assert close(simulated, data["simulation"])
-    assert close(quantized, data["inference"])
-    assert wrong_sums(layer, data["x"], simulated, data["simulation"]) == 0
-    assert wrong_sums(layer, data["x"], quantized, data["inference"]) == 0
-
-
-@pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] == 1])
-def test_deterministic_circuit_matches(name: str) -> None:
-    data = arrays("circuits", name)
-    layer = layer_of(CIRCUITS[name], data)
-    simulated = layer(data["x"])
-    assert close(simulated, data["simulation"])
-    assert wrong_sums(layer, data["x"], simulated, data["simulation"]) == 0
+@pytest.mark.parametrize(("group", "name"), PLAIN)
+def test_layer_and_deterministic_circuit_match(group: str, name: str) -> None:
+    data, expected = arrays(group, name), {"simulated": "simulation"}
+    layer = layer_of(cases(group)[name], data)
+    if group == "layers":
+        expected["quantized"] = "inference"
+    for layer.fidelity, key in expected.items():
+        y = layer(data["x"])
+        assert close(y, data[key])
+        assert wrong_sums(layer, data["x"], y, data[key]) == 0
 
 
 @pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] > 1])

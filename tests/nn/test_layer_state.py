@@ -2,8 +2,6 @@
 
 import copy
 import io
-import pickle
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -65,18 +63,6 @@ def test_a_range_that_is_not_finite_is_not_loaded(kind: str, name: str, value: f
     layer, _ = calibrated(kind)
     with pytest.raises(ValueError, match=r"^Layer `net\.layer` needs a range of 0 or more, got (nan|inf)$"):
         layer.load_state_dict(layer.state_dict() | {name: torch.tensor(value)})
-
-
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
-def test_copies_answer_alike_and_own_their_state(kind: str, duplicate: Callable[[Any], Any]) -> None:
-    layer, inputs = calibrated(kind)
-    twin = duplicate(layer)
-    expected = layer(*inputs)
-    assert torch.equal(twin(*inputs), expected)
-    twin.store_range(99.0)
-    twin.fidelity = "float"
-    assert torch.equal(layer(*inputs), expected)
 
 
 def test_a_copied_network_follows_its_own_pact() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, noise_context
 from asim_lightning.nn import Assignment, CimConv2d, CimLinear, CimMatmul, QuantConv2d
-from asim_lightning.nn.prepared import Programs
 from asim_lightning.quant import quantize, weight_scale
 
 EXACT = MacroConfig()
@@ -44,23 +43,6 @@ def answer(layer: Any) -> Tensor:
 def layer(request: Any) -> Any:
     torch.manual_seed(0)
     return LAYERS[request.param]().eval()
-
-
-@pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Programs that were prepared, in order."""
-    made: list[Any] = []
-    own = Programs.of
-
-    def of(self: Programs, macro: Any, product: Any, prepare: Callable[[], Any]) -> Any:
-        def spied() -> Any:
-            made.append(prepare())
-            return made[-1]
-
-        return own(self, macro, product, spied)
-
-    monkeypatch.setattr(Programs, "of", of)
-    return made
 
 
 def test_a_layer_is_prepared_once_while_its_weight_is_unchanged(layer: Any, programs: list[Any]) -> None:

@@ -21,12 +21,10 @@ THREADS = 8
 
 @pytest.fixture(autouse=True)
 def switching_often() -> Iterator[None]:
-    interval, torch_threads = sys.getswitchinterval(), torch.get_num_threads()
+    interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    torch.set_num_threads(1)
     yield
     sys.setswitchinterval(interval)
-    torch.set_num_threads(torch_threads)
 
 
 def at_once(call: Any) -> list[Any]:

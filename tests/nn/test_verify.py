@@ -172,22 +172,11 @@ def test_deviation_is_that_of_the_rounding() -> None:
     assert (found.deviation_counts, found.deviation_lsb, found.lossless) == (1.0, 0.5, False)
 
 
-TEXT = """\
-CimConv2d `stage.conv`: W4A4, 63 rows, adc_bits 6, engine exact; samples 3, outputs 450
-against the reference        differ  largest (counts)  largest (output)
----------------------------  ------  ----------------  ----------------  --
-engine exact                      0                 0                 0  ok
-engine native                     0                 0                 0  ok
-layer                             0                 0                 0  ok
-layer, bfloat16 autocast          0                 0                 0  ok
-layer, one sample at a time       0                 0                 0  ok
-layer, batch split in two         0                 0                 0  ok
-noise-free distance from the integer product: at most 0 counts = 0 least significant LSB \
-(every cycle is exact: ok)"""
-
-
 def test_text() -> None:
-    assert str(verify(conv(SMALL), random(3, 8, 5, 5))) == TEXT
+    first, _, _, *lines, last = str(verify(conv(SMALL), random(3, 8, 5, 5))).splitlines()
+    assert first == "CimConv2d `stage.conv`: W4A4, 63 rows, adc_bits 6, engine exact; samples 3, outputs 450"
+    assert [line.split()[-4:] for line in lines] == [["0", "0", "0", "ok"]] * 6
+    assert last.endswith("at most 0 counts = 0 least significant LSB (every cycle is exact: ok)")
 
 
 def test_messages() -> None:
