@@ -8,13 +8,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from asim_lightning import MacroConfig
-from asim_lightning.surgery import macro_layers, set_fidelity_
+from asim_lightning import MacroConfig, Plan, calibrate_, convert_
+from asim_lightning.surgery import ConversionReport, macro_layers, set_fidelity_
+from tests.conftest import relative
 
 IDEAL = MacroConfig(weight_bits=16, input_bits=16, adc_bits=None)
-NOISY = MacroConfig(random_noise=0.2)
 NARROW = {"stem_width": 4, "channels": [8, 16, 32, 64]}
 """Arguments of a small ResNet."""
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
+"""Arguments of a small ViT."""
 
 
 class Net(nn.Module):
@@ -28,6 +30,19 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.function(self, x)
+
+
+class Odd(nn.Conv2d):
+    """Computes something else than its base."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -super().forward(x)
+
+
+def doubled(layer: nn.Module) -> nn.Module:
+    """A layer with a hook that doubles what it computes."""
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,15 @@ def built(network: Network) -> tuple[nn.Module, Tensor]:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return model.eval(), torch.randn(2, *size)
+
+
+def distance(model: nn.Module, x: Tensor, macro: MacroConfig = IDEAL, **plan: Any) -> tuple[float, ConversionReport]:
+    """How far a network is from its float output on macros, and the report of its conversion."""
+    with torch.no_grad():
+        expected = model.eval()(x)
+        report = convert_(model, Plan(macro, **plan), x)
+        calibrate_(model, [x])
+        return relative(model(x), expected), report
 
 
 def logits(model: nn.Module, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Surgery: which layer becomes what, and what it says of it."""
+"""Surgery: which layer becomes what, and what its report says of it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.nn.utils import prune
 
-from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning import MacroConfig, Plan, Rule, StaticEffects, calibrate_, convert_
 from asim_lightning.nn import (
     PACT,
     CimAttention,
@@ -21,8 +21,9 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
-from tests.conftest import relative
-from tests.surgery.networks import IDEAL, NARROW, Net
+from asim_lightning.surgery import report_of
+from asim_lightning.surgery.conversion_report import describe
+from tests.surgery.networks import NARROW, VIT, Net, Odd, distance, doubled
 
 IMAGE = torch.randn(1, 3, 32, 32)
 
@@ -43,21 +44,17 @@ def handmade(**more: nn.Module) -> Net:
     ).eval()  # fmt: skip
 
 
-def resnet(**kwargs: Any) -> nn.Module:
-    return timm.create_model("resnet10t", **NARROW, **kwargs)
+def resnet() -> nn.Module:
+    return timm.create_model("resnet10t", **NARROW)
 
 
-def vit(**kwargs: Any) -> nn.Module:
-    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
-    return timm.create_model("vit_tiny_patch16_224", **(sizes | kwargs)).eval()
+def vit() -> nn.Module:
+    return timm.create_model("vit_tiny_patch16_224", **VIT).eval()
 
 
 def test_handmade_network_keeps_its_output_and_reports_inputs() -> None:
-    model, x = handmade(), torch.randn(4, 3, 32, 32)
-    expected = model(x)
-    report = convert_(model, Plan(IDEAL), x)
-    calibrate_(model, [x])
-    assert relative(model(x), expected) < 1e-2
+    moved, report = distance(handmade(), torch.randn(4, 3, 32, 32))
+    assert moved < 1e-2
     assert [row.name for row in report] == ["first", "depth", "reduce", "hidden", "last"]
     assert [row.kind for row in report] == ["stem", "depthwise", "conv", "linear", "head"]
     assert [row.input.split(":")[0] for row in report] == ["signed", "unsigned", "signed", "unsigned", "unsigned"]
@@ -173,30 +170,10 @@ def test_pact_replaces_relu_one_a_place_and_gives_ranges() -> None:
     assert len([k for k in model.state_dict() if k.endswith("alpha")]) == 17
 
 
-def test_network_without_relu_modules_is_refused_pact() -> None:
-    with pytest.raises(ValueError, match=r"`plan.pact` needs torch.nn.ReLU modules"):
-        convert_(handmade(), Plan(pact=True))
-
-
-class Odd(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return -super().forward(x)
-
-
 def with_forward() -> nn.Conv2d:
     layer = nn.Conv2d(4, 4, 3)
     layer.forward = lambda x: -x  # type: ignore[method-assign]
     return layer
-
-
-def with_hook() -> nn.Conv2d:
-    layer = nn.Conv2d(4, 4, 3)
-    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
-    return layer
-
-
-def pruned() -> nn.Conv2d:
-    return prune.l1_unstructured(nn.Conv2d(4, 4, 3), "weight", 0.5)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +181,8 @@ def pruned() -> nn.Conv2d:
     [
         (lambda: Odd(4, 4, 3), "is a Odd, which surgery does not know; it converts torch.nn.Conv2d and timm"),
         (with_forward, "is a torch.nn.modules.conv.Conv2d, which surgery does not know"),
-        (with_hook, "has forward hooks, which its replacement would not have"),
-        (pruned, "computes its weight anew"),
+        (lambda: doubled(nn.Conv2d(4, 4, 3)), "has forward hooks, which its replacement would not have"),
+        (lambda: prune.l1_unstructured(nn.Conv2d(4, 4, 3), "weight", 0.5), "computes its weight anew"),
     ],
 )
 def test_a_layer_that_may_compute_something_else_is_refused_unless_kept(make: Any, message: str) -> None:
@@ -237,7 +214,9 @@ def test_a_layer_that_does_not_run_is_refused_by_name_unless_kept() -> None:
     assert report["spare"].why_kept == "plan.keep"
 
 
-def test_network_that_does_not_run_is_an_error() -> None:
+def test_networks_that_cannot_be_converted_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`plan.pact` needs torch.nn.ReLU modules"):
+        convert_(handmade(), Plan(pact=True))
     with pytest.raises(ValueError, match=r"does not run on an input of shape \(1, 4, 8, 8\)"):
         convert_(handmade(), Plan(), torch.randn(1, 4, 8, 8))
     with pytest.raises(ValueError, match="got one without"):
@@ -269,3 +248,15 @@ def test_a_rule_that_changes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="has a rule for 'fc' that changes nothing, because the first match counts"):
         convert_(resnet(), Plan(rules=rules), IMAGE)
     convert_(resnet(), Plan(rules=rules[::-1]), IMAGE)
+
+
+def test_layers_are_in_the_order_in_which_they_run() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    report = convert_(network, Plan(MacroConfig(), [Rule("2", {"votes": 3})], keep=["1"]), torch.ones(1, 4))
+    assert [row.name for row in report_of(network).rows] == [row.name for row in report.rows] == ["0", "1", "2"]
+
+
+def test_macros_that_differ_are_described_apart() -> None:
+    assert describe(MacroConfig(random_noise=0.1)) == "W8A8 255 rows ADC 8"
+    macro = MacroConfig(encoding_bits=2, vote_levels=4, votes=3, static=StaticEffects(columns_per_adc=8))
+    assert describe(macro) == "W8A8 255 rows ADC 8 enc 2 vote levels 4 votes 3 columns per ADC 8"

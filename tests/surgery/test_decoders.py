@@ -64,19 +64,15 @@ def rope(x: Tensor) -> Tensor:
     return x * angles.cos().repeat(1, 2) + torch.cat([-high, low], -1) * angles.sin().repeat(1, 2)
 
 
-def llama(fused: bool) -> Net:
-    """A block of LLaMA: four heads in two groups, rope, a gate; attention as torch fuses it or by its parts."""
+def llama() -> Net:
+    """A block of LLaMA: four heads in two groups, rope, a gate, and attention as torch fuses it."""
 
     def forward(model: Any, tokens: Tensor) -> Tensor:
         x = model.embed(tokens)
         y = model.n1(x)
         q, k = rope(heads(model.q_proj(y), 4)), rope(heads(model.k_proj(y), 2))
         k, v = (each.repeat_interleave(2, 1) for each in (k, heads(model.v_proj(y), 2)))
-        if fused:
-            found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-            found = (scores + torch.full(scores.shape[-2:], float("-inf")).triu(1)).softmax(-1) @ v
+        found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + model.o_proj(found.transpose(1, 2).flatten(2))
         y = model.n2(x)
         return model.lm_head(model.n3(x + model.down(F.silu(model.gate(y)) * model.up(y))))
@@ -90,7 +86,7 @@ def llama(fused: bool) -> Net:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [gpt, lambda: llama(fused=True), lambda: llama(fused=False)])
+@pytest.mark.parametrize("make", [gpt, llama])
 def test_a_decoder_is_on_macros_alone_and_in_a_batch(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     network, tokens = make().eval(), torch.randint(TOKENS, (4, LENGTH))

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 
 from asim_lightning import Plan, convert_
 from asim_lightning.surgery import fold_batchnorm_
-from tests.surgery.networks import Net, batchnorms, disturb_
+from tests.surgery.networks import Net, Odd, batchnorms, disturb_, doubled
 
 
 def network(use: Callable[[Any, Tensor], Any]) -> Net:
@@ -60,15 +60,6 @@ class OddNorm(nn.BatchNorm2d):
         return super().forward(x).abs()
 
 
-class OddConv(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return -super().forward(x)
-
-
-def doubles(module: nn.Module) -> None:
-    module.register_forward_hook(lambda module, inputs, output: 2 * output)
-
-
 def of_the_batch(model: Any) -> None:
     model.norm = nn.BatchNorm2d(4, track_running_stats=False)
 
@@ -81,11 +72,11 @@ def ties(model: Any) -> None:
 KINDS: list[tuple[str, Callable[[Any], Any]]] = [
     ("it takes the statistics of each batch", of_the_batch),
     ("surgery does not know OddNorm", lambda model: setattr(model, "norm", OddNorm(4))),
-    ("it is behind conv, and surgery does not know OddConv", lambda model: setattr(model, "conv", OddConv(4, 4, 3))),
+    ("it is behind conv, and surgery does not know Odd", lambda model: setattr(model, "conv", Odd(4, 4, 3))),
     ("conv computes its weight anew", lambda model: parametrizations.weight_norm(model.conv)),
     ("conv computes its weight anew", lambda model: prune.l1_unstructured(model.conv, "weight", 0.5)),
-    ("it has hooks", lambda model: doubles(model.norm)),
-    ("conv has hooks", lambda model: doubles(model.conv)),
+    ("it has hooks", lambda model: doubled(model.norm)),
+    ("conv has hooks", lambda model: doubled(model.conv)),
     ("conv shares its weights", ties),
     ("conv shares its weights", lambda model: setattr(model, "same_conv", model.conv)),
     ("it has several names", lambda model: setattr(model, "same_norm", model.norm)),
@@ -101,18 +92,19 @@ def test_what_cannot_be_folded_by_its_kind(why: str, change: Callable[[Any], Any
     assert folding.kept == {"norm": why}
 
 
-def test_batchnorm_over_another_axis_than_the_outputs_stays() -> None:
-    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))
-    with pytest.raises(ValueError, match=r"every BatchNorm, 1 \(its channels are not the outputs of 0\)$"):
-        fold_batchnorm_(model, torch.randn(2, 4, 5))
-
-
-def test_batchnorm_before_a_convolution_says_so_and_the_network_stays() -> None:
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(2, 2))
-    before = [id(module) for module in model.modules()]
-    with pytest.raises(ValueError, match=r"^There is nothing to fold: .* 0 \(it is behind the input, not behind a"):
-        convert_(model, Plan(fold_batchnorm=True), torch.randn(1, 3, 4, 4))
-    assert [id(module) for module in model.modules()] == before
+@pytest.mark.parametrize(
+    ("layers", "x", "said"),
+    [
+        ((nn.Linear(5, 4), nn.BatchNorm1d(4)), torch.ones(2, 4, 5), r"1 \(its channels are not the outputs of 0\)$"),
+        ((nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)), torch.ones(1, 3, 4, 4), r"0 \(it is behind the input, not behind a"),
+        ((nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), torch.ones(1, 3, 4, 4), "needs a network with BatchNorm, got one w"),
+    ],
+)
+def test_a_network_without_anything_to_fold_stays(layers: tuple[nn.Module, ...], x: Tensor, said: str) -> None:
+    model = nn.Sequential(*layers)
+    with pytest.raises(ValueError, match=rf"^There is nothing to fold: .*{said}"):
+        convert_(model, Plan(fold_batchnorm=True), x)
+    assert tuple(model) == layers
 
 
 def test_many_that_stay_are_counted() -> None:

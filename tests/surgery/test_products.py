@@ -13,11 +13,9 @@ from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
 from asim_lightning.surgery import set_fidelity_
-from tests.conftest import relative
-from tests.surgery.networks import IDEAL, NARROW, Net, Network, built
+from tests.surgery.networks import IDEAL, NARROW, VIT, Net, Network, built, distance
 
 SWIN = {"depths": (2, 1), "embed_dim": 24, "num_heads": (1, 2), "img_size": 32, "window_size": 4}
-SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
 
 
 def network(name: str, **kwargs: Any) -> nn.Module:
@@ -59,19 +57,16 @@ def test_windowed_attention_is_on_the_macro_under_its_own_names_which_rules_and_
 def test_fused_attention_is_the_same_network(name: str) -> None:
     """Attention that is not fused is tested in test_networks."""
     model, x = network(name, **SWIN), torch.randn(2, 3, 32, 32)
-    expected = model(x).detach()
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = True
-    convert_(model, Plan(IDEAL), x)
-    calibrate_(model, [x])
-    assert relative(model(x), expected) < 1e-2
+    assert distance(model, x)[0] < 1e-2
     assert isinstance(model.layers[0].blocks[1].attn.av, CimMatmul)
 
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_plain_attention_keeps_its_layer_and_takes_masks(fused: bool) -> None:
-    model = network("vit_tiny_patch16_224", **SMALL)
+    model = network("vit_tiny_patch16_224", **VIT)
     attention = model.blocks[0].attn
     attention.fused_attn = fused
     x, mask = torch.randn(2, 5, 48), torch.randn(5, 5)
@@ -85,7 +80,7 @@ def test_the_plain_attention_keeps_its_layer_and_takes_masks(fused: bool) -> Non
 
 
 def test_a_weight_used_by_a_function_is_on_the_macro() -> None:
-    model, x = network("beit_base_patch16_224", **{**SMALL, "patch_size": 16}), torch.randn(2, 3, 32, 32)
+    model, x = network("beit_base_patch16_224", **{**VIT, "patch_size": 16}), torch.randn(2, 3, 32, 32)
     report = convert_(model, Plan(MacroConfig()), x)
     calibrate_(model, [x])
     qkv = model.blocks[0].attn.qkv
@@ -99,10 +94,9 @@ def test_a_weight_used_by_a_function_is_on_the_macro() -> None:
 @pytest.mark.parametrize("build", [torchvisions_swin, torchvisions_vit])
 def test_torchvisions_transformers_keep_output_and_keys(build) -> None:  # type: ignore[no-untyped-def]
     model, x = build(), torch.randn(2, 3, 32, 32)
-    expected, keys = model(x).detach(), set(model.state_dict())
-    report = convert_(model, Plan(IDEAL), x)
-    calibrate_(model, [x])
-    assert relative(model(x), expected) < 1e-2
+    keys = set(model.state_dict())
+    moved, report = distance(model, x)
+    assert moved < 1e-2
     assert keys < set(model.state_dict())
     assert {"qkv", "qk", "av", "proj", "mlp", "head"} <= {row.kind for row in report}
     assert [row.why_kept for row in report.kept] == ["patch embedding"]
@@ -127,11 +121,8 @@ def test_a_transformer_layer_of_torch_does_not_take_its_fused_path() -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Linear(16, 16), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)).eval()
     x = torch.randn(2, 5, 16)
+    assert distance(layer, x)[0] < 1e-2
     with torch.no_grad():
-        expected = layer(x)
-        convert_(layer, Plan(IDEAL), x)
-        calibrate_(layer, [x])
-        torch.testing.assert_close(layer(x), expected, rtol=1e-2, atol=1e-2)
         good = layer(x)
         layer[1].linear1.macro = MacroConfig(adc_bits=1)
         assert not torch.equal(layer(x), good)
@@ -166,16 +157,13 @@ def handmade() -> Net:
 
 def test_products_without_a_softmax_and_with_a_parameter() -> None:
     torch.manual_seed(0)
-    model, x = handmade(), torch.randn(2, 3, 16, 16)
-    expected = model(x).detach()
-    report = convert_(model, Plan(IDEAL), x)
-    calibrate_(model, [x])
+    moved, report = distance(handmade(), torch.randn(2, 3, 16, 16))
+    assert moved < 1e-2
     assert [(row.name, row.kind) for row in report] == [
         ("embed", "stem"), ("mix", "linear"), ("matmul", "matmul"), ("matmul2", "matmul"), ("table_product", "linear"),
     ]  # fmt: skip
     assert [row.macs for row in report][2:] == [8 * 8 * 16, 8 * 8 * 16, 8 * 6 * 16]
     assert report["matmul"].input.startswith("unsigned")
-    torch.testing.assert_close(model(x), expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
 
 
 def test_a_second_operand_without_batch_stays_float() -> None:
