@@ -99,7 +99,7 @@ def test_ones_own_comes_back_and_keyword_arguments_win(own: Path) -> None:
     assert (model.fidelity, model.trial) == ("float", 3)
 
 
-def test_a_class_of_ones_own_has_arguments_of_its_own(own: Path, tmp_path: Path) -> None:
+def test_a_class_of_ones_own_has_arguments_of_its_own(own: Path) -> None:
     class Mine(CimClassifier):
         def __init__(self, temperature: float = 1.0, **options: Any) -> None:
             super().__init__(**options)
@@ -107,12 +107,10 @@ def test_a_class_of_ones_own_has_arguments_of_its_own(own: Path, tmp_path: Path)
 
     found = torch.load(own, weights_only=True)
     found["hyper_parameters"]["temperature"] = 2.0
-    torch.save(found, tmp_path / "x.ckpt")
-    assert Mine.load_from_checkpoint(tmp_path / "x.ckpt").temperature == 2.0
+    assert Mine.load_from_checkpoint(saved(found)).temperature == 2.0
     found["hyper_parameters"]["temperature"] = {"class_path": "a.B"}
-    torch.save(found, tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match=r"`model.temperature` must have names of arguments as keys, got 'class_path'"):
-        Mine.load_from_checkpoint(tmp_path / "x.ckpt")
+        Mine.load_from_checkpoint(saved(found))
 
 
 def test_strictness(own: Path) -> None:

@@ -1,6 +1,7 @@
 """Options of training do what they say: mixup, smoothing, precision, clipping, compilation, averaging, noise."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,13 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 from torchvision.transforms.v2 import MixUp
 
-from asim_lightning import CimClassifier, MacroConfig
+from asim_lightning import CimClassifier
 from asim_lightning.classifier.batches import step_seed
+from asim_lightning.nn import TrainingNoise
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model, ranges
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*", "ignore:.*isinstance.treespec.*")
-
-
-MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
 
 
 class Records(Callback):
@@ -151,28 +150,28 @@ def test_ranges_are_those_of_averaged_weights(make_trainer: MakeTrainer, tmp_pat
 # noise of training
 
 
-def test_a_noise_model_of_ones_own(make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_noise.py").write_text(
-        "from asim_lightning.nn import TrainingNoise\n\n\n"
-        "class Shift(TrainingNoise):\n"
-        "    def __init__(self, by):\n"
-        "        self.by = by\n\n"
-        "    def apply(self, y, amount, normal, operands):\n"
-        "        return y + self.by * amount * normal()\n"
-    )
-    options = {"train_noise_model": "my_noise.Shift", "train_noise_args": {"by": 0.5}}
+class Shift(TrainingNoise):
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Any) -> Tensor:
+        return y + self.by * amount * normal()
+
+
+def test_a_noise_model_of_ones_own(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    own = f"{__name__}.Shift"
+    options = {"train_noise_model": own, "train_noise_args": {"by": 0.5}}
     plain, _, _ = trained(make_trainer)
     shifted, model, trainer = trained(make_trainer, train_noise=2.0, **options)
     assert shifted.losses[0] != plain.losses[0]
     layers = macro_layers(model.backbone)
     assert {layer.train_noise_model.by for layer in layers.values()} == {0.5}  # type: ignore[attr-defined]
     trainer.save_checkpoint(tmp_path / "own.ckpt")
-    named = {"train_noise_model": "my_noise.Shift"}  # a checkpoint may not name code alone
-    loaded = CimClassifier.load_from_checkpoint(tmp_path / "own.ckpt", map_location="cpu", weights_only=True, **named)
+    # a checkpoint may not name code alone
+    loaded = CimClassifier.load_from_checkpoint(tmp_path / "own.ckpt", train_noise_model=own)
     assert {layer.train_noise_model.by for layer in macro_layers(loaded.backbone).values()} == {0.5}  # type: ignore[attr-defined]
     assert loaded.train_noise == 2.0
-    for name in ("my_noise.Shift", "my_noise.Shifted", "collections.OrderedDict"):  # needs by, is not there, is none
+    for name in (own, f"{own}ed", "collections.OrderedDict"):  # needs by, is not there, is none
         with pytest.raises(ValueError, match="train_noise"):
             make_model(train_noise_model=name)
 
