@@ -1,7 +1,8 @@
-"""BatchNorms folded into the layers before them: the same function, on every way into a network."""
+"""BatchNorms folded into the layers before them: the same function, on every way into a network, and which stay."""
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from timm.layers import BatchNormAct2d
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.nn import PACT, CimConv2d, QuantConv2d
 from asim_lightning.surgery import fold_batchnorm_, fold_state, set_fidelity_
 from asim_lightning.surgery.norms import FoldedNorm
 from tests.conftest import relative
-from tests.surgery.networks import NARROW, Net, batchnorms, disturb_, fitted
+from tests.surgery.networks import NARROW, Net, Odd, batchnorms, disturb_, doubled, fitted
 
 NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, arguments, BatchNorms
     "resnet18": (32, {"channels": (8, 16, 32, 64)}, 21),
@@ -135,15 +137,21 @@ def test_an_error_leaves_the_network_as_it_was(plan: dict[str, Any], message: st
     assert not model._load_state_dict_pre_hooks
 
 
-def test_signs_and_stem_are_those_without_folding_and_the_report_has_a_line_of_it() -> None:
+def test_signs_stem_and_pact_are_those_without_folding_and_the_report_has_a_line_of_it() -> None:
     plain, folded = (timm.create_model("mobilenetv2_035", act_layer=nn.ReLU) for _ in range(2))
-    x = torch.randn(1, 3, 32, 32)
-    before, after = convert_(plain, Plan(), x), convert_(folded, Plan(fold_batchnorm=True), x)
+    x, pact = torch.randn(1, 3, 32, 32), {"pact": True, "input_range": "pact"}
+    before, after = convert_(plain, Plan(**pact), x), convert_(folded, Plan(fold_batchnorm=True, **pact), x)
     assert before.rows == after.rows
     assert (before.notes, after.notes) == ((), ("52 BatchNorms folded into the layers before them",))
     assert str(after).splitlines()[-1] == after.notes[0]
     stem = next(module for module in folded.modules() if isinstance(module, QuantConv2d))
     assert stem.bias is not None
+    assert isinstance(folded.bn1.act, PACT)
+    layer = folded.blocks[0][0].conv_dw
+    assert layer.input_range == "pact"
+    assert layer._pact[0] is folded.bn1.act
+    calibrate_(folded, [x])
+    folded.eval()(x)
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
@@ -159,18 +167,6 @@ def test_a_folded_network_keeps_its_output_and_lossless_macros_add_nothing(per_c
         set_fidelity_(model, "float")
         assert relative(model(x), expected) < 1e-5
     assert float(simulated.abs().max()) > 0
-
-
-def test_pact_takes_the_place_of_activations_and_gives_ranges() -> None:
-    model = timm.create_model("mobilenetv2_035", act_layer=nn.ReLU)
-    convert_(model, Plan(fold_batchnorm=True, pact=True, input_range="pact"), torch.randn(1, 3, 32, 32))
-    assert isinstance(model.bn1.act, PACT)
-    layer = model.blocks[0][0].conv_dw
-    assert isinstance(layer, CimConv2d)
-    assert layer.input_range == "pact"
-    assert layer._pact[0] is model.bn1.act
-    calibrate_(model, [torch.randn(2, 3, 32, 32)])
-    model.eval()(torch.randn(1, 3, 32, 32))
 
 
 def test_all_parameters_of_a_folded_network_are_trained() -> None:
@@ -235,3 +231,106 @@ def test_a_network_that_would_compute_something_else_stays_as_it_is(what: str, b
         fold(model, x)
     assert dict(model.named_modules()) == before
     assert torch.equal(model(x), expected)
+
+
+def network(use: Callable[[Any, Tensor], Any]) -> Net:
+    """A convolution with a BatchNorm, and another one that a test uses as it wants."""
+
+    def forward(model: Any, x: Tensor) -> Any:
+        return use(model, torch.relu(model.first_norm(model.first(x))))
+
+    return Net(
+        forward, first=nn.Conv2d(3, 4, 3, padding=1), first_norm=nn.BatchNorm2d(4),
+        conv=nn.Conv2d(4, 4, 3, padding=1), norm=nn.BatchNorm2d(4), last=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+
+
+USES: dict[str, Callable[[Any, Tensor], Any]] = {
+    "conv runs 2 times": lambda model, x: model.norm(model.conv(model.conv(x))),
+    "it runs 2 times": lambda model, x: model.norm(model.norm(model.conv(x))),
+    "it does not run": lambda model, x: model.conv(x),
+    "it is behind relu_, not behind a convolution or linear layer": lambda model, x: model.norm(model.conv(x).relu_()),
+    "conv is used by add too": lambda model, x: model.norm(y := model.conv(x)) + y,
+    "conv is used by last too": lambda model, x: model.last(model.norm(y := model.conv(x))) + model.last(y),
+    "conv is used by sum too": lambda model, x: model.norm(model.conv(x)) * model.conv.weight.sum(),
+    "it is behind view, not behind a convolution or linear layer":
+        lambda model, x: (model.norm((y := model.conv(x)).view(y.shape)), y.sum()),
+    "conv is used by the output too": lambda model, x: (model.norm(y := model.conv(x)), y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "use"), USES.items())
+def test_what_cannot_be_folded_by_its_use(why: str, use: Callable[[Any, Tensor], Any]) -> None:
+    model, x = network(use).eval(), torch.randn(1, 3, 8, 8)
+    for norm in batchnorms(model):
+        disturb_(norm)
+    with torch.no_grad():
+        expected = model(x)
+        folding = fold_batchnorm_(model, x)
+        torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
+    assert folding.kept == {"norm": why}
+    assert str(folding) == f"1 BatchNorm folded into the layer before it; 1 kept: norm ({why})"
+    assert isinstance(model.first_norm, nn.Identity)
+    assert isinstance(model.norm, nn.BatchNorm2d)
+
+
+class OddNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).abs()
+
+
+def of_the_batch(model: Any) -> None:
+    model.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+
+def ties(model: Any) -> None:
+    model.other = nn.Conv2d(4, 4, 3)
+    model.other.weight = model.conv.weight
+
+
+KINDS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("it takes the statistics of each batch", of_the_batch),
+    ("surgery does not know OddNorm", lambda model: setattr(model, "norm", OddNorm(4))),
+    ("it is behind conv, and surgery does not know Odd", lambda model: setattr(model, "conv", Odd(4, 4, 3))),
+    ("conv computes its weight anew", lambda model: parametrizations.weight_norm(model.conv)),
+    ("conv computes its weight anew", lambda model: prune.l1_unstructured(model.conv, "weight", 0.5)),
+    ("it has hooks", lambda model: doubled(model.norm)),
+    ("conv has hooks", lambda model: doubled(model.conv)),
+    ("conv shares its weights", ties),
+    ("conv shares its weights", lambda model: setattr(model, "same_conv", model.conv)),
+    ("it has several names", lambda model: setattr(model, "same_norm", model.norm)),
+]
+
+
+@pytest.mark.parametrize(("why", "change"), KINDS)
+def test_what_cannot_be_folded_by_its_kind(why: str, change: Callable[[Any], Any]) -> None:
+    model = network(lambda model, x: model.norm(model.conv(x)))
+    change(model)
+    folding = fold_batchnorm_(model, torch.randn(1, 3, 8, 8))
+    assert [pair.norm for pair in folding.pairs] == ["first_norm"]
+    assert folding.kept == {"norm": why}
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "said"),
+    [
+        ((nn.Linear(5, 4), nn.BatchNorm1d(4)), torch.ones(2, 4, 5), r"1 \(its channels are not the outputs of 0\)$"),
+        ((nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)), torch.ones(1, 3, 4, 4), r"0 \(it is behind the input, not behind a"),
+        ((nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), torch.ones(1, 3, 4, 4), "needs a network with BatchNorm, got one w"),
+    ],
+)
+def test_a_network_without_anything_to_fold_stays(layers: tuple[nn.Module, ...], x: Tensor, said: str) -> None:
+    model = nn.Sequential(*layers)
+    with pytest.raises(ValueError, match=rf"^There is nothing to fold: .*{said}"):
+        convert_(model, Plan(fold_batchnorm=True), x)
+    assert tuple(model) == layers
+
+
+def test_many_that_stay_are_counted() -> None:
+    model = timm.create_model("densenet121", block_config=(2, 2), growth_rate=8)
+    (note,) = convert_(model, Plan(fold_batchnorm=True)).notes
+    assert note.startswith("5 BatchNorms folded into the layers before them; 6 kept: features.denseblock1.denselayer1.")
+    assert (
+        "features.denseblock1.denselayer2.norm1 (it is behind cat, not behind a convolution or linear layer), " in note
+    )
+    assert note.endswith(") and 3 more")
