@@ -13,7 +13,8 @@ from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.nn.verify import verify
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
-from tests.nn.test_saved_chip import answer, layer_of, saved
+from tests.nn.test_chip import answer, saved
+from tests.nn.test_chip import named_layer as layer_of
 
 REUSE = {"placement": "reuse", "macros": 3, "columns": 10}
 
