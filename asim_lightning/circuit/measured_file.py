@@ -132,7 +132,9 @@ def _measurement(columns: dict[str, Array], name: str) -> Measurement:
     if "mean" not in columns:
         measurement = _reads(columns["code"].astype(np.int64), counts, name)
     elif number.max() > 1:
-        raise ValueError(f"{name} must have each count once with its mean and std, got {number.argmax()} twice")
+        raise ValueError(
+            f"{name} must have each count once with its mean and std, got {np.flatnonzero(number > 1)[0]} twice"
+        )
     else:
         order = np.argsort(counts)
         measurement = Measurement(columns["mean"][order], columns["std"][order], None)

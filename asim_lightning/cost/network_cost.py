@@ -121,8 +121,9 @@ def cost(
                 outputs[circuit] = output_energy(circuit, energies, active)
             found.append(macro_cost(name, kind, circuit, shapes, energies, outputs[circuit]))
     # in the order of the conversion, else of the network
-    order = {name: place for place, name in enumerate([*rows, *(name for name, _ in model.named_modules())][::-1])}
-    ordered = tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
+    names = dict.fromkeys([*rows, *(name for name, _ in model.named_modules())])
+    order = {name: place for place, name in enumerate(names)}
+    ordered = tuple(sorted(found, key=lambda layer: order.get(layer.name, len(order))))
     on_macro = [layers[name].macro for name in seen.products if name not in digital]
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
     return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)

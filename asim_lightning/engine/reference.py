@@ -133,11 +133,12 @@ class ReferenceProgram(ConvertingProgram):
             curve = places.geometry.per_output(places.column_of(cycle).repeat(places.geometry.groups)) % column.curves
             own_level, sigma = column.of_curves(curve, count, cycle)
         else:
-            own_level, sigma = column.level(count, cycle), column.sigma(count, cycle) if normals else torch.zeros(())
+            own_level = column.level(count, cycle)
+            sigma = column.sigma(count, cycle) if normals else torch.zeros(())
         level = own.level(own_level)
         top = cycle.full_scale if cycle.top_code is None else cycle.top_code
         low = -top if cycle.signed else 0
-        values = [level + sigma * normal for normal in normals] or [level] * cycle.votes
+        values = [level + sigma * normal for normal in normals] if normals else [level] * cycle.votes
         if cycle.top_code is None:
             codes = [value.clamp(low, top) for value in values]
         else:

@@ -47,11 +47,13 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
     """Numbers of chips: 0..2^32-1."""
 
     def __post_init__(self) -> None:
-        SearchSpace.read(self.given(), "axes")
+        SearchSpace.read(self.given(), "axes").check_count()
 
     def given(self) -> dict[str, Any]:
-        """Axes that have values, nested as they are given."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        """Axes that have values, nested as they are given; groups of several axes are last."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        groups = {name: found.pop(name) for name in ("static", "rules") if isinstance(found.get(name), Mapping)}
+        return found | groups
 
 
 def grid_of(axes: Mapping[str, Any], chips: int | None = None, until: Target | None = None) -> SearchSpace:

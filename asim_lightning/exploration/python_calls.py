@@ -77,7 +77,7 @@ def study(
     """
     given = Priced(network, data, chips, until=until, **shared)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
-    grid = grid_of(axes, chips, end)
+    grid = grid_of(_plain(axes), chips, end)
     wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
     of_chips = [each for each in wanted if each.form == "yield"]
     if len(of_chips) > 1 or (chips is None and of_chips):
@@ -117,7 +117,7 @@ def search(
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
     settings = SearchSettings(
-        {**space}, method, points if isinstance(points, int) else None, given.seed,
+        _plain(space), method, points if isinstance(points, int) else None, given.seed,
         ["accuracy" if each == given.measured.name else each for each in objectives],
         given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
     )  # fmt: skip
@@ -205,6 +205,11 @@ def doctor(
         made = Doctor(work, settings, technology or Technology(), map, proof)
         made.map_loss()
         return made.run()
+
+
+def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """Axes with lists in place of arrays."""
+    return {name: values.tolist() if hasattr(values, "tolist") else values for name, values in axes.items()}
 
 
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:

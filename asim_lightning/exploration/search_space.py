@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.checks import check_names
+from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
@@ -25,7 +26,8 @@ _GROUPS = {
     "technology": "{supply: [0.8, 0.9]}",
 }
 """Names that stand for several axes, each with an example."""
-_KNOWN = [*settings_of(MacroConfig), *_GROUPS, CHIP, CHECKPOINT]
+_KNOWN = [*settings_of(MacroConfig), "rules", CHIP]
+_ONLY_SEARCHED = ("technology", CHECKPOINT)
 _RANGE = ("low", "high", "step", "log")
 
 
@@ -74,17 +76,26 @@ class SearchSpace:
     """Axes with a list of values or a range each, by full name; checkpoint and technology may be axes, too."""
 
     axes: Mapping[str, "list[AxisValue] | Range"]
+    setting: str = "axes"
+    """Name of the setting in messages."""
 
     @classmethod
     def read(cls, given: Mapping[str, Any], setting: str = "search.space") -> "SearchSpace":
         """The space of a setting; groups of axes may be nested, and a range is a mapping of low, high, step and log."""
         flat: dict[str, Any] = {}
+        known = [*_KNOWN, *(_ONLY_SEARCHED if setting == "search.space" else ())]
         for name, values in given.items():
-            if str(name).split(".")[0] not in _KNOWN:
-                near = get_close_matches(str(name), _KNOWN, n=2) or _KNOWN[:4]
+            if str(name).split(".")[0] not in known:
+                near = get_close_matches(str(name), known, n=2) or known[:4]
                 raise ValueError(f"`{setting}.{name}` is not an axis; nearest: {', '.join(near)}")
             _flatten(setting, str(name), values, flat)
-        space = cls({name: _values(setting, name, values) for name, values in flat.items()})
+        space = cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
+        for name, axis in space.axes.items():
+            of_effect = [{name.removeprefix("static."): axis}] if name.startswith("static.") else []
+            for each in axis if name == "static" and isinstance(axis, list) else of_effect:
+                if not isinstance(each, Mapping) or not each:
+                    raise ValueError(f"`{setting}.static` must be a list of settings of effects, got {each!r} in it")
+                check_names(each, StaticEffects, f"{setting}.static", "static effect")
         for name in of_technology(dict.fromkeys(space.axes)):
             Technology().with_fields(**{name: getattr(Technology(), name, None)})  # the error names similar fields
         return space
@@ -99,16 +110,23 @@ class SearchSpace:
         counts = [axis.count if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
         return None if None in counts else prod(counts)  # type: ignore[arg-type]
 
+    def check_count(self) -> None:
+        """Refuse a grid of more than `MOST_POINTS` points."""
+        if (count := self.count() or 0) > MOST_POINTS:
+            raise ValueError(f"`{self.setting}` must have at most {MOST_POINTS:,} points in a grid, got {count:,}")
+
+    def values_of(self, name: str) -> list[AxisValue]:
+        """All values of an axis; a range without an end of values is refused."""
+        axis = self.axes[name]
+        values = axis.values() if isinstance(axis, Range) else axis
+        if values is None:
+            raise ValueError(f"a grid needs a list, or a range with a step, for `{self.setting}.{name}`")
+        return values
+
     def grid(self) -> Iterator[dict[str, AxisValue]]:
         """Every combination, in order: at most `MOST_POINTS`."""
-        count = self.count()
-        if count is None:
-            endless = [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.count is None]
-            raise ValueError(f"a grid needs lists, or ranges with a step, for {', '.join(endless)}")
-        if count > MOST_POINTS:
-            raise ValueError(f"a grid must have at most {MOST_POINTS:,} points, got {count:,}")
-        listed = [axis.values() or [] if isinstance(axis, Range) else axis for axis in self.axes.values()]
-        for values in product(*listed):
+        self.check_count()
+        for values in product(*map(self.values_of, self.axes)):
             yield dict(zip(self.axes, values, strict=True))
 
     def draw(self, rng: np.random.Generator) -> dict[str, AxisValue]:
@@ -165,7 +183,8 @@ def _values(setting: str, name: str, given: Any) -> list[AxisValue] | Range:
         return _range(f"{setting}.{name}", given)
     values = [] if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable) else list(given)
     if not values:
-        allowed = "a list of one or more values, or a range such as {low: 0.02, high: 0.2}"
+        allowed = "a list of one or more values"
+        allowed += ", or a range such as {low: 0.02, high: 0.2}" * (setting == "search.space")
         raise ValueError(f"`{setting}.{name}` must be {allowed}, got {given!r}")
     if name.startswith(TECHNOLOGY):
         values = [_number(name.removeprefix(TECHNOLOGY), value) for value in values]

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tqdm import tqdm
 
@@ -128,7 +127,7 @@ class Sweep(Study):
 
     def _grid(self, axes: SearchSpace, trials: int) -> list[Planned]:
         """The points of the grid, each with all its chips."""
-        chips: Any = axes.axes.get(CHIP, [])
+        chips = axes.values_of(CHIP) if CHIP in axes.axes else []
         grid = SearchSpace({name: values for name, values in axes.axes.items() if name != CHIP})
         shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
         planned, points = [], grid.grid()

@@ -148,7 +148,7 @@ def _structure(model: CimModule, contents: Contents) -> str:
         hooks = [("hook", each) for each in own]
         plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
         idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
-        idle |= {"weight_bits", "input_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
+        idle |= {"_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
                 if getattr(value, "__self__", None) is module:  # a method of this module

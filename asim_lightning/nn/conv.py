@@ -91,7 +91,7 @@ class QuantConv2d(_QuantizedConv2d):
         name: str = "",
         device: Any = None,
     ) -> None:
-        self.weight_bits, self.input_bits = _checked_bits(weight_bits, input_bits, signed_input)
+        self._bits = _checked_bits(weight_bits, input_bits, signed_input)
         super()._setup(signed_input, input_range, per_channel, name, device)
 
     def check_assignment(self, assignment: Assignment) -> tuple[int, int]:

@@ -93,10 +93,8 @@ class RangedLayer(nn.Module):
     """Calibrated range of a weight that is an activation; -1 if there is none. # ()"""
     warned: bool = False
     """Whether the layer has warned that it has no range."""
-    weight_bits: int
-    """Bits of a weight, sign included."""
-    input_bits: int
-    """Bits of an input, including the sign of a signed input."""
+    _bits: tuple[int, int]
+    """Bits of a weight, and of an input, signs included."""
     _pact: list[nn.Module]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer."""
 
@@ -104,6 +102,16 @@ class RangedLayer(nn.Module):
         if name in self.checks:
             self.checks[name](value)
         super().__setattr__(name, value)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight, sign included."""
+        return self._bits[0]
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of an input, including the sign of a signed input."""
+        return self._bits[1]
 
     def follow_pact(self, pact: nn.Module) -> None:
         """Take the input range from the clip value of a PACT activation."""

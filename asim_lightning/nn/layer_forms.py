@@ -97,26 +97,27 @@ class HeldWeight(nn.Conv2d):
 
     def convolved(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution of an input with a weight and a bias."""
-        x, padding = self.padded(x)
+        x, padding = self.padded(x, for_any_size=True)
         return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
 
-    def padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def padded(self, x: Tensor, for_any_size: bool = False) -> tuple[Tensor, tuple[int, int]]:
         """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side.
 
         Padding "same" gives ``ceil(size / stride)`` outputs an axis; an odd element goes behind, as in TensorFlow and
-        torch.
+        torch. With `for_any_size` the input always has this padding, so that a graph recorded here fits other sizes.
         """
         before, behind = [0, 0], [0, 0]
         if self.padding == "same":
-            for axis, size in enumerate(x.shape[2:]):
+            for axis, size in enumerate(x.shape[-2:]):
                 kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
                 total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
                 before[axis], behind[axis] = total // 2, total - total // 2
         elif self.padding != "valid":
             before = behind = [int(count) for count in self.padding]
-        if self.padding_mode == "zeros" and before == behind:
+        pads_here = for_any_size and self.padding == "same"
+        if self.padding_mode == "zeros" and not pads_here and before == behind:
             return x, (before[0], before[1])
-        if any(before) or any(behind):
+        if pads_here or any(before) or any(behind):
             pads = [before[1], behind[1], before[0], behind[0]]
             x = F.pad(x, pads, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
         return x, (0, 0)

@@ -59,6 +59,7 @@ class QuantizedLayer(RangedLayer):
             cls.__signature__ = Signature([*theirs, *own])  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **given: Any) -> None:
+        signature(type(self)).bind_partial(*args, **given)  # refuses unknown arguments before torch draws weights
         theirs = {name: given.pop(name) for name in signature(self._torchs).parameters if name in given}
         super().__init__(*args, **theirs)
         self._setup(**given, device=theirs.get("device"))
@@ -102,7 +103,7 @@ class QuantizedLayer(RangedLayer):
 
     @assignment.setter
     def assignment(self, assignment: Assignment) -> None:
-        self.weight_bits, self.input_bits = self.check_assignment(assignment)
+        self._bits = self.check_assignment(assignment)
         self._assignment = assignment
 
     def check_assignment(self, assignment: Assignment) -> tuple[int, int]:

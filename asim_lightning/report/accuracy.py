@@ -167,8 +167,9 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: str = "simulated") -> l
 
 def _place_along(axis: str, points: Sequence[Result]) -> Callable[[Result], int]:
     """A sort key: the place of a value of an axis among the values of some points."""
-    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
-    return lambda row: order.index(axis_text(row.axes[axis]))
+    values = distinct_values(row.axes[axis] for row in points)
+    order = {axis_text(value): place for place, value in enumerate(values)}
+    return lambda row: order[axis_text(row.axes[axis])]
 
 
 def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:

@@ -170,6 +170,10 @@ def _deciding(points: Sequence[Result]) -> list[str]:
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
     names, points = list(varied(run)), [each.points[0] for each in choices(run)]
+    values = [point.axes[names[0]] for point in points] if len(names) == 1 else []
+    numbers = [each[0] for each in map(quantity, values) if each is not None]
+    if numbers and len(numbers) == len(values) and noise_unit(values) is not None:
+        points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
     facts = []
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:

@@ -90,7 +90,11 @@ class Plan:
             object.__setattr__(self, "preset", None)
         elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
-        rules = [rule if isinstance(rule, Rule) else Rule(**rule) for rule in self.rules]
+        try:
+            rules = [rule if isinstance(rule, Rule) else Rule(**rule) for rule in self.rules]
+        except TypeError:
+            message = "`plan.rules` must be a list of rules with match, macro and signed_input"
+            raise ValueError(f"{message}, got {self.rules!r}") from None
         object.__setattr__(self, "rules", rules)
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             check_choice(f"`plan.{name}`", getattr(self, name), allowed)

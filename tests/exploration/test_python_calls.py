@@ -225,6 +225,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("got a NoneType", {"data": None}),
         ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
         ("must have 99 samples", {"images": 99}),
+        ("`axes.technology` is not an axis", {"axes": {"technology": {"supply": [0.8]}}}),
         ("must name each axis once, got static twice", {"axes": {"static.gain": ["1 %"], "static": [{"gain": "1 %"}]}}),
         ("`targets` must be as in", {"targets": ["accurate"]}),
         ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),

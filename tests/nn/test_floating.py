@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from asim_lightning.nn import FloatConv2d, FloatLinear, FloatMatmul
@@ -36,6 +37,15 @@ def test_answers_do_not_depend_on_the_batch_or_autocast(kind: str, dtype: torch.
     assert all(torch.equal(layer(x[i : i + 1])[0], together[i]) for i in (0, 7, 32))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), together)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tracer
+def test_a_graph_of_padding_same_fits_other_sizes_and_images_without_a_batch() -> None:
+    layer = FloatConv2d.from_float(Conv2dSame(3, 4, 3, 2)).eval()
+    traced, other = torch.jit.trace(layer, torch.randn(1, 3, 9, 9)), torch.randn(1, 3, 8, 8)
+    assert torch.equal(traced(other), layer(other))
+    plain, image = nn.Conv2d(3, 4, 3, padding="same"), torch.randn(3, 9, 8)
+    torch.testing.assert_close(FloatConv2d.from_float(plain).eval()(image), plain(image))
 
 
 def test_products_of_activations() -> None:

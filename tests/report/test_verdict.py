@@ -124,6 +124,11 @@ def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> No
     )
 
 
+def test_numbers_whose_effect_is_not_known_are_listed_from_the_least() -> None:
+    points = [point(368, {"full_scale_mv": each}) for each in (500, 100, 300, 200, 400, 250)]
+    assert "undecided at full scale 100 mV to 500 mV (6 points)" in verdict(run(points), QUANTIZED)
+
+
 def test_one_point_and_none() -> None:
     assert verdict(run([point(100, {"rows": 64})]), QUANTIZED).endswith(": missed by rows 64 (25.00 % [22.00, 28.00]).")
     assert verdict(Run(Path("a"), REFERENCES), QUANTIZED) == "No simulated point is finished."

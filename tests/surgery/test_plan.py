@@ -55,6 +55,7 @@ def test_a_pattern_that_matches_nothing_is_refused(pattern: str, message: str) -
         ({"keep": "head"}, "`plan.keep` must be a list"),
         ({"rules": [{"match": "fc"}]}, "`plan.rules.macro` must be a mapping of one or more macro fields.*'fc'"),
         ({"rules": [{"match": "fc", "macro": {"adc_bit": 3}}]}, "`macro.adc_bit` is no field.*adc_bits"),
+        ({"rules": [{"mach": "fc", "macro": {}}]}, "`plan.rules` must be a list of rules with match, macro"),
         ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),
         ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, got 'max'"),
         ({"per_channel": 1}, "`plan.per_channel` must be true or false, got 1"),

@@ -51,6 +51,8 @@ def declared(structure: str, **inner: type[C.Structure]) -> list[tuple[str, Any]
         for name, size in re.findall(r"(\**\s*\w+)(?:\[(\d+)\])?", names):
             own = C.c_void_p if "*" in name else (_NUMBERS | inner)[kind]
             found.append((name.strip("* "), own * int(size) if size else own))
+    if not found:
+        raise ValueError(f"the C++ sources must declare the structure {structure}, and do not")
     return found
 
 
