@@ -1,7 +1,5 @@
 """Gain, offset and INL of converters: the native engine makes the conversions of the reference."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -13,19 +11,7 @@ from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters
 from tests.engine.native.test_conversion import WAYS, operands
-from tests.engine.products import NOISY, PRODUCTS, noise_of
-
-MACROS: dict[str, dict[str, Any]] = {
-    "exact": {"rows": 255},
-    "200 rows": {"rows": 200},
-    "encoding 3": {"rows": 200, "encoding_bits": 3},
-    "noisy": {"rows": 255, **NOISY},
-    "encoding 4, noisy": {"rows": 200, "encoding_bits": 4, **NOISY},
-    "votes, hybrid": {"vote_levels": 2, "votes": 3, "digital_levels": 2, "random_noise": 0.3},
-    "mean": {"vote_levels": 2, "votes": 2, "vote": "mean", "random_noise": 0.3},
-    "10 bits": {"adc_bits": 10, "encoding_bits": 2},
-    "current": {"column": "current", "column_args": {"alpha": 1e-3}, "random_noise": 0.2},
-}
+from tests.engine.products import PRODUCTS, noise_of
 
 
 def check(
@@ -38,16 +24,6 @@ def check(
             product, Weights(w), circuit, chip, converters=errors, level=level, counting=counting
         )
         assert int((found.sums(x, noise) != expected).sum()) <= differ, (level, counting)
-
-
-@pytest.mark.parametrize("kinds", ["gain offset", "gain offset nibbles", "offset curves large"])
-@pytest.mark.parametrize("settings", MACROS.values(), ids=MACROS)
-@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-def test_codes_are_those_of_the_reference(product: Product, settings: dict[str, Any], kinds: str) -> None:
-    circuit = transfer(MacroConfig(**{"weight_bits": 3, "input_bits": 4, **settings}), False)
-    x, w = operands(product, circuit.macro, False, batch=2)
-    errors = converters(product, circuit, w, kinds)
-    check(product, circuit, x, w, errors, noise_of(2, trial=2), any(circuit.noisy))
 
 
 @pytest.mark.parametrize("inputs", [5, 64])
