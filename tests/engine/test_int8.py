@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, int8
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, int8
 from tests.engine.products import exact_sums, in_bytes, in_integers
 
 GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
@@ -85,17 +85,16 @@ def wide_adder(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tenso
     return lambda x: geometry.multiplied(x.double(), w.double()).float()
 
 
-@pytest.mark.parametrize("kind", ["plain", "stem", "pointwise", "strided", "dilated", "wide"])
-def test_the_probe_finds_out_a_kernel_that_saturates(kind: str) -> None:
-    product, shape = GEOMETRIES[kind]
+PROBED = (
+    *(GEOMETRIES[kind] for kind in ("plain", "stem", "pointwise", "strided", "dilated", "wide")),
+    *((MatmulProduct(), (5, terms)) for terms in (2, 3, 64, 4608)),
+)
+
+
+@pytest.mark.parametrize(("product", "shape"), PROBED)
+def test_the_probe_finds_out_a_kernel_that_saturates(product: Product, shape: tuple[int, ...]) -> None:
     assert int8.is_exact(shape, product, wide_adder)
     assert not int8.is_exact(shape, product, saturating)
-
-
-def test_the_probe_finds_out_a_linear_kernel_that_saturates() -> None:
-    for terms in (2, 3, 64, 4608):
-        assert int8.is_exact((5, terms), MatmulProduct(), wide_adder)
-        assert not int8.is_exact((5, terms), MatmulProduct(), saturating)
 
 
 @pytest.mark.parametrize(("batch", "size"), [(1, (9, 1)), (3, (9, 1)), (2, (9, 2)), (2, (9, 1))])
