@@ -131,13 +131,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def main_in(folder: Path, *arguments: str) -> str:
     """What a command says that is called in a folder."""
-    before, said = os.getcwd(), io.StringIO()
-    os.chdir(folder)
-    try:
-        with contextlib.redirect_stdout(said):
-            main(arguments)
-    finally:
-        os.chdir(before)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as said:
+        main(arguments)
     return said.getvalue()
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -89,41 +89,24 @@ def write(
 def fit(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> int | None:
     """`asim fit` in a process that is forked from here, so that Lightning is imported once; its exit code, None if it
     hung."""
-    sys.stdout.flush()
-    process = os.fork()
-    if not process:
-        os.setpgid(0, 0)
-        _fit_here(folder, arguments, variables or {})
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    return None
+    process = get_context("fork").Process(target=_fit_here, args=(folder, arguments, variables or {}))
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return None
+    return process.exitcode
 
 
 def _fit_here(folder: Path, arguments: tuple[str, ...], variables: dict[str, str]) -> None:
-    """Be the process of a fit, and end as it does."""
-    code: Any = 1
-    try:
-        os.chdir(folder)
-        os.environ.update(variables)
-        with open("said.txt", "a", buffering=1) as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            try:
-                main(["fit", "-c", "tiny.yaml", *arguments])
-                code = 0
-            except SystemExit as stop:
-                code = stop.code
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush()
-    finally:
-        os._exit(code if isinstance(code, int) else 1)
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    os.environ.update(variables)
+    with open("said.txt", "a", buffering=1) as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    main(["fit", "-c", "tiny.yaml", *arguments])
 
 
 def program(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> int | None:

@@ -6,9 +6,7 @@ As a program, with a folder, this runs commands in forked processes, which threa
 import copy
 import csv
 import json
-import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,16 +19,14 @@ import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
-from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.classifier.batches import step_seed
-from asim_lightning.classifier.processes import gather, synchronize_ranges
+from asim_lightning.classifier.processes import gather
 from asim_lightning.cli import main
 from asim_lightning.nn import TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
-from tests.callbacks.conftest import read_events
 from tests.cli.conftest import ROOT, SECONDS, TINY, environment, write_data
 
 COUNTS = (3, 1)
@@ -39,7 +35,6 @@ TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_bat
 TRAINED += ("--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4")  # few conversions
 TRAINED += ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
 normals: list[Tensor] = []
-shares: list[float] = []
 
 
 class Recorded(TrainingNoise):
@@ -67,7 +62,6 @@ class Watching(Callback):
         found = {
             "samples": self.samples,
             "seeds": self.seeds,
-            "shares": shares,
             "normals": [z.tolist() for z in normals],
             "ranges": [float(layer.input_max) for layer in quantized_layers(pl_module.backbone).values()],
             "weights": [float(p.double().sum()) for p in pl_module.parameters()],
@@ -78,17 +72,11 @@ class Watching(Callback):
 
 
 class Measuring(Callback):
-    """Writes, when a validation ends, what every process measures, and ranges that were different in each."""
+    """Writes, when a validation ends, what every process measures."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         results = NoiseSweep([0, 5], images=11, trials=2).measure(trainer, pl_module)
-        rows, ranges = [[row.accuracy, row.low, row.high, row.images, row.trials] for row in results], []
-        for method in ("max", "mse"):
-            for layer in quantized_layers(pl_module.backbone).values():
-                layer.store_range(1.0 + trainer.global_rank)
-            synchronize_ranges(pl_module, trainer.strategy, method)
-            ranges.append(float(pl_module.backbone.fc.input_max))
-        everyone = gather({"results": rows, "ranges": ranges})
+        everyone = gather([[row.accuracy, row.low, row.high, row.images, row.trials] for row in results])
         if trainer.is_global_zero:
             Path("measured.json").write_text(json.dumps(everyone))
 
@@ -128,14 +116,6 @@ def program(folder: Path) -> None:
     torch.set_num_threads(1)
     data = write_data(folder / "images")
     os.chdir(folder)
-    original = MixUp.make_params
-
-    def remembered(self: MixUp, inputs: Any) -> Any:
-        found = original(self, inputs)
-        shares.append(float(found["lam"]))
-        return found
-
-    MixUp.make_params = remembered
     write_fit(data)
     Path("fit.txt").write_text(said_by("fit", "-c", "tiny.yaml"))
     for count in COUNTS:  # one process comes last, because its strategy starts threads
@@ -174,20 +154,15 @@ def test_each_image_is_validated_once_and_comparisons_are_the_same_on_any_number
     said = [(found / str(count) / "said.txt").read_text().splitlines() for count in COUNTS]
     first, second = ([line for line in each if line.startswith("accuracy")] for each in said)
     assert first == second
-    float_line, noisy, last = first
-    assert re.fullmatch(r"accuracy [\d.]+ % \(float, \d+ of 19 images\)", float_line)
-    assert re.search(r"\(simulated, random_noise 0\.2, [\d.]+ of 19 images, .* in 2 reads\)$", noisy)
-    counted = re.fullmatch(r"accuracy ([\d.]+) % \(simulated, random_noise 0\.1, (\d+) of 19 images\)", last)
-    assert counted
-    assert float(counted[1]) == pytest.approx(100 * int(counted[2]) / 19, abs=0.01)
-    assert 10 < float(counted[1]) < 100
+    assert ["of 19 images" in line for line in first] == [True] * 3
+    assert first[1].endswith(" in 2 reads)")
+    assert 10 < float(first[2].split()[1]) < 100
 
 
 def test_callbacks_measure_and_write_the_same_on_any_number_of_processes(found: Path) -> None:
     several, (alone,) = (json.loads((found / str(count) / "measured.json").read_text()) for count in COUNTS)
-    assert [row[3:] for row in alone["results"]] == [[11, 1], [11, 2]]
-    assert [each["results"] for each in several] == [alone["results"]] * 3
-    assert [each["ranges"] for each in several] == [[3.0, 1.0]] * 3  # the largest, and those of the first process
+    assert [row[3:] for row in alone] == [[11, 1], [11, 2]]
+    assert several == [alone] * 3
     for name in ("confusion_val.csv", "misclassified_val.csv", "misclassified_val.png"):
         assert (found / "1" / name).read_bytes() == (found / "3" / name).read_bytes()
 
@@ -206,8 +181,6 @@ def test_a_fit_on_two_leaves_one_run(found: Path) -> None:
     assert [(row["epoch"], row["level"], row["images"]) for row in rows] == [
         (epoch, level, "7") for epoch in "01" for level in ("0.0", "5.0")
     ]
-    means = [sum(float(row["accuracy"]) for row in half) / 2 for half in (rows[:2], rows[2:])]
-    assert [each.value for each in read_events(run).Scalars("noise/acc_mean")] == pytest.approx(means, abs=1e-6)
 
 
 def test_no_sample_is_read_twice_in_an_epoch(ranks: list[dict[str, Any]]) -> None:
@@ -217,21 +190,13 @@ def test_no_sample_is_read_twice_in_an_epoch(ranks: list[dict[str, Any]]) -> Non
     assert ranks[0]["samples"][0][1:] != ranks[0]["samples"][4][1:]
 
 
-def test_noise_of_training_of_two_processes_is_uncorrelated(ranks: list[dict[str, Any]]) -> None:
-    one, other = (torch.tensor(rank["normals"]) for rank in ranks)  # (steps, batch, 10)
-    assert one.shape == other.shape == (8, 10, 10)
-    count = one.numel()
-    for z in (one, other):
-        assert abs(float(z.mean())) < 4 / math.sqrt(count)
-        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * count)
-    assert abs(float((one * other).mean())) < 4 / math.sqrt(count)
-    assert len(torch.cat([one, other]).unique()) == 2 * count
+def test_noise_of_training_is_another_in_each_process(ranks: list[dict[str, Any]]) -> None:
+    normals = torch.tensor([rank["normals"] for rank in ranks])
+    assert normals.shape == (2, 8, 10, 10)  # (processes, steps, batch, outputs)
+    assert len(normals.unique()) == normals.numel()
 
 
-def test_mixup_and_seeds_of_dropout_differ_from_process_to_process(ranks: list[dict[str, Any]]) -> None:
-    one, other = ranks
-    assert len({*one["shares"], *other["shares"]}) == 16
-    assert len({*one["seeds"], *other["seeds"]}) == 16
+def test_seeds_of_mixup_and_dropout_are_those_of_step_and_process(ranks: list[dict[str, Any]]) -> None:
     for rank, each in enumerate(ranks):
         expected = [step_seed(0, step, step % 4, rank) for step in range(8)]  # 0 is the seed of the run
         assert each["seeds"] == [torch.Generator().manual_seed(seed).initial_seed() for seed in expected]
