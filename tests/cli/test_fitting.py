@@ -3,7 +3,6 @@
 import csv
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -12,8 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from asim_lightning import CimClassifier
-from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
 from asim_lightning.cli.fitting import WholeFiles, with_checkpoints
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
@@ -99,43 +97,21 @@ def test_metrics_of_the_users_callbacks_are_monitored_and_end_a_fit(asim: Asim, 
     assert "\nstopped  by EarlyStopping in epoch 0: Stopping threshold reached: mine/score = 0.5" in answer.out
 
 
-def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(
-    asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the quantised accuracy falls, and the one on the chip rises."""
-    quantized, on_chip = [0.75, 0.25], iter([0.25, 0.75])
-
-    def validation_step(model: CimClassifier, *_: Any) -> None:
-        model.log("val/acc", quantized[model.current_epoch], batch_size=1)
-
-    monkeypatch.setattr(CimClassifier, "validation_step", validation_step)
-    monkeypatch.setattr(
-        "asim_lightning.callbacks.simulated_accuracy.result_of", lambda *_: SimpleNamespace(accuracy=next(on_chip))
-    )
-    path = written(
-        trainer__callbacks=[], model__train_noise=1.0, model__train_noise_model="chip", trainer__max_epochs=2
-    )
-    lines = asim("fit", "-c", path, "--model.plan.macro.static.offset", "1 lsb").out.splitlines()
-    assert lines[0] == "monitor  val/acc_simulated, because the fit trains for the macro: up to 200 validation images"
-    with open("runs/tiny/version_0/metrics.csv") as file:
-        rows = [row for row in csv.DictReader(file) if row["val/acc_simulated"]]
-    logged = [[float(row[name]) for row in rows] for name in ("val/acc", "val/acc_simulated")]
-    assert logged == [[0.75, 0.25], [0.25, 0.75]]
-    best = torch.load("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
-    assert best["epoch"] == 1
-
-
 SIMULATED = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chips=[3])
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"trainer__callbacks": []},
+            "monitor  val/acc_simulated, because the fit trains for the macro: up to 200",
+        ),
         ({"trainer__callbacks": [SIMULATED]}, ": up to 7 validation images on chip 3"),
         ({}, "val/acc of ModelCheckpoint is not the accuracy on the macro that is trained for; `monitor: val/acc_sim"),
         ({"model__plan": {"keep": ["*"]}}, "noise    none in training, because no layer is on a macro"),
     ],
-    ids=["the user's callback", "another metric", "no macro"],
+    ids=["none", "the user's callback", "another metric", "no macro"],
 )
 def test_what_is_said_of_noise_and_the_monitor(changes: dict[str, Any], said: str, asim: Asim, written: Write) -> None:
     path = written(model__train_noise=1.0, model__train_noise_model="macro", **changes)
@@ -240,6 +216,10 @@ def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
     *_, plain = with_checkpoints([ModelCheckpoint(save_last=True)], model)[0]
     assert isinstance(plain, LastCheckpoint)
     assert plain.every_n_steps is None
+    measuring, best, _ = with_checkpoints([], make_model(train_noise=1.0, train_noise_model="macro"))[0]
+    assert isinstance(measuring, SimulatedAccuracy)
+    assert isinstance(best, ModelCheckpoint)
+    assert (best.monitor, best.mode) == (measuring.METRIC, "max")
     with pytest.raises(ValueError, match="`filename` of ModelCheckpoint must not be 'last'"):
         with_checkpoints([ModelCheckpoint(filename="last", **names)], model)
     assert with_checkpoints([ModelCheckpoint("elsewhere", "last")], model)

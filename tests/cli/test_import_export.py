@@ -1,7 +1,6 @@
 """`asim import` and `asim export`: weights of the published simulator, torchvision and timm, and back."""
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.nn.calibration import quantized_layers
 from tests.cli.conftest import Asim, Refused, Run
+from tests.cli.test_start import Hostile
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
@@ -132,38 +132,16 @@ def test_a_key_that_is_not_accounted_for_stops_the_import_unless_asked(asim: Asi
     assert torch.equal(model.backbone.layer2[0].bn1.bias, torch.zeros(128))  # as the network draws it
 
 
-class Hostile:
-    """Runs a command where it is unpickled as pickles are."""
-
-    def __reduce__(self) -> Any:
-        return os.system, ("touch hacked",)
-
-
-WRONG: dict[str, tuple[Any, str]] = {
-    "hostile": (
-        lambda path: torch.save({"model_state_dict": {"a": torch.ones(1)}, "best_acc": Hostile()}, path),
-        "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
-    ),
-    "another network": (
-        lambda path: torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path),
-        "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",
-    ),
-    "no head": (
-        lambda path: published(path, {key: value for key, value in drawn_resnet().items() if key[:3] != "fc."}),
-        "has no classifier: fc.weight is missing",
-    ),
-    "ours": (
-        lambda path: torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, path),
-        "is a checkpoint of this package already",
-    ),
-}
-
-
-@pytest.mark.parametrize(("write", "message"), WRONG.values(), ids=WRONG)
-def test_files_that_hold_no_weights(write: Any, message: str, asim: Asim, folder: Path) -> None:
-    write(folder / "given.pkl")
-    assert f"given.pkl {message}" in asim("import", "given.pkl", "--to", "got.ckpt").error
-    assert [path.name for path in folder.iterdir()] == ["given.pkl"]  # nothing written, nothing run
+def test_files_that_hold_no_weights(asim: Asim, folder: Path) -> None:
+    headless = {key: value for key, value in drawn_resnet().items() if key[:3] != "fc."}
+    for whole, message in (
+        ({"model_state_dict": headless, "x": Hostile()}, "is refused: a checkpoint must hold tensors and plain values"),
+        ({"model_state_dict": headless}, "has no classifier: fc.weight is missing"),
+        ({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, "is a checkpoint of this package already"),
+    ):
+        torch.save(whole, "given.pkl")
+        assert f"given.pkl {message}" in asim("import", "given.pkl", "--to", "got.ckpt").error
+        assert [path.name for path in folder.iterdir()] == ["given.pkl"]  # nothing written, nothing run
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.parser import AsimTrainer, ending_processes
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
-from tests.cli.conftest import Asim, Run
+from tests.cli.conftest import Asim, Run, sweep_of
 
 KEPT = "stopped; finished trials are saved; the same command continues\n"
 SAVED = "stopped; with --ckpt_path last it continues from the last save, at least each epoch\n"
@@ -40,12 +40,10 @@ def test_a_stopped_sweep_says_that_it_goes_on(
         return original(self, batch, batch_number)
 
     monkeypatch.setattr(CimClassifier, "predict_step", interrupt)
-    grid = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
-    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *grid)
-    answer = asim(*arguments)
+    answer = asim(*sweep_of(run))
     assert (answer.code, answer.err) == (code, KEPT)
     assert len(steps) == at
-    assert asim(*arguments).code == 0
+    assert asim(*sweep_of(run)).code == 0
     assert len(steps) - at == 8 - 4  # the third trial is computed anew
 
 
