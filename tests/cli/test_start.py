@@ -1,6 +1,5 @@
 """A checkpoint is tensors and plain values: it runs no code and names none that the user does not name."""
 
-import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +106,7 @@ def test_a_new_head_leaves_all_else_as_it_is_in_a_checkpoint_with_pact() -> None
     [("layer2.0.conv1.weight", "layer2.0.conv1", "weights"), ("layer2.0.bn1.bias", "layer2.0.conv2", "inputs")],
 )
 def test_values_that_are_not_finite_name_the_layer(part: str, layer: str, what: str, asim: Asim, run: Run) -> None:
-    checkpoint = copy.deepcopy(torch.load(run.checkpoint, weights_only=True))
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
     checkpoint["state_dict"][f"backbone.{part}"].fill_(float("inf"))
     torch.save(checkpoint, "x.ckpt")
     error = asim("validate", "-c", run.config, "--ckpt_path", "x.ckpt").error
