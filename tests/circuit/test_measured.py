@@ -24,7 +24,8 @@ from tests.circuit.measured_chips import (
     reads_csv,
     written,
 )
-from tests.engine.rare.test_distribution import difference, noise_of
+from tests.engine.products import noise_of
+from tests.engine.rare.test_distribution import difference
 
 SIGMAS = [0.1, 0.3, 1.0]
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)  # with weights of 1 an output is the code of one conversion
@@ -38,7 +39,7 @@ def simulated(macro: MacroConfig, reads: int, engine: str) -> NDArray[np.int64]:
     """Codes of every count by an engine. # (counts, reads)"""
     x = (torch.arange(macro.rows) < torch.from_numpy(COUNTS)[:, None]).float()
     w = torch.ones(reads, macro.rows)
-    sums = sums_of(ENGINES[engine], MatmulProduct(), transfer(macro, False), x, w, noise_of(len(x), 7))
+    sums = sums_of(ENGINES[engine], MatmulProduct(), transfer(macro, False), x, w, noise_of(len(x)))
     return sums.round().long().numpy()
 
 
