@@ -1,6 +1,7 @@
 """A checkpoint is tensors and plain values: it runs no code and names none that the user does not name."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def hostile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "hostile.py").write_text(MODULE)
     (folder / "plan.yaml").write_text("macro: {column: hostile.Curve}\n")
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "hostile", raising=False)  # of a test before
     return folder
 
 
