@@ -108,7 +108,7 @@ def _import_weights(options: ImportOptions) -> None:
         "pytorch-lightning_version": str(lightning.__version__),
     }
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
-    _say_what_came(network, account, to)
+    _print_account(network, account, to)
     print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data_flags(network)}".rstrip())
 
 
@@ -138,7 +138,7 @@ def export(options: ExportOptions) -> None:
     else:
         whole = {"model_state_dict": tensors} if layout == "published" else tensors
         write_whole(Path(options.to), lambda opened: torch.save(whole, opened))
-    _say_what_came(network, account, options.to)
+    _print_account(network, account, options.to)
 
 
 def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:
@@ -153,7 +153,7 @@ def _refuse_open(account: Account, file: str, force: bool, network: Network) -> 
         )
 
 
-def _say_what_came(network: Network, account: Account, to: str) -> None:
+def _print_account(network: Network, account: Account, to: str) -> None:
     """Print the account of every key, the recognised network, and the file."""
     backbone = network.backbone
     size = " for small images" if backbone.small else ""

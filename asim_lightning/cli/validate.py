@@ -101,7 +101,7 @@ def _compare(setup: Setup, given: Sequence[Comparison | Kind], trials: int) -> N
 
 
 def _name(condition: Condition, noise: str) -> str:
-    """What a condition changes, and `noise_text`: "simulated, adc_bits 7, no noise"."""
+    """The changes of a condition, and `noise_text`: "simulated, adc_bits 7, no noise"."""
     macro = {name: value for name, value in condition.macro.items() if name not in NOISES}
     rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
     parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), noise)

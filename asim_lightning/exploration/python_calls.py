@@ -55,8 +55,9 @@ def study(
         network: The network; it stays unchanged, except that a `CimClassifier` without an image size takes the data's.
         data: (inputs, targets), a Dataset, an unshuffled DataLoader, or a LightningDataModule. Of a module, the test
             samples are evaluated.
-        axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}; several give
-            every combination. None and no chips: four levels of random noise.
+        axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}, or ranges with
+            a step, such as {"rows": {"low": 64, "high": 256, "step": 64}}; several give every combination. None and no
+            chips: four levels of random noise.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
         until: A target that ends the samples of each point early, such as "accuracy 90 %" or "accuracy within 2 %", or

@@ -89,6 +89,8 @@ class SearchSpace:
                 near = get_close_matches(str(name), known, n=2) or known[:4]
                 raise ValueError(f"`{setting}.{name}` is not an axis; nearest: {', '.join(near)}")
             _flatten(setting, str(name), values, flat)
+        if "static" in flat and any(name.startswith("static.") for name in flat):
+            raise ValueError(f"`{setting}` must name each axis once, got static twice")
         space = cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
         for name, axis in space.axes.items():
             of_effect = [{name.removeprefix("static."): axis}] if name.startswith("static.") else []
@@ -116,7 +118,7 @@ class SearchSpace:
             raise ValueError(f"`{self.setting}` must have at most {MOST_POINTS:,} points in a grid, got {count:,}")
 
     def values_of(self, name: str) -> list[AxisValue]:
-        """All values of an axis; a range without an end of values is refused."""
+        """All values of an axis; a range with infinitely many is refused."""
         axis = self.axes[name]
         values = axis.values() if isinstance(axis, Range) else axis
         if values is None:
@@ -162,7 +164,8 @@ def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
 
 def _flatten(setting: str, name: str, values: Any, flat: dict[str, Any]) -> None:
     """Flatten nested groups of axes to full names."""
-    if name in _GROUPS and not (isinstance(values, Mapping) and values) and (name != "static" or not values):
+    whole_settings = name == "static" and bool(values) and not isinstance(values, Mapping)
+    if name in _GROUPS and not whole_settings and not (isinstance(values, Mapping) and values):
         raise ValueError(f"`{setting}.{name}` must be a mapping such as {_GROUPS[name]}, got {values!r}")
     is_group = name.split(".")[0] in _GROUPS and isinstance(values, Mapping) and not {"low", "high"} <= set(values)
     if is_group and values:
@@ -172,7 +175,7 @@ def _flatten(setting: str, name: str, values: Any, flat: dict[str, Any]) -> None
         raise ValueError(
             f"`{setting}.rules` must be a mapping such as {_GROUPS['rules']}, got {values!r} for a pattern"
         )
-    elif name in flat or (name == "static" and any(each.startswith("static.") for each in flat)):
+    elif name in flat:
         raise ValueError(f"`{setting}` must name each axis once, got {name} twice")
     else:
         flat[name] = values

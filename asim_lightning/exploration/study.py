@@ -226,7 +226,7 @@ class Study:
                 say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
 
     def write_layers(self) -> None:
-        """Write the cost of each layer at all simulated points of the run, if there are costs; see `write_layers`."""
+        """Write layers.json of all simulated points of the run, if the points have costs; on rank 0."""
         if self.figures is not None:
             points = (each.axes for each in self.records.results() if each.kind == "simulated")
             write_layers(self.figures, points, self.records.store, self.folder)

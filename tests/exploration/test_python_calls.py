@@ -227,6 +227,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("must have 99 samples", {"images": 99}),
         ("`axes.technology` is not an axis", {"axes": {"technology": {"supply": [0.8]}}}),
         ("must name each axis once, got static twice", {"axes": {"static.gain": ["1 %"], "static": [{"gain": "1 %"}]}}),
+        ("must name each axis once, got static twice", {"axes": {"static": [{"gain": "1 %"}], "static.gain": ["1 %"]}}),
         ("`targets` must be as in", {"targets": ["accurate"]}),
         ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),
         ("nearest: accuracy", {"outcome": "acuracy"}),

@@ -29,6 +29,20 @@ _CODE_WEIGHT, _COUNT_WEIGHT = tl.constexpr(CycleField.CODE_WEIGHT.value), tl.con
 _VOTES, _NOISY = tl.constexpr(CycleField.VOTES.value), tl.constexpr(CycleField.NOISY.value)
 
 
+class DigitsInMemory(NamedTuple):
+    """See `Operands`."""
+
+    x: Tensor
+    w: Tensor
+
+
+class Samples(NamedTuple):
+    """See `Noise`."""
+
+    ids: Tensor
+    offsets: Tensor
+
+
 class ErrorsInMemory(NamedTuple):
     """See `PlacedConverters`; a field is None, at compile time, if all converters are ideal in it."""
 
@@ -82,7 +96,7 @@ def with_codes(codes, n4, cycle, conversions, draw, whole: tl.constexpr, MACRO: 
 
 @triton.jit(do_not_specialize=["x_plane", "pixels", "key", "last_word"])
 def convert(  # type: ignore[no-untyped-def]
-    x, w, out, tables, errors, ids, offsets, numbers, x_plane, pixels, key, last_word,
+    digits, out, tables, errors, samples, numbers, x_plane, pixels, key, last_word,
     FORM: tl.constexpr, MACRO: tl.constexpr,
 ):  # fmt: skip
     """All conversions of BLOCK_M pixels (or rows of x) by BLOCK_N output channels; see `launch`.
@@ -93,13 +107,13 @@ def convert(  # type: ignore[no-untyped-def]
     row, pixel, group, group_in_row, channel, inside = outputs_of_program(numbers, pixels, FORM)
     window = row * numbers.x_row + group_in_row * numbers.x_group
     window += (pixel // numbers.out_width) * numbers.x_down + (pixel % numbers.out_width) * numbers.x_right
-    x_rows = x + (window * FORM.CHANNELS)[:, None]
-    w_rows = w + ((group * numbers.outputs + channel) * numbers.tiles * FORM.DEPTH)[:, None]
+    x_rows = digits.x + (window * FORM.CHANNELS)[:, None]
+    w_rows = digits.w + ((group * numbers.outputs + channel) * numbers.tiles * FORM.DEPTH)[:, None]
     start = group_in_row * numbers.out_group + pixel * numbers.out_pixel
     columns = channel * numbers.out_channel
     if MACRO.NOISE:
-        sample = tl.load(ids + row).to(tl.uint32)[:, None]
-        first = (tl.load(offsets + row) * numbers.positions + start).to(tl.uint32)
+        sample = tl.load(samples.ids + row).to(tl.uint32)[:, None]
+        first = (tl.load(samples.offsets + row) * numbers.positions + start).to(tl.uint32)
         position = first[:, None] + columns.to(tl.uint32)[None, :]
         last = last_word.to(tl.uint32)
 
@@ -147,13 +161,11 @@ def arguments(
         macro = macro._replace(NIBBLES=errors.nibbles, TABLE_LENGTH=length, MOST_MOVES=errors.moves)
     is_wide = operands.numbers.tiles * max(tables.code_bound, tables.count_bound) >= 2**31
     return {
-        "x": operands.x,
-        "w": operands.w,
+        "digits": DigitsInMemory(operands.x, operands.w),
         "out": out,
         "tables": tables.memory,
         "errors": of_errors,
-        "ids": noise.sample_ids.contiguous(),
-        "offsets": noise.offsets.contiguous(),
+        "samples": Samples(noise.sample_ids.contiguous(), noise.offsets.contiguous()),
         "numbers": operands.numbers,
         "x_plane": operands.x[0].numel() // operands.form.CHANNELS,
         "pixels": operands.pixels,

@@ -46,13 +46,13 @@ def declared(structure: str, **inner: type[C.Structure]) -> list[tuple[str, Any]
         inner: Structures inside it, by their names there.
     """
     found: list[tuple[str, Any]] = []
-    _, _, rest = _all_sources().partition(f"struct {structure} {{")
-    for kind, names in re.findall(r"(?:const )?(\w+)([^;]+);", re.split("[{}]", rest)[0]):
+    _, *rest = _all_sources().split(f"struct {structure} {{")
+    if len(rest) != 1:
+        raise ValueError(f"the C++ sources must declare the structure {structure} once, and do so {len(rest)} times")
+    for kind, names in re.findall(r"(?:const )?(\w+)([^;]+);", re.split("[{}]", rest[0])[0]):
         for name, size in re.findall(r"(\**\s*\w+)(?:\[(\d+)\])?", names):
             own = C.c_void_p if "*" in name else (_NUMBERS | inner)[kind]
             found.append((name.strip("* "), own * int(size) if size else own))
-    if not found:
-        raise ValueError(f"the C++ sources must declare the structure {structure}, and do not")
     return found
 
 
