@@ -1,8 +1,8 @@
 """Run the commands of pages in the current folder, after their titled blocks are written there as files.
 
 Left out are commands that need other data ("FOLDER"), or take minutes, as their comment says, or are repeated. A plain
-`asim` command runs in a fork of this process, which has imported torch and Lightning for all of them. --record FILE
-writes a page of the commands and of what they print.
+`asim` command runs in a fork of this process, which has imported the package for all of them. --record FILE writes a
+page of the commands and of what they print.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import lightning.pytorch.cli  # noqa: F401
-import timm  # noqa: F401
-import torchvision  # noqa: F401
+import matplotlib.pyplot  # noqa: F401
 
+import asim_lightning.cli.parser
+import asim_lightning.cli.studies  # noqa: F401
 from asim_lightning.cli import main
 
 

@@ -244,6 +244,7 @@ def test_a_larger_networks_fit_is_a_recipe_over_another() -> None:
         assert (settings.model.optimizer.name, settings.model.train_noise) == (optimizer, noise)
 
 
+@pytest.mark.slow
 def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = real_pictures("cifar10")
     write_cifar10_pickles(folder / "data", pictures, pictures)
@@ -260,6 +261,7 @@ def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.
     assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  native", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shipped_file("configs", "efficientnet_lite0_real")
     skip_without_packages(path)

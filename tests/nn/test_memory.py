@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's figures")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's figures"),
+]
 
 
 def measured(*cases: str) -> list[float]:
@@ -24,7 +27,6 @@ def test_peak_is_at_most_three_times_that_of_quantised_inference_and_35_mb() -> 
     assert max(simulated) <= 3 * quantised + 35
 
 
-@pytest.mark.slow
 def test_simulated_layers_hold_their_weights_at_most_twice_more_whatever_the_batch() -> None:
     taken = measured('weights {"random_noise": 0.05}', 'weights {"encoding_bits": 4, "random_noise": 0.3}')
     assert len(taken) == 2
