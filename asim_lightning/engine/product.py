@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -58,7 +59,7 @@ class Geometry:
         """Elements of a kernel."""
         return prod(self.kernel)
 
-    @property
+    @cached_property
     def output_size(self) -> tuple[int, int]:
         """Height and width of an output image."""
         axes = zip(self.size, self.padding, self.dilation, self.kernel, self.stride, strict=True)
@@ -70,7 +71,7 @@ class Geometry:
         """Input vectors of a matrix: pixels of an output image, or rows of x."""
         return prod(self.output_size)
 
-    @property
+    @cached_property
     def positions(self) -> int:
         """Outputs of one row of the batch."""
         return prod(self.columns) * self.windows

@@ -84,6 +84,8 @@ def call(function: str, structure: str, *values: Any) -> Structure:
 
 
 def _passed(value: Any) -> Any:
+    if isinstance(value, int):  # most are, and the next question takes longest
+        return value
     if isinstance(value, Tensor):
         return value.data_ptr()
     return C.addressof(value) if isinstance(value, C.Array) else value

@@ -80,7 +80,8 @@ def with_errors(
         job.apart.converters = ConvertersOfJob.placed(converters)
         # without a gain or INL, margins do not depend on counts
         bounded = converters.gain is not None or converters.curve is not None
-        ones = _room_for_ones(rates, layout, len(out)) if bounded else None
+        shape = _shape_of_ones(rates, layout) if bounded else None
+        ones = None if shape is None else torch.empty(len(out), *shape, dtype=torch.int32, device="cpu")
         job.apart.ones = None if ones is None else ones.data_ptr()
     blocks = len(out) * layout.blocks
     job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, layout.candidates)) + 1)
@@ -88,13 +89,14 @@ def with_errors(
     return out
 
 
-def _room_for_ones(rates: Rates, layout: Layout, batch: int) -> Tensor | None:
-    """Memory for a kernel's counts of the inputs that have each bit, by pixel and tile; None if candidates are too few
-    to gain from it."""
-    shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
-    if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
+@lru_cache(maxsize=1024)
+def _shape_of_ones(rates: Rates, layout: Layout) -> tuple[int, ...] | None:
+    """Shape of a kernel's counts of the inputs that have each bit, by pixel and tile; None if candidates are too few to
+    gain from them."""
+    places = layout.groups, layout.pixels, len(layout.tiles)
+    if layout.candidates * layout.blocks < _OF_PIXEL * prod(places):
         return None
-    return torch.empty(batch, *shape, 8 * _bytes_of(rates.transfer.macro.input_bits), dtype=torch.int32, device="cpu")
+    return *places, 8 * _bytes_of(rates.transfer.macro.input_bits)
 
 
 def _bytes_of(bits: int) -> int:

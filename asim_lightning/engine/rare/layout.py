@@ -1,7 +1,7 @@
 """Where the conversions of a sample lie: blocks of outputs, tiles, and the addresses of inputs and weights."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -36,22 +36,22 @@ class Layout:
     candidates: float
     draws: tuple[int, ...]
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Blocks of a row of the batch."""
         return -(-self.geometry.positions // self.block_outputs)
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """Outputs of a pixel."""
         return self.geometry.columns[0] if self.geometry.is_image else self.geometry.outputs
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Pixels of a row of the batch."""
         return self.geometry.positions // self.outputs
 
-    @property
+    @cached_property
     def inner(self) -> int:
         """Size of the inner dimension: outputs are ordered (output, pixel) in images, otherwise (pixel, output)."""
         return self.pixels if self.geometry.is_image else self.outputs

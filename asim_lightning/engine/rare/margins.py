@@ -21,7 +21,7 @@ _ALWAYS_HAZARD = 40.0
 _ROOT_ERROR = 1e-5
 """Share by which a sigma of the kernels may exceed the column's."""
 _PARTS = 8, 4, 2
-"""The bounds of counts are the largest count divided by these; rare.cpp has their number as BOUNDS."""
+"""The bounds of counts are the largest count divided by these; rare_job.h has their number as BOUNDS."""
 _ROUNDING = 2.0**-21
 """Largest share of the full scale by which float32 rounds a converted value."""
 
