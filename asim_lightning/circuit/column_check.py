@@ -1,4 +1,4 @@
-"""Checks that a column's level and sigma are functions of the count, because engines tabulate them."""
+"""The column of a macro, with checks that level and sigma are functions of the count, because engines tabulate them."""
 
 import pickle
 import random
@@ -9,9 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.column_models import COLUMNS, build_column
-from asim_lightning.circuit.columns import Column, ConverterPlaces
+from asim_lightning.circuit.column_models import COLUMNS, build_column, column_class
+from asim_lightning.circuit.columns import (
+    Charge,
+    Column,
+    ConverterPlaces,
+    Current,
+    full_range,
+    in_range,
+    possible_counts,
+)
+from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.circuit.units import is_in_lsb
 
 _OWN = frozenset(COLUMNS.values())
 _MOST_COUNTS = 2048
@@ -19,75 +29,89 @@ _SEED = 0x5EEDF0C5  # an unusual seed: a column that seeds with the same number 
 _CLOSE = 1e-6  # of the largest code: vector instructions may round float32 in another order
 
 
-def check_functions(column: Column, cycles: Sequence[Cycle], counts: Tensor) -> None:
-    """Check that level and sigma are finite, and sigma 0 or more. A user's level and sigma must depend only on the
-    count: not on the order, on other counts, on the call, on building the column again, or on the cycle if cycles
-    convert alike. Neither they nor building the column may change global random numbers.
+def checked_column(macro: MacroConfig, cycles: Sequence[Cycle]) -> Column:
+    """The column of a macro before its ADC, checked over the full range of its cycles.
 
-    Args:
-        column: The column model.
-        cycles: Cycles with the same full scale and converter.
-        counts: Counts that they can meet, float32. # (counts,)
+    Level and sigma must be finite, and sigma 0 or more. A user's level and sigma must depend only on the count: not on
+    the order, on other counts, on the call, on building the column again, or on the cycle if cycles convert alike.
+    Neither they nor building the column may change global random numbers.
     """
-    is_own, found = type(column) in _OWN, dict[str, Tensor]()
+    alike: dict[tuple[object, ...], list[Cycle]] = {}
+    for cycle in cycles:
+        alike.setdefault(cycle.kind, []).append(full_range(cycle))
+    # the package's columns draw no random numbers
+    with nullcontext() if column_class(macro) in _OWN else _global_random_numbers_kept(macro.column):
+        column = build_column(macro)
+        column.check_cycles([cycle for each in alike.values() for cycle in each])
+        for each in alike.values():
+            _check_functions(column, each)
+    if column.converters_differ and macro.top_code is None:
+        raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
+    own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
+    if own_sigma:
+        _check_noise_is_used(column, [each[0] for each in alike.values()])
+    if macro.adc_step is None:
+        return column
+    if isinstance(column, Charge) and type(column) not in _OWN and (column.gain, column.offset) != (1.0, 0.0):
+        raise ValueError(
+            "`macro.column_args.gain` must be 1 and `offset` 0 with `macro.adc_step` and a column derived from another "
+            f"one, got {column.gain!r} and {column.offset!r}"
+        )
+    in_lsb = [name for name in ("random_noise", "nonlinear_noise") if is_in_lsb(getattr(macro, name))]
+    if in_lsb and own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
+        raise ValueError(
+            f"`macro.{in_lsb[0]}` must be in % or mV with `macro.adc_step`, several input bits a cycle and a column "
+            f"with a sigma of its own, got {getattr(macro, in_lsb[0])!r}"
+        )
+    return in_range(column)
+
+
+def _check_functions(column: Column, cycles: Sequence[Cycle]) -> None:
+    """Check level and sigma over all counts of cycles with the same full scale and converter."""
+    counts = possible_counts(cycles[0]).float()
     for function in ("level", "sigma"):
-        # restores random numbers that a refused column has changed; the package's columns draw none
-        with nullcontext() if is_own else known_random_state():
-            before = None if is_own else global_random_state()
-            found[function] = _finite_codes(column, function, counts, cycles[0]).expand_as(counts)
-            if before is not None:
-                _check_again(column, function, found[function], counts, cycles[0], before)
+        codes = _codes(column, function, counts, cycles[0]).expand_as(counts)
+        wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
+        if bool(wrong.any()):
+            at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+            raise ValueError(
+                f"{_name(column, function)} must give a tensor of finite codes{least} for counts "
+                f"{int(counts[0])}..{int(counts[-1])}, got {float(codes[at]):g} at count {int(counts[at])}"
+            )
+        for what, other, cycle, places in () if type(column) in _OWN else _other_ways(column, cycles, len(counts)):
+            if not _same(_codes(other, function, counts[places], cycle), codes[places]):
+                raise ValueError(f"{_name(column, function)} must depend only on the count, but gives others {what}")
     spread = column.cell_sigma
     if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
         raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
-    every = -(-len(counts) // _MOST_COUNTS)
-    for function, codes in {} if is_own else found.items():
-        some, expected = counts[::every], codes[::every]
-        _check_neighbours(column, function, some, expected, cycles[0])
-        for other in cycles[1:]:
-            if not _same(_codes(column, function, some, other), expected):
-                first, second = (
-                    f"weight bits {_bits(each.weight_bits)} with input bits {_bits(each.input_bits)}"
-                    for each in (cycles[0], other)
-                )
-                raise ValueError(
-                    f"{_name(column, function)} must be the same for cycles of the same full scale and converter, but "
-                    f"differs between {first} and {second}"
-                )
 
 
-def _finite_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
-    codes = _codes(column, function, counts, cycle)
-    if not bool(codes.isfinite().all()):
-        wrong = counts[~codes.isfinite().expand_as(counts)]
-        raise ValueError(
-            f"{_name(column, function)} must give a tensor of finite codes for counts "
-            f"{int(counts[0])}..{int(counts[-1])}, got {_shown(codes, counts, wrong[0])}"
-        )
-    if function == "sigma" and bool((codes < 0).any()):
-        lowest = counts[codes.expand_as(counts).argmin()]
-        raise ValueError(
-            f"{_name(column, function)} must be 0 or more, because it is a standard deviation, "
-            f"got {_shown(codes, counts, lowest)}"
-        )
-    return codes
-
-
-def _check_again(column: Column, function: str, codes: Tensor, counts: Tensor, cycle: Cycle, before: bytes) -> None:
-    """Check a second call, and a call of the column built again, with the global random numbers of the first call."""
-    name = _name(column, function)
-    if not _same(_codes(column, function, counts, cycle), codes):
-        raise ValueError(
-            f"{name} must give the same each time for the same counts, but does not; describe differences from "
-            "read to read by sigma, a standard deviation"
-        )
-    _check_random_state(before, name)
-    if not _same(_codes(build_column(column.macro), function, counts, cycle), codes):
-        raise ValueError(
-            f"{name} must be the same for a column that is built again with the same arguments, but is not; draw "
-            "random numbers from a generator and make its seed an argument"
-        )
-    _check_random_state(before, _name(column, "__init__"))
+def _other_ways(column: Column, cycles: Sequence[Cycle], number: int) -> Iterator[tuple[str, Column, Cycle, Tensor]]:
+    """Other ways to ask a column for the same codes: their words, the column, the cycle, and places of the counts."""
+    every, first = torch.arange(number, device="cpu"), cycles[0]
+    yield (
+        "at a second call; describe differences from read to read by sigma, a standard deviation",
+        column,
+        first,
+        every,
+    )
+    again = "if the column is built again; draw random numbers from a generator and make its seed an argument"
+    yield again, build_column(column.macro), first, every
+    some = every[:: -(-number // _MOST_COUNTS)]
+    order = torch.randperm(len(some), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    part = some[len(some) // 4 : len(some) // 2 + 1]  # without the ends and the middle
+    alone = sorted({0, len(some) - 1, *(2**k for k in range(len(some).bit_length() - 1))})
+    for what, places in (
+        ("some of the counts", some),
+        ("a permutation of the counts", some[order]),
+        ("a slice of the counts", part),
+        ("the counts in two dimensions", part[None]),
+        *(("a count alone", some[at : at + 1]) for at in alone),
+    ):
+        yield f"for {what}; do not use the tensor's positions, size, largest value or mean", column, first, places
+    for cycle in cycles[1:]:
+        bits = f"weight bit {cycle.weight_bits[0]} and input bit {cycle.input_bits[0]}"
+        yield f"in the cycle of {bits}, which has the same full scale and converter", column, cycle, some
 
 
 def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
@@ -115,7 +139,7 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
     return found[0]["gain"], found[0]["offset"]
 
 
-def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
+def _check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
     """Refuse noise of the macro that the column's sigma ignores: results would look like a macro that tolerates it."""
     cycles = [cycle for cycle in cycles if cycle.analog]
     ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
@@ -133,32 +157,6 @@ def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
             raise ValueError(
                 f"`macro.{name}` must be 0 with column {column.macro.column}, whose sigma does not depend on it, "
                 f"got {getattr(column.macro, name)!r}"
-            )
-
-
-def _check_random_state(before: object, name: str) -> None:
-    if global_random_state() != before:
-        raise ValueError(
-            f"{name} must leave the global random numbers of torch, numpy and Python as they are, but changes them; "
-            "draw from a separate generator"
-        )
-
-
-def _check_neighbours(column: Column, function: str, counts: Tensor, expected: Tensor, cycle: Cycle) -> None:
-    alone = sorted({0, len(counts) - 1, *(2**k for k in range(len(counts).bit_length() - 1))})
-    order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0))
-    some = slice(len(counts) // 4, len(counts) // 2 + 1)  # without the ends and the middle
-    for what, given, codes in (
-        ("some of the counts", counts, expected),
-        ("a permutation of the counts", counts[order], expected[order]),
-        ("a slice of the counts", counts[some], expected[some]),
-        ("the counts in two dimensions", counts[None, some], expected[None, some]),
-        *(("a count alone", counts[at : at + 1], expected[at : at + 1]) for at in alone),
-    ):
-        if not _same(_codes(column, function, given, cycle), codes):
-            raise ValueError(
-                f"{_name(column, function)} must give each count the same code whatever counts are next to it, but "
-                f"gives others for {what}; do not use the tensor's positions, size, largest value or mean"
             )
 
 
@@ -197,30 +195,28 @@ def _name(column: Column, function: str) -> str:
     return f"`macro.column` {column.macro.column}: {function}"
 
 
-def _shown(codes: Tensor, counts: Tensor, count: Tensor) -> str:
-    place = int((counts == count).nonzero()[0])
-    return f"{float(codes.expand_as(counts)[place]):g} at count {int(count)}"
-
-
-def _bits(bits: tuple[int, ...]) -> str:
-    return str(bits[0]) if len(bits) == 1 else f"{bits[0]}..{bits[-1]}"
-
-
 def global_random_state() -> bytes:
     """The states of the global generators of torch, numpy and Python, for comparison."""
     return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
 
 
 @contextmanager
-def known_random_state() -> Iterator[None]:
-    """Sets the global generators to a known state, and restores them at the end."""
+def _global_random_numbers_kept(column: str) -> Iterator[None]:
+    """Refuse a change of the global random numbers of torch, numpy and Python, and restore them in any case."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
-    np.random.set_state(np.random.RandomState(_SEED).get_state())
-    random.setstate(random.Random(_SEED).getstate())
+    np.random.seed(_SEED)
+    random.seed(_SEED)
+    known = global_random_state()
     try:
         yield
+        changed = global_random_state() != known
     finally:
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])
         random.setstate(before[2])
+    if changed:
+        raise ValueError(
+            f"`macro.column` {column} must leave the global random numbers of torch, numpy and Python as they are, but "
+            "changes them; draw from a separate generator"
+        )

@@ -13,6 +13,7 @@ from asim_lightning.checks import check_number
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 
+_LONGEST_TABLE = 2**16
 RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`; use that"
 
 
@@ -256,6 +257,14 @@ def in_range(column: Column) -> Column:
 def full_range(cycle: Cycle) -> Cycle:
     """The cycle without `adc_step`: the largest code is the full scale."""
     return replace(cycle, adc_step=None, adc_low=0)
+
+
+def possible_counts(cycle: Cycle) -> Tensor:
+    """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced integers if there are more."""
+    most = cycle.largest_count
+    low = -most if cycle.signed else 0
+    number = min(most - low, _LONGEST_TABLE) + 1
+    return torch.linspace(low, most, number, dtype=torch.float64, device="cpu").round()
 
 
 def codes_of_full_scale(cycle: Cycle) -> float:

@@ -15,7 +15,7 @@ from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
-from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer, without_pattern
+from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
 from asim_lightning.table import Column, Table
 
 _WIDTH = 120
@@ -156,13 +156,12 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
         ValueError: The macro cannot take a signed input.
     """
     circuit = transfer(macro, signed_input, rows_in_use)
-    described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ only in bits, sign and shift convert alike
+    described: dict[tuple[object, ...], ExplainedCycle] = {}
     cycles = []
     for cycle, kind in zip(circuit.cycles, circuit.conversions, strict=True):
-        key = replace(cycle, weight_bits=(), input_bits=(), sign=1, shift=0)
-        if key not in described:
-            described[key] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
-        cycles.append(replace(described[key], cycle=cycle))
+        if cycle.kind not in described:
+            described[cycle.kind] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
+        cycles.append(replace(described[cycle.kind], cycle=cycle))
     fitting = *exact_rows(macro, signed_input), distinct_adc_bits(macro, signed_input)
     return Explanation(circuit, tuple(cycles), *decision(circuit), *fitting)
 
@@ -207,20 +206,20 @@ def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
     fewest = max(full_scale.bit_length() + signed for full_scale, signed in full_scales)
     for bits in range(fewest, _MOST_BITS + 1):
         probed = _probed(macro, signed_input, adc_bits=bits)
-        if probed is not None and Conversion.LOSSY not in probed.conversions:
+        if probed is not None and Conversion.LOSSY not in probed.equal_conversions:
             return bits
     return fewest if fewest > _MOST_BITS else None
 
 
 def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:
     probed = _probed(macro, signed_input, rows=rows)
-    return probed is not None and all(kind is Conversion.EXACT for kind in probed.conversions)
+    return probed is not None and all(kind is Conversion.EXACT for kind in probed.equal_conversions)
 
 
 def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer | None:
     try:  # noise off, because "300 lsb" is more than 100 % at fewer bits
         ideal = macro.with_fields(random_noise=0.0, nonlinear_noise=0.0, static=StaticEffects())
-        return without_pattern(transfer(ideal.with_fields(**changes), signed_input))
+        return transfer(ideal.with_fields(**changes), signed_input)
     except ValueError:  # a user's column may refuse such a macro
         return None
 

@@ -46,6 +46,11 @@ class Cycle:
     """Largest count that a layer's tiles can reach; None: `full_scale`."""
 
     @property
+    def kind(self) -> tuple[object, ...]:
+        """Equal for cycles that convert alike: they differ only in bits, sign, shift and votes."""
+        return self.full_scale, self.top_code, self.analog, self.converted, self.signed
+
+    @property
     def largest_count(self) -> int:
         """Largest magnitude of a count."""
         return self.full_scale if self.most_count is None else self.most_count

@@ -1,22 +1,18 @@
 """The conversions of a macro: whether each is noisy, and whether it keeps counts exact, distinct or neither."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.column_check import check_functions, check_noise_is_used
-from asim_lightning.circuit.column_models import build_column, column_class, with_resolved_arguments
-from asim_lightning.circuit.columns import Charge, Column, Current, full_range, in_range
+from asim_lightning.circuit.column_check import checked_column
+from asim_lightning.circuit.column_models import column_class, with_resolved_arguments
+from asim_lightning.circuit.columns import Column, possible_counts
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
-from asim_lightning.circuit.units import is_in_lsb
-
-_LONGEST_TABLE = 2**16
 
 
 class Conversion(str, Enum):
@@ -46,10 +42,17 @@ class Transfer:
     column: Column
     noisy: tuple[bool, ...]
     """Whether a cycle is converted with noise, cycle by cycle."""
-    conversions: tuple[Conversion, ...]
-    """Exact, distinct or lossy, cycle by cycle."""
+    equal_conversions: tuple[Conversion, ...]
+    """Exact, distinct or lossy, cycle by cycle, if all converters were equal."""
     rows_in_use: int | None = None
     """Most rows of a tile that hold weights, if the macro has `adc_step`; None: all."""
+
+    @cached_property
+    def conversions(self) -> tuple[Conversion, ...]:
+        """Exact, distinct or lossy, cycle by cycle: lossy if converters differ."""
+        if not self.converters_differ:
+            return self.equal_conversions
+        return tuple(Conversion.LOSSY if cycle.converted else Conversion.EXACT for cycle in self.cycles)
 
     @property
     def exact(self) -> bool:
@@ -126,66 +129,15 @@ def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = N
 def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_in_use: int | None) -> Transfer:
     # the class is part of the key: a notebook may define another one under the same import path
     cycles = schedule(macro, signed_input, rows_in_use)
-    # cycles that differ only in sign and shift convert alike
-    keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
-    first = dict(zip(keys, cycles, strict=True))
     if rows_in_use is None:
-        column = _checked_column(macro, [full_range(cycle) for cycle in cycles], keys)
-    else:  # checked already: fewer rows give no other counts
+        column = checked_column(macro, cycles)
+    else:  # fewer rows give no other counts
         column = _transfer(macro, signed_input, kind, None).column  # type: ignore[arg-type]
-    noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
-    kinds = {
-        key: Conversion.LOSSY
-        if (macro.converters_differ or column.converters_differ or column.curves > 1) and cycle.converted
-        else classify(column, cycle)
-        for key, cycle in first.items()
-    }
-    per_cycle = tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)
-    return Transfer(macro, signed_input, cycles, column, *per_cycle, rows_in_use)
-
-
-def without_pattern(circuit: Transfer) -> Transfer:
-    """The same circuit with its cycles classified as if the column gave all converters one gain and one offset."""
-    if not circuit.column.converters_differ or circuit.macro.converters_differ or circuit.column.curves > 1:
-        return circuit
-    return replace(circuit, conversions=tuple(classify(circuit.column, cycle) for cycle in circuit.cycles))
-
-
-def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tuple[object, ...]]) -> Column:
-    """The column of a macro, checked over the full range of its cycles; cycles with equal keys convert alike."""
-    column = build_column(macro)
-    column.check_cycles(cycles)
-    if column.converters_differ and macro.top_code is None:
-        raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
-    for key, cycle in dict(zip(keys, cycles, strict=True)).items():
-        counts = possible_counts(cycle).float()
-        check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
-    if macro.adc_step is not None and isinstance(column, Charge) and type(column) not in (Charge, Current):
-        for name, value in (("gain", 1.0), ("offset", 0.0)):
-            if (given := getattr(column, name)) != value:
-                raise ValueError(
-                    f"`macro.column_args.{name}` must be {value:g} with `macro.adc_step` and a column derived from "
-                    f"another one, got {given!r}"
-                )
-    own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
-    if own_sigma:
-        check_noise_is_used(column, dict(zip(keys, cycles, strict=True)).values())
-    if macro.adc_step is not None and own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
-        for name in ("random_noise", "nonlinear_noise"):
-            if is_in_lsb(getattr(macro, name)):
-                raise ValueError(
-                    f"`macro.{name}` must be in % or mV with `macro.adc_step`, several input bits a cycle and a column "
-                    f"with a sigma of its own, got {getattr(macro, name)!r}"
-                )
-    return in_range(column)
-
-
-def possible_counts(cycle: Cycle) -> Tensor:
-    """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced integers if there are more."""
-    most = cycle.largest_count
-    low = -most if cycle.signed else 0
-    number = min(most - low, _LONGEST_TABLE) + 1
-    return torch.linspace(low, most, number, dtype=torch.float64, device="cpu").round()
+    kinds = {cycle.kind: cycle for cycle in cycles}
+    noisy = {key: is_noisy(column, cycle) for key, cycle in kinds.items()}
+    kept = {key: classify(column, cycle) for key, cycle in kinds.items()}
+    of_cycles = tuple(noisy[cycle.kind] for cycle in cycles), tuple(kept[cycle.kind] for cycle in cycles)
+    return Transfer(macro, signed_input, cycles, column, *of_cycles, rows_in_use)
 
 
 def is_noisy(column: Column, cycle: Cycle) -> bool:
@@ -194,7 +146,7 @@ def is_noisy(column: Column, cycle: Cycle) -> bool:
 
 
 def classify(column: Column, cycle: Cycle) -> Conversion:
-    """Exact, distinct or lossy, by converting every possible count without noise.
+    """Exact, distinct or lossy, by converting every possible count without noise, with equal converters.
 
     A cycle is exact if ``code * full_scale == count * top_code``, or ``code * adc_step + adc_low == count``, for
     every count.
@@ -204,7 +156,7 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
     span = cycle.largest_count * (2 if cycle.signed else 1)
     levels = None if cycle.top_code is None else cycle.top_code * (2 if cycle.signed else 1)
     cells_differ = cycle.analog and column.cell_sigma > 0  # so that counts are no whole numbers
-    if cells_differ or (levels is not None and span > levels):
+    if cells_differ or column.curves > 1 or (levels is not None and span > levels):
         return Conversion.LOSSY
     counts = possible_counts(cycle)
     # counts of an ideal converter may exceed the exact range of float32
@@ -245,8 +197,11 @@ def error_probability(column: Column, cycle: Cycle) -> float:
 
 def error_probabilities(column: Column, cycle: Cycle, counts: Tensor) -> Tensor:
     """`error_probability` count by count, without clamping, float64. # (counts,)"""
-    level = column.level(counts, cycle).double().expand_as(counts)
-    sigma = column.sigma(counts, cycle).double().expand_as(counts).clamp_min(1e-30)
-    above = level.round() + 0.5 - level  # distance to the upper decision threshold, in codes
-    root = math.sqrt(2.0)
-    return (torch.erfc(above / (sigma * root)) + torch.erfc((1.0 - above) / (sigma * root))) / 2
+    level, sigma = (f(counts, cycle).double().expand_as(counts) for f in (column.level, column.sigma))
+    return share_of_other_codes(level, sigma.clamp_min(1e-30))
+
+
+def share_of_other_codes(level: Tensor, sigma: Tensor | float) -> Tensor:
+    """Probability that noise of sigma codes makes another code of a level, without clamping."""
+    root, above = math.sqrt(2.0) * sigma, level.round() + 0.5 - level  # distance to the upper threshold, in codes
+    return (torch.erfc(above / root) + torch.erfc((1.0 - above) / root)) / 2

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer
-from asim_lightning.circuit.algorithm import expected_error, with_equal_converters
+from asim_lightning.circuit.algorithm import expected_error
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
@@ -198,7 +198,7 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
     lossy: dict[Transfer, int] = {}
     wrong: dict[Transfer, float] = {}
     for each in dict.fromkeys(circuits):
-        lossy[each] = sum(kind is Conversion.LOSSY for kind in with_equal_converters(each).conversions)
+        lossy[each] = sum(kind is Conversion.LOSSY for kind in each.equal_conversions)
         # an ideal converter has no codes; if codes are lost anyway, a wrong neighbour is no worse
         wrong[each] = 0.0 if each.macro.adc_bits is None or lossy[each] else expected_error(each)
     if not lossy:

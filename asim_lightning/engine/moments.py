@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, Transfer
-from asim_lightning.circuit.columns import vote
-from asim_lightning.circuit.transfer import possible_counts
+from asim_lightning.circuit.columns import possible_counts, vote
 
 _REACH = 7.0  # standard deviations of noise that are summed over
 _MOST_OFFSETS = 4096

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.circuit.algorithm import with_equal_converters
 from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.network import CimModule
@@ -199,7 +198,7 @@ def _with_rows(circuit: Transfer, rows: int) -> Transfer | None:
 
 
 def _exact(circuit: Transfer) -> bool:
-    return all(kind is Conversion.EXACT for kind in with_equal_converters(circuit).conversions)
+    return all(kind is Conversion.EXACT for kind in circuit.equal_conversions)
 
 
 def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
@@ -260,8 +259,8 @@ def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
     """Layers whose ADC has fewer codes than counts, with the nearest rows and bits that give each count a code."""
     found: dict[tuple[Any, ...], dict[str, tuple[float, float]]] = {}
     for name, seen in counts.items():
-        circuit = with_equal_converters(seen.circuit)
-        kinds = zip(circuit.cycles, circuit.conversions, strict=True)
+        circuit = seen.circuit
+        kinds = zip(circuit.cycles, circuit.equal_conversions, strict=True)
         steps = [each.counts_a_code for each, kind in kinds if kind is Conversion.LOSSY and each.counts_a_code > 1]
         if steps:
             macro, coarse = circuit.macro, circuit.macro.adc_step is not None

@@ -10,9 +10,8 @@ import torch
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.column_check import own_converters
 from asim_lightning.circuit.column_models import COLUMNS
-from asim_lightning.circuit.columns import ColumnInRange
+from asim_lightning.circuit.columns import ColumnInRange, possible_counts
 from asim_lightning.circuit.fields import settings_of
-from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved

@@ -73,7 +73,7 @@ def test_a_derived_column_has_no_gain_before_an_adc_range() -> None:
     kind, ranged = f"{__name__}.Derived", {"rows": 255, "adc_bits": 6, "adc_step": 4}
     transfer(MacroConfig(column=kind, **ranged), False)
     transfer(MacroConfig(column=kind, column_args={"gain": 1.1}), False)
-    with pytest.raises(ValueError, match=r"`macro\.column_args\.gain` must be 1 with `macro\.adc_step` and a column"):
+    with pytest.raises(ValueError, match=r"`macro\.column_args\.gain` must be 1 and `offset` 0 with `macro\.adc_step`"):
         transfer(MacroConfig(column=kind, column_args={"gain": 1.1}, **ranged), False)
 
 

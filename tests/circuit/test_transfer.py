@@ -20,7 +20,7 @@ from asim_lightning.circuit import (
     to_codes,
     transfer,
 )
-from asim_lightning.circuit.transfer import error_probability, without_pattern
+from asim_lightning.circuit.transfer import error_probability
 
 
 class Bent(Column):
@@ -202,9 +202,7 @@ class Slope(Charge):
         return 1.0 + 1e-6 * places.column, 0.0
 
 
-def test_a_pattern_is_left_out_if_counts_are_asked_for() -> None:
-    macro = MacroConfig(column=f"{__name__}.Slope")
-    circuit = transfer(macro, False)
-    assert {kind.name for kind in circuit.conversions} == {"LOSSY"}
-    assert circuit.conversions != without_pattern(circuit).conversions
-    assert without_pattern(circuit).conversions == transfer(MacroConfig(), False).conversions
+def test_conversions_are_lossy_with_a_pattern_and_known_for_equal_converters() -> None:
+    circuit = transfer(MacroConfig(column=f"{__name__}.Slope"), False)
+    assert {*circuit.conversions} == {Conversion.LOSSY}
+    assert circuit.equal_conversions == transfer(MacroConfig(), False).conversions

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.circuit.transfer import possible_counts
+from asim_lightning.circuit.columns import possible_counts
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import placed
 from asim_lightning.engine.fused.digit_layout import operands

@@ -13,15 +13,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Algorithm, Column, Cycle, Transfer, algorithm
-from asim_lightning.circuit.algorithm import (
-    LARGEST_ERROR_PROBABILITY,
-    expected_error,
-    has_rare_errors,
-    largest_error_probability,
-    why_no_events,
-)
-from asim_lightning.circuit.transfer import Conversion, possible_counts
+from asim_lightning.circuit import Column, Cycle, Transfer
+from asim_lightning.circuit.algorithm import expected_error, why_no_events
+from asim_lightning.circuit.columns import possible_counts
 from asim_lightning.engine.rare.margins import Margins, margins
 from asim_lightning.engine.rare.votes import voted
 
@@ -67,10 +61,10 @@ class Rates:
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why the events engine does not compute a macro: a cycle is not exact without noise, codes are often wrong, or
-    the distributions are too long for tables."""
-    if algorithm(transfer) is not Algorithm.EVENTS:
-        return _why_not(transfer)
+    """Why the events engine does not compute a macro: see `why_no_events`, or the distributions are too long for
+    tables."""
+    if (why := why_no_events(transfer)) is not None:
+        return why
     macro, column = transfer.macro, transfer.column
     if transfer.converters_differ:
         return None
@@ -82,23 +76,6 @@ def refuses(transfer: Transfer) -> str | None:
         if (cycle.full_scale + 1) * width > _LONGEST_TABLE:
             return f"the errors of {cycle.full_scale + 1} counts and {cycle.votes} votes are too many to tabulate"
     return None
-
-
-def _why_not(transfer: Transfer) -> str | None:
-    if transfer.converters_differ:
-        return why_no_events(transfer)
-    if not any(transfer.noisy):
-        return "conversions have no noise"
-    if transfer.macro.adc_bits is None:
-        return "an ideal converter has no codes"
-    if transfer.column.cell_sigma:
-        return "cells differ"
-    if any(kind is not Conversion.EXACT for kind in transfer.conversions):
-        return "some cycles do not return their count even without noise"
-    if not has_rare_errors(transfer):
-        return "several weight bits are converted at once, or there are too many counts or votes to tabulate"
-    share = largest_error_probability(transfer)
-    return f"up to {share:.2g} of the codes are wrong, more than {LARGEST_ERROR_PROBABILITY:g}"
 
 
 @lru_cache(maxsize=256)
