@@ -114,8 +114,8 @@ def expected_error(circuit: Transfer) -> float:
     averaged over counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``.
     """
     cycles = zip(circuit.cycles, circuit.noisy, strict=True)
-    kinds = {(cycle.full_scale, cycle.analog, noisy): cycle for cycle, noisy in cycles if cycle.converted}
-    sigmas = ((cycle, _total_sigma(circuit, cycle, noisy)) for (_, _, noisy), cycle in kinds.items())
+    kinds = {cycle.kind: (cycle, noisy) for cycle, noisy in cycles if cycle.converted}
+    sigmas = ((cycle, _total_sigma(circuit, cycle, noisy)) for cycle, noisy in kinds.values())
     return max((_share_wrong(circuit.column, cycle, sigma) for cycle, sigma in sigmas if sigma), default=0.0)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
-from asim_lightning.circuit.measured_file import EACH, Array, content_of, read_measurements
+from asim_lightning.circuit.measured_file import EACH, Array, content_of, read_measurement
 from asim_lightning.circuit.schedule import Cycle
 
 
@@ -81,10 +80,7 @@ class Measured(Column):
         self.file, self.converter = file, converter
         self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro))
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
-        own = list(self.by_converter.values())
-        if len({curve.full_scale for curve in own}) > 1:
-            scales = ", ".join(str(scale) for scale in sorted({curve.full_scale for curve in own}))
-            raise ValueError(f"{file} must have the same counts of each converter, got last counts {scales}")
+        own = self.by_converter.values()
         levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
         self._levels, self._sigmas = (torch.from_numpy(each.astype(np.float32)) for each in (levels, sigmas))
         averages = (levels[0], sigmas[0]) if len(own) == 1 else (levels.mean(0), np.sqrt((sigmas**2).mean(0)))
@@ -145,12 +141,11 @@ def _top_code(macro: MacroConfig) -> int:
         (macro.nonlinear_noise_percent > 0, "nonlinear_noise", noise),
         (macro.adc_step is not None, "adc_step", "null with column measured, because its file has the ADC's range"),
         (macro.weight_parallel, "weight_parallel", "false with column measured, because its counts begin at 0"),
+        (macro.adc_bits is None, "adc_bits", "1..16 with column measured, because its file has codes"),
     ):
         if refused:
             raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(macro, name)!r}")
-    if macro.top_code is None:
-        raise ValueError("`macro.adc_bits` must be 1..16 with column measured, because its file has codes, got null")
-    return macro.top_code
+    return macro.top_code or 1
 
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large
@@ -162,40 +157,40 @@ def measured_curves(
     Args:
         content: Bytes of the file.
         name: The file, for messages.
-        converter: As in `read_measurements`.
+        converter: As in `read_measurement`.
         top: Largest code of the ADC.
         setting: The user's setting for the bits of the ADC.
     """
     # importing scipy.optimize takes as long as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
 
-    found = read_measurements(content, name, converter)
+    found = read_measurement(content, name, converter)
+    mean, std, reads = found.mean, found.std, found.reads
     adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({setting})"
-    for each in found.values():
-        largest = each.mean.max() if each.reads is None else each.reads.shape[1] - 1
-        if largest > top:
-            raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
-        if each.mean[-1] < top / 2:
-            raise ValueError(
-                f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
-                f"got {each.mean[-1]:.4g} at the last count, {len(each.mean) - 1}"
-            )
-    reads = {number: each.reads for number, each in found.items() if each.reads is not None}
-    if reads:
-        return {number: MeasuredCurve(*fit_reads(each, top), each) for number, each in reads.items()}
-    # one fit of all counts is faster
-    mean, std = (np.concatenate([getattr(each, part) for each in found.values()]) for part in ("mean", "std"))
-    level, sigma = fit_moments(mean, std, top)
-    lengths = [len(each.mean) for each in found.values()]
-    wrong = np.flatnonzero(impossible_moments(mean, std, level, sigma, top))
-    if len(wrong):
-        at, count = int(wrong[0]), np.concatenate([np.arange(length) for length in lengths])
+    largest, last = mean.max() if reads is None else reads.shape[-1] - 1, mean[:, -1].min()
+    if largest > top:
+        raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
+    if last < top / 2:
         raise ValueError(
-            f"{name} must have mean and std of whole codes, got {mean[at]:g} and {std[at]:g} at count {count[at]}, "
-            "which no whole codes have"
+            f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
+            f"got {last:.4g} at the last count, {mean.shape[1] - 1}"
         )
-    levels, sigmas = (np.split(each, np.cumsum(lengths)[:-1]) for each in (level, sigma))
-    return dict(zip(found, map(MeasuredCurve, levels, sigmas, repeat(None)), strict=True))
+    # one fit of all counts is faster
+    if reads is not None:
+        level, sigma = fit_reads(reads.reshape(mean.size, -1), top)
+    else:
+        level, sigma = fit_moments(mean.ravel(), std.ravel(), top)
+        wrong = np.flatnonzero(impossible_moments(mean.ravel(), std.ravel(), level, sigma, top))
+        if len(wrong):
+            raise ValueError(
+                f"{name} must have mean and std of whole codes, got {mean.flat[wrong[0]]:g} and {std.flat[wrong[0]]:g} "
+                f"at count {wrong[0] % mean.shape[1]}, which no whole codes have"
+            )
+    level, sigma = level.reshape(mean.shape), sigma.reshape(mean.shape)
+    return {
+        number: MeasuredCurve(level[at], sigma[at], None if reads is None else reads[at])
+        for at, number in enumerate([None] if converter is None else found.converters)
+    }
 
 
 def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:

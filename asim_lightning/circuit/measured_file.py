@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -25,45 +24,34 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Codes of one converter at every count from 0 to the last."""
+    """Codes of converters at every count from 0 to the last."""
 
+    converters: list[int]
+    """Their numbers, ascending; 0 for a file without the column `column`."""
     mean: Array
-    """Mean code. # (counts,)"""
+    """Mean code. # (converters, counts)"""
     std: Array
-    """Standard deviation of the codes. # (counts,)"""
+    """Standard deviation of the codes. # (converters, counts)"""
     reads: NDArray[np.int64] | None
-    """How often each code was read, from code 0 to the largest; None if the file has mean and std. # (counts, codes)"""
-
-
-def find_measured(file: object) -> Path:
-    """Path of a regular file: the given path, else the shipped recipe of the path NAME or configs/NAME."""
-    wanted = "`file` of a measured column must be a CSV file"
-    if not isinstance(file, str):
-        raise ValueError(f"{wanted}, got {file!r}")
-    path, shipped = Path(file), shipped_folder("configs")
-    if path.is_file():
-        return path
-    if path.parts[:-1] in ((), ("configs",)) and (shipped / path.name).is_file():
-        return shipped / path.name
-    near = [*path.parent.glob("*.csv"), *shipped.glob("*.csv")] if path.parent.is_dir() else []
-    found = get_close_matches(path.name, [each.name for each in near], n=1)
-    kind = "a folder" if path.is_dir() else "which is not there"
-    raise ValueError(f"{wanted}, got {file!r:.200}, {kind}" + (f"; nearest: {found[0]}" if found else ""))
+    """How often each code was read, from code 0 to the largest; None if the file has mean and std.
+    # (converters, counts, codes)"""
 
 
 def content_of(file: object) -> tuple[bytes, str]:
-    """Bytes of a file, and their digest for `macro.column_args.content`."""
-    path = find_measured(file)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    """Bytes of a file, or else of the shipped file of the path NAME or configs/NAME, and the digest of the bytes for
+    `macro.column_args.content`."""
+    path = Path(str(file))
+    if not path.is_file() and path.parts[:-1] in ((), ("configs",)):
+        path = shipped_folder("configs") / path.name
+    if not isinstance(file, str) or not path.is_file():  # reading a pipe would wait
+        raise ValueError(f"`file` of a measured column must be a CSV file, got {file!r:.200}, which is none")
+    content = path.read_bytes()
     # it begins with letters, so that YAML does not read the digest as a number
     return content, f"sha256-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def read_measurements(content: bytes, name: str, converter: int | str | None) -> dict[int | None, Measurement]:
-    """The measurements in the content of a file, by the numbers of their converters.
+def read_measurement(content: bytes, name: str, converter: int | str | None) -> Measurement:
+    """The measurement in the content of a file.
 
     Args:
         content: Bytes of the file.
@@ -78,17 +66,14 @@ def read_measurements(content: bytes, name: str, converter: int | str | None) ->
     if "column" not in columns:
         if converter is not None:
             raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got {converter!r}")
-        return {None: _measurement(columns, name)}
+        return _measurement({**columns, "column": np.zeros_like(columns["count"])}, name)
     known = np.unique(columns["column"]).astype(int).tolist()
     if converter not in (*known, EACH):
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
         raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
-    found: dict[int | None, Measurement] = {}
-    for number in known if isinstance(converter, str) else [converter]:
-        its = {key: column[columns["column"] == number] for key, column in columns.items()}
-        found[number] = _measurement(its, name)
-    return found
+    its = slice(None) if converter == EACH else columns["column"] == converter
+    return _measurement({key: column[its] for key, column in columns.items()}, name)
 
 
 def _columns(content: bytes, name: str) -> dict[str, Array]:
@@ -120,55 +105,34 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
 
 
 def _measurement(columns: dict[str, Array], name: str) -> Measurement:
-    """The measurement of one converter."""
-    counts = columns["count"].astype(np.int64)  # (rows,)
-    number = np.bincount(counts)  # (counts,)
-    missing = np.flatnonzero(number == 0)
-    if len(missing):
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise ValueError(
-            f"{name} must have every count from 0 to its last, {counts.max()}; {missing[0]} is missing{more}"
-        )
-    if "mean" not in columns:
-        measurement = _reads(columns["code"].astype(np.int64), counts, name)
-    elif number.max() > 1:
-        raise ValueError(
-            f"{name} must have each count once with its mean and std, got {np.flatnonzero(number > 1)[0]} twice"
-        )
+    """The measurement in the rows of a table, of all its converters."""
+    converters, place = np.unique(columns["column"].astype(np.int64), return_inverse=True)
+    count = columns["count"].astype(np.int64)
+    shape = len(converters), int(count.max()) + 1
+    place = place * shape[1] + count  # (rows,)
+    number = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
+    wanted = "every count once" if "mean" in columns else f"{FEWEST_READS} or more reads of every count"
+    wrong = np.argwhere(number != 1 if "mean" in columns else number < FEWEST_READS)
+    if len(wrong):
+        given = f"{number[tuple(wrong[0])]} of count {wrong[0, 1]}"
+        raise ValueError(f"{name} must have {wanted} from 0 to its last, {shape[1] - 1}, got {given}")
+    if "mean" in columns:
+        order = np.argsort(place)
+        mean, std, reads = columns["mean"][order].reshape(shape), columns["std"][order].reshape(shape), None
+        allowed = np.full((shape[0], shape[1] - 1), _FALL)
     else:
-        order = np.argsort(counts)
-        measurement = Measurement(columns["mean"][order], columns["std"][order], None)
-    _check_rise(measurement, name)
-    return measurement
-
-
-def _reads(codes: NDArray[np.int64], counts: NDArray[np.int64], name: str) -> Measurement:
-    """The measurement of single reads. # (reads,) each"""
-    width = int(codes.max()) + 1
-    number = np.bincount(counts)  # (counts,)
-    if number.min() < FEWEST_READS:
-        few = int(number.argmin())
-        raise ValueError(
-            f"{name} must have {FEWEST_READS} or more reads of each count, got {number[few]} of count {few}"
-        )
-    reads = np.bincount(counts * width + codes, minlength=len(number) * width).reshape(len(number), width)
-    levels = np.arange(width)
-    mean = reads @ levels / number
-    std = np.sqrt(np.maximum(reads @ levels**2 / number - mean**2, 0.0))
-    return Measurement(mean, std, reads)
-
-
-def _check_rise(measurement: Measurement, name: str) -> None:
-    """Refuse means that fall by more than half a code and, with reads, by more than 4 standard errors."""
-    allowed = np.full(len(measurement.mean) - 1, _FALL)  # (counts - 1,)
-    if measurement.reads is not None:
-        variance = measurement.std**2 / measurement.reads.sum(1)
-        allowed = np.maximum(allowed, 4.0 * np.sqrt(variance[1:] + variance[:-1]))
-    fallen = np.flatnonzero(np.diff(measurement.mean) < -allowed)
+        code = columns["code"].astype(np.int64)
+        codes = np.arange(code.max() + 1)
+        reads = np.bincount(place * len(codes) + code, minlength=number.size * len(codes)).reshape(*shape, len(codes))
+        mean = reads @ codes / number
+        std = np.sqrt(np.maximum(reads @ codes**2 / number - mean**2, 0.0))
+        variance = std**2 / number
+        allowed = np.maximum(_FALL, 4.0 * np.sqrt(variance[:, 1:] + variance[:, :-1]))  # 4 standard errors
+    fallen = np.argwhere(np.diff(mean) < -allowed)
     if len(fallen):
-        at = int(fallen[0])
-        before, after = measurement.mean[at], measurement.mean[at + 1]
+        of, at = fallen[0]
         raise ValueError(
-            f"{name} must have means that rise with the count, got {before:.4g} at count {at} and {after:.4g} at count "
-            f"{at + 1}"
+            f"{name} must have means that rise with the count, got {mean[of, at]:.4g} at count {at} and "
+            f"{mean[of, at + 1]:.4g} at count {at + 1}"
         )
+    return Measurement(converters.tolist(), mean, std, reads)

@@ -201,8 +201,7 @@ def _tables(found: Transfer) -> str:
     """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, whatever file or table
     it comes from."""
     digest = hashlib.sha256(f"{found.column.cell_sigma} {found.cycles}".encode())
-    kinds = {(c.full_scale, c.top_code, c.analog, c.converted, c.signed): c for c in found.cycles}
-    for cycle in kinds.values():
+    for cycle in {each.kind: each for each in found.cycles}.values():
         counts = possible_counts(cycle).float()
         curves = torch.arange(found.column.curves)[:, None]
         own = found.column.of_curves(curves, counts, cycle) if len(curves) > 1 else ()

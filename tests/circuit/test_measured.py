@@ -143,7 +143,7 @@ def test_a_macro_knows_the_content_of_its_file(tmp_path: Path) -> None:
         ({"random_noise": 0.1}, False, "`macro.random_noise` must be 0 with column measured, .* got 0.1"),
         ({"nonlinear_noise": "1 lsb"}, False, "`macro.nonlinear_noise` must be 0 .* got '1 lsb'"),
         ({"adc_step": 1}, False, "`macro.adc_step` must be null with column measured, .* got 1"),
-        ({"adc_bits": None}, False, "`macro.adc_bits` must be 1..16 with column measured, .* got null"),
+        ({"adc_bits": None}, False, "`macro.adc_bits` must be 1..16 with column measured, .* got None"),
         ({"adc_bits": 7}, False, "must have codes 0..127 of the 7-bit ADC .* got 255"),
         ({"adc_bits": 9}, False, "must use more than half of the codes 0..511 .* got 255 at the last count, 255"),
         ({"weight_parallel": True}, False, "`macro.weight_parallel` must be false with column measured"),

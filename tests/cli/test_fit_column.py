@@ -31,19 +31,23 @@ def line(new: str, old: str = "7,7.000000,0.000000") -> str:
 FEW = reads_csv(codes_of(COUNTS.astype(float), 0.0, 20, 0))
 CONVERTERS = IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1)
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
-    "missing counts": (line(""), {}, "must have every count from 0 to its last, 255; 7 is missing"),
-    "count twice": (line("7,7,0\n7,7,0"), {}, "must have each count once with its mean and std, got 7 twice"),
+    "missing counts": (line(""), {}, "must have every count once from 0 to its last, 255, got 0 of count 7"),
+    "count twice": (line("7,7,0\n7,7,0"), {}, "must have every count once from 0 to its last, 255, got 2 of count 7"),
     "NaN": (line("7,nan,0"), {}, "chip.csv, line 9: mean must be a number, 0..65535, got nan"),
     "no number": (line("7,seven,0"), {}, "must have 3 numbers a line: could not convert string 'seven'"),
     "falling": (line("7,8.7,0.5"), {}, "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8"),
     "header": ("0,0,0\n1,1,0\n", {}, "line 1: the header must be count,mean,std or count,code, either with"),
-    "few reads": (FEW.rsplit("\n", 1)[0], {}, "must have 20 or more reads of each count, got 19 of count 255"),
+    "few reads": (
+        FEW.rsplit("\n", 1)[0],
+        {},
+        "every count from 0 to its last, 255, got 19 of count 255",
+    ),
     "codes above the ADC": (FEW.replace("255,255", "255,256"), {}, "codes 0..255 of the 8-bit ADC"),
     "deviation too small": (line("7,7.5,0.1"), {}, "mean and std of whole codes, got 7.5 and 0.1 at count 7"),
     "converter not named": (CONVERTERS, {}, "`converter` must be a converter in chip.csv, 0, or in a macro `each`"),
     "one converter": (IDEAL, {"converter": 3}, "must be left out, because chip.csv has no column `column`, got 3"),
     "converter": (IDEAL, {"converter": "a"}, "`converter` must be 0..1048576, each or null, got 'a'"),
-    "file": (IDEAL, {"file": "chips.csv"}, "got 'chips.csv', which is not there; nearest: chip.csv"),
+    "file": (IDEAL, {"file": "chips.csv"}, "must be a CSV file, got 'chips.csv', which is none"),
 }
 
 
