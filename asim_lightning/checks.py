@@ -132,7 +132,8 @@ def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Calla
         build, names = kind.__init__, [each.name for each in fields(kind)]
 
         def value_of(name: str, value: Any) -> Any:
-            return taken[name](value) if name in taken else value.item() if isinstance(value, np.generic) else value
+            plain = value.item() if isinstance(value, np.generic) else value
+            return taken[name](plain) if name in taken else plain
 
         @wraps(build)
         def init(self: "Config", *args: Any, **values: Any) -> None:

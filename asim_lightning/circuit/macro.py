@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields
-from asim_lightning.circuit.fields import setting
+from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.static import StaticEffects, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
@@ -31,17 +31,17 @@ class MacroConfig:
         ValueError: A name is no field, a field is outside its range, or two fields contradict each other.
     """
 
-    weight_bits: int = setting(8, label="weight bits")
+    weight_bits: int = setting(8, label="weight bits", within=(2, 16))
     """Bits of a stored weight, sign included: 2..16."""
-    input_bits: int = setting(8, label="input bits")
+    input_bits: int = setting(8, label="input bits", within=(1, 16))
     """Bits of an input, including the sign of a signed input: 1..16."""
-    rows: int = setting(255, label="rows")
+    rows: int = setting(255, label="rows", within=(1, 2**20))
     """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
-    adc_bits: int | None = setting(8, label="ADC bits")
+    adc_bits: int | None = setting(8, label="ADC bits", within=(1, 16))
     """Resolution of the column's ADC: 1..16 bits, or null for an ideal converter."""
-    adc_step: int | None = setting(None, label="counts an LSB", kw_only=True)
+    adc_step: int | None = setting(None, label="counts an LSB", kw_only=True, within=(1, 2**20))
     """Counts an LSB, in every cycle: 1..1048576; null: the largest code is a cycle's full scale."""
-    adc_low: int = setting(0, label="count of code 0", kw_only=True)
+    adc_low: int = setting(0, label="count of code 0", kw_only=True, within=(0, 2**20))
     """Count that code 0 stands for: 0..1048576; needs `adc_step`."""
     encoding_bits: int = setting(1, label="input bits a cycle")
     """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
@@ -69,7 +69,7 @@ class MacroConfig:
     """Whether digital cycles still pass the ADC, as published (false: they are exact)."""
     vote_levels: int = setting(0, label="vote levels", by_effect=True)
     """Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more."""
-    votes: int = setting(1, label="votes", by_effect=True)
+    votes: int = setting(1, label="votes", by_effect=True, within=(1, 65535))
     """Conversions of a voted cycle: 1..65535."""
     vote: str = setting("mode", label="vote", by_effect=True)
     """How votes become one code: mode (ties: the smallest, as published), median or mean."""
@@ -192,18 +192,13 @@ class MacroConfig:
         return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)
 
     def _check_numbers(self) -> None:
-        check_whole("`macro.weight_bits`", self.weight_bits, 2, 16)
-        check_whole("`macro.input_bits`", self.input_bits, 1, 16)
-        check_whole("`macro.rows`", self.rows, 1, 2**20)
-        if self.adc_bits is not None:
-            check_whole("`macro.adc_bits`", self.adc_bits, 1, 16, " or null")
-        if self.adc_step is not None:
-            check_whole("`macro.adc_step`", self.adc_step, 1, 2**20, " or null")
-        check_whole("`macro.adc_low`", self.adc_low, 0, 2**20)
+        for name, each in settings_of(MacroConfig).items():
+            null = " or null" if name in ("adc_bits", "adc_step") else ""
+            if each.within and not (null and getattr(self, name) is None):
+                check_whole(f"`macro.{name}`", getattr(self, name), *map(int, each.within), null)
         check_whole("`macro.encoding_bits`", self.encoding_bits, 1, self.input_bits, " (input_bits)")
         check_whole("`macro.digital_levels`", self.digital_levels, 0, None)
         check_whole("`macro.vote_levels`", self.vote_levels, 0, None)
-        check_whole("`macro.votes`", self.votes, 1, 65535)
         for name in ("weight_parallel", "digital_adc"):
             check_flag(f"`macro.{name}`", getattr(self, name))
         for name, unit in (("full_scale_mv", "mV"), ("unit_capacitor_ff", "fF")):

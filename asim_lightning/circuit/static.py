@@ -1,8 +1,8 @@
 """Static effects: fixed differences between the cells and converters of a chip."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,29 @@ TRIMS = ("none", "offset", "gain", "both")
 PLACEMENTS = ("unrolled", "reuse")
 
 
-@named_fields("macro.static", "static effect")
+def _inl(value: Any) -> Any:
+    """A setting of INL with the numbers of a list, or of a CSV file of a number a line, as a tuple."""
+    where = "`macro.static.inl`"
+    if isinstance(value, str) and value.lower().endswith(".csv"):
+        where = f"{where} {value}"
+        try:
+            if not Path(value).is_file():  # reading a pipe would wait
+                raise ValueError("there is no such regular file")
+            lines = [line.partition("#")[0].strip() for line in Path(value).read_text("utf-8-sig").splitlines()]
+            value = [float(line) for line in lines if line]
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
+    if not isinstance(value, (list, tuple)):
+        return value
+    if not value:
+        raise ValueError(f"{where} must have a number of LSB for each code, got none")
+    for code, each in enumerate(value):
+        if isinstance(each, bool) or not isinstance(each, (int, float)) or not math.isfinite(each):
+            raise ValueError(f"{where} must have finite numbers of LSB, got {each!r:.60} at code {code}")
+    return tuple(float(each) for each in value)
+
+
+@named_fields("macro.static", "static effect", inl=_inl)
 @dataclass(frozen=True)
 class StaticEffects:
     """Spreads of cells and converters. A chip is one draw of them; an ideal chip has none.
@@ -66,10 +88,8 @@ class StaticEffects:
     """Columns of each of these macros: 1..1048576, at least weight_bits; null if unrolled."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.inl, (list, tuple)):
-            object.__setattr__(self, "inl", checked_inl(self.inl, "`macro.static.inl`"))
         for name, each in settings_of(StaticEffects).items():
-            if each.within and each.has_units and not (name == "inl" and (self.has_file or self.inl_table)):
+            if each.within and each.has_units and not (name == "inl" and self.inl_table):
                 _percent(getattr(self, name), name, each.within[1])
             elif each.within and not each.has_units:
                 check_number(f"`macro.static.{name}`", getattr(self, name), each.within[1])
@@ -94,15 +114,6 @@ class StaticEffects:
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
             )
-
-    @property
-    def has_file(self) -> bool:
-        """Whether the INL is the name of a file, which `resolved` reads."""
-        return isinstance(self.inl, str) and self.inl.lower().endswith(".csv")
-
-    def resolved(self) -> "StaticEffects":
-        """The effects with the numbers of the file of INL; these effects if there is no file."""
-        return replace(self, inl=[*read_inl(str(self.inl))]) if self.has_file else self
 
     @property
     def gain_percent(self) -> float:
@@ -193,36 +204,13 @@ class StaticEffects:
 
 
 def static_effects(value: Any) -> StaticEffects:
-    """The effects that a mapping of fields describes, resolved."""
+    """The effects that a mapping of fields describes."""
     if isinstance(value, StaticEffects):
-        return value.resolved()
+        return value
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
     # keys in YAML may be no texts
-    return StaticEffects(**{str(name): each for name, each in value.items()}).resolved()
-
-
-def read_inl(path: str) -> tuple[float, ...]:
-    """INL by code from a CSV file of one number a line; lines that begin with # are comments."""
-    where = f"`macro.static.inl` {path}"
-    try:
-        if not Path(path).is_file():  # reading a pipe would wait
-            raise ValueError("there is no such regular file")
-        lines = [line.partition("#")[0].strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
-        values = [float(line) for line in lines if line]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
-    return checked_inl(values, where)
-
-
-def checked_inl(values: Sequence[Any], where: str) -> tuple[float, ...]:
-    """INL by code, LSB: one or more finite numbers."""
-    if not values:
-        raise ValueError(f"{where} must have a number of LSB for each code, got none")
-    for code, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"{where} must have finite numbers of LSB, got {value!r:.60} at code {code}")
-    return tuple(float(value) for value in values)
+    return StaticEffects(**{str(name): each for name, each in value.items()})
 
 
 def _percent(value: object, name: str, most: float) -> float:
