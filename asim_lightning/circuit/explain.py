@@ -113,31 +113,23 @@ class Explanation:
         """Conversions for one output and tile, votes included."""
         return sum(c.cycle.votes for c in self.cycles if c.cycle.converted)
 
-    @property
-    def digital_cycles(self) -> int:
-        """Cycles that are computed without noise."""
-        return sum(not c.cycle.analog for c in self.cycles)
-
-    @property
-    def conversion_kinds(self) -> dict[str, int]:
-        """How many cycles are exact, distinct and lossy without noise."""
-        return {kind.value: sum(c.conversion is kind for c in self.cycles) for kind in Conversion}
-
     def __str__(self) -> str:
         groups = [list(group) for _, group in groupby(self.cycles, _alike)]
-        kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
-        cycles = f"{plural(len(self.cycles), 'cycle')} ({kinds}; {self.digital_cycles} digital)"
+        kept = [each.conversion for each in self.cycles]
+        kinds = ", ".join(f"{kept.count(kind)} {kind}" for kind in Conversion)
+        digital = sum(not each.cycle.analog for each in self.cycles)
         rows, bits = self.circuit.macro.rows, self.distinct_adc_bits
-        fewest = (
-            "no ADC is used" if self.conversions == 0 else f"none of 1..{_MOST_BITS}" if bits is None else str(bits)
-        )
-        more = f", more than the {_MOST_BITS} of a macro" if bits is not None and bits > _MOST_BITS else ""
+        if bits is None:
+            fewest = f"none of 1..{_MOST_BITS}" if self.conversions else "no ADC is used"
+        else:
+            fewest = f"{bits}, more than the {_MOST_BITS} of a macro" if bits > _MOST_BITS else str(bits)
         totals = [
-            f"per output and tile: {cycles}, {plural(self.conversions, 'conversion')}",
+            f"per output and tile: {plural(len(kept), 'cycle')} ({kinds}; {digital} digital), "
+            f"{plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
             f"nearest exact row counts, noise aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
             f"{self.exact_rows_above or 'none'} (above)",
-            f"fewest ADC bits that keep counts distinct: {fewest}{more}",
+            f"fewest ADC bits that keep counts distinct: {fewest}",
             _LEGEND,
         ]
         heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
@@ -156,14 +148,11 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
         ValueError: The macro cannot take a signed input.
     """
     circuit = transfer(macro, signed_input, rows_in_use)
-    described: dict[tuple[object, ...], ExplainedCycle] = {}
-    cycles = []
-    for cycle, kind in zip(circuit.cycles, circuit.conversions, strict=True):
-        if cycle.kind not in described:
-            described[cycle.kind] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
-        cycles.append(replace(described[cycle.kind], cycle=cycle))
+    kinds = {each.kind: (each, kept) for each, kept in zip(circuit.cycles, circuit.conversions, strict=True)}
+    numbers = {kind: _explained(circuit.column, *pair, macro.full_scale_mv) for kind, pair in kinds.items()}
+    cycles = tuple(replace(numbers[cycle.kind], cycle=cycle) for cycle in circuit.cycles)
     fitting = *exact_rows(macro, signed_input), distinct_adc_bits(macro, signed_input)
-    return Explanation(circuit, tuple(cycles), *decision(circuit), *fitting)
+    return Explanation(circuit, cycles, *decision(circuit), *fitting)
 
 
 def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int | None]:
@@ -186,9 +175,11 @@ def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int 
         most = math.gcd(*(macro.top_code // span for span in spans))
         candidates = [rows for rows in range(1, most + 1) if most % rows == 0]
 
-    def nearest(rows: Iterable[int]) -> int | None:
-        near = sorted((r for r in rows if r <= _MOST_ROWS), key=lambda r: abs(r - macro.rows))
-        return next((r for r in near if _all_exact(macro, signed_input, r)), None)
+    def nearest(some: Iterable[int]) -> int | None:
+        for rows in sorted((rows for rows in some if rows <= _MOST_ROWS), key=lambda rows: abs(rows - macro.rows)):
+            if {*_probed(macro, signed_input, rows=rows)} == {Conversion.EXACT}:
+                return rows
+        return None
 
     return nearest(r for r in candidates if r <= macro.rows), nearest(r for r in candidates if r > macro.rows)
 
@@ -205,23 +196,19 @@ def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
         return None
     fewest = max(full_scale.bit_length() + signed for full_scale, signed in full_scales)
     for bits in range(fewest, _MOST_BITS + 1):
-        probed = _probed(macro, signed_input, adc_bits=bits)
-        if probed is not None and Conversion.LOSSY not in probed.equal_conversions:
+        kept = _probed(macro, signed_input, adc_bits=bits)
+        if kept and Conversion.LOSSY not in kept:
             return bits
     return fewest if fewest > _MOST_BITS else None
 
 
-def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:
-    probed = _probed(macro, signed_input, rows=rows)
-    return probed is not None and all(kind is Conversion.EXACT for kind in probed.equal_conversions)
-
-
-def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer | None:
+def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> tuple[Conversion, ...]:
+    """Exact, distinct or lossy, cycle by cycle, without noise and static effects; empty for a macro that is refused."""
     try:  # noise off, because "300 lsb" is more than 100 % at fewer bits
         ideal = macro.with_fields(random_noise=0.0, nonlinear_noise=0.0, static=StaticEffects())
-        return transfer(ideal.with_fields(**changes), signed_input)
+        return transfer(ideal.with_fields(**changes), signed_input).equal_conversions
     except ValueError:  # a user's column may refuse such a macro
-        return None
+        return ()
 
 
 def _explained(column: columns.Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
