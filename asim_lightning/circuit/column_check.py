@@ -119,24 +119,22 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
 
     # (converters,) each
     """
-    found = []
+    found, name = [], _name(column, "converters")
     for _ in range(2):
         try:
-            given = zip(("gain", "offset"), column.converters(places), strict=True)
-            found.append(
-                {of: torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for of, each in given}
-            )
+            given = [torch.as_tensor(each).detach().float().cpu() for each in column.converters(places)]
+            gain, offset = (each.expand(places.macro.shape) for each in given)
         except Exception as error:  # of the user's class; callers that try other macros expect a ValueError
             raise ValueError(
-                f"{_name(column, 'converters')} must give a gain and an offset, each a number or one for each "
-                f"converter, got {type(error).__name__}: {error}"
+                f"{name} must give a gain and an offset, each a number or one for each converter, got "
+                f"{type(error).__name__}: {error}"
             ) from error
-    for of, values in found[0].items():
-        if not bool(values.isfinite().all()):
-            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got NaN or infinity in {of}")
-        if not torch.equal(values, found[1][of]):
-            raise ValueError(f"{_name(column, 'converters')} must give the same each time, got another {of}")
-    return found[0]["gain"], found[0]["offset"]
+        found.append(torch.stack((gain, offset)))
+    if not bool(found[0].isfinite().all()):
+        raise ValueError(f"{name} must give finite numbers, got NaN or infinity")
+    if not torch.equal(*found):
+        raise ValueError(f"{name} must give the same each time, got others at a second call")
+    return found[0][0], found[0][1]
 
 
 def _check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:

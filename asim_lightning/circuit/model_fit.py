@@ -31,6 +31,10 @@ class Estimate:
     low: float
     high: float
 
+    def of(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of a rising function of the parameter, which is 0 or more."""
+        return Estimate(*(function(max(0.0, end)) for end in (self.value, self.low, self.high)))
+
 
 @dataclass(frozen=True)
 class ModelFit:
@@ -67,21 +71,11 @@ class _Codes:
     number: Tensor
     lower: Tensor
     upper: Tensor
-    full_scale: int
-    rows: int
 
     def loss(self, level: Tensor, sigma: Tensor) -> Tensor:
         """Negative log-likelihood of all reads, for levels and sigmas by cell."""
         low, high = ((each - level) / sigma for each in (self.lower, self.upper))
         return -(self.number * log_probability(low, high)).sum()
-
-    def of_model(self, theta: Tensor, top: int) -> Tensor:
-        """Loss for offset, gain, ``alpha * full_scale`` and both variances in LSB^2. # (5,)"""
-        offset, gain, bend, random, nonlinear = theta
-        share = self.count / self.full_scale
-        share = share / (1.0 + bend * share)
-        variance = random + nonlinear / (share * self.rows + 1.0)
-        return self.loss(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
 
 
 def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> tuple[ModelFit, ModelFit, float, int]:
@@ -99,10 +93,11 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
             f"fit-column needs {FEWEST_COUNTS} or more counts whose reads gave two codes or more, because one code "
             f"tells nothing about noise, got {some}"
         )
-    codes = _codes(curve, top, rows, reads)
+    codes = _codes(curve, top, reads)
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
     own = -float(codes.loss(level, sigma.clamp_min(SMALLEST_SIGMA)))
-    return _fit(codes, curve, top, "charge"), _fit(codes, curve, top, "current"), own, len(curve.level) + some
+    charge, current = (_fit(codes, curve, top, rows, model) for model in ("charge", "current"))
+    return charge, current, own, len(curve.level) + some
 
 
 def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[float, float] | None:
@@ -115,14 +110,14 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
         top: Largest code of its ADC.
         reads: Reads of each count; None if the curve has them.
     """
-    codes = _codes(curve, top, curve.full_scale, reads)
+    codes = _codes(curve, top, reads)
     start = math.log(float((curve.sigma[curve.sigma > 0] ** 2).mean()))
     losses, ends = [], [0.0]
     for parameters in (1, 2):
 
         def loss(theta: Tensor, parameters: int = parameters) -> Tensor:
             level, variance = theta[:-parameters][codes.count.long()], theta[-parameters:].exp()
-            line = variance[0] + (variance[-1] - variance[0]) * codes.count / codes.full_scale
+            line = variance[0] + (variance[-1] - variance[0]) * codes.count / curve.full_scale
             return codes.loss(level, line.sqrt())
 
         found, least = _least(loss, [*curve.level, *[start] * parameters])
@@ -132,7 +127,7 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
     return (low, high) if 2 * (losses[0] - losses[1]) > _SURE and high > low else None
 
 
-def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Codes:
+def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes:
     if curve.reads is not None:
         table = curve.reads.astype(np.float64)
     elif reads is not None:
@@ -143,7 +138,7 @@ def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Cod
     lower = torch.from_numpy(np.where(code == 0, -_FAR * top, code - 0.5))
     upper = torch.from_numpy(np.where(code == top, _FAR * top, code + 0.5))
     number = torch.from_numpy(table[counts, code])
-    return _Codes(torch.from_numpy(counts).double(), number, lower, upper, curve.full_scale, rows)
+    return _Codes(torch.from_numpy(counts).double(), number, lower, upper)
 
 
 def _probabilities(curve: MeasuredCurve, top: int) -> Array:
@@ -153,24 +148,24 @@ def _probabilities(curve: MeasuredCurve, top: int) -> Array:
     return np.diff(below, prepend=0.0, append=1.0)
 
 
-def _fit(codes: _Codes, curve: MeasuredCurve, top: int, model: str) -> ModelFit:
+def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
     free = np.array([name != "bend" or model == "current" for name in PARAMETERS])
+    shares = codes.count / curve.full_scale
 
     def loss(theta: Tensor) -> Tensor:
-        return codes.of_model(theta, top)
+        """Loss for offset, gain, ``alpha * full_scale`` and both variances in LSB^2. # (5,)"""
+        offset, gain, bend, random, nonlinear = theta
+        share = shares / (1.0 + bend * shares)
+        variance = random + nonlinear / (share * rows + 1.0)
+        return codes.loss(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
 
     start = _start(curve, top, bool(free[2]))
     bounds = [(0.0 if bounded else None, None if each else 0.0) for bounded, each in zip(_BOUNDED, free, strict=True)]
     theta, least = _least(loss, start, bounds)
     found = _estimates(loss, theta, free)
-    percent = 100.0 / top
-    random, nonlinear = (
-        Estimate(*(percent * math.sqrt(max(0.0, part)) for part in (each.value, each.low, each.high)))
-        for each in found[3:]
-    )
-    scale = curve.full_scale
-    alpha = Estimate(*(max(0.0, part) / scale for part in (found[2].value, found[2].low, found[2].high)))
-    return ModelFit(model, alpha if free[2] else None, found[0], found[1], random, nonlinear, -least)
+    random, nonlinear = (each.of(lambda variance: 100.0 / top * math.sqrt(variance)) for each in found[3:])
+    alpha = found[2].of(lambda bend: bend / curve.full_scale) if free[2] else None
+    return ModelFit(model, alpha, *found[:2], random, nonlinear, -least)
 
 
 def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:
