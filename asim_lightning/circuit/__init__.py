@@ -12,8 +12,8 @@ several times. Transfer: schedule with its column.
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm
 from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
-from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, ratio, to_codes
-from asim_lightning.circuit.explain import Explanation, explain
+from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, to_codes
+from asim_lightning.circuit.explain import explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
 from asim_lightning.circuit.static import StaticEffects
@@ -28,7 +28,6 @@ __all__ = [
     "ConverterPlaces",
     "Current",
     "Cycle",
-    "Explanation",
     "MacroConfig",
     "StaticEffects",
     "Transfer",
@@ -36,7 +35,6 @@ __all__ = [
     "build_column",
     "explain",
     "input_groups",
-    "ratio",
     "resolved",
     "schedule",
     "to_codes",

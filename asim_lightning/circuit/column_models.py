@@ -1,14 +1,39 @@
-"""Column models by name, and the column model of a macro with its arguments."""
+"""Column models by name, and the column of a macro: built, and checked to be a function of the count.
 
+Engines tabulate level and sigma, so that they may depend on nothing else.
+"""
+
+import pickle
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from asim_lightning.checks import built, named_class
-from asim_lightning.circuit.columns import Charge, Column, Current
+from asim_lightning.circuit.columns import (
+    Charge,
+    Column,
+    ConverterPlaces,
+    Current,
+    full_range,
+    in_range,
+    possible_counts,
+)
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.measured import Measured
+from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.circuit.units import is_in_lsb
 
 COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "measured": Measured}
 _MOST_CELLS = 2**28
+_OWN = frozenset(COLUMNS.values())
+_MOST_COUNTS = 2048
+_SEED = 0x5EEDF0C5  # an unusual seed: a column that seeds with the same number would pass
+_CLOSE = 1e-6  # of the largest code: vector instructions may round float32 in another order
 
 
 def column_class(macro: MacroConfig) -> type[Column]:
@@ -65,3 +90,194 @@ def _check_cells(macro: MacroConfig, differ: bool) -> None:
         )
     if macro.weight_parallel and differ and static.reference == "absolute":
         raise ValueError("`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'")
+
+
+def checked_column(macro: MacroConfig, cycles: Sequence[Cycle]) -> Column:
+    """The column of a macro before its ADC, checked over the full range of its cycles.
+
+    Level and sigma must be finite, and sigma 0 or more. A user's level and sigma must depend only on the count: not on
+    the order, on other counts, on the call, on building the column again, or on the cycle if cycles convert alike.
+    Neither they nor building the column may change global random numbers.
+    """
+    alike: dict[tuple[object, ...], list[Cycle]] = {}
+    for cycle in cycles:
+        alike.setdefault(cycle.kind, []).append(full_range(cycle))
+    # the package's columns draw no random numbers
+    with nullcontext() if column_class(macro) in _OWN else _global_random_numbers_kept(macro.column):
+        column = build_column(macro)
+        column.check_cycles([cycle for each in alike.values() for cycle in each])
+        for each in alike.values():
+            _check_functions(column, each)
+    if column.converters_differ and macro.top_code is None:
+        raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
+    own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
+    if own_sigma:
+        _check_noise_is_used(column, [each[0] for each in alike.values()])
+    if macro.adc_step is None:
+        return column
+    if isinstance(column, Charge) and type(column) not in _OWN and (column.gain, column.offset) != (1.0, 0.0):
+        raise ValueError(
+            "`macro.column_args.gain` must be 1 and `offset` 0 with `macro.adc_step` and a column derived from another "
+            f"one, got {column.gain!r} and {column.offset!r}"
+        )
+    in_lsb = [name for name in ("random_noise", "nonlinear_noise") if is_in_lsb(getattr(macro, name))]
+    if in_lsb and own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
+        raise ValueError(
+            f"`macro.{in_lsb[0]}` must be in % or mV with `macro.adc_step`, several input bits a cycle and a column "
+            f"with a sigma of its own, got {getattr(macro, in_lsb[0])!r}"
+        )
+    return in_range(column)
+
+
+def _check_functions(column: Column, cycles: Sequence[Cycle]) -> None:
+    """Check level and sigma over all counts of cycles with the same full scale and converter."""
+    counts = possible_counts(cycles[0]).float()
+    for function in ("level", "sigma"):
+        codes = _codes(column, function, counts, cycles[0]).expand_as(counts)
+        wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
+        if bool(wrong.any()):
+            at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+            raise ValueError(
+                f"{_name(column, function)} must give a tensor of finite codes{least} for counts "
+                f"{int(counts[0])}..{int(counts[-1])}, got {float(codes[at]):g} at count {int(counts[at])}"
+            )
+        for what, other, cycle, places in () if type(column) in _OWN else _other_ways(column, cycles, len(counts)):
+            if not _same(_codes(other, function, counts[places], cycle), codes[places]):
+                raise ValueError(f"{_name(column, function)} must depend only on the count, but gives others {what}")
+    spread = column.cell_sigma
+    if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
+        raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
+
+
+def _other_ways(column: Column, cycles: Sequence[Cycle], number: int) -> Iterator[tuple[str, Column, Cycle, Tensor]]:
+    """Other ways to ask a column for the same codes: their words, the column, the cycle, and places of the counts."""
+    every, first = torch.arange(number, device="cpu"), cycles[0]
+    yield (
+        "at a second call; describe differences from read to read by sigma, a standard deviation",
+        column,
+        first,
+        every,
+    )
+    again = "if the column is built again; draw random numbers from a generator and make its seed an argument"
+    yield again, build_column(column.macro), first, every
+    some = every[:: -(-number // _MOST_COUNTS)]
+    order = torch.randperm(len(some), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    part = some[len(some) // 4 : len(some) // 2 + 1]  # without the ends and the middle
+    alone = sorted({0, len(some) - 1, *(2**k for k in range(len(some).bit_length() - 1))})
+    for what, places in (
+        ("some of the counts", some),
+        ("a permutation of the counts", some[order]),
+        ("a slice of the counts", part),
+        ("the counts in two dimensions", part[None]),
+        *(("a count alone", some[at : at + 1]) for at in alone),
+    ):
+        yield f"for {what}; do not use the tensor's positions, size, largest value or mean", column, first, places
+    for cycle in cycles[1:]:
+        bits = f"weight bit {cycle.weight_bits[0]} and input bit {cycle.input_bits[0]}"
+        yield f"in the cycle of {bits}, which has the same full scale and converter", column, cycle, some
+
+
+def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
+    """Gain and offset of converters by a column's pattern, float32, finite and the same at a second call.
+
+    # (converters,) each
+    """
+    found, name = [], _name(column, "converters")
+    for _ in range(2):
+        try:
+            given = [torch.as_tensor(each).detach().float().cpu() for each in column.converters(places)]
+            gain, offset = (each.expand(places.macro.shape) for each in given)
+        except Exception as error:  # of the user's class; callers that try other macros expect a ValueError
+            raise ValueError(
+                f"{name} must give a gain and an offset, each a number or one for each converter, got "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        found.append(torch.stack((gain, offset)))
+    if not bool(found[0].isfinite().all()):
+        raise ValueError(f"{name} must give finite numbers, got NaN or infinity")
+    if not torch.equal(*found):
+        raise ValueError(f"{name} must give the same each time, got others at a second call")
+    return found[0][0], found[0][1]
+
+
+def _check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
+    """Refuse noise of the macro that the column's sigma ignores: results would look like a macro that tolerates it."""
+    cycles = [cycle for cycle in cycles if cycle.analog]
+    ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
+    if not cycles:
+        return
+    for name in ("random_noise", "nonlinear_noise"):
+        if not getattr(column.macro, f"{name}_percent"):
+            continue
+        # far apart, so that sigma differs even if this noise is a small part of it
+        without, much = (build_column(column.macro.with_fields(**{name: noise})) for noise in (0.0, 100.0))
+        if all(
+            _same(_codes(without, "sigma", counts, cycle), _codes(much, "sigma", counts, cycle))
+            for counts, cycle in zip(ends, cycles, strict=True)
+        ):
+            raise ValueError(
+                f"`macro.{name}` must be 0 with column {column.macro.column}, whose sigma does not depend on it, "
+                f"got {getattr(column.macro, name)!r}"
+            )
+
+
+def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
+    """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
+    given = counts.clone()
+    try:
+        codes = getattr(column, function)(given, cycle)
+    except Exception as error:  # callers that try other macros expect a ValueError
+        raise ValueError(
+            f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if not torch.equal(given, counts):
+        raise ValueError(f"{_name(column, function)} must leave the counts as they are, but changes them in place")
+    if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
+        kind = f"one of {codes.dtype}" if isinstance(codes, Tensor) else " ".join(repr(codes).split())[:80]
+        raise ValueError(f"{_name(column, function)} must give a tensor of finite codes, got {kind}")
+    one_for_all = function == "sigma" and codes.dim() <= 1 and codes.numel() == 1
+    if codes.shape != counts.shape and not one_for_all:
+        number = ", or give one number for all" if function == "sigma" else ""
+        raise ValueError(
+            f"{_name(column, function)} must keep the shape of the counts{number}, got {tuple(codes.shape)} for "
+            f"{tuple(counts.shape)}"
+        )
+    return codes.detach()
+
+
+def _same(codes: Tensor, expected: Tensor) -> bool:
+    largest = float(expected.abs().max()) if expected.numel() else 0.0
+    # NaN is unequal to all: the deviation of a single count may be NaN
+    return bool(((codes.double() - expected.double()).abs() <= _CLOSE * largest).all())
+
+
+def _name(column: Column, function: str) -> str:
+    return f"`macro.column` {column.macro.column}: {function}"
+
+
+def global_random_state() -> bytes:
+    """The states of the global generators of torch, numpy and Python, for comparison."""
+    return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
+
+
+@contextmanager
+def _global_random_numbers_kept(column: str) -> Iterator[None]:
+    """Refuse a change of the global random numbers of torch, numpy and Python, and restore them in any case."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
+    np.random.seed(_SEED)
+    random.seed(_SEED)
+    known = global_random_state()
+    try:
+        yield
+        changed = global_random_state() != known
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
+    if changed:
+        raise ValueError(
+            f"`macro.column` {column} must leave the global random numbers of torch, numpy and Python as they are, but "
+            "changes them; draw from a separate generator"
+        )

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 
 _LONGEST_TABLE = 2**16
-RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`; use that"
+_RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +180,7 @@ class Current(Charge):
         self.alpha = float(alpha)
         self.cell_sigma = float(cell_sigma)
         if cell_sigma and not macro.weight_parallel:  # weight-parallel, the two settings mean different spreads
-            _warn_of_old_name()
+            warnings.warn(_RENAMED, FutureWarning, stacklevel=2)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level of the compressed count, float32, in codes."""
@@ -193,11 +192,6 @@ class Current(Charge):
 
     def _compressed(self, count: Tensor) -> Tensor:
         return count / (1.0 + self.alpha * count.abs())
-
-
-@lru_cache
-def _warn_of_old_name() -> None:
-    warnings.warn(RENAMED, FutureWarning, stacklevel=2)
 
 
 class ColumnInRange(Column):

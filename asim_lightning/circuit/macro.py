@@ -195,7 +195,8 @@ class MacroConfig:
         for name, each in settings_of(MacroConfig).items():
             null = " or null" if name in ("adc_bits", "adc_step") else ""
             if each.within and not (null and getattr(self, name) is None):
-                check_whole(f"`macro.{name}`", getattr(self, name), *map(int, each.within), null)
+                low, high = map(int, each.within)
+                check_whole(f"`macro.{name}`", getattr(self, name), low, high, null)
         check_whole("`macro.encoding_bits`", self.encoding_bits, 1, self.input_bits, " (input_bits)")
         check_whole("`macro.digital_levels`", self.digital_levels, 0, None)
         check_whole("`macro.vote_levels`", self.vote_levels, 0, None)

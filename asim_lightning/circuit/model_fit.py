@@ -165,7 +165,7 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -
     found = _estimates(loss, theta, free)
     random, nonlinear = (each.of(lambda variance: 100.0 / top * math.sqrt(variance)) for each in found[3:])
     alpha = found[2].of(lambda bend: bend / curve.full_scale) if free[2] else None
-    return ModelFit(model, alpha, *found[:2], random, nonlinear, -least)
+    return ModelFit(model, alpha, found[0], found[1], random, nonlinear, -least)
 
 
 def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:

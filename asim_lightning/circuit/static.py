@@ -105,9 +105,7 @@ class StaticEffects:
         for name in ("macros", "columns"):
             value = getattr(self, name)
             if self.placement == "reuse":
-                if value is None:
-                    raise ValueError(f"`macro.static.{name}` must be 1..{2**20} with placement reuse, got null")
-                check_whole(f"`macro.static.{name}`", value, 1, 2**20)
+                check_whole(f"`macro.static.{name}`", value, 1, 2**20, " with placement reuse")
             elif value is not None:
                 raise ValueError(f"`macro.static.{name}` must be null with placement unrolled, got {value!r}")
         if self.parasitics and self.reference != "absolute":

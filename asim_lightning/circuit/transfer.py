@@ -8,8 +8,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.column_check import checked_column
-from asim_lightning.circuit.column_models import column_class, with_resolved_arguments
+from asim_lightning.circuit.column_models import checked_column, column_class, with_resolved_arguments
 from asim_lightning.circuit.columns import Column, possible_counts
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule

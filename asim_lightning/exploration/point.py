@@ -8,8 +8,7 @@ from functools import lru_cache
 import torch
 
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
-from asim_lightning.circuit.column_check import own_converters
-from asim_lightning.circuit.column_models import COLUMNS
+from asim_lightning.circuit.column_models import COLUMNS, own_converters
 from asim_lightning.circuit.columns import ColumnInRange, possible_counts
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity

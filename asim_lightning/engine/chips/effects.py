@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.circuit.column_check import own_converters
+from asim_lightning.circuit.column_models import own_converters
 from asim_lightning.engine.chips.cells import all_idle_cells, contents
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters, in_order

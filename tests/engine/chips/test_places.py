@@ -115,9 +115,9 @@ WIDE = {"placement": "reuse", "macros": 2**20, "columns": 256, "cell_mismatch": 
 @pytest.mark.parametrize(
     ("static", "message"),
     [
-        ({"placement": "reuse"}, "macros` must be 1..1048576 with placement reuse, got null"),
+        ({"placement": "reuse"}, "macros` must be 1..1048576 with placement reuse, got None"),
         ({"placement": "reuse", "macros": 4}, "columns` must be 1..1048576 with placement reuse"),
-        ({"placement": "reuse", "macros": 0, "columns": 9}, "macros` must be 1..1048576, got 0"),
+        ({"placement": "reuse", "macros": 0, "columns": 9}, "macros` must be 1..1048576 with placement reuse, got 0"),
         ({"placement": "reuse", "macros": 4, "columns": 7}, "must be at least `macro.weight_bits`, 8, got 7"),
         ({"macros": 4}, "macros` must be null with placement unrolled"),
         (WIDE, "must be at most 268435456 cells if cells differ"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Current, Cycle, MacroConfig, to_codes, transfer
-from asim_lightning.circuit.column_check import global_random_state
+from asim_lightning.circuit.column_models import global_random_state
 
 COUNTER = itertools.count()
 
