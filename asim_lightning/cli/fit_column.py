@@ -11,13 +11,13 @@ from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, ris
 from asim_lightning.table import text_table
 
 _PARAMETERS = (
-    ("alpha", "alpha (1/count)", ".4g"),
-    ("offset", "offset (LSB)", ".4g"),
-    ("gain", "gain", ".6g"),
-    ("random_noise", "random noise (%)", ".4g"),
-    ("nonlinear_noise", "nonlinear noise (%)", ".4g"),
+    ("alpha", "1/count", ".4g"),
+    ("offset", "LSB", ".4g"),
+    ("gain", "", ".6g"),
+    ("random_noise", "%", ".4g"),
+    ("nonlinear_noise", "%", ".4g"),
 )
-"""Parameters of a column model, their labels, and their digits."""
+"""Parameters of a column model, their units, and their digits."""
 _LEGEND = "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better"
 
 
@@ -80,8 +80,9 @@ def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) 
         return "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]"
 
     rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
-    for name, what, form in _PARAMETERS:
-        rows.append((what, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
+    for name, unit, form in _PARAMETERS:
+        label = name.replace("_", " ") + (f" ({unit})" if unit else "")
+        rows.append((label, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
     rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
     rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
     return text_table(rows, 1, "llll")
@@ -99,13 +100,8 @@ def _settings_of_file(file: str, converter: int | None) -> list[str]:
 def _settings_of_fit(fit: ModelFit) -> list[str]:
     """Settings of a macro for a fitted model, as lines of YAML."""
     lines = [f"column: {fit.model}", "column_args:"]
-    for name, each, unit, form in (
-        ("  gain", fit.gain, "", ".6g"),
-        ("  offset", fit.offset, "LSB; ", ".4g"),
-        ("  alpha", fit.alpha, "per count; ", ".4g"),
-        ("random_noise", fit.random_noise, "% of full scale; ", ".4g"),
-        ("nonlinear_noise", fit.nonlinear_noise, "% of full scale; ", ".4g"),
-    ):
-        if each is not None:
-            lines.append(f"{name}: {each.value:{form}}  # {unit}95 %: {each.low:{form}} to {each.high:{form}}")
+    for name, unit, form in _PARAMETERS:
+        if (each := getattr(fit, name)) is not None:
+            interval = f"{unit and unit + '; '}95 %: {each.low:{form}} to {each.high:{form}}"
+            lines.append(f"{'' if 'noise' in name else '  '}{name}: {each.value:{form}}  # {interval}")
     return lines

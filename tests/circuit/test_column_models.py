@@ -1,6 +1,5 @@
 """A user's column must be two functions of the count alone; whatever else it is, one sentence says so."""
 
-import itertools
 import random
 import re
 from collections.abc import Callable
@@ -13,8 +12,6 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Current, Cycle, MacroConfig, to_codes, transfer
 from asim_lightning.circuit.column_models import global_random_state
-
-COUNTER = itertools.count()
 
 
 def own(name: str, **functions: Any) -> str:
@@ -58,10 +55,8 @@ GLOBAL = "must leave the global random numbers of torch, numpy and Python as the
 # name: functions, and what is said
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "RandomOffset": (changed(lambda count: torch.randn(count.shape)), f": level {OTHERS} at a second call"),
-    "Drifting": (sigma(lambda count, cycle: torch.full((), 0.01 * next(COUNTER))), f": sigma {OTHERS} at a second"),
     "Placed": (changed(lambda count: torch.linspace(0.0, 1.0, count.shape[-1])), f": level {BESIDE} a permutation"),
     "Normalised": (level(lambda count, cycle: 255 * count / count.max()), f": level {BESIDE} a slice"),
-    "OfItsMean": (sigma(lambda count, cycle: count.mean() / cycle.full_scale), f": sigma {BESIDE} a slice"),
     "Thresholded": (changed(lambda count: -count * bool(count.max() <= 10)), f": level {BESIDE} a count alone"),
     "OneDimensional": (level(rolled), f": level {BESIDE} "),
     "Built": ({"__init__": built_with_an_offset}, f": level {OTHERS} if the column is built again"),

@@ -12,26 +12,25 @@ from asim_lightning.circuit import Charge, Column, Conversion, Cycle, MacroConfi
 COUNTS = torch.arange(256.0)
 
 
-@pytest.mark.parametrize("column", ["charge", "current"])
-def test_gain_and_offset_are_of_codes(column: str) -> None:
-    circuit = transfer(MacroConfig(column=column, column_args={"gain": 0.97, "offset": -0.4}), False)
-    level = circuit.column.level(COUNTS, circuit.cycles[0])
-    assert torch.allclose(level, COUNTS * 0.97 - 0.4)
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"column_args": {"gain": 0.97, "offset": -0.4}}, COUNTS * 0.97 - 0.4),
+        (
+            {"column": "current", "column_args": {"alpha": 1e-3, "gain": 1.2, "offset": 1.0}},
+            COUNTS / (1 + 1e-3 * COUNTS) * 1.2 + 1.0,  # compression comes before gain
+        ),
+        (
+            {"adc_bits": 5, "adc_step": 4, "adc_low": 20, "column_args": {"gain": 1.1, "offset": 0.5}},
+            (COUNTS - 20) / 4 * 1.1 + 0.5,
+        ),
+    ],
+    ids=["charge", "current", "ADC range"],
+)
+def test_gain_and_offset_are_of_codes(fields: dict[str, Any], expected: Tensor) -> None:
+    circuit = transfer(MacroConfig(**fields), False)
+    assert torch.allclose(circuit.column.level(COUNTS, circuit.cycles[0]), expected)
     assert set(circuit.conversions) == {Conversion.LOSSY}
-
-
-def test_gain_and_offset_follow_the_adc_range() -> None:
-    macro = MacroConfig(rows=255, adc_bits=5, adc_step=4, adc_low=20, column_args={"gain": 1.1, "offset": 0.5})
-    circuit = transfer(macro, False)
-    level = circuit.column.level(COUNTS, circuit.cycles[0])
-    assert torch.allclose(level, (COUNTS - 20) / 4 * 1.1 + 0.5)
-
-
-def test_compression_comes_before_gain() -> None:
-    macro = MacroConfig(column="current", column_args={"alpha": 1e-3, "gain": 1.2, "offset": 1.0})
-    circuit = transfer(macro, False)
-    level = circuit.column.level(COUNTS, circuit.cycles[0])
-    assert torch.allclose(level, COUNTS / (1 + 1e-3 * COUNTS) * 1.2 + 1.0)
 
 
 def test_without_gain_and_offset_levels_are_the_published_ones() -> None:

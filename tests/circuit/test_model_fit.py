@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
-from tests.circuit.measured_chips import COUNTS, ROWS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv
+from tests.circuit.measured_chips import COUNTS, ROWS, TOP, bent_level, codes_of, moments_csv, reads_csv
 
 # alpha, offset, gain, random noise, nonlinear noise
 CHIPS = {
@@ -92,16 +92,3 @@ def test_sigma_rises_only_where_noise_grows_with_the_count(sigma: NDArray[np.flo
         assert found == pytest.approx((sigma[0], sigma[-1]), rel=0.06)
     else:
         assert found is None
-
-
-def test_codes_without_noise_are_refused() -> None:
-    curve = measured_curves(ideal_csv().encode(), "chip.csv", None, TOP)[None]
-    with pytest.raises(ValueError, match=r"needs 8 or more counts whose reads .* got 0"):
-        fit_models(curve, TOP, ROWS, 100)
-
-
-def test_moments_need_the_number_of_their_reads() -> None:
-    text = moments_csv(COUNTS.astype(float), [0.4] + [0.5] * 254 + [0.4])
-    text = text.replace("0,0.000000,0.400000", "0,0,0").replace("255,255.000000,0.400000", "255,255,0")
-    with pytest.raises(ValueError, match="needs `--reads`"):
-        fit_models(measured_curves(text.encode(), "chip.csv", None, TOP)[None], TOP, ROWS, None)
