@@ -131,7 +131,9 @@ def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes:
     if curve.reads is not None:
         table = curve.reads.astype(np.float64)
     elif reads is not None:
-        table = reads * _probabilities(curve, top)
+        level, sigma = curve.level[:, None], np.maximum(curve.sigma, 1e-9)[:, None]
+        below = ndtr((np.arange(top) + 0.5 - level) / sigma)  # (counts, top)
+        table = reads * np.diff(below, prepend=0.0, append=1.0)  # reads that the fit expects of each code
     else:
         raise ValueError("fit-column needs `--reads`, the number of reads of each mean and std, for a file of them")
     counts, code = np.nonzero(table > 1e-9)
@@ -139,13 +141,6 @@ def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes:
     upper = torch.from_numpy(np.where(code == top, _FAR * top, code + 0.5))
     number = torch.from_numpy(table[counts, code])
     return _Codes(torch.from_numpy(counts).double(), number, lower, upper)
-
-
-def _probabilities(curve: MeasuredCurve, top: int) -> Array:
-    """Probability of each code at each count. # (counts, codes)"""
-    level, sigma = curve.level[:, None], np.maximum(curve.sigma, 1e-9)[:, None]
-    below = ndtr((np.arange(top) + 0.5 - level) / sigma)  # (counts, top)
-    return np.diff(below, prepend=0.0, append=1.0)
 
 
 def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:

@@ -152,23 +152,20 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
     """
     if not cycle.converted:
         return Conversion.EXACT
-    span = cycle.largest_count * (2 if cycle.signed else 1)
-    levels = None if cycle.top_code is None else cycle.top_code * (2 if cycle.signed else 1)
     cells_differ = cycle.analog and column.cell_sigma > 0  # so that counts are no whole numbers
-    if cells_differ or column.curves > 1 or (levels is not None and span > levels):
+    too_few_codes = cycle.top_code is not None and cycle.largest_count > cycle.top_code
+    if cells_differ or column.curves > 1 or too_few_codes:
         return Conversion.LOSSY
     counts = possible_counts(cycle)
     # counts of an ideal converter may exceed the exact range of float32
-    levels_out = column.level(counts if cycle.full_scale >= 2**24 else counts.float(), cycle).double()
+    codes = column.level(counts if cycle.full_scale >= 2**24 else counts.float(), cycle).double()
     if cycle.top_code is None:
-        if torch.equal(levels_out, counts):
-            return Conversion.EXACT
-        return Conversion.DISTINCT if len(levels_out.unique()) == len(counts) else Conversion.LOSSY
-    codes = levels_out.round().long().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
-    if cycle.adc_step is not None:
-        if torch.equal(codes * cycle.adc_step + cycle.adc_low, counts.long()):
-            return Conversion.EXACT
-    elif torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):
+        is_exact = torch.equal(codes, counts)
+    else:
+        codes = codes.round().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
+        step, low = (cycle.full_scale, 0) if cycle.adc_step is None else (cycle.adc_step, cycle.adc_low)
+        is_exact = torch.equal(codes * step + low, counts * (cycle.top_code if cycle.adc_step is None else 1))
+    if is_exact:
         return Conversion.EXACT
     return Conversion.DISTINCT if len(codes.unique()) == len(codes) else Conversion.LOSSY
 
