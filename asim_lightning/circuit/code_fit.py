@@ -63,12 +63,11 @@ def intervals(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
 
     # (counts, codes) to (2, counts) of levels, and of sigmas
     """
-    levels, sigmas = np.full((2, 2, len(reads)), np.nan)
+    ends = np.full((2, 2, len(reads)), np.nan)
     some = (reads > 0).sum(1) > 1
     if some.any():
-        found = _Reads.of(reads[some], top).intervals(*fit_reads(reads[some], top))
-        levels[:, some], sigmas[:, some] = found
-    return levels, sigmas
+        ends[:, :, some] = _Reads.of(reads[some], top).intervals(*fit_reads(reads[some], top))
+    return ends[0], ends[1]
 
 
 def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:

@@ -14,9 +14,9 @@ from asim_lightning.circuit import Column, Current, Cycle, MacroConfig, to_codes
 from asim_lightning.circuit.column_models import global_random_state
 
 
-def own(name: str, **functions: Any) -> str:
+def own(name: str, base: type[Column] = Column, **functions: Any) -> str:
     """The import path of a new column class with some functions of its own."""
-    globals()[name] = type(name, (Column,), {"__module__": __name__, **functions})
+    globals()[name] = type(name, (base,), {"__module__": __name__, **functions})
     return f"{__name__}.{name}"
 
 
@@ -174,11 +174,7 @@ def test_the_package_s_columns_and_checked_macros_are_not_checked_again(monkeypa
     assert not asked
 
 
-def test_a_column_that_inherits_the_package_s_is_a_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Mine(Current):
-        def level(self, count: Tensor, cycle: Cycle) -> Tensor:
-            return super().level(count + torch.rand(()), cycle)
-
-    monkeypatch.setitem(globals(), "Mine", Mine)
+def test_a_column_that_inherits_the_package_s_is_a_user_s() -> None:
+    path = own("Mine", Current, **level(lambda count, cycle: to_codes(count + torch.rand(()), cycle)))
     with pytest.raises(ValueError, match=rf"Mine: level {OTHERS} at a second call"):
-        transfer(MacroConfig(column=f"{__name__}.Mine", column_args={"alpha": 1e-4}), False)
+        transfer(MacroConfig(column=path, column_args={"alpha": 1e-4}), False)

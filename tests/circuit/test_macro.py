@@ -30,7 +30,10 @@ class NeedsGain(Column):
 Case = tuple[str, dict[str, Any], str, str]
 CURRENT = {"column": "current"}
 SEVERAL_BITS = {"adc_step": 3, "encoding_bits": 4}
-DIFFER = "`macro.adc_step` and several bits a cycle, because the full scale depends on"
+DIFFER = "in lsb with `macro.adc_step` and several bits a cycle, because the full scale depends on"
+PARALLEL_MV = {"adc_step": 9, "weight_parallel": True, "full_scale_mv": 600, "static": {"trim_step": "1 mV"}}
+ABSOLUTE = {"static": {"reference": "absolute", "cell_mismatch": 1}, "weight_parallel": True}
+TWICE = {"column": "current", "column_args": {"cell_sigma": 5}, "static": {"cell_mismatch": 5}}
 CASES: list[Case] = [
     ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
     ("input_bits", {"input_bits": 0}, "1..16", "0"),
@@ -72,34 +75,17 @@ CASES: list[Case] = [
     ("static.offsets", {"static": {"offsets": 1}}, "nearest: offset", "offsets"),
     ("static.offset", {"static": {"offset": -0.1}}, "0..100 % of full scale", "-0.1"),
     ("static.offset", {"static": {"offset": 0.1}, "adc_bits": None}, "a converter with codes", "adc_bits null"),
-    ("static.gain", {"static": {"gain": "1 lsb"}}, "0..100 %", "'1 lsb'"),
     ("static.inl", {"static": {"inl": 21}}, "0..20 %", "21"),
     ("static.columns_per_adc", {"static": {"columns_per_adc": 0}}, "1..1048576", "0"),
     ("static.cell_mismatch", {"static": {"cell_mismatch": "a lot"}}, "0..100 %", "'a lot'"),
     ("static.reference", {"static": {"reference": "ratio"}}, "did you mean ratiometric?", "'ratio'"),
     ("static.parasitics", {"static": {"parasitics": 0.3}}, "needs an absolute reference", "'ratiometric'"),
     ("static.stuck_at_0", {"static": {"stuck_at_0": 0.6, "stuck_at_1": 0.6}}, "at most 1 together", "0.6"),
-    ("static.trim", {"static": {"trim": "ofset"}}, "did you mean offset?", "'ofset'"),
     ("static.trim_step", {"static": {"trim_step": 200}}, "0..100 % of full scale", "200"),
-    ("static.offset", SEVERAL_BITS | {"static": {"offset": 0.4}}, f"in lsb with {DIFFER}", "0.4"),
-    (
-        "static.trim_step",
-        {"adc_step": 9, "weight_parallel": True, "full_scale_mv": 600} | {"static": {"trim_step": "1 mV"}},
-        f"in lsb with {DIFFER}",
-        "'1 mV'",
-    ),
-    (
-        "static.reference",
-        {"static": {"reference": "absolute", "cell_mismatch": 1}, "weight_parallel": True},
-        "ratiometric or summing with weight_parallel",
-        "'absolute'",
-    ),
-    (
-        "static.cell_mismatch",
-        CURRENT | {"column_args": {"cell_sigma": 5}, "static": {"cell_mismatch": 5}},
-        "are the same setting (with reference summing)",
-        "5",
-    ),
+    ("static.offset", SEVERAL_BITS | {"static": {"offset": 0.4}}, DIFFER, "0.4"),
+    ("static.trim_step", PARALLEL_MV, DIFFER, "'1 mV'"),
+    ("static.reference", ABSOLUTE, "ratiometric or summing with weight_parallel", "'absolute'"),
+    ("static.cell_mismatch", TWICE, "are the same setting (with reference summing)", "5"),
 ]
 
 

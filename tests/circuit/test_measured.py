@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asim_lightning.circuit import MacroConfig, explain, resolved, transfer
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.measured import Measured
-from asim_lightning.engine import ENGINES, MatmulProduct, choose, sums_of
+from asim_lightning.engine import ENGINES, MatmulProduct, sums_of
 from tests.circuit.measured_chips import (
     COUNTS,
     TOP,
@@ -56,13 +56,6 @@ def test_simulated_codes_are_those_measured(sigma: float, engine: str, form: str
     assert difference(histogram(codes_of(0.995 * COUNTS, spread, 500, 2)), found) > 6
 
 
-def test_rare_wrong_codes_are_drawn_as_events(tmp_path: Path) -> None:
-    codes = codes_of(COUNTS.astype(float), np.where(COUNTS > 0, 0.18, 0.0), 3000, 3)
-    macro = measured(written(tmp_path, moments_csv(codes.mean(1), codes.std(1))))
-    assert choose(transfer(macro, False), torch.device("cpu")) == "events"
-    assert difference(histogram(codes), histogram(simulated(macro, 3000, "events"))) < 3.1
-
-
 @pytest.mark.parametrize("sigma", SIGMAS[::2])
 def test_a_known_column_is_recovered_within_its_intervals(sigma: float, tmp_path: Path) -> None:
     level = bent_level()
@@ -104,16 +97,6 @@ def test_a_file_without_noise_is_one_integer_product(tmp_path: Path) -> None:
     assert explain(macro).distinct_adc_bits == 8
 
 
-def test_each_converter_has_its_curve(tmp_path: Path) -> None:
-    lines = [f"{c},{k},{min(255, k + c)},0" for c in (0, 3) for k in COUNTS]
-    file = written(tmp_path, "\n".join(["column,count,mean,std", *lines]))
-    for converter in (0, 3):
-        macro = ONE_BIT.with_fields(column="measured", column_args={"file": file, "converter": converter})
-        circuit = transfer(macro, False)
-        found = circuit.column.level(torch.tensor([0.0, 10.0]), circuit.cycles[0])
-        assert found.tolist() == [converter, 10 + converter]
-
-
 def test_two_codes_have_their_probability(tmp_path: Path) -> None:
     mean = COUNTS + 0.25
     mean[-1] = 254.75
@@ -149,7 +132,6 @@ def test_a_macro_knows_the_content_of_its_file(tmp_path: Path) -> None:
         ({"weight_parallel": True}, False, "`macro.weight_parallel` must be false with column measured"),
         ({"rows": 128}, False, "full scale of every cycle .* 128, got counts 0..255"),
         ({"input_bits": 8, "encoding_bits": 2, "rows": 85}, True, "full scale of every cycle .* 85, 255, got counts"),
-        ({"input_bits": 8, "encoding_bits": 3, "rows": 255}, False, "full scale .* 765, 1785, got counts 0..255"),
     ],
 )
 def test_a_macro_that_the_file_does_not_fit_is_refused(

@@ -40,12 +40,9 @@ def test_digital_cycles_pass_the_adc_only_as_published_and_are_never_voted() -> 
 @pytest.mark.parametrize(
     ("bits", "encoding", "signed", "groups"),
     [
-        (8, 1, False, [(b,) for b in range(8)]),
         (8, 3, False, [(0, 1, 2), (3, 4, 5), (6, 7)]),
         (8, 3, True, [(0, 1, 2), (3, 4, 5), (6,), (7,)]),
         (9, 4, True, [(0, 1, 2, 3), (4, 5, 6, 7), (8,)]),
-        (8, 8, False, [tuple(range(8))]),
-        (1, 1, False, [(0,)]),
         (2, 1, True, [(0,), (1,)]),
     ],
 )

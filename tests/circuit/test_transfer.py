@@ -103,25 +103,14 @@ class Same(Column):
 @pytest.mark.parametrize("noise", ["0.3 lsb", 0.7, "2 mV"])
 @pytest.mark.parametrize("encoding_bits", [1, 3])
 def test_noise_does_not_shrink_with_the_range(noise: float | str, encoding_bits: int) -> None:
-    def cycles_of(column: str, **fields: Any) -> list[tuple[float, float, float]]:
-        macro = MacroConfig(
-            rows=100, adc_bits=6, random_noise=noise, full_scale_mv=500.0, encoding_bits=encoding_bits, column=column,
-            **fields,
-        )  # fmt: skip
-        found = transfer(macro, True)
-        counts = torch.tensor(12.0)
-        level = [float(found.column.level(counts, c)) for c in found.cycles]
-        sigma = [float(found.column.sigma(counts, c)) for c in found.cycles]
-        return list(zip(level, sigma, [c.full_scale for c in found.cycles], strict=True))
-
-    for level, sigma, full_scale in cycles_of("charge", adc_step=4, adc_low=2):
-        percent = {"0.3 lsb": 0.3 * 4 / full_scale, 0.7: 0.007, "2 mV": 2 / 500}[noise]
-        assert level == 2.5
-        assert sigma == pytest.approx(percent * full_scale / 4)
-    for own, users in zip(
-        cycles_of("charge", adc_step=4, adc_low=2), cycles_of(f"{__name__}.Same", adc_step=4, adc_low=2), strict=True
-    ):
-        assert users == pytest.approx(own, rel=1e-6)
+    fields: dict[str, Any] = {"rows": 100, "adc_bits": 6, "adc_step": 4, "adc_low": 2, "full_scale_mv": 500.0}
+    macro = MacroConfig(encoding_bits=encoding_bits, random_noise=noise, **fields)
+    own, users = (transfer(macro.with_fields(column=name), True) for name in ("charge", f"{__name__}.Same"))
+    for cycle in own.cycles:
+        percent = {"0.3 lsb": 0.3 * 4 / cycle.full_scale, 0.7: 0.007, "2 mV": 2 / 500}[noise]
+        for column in (own.column, users.column):
+            assert float(column.level(torch.tensor(12.0), cycle)) == pytest.approx(2.5, rel=1e-6)
+            assert float(column.sigma(torch.tensor(12.0), cycle)) == pytest.approx(percent * cycle.full_scale / 4)
 
 
 def test_noise_in_lsb_needs_a_sigma_that_knows_the_lsb() -> None:

@@ -42,7 +42,6 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         {},
         "every count from 0 to its last, 255, got 19 of count 255",
     ),
-    "codes above the ADC": (FEW.replace("255,255", "255,256"), {}, "codes 0..255 of the 8-bit ADC"),
     "deviation too small": (line("7,7.5,0.1"), {}, "mean and std of whole codes, got 7.5 and 0.1 at count 7"),
     "converter not named": (CONVERTERS, {}, "`converter` must be a converter in chip.csv, 0, or in a macro `each`"),
     "one converter": (IDEAL, {"converter": 3}, "must be left out, because chip.csv has no column `column`, got 3"),
