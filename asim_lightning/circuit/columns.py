@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -180,7 +181,7 @@ class Current(Charge):
         self.alpha = float(alpha)
         self.cell_sigma = float(cell_sigma)
         if cell_sigma and not macro.weight_parallel:  # weight-parallel, the two settings mean different spreads
-            warnings.warn(_RENAMED, FutureWarning, stacklevel=2)
+            _warn_of_old_name()
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level of the compressed count, float32, in codes."""
@@ -192,6 +193,11 @@ class Current(Charge):
 
     def _compressed(self, count: Tensor) -> Tensor:
         return count / (1.0 + self.alpha * count.abs())
+
+
+@lru_cache  # Python would show the warning again after each change of its filters
+def _warn_of_old_name() -> None:
+    warnings.warn(_RENAMED, FutureWarning, stacklevel=2)
 
 
 class ColumnInRange(Column):

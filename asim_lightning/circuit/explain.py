@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from asim_lightning.circuit import columns
 from asim_lightning.circuit.algorithm import Algorithm, decision, plural
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
@@ -114,7 +113,8 @@ class Explanation:
         return sum(c.cycle.votes for c in self.cycles if c.cycle.converted)
 
     def __str__(self) -> str:
-        groups = [list(group) for _, group in groupby(self.cycles, _alike)]
+        alike = groupby(self.cycles, lambda each: replace(each.cycle, weight_bits=(), shift=0))
+        groups = [list(group) for _, group in alike]
         kept = [each.conversion for each in self.cycles]
         kinds = ", ".join(f"{kept.count(kind)} {kind}" for kind in Conversion)
         digital = sum(not each.cycle.analog for each in self.cycles)
@@ -149,7 +149,7 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
     """
     circuit = transfer(macro, signed_input, rows_in_use)
     kinds = {each.kind: (each, kept) for each, kept in zip(circuit.cycles, circuit.conversions, strict=True)}
-    numbers = {kind: _explained(circuit.column, *pair, macro.full_scale_mv) for kind, pair in kinds.items()}
+    numbers = {kind: _explained(circuit, *pair) for kind, pair in kinds.items()}
     cycles = tuple(replace(numbers[cycle.kind], cycle=cycle) for cycle in circuit.cycles)
     fitting = *exact_rows(macro, signed_input), distinct_adc_bits(macro, signed_input)
     return Explanation(circuit, cycles, *decision(circuit), *fitting)
@@ -211,7 +211,8 @@ def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> tuple[Con
         return ()
 
 
-def _explained(column: columns.Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
+def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCycle:
+    column, full_scale_mv = circuit.column, circuit.macro.full_scale_mv
     if not cycle.converted:
         return ExplainedCycle(cycle, kind)
     half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32)
@@ -275,11 +276,6 @@ def _range(circuit: Transfer) -> list[str]:
         f"ADC range: codes {low}..{top} are counts {first}..{last} in steps of {macro.adc_step}; counts reach "
         f"{counts}{used}{volts}; noise in % and mV is of the full swing and does not shrink with the range"
     ]
-
-
-def _alike(explained: ExplainedCycle) -> Cycle:
-    """The key of a row of the text: its cycles differ only in the weight bit."""
-    return replace(explained.cycle, weight_bits=(), shift=0)
 
 
 def _wrapped(text: str) -> str:

@@ -204,7 +204,7 @@ class MacroConfig:
             check_flag(f"`macro.{name}`", getattr(self, name))
         for name, unit in (("full_scale_mv", "mV"), ("unit_capacitor_ff", "fF")):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+            if value is not None and not (type(value) in (int, float) and 0 < value < math.inf):
                 raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
 
     def _check_converters(self) -> None:
@@ -266,7 +266,3 @@ class MacroConfig:
         ):
             if refused:
                 raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(self, name)!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
