@@ -72,6 +72,7 @@ BENT = {"adc_bits": 6, "adc_step": 1, "rows_in_use": 20, "column": f"{__name__}.
         ({"adc_bits": 6, "adc_step": 1, "encoding_bits": 2, "rows_in_use": 22}, "lossy"),
         ({"adc_bits": 8, "adc_step": 2, "rows_in_use": 20}, "lossy"),
         ({"adc_bits": 8, "adc_step": 1, "adc_low": 1, "rows_in_use": 20}, "lossy"),
+        ({"adc_bits": 8, "adc_step": 1, "adc_low": 1, "rows_in_use": 20, "column_args": {"offset": 1.0}}, "distinct"),
         ({"adc_bits": 6, "rows_in_use": 20}, "lossy"),  # a layer's rows change nothing if the range is the full scale
         (BENT, "exact"),
         ({**BENT, "column_args": {"bow": 9.0}}, "lossy"),
