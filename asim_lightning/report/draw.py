@@ -174,12 +174,10 @@ def _write_labels(plot: Axes, picture: Picture) -> None:
 def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
     values = np.asarray(grid.values, float)
     image = plot.imshow(values, cmap="viridis", vmin=grid.ends[0], vmax=grid.ends[1], aspect="auto", origin="lower")
-    for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
-        is_marked, is_dark = (column, row) in grid.marked, values[row, column] < sum(grid.ends) / 2
-        plot.text(
-            column, row, grid.text(column, row), ha="center", va="center", fontsize=7,
-            color="white" if is_dark else "black", weight="bold" if is_marked else "normal",
-        )  # fmt: skip
+    for (row, column), value in np.ndenumerate(values):
+        text, colour = grid.texts[row][column], "white" if value < sum(grid.ends) / 2 else "black"
+        weight = "bold" if "\n" in text else "normal"
+        plot.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight=weight)
     return image
 
 

@@ -96,22 +96,11 @@ class Grid:
 
     values: Sequence[Sequence[float]]
     """Numbers; not a number for an empty cell. # (rows, columns)"""
+    texts: Sequence[Sequence[str]]
+    """The text of each cell; one with a second line is bold. # (rows, columns)"""
     label: str
     ends: tuple[float, float]
     """Numbers of the first and the last colour."""
-    marked: Sequence[tuple[int, int]] = ()
-    """Highlighted cells (column, row), with a word for it."""
-    mark: str = ""
-    number: str = ".1f"
-    least: float = 0.0
-    """Numbers closer to 0 are not written."""
-
-    def text(self, column: int, row: int) -> str:
-        """The text of a cell: its number and, on a new line, the mark."""
-        value = self.values[row][column]
-        if not isfinite(value) or abs(value) < self.least:
-            return ""
-        return f"{value:{self.number}}" + f"\n{self.mark}" * ((column, row) in self.marked)
 
 
 @dataclass(frozen=True)

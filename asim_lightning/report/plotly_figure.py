@@ -26,10 +26,7 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
     for each in picture.series:
         found += [*(_band(each) if each.form == "step" and each.low else ()), _trace(each, picture)]
     if picture.grid is not None:
-        grid = picture.grid
-        written = [
-            [_html(grid.text(column, row)) for column in range(len(values))] for row, values in enumerate(grid.values)
-        ]
+        grid, written = picture.grid, [list(map(_html, row)) for row in picture.grid.texts]
         found.append(
             {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": written}
             | {"zmin": grid.ends[0], "zmax": grid.ends[1], "texttemplate": "%{text}"}

@@ -138,14 +138,15 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
         [nan if place >= len(shares) or found.sum <= 0 else 100 * shares[place] / found.sum for place in range(count)]
         for shares in found.layers.values()
     ]
-    known = [0.0, *(value for shares in cells for value in shares if isfinite(value))]
+    texts = [[f"{value:.0f}" if abs(value) >= _LEAST else "" for value in row] for row in cells]
+    known = [0.0, *(value for row in cells for value in row if isfinite(value))]
     numbers: Rows = [["layer", "bit", "share"]]
     numbers += [[name, bit, share] for name, shares in found.layers.items() for bit, share in enumerate(shares)]
     return Picture(
         title,
         Axis("bit position (weight bit + input digit), 0: least significant", "names", [*map(str, range(count))]),
         Axis("", "names", list(found.layers)),
-        grid=Grid(cells, "share of the sum (%)", (min(known), max(known) or 1.0), number=".0f", least=_LEAST),
+        grid=Grid(cells, texts, "share of the sum (%)", (min(known), max(known) or 1.0)),
         note=_map_note(found),
         numbers=numbers,
         file="map.csv",

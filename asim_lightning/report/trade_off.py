@@ -72,9 +72,8 @@ def map_pictures(run: Run) -> list[Picture]:
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
         return []
     along, up, *over = order
-    measure = run.measure
+    measure, number = run.measure, ".1f" if run.measure.is_share else ".4g"
     shares = [measure.shown(each.accuracy) for each in (*run.points, *run.references)]
-    number = ".1f" if measure.is_share else ".4g"
     x, y = (
         Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)
         for name, ends in ((along, None), (up, (-0.5, len(several[up]) - 0.5)))
@@ -82,15 +81,15 @@ def map_pictures(run: Run) -> list[Picture]:
     found = []
     for value in several[over[0]] if over else [""]:
         cells = [[nan] * len(several[along]) for _ in several[up]]
-        marked = []
+        texts = [[""] * len(several[along]) for _ in several[up]]
         numbers: Rows = [[along, up, "accuracy"]]
         for each in (each for each in run.points if not over or axis_text(each.axes[over[0]]) == value):
-            texts = [axis_text(each.axes[name]) for name in (along, up)]
-            column, row = several[along].index(texts[0]), several[up].index(texts[1])
-            cells[row][column] = measure.shown(each.accuracy)
-            numbers.append([*texts, each.accuracy])
-            marked += [(column, row)] if is_among(each, run.cheapest) else []
-        grid = Grid(cells, measure.heading, (min(shares), max(shares)), marked, "cheapest", number)
+            at = [axis_text(each.axes[name]) for name in (along, up)]
+            column, row, shown = several[along].index(at[0]), several[up].index(at[1]), measure.shown(each.accuracy)
+            cells[row][column] = shown
+            texts[row][column] = f"{shown:{number}}" + "\ncheapest" * is_among(each, run.cheapest)
+            numbers.append([*at, each.accuracy])
+        grid = Grid(cells, texts, measure.heading, (min(shares), max(shares)))
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
         title = legend_text({over[0]: axis_value(value)}) if over else both
         found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))

@@ -69,12 +69,11 @@ def test_decades_are_numbers_and_0_is_among_them():
 
 def test_heat_maps_share_their_scale():
     names = Axis("rows", "names", ["64", "255"])
-    grids = [
-        Grid([[10.0, 90.0], [nan, value]], "accuracy (%)", (0.0, 100.0), [(1, 0)], "cheapest") for value in (20.0, 50.0)
-    ]
-    figure = figure_of(*(Picture(f"votes {n}", names, names, grid=grid) for n, grid in enumerate(grids)), title="both")
+    grid = Grid([[10.0, 90.0], [nan, 20.0]], [["10", "90\ncheapest"], ["", "20"]], "accuracy (%)", (0.0, 100.0))
+    figure = figure_of(*(Picture(f"votes {n}", names, names, grid=grid) for n in range(2)), title="both")
     first, second, bar = figure.axes
-    assert [text.get_text() for text in first.texts] == ["10.0", "90.0\ncheapest", "20.0"]
+    assert [text.get_text() for text in first.texts] == ["10", "90\ncheapest", "", "20"]
+    assert [text.get_weight() for text in first.texts] == ["normal", "bold", "normal", "normal"]
     assert (first.get_title(), second.get_title(), bar.get_ylabel()) == ("votes 0", "votes 1", "accuracy (%)")
 
 

@@ -38,7 +38,7 @@ def test_labels_and_marked_cells_are_written():
     picture = Picture("title", Axis("x"), Axis("y"), labels=[(1.0, 2.0, "3 & 4")])
     (texts,) = traces_of(picture)
     assert (texts["mode"], texts["x"], texts["y"], texts["text"]) == ("text", [1.0], [2.0], ["\u00a03 &amp; 4\u00a0"])
-    grid = Grid([[0.1, 0.2]], "loss", (0.1, 0.2), [(1, 0)], "cheapest", ".4g")
+    grid = Grid([[0.1, 0.2]], [["0.1", "0.2\ncheapest"]], "loss", (0.1, 0.2))
     (cells,) = traces_of(Picture("title", Axis("x"), Axis("y"), grid=grid))
     assert cells["text"] == [["0.1", "0.2<br>cheapest"]]
     assert cells["texttemplate"] == "%{text}"

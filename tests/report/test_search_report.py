@@ -126,7 +126,8 @@ def test_heat_maps_by_number_of_axes() -> None:
     (single,) = map_pictures(two)
     assert single.grid is not None
     assert [list(map(round, row)) for row in single.grid.values] == [[70, 80, 90], [20, 30, 40]]
-    assert (single.grid.marked, single.x.names, single.y.names) == ([(2, 0)], ["6", "7", "8"], ["0", "0.5"])
+    assert single.grid.texts[0] == ["70.0", "80.0", "90.0\ncheapest"]
+    assert (single.x.names, single.y.names) == (["6", "7", "8"], ["0", "0.5"])
     three = map_pictures(found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.1, 0.5], rows=[64, 255]))
     assert [each.title for each in three] == ["rows 64", "rows 255"]
     assert map_pictures(found(adc_bits=[6, 7, 8])) == []

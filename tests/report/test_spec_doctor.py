@@ -89,8 +89,8 @@ def test_the_heat_map_has_a_row_a_layer_and_gaps_where_a_layer_has_no_such_bit()
     assert [round(value, 6) for value in grid.values[0]] == [0, 5, 10, 5]
     assert [isnan(value) for value in grid.values[2]] == [False, False, True, True]
     assert [round(end, 6) for end in grid.ends] == [-0.2, 70]
-    assert [grid.text(column, 1) for column in range(4)] == ["1", "70", "9", ""]
-    assert grid.text(0, 2) == ""  # -0.2 % would be written as -0
+    assert grid.texts[1] == ["1", "70", "9", ""]
+    assert grid.texts[2][0] == ""  # -0.2 % would be written as -0
     assert len(picture.numbers) == 1 + 4 + 3 + 2
 
 
