@@ -32,7 +32,7 @@ from asim_lightning.classifier.network import evaluated
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
-from asim_lightning.report.accuracy import epochs_picture
+from asim_lightning.report.accuracy import accuracy_picture, epoch_rows
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
 from asim_lightning.surgery import macro_layers
@@ -209,7 +209,8 @@ class NoiseSweep(Callback):
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = getattr(module, "num_classes", None)
         adc_bits = bits.pop() if len(bits) == 1 else None
-        return figure_of(epochs_picture(self.results, self.split, self.axis, classes, adc_bits))
+        rows, title = epoch_rows(self.results, self.split)
+        return figure_of(accuracy_picture(rows, self.axis, title, classes, adc_bits))
 
     def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
         layers = macro_layers(module)

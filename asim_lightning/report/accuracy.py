@@ -1,21 +1,14 @@
 """Accuracy along one axis: its lines, the choice of lines to draw, and their picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from statistics import fmean
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES, is_condition
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    axes_text,
-    axis_text,
-    distinct_values,
-    is_number,
-    value_words,
-)
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, value_words
+from asim_lightning.evaluation.target import grouped
 from asim_lightning.report.labels import accuracy_text, head_of, in_one_unit, label_of, legend_text, value_text
 from asim_lightning.report.picture import BLACK, GREY, MOST_CURVES, Axis, Mark, Picture, Series, drawn_of, number_axis
 from asim_lightning.table import Rows
@@ -46,70 +39,62 @@ def accuracy_picture(
     x = _axis(label, values, _one_resolution(lines, adc_bits) if is_percent else None)
     places = {axis_text(value): float(place if x.scale == "names" else value) for place, value in enumerate(values)}  # type: ignore[arg-type]
     is_joined = axis != CHIP and not any(isinstance(value, (str, Mapping)) for value in values)
+
+    def drawn_line(line: Sequence[Result], name: str, **look: Any) -> Series:
+        at = [places[axis_text(row.axes[axis])] for row in line]
+        return accuracy_series(line, at, name, form="line" if is_joined else "points", **look)
+
     numbers: Rows = [["line", axis, "accuracy", "low", "high"]]
     series = []
-    for index, (others, line) in enumerate(lines):
+    for style, (others, line) in enumerate(lines):
         name = legend_text(others) or "simulated"
-        at = [places[axis_text(row.axes[axis])] for row in line]
         texts = [_text(name, row, f"{head_of(axis)} {value_text(label, row.axes[axis])}") for row in line]
-        series.append(accuracy_series(line, at, name, index, texts, is_line=is_joined))
+        series.append(drawn_line(line, name, style=style, texts=texts))
         numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
     for kind, colour, dashes in (("float", BLACK, 0), ("quantized", GREY, 1)):
         for others, line in sweep_lines(along, axis, kind):
             name = f"{kind} ({legend_text(others)})" if others else kind
-            at = [places[axis_text(row.axes[axis])] for row in line]
-            known = accuracy_series(line, at, name, 0, (), is_joined)
-            series.append(replace(known, low=(), high=(), colour=colour, marker="tick", dashes=dashes))
+            series.append(drawn_line(line, name, has_bars=False, colour=colour, marker="tick", dashes=dashes))
     marks = reference_marks([row for row in references if axis not in row.axes], numbers)
     y, chance = _height([*drawn, *references], num_classes)
     title = title or f"Accuracy against {head_of(axis)}"
     return Picture(title, x, y, series, [*marks, *chance], note=note, numbers=numbers, file=f"accuracy_vs_{axis}.csv")
 
 
-def epochs_picture(
-    results: Mapping[int, Sequence[Result]],
-    split: str,
-    axis: str,
-    num_classes: int | None = None,
-    adc_bits: int | None = None,
-) -> Picture:
-    """Accuracy on the images of a split during training, by the sweeps of three epochs: the last one, the first, and
-    the one with the best mean; see `accuracy_picture`."""
+def epoch_rows(results: Mapping[int, Sequence[Result]], split: str) -> tuple[Sequence[Result], str]:
+    """The sweeps of three epochs on a split, with the epoch as an axis: the first, the one with the best mean, and the
+    last. And a title."""
     epochs = list(results)
     best = max(epochs, key=lambda epoch: sum(row.merit for row in results[epoch]))
-    rows = list(results[epochs[-1]])
-    title = f"Epoch {epochs[-1]}: {rows[0].images} images of {split}"
-    if len(epochs) > 1:
-        marked = (("first", epochs[0]), ("best", best), ("last", epochs[-1]))
-        rows = []
-        for epoch in dict.fromkeys(epoch for _, epoch in marked):
-            name = f"{epoch} ({', '.join(word for word, other in marked if other == epoch)})"
-            rows += [replace(row, axes={**row.axes, "epoch": name}) for row in results[epoch]]
-    return accuracy_picture(rows, axis, title, num_classes, adc_bits)
+    title = f"Epoch {epochs[-1]}: {results[epochs[-1]][0].images} images of {split}"
+    if len(epochs) == 1:
+        return results[best], title
+    marked = (("first", epochs[0]), ("best", best), ("last", epochs[-1]))
+    words = {epoch: ", ".join(word for word, other in marked if other == epoch) for _, epoch in marked}
+    named = [(f"{epoch} ({said})", row) for epoch, said in words.items() for row in results[epoch]]
+    return [replace(row, axes={**row.axes, "epoch": name}) for name, row in named], title
 
 
 def accuracy_series(
-    rows: Sequence[Result], x: Sequence[float], name: str, style: int, texts: Sequence[str], is_line: bool
+    rows: Sequence[Result], x: Sequence[float], name: str = "", has_bars: bool = True, **others: Any
 ) -> Series:
-    """Accuracies with their intervals, at positions along x; texts say more about each point."""
-    y, low, high = ([row.measure.shown(getattr(row, name)) for row in rows] for name in ("accuracy", "low", "high"))
-    return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
+    """Accuracies at positions along x, with their intervals; others are fields of the series."""
+    y, *ends = ([row.measure.shown(getattr(row, end)) for row in rows] for end in ("accuracy", "low", "high"))
+    return Series(name, x, y, *(ends if has_bars else ()), **others)
 
 
 def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
     """The float and the quantised network as lines, one if they are equal; appends a row for each to `numbers`."""
-    at = numbers[0].index("accuracy")
-    levels: dict[str, list[str]] = {}
-    for row in rows:
-        name = f"{row.kind} ({legend_text(row.axes)})" if row.axes else row.kind
-        levels.setdefault(row.measure.quantity(row.accuracy), []).append(name)
-        others = [""] * (len(numbers[0]) - at - 3)
-        numbers.append([name, *[""] * (at - 1), row.accuracy, row.low, row.high, *others])
-    named = [(float(level.split()[0]), f"{' and '.join(kinds)} {level}") for level, kinds in levels.items()]
-    return [
-        Mark("y", level, name, dashes=index, colour=GREY if index else BLACK)
-        for index, (level, name) in enumerate(named)
-    ]
+    marks, before = [], numbers[0].index("accuracy")
+    after = len(numbers[0]) - before - 3
+    for place, same in enumerate(alike(rows, lambda row: row.measure.text(row.accuracy))):
+        names = [f"{row.kind} ({legend_text(row.axes)})" if row.axes else row.kind for row in same]
+        for name, row in zip(names, same, strict=True):
+            numbers.append([name, *[""] * (before - 1), row.accuracy, row.low, row.high, *[""] * after])
+        measure, level = same[0].measure, same[0].accuracy
+        said = f"{' and '.join(names)} {measure.quantity(level)}"
+        marks.append(Mark("y", float(measure.text(level)), said, place, GREY if place else BLACK))
+    return marks
 
 
 def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
@@ -151,25 +136,29 @@ def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
     return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None
 
 
-def sweep_lines(rows: Sequence[Result], axis: str, kind: str = "simulated") -> list[Curve]:
-    """The points of a kind along `axis`, rising, one line for each combination of the other axes."""
+def alike(rows: Sequence[Result], key: Callable[[Result], Hashable]) -> list[list[Result]]:
+    """Rows in groups with the same key, in the order of their first rows."""
+    return [[rows[place] for place in places] for places in grouped(rows, key)]
+
+
+def values_of(row: Result, axes: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """A row's values of some axes, to compare; a missing axis differs from all values."""
+    return tuple((name, axis_text(row.axes[name])) for name in axes if name in row.axes)
+
+
+def sweep_lines(rows: Sequence[Result], axis: str, kind: str = "simulated", by: Sequence[str] = ()) -> list[Curve]:
+    """The points of a kind along `axis`, rising, one line for each combination of the axes `by`; empty: all others."""
     points = [row for row in rows if row.kind == kind and axis in row.axes]
-    others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
-    # A name that some points lack tells lines apart, too, so a missing name is None next to (value,).
-    seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
-    groups: dict[str, Curve] = {}
-    for row in points:
-        differing = {name: row.axes[name] for name in others if name in row.axes and len(seen[name]) > 1}
-        groups.setdefault(axes_text(differing), (differing, []))[1].append(row)
-    place = _place_along(axis, points)
-    return [(differing, sorted(line, key=place)) for differing, line in groups.values()]
-
-
-def _place_along(axis: str, points: Sequence[Result]) -> Callable[[Result], int]:
-    """A sort key: the place of a value of an axis among the values of some points."""
-    values = distinct_values(row.axes[axis] for row in points)
-    order = {axis_text(value): place for place, value in enumerate(values)}
-    return lambda row: order[axis_text(row.axes[axis])]
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+    others = by or dict.fromkeys(name for row in points for name in row.axes if name != axis)
+    differing = [name for name in others if len({values_of(row, [name]) for row in points}) > 1]
+    return [
+        (
+            {name: line[0].axes[name] for name in differing if name in line[0].axes},
+            sorted(line, key=lambda row: order.index(axis_text(row.axes[axis]))),
+        )
+        for line in alike(points, lambda row: values_of(row, differing))
+    ]
 
 
 def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
@@ -187,7 +176,8 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
         points = [row for _, line in lines for row in line]
         strongest = max(others, key=lambda name: _effect(points, name))
         rest = [name for name in others if name != strongest]
-        lines = _over_the_rest(points, axis, strongest)
+        best = [_best(some) for some in alike(points, lambda row: values_of(row, (axis, strongest)))]
+        lines = sweep_lines(best, axis, by=[strongest])
         designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
         note = f"points: at {' under '.join(said)}; {note}"
@@ -198,36 +188,13 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
     return lines, f"{note}; {some}" if some else note
 
 
-def _by_value(points: Sequence[Result], name: str) -> list[list[Result]]:
-    """Points of each value of an axis, and points that lack the axis."""
-    groups: dict[tuple[bool, str], list[Result]] = {}
-    for row in points:
-        groups.setdefault((name in row.axes, axis_text(row.axes.get(name))), []).append(row)
-    return list(groups.values())
-
-
 def _effect(points: Sequence[Result], name: str) -> float:
     """Range of the mean accuracies over the values of an axis."""
-    means = [fmean(row.accuracy for row in some) for some in _by_value(points, name)]
+    means = [fmean(row.accuracy for row in some) for some in alike(points, lambda row: values_of(row, [name]))]
     return max(means) - min(means)
-
-
-def _over_the_rest(points: Sequence[Result], axis: str, name: str) -> list[Curve]:
-    """One line for each value of an axis, over the values of all others."""
-    place = _place_along(axis, points)
-    return [
-        (
-            {key: value for key, value in some[0].axes.items() if key == name},
-            sorted(map(_best, _by_value(some, axis)), key=place),
-        )
-        for some in _by_value(points, name)
-    ]
 
 
 def _best(rows: Sequence[Result]) -> Result:
     """The most accurate design, judged at its least accurate conditions."""
-    worst: dict[str, Result] = {}
-    for row in rows:
-        design = axes_text({name: value for name, value in row.axes.items() if not is_condition(name)})
-        worst[design] = min(worst.get(design, row), row, key=lambda row: row.merit)
-    return max(worst.values(), key=lambda row: row.merit)
+    designs = alike(rows, lambda row: values_of(row, (name for name in row.axes if not is_condition(name))))
+    return max((min(some, key=lambda row: row.merit) for some in designs), key=lambda row: row.merit)

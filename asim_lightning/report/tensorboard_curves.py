@@ -12,18 +12,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    axes_text,
-    axis_text,
-    distinct_values,
-    is_number,
-    noise_unit,
-)
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.accuracy import drawn_lines
+from asim_lightning.report.accuracy import alike, drawn_lines, values_of
 from asim_lightning.report.verdict import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
 
@@ -105,16 +97,15 @@ def charts_of(tags: Sequence[str]) -> Charts:
 
 def over_chips(rows: Sequence[Result]) -> list[Result]:
     """Results with the chips of each point merged: their mean accuracy, the lowest, and the highest."""
-    found: dict[str, list[Result]] = {}
-    for row in rows:
-        others = {name: value for name, value in row.axes.items() if name != CHIP}
-        found.setdefault(f"{row.kind} {axes_text(others)}", []).append(replace(row, axes=others))
-    for place, chips in found.items():
+    found = []
+    without = [replace(row, axes={name: value for name, value in row.axes.items() if name != CHIP}) for row in rows]
+    for chips in alike(without, lambda row: (row.kind, values_of(row, row.axes))):
+        merged = chips[0]
         if len(chips) > 1:
             accuracies = [row.accuracy for row in chips]  # `mean` is exact, so within the ends
-            low, high = min(accuracies), max(accuracies)
-            found[place] = [replace(chips[0], accuracy=mean(accuracies), low=low, high=high)]
-    return [chips[0] for chips in found.values()]
+            merged = replace(merged, accuracy=mean(accuracies), low=min(accuracies), high=max(accuracies))
+        found.append(merged)
+    return found
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:

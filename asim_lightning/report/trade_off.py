@@ -1,7 +1,6 @@
 """Trade-off of accuracy and cost, and accuracy over two or three axes of a run, as pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
@@ -61,7 +60,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     labels, key = _labels(run, cost)
     note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
     file = f"accuracy_vs_{cost.removesuffix('_uj').removesuffix('_ms')}.csv"
-    y = Axis(points[0].measure.heading)
+    y = Axis(run.measure.heading)
     return Picture(title, x, y, series, marks, labels=labels, note=note, numbers=numbers, file=file)
 
 
@@ -96,10 +95,9 @@ def map_pictures(run: Run) -> list[Picture]:
     return found
 
 
-def _at(points: Sequence[Result], cost: str, name: str = "", **others: Any) -> Series:
+def _at(points: Sequence[Result], cost: str, name: str = "", has_bars: bool = False, **others: Any) -> Series:
     """Points at their costs and accuracies."""
-    x, y = [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
-    return Series(name, x, y, **others)
+    return accuracy_series(points, [each.figures[cost] for each in points], name, has_bars, **others)
 
 
 def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
@@ -112,8 +110,7 @@ def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str
     for verdict, marker in _VERDICTS.items():
         if some := [each for each in points if each.verdict == verdict]:
             texts = [_text(run, each) for each in some]
-            with_bars = accuracy_series(some, _at(some, cost).x, "", style, texts, is_line=False)
-            found.append(replace(with_bars, marker=marker))
+            found.append(_at(some, cost, has_bars=True, style=style, marker=marker, texts=texts))
     return found
 
 
@@ -137,14 +134,13 @@ def _digital(run: Run, numbers: Rows) -> list[Series]:
         row, (digital, low, high) = quantized[0], run.all_digital
         numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
         text = f"all-digital macro\n{row.measure.quantity(row.accuracy)} (quantized)\n{digital:.4g} µJ"
-        ends: dict[str, Any] = {"left": [low], "right": [high]}
-        y = [row.measure.shown(row.accuracy)]
-        found.append(Series("all-digital", [digital], y, colour="black", marker="star", texts=[text], **ends))
+        look: dict[str, Any] = {"colour": "black", "marker": "star", "left": [low], "right": [high], "texts": [text]}
+        found.append(accuracy_series([row], [digital], "all-digital", has_bars=False, **look))
     shown = next((each for each in (*run.cheapest, *run.front) if each is not None), None)
     if shown is not None and {"energy_uj_low", "energy_uj_high"} <= shown.figures.keys():
-        ends = {side: [shown.figures[f"energy_uj_{end}"]] for side, end in (("left", "low"), ("right", "high"))}
-        name = "factor of the energy model, at one point"
-        found.append(_at([shown], "energy_uj", name, colour="#8c8c8c", marker="tick", **ends))
+        low, high = (shown.figures[f"energy_uj_{end}"] for end in ("low", "high"))
+        look = {"colour": "#8c8c8c", "marker": "tick", "left": [low], "right": [high]}
+        found.append(_at([shown], "energy_uj", "factor of the energy model, at one point", **look))
     return found
 
 

@@ -15,7 +15,7 @@ from asim_lightning.evaluation.results import AxisValue, Measure, Result, axes_t
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.accuracy import Curve, reference_marks, sweep_lines
+from asim_lightning.report.accuracy import Curve, accuracy_series, reference_marks, sweep_lines
 from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.report.table_columns import axis_columns, interval, table_head, valued
@@ -90,39 +90,32 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
     groups, measure = groups_of_chips(rows), rows[0].measure
     names = list(dict.fromkeys(name for others, _ in groups for name in others))
     label = "static effects" if names == ["static"] else label_of(names[0]) if len(names) == 1 else ""
-    texts = [
-        value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
-        for others, chips in groups
-    ]
     numbers: Rows = [["group", "chip", "accuracy", "low", "high"]]
-    places, accuracies, hover, means_x, means_y = [], [], [], [], []
-    for place, (_, chips) in enumerate(groups):
-        last = len(chips) - 1
-        for index, row in enumerate(chips):
-            places.append(place + _HALF * (2 * index / last - 1 if last else 0))
-            accuracies.append(measure.shown(row.accuracy))
-            hover.append(f"chip {row.axes[CHIP]}\n{measure.quantity(row.accuracy)}")
-            numbers.append([texts[place], row.axes[CHIP], row.accuracy, row.low, row.high])
-        mean = fmean(row.accuracy for row in chips)
+    texts, places, means_x, means_y = [], list[float](), [], []
+    for place, (others, chips) in enumerate(groups):
+        text = value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
+        mean, last = fmean(row.accuracy for row in chips), len(chips) - 1
+        numbers += [[text, row.axes[CHIP], row.accuracy, row.low, row.high] for row in chips]
+        texts.append(f"{text}\nmean {measure.quantity(mean)}")
+        places += [place + _HALF * (2 * index / last - 1 if last else 0) for index in range(len(chips))]
         means_x += [place - _HALF, place + _HALF, nan]
         means_y += [measure.shown(mean), measure.shown(mean), nan]
-        texts[place] += f"\nmean {measure.quantity(mean)}"
+    shown = [row for _, chips in groups for row in chips]
+    hover = [f"chip {row.axes[CHIP]}\n{measure.quantity(row.accuracy)}" for row in shown]
     marks = reference_marks([row for row in rows if row.kind != "simulated" and not row.axes], numbers)
-    marks += threshold_marks("y", thresholds)
-    images = groups[0][1][0].images
     return Picture(
         title,
         Axis(label, "names", texts, ends=(-0.6, len(groups) - 0.4)),
         Axis(measure.heading),
         [
             Series("mean of them", means_x, means_y, form="line", style=1, marker="tick", dashes=0),
-            Series("chips", places, accuracies, marker="open", texts=hover),
+            accuracy_series(shown, places, "chips", has_bars=False, marker="open", texts=hover),
         ],
-        marks,
-        note=f"a dot: a chip, on the same {images:,} images; in each group from the worst to the best",
+        [*marks, *threshold_marks("y", thresholds)],
+        note=f"a dot: a chip, on the same {shown[0].images:,} images; in each group from the worst to the best",
         numbers=numbers,
         file="accuracy_of_chips.csv",
-    )  # fmt: skip
+    )
 
 
 def threshold_marks(along: Literal["x", "y"], thresholds: Sequence[float]) -> list[Mark]:

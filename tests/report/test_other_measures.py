@@ -7,7 +7,7 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Measure, Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epochs_picture
+from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epoch_rows
 from asim_lightning.report.results_table import Difference, differences_text
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.verdict import choice_facts, choices
@@ -47,8 +47,7 @@ def test_the_best_has_the_least() -> None:
     (found,) = choices(given)
     assert "ADC bits 8 (0.25 [0.225, 0.275], 80 µJ)" in choice_facts(given, found)[1]
     epochs = {epoch: [of_loss(loss, adc_bits=8)] for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.5))}
-    picture = epochs_picture(epochs, "val", "adc_bits")
-    assert [each.name for each in picture.series] == ["epoch 1 (first)", "epoch 2 (best)", "epoch 3 (last)"]
+    assert epoch_rows(epochs, "val")[0][1].axes["epoch"] == "2 (best)"
 
 
 def test_of_many_lines_those_with_the_least_are_drawn() -> None:
