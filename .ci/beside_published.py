@@ -25,7 +25,7 @@ from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, published_layer, why_not
 from asim_lightning.nn import OnMacro
-from asim_lightning.report.numbers import milliseconds
+from asim_lightning.report.labels import milliseconds
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import change_macros_, macro_layers
 from asim_lightning.table import short, text_table

@@ -11,7 +11,7 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, Condition, 
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
-from asim_lightning.report.numbers import count_text
+from asim_lightning.report.labels import count_text
 from asim_lightning.surgery import macro_layers
 
 

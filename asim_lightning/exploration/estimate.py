@@ -9,7 +9,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.exploration.search_space import SearchSpace
-from asim_lightning.report.numbers import duration
+from asim_lightning.report.labels import duration
 
 _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""

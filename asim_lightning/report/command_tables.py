@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.nn.count_histograms import AdcRange
-from asim_lightning.report.numbers import duration, milliseconds, rate
+from asim_lightning.report.labels import duration, milliseconds, rate
 from asim_lightning.table import Column, Table, short
 
 TIMES_LEGEND = (

@@ -1,4 +1,4 @@
-"""Labels of axes and costs with their units, for figures and tables."""
+"""Words for figures and tables: labels of axes and costs with their units, counts, times and rates."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -9,6 +9,7 @@ from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
+from asim_lightning.table import short
 
 COSTS = {
     "energy_uj": Setting("energy", "µJ"), "latency_ms": Setting("latency", "ms"), "yield": Setting("yield"),
@@ -87,15 +88,14 @@ def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], st
     shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
     if shared == "%":
         return rows, label_of(axis)
-    found = []
-    for row in rows:
-        read = quantity(row.axes.get(axis))
-        if read is not None:
-            value = read[0] if shared else f"{axis_text(read[0])} {read[1]}"
-            row = replace(row, axes={**row.axes, axis: value})
-        found.append(row)
+
+    def in_unit(row: Result) -> Result:
+        if (read := quantity(row.axes.get(axis))) is None:
+            return row
+        return replace(row, axes={**row.axes, axis: read[0] if shared else f"{axis_text(read[0])} {read[1]}"})
+
     unit = {"lsb": " (LSB)", None: ""}.get(shared, f" ({shared})")
-    return found, f"{head_of(axis)}{unit}"
+    return list(map(in_unit, rows)), f"{head_of(axis)}{unit}"
 
 
 def cost_text(name: str, costs: Mapping[str, float]) -> str:
@@ -103,3 +103,41 @@ def cost_text(name: str, costs: Mapping[str, float]) -> str:
     low, high = (costs.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
     return f"{costs[name]:.4g}{ends} {COSTS[name].unit}".rstrip()
+
+
+def mean_count(right: Sequence[int]) -> str:
+    """The mean of some counts: without decimals if it is an integer, else with one."""
+    mean = sum(right) / len(right)
+    return f"{mean:,.0f}" if mean.is_integer() else f"{mean:,.1f}"
+
+
+def count_range(right: Sequence[int]) -> str:
+    """The smallest and the largest count, such as "17 to 18"; one number if they are equal."""
+    low, high = min(right), max(right)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def count_text(right: Sequence[int], images: int) -> str:
+    """Right answers, as in "18 of 20 images", and for several reads "17.7 of 20 images, 17 to 18 in 3 reads"."""
+    reads = f", {count_range(right)} in {len(right)} reads" if len(right) > 1 else ""
+    return f"{mean_count(right)} of {images:,} images{reads}"
+
+
+def duration(seconds: float, digits: int = 1) -> str:
+    """A time, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days"; `digits` decimals for s and min."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < limit:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def milliseconds(seconds: float) -> str:
+    """A time in milliseconds with three digits, without its unit."""
+    return short(1000 * seconds)
+
+
+def rate(value: float | None) -> str:
+    """A number with three digits and an exponent, as in 2.74e8; a dash for None."""
+    return "-" if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")

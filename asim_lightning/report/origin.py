@@ -11,8 +11,7 @@ from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.html_page import list_html, table_html
-from asim_lightning.report.labels import macro_words
-from asim_lightning.report.numbers import duration
+from asim_lightning.report.labels import duration, macro_words
 from asim_lightning.report.verdict import varied
 from asim_lightning.table import Table, plain
 

@@ -10,8 +10,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
-from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
-from asim_lightning.report.numbers import count_range, mean_count
+from asim_lightning.report.labels import COSTS, count_range, head_of, label_of, legend_text, mean_count
 from asim_lightning.report.table_columns import (
     accuracy_columns,
     axis_columns,

@@ -1,4 +1,4 @@
-"""Names and units of the axes of a sweep."""
+"""Names and units of the axes of a sweep, and numbers in words."""
 
 from dataclasses import asdict
 
@@ -7,14 +7,23 @@ import pytest
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text, macro_words
+from asim_lightning.report.labels import (
+    count_text,
+    duration,
+    head_of,
+    in_one_unit,
+    label_of,
+    legend_text,
+    macro_words,
+    rate,
+)
+from asim_lightning.table import short
 
 
 @pytest.mark.parametrize(
     ("axes", "text"),
     [
         ({"random_noise": 0.1, "adc_bits": 8}, "random noise 0.1 %, ADC bits 8"),
-        ({"random_noise": "0.5 lsb"}, "random noise 0.5 lsb"),
         ({"full_scale_mv": 700.5, "votes": 3}, "full scale 700.5 mV, votes 3"),
         ({"adc_bits": None, "digital_adc": True}, "ADC bits null, digital cycles pass the ADC true"),
         ({"rules.layer1.*.random_noise": 0.1}, "random noise of layer1.* 0.1 %"),
@@ -22,12 +31,8 @@ from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_
         ({"static": {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}}, "static cell mismatch 3 %, stuck at 1 0.0001"),
         ({"static.offset": "0.3 lsb", "static.stuck_at_0": 0.01}, "offset 0.3 lsb, stuck at 0 0.01"),
         ({"rules.layer1.*.static.gain": 1}, "gain of layer1.* 1"),
-        (
-            {"technology.supply": 0.8, "technology.node": 28, "checkpoint": "a"},
-            "supply 0.8 V, node 28 nm, checkpoint a",
-        ),
+        ({"technology.supply": 0.8, "checkpoint": "a"}, "supply 0.8 V, checkpoint a"),
         ({"my_axis": 3}, "my axis 3"),
-        ({}, ""),
     ],
 )
 def test_legend_text(axes: dict[str, object], text: str) -> None:
@@ -66,3 +71,24 @@ def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:
     assert macro_words(noisy, {"votes": 3}, varied) == "W8A8, 8-bit ADC, votes 3, trim offset"
     assert macro_words(noisy, {"adc_bits": None, "chip": 2}, (*varied, "static")) == "W8A8, ideal ADC, chip 2"
     assert macro_words(noisy, {"static": {"gain": 1}}, varied) == "W8A8, 8-bit ADC, gain 1"
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "text"),
+    [
+        ([1845], 2000, "1,845 of 2,000 images"),
+        ([17, 18], 20, "17.5 of 20 images, 17 to 18 in 2 reads"),
+        ([18, 18], 20, "18 of 20 images, 18 in 2 reads"),
+    ],
+)
+def test_count_text(right: list[int], images: int, text: str) -> None:
+    assert count_text(right, images) == text
+
+
+def test_times_and_rates_have_a_few_digits() -> None:
+    seconds = (0.0123, 42, 119.94, 300, 7199, 7560, 302_400)
+    texts = ["12 ms", "42.0 s", "119.9 s", "5.0 min", "120.0 min", "2.1 h", "3.5 days"]
+    assert [duration(each) for each in seconds] == texts
+    assert duration(300, 0) == "5 min"
+    assert [short(value) for value in (0.128, 12.34, 1234.5)] == ["0.13", "12.3", "1,234"]
+    assert [rate(value) for value in (None, 8e6, 2.74e12)] == ["-", "8.00e6", "2.74e12"]

@@ -22,6 +22,15 @@ def test_table():
     ]
 
 
+def test_the_table_counts_where_images_are_few() -> None:
+    def point(images: int, *right: int) -> Result:
+        return Result({}, "simulated", 2, images, 0.875, 0.5, 1.0, 1.0, "events", right)
+
+    assert str(results_table([point(20, 17, 18)])).endswith("  1.0  events     17.5 of 20 (17 to 18)")
+    for rows in ([point(100, 87, 88)], [point(20)], [point(20, 17, 18), point(20)]):
+        assert "right" not in str(results_table(rows))
+
+
 def test_costs_stand_beside_accuracies():
     """A dash where a point has none."""
     figures = {"energy_uj": 2.3418, "latency_ms": 1.568}
