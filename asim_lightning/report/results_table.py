@@ -1,6 +1,6 @@
 """Tables of points: of a sweep and of a search as text, and of all points of a run for a page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from textwrap import fill
@@ -11,15 +11,7 @@ from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result,
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.labels import COSTS, count_range, head_of, label_of, legend_text, mean_count
-from asim_lightning.report.table_columns import (
-    accuracy_columns,
-    axis_columns,
-    cost_column,
-    of,
-    table_head,
-    target_column,
-    valued,
-)
+from asim_lightning.report.table_columns import accuracy_columns, axis_columns, cost_column, of, target_column, valued
 from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
 from asim_lightning.table import Column, Table, plain
 
@@ -57,19 +49,19 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 
     For few images, a last column has the number of right answers: the mean over the trials, and its range.
     """
-    costs = [name for name in COSTS if name != "yield" and any(name in row.figures for row in rows)]
-    has_right = all(row.right and row.images < _FEW_IMAGES for row in rows)
+    known = [name for name in COSTS if name != "yield" and any(name in row.figures for row in rows)]
+    costs = [cost_column(name, 3) for name in known]
+    right = [_RIGHT] * all(row.right and row.images < _FEW_IMAGES for row in rows)
     targets = dict.fromkeys(target for row in rows for target in row.decisions)
-    columns = [
-        _KIND,
-        *axis_columns(rows),
-        *accuracy_columns(rows[0].measure),
-        *(cost_column(name, 3) for name in costs),
-        *(target_column(target, rows[0].measure) for target in targets),
-        *_READS,
-        *[_RIGHT] * has_right,
-    ]
+    columns = [_KIND, *_columns(rows, costs, targets), *_READS, *right]
     return Table(columns, sorted(rows, key=lambda row: KINDS.index(row.kind)))
+
+
+def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> Points:
+    """Axes, accuracies, costs and decisions of points, as text."""
+    measure = rows[0].measure
+    decisions = [target_column(target, measure.words(target)) for target in targets]
+    return [*axis_columns(rows), *accuracy_columns(measure), *costs, *decisions]
 
 
 def search_text(found: Run, technology: str) -> str:
@@ -80,21 +72,15 @@ def search_text(found: Run, technology: str) -> str:
         return "cheapest" if is_among(row, found.cheapest) else of_point if row.kind == "simulated" else row.kind
 
     shown = found.points if len(found.points) <= _MOST_ROWS else list(filter(mark, found.points))
-    costs = [name for name in COSTS if name != "tops_per_watt" or name in found.objectives]
-    measure = found.points[0].measure
-    columns = [
-        Column("", mark, side="l"),
-        *axis_columns(found.points),
-        *accuracy_columns(measure),
-        *(cost_column(name, 4) for name in costs if all(has_figure(point, name) for point in found.points)),
-        *(target_column(target, measure) for target in found.targets),
-    ]
+    names = [name for name in COSTS if name != "tops_per_watt" or name in found.objectives]
+    costs = [cost_column(name, 4) for name in names if all(has_figure(point, name) for point in found.points)]
+    columns = [Column("", mark, side="l"), *_columns(found.points, costs, found.targets)]
     lines = [str(Table(columns, [*found.references, *shown]))]
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
     facts = [f"{' and '.join(found.targets)}: {'; '.join(choice_facts(found, each))}." for each in choices(found)]
     notes = [*(facts if found.targets else ()), *_notes(found, technology)]
-    said = (fill(measure.words(note), _LINE_WIDTH, subsequent_indent="  ") for note in notes)
+    said = (fill(found.measure.words(note), _LINE_WIDTH, subsequent_indent="  ") for note in notes)
     return "\n".join([*lines, "", *said])
 
 
@@ -151,10 +137,10 @@ def point_table(run: Run, target: Target) -> Table[Result]:
 
     columns = [
         _KIND,
-        *axis_columns(rows, lambda name: table_head(run, name)),
+        *axis_columns(rows, is_labelled=True),
         *accuracy_columns(measure),
         of(lambda row: row.difference, _DIFFERENCE),
-        replace(target_column(str(target), measure), head="target"),
+        target_column(str(target), "target"),
         *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),
         Column("front", lambda row: "front" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
         *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),

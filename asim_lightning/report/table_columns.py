@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
-from asim_lightning.evaluation.results import AxisValue, Measure, Result, axis_text, is_number, value_words
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.results import Measure, Result, axis_text, is_number, value_words
 from asim_lightning.report.labels import head_of, label_of
 from asim_lightning.table import Column, Row
 
@@ -44,29 +43,24 @@ def interval(
     text: Callable[[float, float], str] = Measure().interval,
 ) -> Column[Row]:
     """A column of intervals."""
-    column = Column[tuple[float, float]](
-        head, lambda found: text(*found), {name: itemgetter(at) for at, name in enumerate(names)}
-    )
-    return of(ends, column)
+    numbers = {name: itemgetter(at) for at, name in enumerate(names)}
+    return of(ends, Column[tuple[float, float]](head, lambda found: text(*found), numbers))
 
 
-def axis_columns(rows: Sequence[Any], head: Callable[[str], str] = str) -> list[Column[Any]]:
-    """A column for each axis of the rows, empty for rows without it."""
+def axis_columns(rows: Sequence[Any], is_labelled: bool = False) -> list[Column[Any]]:
+    """A column for each axis of the rows, empty for rows without it; its head is the axis' name, or its label.
+
+    A label has no unit if the cells have units.
+    """
 
     def column(name: str) -> Column[Any]:
-        def cell(words: Callable[[AxisValue], str], none: str) -> Callable[[Any], str]:
-            return lambda row: words(row.axes[name]) if name in row.axes else none
-
         are_numbers = all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
-        return Column(head(name), cell(value_words, "-"), {name: cell(axis_text, "")}, "r" if are_numbers else "l")
+        texts = {name: lambda axes: axis_text(axes[name])}
+        head = name if not is_labelled else label_of(name) if are_numbers else head_of(name)
+        known = Column[Any](head, lambda axes: value_words(axes[name]), texts, "r" if are_numbers else "l")
+        return of(lambda row: row.axes if name in row.axes else None, known)
 
     return [column(name) for name in dict.fromkeys(name for row in rows for name in row.axes)]
-
-
-def table_head(run: Run, name: str) -> str:
-    """The head of a column for an axis, without its unit if the cells have units."""
-    has_texts = any(isinstance(point.axes.get(name), str) for point in run.points)
-    return head_of(name) if has_texts else label_of(name)
 
 
 def accuracy_columns(measure: Measure) -> list[Column[Result]]:
@@ -83,7 +77,6 @@ def cost_column(name: str, digits: int, head: str = "") -> Column[Result]:
     return valued(head, name, lambda row: row.figures.get(name), f"{{:.{digits}g}}".format)
 
 
-def target_column(target: str, measure: Measure) -> Column[Result]:
+def target_column(target: str, head: str) -> Column[Result]:
     """Whether points keep a target."""
-    decision = Column[Any](measure.words(target), str, {"target": str}, "l")
-    return of(lambda row: row.decisions.get(target), decision)
+    return of(lambda row: row.decisions.get(target), Column(head, str, {"target": str}, "l"))

@@ -18,7 +18,7 @@ from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.accuracy import Curve, accuracy_series, reference_marks, sweep_lines
 from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
-from asim_lightning.report.table_columns import axis_columns, interval, table_head, valued
+from asim_lightning.report.table_columns import axis_columns, interval, valued
 from asim_lightning.table import Column, Rows, Table, plain
 
 MOST_GROUPS = 12
@@ -176,6 +176,9 @@ _SPREAD: list[Column[_Row]] = [
     Column("median", lambda row: f"{100 * np.median(row.of.accuracies):.2f}"),
     Column("highest", lambda row: f"{100 * row.of.accuracies.max():.2f}"),
 ]
+_THRESHOLD: Column[_Row] = Column(
+    "at least (%)", lambda row: f"{100 * row.at.accuracy:g}", {"threshold": lambda row: row.at.accuracy}
+)
 _BOUNDS = "[{:.3f}, {:.3f}]".format
 _GOOD: list[Column[_Row]] = [
     Column(
@@ -195,7 +198,7 @@ def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question
     """Mean and spread of chips, their yields at some accuracies, 0..1, notes on both, and the answer to a question."""
     rows, axes = _rows(found, thresholds), axis_columns(found)
     spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
-    yields = Table([*axes, _threshold("accuracy"), *_GOOD], rows)
+    yields = Table([*axes, _THRESHOLD, *_GOOD], rows)
     parts = [str(spreads), str(yields), _notes(found, question is not None)]
     if question is not None:
         parts.append("\n".join(_answer(each, question) for each in found))
@@ -223,17 +226,12 @@ def yield_table(run: Run) -> Table[_Row] | None:
     """Good chips at each threshold, for each combination of the other axes; None without yields."""
     if not run.yields:
         return None
-    axes = axis_columns(run.yields, lambda name: table_head(run, name))
-    columns, rows = [*axes, *_MEAN, _threshold("threshold"), *_GOOD], _rows(run.yields, run.thresholds[::-1])
-    return Table(columns, rows, title="Yields", file="yields.csv")
+    columns = [*axis_columns(run.yields, is_labelled=True), *_MEAN, _THRESHOLD, *_GOOD]
+    return Table(columns, _rows(run.yields, run.thresholds[::-1]), title="Yields", file="yields.csv")
 
 
 def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]:
     return [_Row(each, each.at(threshold)) for each in found for threshold in thresholds]
-
-
-def _threshold(name: str) -> Column[_Row]:
-    return Column("at least (%)", lambda row: f"{100 * row.at.accuracy:g}", {name: lambda row: row.at.accuracy})
 
 
 def _notes(found: Sequence[ChipYield], stops: bool) -> str:

@@ -15,9 +15,9 @@ class Row:
     ends: tuple[float, float] | None
 
 
-ROWS = [Row({"rows": 64, "offset": "0.1 lsb"}, (0.5, 1.0)), Row({"offset": "2 lsb"}, None)]
+ROWS = [Row({"full_scale_mv": 64, "random_noise": "0.1 lsb"}, (0.5, 1.0)), Row({"random_noise": "2 lsb"}, None)]
 COLUMNS: list[Column[Row]] = [
-    *axis_columns(ROWS, str.upper),
+    *axis_columns(ROWS, is_labelled=True),
     interval("95 %\ninterval", lambda row: row.ends),
     plain("number", lambda row: len(row.axes)),
     Column("", None, {"full": lambda row: 0.125}),
@@ -26,12 +26,12 @@ COLUMNS: list[Column[Row]] = [
 
 def test_text_has_heads_of_several_lines_and_a_last_row() -> None:
     assert str(Table(COLUMNS, ROWS, "Note.", last=("", "all", "", "3"))).splitlines() == [
-        "                          95 %",
-        "ROWS  OFFSET          interval  number",
-        "----  -------  ---------------  ------",
-        "  64  0.1 lsb  [50.00, 100.00]       2",
-        "   -  2 lsb                  -       1",
-        "      all                            3",
+        "                                          95 %",
+        "full scale (mV)  random noise         interval  number",
+        "---------------  ------------  ---------------  ------",
+        "             64  0.1 lsb       [50.00, 100.00]       2",
+        "              -  2 lsb                       -       1",
+        "                 all                                 3",
         "Note.",
     ]
 
@@ -39,7 +39,7 @@ def test_text_has_heads_of_several_lines_and_a_last_row() -> None:
 def test_cells_of_a_page_and_of_a_csv() -> None:
     assert Table(COLUMNS, ROWS).shown[1:] == [["64", "0.1 lsb", "[50.00, 100.00]", 2], ["-", "2 lsb", "-", 1]]
     assert Table(COLUMNS, ROWS).numbers == [
-        ["rows", "offset", "low", "high", "number", "full"],
+        ["full_scale_mv", "random_noise", "low", "high", "number", "full"],
         ["64", "0.1 lsb", 0.5, 1.0, 2, 0.125],
         ["", "2 lsb", "", "", 1, 0.125],
     ]
