@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    Verdict,
-    axis_text,
-    distinct_values,
-    images_needed,
-    noise_unit,
-)
+from asim_lightning.evaluation.results import AxisValue, Result, Verdict, distinct_values, images_needed, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
@@ -38,30 +30,29 @@ class Choice:
 
 def varied(run: Run) -> dict[str, list[AxisValue]]:
     """Axes with several values, and their values."""
-    rows = list(run.points)
-    found = {name: distinct_values(row.axes[name] for row in rows if name in row.axes) for name in run.axes}
+    found = {name: distinct_values(row.axes[name] for row in run.points if name in row.axes) for name in run.axes}
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
 def conditions_of(point: Result, several: Collection[str]) -> dict[str, AxisValue]:
     """Values of the conditions of a point."""
-    axes = point.axes
-    return {name: value for name, value in axes.items() if is_condition(name) and name in several}
+    return {name: value for name, value in point.axes.items() if is_condition(name) and name in several}
 
 
 def choices(run: Run) -> list[Choice]:
     """The cheapest point that keeps the targets of a run under each combination of conditions, the hardest last.
 
     Conditions are compared by the first condition, then the next. Harder are more noise and wider spreads in one unit,
-    and for noise in mV a smaller full scale. Without such an order, conditions are harder if fewer points keep the
-    targets. The cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the
-    most accurate, if no cost is known. The run must be decided.
+    and a smaller full scale. Without such an order, conditions are harder if fewer points keep the targets. The
+    cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the most accurate,
+    if no cost is known. The run must be decided.
     """
     several = varied(run)
-    ranks = {name: _ranks(run, name, values) for name, values in several.items() if is_condition(name)}
+    in_one_unit = {name for name, values in several.items() if all(map(quantity, values)) and noise_unit(values)}
 
     def hardness(choice: Choice) -> tuple[float, ...]:
-        places = (ranks[name].get(axis_text(value), 0.0) for name, value in choice.conditions.items())
+        known = ((name, quantity(value)) for name, value in choice.conditions.items())
+        places = (setting_of(name).harder * found[0] if found and name in in_one_unit else 0.0 for name, found in known)
         return (*places, -len(choice.of("kept")))
 
     groups = zip(run.groups, run.cheapest, strict=True)
@@ -79,29 +70,9 @@ def front_of(run: Run) -> list[Result]:
     return replace(run, objectives=("accuracy", "energy")).front
 
 
-def _ranks(run: Run, name: str, values: Sequence[AxisValue]) -> dict[str, float]:
-    """The order of a condition's values by their text, the hardest last; empty if no order is known, such as without a
-    shared unit."""
-    harder, read = setting_of(name).harder, [each for each in map(quantity, values) if each is not None]
-    if not harder or len(read) < len(values) or noise_unit(values) is None:
-        return {}
-    if name.rpartition(".")[2] == "full_scale_mv":
-        macro = run.settings.get("model", {}).get("plan", {}).get("macro", {})
-        macro = {**macro, **(macro.get("static") or {})}
-        noises = [value for each in run.points for value in {**macro, **each.axes}.values()]
-        if not any((quantity(value) or ("", ""))[1] == "mV" for value in noises):
-            return {}  # matters only for noise in mV
-    return {axis_text(value): harder * number for value, (number, _) in zip(values, read, strict=True)}
-
-
 def verdict(run: Run, target: Target) -> str:
-    """The verdict of a run, in a line of facts.
-
-    If there are several conditions, it is about the hardest one under which a point keeps the target.
-
-    Raises:
-        ValueError: The run lacks the reference of the target.
-    """
+    """The verdict of a run, in a line of facts. With several conditions, it is about the hardest one under which a
+    point keeps the target."""
     if run.yields:
         return f"{_of_yields(run)}."
     if not run.points:
@@ -170,10 +141,6 @@ def _deciding(points: Sequence[Result]) -> list[str]:
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
     names, points = list(varied(run)), [each.points[0] for each in choices(run)]
-    values = [point.axes[names[0]] for point in points] if len(names) == 1 else []
-    numbers = [each[0] for each in map(quantity, values) if each is not None]
-    if numbers and len(numbers) == len(values) and noise_unit(values) is not None:
-        points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
     facts = []
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:
