@@ -3,12 +3,14 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from asim_lightning.report.picture import Picture
 from asim_lightning.report.plotly_figure import layout_of, traces_of
 from asim_lightning.table import Rows, Table, csv_text
 
+Shown: TypeAlias = list[Picture | Table[Any] | None]
+"""Figures and tables of a page; None is left out."""
 _MISSING = (
     "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a checkout "
     "pip install '.[report]'"

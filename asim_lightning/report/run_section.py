@@ -3,36 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any, TypeAlias
+from typing import Any
 
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number
 from asim_lightning.evaluation.run import Run
-from asim_lightning.evaluation.target import Limit, Target
+from asim_lightning.evaluation.target import Target
 from asim_lightning.report.accuracy import accuracy_picture
-from asim_lightning.report.html_page import figure_html, list_html, page, table_html
+from asim_lightning.report.html_page import Shown, figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, quantity_of
 from asim_lightning.report.layers import energy_picture, layers_table
 from asim_lightning.report.origin import difference_table, facts, origin_html
 from asim_lightning.report.picture import Picture
 from asim_lightning.report.results_table import choice_table, point_table
-from asim_lightning.report.spec_doctor import (
-    findings_table,
-    limits_picture,
-    limits_table,
-    limits_words,
-    loss_map_picture,
-    loss_map_table,
-    plans_table,
-    plans_verdict,
-)
+from asim_lightning.report.spec_doctor import document_parts
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import front_of, varied, verdict
 from asim_lightning.report.yields import yield_picture, yield_table
 from asim_lightning.table import Rows, Table
 
-_Parts: TypeAlias = tuple[str, list[Picture], list[Table[Any]]]
-"""The verdict of a run, its figures and its tables."""
 _MOST_VALUES = 3
 _MOST_AXES = 8
 
@@ -63,9 +52,10 @@ class Section:
             raise ValueError(
                 f"`--target` must be left out for {run.folder}, which has its own, '{run.own_target}', got '{target}'"
             )
-        parts = _of_points if not run.document else _of_spec if "limits" in run.document else _of_doctor
-        said, drawn, listed = parts(run, target)
-        return cls(run, run_title(run), run.measure.words(said), drawn, listed)
+        said, shown = document_parts(run, target) if run.document else _of_points(run, target)
+        pictures = [each for each in shown if isinstance(each, Picture)]
+        tables = [each for each in shown if isinstance(each, Table)]
+        return cls(run, run_title(run), run.measure.words(said), pictures, tables)
 
     def html(self, number: int = 0) -> str:
         """The part of the page: `number` counts from 1; 0 for the only run, which has the headline of the page."""
@@ -85,7 +75,7 @@ class Section:
     @property
     def numbers(self) -> dict[str, Rows]:
         """All numbers of figures and tables, by the name of the CSV in the section."""
-        found: dict[str, Rows] = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
+        found = {each.file: each.numbers for each in self.pictures if each.numbers}
         found |= {each.file: each.numbers for each in self.tables}
         for differences in filter(None, map(difference_table, self.run.commands)):
             head, *rows = differences.numbers
@@ -95,12 +85,7 @@ class Section:
 
 def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) -> tuple[str, dict[str, Any]]:
     """The page of a report of some runs, each with the accuracy to keep, under a title or their names; and all of its
-    numbers: for each run its verdict, and tables by their CSV.
-
-    Raises:
-        ValueError: A run lacks the reference of its target.
-        ModuleNotFoundError: plotly is not installed.
-    """
+    numbers: for each run its verdict, and tables by their CSV. It needs plotly."""
     sections, several = [Section.of(*each) for each in judged], len(judged) > 1
     title = title or "; ".join(dict.fromkeys(each.title for each in sections))
     if several:
@@ -135,35 +120,18 @@ def run_title(run: Run) -> str:
     return f"{recipe}: {run.kind}{' of ' * bool(said)}{'; '.join(said)}"
 
 
-def _of_points(run: Run, target: Target) -> _Parts:
-    drawn: list[Picture | None] = []
+def _of_points(run: Run, target: Target) -> tuple[str, Shown]:
+    """The verdict of a sweep, a search or a yield, and its figures and tables."""
+    shown: Shown = []
     if front_of(run):
-        drawn.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", "energy"))))
+        shown.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", "energy"))))
     if run.yields:
-        drawn.append(yield_picture(run.yields, thresholds=run.thresholds))
+        shown.append(yield_picture(run.yields, thresholds=run.thresholds))
     else:
-        drawn += [accuracy_picture(run.results, axis) for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]]
-        drawn += map_pictures(run)[:1] if len(varied(run)) == 2 else []
+        shown += [accuracy_picture(run.results, axis) for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]]
+        shown += map_pictures(run)[:1] if len(varied(run)) == 2 else []
     if (layers := layers_table(run, target)) is not None:
         whole = energy_picture(layers.rows, run.network_cost.get("technology", {}), "Energy by layer")
-        drawn.append(replace(whole, note=layers.note, numbers=layers.numbers, file=layers.file))
-    tables = (choice_table(run, target), yield_table(run), point_table(run, target), layers)
-    return verdict(run, target), [each for each in drawn if each], [each for each in tables if each is not None]
-
-
-def _of_spec(run: Run, target: Target) -> _Parts:
-    limits, scale = [Limit.of_json(each) for each in run.document["limits"]], run.document["full_scale"]
-    said = f"{target}: {limits_words(limits)}."
-    drawn = limits_picture(limits, "How bad each property may be")
-    return said, [drawn], [limits_table(limits, scale["codes"], scale["mv"])]
-
-
-def _of_doctor(run: Run, target: Target) -> _Parts:
-    tables: list[Table[Any]] = [plans_table(run.document)]
-    if run.document["findings"]:
-        tables.append(findings_table(run.document))
-    drawn = []
-    if run.loss_map is not None:
-        tables.append(loss_map_table(run.loss_map))
-        drawn.append(loss_map_picture(run.loss_map, "Where the answers are lost"))
-    return plans_verdict(run.document), drawn, tables
+        shown.append(replace(whole, note=layers.note, numbers=layers.numbers, file=layers.file))
+    shown += [choice_table(run, target), yield_table(run), point_table(run, target), layers]
+    return verdict(run, target), shown

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Measure, images_needed
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
+from asim_lightning.report.html_page import Shown
 from asim_lightning.report.labels import cost_text
 from asim_lightning.report.picture import Axis, Grid, Picture, Series
 from asim_lightning.table import Column, Rows, Table, plain
@@ -26,13 +28,25 @@ _SAID = 1.0
 """Least percent of the sum for which the table says where most of the share is."""
 
 
+def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
+    """The verdict of a spec or a doctor, and its figures and tables."""
+    found = run.document
+    if "limits" in found:
+        limits, scale = [Limit.of_json(each) for each in found["limits"]], found["full_scale"]
+        drawn = limits_picture(limits, "How bad each property may be")
+        return f"{target}: {limits_words(limits)}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
+    shown: Shown = [plans_table(found), findings_table(found) if found["findings"] else None]
+    if run.loss_map is not None:
+        shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
+    return plans_verdict(found), shown
+
+
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
     """The table of limits, for a macro whose full scale has `codes` codes (None: all) and mV (None: not known)."""
 
     def percent(row: Limit) -> float | None:
-        if row.unit != "lsb" or not row.kept:
-            return None
-        return noise_percent(f"{row.kept} lsb", row.name, codes, full_scale_mv)
+        is_in_lsb = row.unit == "lsb" and row.kept
+        return noise_percent(f"{row.kept} lsb", row.name, codes, full_scale_mv) if is_in_lsb else None
 
     def in_mv(row: Limit) -> float | None:
         share = percent(row)
@@ -180,15 +194,15 @@ def _map_note(found: LossMap) -> str:
 
 def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
     """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
-    target, plans = _target(found), [found["as_is"], *found["plans"]]
+    target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
+    recipe = {"macro": _json("macro"), "rules": _json("rules"), **_cells("checkpoint")}
     columns: list[Column[Plan]] = [
         plain("plan", itemgetter("text"), "l"),
         Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
         Column(f"{_measured(target)}\n(%)", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
-        Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
-        Column("", None, {"macro": _json("macro"), "rules": _json("rules"), **_cells("checkpoint")}),
+        Column("file", lambda row: row["file"] or "", {**_cells("file"), **recipe}, side="l"),
     ]
     note = f"kept: the whole interval is at least {100 * found['as_is']['threshold']:.2f} %"
     if found["gap"] is not None:
@@ -200,17 +214,17 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
 
 def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
     """Findings of a doctor without simulation, a row each."""
-    columns: list[Column[Mapping[str, Any]]] = [
-        Column("", None, _cells("kind")),
-        plain("finding", itemgetter("text"), "l"),
-        Column("", None, {"layers": lambda row: " ".join(row["layers"]), "numbers": _json("numbers")}),
-    ]
-    return Table(columns, found["findings"], title="Findings", file="findings.csv")
+    numbers: dict[str, Callable[[Mapping[str, Any]], object]] = {
+        **_cells("kind"), "finding": itemgetter("text"), "layers": lambda row: " ".join(row["layers"]),
+        "numbers": _json("numbers"),
+    }  # fmt: skip
+    text = Column[Mapping[str, Any]]("finding", itemgetter("text"), numbers, "l")
+    return Table([text], found["findings"], title="Findings", file="findings.csv")
 
 
 def plans_verdict(found: Mapping[str, Any]) -> str:
     """The cheapest plan that keeps the target, next to the macro as it is; if no plan does, the nearest."""
-    target, as_is = _target(found), found["as_is"]
+    target, as_is = Target.read(found["target"], "`target`"), found["as_is"]
     plans = [as_is, *found["plans"]]
     best = _cheapest(plans)
     facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target)})"]
@@ -224,10 +238,6 @@ def plans_verdict(found: Mapping[str, Any]) -> str:
     elif best is not as_is:
         facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target)})")
     return f"{target}: {'; '.join(facts)}."
-
-
-def _target(found: Mapping[str, Any]) -> Target:
-    return Target.read(found["target"], "`target`")
 
 
 def _cheapest(plans: Sequence[Plan]) -> Plan | None:

@@ -6,7 +6,6 @@ from math import isnan
 import pytest
 
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.target import Limit
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.plotly_figure import layout_of, traces_of
 from asim_lightning.report.spec_doctor import (
@@ -20,10 +19,6 @@ from asim_lightning.report.spec_doctor import (
     plans_verdict,
 )
 from tests.report.runs import AS_IS, LIMITS, MAPPED, PLANS, doctor_document, plan
-
-
-def test_a_limit_is_read_back_from_json() -> None:
-    assert tuple(Limit.of_json(each.to_json()) for each in LIMITS) == LIMITS
 
 
 def test_numbers_of_limits_with_a_noise_in_other_units() -> None:
