@@ -25,7 +25,6 @@ _RESIZE = (
 )
 """Makes figures fit a sheet, two next to each other."""
 _STYLE = """
-:root { color-scheme: light; }
 * { box-sizing: border-box; }
 body { margin: 0; background: white; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 72rem; margin: 0 auto; padding: 1rem 1rem 3rem; }

@@ -11,28 +11,25 @@ from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.html_page import list_html, table_html
-from asim_lightning.report.labels import duration, macro_words
+from asim_lightning.report.labels import count_range, duration, macro_words
 from asim_lightning.report.verdict import varied
 from asim_lightning.table import Table, plain
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """Data, weights and samples of the numbers."""
-    images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
+    images, trials = [row.images for row in run.results], [point.trials for point in run.points]
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
-    decided = any(point.difference is not None or point.decisions for point in run.results)
-    has_pairs = decided or run.yields or run.until is not None or run.document
-    pairs = "" if has_pairs else "; targets are decided without pairs of images, because the folder has none"
-    reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
+    reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
         ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
-        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
+        ("images", count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
         ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
-        ("intervals", _intervals(run) + pairs),
+        ("intervals", _intervals(run)),
         ("notes", "; ".join(run.document.get("notes", ()))),
         ("files", f"results.csv and those next to it in {run.folder}"),
     ]
@@ -58,9 +55,8 @@ def _intervals(run: Run) -> str:
 def origin_html(run: Run) -> list[str]:
     """Commands with their differences from recipe and preset, seeds, versions, machine and time."""
     if not run.commands:
-        versions = run.settings.get("versions", {})
         said = '<p class="note">The folder has no record of a command, such as after a sweep in Python.</p>'
-        return [said, list_html([("versions", _pairs(versions))])] if versions else [said]
+        return [said, list_html([("versions", _pairs(run.settings.get("versions", {})))])]
     found = []
     for command in run.commands:
         found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
@@ -111,7 +107,3 @@ def _setting(value: object) -> str:
 
 def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {_setting(value)}" for name, value in values.items()) or "none recorded"
-
-
-def _ends(numbers: Sequence[int]) -> str:
-    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
