@@ -14,8 +14,6 @@ from asim_lightning.report.picture import Axis, Picture, Series
 from asim_lightning.table import Column, Table
 
 _WORST = 5
-
-
 _Converter: TypeAlias = tuple[ChipLayer, int]
 """A layer, and the index of a converter in it."""
 _LAYERS: list[Column[ChipLayer]] = [

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.nn.functional import max_pool2d
 
-from asim_lightning.report.draw import new_figure
-
 _DOTS_AN_INCH = 100
 _NUMBERED = 20
 """Most classes for which cells show a number, and axes the names."""
@@ -33,7 +31,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     cells = 100.0 * counts / np.maximum(images, 1) if normalize else counts.astype(float)  # (classes, classes)
     top = 100.0 if normalize else max(float(np.max(cells)), 1.0)
     numbered = classes <= _NUMBERED
-    figure = new_figure(9.0, 7.8, _DOTS_AN_INCH)
+    figure = Figure(figsize=(9.0, 7.8), dpi=_DOTS_AN_INCH, layout="constrained")
     plot = figure.add_subplot()
     # with many classes, cells next to the diagonal are pale; a root of the value makes them visible
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
@@ -71,7 +69,8 @@ def mistakes_figure(
     """
     columns = max(3, ceil(sqrt(len(images))))
     rows = ceil(len(images) / columns)
-    figure = new_figure(_CELL[0] * columns + 0.2, _CELL[1] * rows + 0.8, _DOTS_AN_INCH)
+    size = _CELL[0] * columns + 0.2, _CELL[1] * rows + 0.8
+    figure = Figure(figsize=size, dpi=_DOTS_AN_INCH, layout="constrained")
     figure.suptitle(f"{title}\n(above each: the true class; the predicted one with its confidence)", fontsize=11)
     for place, (image, (true, predicted, confidence)) in enumerate(zip(images, captions, strict=True)):
         plot = figure.add_subplot(rows, columns, place + 1)

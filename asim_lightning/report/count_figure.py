@@ -18,10 +18,9 @@ from asim_lightning.circuit import Cycle
 from asim_lightning.engine.adc_range import Histogram, Quality, overall, qualities
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.command_tables import decibels
-from asim_lightning.report.draw import new_figure
 from asim_lightning.report.labels import macro_words
 
-_WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
+_SIZE, _DOTS = (13.0, 12.0), 100  # inches and dots per inch: 1300 x 1200 pixels
 _STYLE: Any = {
     "axes.titlesize": 11, "axes.labelsize": 11, "xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 15,
 }  # fmt: skip
@@ -31,8 +30,6 @@ _RANGE, _BAR, _OUTSIDE = "#D55E00", "#0072B2", "0.88"
 _LEAST_WRONG = 1e-8
 _WIDEST = 2
 """The axis of counts ends at this many times the largest count, so a wide range leaves room for counts."""
-
-
 _Seen: TypeAlias = tuple[Cycle, Histogram, Quality]
 """A cycle, its counts, and the quality of their conversion."""
 
@@ -47,7 +44,7 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
     edges = _edges(cycles)
     shares = np.array([np.histogram(seen.counts, edges, weights=seen.shares)[0] for _, seen, _ in cycles])
     with rc_context(_STYLE):
-        figure = new_figure(_WIDTH, _HEIGHT, _DOTS)
+        figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
         figure.suptitle(f"What the ADC of {name} sees", x=0.01, ha="left")
         text = fill(_text(counts, overall(counts.circuit, found), images), 165)
         figure.supxlabel(text, x=0.01, ha="left", fontsize=10, color="0.25")
@@ -124,11 +121,9 @@ def _draw_cycles(
     plot: Axes, cycles: Sequence[_Seen], edges: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> QuadMesh:
     places = np.arange(len(cycles))
-    ends = [
-        (found[0] - cycle.counts_a_code / 2, found[1] + cycle.counts_a_code / 2) if found else (math.nan, math.nan)
-        for cycle, found in ((cycle, _ends(cycle)) for cycle, *_ in cycles)
-    ]
-    low, high = np.array(ends).T
+    low, high = np.array([_ends(cycle) or (math.nan, math.nan) for cycle, *_ in cycles]).T
+    half = np.array([cycle.counts_a_code / 2 for cycle, *_ in cycles])
+    low, high = low - half, high + half
     left, right = np.nan_to_num(low, nan=edges[0]), np.nan_to_num(high, nan=edges[-1])
     plot.barh(places, right - left, 1.0, left, color="white", zorder=0)
     for each in (low, high):

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
@@ -53,30 +52,24 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _MOST_ACROSS) -
         rows = len(pictures[0].y.names) if pictures[0].grid is not None else 0
         heights = [max(HEIGHT if lines == 1 else 0.75 * HEIGHT, _AROUND_BARS + _OF_ROW * rows)] * lines
     with rc_context(_STYLE):
-        figure = new_figure(WIDTH if columns < _MOST_ACROSS else 1.4 * WIDTH, sum(heights))
+        width = WIDTH if columns < _MOST_ACROSS else 1.4 * WIDTH
+        figure = Figure(figsize=(width, sum(heights)), dpi=_DOTS, layout="constrained")
         grid = figure.add_gridspec(lines, columns, height_ratios=heights)
         image = None
         for number, picture in enumerate(pictures):
             plot = figure.add_subplot(grid[number // columns, number % columns])
             image = _draw(figure, plot, picture) or image
             if len(pictures) > 1:
-                plot.set_title(_lines(picture.title, 0.8 * _WIDEST_LINE * figure.get_figwidth() / WIDTH / columns))
+                plot.set_title(_lines(picture.title, 0.8 * _WIDEST_LINE * width / WIDTH / columns))
         if image is not None and (shown := pictures[0].grid) is not None:
             figure.colorbar(image, ax=figure.axes, label=shown.label)
         if headline := title or pictures[0].title * (len(pictures) == 1):
-            figure.suptitle(_lines(headline, _WIDEST_LINE * figure.get_figwidth() / WIDTH), x=0.01, ha="left")
+            figure.suptitle(_lines(headline, _WIDEST_LINE * width / WIDTH), x=0.01, ha="left")
         if note := pictures[0].note:
             figure.supxlabel(_lines(note, 1.3 * _WIDEST_LINE), x=0.995, ha="right", fontsize=7.5, color="0.3")
         figure.draw_without_rendering()  # sets the text sizes of this style
         for plot, picture in zip(figure.axes, pictures, strict=False):
             _write_labels(plot, picture)
-    return figure
-
-
-def new_figure(width: float, height: float, dots: int = _DOTS) -> Figure:
-    """An empty figure without a window: its size in inches, and the dots an inch of a PNG."""
-    figure = Figure(figsize=(width, height), dpi=dots, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure
 
 
@@ -135,7 +128,7 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
         plot.step(x, y, where="pre", color=colour, linestyle=dashes, linewidth=1.6, label=label, alpha=alpha)
         return
     marker = _OTHER_MARKERS.get(each.marker, _MARKERS[each.style % len(_MARKERS)])
-    plot.errorbar(
+    drawn = plot.errorbar(
         x, y,
         yerr=[y - each.low, np.asarray(each.high) - y] if each.low else None,
         xerr=[x - each.left, np.asarray(each.right) - x] if each.left else None,
@@ -143,13 +136,11 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
         markerfacecolor="none" if each.marker in ("open", "ring") else colour,
         markeredgewidth=1.4 if each.marker in ("cross", "ring", "tick") else 1.0,
         linestyle=dashes if each.form == "line" else "", linewidth=1.4, elinewidth=0.9, capsize=2.0, label=label,
-        transform=plot.transData + ScaledTranslation(aside, 0.0, figure.dpi_scale_trans),
         zorder=1.9 if each.is_pale else 3 if each.marker == "ring" else 2.0,
     )  # fmt: skip
-    for ends in ((x, y), (x, each.low), (x, each.high), (each.left, y), (each.right, y)):
-        if len(ends[0]) and len(ends[1]):
-            plot.update_datalim(np.column_stack(ends))  # a shifted transform leaves these out
-    plot.autoscale_view()
+    if aside:
+        for artist in drawn.get_children():
+            artist.set_transform(plot.transData + ScaledTranslation(aside, 0.0, figure.dpi_scale_trans))
 
 
 def _write_labels(plot: Axes, picture: Picture) -> None:

@@ -92,20 +92,18 @@ def validation_pictures(found: Validation) -> list[Picture]:
     reported, modelled = [each[0] for each in chips], [each[1] for each in chips]
     ends = [0.5 * min(*reported, *modelled), 2.5 * max(*reported, *modelled)]
     line: dict[str, Any] = {"form": "line", "marker": "none"}
+    factors = (("equal", 1.0, 0), (f"within {found.factor:g}", found.factor, 1), ("", 1 / found.factor, 1))
     bounds = [
         Series(name, ends, [factor * end for end in ends], colour=GREY, dashes=dashes, **line)
-        for name, factor, dashes in (
-            ("equal", 1.0, 0), (f"within {found.factor:g}", found.factor, 1), ("", 1 / found.factor, 1)
-        )
-    ]  # fmt: skip
-    key = ", ".join(f"{number} {what}" for number, (*_, what) in enumerate(chips, 1))
+        for name, factor, dashes in factors
+    ]
     scatter = Picture(
         "charge-redistribution macros",
         Axis("reported energy of a column (pJ)", "log"),
         Axis("modelled (pJ)", "log"),
         [*bounds, Series("", reported, modelled)],
         labels=[(x, y, str(number)) for number, (x, y, _) in enumerate(chips, 1)],
-        note=key,
+        note=", ".join(f"{number} {what}" for number, (*_, what) in enumerate(chips, 1)),
     )
     names = [f"{each.what.removeprefix('Jia 65 nm, ')}\n{each.note}".strip() for each in found.components]
     ratios = [each.ratio for each in found.components]

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.draw import new_figure
 from asim_lightning.report.tensorboard_curves import (
     Curves,
     axis_curves,
@@ -34,7 +34,7 @@ def curve(events, tag):
 
 def write(folder: Path, rows: list[Result], axis: str = "random_noise") -> None:
     found = Run(folder, tuple(rows))
-    write_run(found, {**axis_curves(rows, axis), **energy_curves(found)}, {"sweep/a": new_figure(1, 1, 20)})
+    write_run(found, {**axis_curves(rows, axis), **energy_curves(found)}, {"sweep/a": Figure(figsize=(1, 1), dpi=20)})
 
 
 def charts(events: Any) -> dict[str, Any]:
