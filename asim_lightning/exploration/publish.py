@@ -233,7 +233,7 @@ def publish_yields(
     thresholds = _levels(results, sweep, thresholds)
     found, question = sweep.yields, sweep.until
     title = _title(name, sweep.macro, results, _rules(sweep))
-    drawn = yield_picture(found, title, thresholds, {"quantized": of_kind["quantized"]})
+    drawn = yield_picture(found, title, thresholds, of_kind["quantized"])
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
     table = results[0].measure.words(yield_text(found, thresholds, question))

@@ -28,23 +28,17 @@ _HALF = 0.32
 
 
 def yield_picture(
-    found: Sequence[ChipYield],
-    title: str = "Yield",
-    thresholds: Sequence[float] = (),
-    references: Mapping[str, float] | None = None,
+    found: Sequence[ChipYield], title: str = "Yield", thresholds: Sequence[float] = (), quantized: float | None = None
 ) -> Picture:
     """Share of chips with at least an accuracy on these images, one curve for each combination of the other axes.
 
     The bands are the pointwise bounds of `ChipYield`. If there are more than `MOST_CURVES` curves, some are drawn, from
-    the first to the last. Thresholds, and accuracies of other networks by their name, are marked, 0..1.
+    the first to the last. Thresholds and the accuracy of the quantised network, 0..1, are marked.
     """
-    (drawn, some), known = drawn_of(found, "curves"), references or {}
+    drawn, some = drawn_of(found, "curves")
     totals = {len(each.chips) for each in drawn}
-    shared = {
-        name: value
-        for name, value in found[0].axes.items()
-        if all(axis_text(each.axes.get(name)) == axis_text(value) for each in found)
-    }
+    values = {name: {axis_text(each.axes.get(name)) for each in found} for name in found[0].axes}
+    shared = {name: value for name, value in found[0].axes.items() if len(values[name]) == 1}
     numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
     series = []
     for style, each in enumerate(drawn):
@@ -63,18 +57,21 @@ def yield_picture(
         accuracies, shares, lows, highs = zip(*curve, strict=True)
         x = [100 * accuracy for accuracy in accuracies]
         series.append(Series(name, x, shares, lows, highs, form="step", style=style, texts=texts))
-    ends = _ends(drawn, [*thresholds, *known.values()])
-    marks = [Mark("x", 100 * value, f"{name} {100 * value:.2f} %") for name, value in known.items()]
-    marks = [mark for mark in marks if ends[0] <= mark.at <= ends[1]]
+    known = [] if quantized is None else [quantized]
+    ends = _ends(drawn, [*thresholds, *known])
+    marks = [Mark("x", 100 * value, f"quantized {100 * value:.2f} %") for value in known]
     marks += threshold_marks("x", [each for each in thresholds if ends[0] <= 100 * each <= ends[1]])
     several = f"{totals.pop()} " if len(totals) == 1 else ""
+    bands = f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {curve_width(drawn, 2)} (DKW)"
+    if found[0].stopped_by_outcomes:
+        bands = "bands: at each accuracy, each end holds with 95 % at any number of chips"
     return Picture(
         ", ".join(part for part in (title, legend_text(shared)) if part),
         Axis(f"accuracy on these {found[0].images:,} images (%)", ends=ends),
         Axis(f"share of {several}chips at least so accurate", ends=(-0.02, 1.02)),
         series,
-        marks,
-        note="; ".join(part for part in (_bands(drawn), some) if part),
+        [mark for mark in marks if ends[0] <= mark.at <= ends[1]],
+        note="; ".join(part for part in (bands, some) if part),
         numbers=numbers,
         file="yield_curves.csv",
     )
@@ -127,11 +124,10 @@ def threshold_marks(along: Literal["x", "y"], thresholds: Sequence[float]) -> li
 
 def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, float]:
     """Accuracies at the left and right end of the picture, percent; marked ones are 0..1."""
-    marks = [100 * value for value in marked]
     accuracies = [100 * float(value) for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
     low, high = min(accuracies), max(accuracies)
-    # distant thresholds would squeeze the curves
-    near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
+    far = 2 * (high - low) + 2  # more distant thresholds would squeeze the curves
+    near = [100 * value for value in marked if low - far <= 100 * value <= high + far]
     low, high = min([low, *near]), max([high, *near])
     margin = max(0.06 * (high - low), 0.25)
     return max(low - margin, 0.0), min(high + margin, 100.0)
@@ -141,13 +137,6 @@ def curve_width(found: Sequence[ChipYield], digits: int) -> str:
     """How far a whole curve of yield may lie from the one drawn (95 %, DKW), for the most and the fewest chips."""
     totals = [len(each.chips) for each in found]
     return " to ".join(dict.fromkeys(f"{dkw(total):.{digits}f}" for total in (max(totals), min(totals))))
-
-
-def _bands(drawn: Sequence[ChipYield]) -> str:
-    if drawn[0].stopped_by_outcomes:
-        return "bands: at each accuracy, each end holds with 95 % at any number of chips"
-    width = curve_width(drawn, 2)
-    return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {width} (DKW)"
 
 
 class _Row(NamedTuple):

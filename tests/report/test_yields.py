@@ -18,7 +18,7 @@ def chips(rights: list[int], stopped: bool = False, images: int = 100, reads: in
 
 
 def test_the_curve_has_the_share_of_chips_up_to_each_accuracy() -> None:
-    picture = yield_picture([chips([80, 90, 90, 95])], references={"quantized": 0.92})
+    picture = yield_picture([chips([80, 90, 90, 95])], quantized=0.92)
     (curve,) = picture.series
     assert (curve.name, curve.form) == ("simulated", "step")
     assert list(curve.x) == pytest.approx([0, 80, 90, 95, 100])  # at 90 it is 0.75, above it 0.25
@@ -38,10 +38,8 @@ def test_each_combination_has_a_curve_and_what_they_share_is_in_the_headline() -
     assert [each.name for each in picture.series] == ["random noise 0 %", "random noise 0.1 %"]
     assert (picture.title, picture.y.label) == ("title, rows 64", "share of 2 chips at least so accurate")
     found[1] = chips([90, 91, 92], random_noise=0.1, rows=64)
-    assert [each.name for each in yield_picture(found).series] == [
-        "random noise 0 % (2 chips)",
-        "random noise 0.1 % (3 chips)",
-    ]
+    names = [each.name for each in yield_picture(found).series]
+    assert names == ["random noise 0 % (2 chips)", "random noise 0.1 % (3 chips)"]
 
 
 def test_the_note_says_what_the_band_is() -> None:
