@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.interval import Interval
@@ -129,3 +130,10 @@ def doctor_document(plans: Sequence[Mapping[str, Any]] = PLANS, **others: Any) -
 
 
 MAPPED = LossMap({"conv1": (0.0, 0.1, 0.2, 0.1), "fc <a>": (0.02, 1.4, 0.18), "head": (-0.004, 0.004)}, 1.9, images=40)
+
+
+def check_inside(figure: Figure, texts: Sequence[Any]) -> None:
+    """Fail if a text of a figure is cut off."""
+    for box in (text.get_window_extent() for text in texts):
+        assert -1 <= box.x0 <= box.x1 <= figure.bbox.width + 1
+        assert -1 <= box.y0 <= box.y1 <= figure.bbox.height + 1

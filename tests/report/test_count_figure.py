@@ -10,6 +10,7 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine.adc_range import Histogram
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.count_figure import count_figure
+from tests.report.runs import check_inside
 
 MACROS: dict[str, dict[str, Any]] = {
     "80 cycles": {"weight_bits": 10, "adc_bits": 5, "random_noise": 0.5},
@@ -31,15 +32,12 @@ def page(name: str) -> Any:
 @pytest.mark.parametrize("name", ["80 cycles", "one"])
 def test_every_text_stands_within_the_page(name: str) -> None:
     figure = page(name)
-    whole = figure.bbox
     texts = [*figure.texts, figure._suptitle]
     for plot in figure.axes:
         texts += [plot.title, plot.yaxis.label, plot.xaxis.label]
         for axis, (low, high) in ((plot.xaxis, plot.get_xlim()), (plot.yaxis, plot.get_ylim())):
             texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    for box in (text.get_window_extent() for text in texts if text.get_text().strip() and text.get_visible()):
-        assert whole.x0 - 1 <= box.x0 <= box.x1 <= whole.x1 + 1
-        assert whole.y0 - 1 <= box.y0 <= box.y1 <= whole.y1 + 1
+    check_inside(figure, [text for text in texts if text.get_text().strip() and text.get_visible()])
 
 
 @pytest.mark.parametrize(

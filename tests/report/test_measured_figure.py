@@ -32,11 +32,6 @@ def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
     assert noise.series[1].name == f"one code only: {curve.counts_of_one_code} counts"
 
 
-def test_a_column_without_noise_has_a_figure() -> None:
-    transfer, *_ = measured_pictures(measured_curves(ideal_csv().encode(), "chip.csv", None, TOP)[None], TOP)
-    assert "offset +0.00 LSB, gain 1.0000" in transfer.title
-
-
 def test_each_measured_column_is_drawn_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

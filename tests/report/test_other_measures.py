@@ -68,6 +68,8 @@ def test_chips_and_changes_are_not_in_percent() -> None:
     assert mean.y[0] == pytest.approx(0.4)
     text = differences_text("adc_bits", [Difference({}, 4, 5, Interval(-0.1, -0.2, 0.05))], LOSS)
     assert text.splitlines()[-1].split() == ["4", "5", "-0.1", "[-0.2,", "+0.05]"]
+    shares = differences_text("rows", [Difference({"adc_bits": 8}, 0, 0.05, Interval(-0.025, -0.04, -0.01))])
+    assert shares.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]
 
 
 def test_words_for_an_accuracy() -> None:

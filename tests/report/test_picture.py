@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.report.picture import Mark, Picture, Series, number_axis
+from asim_lightning.report.picture import number_axis
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,3 @@ def test_an_axis_is_logarithmic_if_numbers_span_decades(numbers, scale, ticks):
     assert (axis.scale, list(axis.ticks)) == (scale, list(ticks))
     assert axis.label == ("noise (%)" if scale == "linear" else "noise (%), log scale")
     assert scale != "symlog" or axis.least == 0.01
-
-
-def test_entries_are_those_with_a_name():
-    axis = number_axis("x", (0, 1))
-    assert Picture("", axis, axis, [Series("a", [0], [1]), Series("", [0], [1])], [Mark("y", 1, "b")]).entries == 2

@@ -217,17 +217,8 @@ def test_points_have_all_columns_and_their_decision() -> None:
 
 def test_figures_of_each_kind_of_run() -> None:
     titles = [[picture.title for picture in Section.of(found, TARGET).pictures] for found in RUNS.values()]
-    assert titles == [
-        [
-            "Accuracy against energy",
-            "Accuracy against ADC bits",
-            "Accuracy against random noise",
-            "Accuracy over ADC bits and random noise",
-            "Energy by layer",
-        ],
-        ["Accuracy against ADC bits", "Accuracy against random noise", "Accuracy over ADC bits and random noise"],
-        ["Yield"],
-    ]
+    axes = ["Accuracy against ADC bits", "Accuracy against random noise", "Accuracy over ADC bits and random noise"]
+    assert titles == [["Accuracy against energy", *axes, "Energy by layer"], axes, ["Yield"]]
     trade_off = Section.of(RUNS["energies"], TARGET).pictures[0]
     assert "cheapest that is kept" in [each.name for each in trade_off.series]  # by the target of the report
 

@@ -3,46 +3,37 @@
 import re
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.report.results_table import Difference, differences_text, search_text
+from asim_lightning.report.results_table import search_text
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import choice_facts, choices
+from tests.report.runs import run
 
 TARGET = "accuracy 86 %"
 
 
-def reference(kind: Kind, accuracy: float) -> Result:
-    return Result({}, kind, 1, 400, accuracy, accuracy - 0.03, accuracy + 0.03, 1.0, "exact")
-
-
-def found(**space: list[AxisValue]) -> Run:
+def found(**space: list[Any]) -> Run:
     """Each bit more costs 10 uJ and gives 10 points; noise takes its hundredfold in points."""
     points = []
     for values in product(*space.values()):
         axes = dict(zip(space, values, strict=True))
-        bits, noise = axes.get("adc_bits", 8), axes.get("random_noise", 0.0)
-        assert isinstance(bits, int)
-        assert isinstance(noise, float)
-        accuracy, energy = 0.1 * bits + 0.1 - noise, 10.0 * bits
-        digital = 20.0 * int(axes.get("weight_bits", 8)) / 8 * axes.get("technology.voltage", 1.0)  # type: ignore[operator, arg-type]
+        bits, accuracy = axes.get("adc_bits", 8), 0.1 * axes.get("adc_bits", 8) + 0.1 - axes.get("random_noise", 0.0)
+        digital = 20.0 * axes.get("weight_bits", 8) / 8 * axes.get("technology.voltage", 1.0)
         decision = (
             Decision("kept") if accuracy > 0.85 else Decision("undecided", 900) if bits > 6 else Decision("missed")
         )
         figures = {"latency_ms": 1.0}
-        for name, value in (("energy_uj", energy), ("all_digital_uj", digital)):
+        for name, value in (("energy_uj", 10.0 * bits), ("all_digital_uj", digital)):
             figures |= {name: value, f"{name}_low": value / 2, f"{name}_high": 2 * value}
-        points.append(Result(
-            axes, "simulated", 1, 400, accuracy, accuracy - 0.02, accuracy + 0.02, 1.0, "native", figures=figures,
-            decisions={TARGET: decision},
-        ))  # fmt: skip
-    references = reference("float", 0.91), reference("quantized", 0.92)
-    return Run(Path("runs/mine/search-1"), (*references, *points), targets=(TARGET,))
+        ends = accuracy - 0.02, accuracy + 0.02
+        decided = {"figures": figures, "decisions": {TARGET: decision}}
+        points.append(Result(axes, "simulated", 1, 400, accuracy, *ends, 1.0, "native", **decided))
+    return run(points, targets=(TARGET,))
 
 
 def test_text() -> None:
@@ -72,7 +63,7 @@ def test_text() -> None:
     ("space", "digital", "owner"),
     [({"weight_bits": [8, 2]}, 5, "28 nm, 0.9 V"), ({"technology.voltage": [1.0, 0.5]}, 10, "the technology of each")],
 )
-def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisValue]], digital: int, owner: str) -> None:
+def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[Any]], digital: int, owner: str) -> None:
     both = found(**space)
     assert both.all_digital is None
     last = replace(both, results=(*both.references, *both.points[1:]))
@@ -132,10 +123,3 @@ def test_heat_maps_by_number_of_axes() -> None:
     assert [each.title for each in three] == ["rows 64", "rows 255"]
     assert map_pictures(found(adc_bits=[6, 7, 8])) == []
     assert map_pictures(found(adc_bits=[7, 8], random_noise=[0.0, 0.1], rows=[64, 255], votes=[1, 3])) == []
-
-
-def test_differences() -> None:
-    change = Interval(-0.025, -0.04, -0.01)
-    text = differences_text("random_noise", [Difference({"adc_bits": 8}, 0, 0.05, change)])
-    assert text.splitlines()[0].startswith("Changes along random noise, in pairs")
-    assert text.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]

@@ -8,7 +8,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.picture import MOST_CURVES
-from asim_lightning.report.yields import chips_picture, groups_of_chips, yield_picture, yield_text
+from asim_lightning.report.yields import chips_picture, yield_picture, yield_text
 
 
 def chips(rights: list[int], stopped: bool = False, images: int = 100, reads: int = 1, **axes: object) -> ChipYield:
@@ -77,12 +77,6 @@ ROWS = [
     *(chip(number, share, static=OFFSET, rows=64) for number, share in enumerate((0.8, 0.6, 0.7))),
     *(chip(number, share, static=CELLS, rows=64) for number, share in enumerate((0.5, 0.3))),
 ]
-
-
-def test_groups_are_of_what_differs_next_to_the_chips() -> None:
-    first, second = groups_of_chips(ROWS)
-    assert (first[0], [row.accuracy for row in first[1]]) == ({"static": OFFSET}, [0.6, 0.7, 0.8])
-    assert (second[0], [row.accuracy for row in second[1]]) == ({"static": CELLS}, [0.3, 0.5])
 
 
 def test_chips_are_dots_with_the_mean_of_each_group_and_thresholds() -> None:
