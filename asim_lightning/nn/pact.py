@@ -1,28 +1,7 @@
 """PACT: a ReLU with a learned clip."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-
-
-def _clipped(x: Tensor, alpha: Tensor) -> Tensor:
-    return torch.minimum(x.clamp_min(0.0), alpha.to(x.dtype))
-
-
-class _Clip(torch.autograd.Function):
-    """clamp(x, 0, alpha) with the published gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:
-        ctx.save_for_backward(x, alpha)
-        return _clipped(x, alpha)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x, alpha = ctx.saved_tensors
-        above = x > alpha
-        return gradient * ((x >= 0) & ~above), (gradient * above).sum().to(alpha.dtype)
 
 
 class PACT(nn.Module):
@@ -45,7 +24,4 @@ class PACT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clip; same shape and type as x."""
-        if not torch.is_grad_enabled():  # torch takes longer to prepare a gradient than to clip
-            return _clipped(x, self.alpha)
-        clipped: Tensor = _Clip.apply(x, self.alpha)
-        return clipped
+        return torch.where(x > self.alpha, self.alpha.to(x.dtype), x.clamp_min(0.0))
