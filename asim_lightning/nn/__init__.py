@@ -3,11 +3,9 @@
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
-from asim_lightning.nn.conv import CimConv2d, QuantConv2d
-from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
+from asim_lightning.nn.conv import CimConv1d, CimConv2d, CimConvTranspose2d, QuantConv2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear, FloatMatmul
-from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
-from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear, CimMatmul
 from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.linear import CimLinear
-from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.linear import CimLinear, CimMatmul
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.product_mode import masked_softmax
 from asim_lightning.nn.quantized import QuantizedLayer

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from asim_lightning.nn.layer_forms import HeldWeight, check_plain, timms_form
 
 
-def reproducible(x: Tensor) -> Tensor:
-    """The tensor in the type in which float layers sum: float64 if the device has it."""
-    return x if x.device.type == "mps" else x.double()
+def reproducible(x: Any) -> Any:
+    """A tensor in the type in which float layers sum, float64 if the device has it; None stays None."""
+    return x if x is None or x.device.type == "mps" else x.double()
 
 
 def product(in_training: bool, function: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -> Tensor:
@@ -25,7 +25,7 @@ def product(in_training: bool, function: Callable[..., Tensor], x: Tensor, *othe
     if in_training:
         return function(x, *others)
     with torch.autocast(x.device.type, enabled=False):
-        return function(*(None if each is None else reproducible(each) for each in (x, *others))).to(x.dtype)
+        return function(*map(reproducible, (x, *others))).to(x.dtype)
 
 
 class Reproducible(nn.Module):
@@ -33,38 +33,26 @@ class Reproducible(nn.Module):
 
     @classmethod
     def from_float(cls, module: nn.Module) -> Any:
-        """The same layer; parameters are shared."""
+        """The same layer, if its class is known; parameters are shared."""
+        check_plain(module, cls)
         layer = cls.__new__(cls)
-        layer.__dict__ = module.__dict__.copy()
+        layer.__dict__ = module.__dict__ | timms_form(module)
         return layer
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output, with sums in float64 in evaluation."""
         if self.training:
             return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
-        exact = copy.copy(self)
+        exact, weight = copy.copy(self), self.held_weight() if isinstance(self, HeldWeight) else self.weight
         exact._parameters = {}
-        for name in ("weight", "bias"):  # a weight that a hook has computed is no parameter
-            value = getattr(self, name)
-            vars(exact)[name] = None if value is None else reproducible(value)
+        # a weight that a hook has computed is no parameter
+        vars(exact).update(weight=reproducible(weight), bias=reproducible(self.bias), standardization=None)
         with torch.autocast(input.device.type, enabled=False):
             return super(Reproducible, exact).forward(reproducible(input), *args, **kwargs).to(input.dtype)  # type: ignore[misc,no-any-return]
 
 
 class FloatConv2d(Reproducible, HeldWeight):
     """A convolution that stays in floating point."""
-
-    @classmethod
-    def from_float(cls, module: Any) -> "FloatConv2d":
-        """The same convolution, if its class is known; parameters are shared."""
-        check_plain(module, nn.Conv2d, cls)
-        layer: FloatConv2d = super().from_float(module)
-        vars(layer).update(timms_form(module))
-        return layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
-        return product(self.training, self.convolved, x, self.held_weight(), self.bias)
 
 
 class FloatLinear(Reproducible, nn.Linear):

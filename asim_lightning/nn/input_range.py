@@ -118,27 +118,19 @@ class RangedLayer(nn.Module):
         self._pact = [pact]
         self.input_range = "pact"
 
-    def calibrate(self, x: Tensor, method: str = "max") -> None:
-        """Fit the input range to one batch, store it, and use it from now on.
-
-        Args:
-            x: Inputs of the layer.
-            method: "max", "percentile" or "mse" (see `RangeObserver`).
-        """
-        self.check_values(x)
-        self._fit(method, x)
+    def calibrate(self, *operands: Tensor, method: str = "max") -> None:
+        """Fit the range of each operand to one batch, store it, and use it from now on (see `RangeObserver`)."""
+        observers = self.observers(method)
+        for observer, x in zip(observers.values(), operands, strict=True):
+            InputRange(observer.signed, *torch.aminmax(x.detach())).check(self.name)
+            observer.update(x)
+        for name, observer in observers.items():
+            self.store_range(observer.fit(), name)
 
     def observers(self, method: str) -> dict[str, RangeObserver]:
         """Observers that fit the range of each operand, by its name in `ranges`."""
         bits = {"input_max": (self.input_bits, self.signed_input), "weight_max": (self.weight_bits, True)}
         return {name: RangeObserver(method, *bits[name]) for name in self.ranges}
-
-    def _fit(self, method: str, *operands: Tensor) -> None:
-        observers = self.observers(method)
-        for observer, x in zip(observers.values(), operands, strict=True):
-            observer.update(x)
-        for name, observer in observers.items():
-            self.store_range(observer.fit(), name)
 
     def store_range(self, largest: float, name: str = "input_max") -> None:
         """Store a range of an operand, which must be finite and not negative, and use the input's from now on."""
@@ -151,10 +143,6 @@ class RangedLayer(nn.Module):
         if not (math.isfinite(largest) and largest >= 0):
             raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
         return largest
-
-    def check_values(self, x: Tensor) -> None:
-        """Refuse inputs with values that the layer does not take."""
-        raise NotImplementedError
 
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated ranges of all operands."""

@@ -3,6 +3,7 @@
 timm's classes are recognised by their names, because layers do not import timm.
 """
 
+from inspect import signature
 from typing import Any
 
 import torch.nn.functional as F
@@ -24,8 +25,14 @@ def is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
     )
 
 
-def check_plain(layer: nn.Module, kind: type[nn.Module], taker: type[nn.Module]) -> None:
-    """Refuse a layer for the `taker` if it may compute something else than torch's class `kind`."""
+def torchs_class(kind: type[nn.Module]) -> type[nn.Module]:
+    """torch's class that a class inherits; nn.Module if torch has no such layer."""
+    return next(each for each in kind.__mro__ if each.__module__.startswith("torch."))
+
+
+def check_plain(layer: nn.Module, taker: type[nn.Module]) -> None:
+    """Refuse a layer for the `taker` if it may compute something else than torch's class that the taker inherits."""
+    kind = torchs_class(taker)
     if not is_plain(layer, kind):
         also = f" or timm's {', '.join(_TIMMS[kind])}" if kind in _TIMMS else ""
         raise ValueError(f"{taker.__name__} takes a torch.nn.{kind.__name__}{also}, got {type(layer).__name__}")
@@ -68,19 +75,12 @@ class HeldWeight(nn.Conv2d):
     """Epsilon, and the factor next to a learned gain; None: the weight is not standardised."""
     gain: nn.Parameter | None
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        # torch allows "same" only with stride 1
-        given = 0 if padding == "same" else padding
-        super().__init__(in_channels, out_channels, kernel_size, stride, given, *args, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = signature(nn.Conv2d).bind(*args, **kwargs)
+        padding = given.arguments.get("padding")
+        if padding == "same":
+            given.arguments["padding"] = 0  # torch allows "same" only with stride 1
+        super().__init__(*given.args, **given.kwargs)
         if padding == "same":
             self.padding = "same"
 
@@ -95,29 +95,30 @@ class HeldWeight(nn.Conv2d):
         y = F.batch_norm(flat, None, None, gain, training=True, momentum=0.0, eps=eps)
         return y.reshape_as(self.weight)
 
-    def convolved(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        """The convolution of an input with a weight and a bias."""
-        x, padding = self.padded(x, for_any_size=True)
-        return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
+        x, padding = padded(self, x, for_any_size=True)
+        return F.conv2d(x, self.held_weight(), self.bias, self.stride, padding, self.dilation, self.groups)
 
-    def padded(self, x: Tensor, for_any_size: bool = False) -> tuple[Tensor, tuple[int, int]]:
-        """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side.
 
-        Padding "same" gives ``ceil(size / stride)`` outputs an axis; an odd element goes behind, as in TensorFlow and
-        torch. With `for_any_size` the input always has this padding, so that a graph recorded here fits other sizes.
-        """
-        before, behind = [0, 0], [0, 0]
-        if self.padding == "same":
-            for axis, size in enumerate(x.shape[-2:]):
-                kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
-                total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-                before[axis], behind[axis] = total // 2, total - total // 2
-        elif self.padding != "valid":
-            before = behind = [int(count) for count in self.padding]
-        pads_here = for_any_size and self.padding == "same"
-        if self.padding_mode == "zeros" and not pads_here and before == behind:
-            return x, (before[0], before[1])
-        if pads_here or any(before) or any(behind):
-            pads = [before[1], behind[1], before[0], behind[0]]
-            x = F.pad(x, pads, mode="constant" if self.padding_mode == "zeros" else self.padding_mode)
-        return x, (0, 0)
+def padded(conv: Any, x: Tensor, for_any_size: bool = False) -> tuple[Tensor, tuple[int, ...]]:
+    """The input with the padding that a convolution cannot add itself, and the zeros that it adds on each side.
+
+    Padding "same" gives ``ceil(size / stride)`` outputs an axis; an odd element goes behind, as in TensorFlow and
+    torch. With `for_any_size` the input always has this padding, so that a graph recorded here fits other sizes.
+    """
+    is_same, sides = conv.padding == "same", []  # elements before and behind, for each axis
+    for axis, kernel in enumerate(conv.kernel_size):
+        if is_same:
+            size, stride = x.shape[axis - len(conv.kernel_size)], conv.stride[axis]
+            total = max((-(-size // stride) - 1) * stride + conv.dilation[axis] * (kernel - 1) + 1 - size, 0)
+            sides.append((total // 2, total - total // 2))
+        else:
+            sides.append((0, 0) if conv.padding == "valid" else (int(conv.padding[axis]),) * 2)
+    pads_here = for_any_size and is_same
+    if conv.padding_mode == "zeros" and not pads_here and all(before == behind for before, behind in sides):
+        return x, tuple(before for before, _ in sides)
+    pads = [count for side in reversed(sides) for count in side]  # F.pad starts with the last axis
+    if pads_here or any(pads):
+        x = F.pad(x, pads, mode="constant" if conv.padding_mode == "zeros" else conv.padding_mode)
+    return x, (0,) * len(sides)

@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from asim_lightning.nn.conv import CimConv2d
-from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
+from asim_lightning.nn.conv import CimConv1d, CimConv2d, CimConvTranspose2d
 from asim_lightning.nn.floating import FloatConv1d, FloatConv2d, FloatConvTranspose2d, FloatLinear
 from asim_lightning.nn.linear import CimLinear
 

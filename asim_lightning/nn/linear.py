@@ -1,4 +1,6 @@
-"""Linear layers on a macro: with their own weight, or with a weight in each call."""
+"""Matrix products on a macro: of inputs and a weight of the layer's own or of each call, and of two activations."""
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,4 +70,38 @@ class CimFunctionalLinear(_LinearOnMacro):
         x, w = inputs
         fits = x.dim() > 1 and w.dim() == 2 and x.shape[-1] == w.shape[-1]
         self._check_inputs(fits, "(batch, ..., k) and (n, k)", x, w)
+        return x, w
+
+
+class CimMatmul(OnMacro):
+    """``x @ w^T`` of two activations: w is written into the macro's cells, x is applied to its rows and encoded.
+
+    w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. Every matrix of the
+    leading dimensions has its own macro. The layer takes the arguments of `OnMacro`.
+    """
+
+    ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}
+
+    def __init__(
+        self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""
+    ) -> None:
+        super().__init__(macro=macro, signed_input=signed_input, input_range=input_range, name=name)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Multiply an encoded and a stored operand; the output has the type and device of x.
+
+        # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)
+        """
+        return self._answer(*self._called_with(x, w))
+
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        return x @ w.transpose(-1, -2)
+
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return MatmulProduct(batched_weight=True), x, w
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = inputs
+        fits = 2 < x.dim() == w.dim() and x.shape[:-2] == w.shape[:-2] and x.shape[-1] == w.shape[-1]
+        self._check_inputs(fits, "(batch, ..., m, k) and (batch, ..., n, k)", x, w)
         return x, w

@@ -16,7 +16,7 @@ from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.input_range import InputRange, RangedLayer
-from asim_lightning.nn.layer_forms import check_plain, timms_form
+from asim_lightning.nn.layer_forms import check_plain, timms_form, torchs_class
 from asim_lightning.nn.prepared import LayerOperands, PreparedWeight, QuantizedWeight
 from asim_lightning.quant import fake_quantize, levels, quantize, scale_of, weight_scale
 
@@ -51,7 +51,7 @@ class QuantizedLayer(RangedLayer):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._torchs = next(each for each in cls.__mro__ if each.__module__.startswith("torch."))
+        cls._torchs = torchs_class(cls)
         cls._keeps_weight = "weight_max" not in cls.ranges
         if cls._torchs is not nn.Module and cls.__init__ is QuantizedLayer.__init__:
             theirs, ours = (signature(each).parameters.values() for each in (cls._torchs, cls._setup))
@@ -71,7 +71,7 @@ class QuantizedLayer(RangedLayer):
 
         The other arguments are the constructor's, a macro or bits first.
         """
-        check_plain(layer, cls._torchs, cls)
+        check_plain(layer, cls)
         new: Any = cls.__new__(cls)
         nn.Module.__init__(new)
         vars(new).update({name: value for name, value in vars(layer).items() if name not in vars(new)})

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.nn.floating import FloatLinear, FloatMatmul
-from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
-from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear, CimMatmul
 from asim_lightning.nn.product_mode import ProductMode
 
 _ADVICE = "convert the network on an example like its inputs, or put its products in `plan.keep`"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from asim_lightning.nn import QuantizedLayer
-from asim_lightning.nn.convs_as_conv2d import meets_inputs
+from asim_lightning.nn.conv import meets_inputs
 from asim_lightning.nn.layer_forms import is_called_plainly, is_plain, standardization_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
 from asim_lightning.surgery.plan import matching

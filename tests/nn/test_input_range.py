@@ -30,7 +30,7 @@ def test_with_the_batch_range_an_answer_depends_on_batch_mates_as_published_and_
 def test_calibrated_ranges(method: str) -> None:
     layer, x = linear(), torch.rand(3000, 20, generator=torch.Generator().manual_seed(0))
     x[0, 0] = 40.0
-    layer.calibrate(x, method)
+    layer.calibrate(x, method=method)
     found = float(layer.input_max)
     assert found == 40.0 if method == "max" else 0.9 < found < 30.0
 
