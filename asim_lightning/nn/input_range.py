@@ -17,30 +17,19 @@ _MATERIALLY_NEGATIVE = 0.01
 
 
 class InputRange(NamedTuple):
-    """The range of a call's inputs: numbers, or scalar tensors in a recorded graph."""
+    """The range of a call's inputs: scalar tensors, or numbers once they are read; None: not needed."""
 
     signed: bool  # whether the quantiser is
-    low: Any
-    high: Any
+    low: Any = None
+    high: Any = None
     stored: Any = None  # range of the quantiser, if it does not depend on the batch
 
-    @classmethod
-    def read(
-        cls, signed: bool, x: Tensor, stored: Tensor | None, others: Sequence[Tensor], with_ends: bool
-    ) -> "tuple[InputRange, list[float]]":
-        """The range of inputs, and the values of other tensors, with one wait for the device. # others: () each
-
-        With `with_ends` the smallest and largest input are read even if the range is stored.
-        """
-        asked = [*others] if stored is None else [stored, *others]
-        if with_ends or stored is None:
-            asked = [*torch.aminmax(x.detach()), *asked]
-        numbers = (
-            torch.stack([each.float() for each in asked]).tolist() if with_ends else [float(x.float()) for x in asked]
-        )
-        own = len(numbers) - len(others)
-        low, high = numbers[:2] if with_ends or stored is None else (0.0, 0.0)
-        return cls(signed, low, high, None if stored is None else numbers[own - 1]), numbers[own:]
+    def read(self, others: Sequence[Tensor], at_once: bool) -> "tuple[InputRange, list[float]]":
+        """The range in numbers, and the values of other tensors; `at_once` with one wait for the device."""
+        asked = [x.float() for x in (*self[1:], *others) if x is not None]
+        numbers = torch.stack(asked).tolist() if at_once else [float(x) for x in asked]
+        own = [None if x is None else numbers.pop(0) for x in self[1:]]
+        return InputRange(self.signed, *own), numbers
 
     @property
     def largest(self) -> float:

@@ -179,21 +179,21 @@ class OnMacro(QuantizedLayer):
         device, found = noise.sample_ids.device, self.chip_of(noise.chip)
         chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)
 
-        def prepare() -> Program:
-            name, weights = self.engine_on(device), None
+        def prepare(weights: Weights | None) -> Program:
+            name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
-            if self._keeps_weight:
-                weights = operands.weight.weights(integers)
-                if circuit.macro.static.has_stuck_cells:
-                    weights = Weights(stuck_weights(chip, product, circuit, weights.integers))
+            if weights is not None and circuit.macro.static.has_stuck_cells:
+                weights = Weights(stuck_weights(chip, product, circuit, integers))
             program = ENGINES[name].prepare(product, circuit, weights, chip)
             program.max_elements = self.max_elements
             return program
 
-        programs = operands.weight.programs if self._keeps_weight else self._prepared.programs
-        program = programs.of((circuit, self.engine, chip, self.max_elements, device), product, prepare)
-        return program if self._keeps_weight else program.of(stuck_weights(found, product, circuit, integers))
+        macro = circuit, self.engine, chip, self.max_elements, device
+        if self._keeps_weight:
+            return operands.weight.program(macro, product, integers, prepare)
+        program = self._prepared.programs.of(macro, product, lambda: prepare(None))
+        return program.of(stuck_weights(found, product, circuit, integers))
 
     @property
     def chip_part(self) -> str:

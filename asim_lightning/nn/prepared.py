@@ -3,61 +3,58 @@
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 
+Value = TypeVar("Value")
 _SAMPLES = 1024
 
 
-class Programs:
-    """Programs of one layer for one macro, by product."""
+class Memo(Generic[Value]):
+    """Values by key, all made for one setting; they are dropped when another setting comes."""
 
     def __init__(self) -> None:
         # in one tuple, so that threads see both or neither
-        self._kept: tuple[Hashable, dict[Product, Program]] = (None, {})
+        self._kept: tuple[Hashable, dict[Hashable, Value]] = (None, {})
 
-    def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
-        """The program of a product, prepared at its first use; programs for another macro are dropped."""
-        of, programs = self._kept
-        if of != macro:
-            programs = {}
-            self._kept = macro, programs
-        if product not in programs:
+    def of(self, setting: Hashable, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key, made at its first use."""
+        of, values = self._kept
+        if of != setting:
+            values = {}
+            self._kept = setting, values
+        if key not in values:
             with torch.inference_mode(False), torch.no_grad():
-                programs[product] = prepare()
-        return programs[product]
+                values[key] = make()
+        return values[key]
 
 
 class QuantizedWeight:
-    """Integers of a weight, and the programs prepared with them.
+    """Integers of a weight, and what was made for them.
 
     Attributes:
         integers: Integers in float32; do not change them. # (outputs, ...)
         scale: Scale of the quantiser. # () or (outputs, 1, ...)
-        programs: Programs that multiply by these integers.
+        scales: Scale of the inputs and value of one count, for one range of the input. # () and () or (outputs,)
     """
 
     def __init__(self, integers: Tensor, scale: Tensor) -> None:
-        self.integers, self.scale, self.programs = integers, scale, Programs()
+        self.integers, self.scale = integers, scale
+        self.scales: Memo[tuple[Tensor, Tensor]] = Memo()
+        self._programs: Memo[Program] = Memo()
         self._weights: dict[torch.Size, Weights] = {}
-        self._steps: tuple[Hashable, tuple[Tensor, Tensor]] | None = None
 
-    def weights(self, integers: Tensor) -> Weights:
-        """The integers in the shape that a product takes, with the forms that engines made of them."""
-        return self._weights.setdefault(integers.shape, Weights(integers))
-
-    def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scale of the inputs and value of one count, computed if the key has changed. # () and () or (outputs,)"""
-        steps = self._steps
-        if steps is None or steps[0] != key:
-            with torch.inference_mode(False), torch.no_grad():
-                steps = key, compute()
-            self._steps = steps
-        return steps[1]
+    def program(
+        self, macro: Hashable, product: Product, integers: Tensor, prepare: Callable[[Weights], Program]
+    ) -> Program:
+        """The program of a product on a macro, prepared at its first use; `integers` have the product's shape."""
+        # with the forms that engines made of them for other macros
+        weights = self._weights.setdefault(integers.shape, Weights(integers))
+        return self._programs.of(macro, product, lambda: prepare(weights))
 
 
 class LayerOperands(NamedTuple):
@@ -96,46 +93,39 @@ class PreparedWeight:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[tuple[_Snapshot, ...], Hashable, QuantizedWeight] | None = None
-        self.programs = Programs()
-        """Programs for weights that come with each call."""
+        self.forget()
 
     def forget(self) -> None:
         """Drop everything."""
-        self._kept, self.programs = None, Programs()
+        # in one tuple, so that threads see all or nothing
+        self._kept: tuple[Sequence[_Snapshot], Hashable, QuantizedWeight] | None = None
+        self.programs: Memo[Program] = Memo()
+        """Programs for weights that come with each call."""
 
-    def asked(self, parts: Sequence[Tensor], settings: Hashable, at_once: bool) -> list[Tensor] | None:
-        """Tensors that are 0 if the stored weight is still valid for these parts and settings; None if it is not.
+    def stored(
+        self, parts: Sequence[Tensor], settings: Hashable, at_once: bool
+    ) -> tuple[QuantizedWeight | None, list[Tensor]]:
+        """The stored weight, if it is of these parts and settings, and tensors that are 0 if its numbers are, too.
 
         With `at_once` the numbers are compared here, and the list is empty.
         """
         kept = self._kept
         if kept is None or kept[1] != settings or len(kept[0]) != len(parts):
-            return None
+            return None, []
         for each, part in zip(kept[0], parts, strict=True):
             if not each.is_of(part) or (at_once and not torch.equal(each.view, each.sample)):
-                return None
-        return [] if at_once else [(each.view != each.sample).any() for each in kept[0]]
+                return None, []
+        return kept[2], [] if at_once else [(each.view != each.sample).any() for each in kept[0]]
 
-    def of(
-        self,
-        parts: Sequence[Tensor],
-        settings: Hashable,
-        serves: bool,
-        quantize: Callable[[], tuple[Tensor, Tensor]],
+    def store(
+        self, parts: Sequence[Tensor], settings: Hashable, quantize: Callable[[], tuple[Tensor, Tensor]]
     ) -> QuantizedWeight:
-        """The quantised weight; quantised again unless the stored weight `serves` according to `asked`."""
-        if parts[0].is_meta:  # has no numbers
-            return QuantizedWeight(*quantize())
-        kept = self._kept
-        if kept is None or not serves:
-            self.forget()
-            del kept  # frees its programs
-            with torch.inference_mode(False), torch.no_grad():
-                found = QuantizedWeight(*quantize())
-                self._kept = tuple(map(_Snapshot.of, parts)), settings, found
-            return found
-        return kept[2]
+        """Quantise the weight and store it."""
+        self.forget()  # first, which frees its programs
+        with torch.inference_mode(False), torch.no_grad():
+            weight = QuantizedWeight(*quantize())
+            self._kept = [_Snapshot.of(part) for part in parts], settings, weight
+        return weight
 
     def __reduce__(self) -> Any:
         return PreparedWeight, ()

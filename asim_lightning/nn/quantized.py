@@ -173,7 +173,7 @@ class QuantizedLayer(RangedLayer):
             def scales() -> tuple[Tensor, Tensor]:
                 return self._scales(torch.full((), largest, dtype=torch.float32, device=x.device), weight)
 
-            x_scale, step = weight.steps((largest, *of_input), scales)
+            x_scale, step = weight.scales.of(largest, of_input, scales)
         product, operand, integers = self._product(x, weight.integers)
         return LayerOperands(
             product, operand, integers, weight, Quantizer(x_scale, *of_input, None if is_checked else self), step
@@ -182,19 +182,21 @@ class QuantizedLayer(RangedLayer):
     def _read(self, x: Tensor, w: Tensor, with_check: bool) -> tuple[float, QuantizedWeight]:
         """Range of the input, and the weight as integers; waits for a device once, unless the weight changed."""
         stored = self._range_in_use()
+        ends = torch.aminmax(x.detach()) if with_check or stored is None else (None, None)
+        given = InputRange(self.signed_input, *ends, stored)
         if self._keeps_weight:
             parts, settings = self._weight_parts(w), (self.weight_bits, self.per_channel)
-            asked = self._prepared.asked(parts, settings, at_once=not with_check)
-            inputs, answers = InputRange.read(self.signed_input, x, stored, asked or (), with_check)
-            serves = asked is not None and not any(answers)
-            weight = self._prepared.of(parts, settings, serves, lambda: self._quantized(w, with_check=True))
+            found, changes = self._prepared.stored(parts, settings, at_once=not with_check)
+            inputs, changed = given.read(changes, with_check)
+            if found is None or any(changed):
+                found = self._prepared.store(parts, settings, lambda: self._quantized(w, with_check=True))
         else:
-            inputs, ends = InputRange.read(self.signed_input, x, stored, torch.aminmax(w.detach()), with_check)
-            InputRange(True, *ends).check(self.name)
-            weight = QuantizedWeight(*self._quantized(w))
+            inputs, w_ends = given.read(torch.aminmax(w.detach()), with_check)
+            InputRange(True, *w_ends).check(self.name)
+            found = QuantizedWeight(*self._quantized(w))
         if with_check:
             inputs.check(self.name)
-        return inputs.largest, weight
+        return inputs.largest, found
 
     def _scales(self, largest: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
         """Scale of the input quantiser, and value of one count in each output. # () and () or (outputs,)"""
@@ -206,15 +208,11 @@ class QuantizedLayer(RangedLayer):
 
     def _exact_program(self, operands: LayerOperands) -> Program:
         """The program that multiplies integers exactly."""
-        product, weight = operands.product, operands.weight
+        product, integers = operands.product, operands.integers
         bits = self.input_bits, self.weight_bits, self.signed_input
-
-        def exact(weights: Weights) -> Program:
-            return ExactProgram(product, weights, *bits)
-
         if is_recorded() or not self._keeps_weight:
-            return exact(Weights(operands.integers))
-        return weight.programs.of(bits, product, lambda: exact(weight.weights(operands.integers)))
+            return ExactProgram(product, Weights(integers), *bits)
+        return operands.weight.program(bits, product, integers, lambda weights: ExactProgram(product, weights, *bits))
 
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
         """The integer product that a call in evaluation computes, and its inputs and weights in float32."""

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.nn.prepared import Programs
+from asim_lightning.engine import Program
+from asim_lightning.nn.prepared import Memo
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +19,15 @@ def seeded() -> None:
 def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Programs that were prepared, in order."""
     made: list[Any] = []
-    own = Programs.of
+    own = Memo.of
 
-    def of(self: Programs, macro: Any, product: Any, prepare: Callable[[], Any]) -> Any:
+    def of(self: Any, setting: Any, key: Any, make: Callable[[], Any]) -> Any:
         def spied() -> Any:
-            made.append(prepare())
-            return made[-1]
+            value = make()
+            made.extend([value] if isinstance(value, Program) else [])
+            return value
 
-        return own(self, macro, product, spied)
+        return own(self, setting, key, spied)
 
-    monkeypatch.setattr(Programs, "of", of)
+    monkeypatch.setattr(Memo, "of", of)
     return made

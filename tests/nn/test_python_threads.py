@@ -14,7 +14,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.program import Weights
 from asim_lightning.nn import CimLinear
-from asim_lightning.nn.prepared import Programs
+from asim_lightning.nn.prepared import Memo
 
 THREADS = 8
 
@@ -71,7 +71,7 @@ def test_threads_get_the_answers_that_each_gets_alone(
 
 def test_a_program_that_was_prepared_while_another_thread_came_is_not_that_threads() -> None:
     """The programs of two macros, of which one is prepared while the other is."""
-    programs: Any = Programs()
+    programs: Any = Memo()
 
     def prepare() -> str:
         with ThreadPoolExecutor(1) as other:
