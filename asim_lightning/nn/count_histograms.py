@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,18 +30,16 @@ class LayerCounts:
         circuit: Schedule and column of its macro.
         rows: Rows of each tile that hold weights.
         conversions: Counts that were seen in a cycle.
+        histograms: Histogram of each cycle of the schedule.
     """
 
     circuit: Transfer
     rows: tuple[int, ...] = ()
     conversions: int = 0
-    found: dict[int, Histogram] = field(default_factory=dict, repr=False)
-    """Histograms so far, by the number of the cycle."""
+    histograms: list[Histogram] = field(init=False, repr=False)
 
-    @property
-    def histograms(self) -> list[Histogram]:
-        """Histogram of each cycle of the schedule."""
-        return [self.found[number] for number in range(len(self.circuit.cycles))]
+    def __post_init__(self) -> None:
+        self.histograms = [Histogram(*torch.zeros(2, 0, dtype=torch.float64, device="cpu"))] * len(self.circuit.cycles)
 
     def add(self, product: Product, x: Tensor, w: Tensor) -> None:
         """Count a product of integers. # (batch, *inputs) and (*weight), or (batch, *weight)"""
@@ -73,8 +72,7 @@ class LayerCounts:
             values, numbers = places + least, table[places]
         else:
             values, numbers = (each.cpu() for each in counts.unique(return_counts=True))
-        new = Histogram(values.double(), numbers.double())
-        self.found[number] = together(self.found[number], new) if number in self.found else new
+        self.histograms[number] = together(self.histograms[number], Histogram(values.double(), numbers.double()))
 
 
 @torch.no_grad()
@@ -88,16 +86,12 @@ def count_histograms(
     """
     found: dict[str, LayerCounts] = {}
 
-    def count(name: str) -> Any:
-        def hook(layer: Any, inputs: tuple[Any, ...]) -> None:
-            tensors = [each for each in inputs if isinstance(each, Tensor)]
-            found.setdefault(name, LayerCounts(layer.transfer)).add(*layer.quantized_operands(*tensors))
-
-        return hook
+    def count(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
+        found.setdefault(name, LayerCounts(layer.transfer)).add(*layer.quantized_operands(*inputs))
 
     with ExitStack() as hooks:
         for name, layer in layers.items():
-            hooks.enter_context(layer.register_forward_pre_hook(count(name)))
+            hooks.enter_context(layer.register_forward_pre_hook(partial(count, name)))
         for batch in batches:
             model(batch)
     return found

@@ -4,6 +4,7 @@ Every function that multiplies two tensors is expressed by the methods `product`
 them to observe or replace products.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -137,27 +138,25 @@ def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
     sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
     if any(sizes[label] != size for label, size in zip(first, a.shape, strict=True)):
         return None  # one operand is repeated
-    summed = [label for label in first if label in second and label not in out]
-    shared = [label for label in out if label in first and label in second]
-    rows = [label for label in first if label not in second]
-    columns = [label for label in second if label not in first]
+    summed = "".join(label for label in first if label in second and label not in out)
+    shared = "".join(label for label in out if label in first and label in second)
+    rows = "".join(label for label in first if label not in second)
+    columns = "".join(label for label in second if label not in first)
     if not summed:
         return None  # no sum of products
-    if not shared and rows and first.index(rows[0]) > 0:
+    if not shared and rows and first[0] != rows[0]:
         return None  # the batch would not come first
 
-    def permuted(x: Tensor, labels: str, order: list[str]) -> Tensor:
-        return x.permute([labels.index(label) for label in order])
+    def joined(x: Tensor, labels: str, *groups: str) -> Tensor:
+        """The tensor with one axis for each group of labels."""
+        x = x.permute([labels.index(label) for label in "".join(groups)])
+        return x.reshape([math.prod(sizes[label] for label in group) for group in groups])
 
-    count = len(shared)
-    a = permuted(a, first, shared + rows + summed).flatten(count + len(rows))  # (shared, rows, summed)
-    b = permuted(b, second, shared + summed + columns)
-    b = b.flatten(count, count + len(summed) - 1).flatten(count + 1) if columns else b.flatten(count).unsqueeze(-1)
-    if shared:
-        a = a.flatten(count, -2) if rows else a.unsqueeze(-2)  # (shared, all rows, summed)
-    y = mode.product(a, b)  # (shared, rows, all columns)
+    a = joined(a, first, *shared, *([rows] if shared else rows), summed)
+    b = joined(b, second, *shared, summed, columns)
     order = shared + rows + columns
-    return permuted(y.reshape([sizes[label] for label in order]), "".join(order), list(out))
+    y = mode.product(a, b).reshape([sizes[label] for label in order])
+    return y.permute([order.index(label) for label in out])
 
 
 def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | None:

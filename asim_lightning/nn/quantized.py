@@ -254,11 +254,10 @@ class QuantizedLayer(RangedLayer):
     @property
     def held_bias(self) -> Tensor | None:
         """A bias for each output of the product. # (outputs,)"""
-        bias = getattr(self, "bias", None)
-        if not isinstance(bias, Tensor) or self.held_shape is None:
-            return None
-        copies = self.held_shape[0] // len(bias)
-        return bias if copies == 1 else bias.repeat_interleave(copies)
+        bias: Tensor | None = getattr(self, "bias", None)
+        if bias is None or self.held_shape is None or self.held_shape[0] == len(bias):
+            return bias
+        return bias.repeat_interleave(self.held_shape[0] // len(bias))
 
     def rearranged(self, y: Tensor) -> Tensor:
         """Outputs of the product in the shape of the layer's output, bias included."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -112,15 +113,12 @@ class _RoutedForward(ProductMode):
         operator, encodes_second = self._next()
         if operator is None:
             return a @ b
-        if isinstance(operator, CimFunctionalLinear):
-            self._check(b.dim() == 2, operator, a, b)
-            return operator(a, b.transpose(0, 1))  # type: ignore[no-any-return]
-        batched = isinstance(operator, CimMatmul) and b.dim() > 2
-        self._check(batched or isinstance(operator, FloatMatmul), operator, a, b)
-        if isinstance(operator, FloatMatmul) or not encodes_second:
-            return operator(a, b.transpose(-1, -2))  # type: ignore[no-any-return]
-        # contiguous like torch's products, because forwards take views of them
-        return operator(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()  # type: ignore[no-any-return]
+        on_macro = CimMatmul if b.dim() > 2 else CimFunctionalLinear
+        self._check(isinstance(operator, (on_macro, FloatMatmul)), operator, a, b)
+        if encodes_second and isinstance(operator, CimMatmul):
+            # contiguous like torch's products, because forwards take views of them
+            return operator(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()  # type: ignore[no-any-return]
+        return operator(a, b.transpose(-1, -2))  # type: ignore[no-any-return]
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A functional linear by the next operator. # (..., k), (n, k), (n,) to (..., n)"""
@@ -192,15 +190,10 @@ def _saved_tensors_hooks() -> Any:
     return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 
-_routed_classes: dict[type, type[nn.Module]] = {}
-
-
+@cache
 def _routed_class(kind: type[nn.Module]) -> type[nn.Module]:
     """The routed subclass of a class: one for each class, so that modules of one class stay of one class."""
-    if kind not in _routed_classes:
-        named = {"__module__": kind.__module__, "__doc__": kind.__doc__}
-        _routed_classes[kind] = type(kind.__name__, (RoutedModule, kind), named)
-    return _routed_classes[kind]
+    return type(kind.__name__, (RoutedModule, kind), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
 def _new(kind: type[nn.Module]) -> nn.Module:

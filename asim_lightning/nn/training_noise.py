@@ -87,9 +87,9 @@ class MacroNoise(TrainingNoise):
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`."""
         given = operands()
-        mean, deviation = expected_error(given.product, given.transfer, given.x, given.w)
-        z = normal()
-        error = torch.addcmul(_like(mean, z), _like(deviation, z), z)
+        moments = expected_error(given.product, given.transfer, given.x, given.w)
+        mean, deviation = (each if each.dim() == 0 else each.view(y.shape) for each in moments)
+        error = torch.addcmul(mean, deviation, normal())
         step = given.step * amount
         if y.dtype == torch.float32:
             return torch.addcmul(y, error, step)
@@ -153,11 +153,6 @@ class ChipNoise(TrainingNoise):
             return chip.number if self.chip is None else int(self.chip)
         words = (torch.tensor(word, device="cpu") for word in (noise.step, 0, 0, 0))
         return int(philox(tuple(words), (noise.seed, layer_key("fresh chip")))[0])  # type: ignore[arg-type]
-
-
-def _like(values: Tensor, error: Tensor) -> Tensor:
-    """Moments in the shape of the output; a scalar stays a scalar."""
-    return values if values.dim() == 0 else values.view(error.shape)
 
 
 NOISE_MODELS: dict[str, type[TrainingNoise]] = {
