@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -124,28 +123,19 @@ class PreparedWeight:
         self.forget()  # first, which frees its programs
         with torch.inference_mode(False), torch.no_grad():
             weight = QuantizedWeight(*quantize())
-            self._kept = [_Snapshot.of(part) for part in parts], settings, weight
+            self._kept = [_Snapshot(part) for part in parts], settings, weight
         return weight
 
     def __reduce__(self) -> Any:
         return PreparedWeight, ()
 
 
-@dataclass(frozen=True, eq=False)
 class _Snapshot:
-    """A tensor at the time when it was read."""
+    """A tensor at the time when it was read: a view of some of its numbers, and a copy of the same numbers."""
 
-    tensor: "weakref.ref[Tensor]"
-    key: Hashable
-    view: Tensor
-    """A view of some of its numbers."""
-    sample: Tensor
-    """A copy of the same numbers."""
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "_Snapshot":
-        view = _some_of(tensor)
-        return cls(weakref.ref(tensor), _key(tensor), view, view.clone())
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.key, self.view = weakref.ref(tensor), _key(tensor), _some_of(tensor)
+        self.sample = self.view.clone()
 
     def is_of(self, tensor: Tensor) -> bool:
         """Whether this is the tensor, and torch counted no change since."""

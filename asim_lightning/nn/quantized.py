@@ -233,12 +233,11 @@ class QuantizedLayer(RangedLayer):
         raise NotImplementedError
 
     def _check_inputs(self, fits: bool, shapes: str, *inputs: Tensor) -> None:
-        what = "an input of shape" if len(inputs) == 1 else "operands of shapes"
         if not all(x.is_floating_point() for x in inputs):
             raise ValueError(f"Layer `{self.name}` needs floating-point inputs, got {_listed(x.dtype for x in inputs)}")
         if not fits:
             given = _listed(tuple(x.shape) for x in inputs)
-            raise ValueError(f"Layer `{self.name}` needs {what} {shapes}, got {given}")
+            raise ValueError(f"Layer `{self.name}` needs inputs of shape {shapes}, got {given}")
 
     @property
     def held_shape(self) -> torch.Size | None:

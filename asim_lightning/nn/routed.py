@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn.floating import FloatLinear, FloatMatmul
 from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear, CimMatmul
@@ -40,6 +41,8 @@ class RoutedModule(nn.Module):
     """Operators of its products, in the order of their calls."""
     routed_name: str
     """Full name of the module, for messages."""
+    pauses: list[RemovableHandle]
+    """Hooks of its parts, which compute their own products."""
 
     @torch.compiler.disable
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -52,10 +55,7 @@ class RoutedModule(nn.Module):
         finally:
             _running.modes.remove(mode)
         if mode.count < len(self.routes):
-            raise ValueError(
-                f"`{self.routed_name}` made {len(self.routes)} products by function calls when it was converted, and "
-                f"now {mode.count}; {_ADVICE}"
-            )
+            raise ValueError(mode.miscounted(f"{mode.count}"))
         return y
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -66,23 +66,19 @@ def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
     """Let operators compute the products of a module, in the order of their calls, in place; its class stays."""
     module.__class__ = _routed_class(type(module))
     module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
-    for part in module.modules():
-        if part is not module:
-            part.register_forward_pre_hook(_Pause(name, 1), prepend=True)
-            part.register_forward_hook(_Pause(name, -1), always_call=True)
+    parts = [part for part in module.modules() if part is not module]
+    pauses = [part.register_forward_pre_hook(_Pause(name, 1), prepend=True) for part in parts]
+    pauses += [part.register_forward_hook(_Pause(name, -1), always_call=True) for part in parts]
+    module.pauses = pauses  # type: ignore[assignment]
 
 
 def unroute_(module: nn.Module) -> None:
     """Undo `route_`, in place."""
-    if not isinstance(module, RoutedModule):
-        return
-    name = module.routed_name
-    module.__class__ = type(module).__mro__[2]
-    del module.routes, module.routed_name
-    for part in module.modules():
-        for hooks in (part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called):
-            for number in [key for key, hook in hooks.items() if isinstance(hook, _Pause) and hook.routed_name == name]:
-                del hooks[number]  # type: ignore[attr-defined]
+    if isinstance(module, RoutedModule):
+        for pause in module.pauses:
+            pause.remove()
+        module.__class__ = type(module).__mro__[2]
+        del module.routes, module.routed_name, module.pauses
 
 
 @contextmanager
@@ -136,19 +132,20 @@ class _RoutedForward(ProductMode):
             y = operator(x, weight)
         return y if bias is None else y + bias
 
+    def miscounted(self, now: str) -> str:
+        """Message about another number of products than there are routes."""
+        before = f"{len(self._module.routes)} products by function calls when it was converted"
+        return f"`{self.routed_name}` made {before}, and now {now}; {_ADVICE}"
+
     def _next(self) -> tuple[nn.Module | None, bool]:
-        routes, name = self._module.routes, self.routed_name
-        if self.count >= len(routes):
-            raise ValueError(
-                f"`{name}` made {len(routes)} products by function calls when it was converted, and now one more; "
-                f"{_ADVICE}"
-            )
+        if self.count >= len(self._module.routes):
+            raise ValueError(self.miscounted("one more"))
         if self._has_grad and (not torch.is_grad_enabled() or _saved_tensors_hooks() != self._saves):
             raise ValueError(
-                f"`{name}` makes products in a function that checkpoints activations, and gradients would be "
-                "gradients of a float product; checkpoint the whole module instead"
+                f"`{self.routed_name}` makes products in a function that checkpoints activations, and gradients would "
+                "be gradients of a float product; checkpoint the whole module instead"
             )
-        route = routes[self.count]
+        route = self._module.routes[self.count]
         self.count += 1
         operator = None if route.operator is None else self._module.get_submodule(route.operator)
         return operator, route.encodes_second

@@ -4,13 +4,12 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit import Conversion, MacroConfig, Transfer
+from asim_lightning.circuit import Conversion, Transfer
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.engine import ENGINES, Engine, SavedChip, exact, noise_context, reference, refusals, sums_of
 from asim_lightning.engine.product import conversion_count
@@ -37,28 +36,18 @@ class Comparison:
     """Largest difference of a sum, in counts."""
     largest_output: float
     """Largest difference of the layer's output, in the unit of that output."""
-    allowed: int = 0
-    """Number of sums that may differ, because the last bit of a normal may."""
-    sigmas: float | None = None
-    """Distance in standard errors, if distributions are compared instead of sums."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether no more sums differ than allowed."""
-        if self.sigmas is not None:
-            return self.sigmas <= _SIGMAS
-        return self.differ <= self.allowed and (self.differ > 0 or self.largest_output == 0.0)
+    ok: bool
+    """Whether no more sums differ than may; if distributions are compared instead of sums, whether they are alike."""
+    note: str = ""
+    """Words about sums that may differ, and about distributions."""
 
 
 @dataclass(frozen=True)
 class Verification:
     """Result of `verify`; as text, a table."""
 
-    name: str
-    """Full name of the layer in its network."""
-    kind: str
-    """Class of the layer."""
-    macro: MacroConfig
+    layer: str
+    """Class, name and macro of the layer."""
     engine: str
     """Engine that computes the layer."""
     samples: int
@@ -78,18 +67,10 @@ class Verification:
         return all(c.ok for c in self.comparisons) and not (self.lossless and self.deviation_counts)
 
     def __str__(self) -> str:
-        m, name = self.macro, f"`{self.name}`" if self.name else "without a name"
-        head = (
-            f"{self.kind} {name}: W{m.weight_bits}A{m.input_bits}, {m.rows} rows, adc_bits {m.adc_bits}, "
-            f"engine {self.engine}; samples {self.samples}, outputs {self.outputs}"
-        )
+        head = f"{self.layer}, engine {self.engine}; samples {self.samples}, outputs {self.outputs}"
         rows = [["against the reference", "differ", "largest (counts)", "largest (output)", ""]]
         for c in self.comparisons:
-            verdict = "ok" if c.ok else "DIFFERS"
-            if c.sigmas is not None:
-                verdict += f": own draws, distributions {c.sigmas:.1f} standard errors apart"
-            elif c.differ and c.ok:
-                verdict += f": up to {c.allowed} may, by the last bit of a normal"
+            verdict = ("ok" if c.ok else "DIFFERS") + c.note
             rows.append([c.name, str(c.differ), f"{c.largest_counts:.4g}", f"{c.largest_output:.4g}", verdict])
         lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} least significant LSB"
         exact = "ok" if self.deviation_counts == 0 else "NOT OK"
@@ -147,21 +128,16 @@ class _Samples:
     @torch.no_grad()
     def verification(self) -> Verification:
         """All comparisons."""
-        circuit, device = self.layer.transfer, self.x.device
+        circuit, device, m = self.layer.transfer, self.x.device, self.layer.macro
         expected, exact_sums = self.sums(reference, circuit), self.sums(exact, circuit)
-        refused = refusals(circuit, device)
-        chosen = self.layer.engine_on(device)
+        refused, chosen = refusals(circuit, device), self.layer.engine_on(device)
         found, own = [], expected
         for name, engine in ENGINES.items():
             if name == "reference" or (name in refused and name != chosen):
                 continue
             sums = self.sums(engine, circuit)
             own = sums if name == chosen else own
-            draws_errors = name == "events" and any(circuit.noisy)
-            how = (
-                {"sigmas": _sigmas(sums, expected, exact_sums)} if draws_errors else {"allowed": self.allowed(circuit)}
-            )
-            found.append(self.compared(f"engine {name}", sums, expected, **how))
+            found.append(self.compared(name, sums, expected, exact_sums))
         y = self.outputs(own)
         found.append(self.called("layer", y, 0, self.samples))
         with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -174,10 +150,10 @@ class _Samples:
         deviation = _difference(quiet, exact_sums)[1]
         # counts that one code of the least significant conversion adds to a sum
         lsb = [2**c.shift * c.counts_a_code for c in circuit.cycles if c.converted and c.top_code is not None]
+        name = f"`{self.layer.name}`" if self.layer.name else "without a name"
+        macro = f"W{m.weight_bits}A{m.input_bits}, {m.rows} rows, adc_bits {m.adc_bits}"
         return Verification(
-            name=self.layer.name,
-            kind=type(self.layer).__name__,
-            macro=self.layer.macro,
+            layer=f"{type(self.layer).__name__} {name}: {macro}",
             engine=chosen,
             samples=self.samples,
             outputs=expected.numel(),
@@ -198,19 +174,28 @@ class _Samples:
         y = scaled(self.product, sums, self.step, self.layer.held_bias, self.inputs[0])
         return self.layer.rearranged(y)
 
-    def allowed(self, circuit: Transfer) -> int:
+    def compared(self, engine: str, sums: Tensor, expected: Tensor, exact_sums: Tensor) -> Comparison:
+        """Sums of an engine compared with the reference's."""
+        (differ, largest), note = _difference(sums, expected), ""
+        largest_output = _difference(self.outputs(sums), self.outputs(expected))[1]
+        if engine == "events" and any(self.layer.transfer.noisy):  # draws noise of its own
+            sigmas = _sigmas(sums, expected, exact_sums)
+            ok, note = sigmas <= _SIGMAS, f": own draws, distributions {sigmas:.1f} standard errors apart"
+        else:
+            allowed = self.allowed()
+            ok = differ <= allowed and (differ > 0 or largest_output == 0.0)
+            note = f": up to {allowed} may, by the last bit of a normal" if differ and ok else ""
+        return Comparison(f"engine {engine}", differ, largest, largest_output, ok, note)
+
+    def allowed(self) -> int:
         """Sums that may differ by the last bit of a normal."""
+        circuit = self.layer.transfer
         if not any(circuit.noisy):
             return 0
         conversions = conversion_count(self.product, circuit, self.x, self.w)
         # the last bits of a level and a normal weigh more in a finer LSB
         codes = max((codes_of_full_scale(c) for c in circuit.cycles if c.top_code is not None), default=0)
         return math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, codes / 255))
-
-    def compared(self, name: str, sums: Tensor, expected: Tensor, **how: Any) -> Comparison:
-        """Sums of an engine compared with expected sums."""
-        differ, largest = _difference(sums, expected)
-        return Comparison(name, differ, largest, _difference(self.outputs(sums), self.outputs(expected))[1], **how)
 
     def called(self, name: str, expected: Tensor, *edges: int) -> Comparison:
         """Outputs of the layer, called on parts of the batch, compared with others; each sample keeps its noise."""
@@ -222,13 +207,11 @@ class _Samples:
                 parts.append(self.layer(self.inputs[0][low:high], *others))
         y = torch.cat(parts)
         differ, largest = _difference(y, expected.view(y.shape).to(y.dtype))
-        return Comparison(name, differ, largest / float(self.step.max()), largest)
+        return Comparison(name, differ, largest / float(self.step.max()), largest, ok=not differ)
 
 
 def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:
     """How many elements differ, and by how much at most."""
-    if a.numel() == 0:
-        return 0, 0.0
     distance = (a.cpu().double() - b.cpu().double()).abs()
     return int((distance != 0).sum()), float(distance.max())
 
@@ -236,12 +219,11 @@ def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:
 def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
     """Distance of two samples of noisy sums in standard errors, the largest of three: of the share of sums that differ
     from the noise-free product, and of the mean and the mean square of their difference."""
-    largest = 0.0
     if sums.numel() < _FEWEST_SUMS:
-        return largest
+        return 0.0
     a, b = (each.cpu().double() - product.cpu().double() for each in (sums, others))
+    found = []
     for x, y in (((a != 0).double(), (b != 0).double()), (a, b), (a.square(), b.square())):
-        spread = float(((x.var() + y.var()) / x.numel()).sqrt()) if x.numel() > 1 else 0.0
-        distance = float((x.mean() - y.mean()).abs())
-        largest = max(largest, distance / spread if spread else 0.0 if distance == 0 else math.inf)
-    return largest
+        error, distance = ((x.var() + y.var()) / x.numel()).sqrt(), (x.mean() - y.mean()).abs()
+        found.append(float(distance / error) if distance else 0.0)
+    return max(found)

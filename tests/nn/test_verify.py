@@ -1,5 +1,6 @@
 """Layers verify, whatever their kind; engines and layers that compute something else are found out."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -15,7 +16,7 @@ from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
 from asim_lightning.engine.program import Weights
 from asim_lightning.nn import CimConv1d, CimConv2d, CimConvTranspose2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.nn.verify import Comparison, Verification, verify
+from asim_lightning.nn.verify import Verification, verify
 from asim_lightning.quant import levels, scale_of
 from tests.nn.layers import EVERY
 
@@ -114,11 +115,15 @@ def test_a_product_whose_input_has_no_stored_range_verifies() -> None:
     assert verify(layer, x, w).ok
 
 
-def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = torch.zeros(3, 10).index_fill_(0, torch.tensor(1), 3.5)
-    wrong[:, 3:] = 0.0
+def test_a_wrong_engine_is_found_out_if_more_sums_differ_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = torch.zeros(3, 10)
+    wrong[1, :1] = 3.5
     monkeypatch.setitem(ENGINES, "native", engine_with(lambda sums, _: sums + wrong[: len(sums)]))
     layer, x = linear(NOISY), random(3, 150) - 0.5
+    one = verify(layer, x)
+    assert one.comparisons[0].ok
+    assert " ok: up to 1 may, by the last bit of a normal\n" in str(one)
+    wrong[1, :3] = 3.5
     found = verify(layer, x)
     assert not found.ok
     bad = found.comparisons[0]
@@ -157,7 +162,7 @@ def test_a_layer_that_depends_on_its_call_is_found_out() -> None:
 
 
 def test_a_lossless_macro_must_return_the_product() -> None:
-    found = Verification("fc", "CimLinear", SMALL, "exact", 1, 9, (), 2.0, 1.0, lossless=True)
+    found = Verification("CimLinear `fc`", "exact", 1, 9, (), 2.0, 1.0, lossless=True)
     assert not found.ok
     assert str(found).endswith("at most 2 counts = 1 least significant LSB (every cycle is exact: NOT OK)")
 
@@ -194,7 +199,7 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
     events = found.comparisons[0]
     assert (found.ok, found.engine, events.name) == (True, "events", "engine events")
     assert events.differ > 0
-    assert f"own draws, distributions {events.sigmas:.1f} standard errors apart" in str(found)
+    assert re.search(r" ok: own draws, distributions [0-5]\.\d standard errors apart$", str(found), re.MULTILINE)
 
     changes = {  # twice as large, and as many and as large, but all upwards
         "twice": lambda sums, quiet: quiet + 2 * (sums - quiet),
@@ -203,14 +208,7 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
     for change in changes.values():
         monkeypatch.setitem(ENGINES, "events", engine_with(change))
         events = verify(layer, x).comparisons[0]
-        assert events.sigmas > 6
         assert not events.ok
-
-
-def test_what_may_differ() -> None:
-    assert not Comparison("x", 0, 0.0, 0.1).ok  # the same sums, and another output
-    assert [Comparison("x", differ, 1.0, 0.1, allowed=2).ok for differ in (2, 3)] == [True, False]
-    assert [Comparison("x", 9, 1.0, 0.1, sigmas=sigmas).ok for sigmas in (6.0, 6.01)] == [True, False]
 
 
 def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:
