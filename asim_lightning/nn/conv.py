@@ -21,7 +21,6 @@ class QuantizedConv(QuantizedLayer):
     """Base of quantised convolutions."""
 
     weight: Tensor
-    bias: Tensor | None
     in_channels: int
     kernel_size: tuple[int, ...]
     dilation: tuple[int, ...]

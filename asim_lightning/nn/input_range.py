@@ -1,4 +1,4 @@
-"""The input range of a quantised layer: stored, a PACT clip, or the maximum of each batch."""
+"""The input range of a quantised layer: stored, the clip of a PACT before it, or the maximum of each batch."""
 
 import math
 import warnings
@@ -59,6 +59,29 @@ class InputRange(NamedTuple):
         torch._assert_async(allowed, f"Layer `{name}` needs {words}")
 
 
+class PACT(nn.Module):
+    """``clamp(x, 0, alpha)`` with a learned alpha (Choi et al., arXiv 1805.06085).
+
+    Gradients: ``dx = g where 0 <= x <= alpha``; ``dalpha = sum of g where x > alpha``.
+
+    Args:
+        alpha: Initial clip value: above 0.
+
+    Raises:
+        ValueError: alpha is not above 0.
+    """
+
+    def __init__(self, alpha: float = 6.0) -> None:
+        super().__init__()
+        if not (isinstance(alpha, (int, float)) and 0 < alpha < float("inf")):
+            raise ValueError(f"`alpha` of PACT must be above 0, got {alpha!r}")
+        self.alpha = nn.Parameter(torch.tensor(float(alpha)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clip; same shape and type as x."""
+        return torch.where(x > self.alpha, self.alpha.to(x.dtype), x.clamp_min(0.0))
+
+
 class RangedLayer(nn.Module):
     """A layer whose input quantiser covers a range."""
 
@@ -84,7 +107,7 @@ class RangedLayer(nn.Module):
     """Whether the layer has warned that it has no range."""
     _bits: tuple[int, int]
     """Bits of a weight, and of an input, signs included."""
-    _pact: list[nn.Module]
+    _pact: list[PACT]
     """The clip before the layer, if there is one; in a list, so that it is no submodule of this layer."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -102,7 +125,7 @@ class RangedLayer(nn.Module):
         """Bits of an input, including the sign of a signed input."""
         return self._bits[1]
 
-    def follow_pact(self, pact: nn.Module) -> None:
+    def follow_pact(self, pact: PACT) -> None:
         """Take the input range from the clip value of a PACT activation."""
         self._pact = [pact]
         self.input_range = "pact"
@@ -166,5 +189,5 @@ class RangedLayer(nn.Module):
     def stored_range(self) -> Tensor | None:
         """The range that does not depend on the batch, if there is one. # ()"""
         if self.input_range == "pact" and self._pact:
-            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
+            return self._pact[0].alpha.detach()
         return self.input_max if self.input_range == "calibrated" and self.has_range else None

@@ -47,19 +47,16 @@ def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
     return kind.__name__ in names and kind.__module__.split(".")[0] == "timm"
 
 
-def standardization_of(conv: nn.Conv2d) -> tuple[float, float] | None:
+def standardization_of(layer: Any) -> tuple[float, float] | None:
     """Epsilon and factor of a convolution that standardises its weight, see `HeldWeight`; None if it does not."""
-    layer: Any = conv
-    return (layer.eps, getattr(layer, "scale", 1.0)) if _is_timms(type(conv), _STANDARDIZED) else None
+    return (layer.eps, getattr(layer, "scale", 1.0)) if _is_timms(type(layer), _STANDARDIZED) else None
 
 
 def timms_form(layer: nn.Module) -> dict[str, Any]:
     """Attributes of a `HeldWeight` that computes the same as a convolution of timm's; none for another layer."""
-    conv: Any = layer
-    form: dict[str, Any] = {}
-    if (standardization := standardization_of(conv)) is not None:
-        form["standardization"] = standardization
-    if _is_timms(type(conv), _SAME) and getattr(conv, "same_pad", True):
+    standardization = standardization_of(layer)
+    form: dict[str, Any] = {} if standardization is None else {"standardization": standardization}
+    if _is_timms(type(layer), _SAME) and getattr(layer, "same_pad", True):
         form["padding"] = "same"
     return form
 

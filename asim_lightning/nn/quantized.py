@@ -59,8 +59,6 @@ class QuantizedLayer(RangedLayer):
             cls.__signature__ = Signature([*theirs, *own])  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        if (ours := getattr(type(self), "__signature__", None)) is not None:
-            ours.bind_partial(*args, **given)  # refuses unknown arguments before torch draws weights
         theirs = {name: given.pop(name) for name in signature(self._torchs).parameters if name in given}
         super().__init__(*args, **theirs)
         self._setup(**given, device=theirs.get("device"))

@@ -45,15 +45,12 @@ class Operands:
 class TrainingNoise:
     """Base of noise models for training."""
 
-    unit: str = ""
-    """Unit of the amount."""
-
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """The output with noise on it; gradients pass through whatever is computed from y.
 
         Args:
             y: Output of the layer, from rounded operands, bias included. # (batch, *outputs)
-            amount: Strength of the noise, above 0, in `unit`; a ramp changes it from step to step.
+            amount: Strength of the noise, above 0, in the unit of the model; a ramp changes it from step to step.
             normal: Gives standard normals of the shape of y, a function only of seed, layer, sample and step.
             operands: Gives the operands that the layer multiplied; costs a pass over the inputs.
 
@@ -64,9 +61,7 @@ class TrainingNoise:
 
 
 class ProportionalNoise(TrainingNoise):
-    """``y * (1 + amount / 100 * z)``: published noise-aware training; the bias is part of y."""
-
-    unit = "% of each output"
+    """``y * (1 + amount / 100 * z)``: published noise-aware training, in % of each output; the bias is part of y."""
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`; the gradient carries the same factor."""
@@ -81,8 +76,6 @@ class MacroNoise(TrainingNoise):
     input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the noise, but the
     noise grows with them.
     """
-
-    unit = "times the noise of the macro"
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`."""
@@ -105,8 +98,6 @@ class ChipNoise(TrainingNoise):
         chip: Number of a chip; null: the model's chip. "fresh": another chip at each step, drawn by seed and step.
         read_noise: Whether each step also has the noise of a read; false: only the chip's static effects.
     """
-
-    unit = "times the static effects of the macro"
 
     def __init__(self, chip: int | str | None = None, read_noise: bool = True) -> None:
         if chip not in ("fresh", None):
