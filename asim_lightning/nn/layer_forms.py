@@ -92,9 +92,9 @@ class HeldWeight(nn.Conv2d):
         y = F.batch_norm(flat, None, None, gain, training=True, momentum=0.0, eps=eps)
         return y.reshape_as(self.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
-        x, padding = padded(self, x, for_any_size=True)
+        x, padding = padded(self, input, for_any_size=True)
         return F.conv2d(x, self.held_weight(), self.bias, self.stride, padding, self.dilation, self.groups)
 
 

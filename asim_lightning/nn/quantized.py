@@ -180,8 +180,8 @@ class QuantizedLayer(RangedLayer):
     def _read(self, x: Tensor, w: Tensor, with_check: bool) -> tuple[float, QuantizedWeight]:
         """Range of the input, and the weight as integers; waits for a device once, unless the weight changed."""
         stored = self._range_in_use()
-        ends = torch.aminmax(x.detach()) if with_check or stored is None else (None, None)
-        given = InputRange(self.signed_input, *ends, stored)
+        low, high = torch.aminmax(x.detach()) if with_check or stored is None else (None, None)
+        given = InputRange(self.signed_input, low, high, stored)
         if self._keeps_weight:
             parts, settings = self._weight_parts(w), (self.weight_bits, self.per_channel)
             found, changes = self._prepared.stored(parts, settings, at_once=not with_check)

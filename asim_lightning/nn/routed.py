@@ -64,7 +64,7 @@ class RoutedModule(nn.Module):
 
 def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
     """Let operators compute the products of a module, in the order of their calls, in place; its class stays."""
-    module.__class__ = _routed_class(type(module))
+    module.__class__ = _routed_class(type(module))  # type: ignore[arg-type]
     module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
     parts = [part for part in module.modules() if part is not module]
     pauses = [part.register_forward_pre_hook(_Pause(name, 1), prepend=True) for part in parts]
@@ -194,5 +194,5 @@ def _routed_class(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def _new(kind: type[nn.Module]) -> nn.Module:
-    routed = _routed_class(kind)
+    routed = _routed_class(kind)  # type: ignore[arg-type]
     return routed.__new__(routed)

@@ -66,7 +66,7 @@ def test_fidelity_and_mode_of_each_layer_are_left_as_they_were_also_after_an_err
     network = Pair(input_range="calibrated")
     network.first.eval().fidelity = "float"
     before = state(network)
-    with pytest.raises(ValueError, match="needs an input of shape"):
+    with pytest.raises(ValueError, match="needs inputs of shape"):
         calibrate_(network, [*BATCHES, torch.zeros(1, 1, 5)])
     assert state(network) == before
     calibrate_(network, BATCHES)
