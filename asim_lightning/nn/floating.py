@@ -4,7 +4,6 @@ The last bit of a float32 product depends on batch and threads, and a quantiser 
 step. Sums in float64, rounded to float32 once, depend on neither.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +14,13 @@ from torch import Tensor, nn
 from asim_lightning.nn.layer_forms import HeldWeight, check_plain, timms_form
 
 
-def reproducible(x: Any) -> Any:
-    """A tensor in the type in which float layers sum, float64 if the device has it; None stays None."""
-    return x if x is None or x.device.type == "mps" else x.double()
-
-
 def product(in_training: bool, function: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -> Tensor:
-    """A function of tensors, in the type of the first one; in evaluation with sums in float64."""
+    """A function of tensors, in the type of the first one; in evaluation with sums in float64 if the device has it."""
     if in_training:
         return function(x, *others)
+    wide = [each if each is None or x.device.type == "mps" else each.double() for each in (x, *others)]
     with torch.autocast(x.device.type, enabled=False):
-        return function(*map(reproducible, (x, *others))).to(x.dtype)
+        return function(*wide).to(x.dtype)
 
 
 class Reproducible(nn.Module):
@@ -40,15 +35,14 @@ class Reproducible(nn.Module):
         return layer
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The layer's output, with sums in float64 in evaluation."""
-        if self.training:
-            return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
-        exact, weight = copy.copy(self), self.held_weight() if isinstance(self, HeldWeight) else self.weight
-        exact._parameters = {}
-        # a weight that a hook has computed is no parameter
-        vars(exact).update(weight=reproducible(weight), bias=reproducible(self.bias), standardization=None)
-        with torch.autocast(input.device.type, enabled=False):
-            return super(Reproducible, exact).forward(reproducible(input), *args, **kwargs).to(input.dtype)  # type: ignore[misc,no-any-return]
+        """The output of a convolution, with sums in float64 in evaluation."""
+        conv: Any = self
+
+        def convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return conv._conv_forward(x, weight, bias, *args, **kwargs)  # type: ignore[no-any-return]
+
+        weight = conv.held_weight() if isinstance(conv, HeldWeight) else conv.weight
+        return product(self.training, convolved, input, weight, conv.bias)
 
 
 class FloatConv2d(Reproducible, HeldWeight):
@@ -69,6 +63,11 @@ class FloatConv1d(Reproducible, nn.Conv1d):
 
 class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
     """A transposed convolution that stays in floating point."""
+
+    def _conv_forward(self, x: Tensor, w: Tensor, bias: Tensor | None, output_size: Any = None) -> Tensor:
+        conv: Any = self
+        padding = conv._output_padding(x, output_size, conv.stride, conv.padding, conv.kernel_size, 2, conv.dilation)
+        return F.conv_transpose2d(x, w, bias, conv.stride, conv.padding, padding, conv.groups, conv.dilation)
 
 
 class FloatMatmul(nn.Module):

@@ -20,8 +20,8 @@ class InputRange(NamedTuple):
     """The range of a call's inputs: scalar tensors, or numbers once they are read; None: not needed."""
 
     signed: bool  # whether the quantiser is
-    low: Any = None
-    high: Any = None
+    low: Any
+    high: Any
     stored: Any = None  # range of the quantiser, if it does not depend on the batch
 
     def read(self, others: Sequence[Tensor], at_once: bool) -> "tuple[InputRange, list[float]]":
@@ -131,7 +131,10 @@ class RangedLayer(nn.Module):
         self.input_range = "pact"
 
     def calibrate(self, *operands: Tensor, method: str = "max") -> None:
-        """Fit the range of each operand to one batch, store it, and use it from now on (see `RangeObserver`)."""
+        """Fit the range of each operand to one batch, store it, and use it from now on.
+
+        The method is "max", "percentile" or "mse" (see `RangeObserver`).
+        """
         observers = self.observers(method)
         for observer, x in zip(observers.values(), operands, strict=True):
             InputRange(observer.signed, *torch.aminmax(x.detach())).check(self.name)

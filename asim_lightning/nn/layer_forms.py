@@ -92,10 +92,9 @@ class HeldWeight(nn.Conv2d):
         y = F.batch_norm(flat, None, None, gain, training=True, momentum=0.0, eps=eps)
         return y.reshape_as(self.weight)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = padded(self, input, for_any_size=True)
-        return F.conv2d(x, self.held_weight(), self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 def padded(conv: Any, x: Tensor, for_any_size: bool = False) -> tuple[Tensor, tuple[int, ...]]:

@@ -41,7 +41,7 @@ class RoutedModule(nn.Module):
     """Operators of its products, in the order of their calls."""
     routed_name: str
     """Full name of the module, for messages."""
-    pauses: list[RemovableHandle]
+    routed_pauses: list[RemovableHandle]
     """Hooks of its parts, which compute their own products."""
 
     @torch.compiler.disable
@@ -69,16 +69,16 @@ def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
     parts = [part for part in module.modules() if part is not module]
     pauses = [part.register_forward_pre_hook(_Pause(name, 1), prepend=True) for part in parts]
     pauses += [part.register_forward_hook(_Pause(name, -1), always_call=True) for part in parts]
-    module.pauses = pauses  # type: ignore[assignment]
+    module.routed_pauses = pauses  # type: ignore[assignment]
 
 
 def unroute_(module: nn.Module) -> None:
     """Undo `route_`, in place."""
     if isinstance(module, RoutedModule):
-        for pause in module.pauses:
+        for pause in module.routed_pauses:
             pause.remove()
         module.__class__ = type(module).__mro__[2]
-        del module.routes, module.routed_name, module.pauses
+        del module.routes, module.routed_name, module.routed_pauses
 
 
 @contextmanager
