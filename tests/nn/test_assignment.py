@@ -4,10 +4,9 @@ import copy
 import pickle
 
 import pytest
-from timm.layers import Attention
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import Assignment, CimAttention, CimLinear, QuantConv2d
+from asim_lightning.nn import Assignment, CimLinear, QuantConv2d
 
 BASE = MacroConfig(6, 6, rows=64)
 
@@ -71,10 +70,3 @@ def test_a_digital_layer_follows_its_assignment() -> None:
     with pytest.raises(ValueError, match="input"):
         layer.assignment = Assignment(BASE, rule={"input_bits": 1})
     assert layer.input_bits == 8
-
-
-def test_attention_by_hand_knows_its_scores() -> None:
-    layer = CimAttention.from_timm(Attention(8, num_heads=2), BASE)
-    assert [part.assignment.is_scores for part in layer.parts] == [False, False, True, False]
-    own = MacroConfig(input_bits=9)
-    assert CimAttention.from_timm(Attention(8, num_heads=2), BASE, av_macro=own).av.assignment == Assignment(own)

@@ -7,7 +7,7 @@ import torch
 from timm.layers import Attention
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
+from asim_lightning.nn import Assignment, CimAttention, CimLinear, CimMatmul
 
 FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
 PARTS = ("qkv", "qk", "av", "proj")
@@ -39,6 +39,9 @@ def test_parts_are_named_and_typed_and_load_timms_weights() -> None:
         assert isinstance(module, kind)
         assert module.name == f"block.attn.{part}"
         assert module.signed_input is signed
+        assert module.assignment.is_scores == (part == "av")
+    own = MacroConfig(input_bits=9)
+    assert CimAttention.from_timm(attention, FINE, av_macro=own).av.assignment == Assignment(own)
 
 
 def test_a_gate_is_refused() -> None:

@@ -47,12 +47,6 @@ def test_every_sample_trial_and_seed_meets_the_same_chip(kind: str, macro: Macro
     assert not torch.equal(first, read(chip=2))
 
 
-def test_read_noise_belongs_to_the_read_and_not_to_the_chip() -> None:
-    read = reader("linear", MACRO.with_fields(random_noise=2.0, column_args={"cell_sigma": 0.0}))
-    assert torch.equal(read(chip=1), read(chip=2))
-    assert not torch.equal(read(chip=1), read(chip=1, trial=1))
-
-
 @every_kind
 def test_the_old_name_of_cell_mismatch_draws_the_same_cells_and_says_the_new_one_once(kind: str) -> None:
     static = {"cell_mismatch": "5 %", "reference": "summing"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import PACT, CimConv2d, CimLinear, CimMatmul
+from asim_lightning.nn import PACT, CimLinear, CimMatmul
 from tests.nn.layers import ALL, inputs_of, layer_of
 
 MACRO = MacroConfig(8, 6, rows=17)
@@ -24,15 +24,10 @@ def test_with_the_batch_range_an_answer_depends_on_batch_mates_as_published_and_
     layer.calibrate(x)
     assert torch.equal(layer(larger)[0], layer(x[:1])[0])
     assert layer.input_range == "calibrated"
-
-
-@pytest.mark.parametrize("method", ["max", "percentile", "mse"])
-def test_calibrated_ranges(method: str) -> None:
-    layer, x = linear(), torch.rand(3000, 20, generator=torch.Generator().manual_seed(0))
-    x[0, 0] = 40.0
-    layer.calibrate(x, method=method)
-    found = float(layer.input_max)
-    assert found == 40.0 if method == "max" else 0.9 < found < 30.0
+    many = torch.rand(3000, 20)
+    many[0, 0] = 40.0
+    layer.calibrate(many, method="percentile")
+    assert 0.9 < float(layer.input_max) < 30.0
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -80,16 +75,6 @@ def test_zeros_and_negatives_under_an_unsigned_range_are_zeros() -> None:
     assert torch.equal(layer(torch.zeros(2, 20)), layer.bias.detach().expand(2, 3))
 
 
-def test_per_channel_weights_each_use_their_whole_range() -> None:
-    conv = torch.nn.Conv2d(3, 4, 3).eval()
-    conv.weight.data *= torch.tensor([1.0, 1e-2, 1e-4, 1.0])[:, None, None, None]
-    x = torch.rand(2, 3, 6, 6)
-    exact = conv(x) - conv.bias[:, None, None]
-    layer = CimConv2d.from_float(conv, MACRO.with_fields(input_bits=8), per_channel=True)
-    for channel, error in enumerate((layer(x) - conv.bias[:, None, None] - exact).detach().abs().amax((0, 2, 3))):
-        assert float(error) < 0.03 * float(exact[:, channel].detach().abs().max())
-
-
 def test_refusing_negative_values_does_not_depend_on_the_batch() -> None:
     layer = CimLinear(2, 2, macro=MacroConfig()).eval()
     layer.store_range(10.0)
@@ -97,26 +82,17 @@ def test_refusing_negative_values_does_not_depend_on_the_batch() -> None:
     assert torch.equal(layer(x)[:1], layer(x[:1]))
 
 
-def test_values_and_published_gradients() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_values_and_published_gradients_in_the_type_of_the_input(dtype: torch.dtype) -> None:
     pact = PACT(2.0)
-    x = torch.tensor([-1.0, 0.0, 1.0, 2.0, 2.5, 9.0], requires_grad=True)
-    slope = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    x = torch.tensor([-1.0, 0.0, 1.0, 2.0, 2.5, 9.0], dtype=dtype, requires_grad=True)
+    slope = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], dtype=dtype)
     y = pact(x)
     (y * slope).sum().backward()
     assert y.tolist() == [0, 0, 1, 2, 2, 2]
     assert x.grad.tolist() == [0, 2, 4, 8, 0, 0]  # g where 0 <= x <= alpha
     assert float(pact.alpha.grad) == 48  # sum of g where x > alpha
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_the_type_of_the_input_is_kept(dtype: torch.dtype) -> None:
-    pact = PACT(2.0)
-    x = torch.tensor([-1.0, 1.0, 3.0], dtype=dtype, requires_grad=True)
-    y = pact(x)
-    y.sum().backward()
-    assert y.dtype == x.grad.dtype == dtype
-    assert pact.state_dict() == {"alpha": 2.0}
-    assert pact.alpha.grad.dtype == torch.float32
+    assert (y.dtype, pact.alpha.grad.dtype, list(pact.state_dict())) == (dtype, torch.float32, ["alpha"])
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan"), "6"])

@@ -23,15 +23,6 @@ def calibrated(kind: str) -> tuple[Any, tuple[Tensor, ...]]:
     return layer, inputs
 
 
-def test_bits_change_only_with_the_macro() -> None:
-    layer = CimLinear(4, 3, macro=MACRO)
-    for name in ("weight_bits", "input_bits"):
-        with pytest.raises(AttributeError, match=name):
-            setattr(layer, name, 8)
-    layer.macro = MACRO.with_fields(weight_bits=6)
-    assert (layer.weight_bits, layer.input_bits) == (6, 5)
-
-
 @pytest.mark.parametrize("kind", ALL)
 def test_state_dict_round_trip(kind: str) -> None:
     layer, inputs = calibrated(kind)

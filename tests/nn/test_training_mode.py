@@ -61,23 +61,16 @@ def test_training_noise_is_only_there_while_training(kind: str, fidelity: str) -
     assert not torch.allclose(noisy, layer(*inputs))
 
 
-def test_training_noise_multiplies_the_output_bias_included() -> None:
+def test_training_noise_multiplies_the_output_bias_included_and_gradients() -> None:
     layer, x = CimLinear(8, 5000, macro=MACRO), torch.rand(4, 8)
-    clean = layer(x)
+    clean = layer(x).detach()
     layer.train_noise = 20.0
-    factor = layer(x) / clean
-    assert abs(float(factor.mean().detach()) - 1) < 4 * 0.2 / 20000**0.5
-    assert abs(float(factor.std().detach()) / 0.2 - 1) < 0.02
-
-
-def test_gradients_pass_through_the_noise_factor() -> None:
-    layer, (x,) = made("linear")
-    layer.train_noise = 50.0
     y = layer(x)
     y.sum().backward()
-    layer.train_noise = 0.0
-    factor = (y / layer(x)).detach()
-    torch.testing.assert_close(layer.bias.grad, factor.sum((0, 1)), rtol=1e-4, atol=1e-4)
+    factor = y.detach() / clean
+    assert abs(float(factor.mean()) - 1) < 4 * 0.2 / 20000**0.5
+    assert abs(float(factor.std()) / 0.2 - 1) < 0.02
+    torch.testing.assert_close(layer.bias.grad, factor.sum(0), rtol=1e-3, atol=1e-3)
 
 
 def test_training_noise_belongs_to_seed_step_and_sample() -> None:
@@ -101,12 +94,20 @@ def test_training_noise_differs_from_step_to_step_without_a_context_in_one_and_i
     def steps(count: int) -> list[Tensor]:
         return [layer(x[:1]).detach() for _ in range(count)]
 
+    with noise_context(seed=1):
+        first_of_seed = steps(1)[0]
     drawn = steps(3)
     for count in (3, 1, 1, 3, 1):
         with noise_context(seed=1):
             drawn += steps(count)
     for number, first in enumerate(drawn):
         assert not any(torch.isclose(first, other).any() for other in drawn[number + 1 :])
+    (layer, _), drawn = made("linear"), []
+    layer.train_noise = 50.0
+    with noise_context(seed=1, step=5):
+        steps(1)  # which counts nothing
+    with noise_context(seed=1):
+        assert torch.equal(steps(1)[0], first_of_seed)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -121,20 +122,6 @@ def test_activation_checkpointing_is_refused_with_noise_alone(reentrant: bool) -
     y = checkpoint(layer, x, use_reentrant=reentrant)
     with pytest.raises(ValueError, match=r"`net\.layer` is trained with noise, and activation checkpointing"):
         y.sum().backward()
-
-
-def test_a_numbered_step_counts_nothing_and_a_new_layer_begins_anew() -> None:
-    def steps(numbered: int) -> list[Tensor]:
-        layer, (x,) = made("linear")
-        layer.train_noise = 50.0
-        for number in range(numbered):
-            with noise_context(seed=1, step=number):
-                layer(x)
-        with noise_context(seed=1):
-            return [layer(x).detach() for _ in range(2)]
-
-    for first, second in zip(steps(0), steps(5), strict=True):
-        assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -162,22 +149,16 @@ def test_value_of_evaluation_and_gradient_of_the_rounded_product(kind: str, fide
         assert torch.allclose(mine, other, atol=1e-5)
 
 
-@pytest.mark.parametrize(("signed", "inside"), [(False, [True, True, False]), (True, [False, True, True, False])])
-def test_an_input_beyond_the_stored_range_has_no_gradient(signed: bool, inside: list[bool]) -> None:
-    x = torch.tensor([[-1.5, 0.0, 1.0, 1.5]] if signed else [[0.0, 1.0, 1.5]], requires_grad=True)
-    layer = CimLinear(x.shape[1], 1, macro=MACRO, signed_input=signed, name="fc")
-    layer.store_range(1.0)
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_operand_beyond_its_stored_range_has_no_gradient(signed: bool) -> None:
+    layer = CimMatmul(MACRO, signed_input=signed, name="qk")
+    for name in layer.ranges:
+        layer.store_range(1.0, name)
     layer.eval().has_gradient = True
-    (found,) = torch.autograd.grad(layer(x).sum(), x)
-    held = fake_quantize(layer.weight.detach(), scale_of(layer.weight.detach().abs().max()), 4, True)
-    assert torch.equal(found, held * torch.tensor([inside]))
-
-
-def test_both_operands_of_a_product_have_ranges() -> None:
-    layer = CimMatmul(MACRO, signed_input=False, name="qk")
-    layer.store_range(1.0)
-    layer.store_range(1.0, "weight_max")
-    layer.eval().has_gradient = True
-    x, w = torch.full((1, 1, 2), 1.0, requires_grad=True), torch.tensor([[[-1.5, 1.0]]], requires_grad=True)
+    x, w = (
+        torch.tensor([[[-1.5 * signed, 1.0, 1.0]]]).requires_grad_(),
+        torch.tensor([[[1.0, -1.5, 1.0]]]).requires_grad_(),
+    )
     found = torch.autograd.grad(layer(x, w).sum(), (x, w))
-    assert [each.flatten().tolist() for each in found] == [[pytest.approx(-1), pytest.approx(1)], [0, pytest.approx(1)]]
+    expected = [[0 if signed else 1, -1, 1], [-1 if signed else 0, 0, 1]]
+    assert [each.flatten().tolist() for each in found] == [pytest.approx(each) for each in expected]
