@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig
-from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, calibrate_
+from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul
 from asim_lightning.nn.routed import Route, route_, unroute_
 
 FINE = MacroConfig(16, 16, adc_bits=None)
@@ -61,16 +61,6 @@ def test_products_go_to_their_operators() -> None:
         assert not torch.equal(module(x), expected), name
         getattr(module, name).macro = FINE
     assert torch.equal(module(x), expected)
-
-
-def test_calibration_sees_every_operator() -> None:
-    module, _, x = routed()
-    parts = [part for part in module.children() if hasattr(part, "has_range")]
-    for part in parts:
-        part.input_range = "calibrated"
-    calibrate_(module, [x])
-    assert all(part.has_range for part in parts)
-    assert module.qk.has_weight_range
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
