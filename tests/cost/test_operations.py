@@ -11,8 +11,7 @@ from asim_lightning import MacroConfig
 from asim_lightning.cost.operations import operations
 from asim_lightning.cost.product_shape import product_shape
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
-from asim_lightning.nn.linear import CimFunctionalLinear
-from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.linear import CimFunctionalLinear, CimMatmul
 from tests.cost.oracle import Layer, count
 
 MACROS: dict[str, dict[str, Any]] = {

@@ -52,7 +52,7 @@ def test_the_old_name_of_cell_mismatch_draws_the_same_cells_and_says_the_new_one
     static = {"cell_mismatch": "5 %", "reference": "summing"}
     new = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", static=static)
     columns._warn_of_old_name.cache_clear()
-    with pytest.warns(FutureWarning, match="`static.cell_mismatch` with `static.reference: summing`; use") as record:
+    with pytest.warns(FutureWarning, match="`static.cell_mismatch` with `static.reference: summing`$") as record:
         old = [reader(kind, resolved(MACRO.with_fields(votes=votes))) for votes in (1, 3)]  # not the same macro
     assert len(record) == 1
     for chip in (0, 3):
