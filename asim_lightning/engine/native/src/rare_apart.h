@@ -94,29 +94,26 @@ private:
     }
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
 
-    // A conversion that may be wrong.
+    // A conversion that may be wrong: its converter's rates, the ones of its pixel and tile, and its places.
     struct Candidate {
-        Place at;
-        const TileWords* tile;
+        const float* rates;
         const BitPair* pair;
-        const float* rates;                               // of its converter
-        const int32_t* ones;                              // of its pixel and tile
-        int64_t of_sum;
+        const int32_t* ones;
         double chance;
-        int32_t place;                                    // of its converter
-        Operands of;                                      // of a held one
+        int32_t channel, pixel, tile, of_sum, place;
     };
 
     // Note a candidate of the run. Its rates are read later, as those of large layers are out of cache.
     INLINE void take(int64_t tile, int64_t bit, int64_t turn, double chance) {
         const uint32_t of_output = uint32_t(number_of(bit)), output = turn < of_output ? 0 : uint32_t(turn) / of_output;
-        const Place at{at_.channel, at_.pixel + output};
+        const int64_t pixel = at_.pixel + output;
         const BitPair* pair = pairs_ + firsts_[bit] + turn - int64_t(output * of_output);
         const float* rates = apart_.rates + (first_rate_ + column_ * converters_ + tile * bits_ + bit) * RATES;
-        const int32_t* ones = ones_ + (at.pixel * job_.tile_count + tile) * input_bits_;
+        const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * input_bits_;
         const int64_t place = ((tile * apart_.macros + macro_) * bits_ + bit) * padded_ + column_ - macro_ * of_macro_;
         __builtin_prefetch(rates);
-        noted_[number_noted_++] = {at, job_.tiles + tile, pair, rates, ones, output_ + output, chance, int32_t(place), {}};
+        noted_[number_noted_++] = {rates, pair, ones, chance, int32_t(at_.channel), int32_t(pixel), int32_t(tile),
+                                   int32_t(output_ + output), int32_t(place)};
         if (number_noted_ == GROUP) hold_noted();
     }
 
@@ -135,10 +132,10 @@ private:
     APART void hold_noted() {
         for (const Candidate* noted = noted_; noted < noted_ + number_noted_; ++noted) {
             if (apart_.ones && !may_be_wrong(*noted)) continue;
-            Candidate& c = held_[number_held_] = *noted;
-            c.of = operands_of(job_, row_, c.at);
-            const uint64_t* w = c.of.w + c.tile->first_word;   // out of cache, too
-            for (int64_t i = 0; i < c.tile->runs * c.tile->run; i += 8) __builtin_prefetch(w + i);
+            const TileWords& tile = job_.tiles[noted->tile];
+            const Operands of = operands_[number_held_] = operands_of(job_, row_, {noted->channel, noted->pixel});
+            for (int64_t i = 0; i < tile.runs * tile.run; i += 8) __builtin_prefetch(of.w + tile.first_word + i);   // out of cache, too
+            held_[number_held_] = *noted;
             if (++number_held_ == GROUP) make();
         }
         number_noted_ = 0;
@@ -155,7 +152,7 @@ private:
         alignas(64) int32_t counts[GROUP], places[GROUP], codes[GROUP];
         for (int l = 0; l < GROUP; ++l) {
             const Candidate& c = held_[l < number_held_ ? l : 0];
-            counts[l] = l < number_held_ ? int32_t(count_of(job_, c.of, *c.tile, *c.pair)) : 0;
+            counts[l] = l < number_held_ ? int32_t(count_of(job_, operands_[l], job_.tiles[c.tile], *c.pair)) : 0;
             rates[l] = c.rates[0], above[l] = c.rates[1], chances[l] = c.chance, places[l] = c.place;
         }
         if (!is_silent())
@@ -192,6 +189,7 @@ private:
     double length_ = 0.0;                                 // the run's outputs
     int number_noted_ = 0, number_held_ = 0;
     Candidate noted_[GROUP], held_[GROUP];
+    Operands operands_[GROUP];                            // of held candidates
 };
 
 }  // namespace
