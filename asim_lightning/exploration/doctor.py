@@ -265,7 +265,7 @@ class Doctor:
 
         count = sum(len(each.candidates) for each in self._families)
         say(f"plans    {count:,}, of which the likely ones are looked for")
-        return study.run(lambda: screening(self._families, margin_of), _PLANS, say, progress)
+        return study.run(screening(self._families, margin_of), _PLANS, say, progress)
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
@@ -278,7 +278,7 @@ class Doctor:
             chips = range(_FIRST_PROVED, _FIRST_PROVED + self._chips)
             study = self._study(self._proof, chips, self._proof_places, proves=True)
             say("proof    of the cheapest likely plans, on other images, noise and chips")
-            tried = study.run(lambda: proving(families, settings.plans), _PLANS, say, progress)
+            tried = study.run(proving(families, settings.plans), _PLANS, say, progress)
         finally:
             model.noise_seed = seed
         plans, gap = dict[str, Plan](), None

@@ -1,14 +1,14 @@
 """Which point a search evaluates next: from a grid, a list, at random, or from Optuna."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from asim_lightning.evaluation.results import AxisValue, Result, canonical_json
-from asim_lightning.exploration.search_space import Range, SearchSpace
+from asim_lightning.exploration.search_space import Axis, Range, SearchSpace
 
 _REPEATS = 50
 """A method gives up after this many known proposals in a row, because few new points are left."""
@@ -24,17 +24,9 @@ Method: TypeAlias = Generator[Point, Result, Found]
 """Proposes points, one after another: it yields each, is sent its result, and returns what it has found."""
 
 
-def replayed(method: Method[Found], results: Iterable[Result]) -> Found:
-    """What a new method finds from all results; the old one may have worked in forked processes."""
-    try:
-        next(method)
-        for each in results:
-            if each.kind == "simulated":
-                method.send(each)
-    except StopIteration as end:
-        found: Found = end.value
-        return found
-    raise RuntimeError("the results must be of all points that the method asks for")
+def no_points() -> Method[None]:
+    """A method that proposes nothing, because all points are known from the start."""
+    yield from ()
 
 
 def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
@@ -92,7 +84,7 @@ def optuna_points(space: SearchSpace, trials: int, seed: int, objectives: int, w
     return points()
 
 
-def _suggested(trial: Any, name: str, axis: Sequence[AxisValue] | Range) -> AxisValue:
+def _suggested(trial: Any, name: str, axis: Axis) -> AxisValue:
     """The value that a trial of Optuna's has on an axis."""
     if not isinstance(axis, Range):
         ordered = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in axis)
@@ -100,8 +92,6 @@ def _suggested(trial: Any, name: str, axis: Sequence[AxisValue] | Range) -> Axis
             values = sorted(axis)  # type: ignore[type-var]
             return values[trial.suggest_int(name, 0, len(values) - 1)]  # type: ignore[no-any-return]
         return axis[trial.suggest_categorical(name, list(range(len(axis))))]
-    if axis.count is not None:
-        return axis.value(trial.suggest_int(name, 0, axis.count - 1))
     if axis.whole:
         return int(trial.suggest_int(name, axis.low, axis.high, log=axis.log))
     return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")

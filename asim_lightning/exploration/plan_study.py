@@ -10,7 +10,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
 from asim_lightning.evaluation.target import MEASURED, Target, decide
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import Found, Method, replayed
+from asim_lightning.exploration.methods import Found, Method
 from asim_lightning.exploration.records import Records, paired_difference
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
@@ -93,14 +93,11 @@ class PlanStudy(Study):
         self.switch(None)
         self.records = self.by_checkpoint[None]
 
-    def run(self, make: Callable[[], Method[Found]], most: int, say: Callable[[str], None], progress: bool) -> Found:
-        """Measure the plans of a new method; return what it finds, in the first process only.
-
-        `Study.evaluate` explains the arguments.
-        """
-        results = self.evaluate([], make(), most, progress, say)
+    def run(self, method: Method[Found], most: int, say: Callable[[str], None], progress: bool) -> Found:
+        """Measure the plans of a method; return what it finds. `Study.evaluate` explains the arguments."""
+        _, found = self.evaluate([], method, most, progress, say)
         self.switch(None)
-        return replayed(make(), results)
+        return found
 
     @property
     def most_images(self) -> int:

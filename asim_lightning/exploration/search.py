@@ -13,11 +13,11 @@ from asim_lightning.evaluation.results import AxisValue, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import LEARNING, Point, random_points
+from asim_lightning.exploration.methods import LEARNING, Point, no_points, random_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
-from asim_lightning.exploration.search_space import SearchSpace, checkpoint_of, of_network
+from asim_lightning.exploration.search_space import Range, SearchSpace, checkpoint_of, of_network
 from asim_lightning.exploration.study import Study
 
 
@@ -55,12 +55,12 @@ class Search(Study):
         traded: dict[str, Any] = {"objectives": tuple(settings.objectives), "targets": tuple(map(str, self.targets))}
         if self.trainer.is_global_zero:
             self.records.store.write(self.folder.name, TRADED, traded)
-        method, most = None, 0
+        method, most = no_points(), 0
         if settings.method in LEARNING:
             learning = LEARNING[settings.method]
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
-        results = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
+        results, _ = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
         if self.trainer.is_global_zero:
             self.write_layers()
         return Run(self.folder, tuple(results), self.records.settings, **traded)
@@ -155,7 +155,10 @@ def _space(settings: SearchSettings) -> SearchSpace:
 
 def _one_at_a_time(space: SearchSpace) -> Iterator[Point]:
     """Points that have each value of a list, and both ends of a range, once."""
-    values = {name: axis if isinstance(axis, list) else [axis.low, axis.high] for name, axis in space.axes.items()}
+    values = {
+        name: [axis.low, axis.high] if isinstance(axis, Range) else [axis[0], axis[-1]] if isinstance(axis, range) else axis
+        for name, axis in space.axes.items()
+    }
     base = {name: each[0] for name, each in values.items()}
     for name, each in values.items():
         for value in each:

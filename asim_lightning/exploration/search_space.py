@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -33,49 +33,33 @@ _RANGE = ("low", "high", "step", "log")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two ends: whole numbers if both ends and the step are whole."""
+    """Any number between two ends; with `log`, whole numbers if both ends are whole."""
 
     low: float
     high: float
-    step: float | None = None
     log: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether its values are whole numbers."""
-        return all(isinstance(each, int) for each in (self.low, self.high, 1 if self.step is None else self.step))
-
-    @property
-    def count(self) -> int | None:
-        """Number of values; None if it is infinite."""
-        if self.log or (self.step is None and not self.whole):
-            return None
-        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
-
-    def value(self, place: int) -> AxisValue:
-        """The value at an index, from the lowest."""
-        value = self.low + (self.step or 1) * place
-        return value if self.whole else float(f"{value:.12g}")
-
-    def values(self) -> list[AxisValue] | None:
-        """All values; None if they are infinite."""
-        return None if self.count is None else [self.value(place) for place in range(self.count)]
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def draw(self, rng: np.random.Generator) -> AxisValue:
         """A random value, uniform in the number, or in its logarithm if `log`."""
-        if self.count is not None:
-            return self.value(int(rng.integers(self.count)))
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
             return round(value) if self.whole else float(f"{value:.4g}")
         return float(f"{rng.uniform(self.low, self.high):.4g}")
 
 
+Axis: TypeAlias = Sequence[AxisValue] | Range
+
+
 @dataclass(frozen=True)
 class SearchSpace:
-    """Axes with a list of values or a range each, by full name; checkpoint and technology may be axes, too."""
+    """Axes with their values or a range each, by full name; checkpoint and technology may be axes, too."""
 
-    axes: Mapping[str, "list[AxisValue] | Range"]
+    axes: Mapping[str, Axis]
     setting: str = "axes"
     """Name of the setting in messages."""
 
@@ -109,21 +93,19 @@ class SearchSpace:
 
     def count(self) -> int | None:
         """Number of points; None if it is infinite."""
-        counts = [axis.count if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
-        return None if None in counts else prod(counts)  # type: ignore[arg-type]
+        counts = [len(axis) for axis in self.axes.values() if not isinstance(axis, Range)]
+        return prod(counts) if len(counts) == len(self.axes) else None
 
     def check_count(self) -> None:
         """Refuse a grid of more than `MOST_POINTS` points."""
         if (count := self.count() or 0) > MOST_POINTS:
             raise ValueError(f"`{self.setting}` must have at most {MOST_POINTS:,} points in a grid, got {count:,}")
 
-    def values_of(self, name: str) -> list[AxisValue]:
+    def values_of(self, name: str) -> Sequence[AxisValue]:
         """All values of an axis; a range with infinitely many is refused."""
-        axis = self.axes[name]
-        values = axis.values() if isinstance(axis, Range) else axis
-        if values is None:
+        if isinstance(axis := self.axes[name], Range):
             raise ValueError(f"a grid needs a list, or a range with a step, for `{self.setting}.{name}`")
-        return values
+        return axis
 
     def grid(self) -> Iterator[dict[str, AxisValue]]:
         """Every combination, in order: at most `MOST_POINTS`."""
@@ -181,7 +163,7 @@ def _flatten(setting: str, name: str, values: Any, flat: dict[str, Any]) -> None
         flat[name] = values
 
 
-def _values(setting: str, name: str, given: Any) -> list[AxisValue] | Range:
+def _values(setting: str, name: str, given: Any) -> Axis:
     if isinstance(given, Mapping) and {"low", "high"} & set(given):
         return _range(f"{setting}.{name}", given)
     values = [] if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable) else list(given)
@@ -204,17 +186,24 @@ def _number(field: str, value: Any) -> Any:
         return value  # refused later, with the name of the point
 
 
-def _range(name: str, given: Mapping[str, Any]) -> Range:
-    found = replace(Range(0, 1), **{key: value for key, value in given.items() if key in _RANGE})
-    numbers = [found.low, found.high, *([] if found.step is None else [found.step])]
+def _range(name: str, given: Mapping[str, Any]) -> Axis:
+    low, high, step, log = (given.get(key) for key in _RANGE)
+    numbers = [low, high] if step is None else [low, high, step]
     if (
-        not {"low", "high"} <= set(given) <= set(_RANGE)
+        not set(given) <= set(_RANGE)
         or not all(is_number(each) and math.isfinite(each) for each in numbers)
-        or found.low >= found.high
-        or (found.step is not None and found.step <= 0)
-        or not isinstance(found.log, bool)
-        or (found.log and (found.step is not None or found.low <= 0))
+        or low >= high
+        or (step is not None and step <= 0)
+        or not isinstance(log, bool | None)
+        or (log and (step is not None or low <= 0))
     ):
         allowed = "numbers low below high, and maybe step above 0, or log: true with low above 0"
         raise ValueError(f"`{name}` must be a range with {allowed}, got {dict(given)!r}")
-    return found
+    if not log and all(isinstance(each, int) for each in numbers):
+        return range(low, high + 1, step or 1)
+    if step is None:
+        return Range(low, high, bool(log))
+    count = math.floor((high - low) / step + 1e-9) + 1
+    if count > MOST_POINTS:
+        raise ValueError(f"`{name}` must have at most {MOST_POINTS:,} values, got {count:,}")
+    return [float(f"{low + step * place:.12g}") for place in range(count)]

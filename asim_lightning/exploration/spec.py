@@ -15,7 +15,7 @@ from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.target import MEASURED, TOGETHER, Limit, Target
 from asim_lightning.exploration.axes import flat, lsb_note, nested
 from asim_lightning.exploration.limits import Property, bisection, properties_of, scaled, spreads_of
-from asim_lightning.exploration.methods import Method, Point, replayed
+from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Study
@@ -144,16 +144,14 @@ class SpecStudy(Study):
         planned = [self.planned({**self._base, **each.worst}) for each in self.properties]
         trials = [len(each.chips) * each.reads for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
-        self.results = self.evaluate([], self._bisection(), most, progress, say)
-        limits = tuple(replayed(self._bisection(), self.results))
-        return Spec(self.target, limits, self.macro, self._keeps(limits[-1]), tuple(self.notes))
+        method = bisection(self.properties, self._base, self._together)
+        self.results, found = self.evaluate([], method, most, progress, say)
+        limits = tuple(found)
+        return Spec(self.target, limits, self.macro, self._keeps(limits), tuple(self.notes))
 
     def _macros(self, axes: Point) -> set[MacroConfig]:
         """The macros of all layers at a point with some axes; a rule or a signed input may refuse it."""
         return self.records.points.macros({**self._base, **axes})
-
-    def _bisection(self) -> Method[list[Limit]]:
-        return bisection(self.properties, self._base, self._together)
 
     def _notes(self) -> list[str]:
         """Lines on fields that rules decide, and on bits that change the LSB of the given noise."""
@@ -170,10 +168,9 @@ class SpecStudy(Study):
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
-        self._joint = scaled(spreads, self.macro).allowed(self._macros)
-        return self._joint if len(spreads) > (not self._own) else None
+        return scaled(spreads, self.macro).allowed(self._macros) if len(spreads) > (not self._own) else None
 
-    def _keeps(self, together: Limit) -> dict[str, Any] | None:
-        if together.name != TOGETHER or together.kept is None:
-            return None
-        return nested({**self._base, **self._joint.axes(together.kept)})
+    def _keeps(self, limits: Sequence[Limit]) -> dict[str, Any] | None:
+        *single, last = limits
+        joint = self._together(single) if last.name == TOGETHER else None
+        return None if joint is None or last.kept is None else nested({**self._base, **joint.axes(last.kept)})

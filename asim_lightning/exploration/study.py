@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
 from torch import Tensor
 
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -15,7 +13,7 @@ from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.estimate import all_images, time_left
 from asim_lightning.exploration.figures import CostFigures, write_layers
-from asim_lightning.exploration.methods import Method, Point
+from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
@@ -164,22 +162,22 @@ class Study:
     def evaluate(
         self,
         points: Sequence[Planned],
-        method: Method[Any] | None,
+        method: Method[Found],
         most: int,
         progress: bool,
         say: Callable[[str], None],
-    ) -> list[Result]:
+    ) -> tuple[list[Result], Found]:
         """Evaluate the unfinished points, and store the results.
 
         Args:
             points: Points that are known from the start.
-            method: Proposes other points; None: no other points.
+            method: Proposes other points.
             most: Most trials of these other points.
             progress: Whether to show a progress bar.
             say: Takes a line on trials of an earlier run, and one on the remaining time.
 
         Returns:
-            The results in order, references first; in the first process only.
+            The results in order, references first, and what the method finds; in the first process only.
         """
         is_first = self.trainer.is_global_zero
         if is_first and not self.goes_on:
@@ -188,8 +186,8 @@ class Study:
         self._asked: set[tuple[str, int]] = set()
         self._read = self._computed = 0
         todo = self._missing(batch) if is_first else set()
-        self._learns = method is not None
-        self._left = len(todo) + (most if self._learns else 0)
+        self._learns = most > 0
+        self._left = len(todo) + most
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
         )
@@ -198,25 +196,24 @@ class Study:
         if self._read and not self._learns:
             say(_record_line(self._read, self._left, self.may_end))
 
-        def work(run: Run) -> list[Result]:
+        def work(run: Run) -> tuple[list[Result], Found]:
             results = self._kept(self._evaluated(run, batch, todo))
-            point = None if method is None else next(method, None)
-            while method is not None and point is not None:
-                results += self._kept(self._evaluated(run, [self.planned(point)]))
-                try:
+            try:
+                point = next(method)
+                while True:
+                    results += self._kept(self._evaluated(run, [self.planned(point)]))
                     point = method.send(results[-1])
-                except StopIteration:
-                    break
-            return results
+            except StopIteration as end:
+                return results, end.value
 
         try:
             # processes of the same program meet here; forked ones start later, with the work
             others_wait = self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
             if not (todo or self._learns or others_wait):
                 return work(lambda trials: iter(()))
-            results = self.runner.work(work, self._bar.advance)
+            results, found = self.runner.work(work, self._bar.advance)
             self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked processes copy
-            return results
+            return results, found
         finally:
             self._bar.close()
             if is_first:

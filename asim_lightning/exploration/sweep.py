@@ -13,7 +13,7 @@ from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chi
 from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import SearchSpace
@@ -74,7 +74,7 @@ class Sweep(Study):
         """
         if self.trainer.is_global_zero and self.figures is not None:
             self._price_again()
-        results = self.evaluate(self._points, None, 0, self.progress, say)
+        results, _ = self.evaluate(self._points, no_points(), 0, self.progress, say)
         if self.trainer.is_global_zero:
             self.yields = self._yields_of(results)
             self.write_layers()

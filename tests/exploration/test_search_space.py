@@ -10,7 +10,7 @@ from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import patterns_of
 from asim_lightning.exploration.methods import optuna_points, random_points
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.exploration.search_space import Range, SearchSpace, of_network, of_technology
+from asim_lightning.exploration.search_space import SearchSpace, of_network, of_technology
 from tests.exploration.conftest import driven, made_up
 
 SPACE = {
@@ -31,11 +31,10 @@ def test_names_and_values() -> None:
     ]  # fmt: skip
     assert patterns_of([*space.names, "rules.fc.static.offset", "rules.layer1.*.rows"]) == ["layer1.*", "fc"]
     assert space.count() is None
-    rows = space.axes["rows"]
-    assert isinstance(rows, Range)
-    assert rows.values() == [64, 128, 192, 256]
-    assert Range(0.0, 0.2, 0.05).values() == [0, 0.05, 0.1, 0.15, 0.2]
-    assert Range(1, 4).values() == [1, 2, 3, 4]
+    assert list(space.values_of("rows")) == [64, 128, 192, 256]
+    noises = SearchSpace.read({"random_noise": {"low": 0.0, "high": 0.2, "step": 0.05}}).values_of("random_noise")
+    assert noises == [0, 0.05, 0.1, 0.15, 0.2]
+    assert list(SearchSpace.read({"rows": {"low": 1, "high": 4}}).values_of("rows")) == [1, 2, 3, 4]
     point = {"adc_bits": 6, "checkpoint": "a", "technology.supply": 0.8}
     assert of_network(point) == {"adc_bits": 6}
     assert of_technology(point) == {"supply": 0.8}
@@ -121,6 +120,7 @@ def test_optuna_learns_where_points_are_best_and_keep_a_target() -> None:
     [
         {"adc_bit": [6]}, {"adc_bits": []}, {"adc_bits": 7}, {"column": "charge"}, {"rows": {"low": 3}},
         {"rows": {"low": 3, "high": 5, "stepp": 1}}, {"rows": {"low": 5, "high": 3}},
+        {"random_noise": {"low": 0, "high": 1, "step": 1e-9}},
         {"random_noise": {"low": 0, "high": 1, "log": True}}, {"rows": {"low": 1, "high": 8, "step": 1, "log": True}},
         {"random_noise": {"low": "0.1 lsb", "high": "1 lsb"}},
         {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]}, {"technology": {"suply": [0.8]}},

@@ -12,7 +12,6 @@ from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.limits import scaled
-from asim_lightning.exploration.methods import replayed
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from tests.exploration.conftest import grid, small_work, stored
@@ -41,8 +40,6 @@ def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path
     before = stored(tmp_path)
     assert spec(tmp_path, properties=["random_noise", "adc_bits"]).run(progress=False).limits == found
     assert stored(tmp_path) == before
-    with pytest.raises(RuntimeError, match="of all points"):
-        replayed(made._bisection(), made.results[:-1])
     for each, axis in ((noise, "random_noise"), (bits, "adc_bits")):
         assert verdicts(tmp_path / axis, each, axis) == ["kept", "missed"]
 
