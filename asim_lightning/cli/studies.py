@@ -24,7 +24,7 @@ from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import ENDS_IMAGES, Target
 from asim_lightning.exploration.axes import SweepAxes, grid_of
 from asim_lightning.exploration.estimate import all_images, grid_line
-from asim_lightning.exploration.publish import publish, publish_search, publish_yields
+from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
@@ -149,16 +149,13 @@ def sweep(setup: Setup, options: SweepOptions) -> None:
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     setup.say(f"grid     {grid_line(setup.data, axes, options.trials)}{fewer}")
-    made = Sweep(work, axes, options.trials, until, options.technology, options.progress)
+    made = Sweep(work, axes, options.trials, until, options.technology)
     with recorded(setup, made.folder, made.notes):
-        results = made.run(setup.say)
+        results = made.run(setup.say, options.progress)
     write_cost(setup, options.technology, made.folder)
     if setup.trainer.is_global_zero:
-        of_chips = of_chips and model.outcome.is_share
-        shown = levels if of_chips else None
-        print(publish(results, made, setup.folder.name, model.num_classes, shown, options.format))
-        if of_chips:
-            print(f"\n{publish_yields(results, made, setup.folder.name, levels, options.format)}")
+        shown = levels if of_chips and model.outcome.is_share else None
+        print(publish(results, made, setup.folder.name, shown, options.format))
         if published:
             print(f"\n{published_text(results, published, options.against or '')}")
 

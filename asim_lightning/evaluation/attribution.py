@@ -48,7 +48,6 @@ def loss_map(
     batches: Iterable[Any],
     chips: Sequence[int] = (0,),
     changes: Callable[[OnMacro], Sequence[Fields]] = lambda layer: (),
-    advance: Callable[[], None] = lambda: None,
 ) -> LossMap:
     """Shares of the loss that a macro adds to a network, by layer and bit position.
 
@@ -63,7 +62,6 @@ def loss_map(
         batches: Inputs, targets and indices.
         chips: Chips of the mean; ignored if all chips are equal, or if the classifier's chip is from a file.
         changes: Gives changes of a layer, as fields of the macro.
-        advance: Called after each batch on each chip.
     """
     layers = macro_layers(model.backbone)
     numbers: Sequence[int | None] = chips
@@ -81,10 +79,9 @@ def loss_map(
                 for name, calls in path.calls.items():
                     found = [path.share(layers[name], calls, fields) for fields in asked[name]]
                     shares[name] += np.array(found) / len(numbers)
-            advance()
     if not images:
         raise ValueError("a map of the loss needs one image or more, got none")
-    positions, left, rest = {}, {}, {}
+    positions, left, rest = {}, list[Change](), {}
     for name, layer in layers.items():
         count = len(_digital(layer))
         own, *digital = shares[name][: count + 1] / images
@@ -92,8 +89,8 @@ def loss_map(
         if not layer.macro.weight_parallel and (stays := float([own, *digital][-1])):
             rest[name] = stays
         each = zip(asked[name][1:], shares[name][1:] / images, strict=True)
-        left[name] = tuple(Change(fields, float(share)) for fields, share in each)
-    return LossMap(positions, increase / images, None, left, images, rest)
+        left += [Change(name, fields, float(share)) for fields, share in each]
+    return LossMap(positions, increase / images, None, tuple(left), images, rest)
 
 
 class _Path:

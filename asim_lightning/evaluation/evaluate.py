@@ -123,7 +123,7 @@ def run_evaluations(
     return returned.value  # type: ignore[no-any-return]
 
 
-class EvaluationBar:
+class EvaluationBar(tqdm):  # type: ignore[misc]
     """A bar over the batches of several evaluations; it vanishes at the end.
 
     It is only shown on a terminal, because it would be noise in a file or a pipe. If a loader has no length, no
@@ -134,34 +134,22 @@ class EvaluationBar:
         batches = sized_len(loader)
         self._batches = None if batches is None else -(-batches // processes)
         total, disable = self._batches and evaluations * self._batches, not (shown and sys.stderr.isatty())
-        self._bar = tqdm(total=total, disable=disable, unit="batch", dynamic_ncols=True, leave=False)
-
-    def advance(self) -> None:
-        """Count a batch."""
-        self._bar.update()
+        super().__init__(total=total, disable=disable, unit="batch", dynamic_ncols=True, leave=False)
 
     def leave_out(self) -> None:
         """Remove an evaluation from the total, because another command has done it."""
         if self._batches is not None:
-            self._bar.total -= self._batches
-            self._bar.refresh()
-
-    def describe(self, evaluation: str) -> None:
-        """Name the evaluation that begins."""
-        self._bar.set_description(evaluation, refresh=False)
+            self.total -= self._batches
+            self.refresh()
 
     def above(self, say: Callable[[str], None]) -> Callable[[str], None]:
         """Make a function that says a line as `say` does, above the bar."""
 
         def said(line: str) -> None:
-            self._bar.clear()
+            self.clear()
             say(line)
 
         return said
-
-    def close(self) -> None:
-        """End the bar."""
-        self._bar.close()
 
 
 def evaluate_each(
@@ -201,14 +189,14 @@ def evaluate_each(
         for (name, condition), count in zip(conditions, reads, strict=True):
             answers = []
             for read in range(count):
-                bar.describe(f"{name}, read {read}" if count > 1 else name)
+                bar.set_description(f"{name}, read {read}" if count > 1 else name, refresh=False)
                 answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).numbers)
             found.append(np.stack(answers, 1))
             bar.above(say)(line(name, found[-1]))
         return found
 
     try:
-        return run_evaluations(trainer, model, data, work, split, bar.advance)
+        return run_evaluations(trainer, model, data, work, split, bar.update)
     finally:
         bar.close()
 

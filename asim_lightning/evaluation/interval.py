@@ -14,6 +14,9 @@ _FEW_IMAGES = 100
 _FEW_ANSWERS = 10
 _MANY_VALUES = 1000
 """Number of different values from which images are drawn one by one."""
+_TAIL = (1.0 - 0.95) / 2.0
+_DEVIATIONS = NormalDist().inv_cdf(1.0 - _TAIL)
+"""Share beyond an end of an interval, and standard deviations from the mean to this end."""
 _AT_ONCE = 2**24
 """Images of one block of resamples."""
 
@@ -27,8 +30,8 @@ class Interval:
     high: float
 
 
-def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Interval of the mean accuracy by a percentile bootstrap over images.
+def accuracy_interval(correct: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+    """95 % interval of the mean accuracy by a percentile bootstrap over images.
 
     An image is drawn with all its trials, because trials share the image's difficulty: 10 trials of 200 images say far
     less than 2,000 images. A resample draws as many images as there are, with replacement. Its mean is
@@ -48,26 +51,23 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
 
     Args:
         correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
-        level: Share of intervals that include the true accuracy, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling; the same answers and seed give the same interval.
     """
     right, trials = _right_trials(correct)
     images, mean = right.size, float(right.sum()) / (right.size * trials)
-    low, high, most = _resampled(right, images * trials, level, resamples, seed)
+    low, high, most = _resampled(right, images * trials, resamples, seed)
     if not 0 <= right.min() <= right.max() <= trials:
-        return _without_bounds(right / trials, low, high, level)
+        return _without_bounds(right / trials, low, high)
     if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
-        wilson_low, wilson_high = wilson(mean, images, _deviations(level))
+        wilson_low, wilson_high = wilson(mean, images, _DEVIATIONS)
         low, high = min(low, wilson_low), max(high, wilson_high)
     # Rounding, or few resamples, must not push an end past the mean: error bars have no negative length.
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
-def difference_interval(
-    correct: ArrayLike, other: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Interval of the difference of two mean accuracies on the same images: bootstrap over images, in pairs.
+def difference_interval(correct: ArrayLike, other: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+    """95 % interval of the difference of two mean accuracies on the same images: bootstrap over images, in pairs.
 
     If few images differ, resamples are too much alike. The interval is then widened to include Agresti and Min's for
     pairs (Statistics in Medicine 24, 2005), with half an image more on each side:
@@ -76,7 +76,6 @@ def difference_interval(
     Args:
         correct: Whether each answer was right. Shape (images, trials).
         other: Answers to compare with. Shape (images, trials), with any number of trials.
-        level: Share of intervals that include the true difference, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
     """
@@ -84,16 +83,16 @@ def difference_interval(
     if right.size != others.size:
         raise ValueError(f"both answers must be to the same images, got {right.size} and {others.size} images")
     won = right / trials - others / other_trials  # (images,)
-    low, high, _ = _resampled(won, won.size, level, resamples, seed)
+    low, high, _ = _resampled(won, won.size, resamples, seed)
     if np.abs(won).max() > 1:
-        return _without_bounds(won, low, high, level)
+        return _without_bounds(won, low, high)
     c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
     middle, mean = (c - b) / n, float(won.mean())
-    half = _deviations(level) * sqrt(b + c - (c - b) ** 2 / n) / n
+    half = _DEVIATIONS * sqrt(b + c - (c - b) ** 2 / n) / n
     return Interval(mean, max(-1.0, min(low, middle - half, mean)), min(1.0, max(high, middle + half, mean)))
 
 
-def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int, seed: int) -> tuple[float, float, int]:
+def _resampled(values: NDArray[Any], divisor: int, resamples: int, seed: int) -> tuple[float, float, int]:
     """Ends of the sum of resampled values over a divisor, and the number of images with the most frequent value."""
     kinds, counts = np.unique(values, return_counts=True)
     rng = np.random.default_rng(seed)
@@ -103,21 +102,15 @@ def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int,
         sums = np.concatenate([values[rng.integers(values.size, size=(n, values.size))].sum(axis=1) for n in blocks])
     else:
         sums = rng.multinomial(values.size, counts / values.size, size=resamples) @ kinds
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(sums / divisor, [tail, 1.0 - tail])
+    low, high = np.quantile(sums / divisor, [_TAIL, 1.0 - _TAIL])
     return float(low), float(high), int(counts.max())
 
 
-def _deviations(level: float) -> float:
-    """Standard deviations on each side of the mean that contain a share of a normal distribution."""
-    return NormalDist().inv_cdf(1.0 - (1.0 - level) / 2.0)
-
-
-def _without_bounds(values: NDArray[np.float64], low: float, high: float, level: float) -> Interval:
+def _without_bounds(values: NDArray[np.float64], low: float, high: float) -> Interval:
     """The mean of unbounded numbers, with the ends of their resamples, wider if there are few."""
     mean = float(values.mean())
     if 1 < values.size < _FEW_IMAGES:
-        half = float(stdtrit(values.size - 1, 0.5 + level / 2) * values.std(ddof=1)) / sqrt(values.size)
+        half = student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
         low, high = min(low, mean - half), max(high, mean + half)
     return Interval(mean, min(low, mean), max(high, mean))
 

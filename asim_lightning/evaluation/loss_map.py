@@ -9,6 +9,7 @@ from typing import Any
 class Change:
     """Changed fields of one layer's macro, and the layer's remaining share of the loss increase."""
 
+    layer: str
     fields: Mapping[str, Any]
     share: float
 
@@ -22,7 +23,7 @@ class LossMap:
             position is a diagonal of cycles: the index of the weight bit plus the index of the input digit.
         increase: Mean loss of the simulated network minus the quantised network's, nats an image for a classifier.
         stepped_back_to: Factor of noise and spreads in the map; None: 1, the macro as it is.
-        changes: Changes of each layer's macro, with the layer's remaining share.
+        changes: Changes of single layers, with the layer's remaining share.
         images: Number of images.
         rest: The share of a layer that stays if all its bit positions are digital, if any: the share of stuck cells.
     """
@@ -30,7 +31,7 @@ class LossMap:
     layers: Mapping[str, tuple[float, ...]]
     increase: float
     stepped_back_to: float | None = None
-    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
     images: int = 0
     rest: Mapping[str, float] = field(default_factory=dict)
 
@@ -58,11 +59,7 @@ class LossMap:
             "stepped_back_to": self.stepped_back_to,
             "images": self.images,
             "rest": dict(self.rest),
-            "changes": [
-                {"layer": name, "fields": dict(each.fields), "share": each.share}
-                for name, changes in self.changes.items()
-                for each in changes
-            ],
+            "changes": [dict(vars(each)) for each in self.changes],
         }
 
     @classmethod
@@ -71,14 +68,11 @@ class LossMap:
         layers: dict[str, list[float]] = {}
         for each in given["shares"]:
             layers.setdefault(each["layer"], []).append(float(each["share"]))
-        changes: dict[str, list[Change]] = {name: [] for name in layers}
-        for each in given["changes"]:
-            changes[each["layer"]].append(Change(dict(each["fields"]), float(each["share"])))
         return cls(
             {name: tuple(shares) for name, shares in layers.items()},
             given["increase"],
             given["stepped_back_to"],
-            {name: tuple(each) for name, each in changes.items()},
+            tuple(Change(**each) for each in given["changes"]),
             given["images"],
             given.get("rest", {}),
         )

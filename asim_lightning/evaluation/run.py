@@ -35,7 +35,7 @@ class CommandRecord:
     """As written, such as "asim sweep -c quickstart"."""
     recipe: str = ""
     """Name of the last configuration file; empty if there is none."""
-    differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    differences: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Settings of flags: value in the recipe (None: absent), and in the command."""
     preset: str | None = None
     macro: Mapping[str, Any] = field(default_factory=dict)
@@ -50,12 +50,6 @@ class CommandRecord:
     seconds: float | None = None
     """Total wall time of all finished calls; None if no call finished."""
     calls: int = 1
-
-    @classmethod
-    def of_json(cls, given: Mapping[str, Any]) -> "CommandRecord":
-        """Read `dataclasses.asdict`, from JSON."""
-        differences = {name: (before, after) for name, (before, after) in given["differences"].items()}
-        return cls(**{**given, "differences": differences})
 
 
 @dataclass(frozen=True)
@@ -261,7 +255,7 @@ def read_run(folder: str | Path) -> Run:
     if document is not None and not has_ended:
         raise FileNotFoundError(f"{folder} has no {document.name}, because it has not ended; run its command again")
     yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
-    commands = (CommandRecord.of_json(each) for each in store.documents_of(name, COMMAND))
+    commands = (CommandRecord(**each) for each in store.documents_of(name, COMMAND))
     return Run(
         folder,
         results,

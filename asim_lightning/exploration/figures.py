@@ -1,8 +1,7 @@
 """Cost of a network at a point: energy, latency and TOPS/W under a condition."""
 
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from asim_lightning.classifier.network import CimModule
@@ -11,9 +10,9 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES
 from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
-from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.search_space import of_network, of_technology
 
 _FREE = (CHIP, *NOISE_AXES)
@@ -95,15 +94,17 @@ def _figures_of(found: CostReport) -> dict[str, float]:
     }
 
 
-def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], store: Store, folder: Path) -> None:
-    """Write layers.json: the cost of each layer for one image at each design; the store keeps the costs, too.
+def write_layers(figures: CostFigures, records: Records) -> None:
+    """Write layers.json: the cost of each layer for one image at each design of a run; the store keeps the costs, too.
 
     If there are more than `_MOST_DESIGNS` designs, nothing is written, and the file of an earlier call is removed.
     """
+    store, folder = records.store, records.folder
     path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
-    for point in points:
-        axes = figures.deciding(point)
-        designs.setdefault(canonical_json(axes), axes)
+    for point in records.results():
+        if point.kind == "simulated":
+            axes = figures.deciding(point.axes)
+            designs.setdefault(canonical_json(axes), axes)
     if len(designs) > _MOST_DESIGNS:
         path.unlink(missing_ok=True)
         store.write(folder.name, LAYERS, [])

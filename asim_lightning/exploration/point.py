@@ -39,12 +39,9 @@ class Points:
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
         """Work a point out; return whether any of its conversions is noisy."""
-        assignments, chip = self._at(axes, kind)
-        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, chip))
-        if kind != "simulated":
-            return False
-        macros = {pair for pair in self._macros(assignments) if pair is not None}
-        return any(any(transfer(*pair).noisy) for pair in macros)
+        self.digest(axes, kind)
+        pairs = set(self._macros(self._at(axes, kind)[0])) if kind == "simulated" else set()
+        return any(any(transfer(*pair).noisy) for pair in pairs if pair is not None)
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros at a point, with rules applied."""
@@ -55,9 +52,11 @@ class Points:
         return any(transfer(macro, False).differs_by_chip for macro in self.macros(axes))
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
-        """Digest of `content`; cached for points that were added."""
-        known = self._digests.get(_name(axes, kind))
-        return digest_of(self.content(axes, kind)) if known is None else known
+        """Digest of `content`, computed once."""
+        name = f"{kind} {canonical_json(axes)}"
+        if name not in self._digests:
+            self._digests[name] = digest_of(self.content(axes, kind))
+        return self._digests[name]
 
     def content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
         """Everything in a point that decides the network's answers.
@@ -65,17 +64,6 @@ class Points:
         A float network depends on no macro, a quantised one on bits, a simulated one on all of each macro.
         """
         assignments, chip = self._at(axes, kind)
-        return self._content(assignments, kind, chip)
-
-    def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
-        """The assignment of each family, and the chip."""
-        condition = condition_at(axes, kind)
-        asked = repr((condition.macro, condition.rules))
-        if asked not in self._assignments:  # another chip of the same point needs no new work
-            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
-        return self._assignments[asked], condition.chip
-
-    def _content(self, assignments: Sequence[Assignment | None], kind: Kind, chip: int | None) -> dict[str, object]:
         if kind == "float":
             return {"kind": kind}
         pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
@@ -110,6 +98,14 @@ class Points:
                 raise ValueError(EQUAL_CHIPS)
             content["chip"] = chip
         return content
+
+    def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
+        """The assignment of each family, and the chip."""
+        condition = condition_at(axes, kind)
+        asked = repr((condition.macro, condition.rules))
+        if asked not in self._assignments:  # another chip of the same point needs no new work
+            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
+        return self._assignments[asked], condition.chip
 
     def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
         """Digest of gain and offset that users' columns give each layer's converters. For products of two activations,
@@ -152,10 +148,6 @@ class Points:
             (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
             for family, each in zip(self._families, assignments, strict=True)
         ]
-
-
-def _name(axes: Mapping[str, AxisValue], kind: Kind) -> str:
-    return f"{kind} {canonical_json(axes)}"
 
 
 def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:

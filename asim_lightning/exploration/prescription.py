@@ -92,8 +92,8 @@ def prescriptions(
     """
     layers, own = macro_layers(model.backbone), found.by_layer
     choices, losses = dict[str, list[Fields]](), list[NDArray[Any]]()
-    for name, changes in found.changes.items():
-        options = [({}, own[name]), *((each.fields, each.share) for each in changes)]
+    for name in found.layers:
+        options = [({}, own[name]), *((each.fields, each.share) for each in found.changes if each.layer == name)]
         options = [each for each in options if with_digital or "digital_levels" not in each[0]]
         choices[name] = [_on_own_rows(layers[name], fields) for fields, _ in options]
         # a negative share is chance, and the search would prefer it

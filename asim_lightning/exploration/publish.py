@@ -59,15 +59,16 @@ def publish(
     results: Sequence[Result],
     sweep: Sweep,
     name: str,
-    num_classes: int,
     thresholds: Sequence[float] | None = None,
     suffix: Format = "png",
 ) -> str:
     """Write plot and dashboard into the sweep's folder; return the table and the paths of the files.
 
     The table has the points of this call; plot, dashboard and results.csv have all points of the run. Thresholds are
-    as in `publish_yields`; None: no yields.
+    accuracies that count as good, 0..1, for the yields of chips; empty: 1, 2 and 5 points below the quantised
+    network's; None: no yields.
     """
+    levels = None if thresholds is None else _levels(results, sweep, thresholds)
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
     if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
@@ -77,16 +78,16 @@ def publish(
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     title = _title(name, sweep.macro, rows, _rules(sweep), axis)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
-        levels = () if thresholds is None else _levels(results, sweep, thresholds)
-        drawn = chips_picture(rows, title, levels)
+        drawn = chips_picture(rows, title, levels or ())
     else:
-        drawn = accuracy_picture(rows, axis, title, num_classes, adc_bits)
+        drawn = accuracy_picture(rows, axis, title, sweep.model.num_classes, adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     run = Run(sweep.folder, tuple(rows))
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(sweep, rows)
-    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture])])
+    yields = [] if levels is None else _yields(results, sweep, name, levels, suffix)
+    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture]), *yields])
 
 
 def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
@@ -96,7 +97,8 @@ def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None)
         _table(results),
         *_equal_points(results),
         *([] if note is None else ["", f"note     {note}"]),
-        *([] if sweep.figures is None else ["", str(sweep.figures)]),
+        "",
+        str(sweep.figures),
         *_changes(results, sweep, axis or plot_axis(results)),
     ]
     return results[0].measure.words("\n".join(lines))
@@ -222,23 +224,18 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
     return ["", differences_text(axis, found, results[0].measure)] if found else []
 
 
-def publish_yields(
-    results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float], suffix: Format = "png"
-) -> str:
-    """Write picture and table of the yields of a sweep over chips; return text and paths.
-
-    Thresholds are accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
-    """
-    of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
-    thresholds = _levels(results, sweep, thresholds)
-    found, question = sweep.yields, sweep.until
-    title = _title(name, sweep.macro, results, _rules(sweep))
-    drawn = yield_picture(found, title, thresholds, of_kind["quantized"])
+def _yields(
+    results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float], suffix: Format
+) -> list[str]:
+    """Write picture and table of the yields of a sweep over chips; return text and paths."""
+    (quantized,) = (row.accuracy for row in results if row.kind == "quantized")
+    found, title = sweep.yields, _title(name, sweep.macro, results, _rules(sweep))
+    drawn = yield_picture(found, title, thresholds, quantized)
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
-    table = results[0].measure.words(yield_text(found, thresholds, question))
+    table = results[0].measure.words(yield_text(found, thresholds, sweep.until))
     store_yields(sweep, thresholds)
-    return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
+    return ["", table, "", f"yields   {numbers}", f"picture  {picture}"]
 
 
 def store_yields(sweep: Sweep, thresholds: Sequence[float]) -> None:

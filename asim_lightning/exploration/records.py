@@ -85,7 +85,8 @@ class Records:
     def open(self, has_table: bool = True) -> None:
         """Name the run, once the known points were worked out; `has_table`: these records write the run's table."""
         trainer, model, data, until = self._trainer, self._model, self._data, self._until
-        found = fingerprint(model, data, trainer, self.names, self._columns)
+        settings, shared = fingerprint(model, data, trainer, self.names, self._columns)
+        unknown = settings.get("without_fingerprint", ())
         images: NDArray[np.int64] | None = None
         if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
@@ -105,11 +106,11 @@ class Records:
         self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
         self._order = self._order if self._places is None else np.arange(count)[self._places]
         self._needed = None if images is None else images[self._order]
-        self.settings: dict[str, Any] = {**found.settings, "axes": sorted(self.names), **self._described}
+        self.settings: dict[str, Any] = {**settings, "axes": sorted(self.names), **self._described}
         if until is not None:
             self.settings["until"] = str(until)
         # without a complete fingerprint, trials must never be found again
-        self._shared = digest_of([found.shared, secrets.token_hex() if found.unknown else ""])
+        self._shared = digest_of([shared, secrets.token_hex() if unknown else ""])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
         self._keys: dict[str, str] = {}
         self._mine: set[tuple[str, int]] = set()  # stored by this command
@@ -119,8 +120,8 @@ class Records:
             f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
         ]
         """Messages for the user before the points are evaluated, a line each."""
-        if found.unknown:
-            why = "; ".join(found.unknown)
+        if unknown:
+            why = "; ".join(unknown)
             self.notes.insert(0, f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
         if trainer.is_global_zero:
             self.store, self._locks = Store(self._parent), FileLocks(self._parent / "runs.locks")

@@ -1,6 +1,6 @@
 """A search over macros, chips, checkpoints and technologies for the best trade-offs of accuracy, energy and time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from math import inf
 from typing import Any
@@ -12,7 +12,7 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import LEARNING, Point, no_points, random_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
@@ -62,7 +62,7 @@ class Search(Study):
             most = settings.most * settings.reads * (settings.chips or 1)
         results, _ = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
         if self.trainer.is_global_zero:
-            self.write_layers()
+            write_layers(self.figures, self.records)
         return Run(self.folder, tuple(results), self.records.settings, **traded)
 
     @property
@@ -72,13 +72,21 @@ class Search(Study):
 
     def figures_at(self, point: Point) -> dict[str, float]:
         """The cost of a point, and the traded numbers of its macro."""
-        figures = super().figures_at(point)
-        (macro, *_) = self.macros(point)
-        for name in MACRO_FIGURES:
-            if name in self.settings.objectives:
-                value = getattr(macro, name)
-                figures[name] = inf if value is None else float(value)
-        return figures
+        return super().figures_at(point) | self._numbers(point)
+
+    def _numbers(self, point: Point) -> dict[str, float]:
+        """The traded numbers of a point's macro; refuses a number that differs by layer, because of rules."""
+        found = {}
+        for name in [each for each in MACRO_FIGURES if each in self.settings.objectives]:
+            values = {getattr(macro, name) for macro in self.macros(point)}
+            if len(values) > 1:
+                raise ValueError(
+                    f"`search.objectives` takes {name} if all layers on a macro have the same, got "
+                    f"{' and '.join(sorted(map(str, values)))} by rules"
+                )
+            (value,) = values
+            found[name] = inf if value is None else float(value)
+        return found
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros, at a point."""
@@ -109,24 +117,12 @@ class Search(Study):
                 points.add(axes, "simulated")
                 differ = differ or points.chips_differ(axes)
                 self.figures.at({name: point[name] for name in point if name.startswith(TECHNOLOGY)})
-                self._check_numbers(point)
+                self._numbers(point)
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
         if not differ:
             raise ValueError(EQUAL_CHIPS)
         return known
-
-    def _check_numbers(self, point: Point) -> None:
-        """Refuse a number of the macro as an objective if rules give layers different ones."""
-        names = [name for name in self.settings.objectives if name in MACRO_FIGURES]
-        macros = self.macros(point) if names else ()
-        for name in names:
-            values = {str(getattr(macro, name)) for macro in macros}
-            if len(values) > 1:
-                raise ValueError(
-                    f"`search.objectives` takes {name} if all layers on a macro have the same, got "
-                    f"{' and '.join(sorted(values))} by rules"
-                )
 
     def _of(self, checkpoint: str | None) -> Records:
         """The records of the network with a checkpoint's weights, which are loaded."""
@@ -155,10 +151,12 @@ def _space(settings: SearchSettings) -> SearchSpace:
 
 def _one_at_a_time(space: SearchSpace) -> Iterator[Point]:
     """Points that have each value of a list, and both ends of a range, once."""
-    values = {
-        name: [axis.low, axis.high] if isinstance(axis, Range) else [axis[0], axis[-1]] if isinstance(axis, range) else axis
-        for name, axis in space.axes.items()
-    }
+    values = dict[str, Sequence[AxisValue]]()
+    for name, axis in space.axes.items():
+        if isinstance(axis, Range):
+            values[name] = [axis.low, axis.high]
+        else:
+            values[name] = [axis[0], axis[-1]] if isinstance(axis, range) else axis
     base = {name: each[0] for name, each in values.items()}
     for name, each in values.items():
         for value in each:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
 from torch import Tensor
 
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -12,7 +13,7 @@ from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.estimate import all_images, time_left
-from asim_lightning.exploration.figures import CostFigures, write_layers
+from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work
@@ -211,7 +212,7 @@ class Study:
             others_wait = self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
             if not (todo or self._learns or others_wait):
                 return work(lambda trials: iter(()))
-            results, found = self.runner.work(work, self._bar.advance)
+            results, found = self.runner.work(work, self._bar.update)
             self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked processes copy
             return results, found
         finally:
@@ -221,12 +222,6 @@ class Study:
             if self._learns and self._read:
                 asked = self._read + self._computed
                 say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
-
-    def write_layers(self) -> None:
-        """Write layers.json of all simulated points of the run, if the points have costs; on rank 0."""
-        if self.figures is not None:
-            points = (each.axes for each in self.records.results() if each.kind == "simulated")
-            write_layers(self.figures, points, self.records.store, self.folder)
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()
@@ -322,7 +317,7 @@ class Study:
         if not is_claimed and not self.chips_may_end:
             return
         self.switch(checkpoint_of(planned.point))
-        self._bar.describe(trial_name(planned.chips[chip], planned.kind, read))
+        self._bar.set_description(trial_name(planned.chips[chip], planned.kind, read), refresh=False)
 
         def steps() -> Steps:
             try:

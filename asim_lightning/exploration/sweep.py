@@ -1,10 +1,7 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-
-from tqdm import tqdm
 
 from asim_lightning.checks import check_whole
 from asim_lightning.cost import Technology
@@ -12,15 +9,12 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
 from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.study import Planned, Study
-
-_SILENT = 2.0
-"""Seconds of work on the points until a bar is shown."""
 
 
 class Sweep(Study):
@@ -33,11 +27,11 @@ class Sweep(Study):
         axes: The grid; a wrong point is refused before the work.
         trials: Reads of the chip for each noisy point.
         until: A target on the yield ends the chips of each point early; a target on the accuracy ends its images early.
-        technology: Technology of the costs; None: no costs.
-        progress: Whether to show a progress bar with the remaining time.
+        technology: Technology of the costs.
     """
 
     goes_on = True
+    figures: CostFigures
 
     def __init__(
         self,
@@ -45,39 +39,36 @@ class Sweep(Study):
         axes: SearchSpace,
         trials: int,
         until: Target | None = None,
-        technology: Technology | None = None,
-        progress: bool = True,
+        technology: Technology = Technology(),
     ) -> None:
         super().__init__(work)
         check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
-        self.progress, self.until = progress, until
-        self.may_end = until is not None
+        self.until, self.may_end = until, until is not None
         self.chips_may_end = until is not None and until.form == "yield"
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         self.records = Records(work, axes.names, "sweep", of_images)
         self._points = self._grid(axes, trials)  # all points first, to refuse a wrong one early
-        self.figures = None if technology is None else CostFigures(work.model, technology)
-        if self.figures is not None:
-            self.figures.at({})  # refuses wrong settings early
+        self.figures = CostFigures(work.model, technology)
+        self.figures.at({})  # refuses wrong settings early
         self.records.open()
         self.yields: list[ChipYield] = []
         """The chips of each combination of the other axes, if the sweep ran over chips."""
 
-    def run(self, say: Callable[[str], None] = lambda line: None) -> tuple[Result, ...]:
+    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> tuple[Result, ...]:
         """Evaluate the unfinished points: a result for each point and chip, float and quantised first.
 
         `say` and the processes are as for `Study.evaluate`. Chips after an answer to `until` have no result.
         """
-        if self.trainer.is_global_zero and self.figures is not None:
+        if self.trainer.is_global_zero:
             self._price_again()
-        results, _ = self.evaluate(self._points, no_points(), 0, self.progress, say)
+        results, _ = self.evaluate(self._points, no_points(), 0, progress, say)
         if self.trainer.is_global_zero:
             self.yields = self._yields_of(results)
-            self.write_layers()
+            write_layers(self.figures, self.records)
         return tuple(results)
 
     def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
@@ -117,7 +108,7 @@ class Sweep(Study):
                 self.records.keep(priced)
 
     def _priced(self, result: Result) -> Result:
-        return result if self.figures is None else replace(result, figures=self.figures.at(result.axes, result.kind))
+        return replace(result, figures=self.figures.at(result.axes, result.kind))
 
     def _plan(self, axes: Point, reads: int, chips: Sequence[AxisValue]) -> Planned:
         names = self.records.names  # the order matters: a plot shows the first axis with several values
@@ -129,11 +120,8 @@ class Sweep(Study):
         """The points of the grid, each with all its chips."""
         chips = axes.values_of(CHIP) if CHIP in axes.axes else []
         grid = SearchSpace({name: values for name, values in axes.axes.items() if name != CHIP})
-        shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
-        planned, points = [], grid.grid()
-        for point in tqdm(
-            points, "points", grid.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
-        ):
+        planned = []
+        for point in grid.grid():
             try:
                 planned.append(self._plan(point, trials, chips))
             except ValueError as error:

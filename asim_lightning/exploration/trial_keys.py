@@ -1,6 +1,5 @@
 """Everything that an outcome depends on except point and trial: network, noise, data, code, trainer, versions."""
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -90,28 +89,18 @@ def _digest_of_file(file: str) -> str:
         return hashlib.sha256(content.read()).hexdigest()
 
 
-@dataclasses.dataclass(frozen=True)
-class Fingerprint:
-    """Everything that outcomes depend on, as plain JSON values, and a line on each thing without a description."""
-
-    settings: dict[str, object]
-    unknown: tuple[str, ...]
-    shared: dict[str, object]
-    """The settings that decide an image's answer at a point: without the plan's macro, which is in the point, and
-    without the number of images."""
-
-
 def fingerprint(
     model: CimModule,
     data: LightningDataModule,
     trainer: Trainer,
     swept: Iterable[str],
     columns: Contents | None = None,
-) -> Fingerprint:
-    """Everything that decides a trial's outcome except the point and the trial.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Everything that decides a trial's outcome except the point and the trial, as plain JSON values.
 
     Data modules of users are read in full. Points decide the `swept` fields of the plan's macro. `columns` has the
-    descriptions of their columns; its unknown values count, too.
+    descriptions of their columns. `without_fingerprint` has a line on each thing without a description. The second
+    mapping decides the answer to one image: without the plan's macro, which is in the point, and the number of images.
     """
     contents = columns or Contents()
     apart = images_are_apart(model, data, trainer)
@@ -127,14 +116,12 @@ def fingerprint(
         "code": loaded_code(),
     }
     settings["versions"] = _versions(contents.packages)
-    unknown = tuple(contents.unknown)
-    if unknown:
-        settings["without_fingerprint"] = list(unknown)
-    # the plan's macro is in the point
+    if contents.unknown:
+        settings["without_fingerprint"] = list(contents.unknown)
     shared = {**settings, "model": _without(settings["model"], "plan", "macro")}
     if apart:
         shared["data"] = _without(settings["data"], "test_images")
-    return Fingerprint(settings, unknown, shared)
+    return settings, shared
 
 
 def _structure(model: CimModule, contents: Contents) -> str:

@@ -101,9 +101,10 @@ def test_digital_positions_take_their_shares() -> None:
     model, batch = lossy(Twice())
     found = loss_map(model, [batch])
     for name, shares in found.layers.items():
-        assert [each.fields["digital_levels"] for each in found.changes[name]] == [1, 2, 3, 4, 5, 6, 7]
+        changes = [each for each in found.changes if each.layer == name]
+        assert [each.fields["digital_levels"] for each in changes] == [1, 2, 3, 4, 5, 6, 7]
         left = [sum(shares[: 7 - level]) for level in range(1, 8)]
-        assert [each.share for each in found.changes[name]] == pytest.approx(left, abs=1e-5)
+        assert [each.share for each in changes] == pytest.approx(left, abs=1e-5)
 
 
 CHANGES: list[dict[str, Any]] = [{"digital_levels": 0}, {"adc_bits": 5}, {"votes": 3, "vote_levels": 7}, {"rows": 8}]
@@ -118,8 +119,8 @@ def test_the_share_of_a_change_is_that_of_a_layer_of_the_changed_macro() -> None
     for point, weight in zip(*np.polynomial.legendre.leggauss(8), strict=True):
         chances = (exact + (1 + point) / 2 * (mine - exact)).softmax(1)
         gradient += weight / 2 * (chances - nn.functional.one_hot(labels, 5)) / len(x)
-    assert found.changes["0"][-4].share == found.by_layer["0"]  # the same macro, noise and inputs
-    for change, fields in zip(found.changes["0"][-4:], CHANGES, strict=True):
+    assert found.changes[-4].share == found.by_layer["0"]  # the same macro, noise and inputs
+    for change, fields in zip(found.changes[-4:], CHANGES, strict=True):
         other, _ = lossy(nn.Sequential(nn.Linear(24, 5)), Rule("0", fields))
         error = outputs(other, "simulated", other.backbone, x, ids) - exact
         assert change.fields == fields
@@ -135,7 +136,7 @@ def test_stuck_cells_stay_if_all_positions_are_digital(levels: int) -> None:
     assert set(found.rest) == {"fc"}
     assert next(iter(found.by_layer)) == "fc"
     assert found.sum == pytest.approx(found.increase, rel=0.05)
-    last = found.changes["fc"][-1:]
+    last = [each for each in found.changes if each.layer == "fc"][-1:]
     assert [each.share for each in last] == [found.rest["fc"]] * len(last)
 
 

@@ -33,7 +33,7 @@ def test_intervals_of_other_numbers_hold_the_truth(scale):
     rng = np.random.default_rng(3)
     found = [accuracy_interval(scale * rng.beta(2, 3, (40, 2)), resamples=1000, seed=i) for i in range(100)]
     assert sum(one.low <= 0.4 * scale <= one.high for one in found) >= 92
-    pairs = [difference_interval(scale * rng.beta(2, 3, (40, 1)), np.zeros((40, 1)), 0.95, 1000) for _ in range(100)]
+    pairs = [difference_interval(scale * rng.beta(2, 3, (40, 1)), np.zeros((40, 1)), 1000) for _ in range(100)]
     assert sum(one.low <= 0.4 * scale <= one.high for one in pairs) >= 92
 
 
@@ -58,8 +58,8 @@ def test_equals_the_plain_bootstrap_over_rows():
     rng = np.random.default_rng(2)
     correct = rng.random((300, 4)) < rng.beta(2, 1, (300, 1))
     rows = rng.integers(0, 300, (4000, 300))
-    low, high = np.quantile(correct.mean(axis=1)[rows].mean(axis=1), [0.05, 0.95])
-    found = accuracy_interval(correct, level=0.9, resamples=4000)
+    low, high = np.quantile(correct.mean(axis=1)[rows].mean(axis=1), [0.025, 0.975])
+    found = accuracy_interval(correct, resamples=4000)
     assert found.mean == pytest.approx(correct.mean())
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
 

@@ -19,12 +19,12 @@ FIELDS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(0, 64) |
 def maps(draw: st.DrawFn) -> LossMap:
     """Maps whose layers have a position or more each, and some changes."""
     layers = draw(st.dictionaries(NAMES, st.lists(NUMBERS, min_size=1, max_size=15).map(tuple), max_size=4))
-    changes = st.lists(st.builds(Change, FIELDS, NUMBERS), max_size=3).map(tuple)
+    changes = st.lists(st.builds(Change, NAMES, FIELDS, NUMBERS), max_size=3).map(tuple)
     return LossMap(
         layers,
         draw(NUMBERS),
         draw(st.none() | st.floats(0, 1)),
-        {name: draw(changes) for name in layers},
+        draw(changes),
         draw(st.integers(0, 10**6)),
         {name: draw(NUMBERS) for name in layers},
     )
@@ -46,7 +46,7 @@ def test_a_map_is_the_same_after_json_and_shares_add_up_the_largest_first(mapped
 
 
 def test_json_has_a_share_for_each_diagonal() -> None:
-    mapped = LossMap({"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, changes={"head": (Change({"votes": 3}, 0.5),)})
+    mapped = LossMap({"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, changes=(Change("head", {"votes": 3}, 0.5),))
     assert mapped.to_json() == {
         "shares": [
             {"layer": "conv1", "diagonal": 0, "share": 0.25},

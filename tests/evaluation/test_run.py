@@ -48,7 +48,7 @@ def test_a_run_is_read_back_from_its_store(tmp_path: Path) -> None:
     paired = replace(point(0.9, 2.0, "undecided"), difference=Interval(-0.02, -0.04, 0.0), point="0123456789ab")
     outcomes = [Outcomes(np.arange(4), np.float32([1, 1, 1, right]), 1.0, "exact") for right in (0, 1)]
     chips = chip_yield({"rows": 64}, {0: outcomes, 3: outcomes[::-1]})
-    command = CommandRecord("asim search -c mine", "mine", {"trials": (2, 1)}, started="2026-01-02", seconds=3.5)
+    command = CommandRecord("asim search -c mine", "mine", {"trials": [2, 1]}, started="2026-01-02", seconds=3.5)
     store.write(name, runs.COMMAND + "b", asdict(command))
     store.write(name, runs.COMMAND + "a", asdict(replace(command, command="asim report", started="2026-01-03")))
     store.write(name, runs.SETTINGS, {"weights": "a"})
@@ -88,7 +88,7 @@ def test_a_spec_or_doctor_counts_once_it_has_ended(tmp_path: Path) -> None:
     for name in ("doctor-1", "search-1", "spec-1", "spec-2"):
         store.keep_point(name, "{}", 1, asdict(QUANTIZED))
         (tmp_path / name).mkdir()
-    shares = LossMap({"conv1": (0.5, 1.5)}, 1.9, changes={"conv1": ()})
+    shares = LossMap({"conv1": (0.5, 1.5)}, 1.9)
     (tmp_path / "doctor-1/map.json").write_text(json.dumps(shares.to_json()))  # which is made first
     (tmp_path / "spec-2/spec.json").write_text(json.dumps({"target": "yield 0.9 at 85 %", "limits": []}))
     assert run_names(tmp_path) == ["search-1", "spec-2"]

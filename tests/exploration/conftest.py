@@ -133,7 +133,7 @@ def make(tmp_path: Path) -> Make:
         rules: Sequence[Rule] = (),
         until: Target | None = None,
         images: int = IMAGES,
-        technology: Technology | None = None,
+        technology: Technology = Technology(),
         fresh: bool = False,
         **model_options: Any,
     ) -> CountingSweep:
@@ -141,7 +141,7 @@ def make(tmp_path: Path) -> Make:
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
         work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)
-        return CountingSweep(work, axes, trials, until, technology, progress=False)
+        return CountingSweep(work, axes, trials, until, technology)
 
     return sweep
 

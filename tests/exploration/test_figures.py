@@ -1,7 +1,10 @@
 """What the points of a sweep cost: next to accuracies in the table and in results.csv."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,9 +14,10 @@ from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Tech
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.figures import CostFigures, write_layers
+from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
-from tests.exploration.conftest import Make, grid, rows
+from tests.exploration.conftest import Make, grid, made_up, rows
 
 
 class Thermal(EnergyModel):
@@ -24,12 +28,16 @@ class Thermal(EnergyModel):
         return ConversionEnergy(one.array, one.adc / (macro.random_noise_percent or 1.0) ** 2, one.drivers)
 
 
+def run_of(points: Sequence[Point], folder: Path) -> Any:
+    """The records of a run with some points."""
+    return SimpleNamespace(results=lambda: map(made_up, points), store=Store(folder.parent), folder=folder)
+
+
 def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) -> None:
     figures = CostFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
     at = [figures.at({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
     assert at[0] == at[2] > 2 * at[1]
-    points = [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)]
-    write_layers(figures, points, Store(tmp_path), tmp_path / "a")  # type: ignore[arg-type]
+    write_layers(figures, run_of([{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)], tmp_path / "a"))
     designs = json.loads((tmp_path / "a" / "layers.json").read_text())["designs"]
     assert [each["axes"] for each in designs] == [{"random_noise": 0.1}, {"random_noise": 0.2}]
 
@@ -72,12 +80,9 @@ def test_a_technology_that_asks_for_counts_is_refused_before_the_work(make: Make
 def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     """Of a sweep that goes on, with the technology that is asked for now; axes are read back as they were."""
     axes = grid(adc_bits=[6, 8])
-    first = make(axes, trials=1)
-    plain = first.run()
-    assert "energy_uj" not in rows(first.folder)[0]
+    plain = make(axes, trials=1).run()
     sweep = make(axes, trials=1, technology=Technology(preset="65nm"))
     results, figures = sweep.run(), sweep.figures
-    assert figures is not None
     assert [row.axes for row in read_run(sweep.folder).results] == [row.axes for row in plain]
     written = {(row["kind"], row["adc_bits"]): row for row in rows(sweep.folder)}
     assert written["float", ""]["energy_uj"] == ""
@@ -85,7 +90,7 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
         figures.at({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
     )
-    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in publish(results, sweep, "tiny", 10)
+    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in publish(results, sweep, "tiny")
 
 
 def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +110,8 @@ def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: py
     assert not (sweep.folder / "layers.json").exists()
 
 
-def test_layers_follow_the_technology_of_a_search_and_no_checkpoint(make: Make) -> None:
-    sweep = make()
+def test_layers_follow_the_technology_of_a_search_and_no_checkpoint(make: Make, tmp_path: Path) -> None:
     points = [{"technology.supply": volts, "checkpoint": name} for volts in (0.8, 0.9) for name in ("a", "b")]
-    write_layers(CostFigures(sweep.model, Technology()), points, sweep.records.store, sweep.folder)  # type: ignore[arg-type]
-    low, high = (design["layers"] for design in json.loads((sweep.folder / "layers.json").read_text())["designs"])
+    write_layers(CostFigures(make().model, Technology()), run_of(points, tmp_path / "a"))  # type: ignore[arg-type]
+    low, high = (design["layers"] for design in json.loads((tmp_path / "a" / "layers.json").read_text())["designs"])
     assert low[1]["array_pj"] == pytest.approx((0.8 / 0.9) ** 2 * high[1]["array_pj"])

@@ -16,7 +16,7 @@ from tests.exploration.conftest import MACRO, Make, grid, made_up
 
 def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
     sweep = make()
-    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    said = publish(sweep.run(), sweep, "tiny").splitlines()
     assert said[-3:] == [
         f"numbers  {sweep.folder / 'results.csv'}",
         f"picture  {sweep.folder / 'accuracy_vs_random_noise.png'}",
@@ -49,7 +49,7 @@ def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SearchSpace
 def test_chips_have_a_picture_of_their_own(make: Make) -> None:
     sweep = make(grid(chip=[0, 1, 2]), trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
     picture = sweep.folder / "accuracy_of_chips.svg"
-    assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", 10, suffix="svg")
+    assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", suffix="svg")
     assert picture.read_bytes().startswith(b"<?xml")
 
 
@@ -73,7 +73,7 @@ def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: s
 
 def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None:
     sweep = make(grid(random_noise=["0.3 lsb"], adc_bits=[6, 7]), trials=1, images=2)
-    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    said = publish(sweep.run(), sweep, "tiny").splitlines()
     assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise 0.3 lsb follow"]
 
 

@@ -129,12 +129,12 @@ def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
     large = make(grid(random_noise=[0.3, 1.0, 2.0]), trials=3)
     large.run()
     before = rows(large.folder)
-    publish(large.records.results(), large, "tiny", 10)
+    publish(large.records.results(), large, "tiny")
     picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
     small = make(grid(random_noise=[1.0]), trials=1)
     results = small.run()
     assert [r.trials for r in results] == [1, 1, 1]
-    said = publish(results, small, "tiny", 10)
+    said = publish(results, small, "tiny")
     assert rows(small.folder) == before
     assert (large.folder / "accuracy_vs_random_noise.png").read_bytes() == picture
     assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1

@@ -29,7 +29,7 @@ def spec(folder: Path, macro: MacroConfig = QUIET, rules: Sequence[Rule] = (), *
 def verdicts(folder: Path, limit: Limit, axis: str) -> list[str]:
     """What a sweep says of the values at both sides of a limit."""
     values = [value if axis == "adc_bits" else f"{value} lsb" for value in (limit.kept, limit.missed)]
-    results = Sweep(small_work(folder, QUIET), grid(**{axis: values}), 1, progress=False).run()
+    results = Sweep(small_work(folder, QUIET), grid(**{axis: values}), 1).run()
     return [TARGET.decide(each, None).verdict for each in results if each.kind == "simulated"]
 
 
@@ -59,7 +59,7 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) 
         "random_noise": f"{0.1 * together.kept:.4g} lsb", "static": {"offset": f"{0.2 * together.kept:.4g} lsb"}
     }  # fmt: skip
     work = small_work(tmp_path / "a", QUIET.with_fields(**found.keeps))
-    again = Sweep(work, grid(random_noise=[found.keeps["random_noise"]]), 1, progress=False).run()
+    again = Sweep(work, grid(random_noise=[found.keeps["random_noise"]]), 1).run()
     assert TARGET.decide(again[-1], None).verdict == "kept"
 
 

@@ -96,7 +96,7 @@ def test_points_end_where_they_are_answered(make: Make) -> None:
         assert (row.low, row.high) == (found.low, found.high)
     assert sure.low >= 0.5
     assert chance.high < 0.5
-    assert "Images ended by 'accuracy 50 %'" in publish(results, sweep, "tiny", 10)
+    assert "Images ended by 'accuracy 50 %'" in publish(results, sweep, "tiny")
     again = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, batch=60)
     assert without_time(again.run()) == without_time(results)
     assert again.evaluations == 0

@@ -9,7 +9,7 @@ from asim_lightning import Rule
 from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
-from asim_lightning.exploration.publish import publish_yields
+from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.search_space import SearchSpace
 from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, without_time
 
@@ -84,7 +84,7 @@ def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Mak
     assert without_time(again.run(said.append)) == without_time(results)
     assert again.evaluations == 0
     assert said == ["record   12 of 22 trials are of an earlier run, seconds too; at most 10 are computed"]
-    text = publish_yields(results, again, "name", [])
+    text = publish(results, again, "name", [])
     assert f"after {count} chips with {count} good on these {IMAGES} images" in text
     assert "Clopper" not in text + "".join((again.folder / "yield.csv").read_text())
 
@@ -98,7 +98,7 @@ def test_a_target_counts_all_reads(make: Make) -> None:
 
 def test_yields_are_a_picture_and_a_table(make: Make) -> None:
     sweep = make(chips(3, column_args=[{"cell_sigma": 1}, {"cell_sigma": 40}]), macro=CELLS, images=4)
-    text = publish_yields(sweep.run(), sweep, "name", [0.5, 0.25])
+    text = publish(sweep.run(), sweep, "name", [0.5, 0.25])
     with (sweep.folder / "yield.csv").open() as file:
         rows = list(csv.DictReader(file))
     expected = product(('{"cell_sigma": 1}', '{"cell_sigma": 40}'), ("0.5", "0.25"), "3")

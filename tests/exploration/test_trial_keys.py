@@ -23,7 +23,7 @@ from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.runner import quiet_trainer
-from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
+from asim_lightning.exploration.trial_keys import fingerprint
 from tests.classifier.conftest import make_data, make_model
 from tests.exploration.conftest import Load
 
@@ -54,15 +54,22 @@ def plain() -> CimClassifier:
     return fitted()
 
 
-def found(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> Fingerprint:
+def found(
+    data: Any = None, model: CimClassifier | None = None, **trainer: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
     made = quiet_trainer(accelerator="cpu", **trainer)
     return fingerprint(model or plain(), data or make_data(), made, ["random_noise"])
 
 
+def unknown(*arguments: Any, **options: Any) -> list[str]:
+    """What has no fingerprint."""
+    return found(*arguments, **options)[0]["without_fingerprint"]  # type: ignore[no-any-return]
+
+
 def key(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> str:
-    result = found(data, model, **trainer)
-    assert result.unknown == ()
-    return digest_of(result.settings)
+    settings, _ = found(data, model, **trainer)
+    assert "without_fingerprint" not in settings
+    return digest_of(settings)
 
 
 def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
@@ -99,8 +106,8 @@ def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
     assert key(model=changed(lambda model: setattr(model.backbone.fc, "warned", True))) == key()
     assert key(model=fitted(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == key()
     other = [found(model=fitted(plan=Plan(MacroConfig(4, 4, rows=rows)))) for rows in (64, 65)]
-    assert other[0].settings != other[1].settings
-    assert other[0].shared == other[1].shared
+    assert other[0][0] != other[1][0]
+    assert other[0][1] == other[1][1]
 
 
 def test_settings_of_our_data_count_if_a_test_image_depends_on_them() -> None:
@@ -109,8 +116,8 @@ def test_settings_of_our_data_count_if_a_test_image_depends_on_them() -> None:
     assert key(other) == key()
     assert key(make_data(image_size=29)) != key()
     fewer = [found(make_data(test_images=images)) for images in (25, 10)]
-    assert fewer[0].settings != fewer[1].settings
-    assert fewer[0].shared == fewer[1].shared
+    assert fewer[0][0] != fewer[1][0]
+    assert fewer[0][1] == fewer[1][1]
 
 
 def test_batches_count_if_answers_depend_on_them() -> None:
@@ -186,9 +193,7 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
     ]  # fmt: skip
     digests = [key(), key(precision="bf16-mixed"), *(key(callbacks=[each]) for each in counting)]
     assert len(set(digests)) == len(digests)
-    assert found(callbacks=[Disturbing(object())]).unknown == (
-        "trainer.callbacks.Disturbing: a object, which is not plain",
-    )
+    assert unknown(callbacks=[Disturbing(object())]) == ["trainer.callbacks.Disturbing: a object, which is not plain"]
 
 
 def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, tmp_path: Path) -> None:
@@ -224,16 +229,16 @@ def of_no_file(text: str) -> Any:
 def test_code_without_a_file_is_told() -> None:
     module = of_no_file("class Made(nn.ReLU): ...")
     model = changed(lambda model: setattr(model.backbone, "act1", module()))
-    assert found(model=model).unknown == ("model.backbone.act1: builtins.Made, whose code is in no file",)
+    assert unknown(model=model) == ["model.backbone.act1: builtins.Made, whose code is in no file"]
     hook = of_no_file("Made = lambda *_: None")
-    assert len(found(model=changed(lambda model: model.backbone.fc.register_forward_hook(hook))).unknown) == 1
+    assert len(unknown(model=changed(lambda model: model.backbone.fc.register_forward_hook(hook)))) == 1
     callback = of_no_file("class Made(Callback):\n    def setup(self, *_): ...")
-    assert len(found(callbacks=[callback()]).unknown) == 1
+    assert len(unknown(callbacks=[callback()])) == 1
     data = of_no_file("class Made(LightningDataModule):\n    def test_dataloader(self): return [[1]]")
-    assert len(found(data()).unknown) == 1
+    assert len(unknown(data())) == 1
     Own.__module__, module = "nowhere", Own.__module__
     try:
-        assert len(found(Own(torch.zeros(2))).unknown) == 1
+        assert len(unknown(Own(torch.zeros(2)))) == 1
     finally:
         Own.__module__ = module
 
