@@ -25,7 +25,16 @@ from asim_lightning.data.given import give_indices_
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed, quiet_trainer
+from asim_lightning.exploration.runner import (
+    Evaluation,
+    Key,
+    Result,
+    Run,
+    RunnerSettings,
+    Steps,
+    proceed,
+    quiet_trainer,
+)
 
 MOST_DEATHS = 3
 """Workers that a trial may lose; at the next death it is given up."""
@@ -43,48 +52,41 @@ class RayRunner:
 
     follows_network = False
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        model: CimModule,
-        data: LightningDataModule,
-        workers: int | None,
-        threads: int = 1,
-        address: str | None = None,
-    ) -> None:
-        self._given = trainer, model, data
-        self._asked, self._threads, self._address = workers, threads, address
-        self.workers = workers or 1
+    def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule, settings: RunnerSettings) -> None:
+        self._given, self._settings = (trainer, model, data), settings
+        self.workers = settings.workers or 1
         """Workers; 1 until their number is known."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Do work that computes trials, and end Ray's processes."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        needed = self._threads * (self._asked or max(cpus // self._threads, 1))
-        with _connected(self._address, min(needed, max(cpus, 8))) as resources:  # 8: any machine has room for a few
+        threads, address = self._settings.threads, self._settings.address
+        needed = threads * (self._settings.workers or max(cpus // threads, 1))
+        with _connected(address, min(needed, max(cpus, 8))) as resources:  # 8: any machine has room for a few
             import ray
 
             trainer, model, _ = self._given
             on_gpu = model.device.type != "cpu" or trainer.strategy.root_device.type != "cpu"
-            package = [ray.put(each) for each in packed(*self._given, on_gpu, self._threads)]
+            package = [ray.put(each) for each in packed(*self._given, on_gpu, threads)]
             self.workers = self._fitting(resources, on_gpu)
-            kind = ray.remote(
-                num_cpus=self._threads, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=MOST_DEATHS
-            )(Worker)
+            kind = ray.remote(num_cpus=threads, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=MOST_DEATHS)(
+                Worker
+            )
             idle = [kind.remote(*package) for _ in range(self.workers)]
             return work(lambda trials: _computed(trials, idle, advance))
 
     def _fitting(self, resources: Mapping[str, float], on_gpu: bool) -> int:
         """The number of workers: as asked, or as many as fit; Ray would wait for room forever."""
+        asked, threads, address = self._settings.workers, self._settings.threads, self._settings.address
         has = {name: int(resources.get(name, 0)) for name in ("CPU", "GPU")}
-        most = min(has["CPU"] // self._threads, has["GPU"] if on_gpu else has["CPU"])
-        if most < 1 or (self._asked or 1) > most:
-            where = f"at {self._address}" if self._address else "on this machine"
+        most = min(has["CPU"] // threads, has["GPU"] if on_gpu else has["CPU"])
+        if most < 1 or (asked or 1) > most:
+            where = f"at {address}" if address else "on this machine"
             raise ValueError(
                 f"`runner.workers` must be 1..{most} {where}, because Ray has {has['CPU']} CPUs and {has['GPU']} GPUs, "
-                f"with {self._threads} CPUs{' and a GPU' * on_gpu} a worker, got {self._asked}"
+                f"with {threads} CPUs{' and a GPU' * on_gpu} a worker, got {asked}"
             )
-        return self._asked or most
+        return asked or most
 
 
 def _computed(

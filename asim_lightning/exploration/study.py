@@ -12,15 +12,17 @@ from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.estimate import all_images, time_left
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
-from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work, all_images
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.report.labels import duration
 
+_LONG = 60.0
+"""Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 Place = tuple[int, int, int]
 """A trial: indices of its point within a batch, of its chip, and of its read."""
 
@@ -362,3 +364,18 @@ def _record_line(read: int, left: int, may_end: bool) -> str:
         computed = f"{'at most ' * may_end}{left:,} are computed"
         return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {computed}"
     return f"record   all {read:,} trials are of an earlier run, seconds too; nothing is computed"
+
+
+def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
+    """About how long the remaining trials take, from the seconds of the first simulated ones.
+
+    Empty if there are too few measured trials, or if the time is short.
+    """
+    left_each = left / workers
+    told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first
+    if not told or left_each * told[-1] < _LONG:
+        return ""
+    mean = sum(told) / len(told)
+    several = f", by {workers:,} workers" if workers > 1 else ""
+    rest = f"{left:,} more trial{'s' * (left != 1)}{several}"
+    return f"about {duration(left_each * mean, 0)} for {rest}, as the last took {told[-1]:.1f} s"

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, packed
+from asim_lightning.exploration.runner import RunnerSettings
 from tests.exploration.conftest import MACRO, Load, Make, environment, grid, rows, stored, trials, write_recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -165,7 +166,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
     }.items():
         own = MACRO.with_fields(column="own_column.Own", column_args={"does": does})
         sweep = make(grid(random_noise=[1.0]), trials=1, macro=own, folder=does)
-        sweep.runner = RayRunner(sweep.trainer, sweep.model, sweep.data, 1)
+        sweep.runner = RayRunner(sweep.trainer, sweep.model, sweep.data, RunnerSettings("ray", 1))
         with pytest.raises(ValueError, match="random_noise 1 trial 0") as raised:
             sweep.run()
         assert str(raised.value).startswith(message)

@@ -150,7 +150,7 @@ def test_what_is_not_installed_is_named(make: Make, monkeypatch: pytest.MonkeyPa
 
 def test_workers_on_this_machine_need_tokens(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = make()
-    runner = RayRunner(sweep.trainer, sweep.model, sweep.data, 1)
+    runner = RayRunner(sweep.trainer, sweep.model, sweep.data, RunnerSettings("ray", 1))
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     for mode in ("disabled", "", None):
         if mode is None:

@@ -14,7 +14,7 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed
+from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
@@ -125,7 +125,7 @@ def test_trials_of_an_equal_checkpoint_are_of_this_run(search: MakeSearch, count
 def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSearch, tmp_path: Path) -> None:
     one = search(space={"adc_bits": [6]})
     settings = SearchSettings(space={"checkpoint": ["fashion_resnet_qat", "fashion_resnet_nat"]})
-    runner = RayRunner(one.trainer, one.model, one.data, 1)
+    runner = RayRunner(one.trainer, one.model, one.data, RunnerSettings("ray", 1))
     work = Work(one.trainer, one.model, one.data, tmp_path / "b", runner, load=lambda name: None)
     with pytest.raises(ValueError, match="which `runner: ray` does not, got the checkpoint fashion_resnet_qat"):
         Search(work, settings, Technology())
