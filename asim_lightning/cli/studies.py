@@ -25,8 +25,7 @@ from asim_lightning.evaluation.target import ENDS_IMAGES, Target
 from asim_lightning.exploration.axes import SweepAxes, grid_of
 from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import RunnerSettings, Work, all_images, grid_line, runner_of
-from asim_lightning.exploration.search import Search
-from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep

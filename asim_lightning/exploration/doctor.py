@@ -28,13 +28,12 @@ from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.limits import scaled, spreads_of
-from asim_lightning.exploration.plan_choice import Candidate, Family, proving, screening
-from asim_lightning.exploration.plan_study import DoctorSettings, PlanStudy
+from asim_lightning.exploration.plan_study import Candidate, DoctorSettings, Family, PlanStudy, proving, screening
 from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
+from asim_lightning.exploration.spec import scaled, spreads_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.surgery import kept_assignments

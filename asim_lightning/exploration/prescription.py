@@ -15,7 +15,7 @@ from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.methods import Point
-from asim_lightning.exploration.plan_choice import Candidate
+from asim_lightning.exploration.plan_study import Candidate
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import kept_assignments, macro_layers
 

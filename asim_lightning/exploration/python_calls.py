@@ -24,8 +24,7 @@ from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import Priced, Shared, samples
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.search import Search
-from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range

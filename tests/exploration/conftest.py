@@ -33,8 +33,7 @@ from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed, quiet_trainer
-from asim_lightning.exploration.search import Search
-from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file

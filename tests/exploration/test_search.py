@@ -15,8 +15,7 @@ from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
-from asim_lightning.exploration.search import Search
-from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.resources import shipped_file
 from tests.exploration.conftest import Make, MakeSearch, environment, grid, kill_at, rows, stored, write_recipe
 

@@ -9,7 +9,7 @@ import pytest
 from asim_lightning.evaluation.results import Result
 from asim_lightning.exploration.axes import patterns_of
 from asim_lightning.exploration.methods import optuna_points, random_points
-from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search import SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace, of_network, of_technology
 from tests.exploration.conftest import driven, made_up
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.exploration.methods import Point
-from asim_lightning.exploration.plan_choice import Candidate, Family, proving, screening
+from asim_lightning.exploration.plan_study import Candidate, Family, proving, screening
 from tests.exploration.conftest import driven, made_up
 
 Strength = tuple[float, ...]
