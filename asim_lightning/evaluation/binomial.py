@@ -49,11 +49,6 @@ def evidence_above(good: int, total: int, share: float) -> float:
     return whole + log(part) - above - good * below - (total - good) * above
 
 
-def evidence_below(good: int, total: int, share: float) -> float:
-    """How much better shares below `share` explain the counts, like `evidence_above`."""
-    return evidence_above(total - good, total, 1.0 - share)
-
-
 def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -> bool | None:
     """Whether the true share is at least `share`; None if the counts so far do not decide.
 
@@ -61,7 +56,7 @@ def sequence_decides(good: int, total: int, share: float, alpha: float = 0.05) -
     """
     if evidence_above(good, total, share) > -log(alpha):
         return True
-    return False if evidence_below(good, total, share) > -log(alpha) else None
+    return False if evidence_above(total - good, total, 1.0 - share) > -log(alpha) else None
 
 
 def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float, float]:

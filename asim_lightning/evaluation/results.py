@@ -92,13 +92,6 @@ class Outcomes:
         is_right = self.value == 1
         return is_right if bool((is_right | (self.value == 0)).all()) else self.value.astype(np.float64)
 
-    def at(self, places: NDArray[Any]) -> "Outcomes":
-        """Some samples, by index or mask, with their share of the seconds."""
-        index = self.sample_index[places]
-        prediction = None if self.prediction is None else self.prediction[places]
-        share = len(index) / len(self.sample_index)
-        return Outcomes(index, self.value[places], self.seconds * share, self.algorithm, prediction)
-
 
 def joined(first: Outcomes, second: Outcomes) -> Outcomes:
     """A trial from two parts of its samples, rising; if both have a sample, the first part's outcome counts."""
@@ -116,11 +109,15 @@ def joined(first: Outcomes, second: Outcomes) -> Outcomes:
 
 
 def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
-    """A trial on some of its samples, by their indices."""
+    """A trial on some of its samples, by their indices, with their share of the seconds."""
     kept = np.isin(outcomes.sample_index, index)
     if kept.sum() != len(index):
         raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
-    return outcomes if kept.all() else outcomes.at(kept)
+    if kept.all():
+        return outcomes
+    prediction = None if outcomes.prediction is None else outcomes.prediction[kept]
+    seconds = outcomes.seconds * (len(index) / len(kept))
+    return Outcomes(outcomes.sample_index[kept], outcomes.value[kept], seconds, outcomes.algorithm, prediction)
 
 
 @dataclass(frozen=True)

@@ -140,22 +140,18 @@ class Run:
         """The float and the quantised network."""
         return [result for result in self.results if result.kind != "simulated"]
 
-    def conditions(self, result: Result) -> dict[str, AxisValue]:
-        """Axes of a point that nobody chooses: noise, spreads of chips, the column model."""
-        return {name: value for name, value in result.axes.items() if is_condition(name)}
-
     @cached_property
     def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
-        """Conditions, and the simulated points under each."""
-        places = grouped(self.points, self._group)
-        return [(self.conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
+        """Conditions, and the simulated points under each: axes that nobody chooses, such as noise and spreads."""
+        places = grouped(self.points, _group)
+        return [(_conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
 
     @cached_property
     def front(self) -> list[Result]:
         """The Pareto front under each condition."""
         if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
             return []
-        return [self.points[place] for place in pareto(self.points, self.objectives, self._group)]
+        return [self.points[place] for place in pareto(self.points, self.objectives, _group)]
 
     @cached_property
     def cheapest(self) -> list[Result | None]:
@@ -233,8 +229,13 @@ class Run:
         value, low, high = found.pop() if len(found) == 1 else (None, None, None)
         return None if value is None or low is None or high is None else (value, low, high)
 
-    def _group(self, result: Result) -> str:
-        return "\n".join(f"{name}={axis_text(value)}" for name, value in self.conditions(result).items())
+
+def _conditions(result: Result) -> dict[str, AxisValue]:
+    return {name: value for name, value in result.axes.items() if is_condition(name)}
+
+
+def _group(result: Result) -> str:
+    return "\n".join(f"{name}={axis_text(value)}" for name, value in _conditions(result).items())
 
 
 def is_among(result: Result, others: Sequence[Result | None]) -> bool:

@@ -271,6 +271,11 @@ def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list
 
 TOGETHER = "all together"
 """Name of all spreads and the noise together, each multiplied by a factor."""
+_LIMIT = {
+    "property": "name", "unit": "unit", "kept": "kept", "missed": "missed", "images_to_decide": "images",
+    "more_than_there_are": "is_over",
+}  # fmt: skip
+"""Names of a limit in spec.json, and its fields."""
 
 
 @dataclass(frozen=True)
@@ -299,15 +304,9 @@ class Limit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "property": self.name, "unit": self.unit, "kept": self.kept, "missed": self.missed,
-            "images_to_decide": self.images, "more_than_there_are": self.is_over, "values": list(self.rungs),
-        }  # fmt: skip
+        return {name: getattr(self, field) for name, field in _LIMIT.items()} | {"values": list(self.rungs)}
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "Limit":
         """Read `to_json`."""
-        return cls(
-            given["property"], given["unit"], tuple(given["values"]), given["kept"], given["missed"],
-            given["images_to_decide"], given["more_than_there_are"],
-        )  # fmt: skip
+        return cls(rungs=tuple(given["values"]), **{field: given[name] for name, field in _LIMIT.items()})

@@ -9,9 +9,9 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of, setting_of
+from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.evaluation.results import AxisValue, canonical_json
+from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.search_space import SearchSpace
 
@@ -107,13 +107,10 @@ def lsb_note(
     points: Iterable[Mapping[str, AxisValue]], macros_at: Callable[[Mapping[str, AxisValue]], Iterable[MacroConfig]]
 ) -> str | None:
     """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not."""
-    deciding = (*_LSB_CHANGES, "static")
-    first: dict[str, Mapping[str, AxisValue]] = {}  # the first point for each value of these fields
+    macros, swept = set[MacroConfig](), set[str]()
     for point in points:
-        names = [name for name in point if name.rpartition(".")[2] in deciding or setting_of(name).has_units]
-        first.setdefault(canonical_json({name: point[name] for name in names}), point)
-    macros = {macro for point in first.values() for macro in macros_at(point)}
-    swept = {name.rpartition(".")[2] for point in first.values() for name in point}
+        macros.update(macros_at(point))
+        swept.update(name.rpartition(".")[2] for name in point)
     lsb = {
         "adc_bits": {macro.adc_bits for macro in macros if macro.adc_step is None},
         "adc_step": {macro.adc_step for macro in macros},

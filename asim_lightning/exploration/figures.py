@@ -41,7 +41,7 @@ class CostFigures:
             return {}
         key = canonical_json(self.deciding(axes))
         if key not in self._known:
-            self._known[key] = _figures_of(self._cost(axes))
+            self._known[key] = _figures_of(self.report(axes))
         found = dict(self._known[key])
         if kind == "quantized":
             energy, digital = found["energy_uj"], found["all_digital_uj"]
@@ -49,17 +49,14 @@ class CostFigures:
             return {**priced, "tops_per_watt": found["tops_per_watt"] * energy / digital if digital else 0.0}
         return found
 
-    def layers(self, axes: Mapping[str, AxisValue]) -> list[dict[str, Any]]:
-        """The cost of each layer for one image at a point, as in cost.json."""
-        return self._cost(axes).rows()
-
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         """The axes on which a cost may depend: noise and chip only if the user's energy model may use them."""
         own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
 
-    def _cost(self, axes: Mapping[str, AxisValue]) -> CostReport:
+    def report(self, axes: Mapping[str, AxisValue]) -> CostReport:
+        """The cost of one image at a point, by layer."""
         fields: dict[str, Any] = of_technology(axes)
         model, technology = self._model, self._technology.with_fields(**fields)
         if technology.charging != "fixed":
@@ -109,7 +106,7 @@ def write_layers(figures: CostFigures, records: Records) -> None:
         path.unlink(missing_ok=True)
         store.write(folder.name, LAYERS, [])
         return
-    found = [{"axes": axes, "layers": figures.layers(axes)} for axes in designs.values()]
+    found = [{"axes": axes, "layers": figures.report(axes).rows()} for axes in designs.values()]
     store.write(folder.name, LAYERS, found)
     text = json.dumps({"designs": found}, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
@@ -22,7 +22,6 @@ from asim_lightning.evaluation.results import (
     canonical_json,
     distinct_values,
     is_number,
-    noise_unit,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import figure, has_figure, meaning_of_early_end
@@ -71,8 +70,6 @@ def publish(
     levels = None if thresholds is None else _levels(results, sweep, thresholds)
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
-    if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
-        rows = tuple(_in_percent(row, axis, sweep) for row in rows)
     # a weight-parallel cycle has signed codes and so another LSB
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
@@ -281,17 +278,6 @@ def _single(rows: Sequence[Result]) -> dict[str, AxisValue]:
     points = [row.axes for row in rows if row.kind == "simulated"]
     values = {name: distinct_values(axes[name] for axes in points if name in axes) for name in points[0]}
     return {name: some[0] for name, some in values.items() if len(some) == 1 and all(name in axes for axes in points)}
-
-
-def _in_percent(row: Result, axis: str, sweep: Sweep) -> Result:
-    """A row with its noise in percent of full scale, if it is the same in all layers that take it."""
-    if axis not in row.axes:
-        return row
-    assignments = {layer.assignment for layer in sweep.layers.values() if axis not in layer.assignment.ruled}
-    percents = {getattr(each.changed(**row.axes).macro, f"{axis}_percent") for each in assignments}
-    if len(percents) > 1:
-        return row
-    return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
 
 
 def _table(results: Sequence[Result]) -> str:

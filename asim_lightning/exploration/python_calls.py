@@ -125,9 +125,9 @@ def search(
         said = list(made.notes)
         found = made.run(said.append)
         if not work.trainer.is_global_zero:
-            return Results(found, "")
+            return Results.of(found, "")
         run = replace(read_run(made.folder), results=found.results)
-        return Results(run, "\n".join([whole_search_text(found, made), *said]))
+        return Results.of(run, "\n".join([whole_search_text(found, made), *said]))
 
 
 def spec(
@@ -214,7 +214,7 @@ def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
     """The results of a sweep, with its decisions on targets, its yields and the numbers for reports."""
     if not sweep.trainer.is_global_zero:
-        return Results(Run(sweep.folder, tuple(results)), "")
+        return Results.of(Run(sweep.folder, tuple(results)), "")
     question = next((each for each in targets if each.form == "yield"), None)
     levels: list[float] = []
     if sweep.yields and sweep.model.outcome.is_share:
@@ -226,7 +226,7 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
         run = replace(run, results=tuple(_with_yield(each, sweep, question) for each in run.results))
     run = run.decided(*targets)
     yields = ["", run.measure.words(yield_text(sweep.yields, levels[::-1], None))] if levels else []
-    return Results(run, "\n".join([sweep_text(run.results, sweep), *yields, *said]))
+    return Results.of(run, "\n".join([sweep_text(run.results, sweep), *yields, *said]))
 
 
 def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:

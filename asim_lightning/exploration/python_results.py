@@ -1,7 +1,7 @@
 """The results of a study in Python: a sequence that prints, draws and writes reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,48 +20,39 @@ from asim_lightning.report.yields import yield_picture
 
 
 @dataclass(frozen=True, repr=False)
-class Results(Sequence[Result]):
-    """The results of a study or search: float, quantised, then one result for each point and chip."""
+class Results(Run, Sequence[Result]):
+    """The results of a study or search: float, quantised, then one result for each point and chip.
 
-    run: Run
-    """The run with all its data."""
-    text: str
+    They are a `Run` with all its data.
+    """
+
+    text: str = ""
     """The printed text of the command."""
+
+    @classmethod
+    def of(cls, run: Run, text: str) -> "Results":
+        """The results of a run, with the printed text of its command."""
+        return cls(**{each.name: getattr(run, each.name) for each in fields(run)}, text=text)
+
+    @property
+    def run(self) -> Run:
+        """The run with all its data."""
+        return self
 
     @overload
     def __getitem__(self, place: int) -> Result: ...
     @overload
     def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
     def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
-        return self.run.results[place]
+        return self.results[place]
 
     def __len__(self) -> int:
-        return len(self.run.results)
-
-    @property
-    def points(self) -> list[Result]:
-        """The simulated points, on each chip."""
-        return self.run.points
+        return len(self.results)
 
     @property
     def conditions(self) -> list[dict[str, AxisValue]]:
         """Values of the axes that nobody chooses, such as noise, each combination once."""
-        return [dict(given) for given, _ in self.run.groups]
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Targets of each point."""
-        return self.run.targets
-
-    @property
-    def front(self) -> list[Result]:
-        """The Pareto front under each condition."""
-        return self.run.front
-
-    @property
-    def cheapest(self) -> list[Result | None]:
-        """For each of the `conditions`, the cheapest point that keeps all targets; None if no point does."""
-        return self.run.cheapest
+        return [given for given, _ in self.groups]
 
     def __str__(self) -> str:
         return self.text
@@ -70,7 +61,7 @@ class Results(Sequence[Result]):
 
     def _repr_html_(self) -> str:
         """The results as a table in a notebook."""
-        return results_table(self.run.results)._repr_html_()
+        return results_table(self.results)._repr_html_()
 
     def frame(self) -> Any:
         """The results as a pandas DataFrame, one row each; needs pandas."""
@@ -94,11 +85,11 @@ class Results(Sequence[Result]):
             matplotlib's axes; `.figure` shows and saves the picture.
         """
         drawn = None
-        if axis is None and self.run.yields:
-            drawn = yield_picture(self.run.yields, thresholds=self.run.thresholds)
-        elif axis is None and "search" in self.run.settings:
-            drawn = trade_off_picture(self.run, run_title(self.run))
-        drawn = drawn or accuracy_picture(self.run.results, axis or plot_axis(self.run.results))
+        if axis is None and self.yields:
+            drawn = yield_picture(self.yields, thresholds=self.thresholds)
+        elif axis is None and "search" in self.settings:
+            drawn = trade_off_picture(self, run_title(self))
+        drawn = drawn or accuracy_picture(self.results, axis or plot_axis(self.results))
         words = self[0].measure.words
         drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
         return figure_of(drawn).axes[0]
@@ -109,6 +100,6 @@ class Results(Sequence[Result]):
         Needs plotly.
         """
         path = Path(path)
-        content, _ = report_of([(self.run, self.run.own_target)])
+        content, _ = report_of([(self, self.own_target)])
         write_whole(path, lambda file: file.write(content.encode()))
         return path

@@ -256,23 +256,21 @@ class Records:
 
     def _lacking(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
         """Indices of needed images that a trial lacks; none once its target is answered."""
-        if self._needed is None or (self._may_stop(kind) and self._end(found) is not None):
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(~np.isin(self._needed, found.sample_index))
+        return np.flatnonzero(~np.isin(self._wanted(found, kind), found.sample_index))
 
     def _asked(self, found: Outcomes, kind: Kind) -> Outcomes:
-        if self._needed is None:
-            return found
-        return part_of(found, self._needed[: self._end(found) if self._may_stop(kind) else None])
+        return part_of(found, self._wanted(found, kind))
 
-    def _end(self, found: Outcomes) -> int | None:
-        """The number of images after which the target is answered; None if the known images do not decide."""
-        if self._needed is None or self._until is None:
-            return None
+    def _wanted(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
+        """The images that a trial needs: all, or those after which the target is answered, if the known ones decide."""
+        if self._needed is None:
+            return found.sample_index
+        if self._until is None or not self._may_stop(kind):
+            return self._needed
         known = np.isin(self._needed, found.sample_index)
         seen = len(known) if known.all() else int(known.argmin())  # images in order, before the first gap
         first = np.searchsorted(found.sample_index, self._needed[:seen])
-        return self._until.images(found.correct[first], len(self._needed))
+        return self._needed[: self._until.images(found.correct[first], len(self._needed))]
 
     def _of_other_versions(self) -> list[str]:
         """A line if the store has the same run by other versions; its trials are not used."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from math import inf
 from typing import Any, get_type_hints
 
@@ -124,10 +123,7 @@ class SearchSettings:
         if not isinstance(self.objectives, list) or not self.objectives:
             raise ValueError(f"`search.objectives` must be a list of one or more, got {self.objectives!r}")
         for name in self.objectives:
-            if name not in OBJECTIVES:
-                near = get_close_matches(str(name), OBJECTIVES, n=2)
-                hint = f"; nearest: {', '.join(near)}" if near else ""
-                raise ValueError(f"`search.objectives` must be among {', '.join(OBJECTIVES)}, got {name!r}{hint}")
+            check_choice("`search.objectives`", name, OBJECTIVES)
 
 
 class Search(Study):

@@ -7,10 +7,10 @@ from asim_lightning.checks import check_whole
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
-from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, axes_text, canonical_json
+from asim_lightning.evaluation.results import Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.figures import CostFigures, write_layers
-from asim_lightning.exploration.methods import Point, no_points
+from asim_lightning.exploration.methods import no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import SearchSpace
@@ -110,21 +110,18 @@ class Sweep(Study):
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))
 
-    def _plan(self, axes: Point, reads: int, chips: Sequence[AxisValue]) -> Planned:
-        names = self.records.names  # the order matters: a plot shows the first axis with several values
-        on_chips = [{name: chip if name == CHIP else axes[name] for name in names} for chip in chips] or [axes]
-        noisy = [self.records.points.add(each, "simulated") for each in on_chips]
-        return Planned(axes, "simulated", tuple(on_chips), reads if noisy[0] else 1, self.records)
-
     def _grid(self, axes: SearchSpace, trials: int) -> list[Planned]:
         """The points of the grid, each with all its chips."""
         chips = axes.values_of(CHIP) if CHIP in axes.axes else []
         grid = SearchSpace({name: values for name, values in axes.axes.items() if name != CHIP})
+        names = self.records.names  # the order matters: a plot shows the first axis with several values
         planned = []
         for point in grid.grid():
+            on_chips = [{name: chip if name == CHIP else point[name] for name in names} for chip in chips] or [point]
             try:
-                planned.append(self._plan(point, trials, chips))
+                noisy = [self.records.points.add(each, "simulated") for each in on_chips]
             except ValueError as error:
                 where = f", at the point {axes_text(point)} of `axes`" if point else ""
                 raise ValueError(f"{error}{where}") from None
+            planned.append(Planned(point, "simulated", tuple(on_chips), trials if noisy[0] else 1, self.records))
         return planned

@@ -2,13 +2,11 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from asim_lightning import Rule
 from asim_lightning.evaluation.results import Result
-from asim_lightning.exploration.publish import _equal_points, _in_percent, _is_of_chips, _title, plot_axis, publish
+from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.labels import in_one_unit
 from tests.exploration.conftest import MACRO, Make, grid, made_up
@@ -90,11 +88,3 @@ def test_titles_name_what_is_the_same_at_all_points(axes: SearchSpace, axis: str
     rows = rows_of(axes)
     assert plot_axis(rows) == axis
     assert _title("tiny", MACRO, rows, axis=axis) == title
-
-
-@pytest.mark.parametrize(("bits", "noise"), [(8, 0.2), (9, "0.51 lsb")])  # another percentage in a layer of 9 bits
-def test_noise_in_lsb_is_drawn_in_percent_if_it_is_the_same_in_all_layers(make: Make, bits: int, noise: Any) -> None:
-    axes = grid(random_noise=["0.51 lsb"])
-    rules = [Rule("fc", {"adc_bits": bits}), Rule("layer3.*", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
-    sweep, (row,) = make(axes, rules=rules), rows_of(axes)
-    assert _in_percent(row, "random_noise", sweep).axes == {"random_noise": noise}
