@@ -7,7 +7,8 @@ from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.start import PREDICTIONS, Setup, prepare
-from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, Condition, chips_differ, noise_text, under
+from asim_lightning.evaluation.axis_settings import NOISE_AXES
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
@@ -102,7 +103,7 @@ def _compare(setup: Setup, given: Sequence[Comparison | Kind], trials: int) -> N
 
 def _name(condition: Condition, noise: str) -> str:
     """The changes of a condition, and `noise_text`: "simulated, adc_bits 7, no noise"."""
-    macro = {name: value for name, value in condition.macro.items() if name not in NOISES}
+    macro = {name: value for name, value in condition.macro.items() if name not in NOISE_AXES}
     rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
     parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), noise)
     return ", ".join(part for part in parts if part)

@@ -10,14 +10,13 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
+from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
 from asim_lightning.surgery.plan import KINDS, matching
 
-NOISES = ("random_noise", "nonlinear_noise")
-"""Noise fields of a macro."""
 EQUAL_CHIPS = (
     "`chip` changes nothing, because no macro has cells or converters that differ: all chips are equal if "
     "`macro.static` is 0"
@@ -125,7 +124,7 @@ def noise_text(model: CimModule) -> str:
     layers = [layer for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
     if not layers:
         return ""
-    values = {name: dict.fromkeys(getattr(layer.macro, name) for layer in layers) for name in NOISES}
+    values = {name: dict.fromkeys(getattr(layer.macro, name) for layer in layers) for name in NOISE_AXES}
     found = [f"{name} {' and '.join(map(axis_text, each))}" for name, each in values.items() if any(each)]
     noise = ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
     if not any(layer.transfer.differs_by_chip for layer in layers):

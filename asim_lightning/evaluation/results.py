@@ -290,20 +290,6 @@ def value_words(value: AxisValue) -> str:
     return axis_text(value)
 
 
-def axis_value(text: str) -> AxisValue:
-    """An axis value from its text, as `axis_text` writes it."""
-    words: dict[str, AxisValue] = {"null": None, "true": True, "false": False}
-    if text in words:
-        return words[text]
-    for read in (int, float, json.loads) if text.startswith("{") else (int, float):
-        try:
-            value: AxisValue = read(text)
-            return value
-        except ValueError:
-            pass
-    return text
-
-
 def noise_unit(values: Iterable[AxisValue]) -> str | None:
     """The unit that values of a noise share: %, lsb or mV; None if they differ. A plain 0 is 0 in any unit."""
     units = dict.fromkeys(read[1] for value in values if (read := quantity(value)) is not None and value != 0)

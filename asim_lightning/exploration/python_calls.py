@@ -124,10 +124,8 @@ def search(
         made = Search(work, settings, given.price)
         said = list(made.notes)
         found = made.run(said.append)
-        if not work.trainer.is_global_zero:
-            return Results.of(found, "")
-        run = replace(read_run(made.folder), results=found.results)
-        return Results.of(run, "\n".join([whole_search_text(found, made), *said]))
+        text = "\n".join([whole_search_text(found, made), *said]) if work.trainer.is_global_zero else ""
+        return Results.of(found, text)
 
 
 def spec(

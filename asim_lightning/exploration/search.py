@@ -1,7 +1,7 @@
 """A search over macros, chips, checkpoints and technologies for the best trade-offs of accuracy, energy and time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import Any, get_type_hints
 
@@ -11,7 +11,7 @@ from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text
-from asim_lightning.evaluation.run import TRADED, Run
+from asim_lightning.evaluation.run import TRADED, Run, read_run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
 from asim_lightning.exploration.figures import FIGURES, CostFigures, write_layers
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
@@ -157,8 +157,8 @@ class Search(Study):
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
         """Evaluate the unfinished points; `say` and the results are as for `Study.evaluate`."""
         settings = self.settings
-        traded: dict[str, Any] = {"objectives": tuple(settings.objectives), "targets": tuple(map(str, self.targets))}
         if self.trainer.is_global_zero:
+            traded = {"objectives": settings.objectives, "targets": list(map(str, self.targets))}
             self.records.store.write(self.folder.name, TRADED, traded)
         method, most = no_points(), 0
         if settings.method in LEARNING:
@@ -166,9 +166,10 @@ class Search(Study):
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
         results, _ = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
-        if self.trainer.is_global_zero:
-            write_layers(self.figures, self.records)
-        return Run(self.folder, tuple(results), self.records.settings, **traded)
+        if not self.trainer.is_global_zero:
+            return Run(self.folder, tuple(results))
+        write_layers(self.figures, self.records)
+        return replace(read_run(self.folder), results=tuple(results))
 
     @property
     def most_images(self) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from typing import Any
 
-from asim_lightning.evaluation.results import Result, axis_text, axis_value, value_words
+from asim_lightning.evaluation.results import Result, axis_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
@@ -66,7 +66,8 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
 
 def map_pictures(run: Run) -> list[Picture]:
     """Accuracy over the two axes with most values, a picture for each value of a third; empty for other axes."""
-    several = {name: [axis_text(value) for value in values] for name, values in varied(run).items()}
+    values = varied(run)
+    several = {name: [axis_text(value) for value in some] for name, some in values.items()}
     order = sorted(several, key=lambda name: -len(several[name]))
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
         return []
@@ -74,15 +75,15 @@ def map_pictures(run: Run) -> list[Picture]:
     measure, number = run.measure, ".1f" if run.measure.is_share else ".4g"
     shares = [measure.shown(each.accuracy) for each in (*run.points, *run.references)]
     x, y = (
-        Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)
+        Axis(label_of(name), "names", [value_words(value) for value in values[name]], ends=ends)
         for name, ends in ((along, None), (up, (-0.5, len(several[up]) - 0.5)))
     )
     found = []
-    for value in several[over[0]] if over else [""]:
+    for value in values[over[0]] if over else [None]:
         cells = [[nan] * len(several[along]) for _ in several[up]]
         texts = [[""] * len(several[along]) for _ in several[up]]
         numbers: Rows = [[along, up, "accuracy"]]
-        for each in (each for each in run.points if not over or axis_text(each.axes[over[0]]) == value):
+        for each in (each for each in run.points if not over or axis_text(each.axes[over[0]]) == axis_text(value)):
             at = [axis_text(each.axes[name]) for name in (along, up)]
             column, row, shown = several[along].index(at[0]), several[up].index(at[1]), measure.shown(each.accuracy)
             cells[row][column] = shown
@@ -90,7 +91,7 @@ def map_pictures(run: Run) -> list[Picture]:
             numbers.append([*at, each.accuracy])
         grid = Grid(cells, texts, measure.heading, (min(shares), max(shares)))
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
-        title = legend_text({over[0]: axis_value(value)}) if over else both
+        title = legend_text({over[0]: value}) if over else both
         found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))
     return found
 
