@@ -193,7 +193,7 @@ def search(setup: Setup, options: SearchOptions) -> None:
     made = Search(work_of(setup, options), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
-    setup.say(f"search   {asked.method}, {points} points of {', '.join(made.space.names)}{fewer}")
+    setup.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
     with recorded(setup, made.folder, made.notes):
         found = made.run(setup.say, options.progress)
     write_cost(setup, options.technology, made.folder)

@@ -11,7 +11,6 @@ import numpy as np
 # not scipy.stats, it takes four times as long to import
 from scipy.special import bdtr, betaincinv, betaln
 
-from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.interval import Interval
 
 
@@ -20,7 +19,6 @@ def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, 
 
     At its ends, counts as large or larger, and as small or smaller, have probability (1 - level) / 2.
     """
-    _check(good, total)
 
     def least(good: int) -> float:
         return float(betaincinv(good, total - good + 1, (1.0 - level) / 2.0)) if good else 0.0
@@ -66,8 +64,6 @@ def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float
     """
     from scipy.optimize import brentq  # as slow to import as all other scipy here
 
-    _check(good, total)
-
     def least(good: int) -> float:
         if not good:
             return 0.0
@@ -76,11 +72,6 @@ def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float
         return float(brentq(lambda share: evidence_above(good, total, share) + log(alpha), 1e-300, most, xtol=1e-15))
 
     return least(good), 1.0 - least(total - good)
-
-
-def _check(good: int, total: int) -> None:
-    check_whole("`total`", total, 1, None)
-    check_whole("`good`", good, 0, total)
 
 
 def hypergeometric_interval(right: int, seen: int, total: int, alpha: float = 0.05) -> Interval:

@@ -142,15 +142,6 @@ class EvaluationBar(tqdm):  # type: ignore[misc]
             self.total -= self._batches
             self.refresh()
 
-    def above(self, say: Callable[[str], None]) -> Callable[[str], None]:
-        """Make a function that says a line as `say` does, above the bar."""
-
-        def said(line: str) -> None:
-            self.clear()
-            say(line)
-
-        return said
-
 
 def evaluate_each(
     trainer: Trainer,
@@ -192,7 +183,8 @@ def evaluate_each(
                 bar.set_description(f"{name}, read {read}" if count > 1 else name, refresh=False)
                 answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).numbers)
             found.append(np.stack(answers, 1))
-            bar.above(say)(line(name, found[-1]))
+            bar.clear()  # the line stands above the bar
+            say(line(name, found[-1]))
         return found
 
     try:

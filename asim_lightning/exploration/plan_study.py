@@ -191,6 +191,7 @@ class PlanStudy(Study):
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
+        self.most_images = _MANY  # more images than there are may decide
         self._paired: dict[str, Interval] = {}
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
@@ -208,11 +209,6 @@ class PlanStudy(Study):
         _, found = self.evaluate([], method, most, progress, say)
         self.switch(None)
         return found
-
-    @property
-    def most_images(self) -> int:
-        """More images than there are may decide, so this is large."""
-        return _MANY
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""

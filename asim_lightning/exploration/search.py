@@ -145,7 +145,7 @@ class Search(Study):
         self.owner = {} if axis is None else {CHECKPOINT: self._checkpoints[0]}
         if settings.chips is not None and "chip" in self.space.axes:
             raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
-        names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
+        names = [*self.space.axes, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
         self.figures = CostFigures(work.model, technology)
         self.listed = self._checked()
@@ -153,6 +153,8 @@ class Search(Study):
         for checkpoint in self._checkpoints:
             self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # the key includes its weights
         self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
+        if self.may_end:
+            self.most_images = None  # the images that answer one target decide no other target
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
         """Evaluate the unfinished points; `say` and the results are as for `Study.evaluate`."""
@@ -170,11 +172,6 @@ class Search(Study):
             return Run(self.folder, tuple(results))
         write_layers(self.figures, self.records)
         return replace(read_run(self.folder), results=tuple(results))
-
-    @property
-    def most_images(self) -> int | None:
-        """None if images end early, because the images that answer one target decide no other target."""
-        return super().most_images if self.settings.ends is None else None
 
     def figures_at(self, point: Point) -> dict[str, float]:
         """The cost of a point, and the traded numbers of its macro."""

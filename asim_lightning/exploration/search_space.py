@@ -86,11 +86,6 @@ class SearchSpace:
             Technology().with_fields(**{name: getattr(Technology(), name, None)})  # the error names similar fields
         return space
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the axes."""
-        return list(self.axes)
-
     def count(self) -> int | None:
         """Number of points; None if it is infinite."""
         counts = [len(axis) for axis in self.axes.values() if not isinstance(axis, Range)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -92,7 +93,7 @@ class Study:
         """Messages for the user before the points are evaluated, a line each."""
         return self.records.notes
 
-    @property
+    @cached_property
     def most_images(self) -> int | None:
         """Number of all images if more images may decide a point of one chip; None if they may not."""
         return all_images(self.data)
@@ -194,7 +195,7 @@ class Study:
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
         )
-        self._say = self._bar.above(say)
+        self._say = say
         self._seconds, self._is_time_said = list[float](), False
         if self._read and not self._learns:
             say(_record_line(self._read, self._left, self.may_end))
@@ -343,6 +344,7 @@ class Study:
         self._seconds.append(found.seconds)
         if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
             self._is_time_said = True
+            self._bar.clear()  # the line stands above the bar
             self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
 
     def _known(self, planned: Planned, place: Place) -> Outcomes:

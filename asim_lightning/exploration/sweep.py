@@ -50,7 +50,7 @@ class Sweep(Study):
         self.chips_may_end = until is not None and until.form == "yield"
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        self.records = Records(work, axes.names, "sweep", of_images)
+        self.records = Records(work, list(axes.axes), "sweep", of_images)
         self._points = self._grid(axes, trials)  # all points first, to refuse a wrong one early
         self.figures = CostFigures(work.model, technology)
         self.figures.at({})  # refuses wrong settings early

@@ -74,13 +74,6 @@ def test_the_band_of_a_whole_curve() -> None:
     assert dkw(50) == pytest.approx(np.sqrt(np.log(40) / 100))
 
 
-@pytest.mark.parametrize(("good", "total"), [(3, 2), (-1, 2), (0, 0), (True, 2)])
-def test_what_is_no_count_is_refused(good: int, total: int) -> None:
-    for bounds in (clopper_pearson, sequence_interval):
-        with pytest.raises(ValueError, match=r"`(good|total)` must be"):
-            bounds(good, total)
-
-
 def by_sums(right: int, seen: int, total: int) -> tuple[int, int]:
     """The kept totals in exact fractions, by sums over the beta-binomial's definition as a mixture."""
 

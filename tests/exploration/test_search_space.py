@@ -26,10 +26,10 @@ SPACE = {
 
 def test_names_and_values() -> None:
     space = SearchSpace.read(SPACE)
-    assert space.names == [
+    assert list(space.axes) == [
         "adc_bits", "rows", "random_noise", "column", "static.offset", "rules.layer1.*.adc_bits", "technology.supply",
     ]  # fmt: skip
-    assert patterns_of([*space.names, "rules.fc.static.offset", "rules.layer1.*.rows"]) == ["layer1.*", "fc"]
+    assert patterns_of([*space.axes, "rules.fc.static.offset", "rules.layer1.*.rows"]) == ["layer1.*", "fc"]
     assert space.count() is None
     assert list(space.values_of("rows")) == [64, 128, 192, 256]
     noises = SearchSpace.read({"random_noise": {"low": 0.0, "high": 0.2, "step": 0.05}}).values_of("random_noise")
