@@ -153,11 +153,12 @@ class Points:
 def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
     """What a macro computes: equal for macros that differ only in fields without effect, such as votes of no cycle."""
     is_users = macro.column not in COLUMNS  # a user's column may use the value of any field
-    cycles = schedule(macro, signed_input)
+    cycles, (offset, trim_step) = schedule(macro, signed_input), macro.converter_spreads
     content: dict[str, object] = {
         **_values(macro, is_users),
         "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
-        "static": _static(macro),
+        # as engines use them: offset and trim step in LSB, other spreads in percent
+        "static": {**_values(macro.static, False), "offset": offset, "trim_step": trim_step},
         "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
         # with `adc_step`, noise in LSB is a different share of each full scale
         "noise": [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})],
@@ -179,12 +180,6 @@ def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, ob
         for name, each in settings_of(type(config)).items()
         if each.decides_outcomes and (with_all or not each.by_effect)
     }
-
-
-def _static(macro: MacroConfig) -> dict[str, object]:
-    """Static effects as engines use them: offset and trim step in LSB, other spreads in percent."""
-    offset, trim_step = macro.converter_spreads
-    return {**_values(macro.static, False), "offset": offset, "trim_step": trim_step}
 
 
 @lru_cache(maxsize=1024)  # like the tables of engines: neither sees a file that changes later

@@ -27,9 +27,10 @@ from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.runner import (
     Evaluation,
-    Key,
+    Place,
     Result,
     Run,
+    Runner,
     RunnerSettings,
     Steps,
     proceed,
@@ -42,7 +43,7 @@ _OLDEST = "2.52"
 """The first Ray with tokens; an older Ray ignores the request for one."""
 
 
-class RayRunner:
+class RayRunner(Runner):
     """Runs one trial a worker at a time, on this machine or on a running cluster.
 
     If a worker dies, its finished trials are safe, because this process has their outcomes. Ray starts another worker,
@@ -53,7 +54,8 @@ class RayRunner:
     follows_network = False
 
     def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule, settings: RunnerSettings) -> None:
-        self._given, self._settings = (trainer, model, data), settings
+        super().__init__(trainer, model, data)
+        self._settings = settings
         self.workers = settings.workers or 1
         """Workers; 1 until their number is known."""
 
@@ -90,12 +92,12 @@ class RayRunner:
 
 
 def _computed(
-    trials: Iterable[tuple[Key, Steps]], idle: list[Any], advance: Callable[[], None]
-) -> Iterator[tuple[Key, Outcomes]]:
+    trials: Iterable[tuple[Place, Steps]], idle: list[Any], advance: Callable[[], None]
+) -> Iterator[tuple[Place, Outcomes]]:
     """The outcomes of trials, each when it is finished; at the end all workers are idle again."""
     import ray
 
-    waiting, jobs = iter(trials), dict[Any, tuple[Key, Steps, Any, str]]()
+    waiting, jobs = iter(trials), dict[Any, tuple[Place, Steps, Any, str]]()
     try:
         while True:
             outcomes = None

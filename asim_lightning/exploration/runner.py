@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -17,8 +17,9 @@ from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.search_space import SearchSpace
 
-Key = TypeVar("Key")
 Result = TypeVar("Result")
+Place: TypeAlias = tuple[int, int, int]
+"""A trial: indices of its point within a batch, of its chip, and of its read."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,47 @@ Steps: TypeAlias = Generator[Evaluation, Outcomes, Outcomes]
 """A trial: it yields evaluations, is sent the outcomes of each, and returns the trial's outcomes."""
 
 
-class Run(Protocol):
-    """Computes trials."""
+Run: TypeAlias = Callable[[Iterable[tuple[Place, Steps]]], Iterator[tuple[Place, Outcomes]]]
+"""Gives the outcomes of trials, each when it is finished, so the order may change.
 
-    def __call__(self, trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
-        """The outcomes of trials, each when it is finished, so the order may change.
-
-        A trial is taken from `trials` when a worker is free. The caller handles each outcome before the next trial is
-        taken, so outcomes may decide what is computed. Each trial has a different key.
-        """
+A trial is taken when a worker is free. The caller handles each outcome before the next trial is taken, so outcomes may
+decide what is computed."""
 
 
-class Runner(Protocol):
-    """Computes the trials of a study."""
+class Runner:
+    """Computes the trials of a study one after another: in this process, or with images split over a trainer's ranks.
 
-    workers: int
+    A subclass may compute them elsewhere.
+    """
+
+    workers = 1
     """Trials that are computed at the same time."""
-    follows_network: bool
+    follows_network = True
     """Whether trials see new weights of the network; if not, they use the weights at the start of the work."""
+
+    def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule) -> None:
+        self._given = trainer, model, data
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Call `work` with a function that computes trials, and return its result; started processes end with it.
 
-        After each batch of images `advance` is called.
+        Every rank calls it, and finds the same outcomes. After each batch of images `advance` is called.
         """
+
+        def on_each_rank(evaluate: Evaluate) -> Result:
+            def run(trials: Iterable[tuple[Place, Steps]]) -> Iterator[tuple[Place, Outcomes]]:
+                for key, steps in trials:
+                    try:
+                        asked = proceed(steps, None)
+                        while isinstance(asked, Evaluation):
+                            asked = proceed(steps, evaluate(asked.condition, asked.places))
+                    finally:
+                        steps.close()  # a failed trial releases its claim
+                    yield key, asked
+
+            return work(run)
+
+        return run_evaluations(*self._given, on_each_rank, advance=advance)
 
 
 @dataclass(frozen=True)
@@ -101,38 +119,10 @@ class RunnerSettings:
         check_whole("`runner.threads`", self.threads, 1)
 
 
-class TrainerRunner:
-    """Runs one trial after the other: in this process, or with images split over the ranks of a trainer."""
-
-    workers = 1
-    follows_network = True
-
-    def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule) -> None:
-        self._given = trainer, model, data
-
-    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
-        """Do work that computes trials, on every rank; all ranks find the same outcomes."""
-
-        def on_each_rank(evaluate: Evaluate) -> Result:
-            def run(trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
-                for key, steps in trials:
-                    try:
-                        asked = proceed(steps, None)
-                        while isinstance(asked, Evaluation):
-                            asked = proceed(steps, evaluate(asked.condition, asked.places))
-                    finally:
-                        steps.close()  # a failed trial releases its claim
-                    yield key, asked
-
-            return work(run)
-
-        return run_evaluations(*self._given, on_each_rank, advance=advance)
-
-
 def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data: LightningDataModule) -> Runner:
     """The runner of some settings; refuses one that is not installed, or that cannot use the trainer's processes."""
     if settings.name == "trainer":
-        return TrainerRunner(trainer, model, data)
+        return Runner(trainer, model, data)
     if trainer.world_size > 1:
         raise ValueError(
             "`trainer.devices` must be 1 with `runner: ray`, because `runner.workers` sets its processes, got "

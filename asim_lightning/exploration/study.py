@@ -16,7 +16,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
-from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, Work, all_images
+from asim_lightning.exploration.runner import Place, Run, Runner, Steps, Work, all_images
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.nn.calibration import quantized_layers
@@ -24,8 +24,6 @@ from asim_lightning.report.labels import duration
 
 _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
-Place = tuple[int, int, int]
-"""A trial: indices of its point within a batch, of its chip, and of its read."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Study:
     def __init__(self, work: Work) -> None:
         self.layers = needed_layers(work.model, "A sweep or search")
         self.work, self.trainer, self.model, self.data = work, work.trainer, work.model, work.data
-        self.runner: Runner = work.runner or TrainerRunner(work.trainer, work.model, work.data)
+        self.runner: Runner = work.runner or Runner(work.trainer, work.model, work.data)
         self.references: dict[Kind, Result] = {}
         self.outcomes: dict[Kind, Outcomes] = {}
         """Outcomes of the references."""

@@ -21,7 +21,7 @@ from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, RunnerSettings, Steps, proceed, runner_of
+from asim_lightning.exploration.runner import Evaluation, Place, Result, Run, RunnerSettings, Steps, proceed, runner_of
 from tests.exploration.conftest import (
     Make,
     environment,
@@ -50,7 +50,7 @@ class Backwards:
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
         def on_rank(evaluate: Evaluate) -> Result:
-            def run(trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
+            def run(trials: Iterable[tuple[Place, Steps]]) -> Iterator[tuple[Place, Outcomes]]:
                 waiting = iter(trials)
                 while taken := [(key, steps, proceed(steps, None)) for key, steps in islice(waiting, self.workers)]:
                     for key, steps, asked in reversed(taken):

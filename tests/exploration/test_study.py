@@ -15,7 +15,7 @@ from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
+from asim_lightning.exploration.runner import Evaluation, Run, Runner, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.study import time_left
 from tests.exploration.conftest import (
@@ -131,7 +131,7 @@ def test_the_time_that_is_left(seconds: list[float], left: int, workers: int, ex
     assert time_left(seconds, left, workers) == expected
 
 
-class Slow(TrainerRunner):
+class Slow(Runner):
     """Says of each evaluation that it took 100 s."""
 
     def work(self, work: Callable[[Run], Any], advance: Callable[[], None] = lambda: None) -> Any:
