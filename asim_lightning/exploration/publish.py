@@ -77,7 +77,7 @@ def publish(
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         drawn = chips_picture(rows, title, levels or ())
     else:
-        drawn = accuracy_picture(rows, axis, title, sweep.model.num_classes, adc_bits)
+        drawn = accuracy_picture(rows, axis, title, getattr(sweep.model, "num_classes", None), adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     run = Run(sweep.folder, tuple(rows))

@@ -182,7 +182,8 @@ def _number(field: str, value: Any) -> Any:
 
 
 def _range(name: str, given: Mapping[str, Any]) -> Axis:
-    low, high, step, log = (given.get(key) for key in _RANGE)
+    said: dict[str, Any] = {**dict.fromkeys(_RANGE), **given}
+    low, high, step, log = (said[key] for key in _RANGE)
     numbers = [low, high] if step is None else [low, high, step]
     if (
         not set(given) <= set(_RANGE)
