@@ -184,6 +184,11 @@ class Target:
         return Interval(*(end - self.value * other for end, other in ends)), 0.0
 
 
+def measured_target(text: str) -> Target:
+    """The `target` of a spec or a doctor."""
+    return Target.read(text, "`target`", MEASURED)
+
+
 def _read(text: str) -> Target | None:
     """The target of a text, with unchecked numbers; None if it has no known form."""
     if found := _YIELD.fullmatch(text):

@@ -24,6 +24,7 @@ from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of
+from asim_lightning.evaluation.target import measured_target
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
@@ -76,7 +77,7 @@ class Doctor:
         if isinstance(model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
         self._work, self.settings, self._technology, self._known = work, settings, technology, known
-        self.target = settings.read_target()
+        self.target = measured_target(settings.target)
         self._layers = needed_layers(model, "A doctor")
         self._figures = CostFigures(model, technology)
         self._figures.at({})  # refuses wrong settings early

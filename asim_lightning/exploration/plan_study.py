@@ -8,7 +8,7 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
-from asim_lightning.evaluation.target import MEASURED, Target, decide
+from asim_lightning.evaluation.target import Target, decide, measured_target
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import Records, paired_difference
@@ -156,11 +156,7 @@ class DoctorSettings:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`reads`", self.reads, 1, 65535)
         check_whole("`plans`", self.plans, 1, 100)
-        self.read_target()
-
-    def read_target(self) -> Target:
-        """The target."""
-        return Target.read(self.target, "`target`", MEASURED)
+        measured_target(self.target)
 
 
 class PlanStudy(Study):
@@ -187,7 +183,7 @@ class PlanStudy(Study):
         proves: bool,
     ) -> None:
         super().__init__(work)
-        self.target, self.figures = settings.read_target(), figures
+        self.target, self.figures = measured_target(settings.target), figures
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"

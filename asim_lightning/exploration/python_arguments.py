@@ -86,11 +86,6 @@ class Priced(Shared):
         """`until` as a text."""
         return None if self.until is None else self.texts("until", [self.until])[0]
 
-    @property
-    def price(self) -> Technology:
-        """The technology, or the default one."""
-        return self.technology or Technology()
-
 
 def samples(data: Any, images: int | None) -> LightningDataModule:
     """The data module of a study: our own unchanged, or one with the user's samples."""

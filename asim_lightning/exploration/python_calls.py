@@ -82,7 +82,7 @@ def study(
     if len(of_chips) > 1 or (chips is None and of_chips):
         raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
-        sweep = Sweep(work, grid, given.trials, end, given.price)
+        sweep = Sweep(work, grid, given.trials, end, given.technology or Technology())
         said = list(sweep.notes)
         results = sweep.run(said.append)
         return _of_sweep(results, sweep, wanted, said)
@@ -121,7 +121,7 @@ def search(
         given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
     )  # fmt: skip
     with given.opened() as work:
-        made = Search(work, settings, given.price)
+        made = Search(work, settings, given.technology or Technology())
         said = list(made.notes)
         found = made.run(said.append)
         text = "\n".join([whole_search_text(found, made), *said]) if work.trainer.is_global_zero else ""

@@ -116,13 +116,13 @@ class Records:
         self._mine: set[tuple[str, int]] = set()  # stored by this command
         self._complete: dict[bytes, bool] = {}
         self._next_export = 0.0
-        self.notes = [
-            f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
-        ]
+        self.notes = list[str]()
         """Messages for the user before the points are evaluated, a line each."""
         if unknown:
             why = "; ".join(unknown)
-            self.notes.insert(0, f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
+            self.notes.append(f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
+        for name in idle_callbacks(trainer):
+            self.notes.append(f"a {self._what} calls no hook of {name} for a test; asim test does")
         if trainer.is_global_zero:
             self.store, self._locks = Store(self._parent), FileLocks(self._parent / "runs.locks")
             if not has_table:
@@ -276,14 +276,11 @@ class Records:
         """A line if the store has the same run by other versions; its trials are not used."""
         if list(self._parent.glob("records-*/trials")):
             return [f"trials of an earlier version in {self._parent}/records-* are not read; delete them to free space"]
-        mine = {name: value for name, value in self.settings.items() if name != "versions"}
+        here, mine = self.settings["versions"], digest_of({**self.settings, "versions": None})
         for run, other in self.store.documents(SETTINGS).items():
-            here = self.settings["versions"]
-            rest = {key: value for key, value in other.items() if key != "versions"}
-            if run != self.folder.name and digest_of(rest) == digest_of(mine):
-                changed = [
-                    each for each in {**here, **other["versions"]} if here.get(each) != other["versions"].get(each)
-                ]
+            if run != self.folder.name and digest_of({**other, "versions": None}) == mine:
+                there = other["versions"]
+                changed = [each for each in {**here, **there} if here.get(each) != there.get(each)]
                 return [f"{run} is the same {self._what} by another {', '.join(changed)}, whose trials are not used"]
         return []
 

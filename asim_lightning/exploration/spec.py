@@ -17,7 +17,7 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.results import AxisValue, Decision
-from asim_lightning.evaluation.target import MEASURED, TOGETHER, Limit, Target
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import flat, lsb_note, nested
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records
@@ -259,11 +259,7 @@ class SpecSettings:
     def __post_init__(self) -> None:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`trials`", self.trials, 1, 65535)
-        self.read_target()
-
-    def read_target(self) -> Target:
-        """The target."""
-        return Target.read(self.target, "`target`", MEASURED)
+        measured_target(self.target)
 
 
 class SpecStudy(Study):
@@ -277,7 +273,7 @@ class SpecStudy(Study):
         if isinstance(chip := work.model.chip, SavedChip):
             raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
         properties, chips = settings.properties, settings.chips
-        self.target = target = settings.read_target()
+        self.target = target = measured_target(settings.target)
         self.targets, self.chips, self.reads = [target], range(chips), settings.trials
         if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
             least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
