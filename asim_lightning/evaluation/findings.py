@@ -16,7 +16,8 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine.adc_range import overall, qualities
 from asim_lightning.engine.product import Geometry
-from asim_lightning.evaluation.layer_inputs import ChipLayer, chip_layers, layer_counts, layer_inputs
+from asim_lightning.evaluation.chip_layer import ChipLayer
+from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, layer_inputs
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import LayerCounts, fitted_range
 from asim_lightning.surgery import macro_layers

@@ -1,7 +1,6 @@
 """Data of layers on macros for some images: their inputs, the counts of their cycles, and their part of a chip."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,64 +10,11 @@ from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine.chips.effects import chip_tensors, converters_of, stuck_bits
 from asim_lightning.engine.chips.saved_chip import SavedChip
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
 from asim_lightning.surgery import macro_layers
-
-
-@dataclass(frozen=True, eq=False)
-class ChipLayer:
-    """A layer's part of a chip.
-
-    Attributes:
-        name: Full name of the layer.
-        part: Its name in a file of the chip: the layer's name, or the name of macros that layers share.
-        place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
-        offset: Offset of each converter, LSB; None: no converter has one. # (converters,)
-        gain: Gain of each converter; None: all are 1. # (converters,)
-        inl: INL of each converter by nibbles of the code, or by code, LSB; None: no converter has any.
-            # (converters, nibbles, 16) or (converters, codes)
-        cells: Number of cells of its weights.
-        stuck: Number of cells stuck at 0, and at 1.
-        cell_percent: Standard deviation of its cells, percent.
-        tensors: All data as in a file, by kind; see `SavedChip`.
-    """
-
-    name: str
-    part: str
-    place: Tensor
-    offset: Tensor | None
-    gain: Tensor | None
-    inl: Tensor | None
-    cells: int
-    stuck: tuple[int, int]
-    cell_percent: float
-    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-
-    @property
-    def converters(self) -> int:
-        """Number of converters."""
-        return len(self.place)
-
-    @property
-    def gain_error(self) -> Tensor | None:
-        """Gain of each converter minus 1, percent; None: no converter has an error. # (converters,)"""
-        return None if self.gain is None else 100 * (self.gain - 1)
-
-    @property
-    def largest_inl(self) -> Tensor | None:
-        """Largest magnitude of each converter's INL over all codes, LSB. # (converters,)"""
-        if self.inl is None:
-            return None
-        if self.inl.dim() == 2:
-            return self.inl.abs().amax(1)
-        nibbles = self.inl.shape[1]
-        most = torch.zeros(len(self.inl))
-        for code in range(16 ** min(nibbles, 2)):  # what lies above two nibbles is added as it is at its largest
-            at = sum((self.inl[:, n, code >> 4 * n & 15] for n in range(min(nibbles, 2))), torch.zeros(len(self.inl)))
-            most = torch.maximum(most, at.abs())
-        return most + sum((self.inl[:, n].abs().amax(1) for n in range(2, nibbles)), torch.zeros(len(self.inl)))
 
 
 def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:

@@ -11,8 +11,9 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.chip_yield import default_thresholds
-from asim_lightning.evaluation.layer_inputs import ChipLayer, chip_layers, layer_counts, needed_layers
+from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run, read_run

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, zeros
 
-from asim_lightning.evaluation.layer_inputs import ChipLayer
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import Axis, Picture, Series
 from asim_lightning.table import Column, Table

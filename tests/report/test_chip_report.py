@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asim_lightning.evaluation.layer_inputs import ChipLayer
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.report.chip_report import chip_figure, chip_table, histogram_picture, output_picture
 
 
