@@ -49,7 +49,7 @@ COMMANDS = {
         "studies:spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
     ),
     "doctor": Command(
-        "doctor:doctor",
+        "studies:doctor",
         "What to change so that a target is kept: the cheapest plans, proved on other images and chips.",
     ),
     "report": Command(

@@ -90,10 +90,9 @@ def _run(given: list[str]) -> None:
         print_help(arguments.command)
         return
     from asim_lightning.classifier.processes import leave
-    from asim_lightning.cli.own_module import OwnModuleCLI, names_a_module
-    from asim_lightning.cli.parser import AsimCLI
+    from asim_lightning.cli.parser import cli_of
 
-    (OwnModuleCLI if names_a_module(arguments) else AsimCLI)(arguments).run()
+    cli_of(arguments).run()
     leave()
 
 

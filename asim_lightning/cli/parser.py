@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,21 +16,22 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from asim_lightning.callbacks import ImageCounter, PredictionWriter
+from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.resumed_checkpoint import is_folded
 from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, name_files_, shorter_path
 from asim_lightning.cli.commands import COMMANDS
-from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise
+from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise, weights_line
 from asim_lightning.cli.messages import OneLineParser
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
 from asim_lightning.cli.signals import kill_raises_at_once
-from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
+from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, newest_last, read_start
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
@@ -104,6 +104,23 @@ class CommandCLI(LightningCLI):
     def run_folder(self) -> Path:
         """Folder of this configuration's runs."""
         return Path(self.config.trainer.default_root_dir or "runs") / self.arguments.run_name
+
+    def run(self) -> None:
+        """Run the command; if it is stopped, end the processes that this one started.
+
+        Lightning does so at Ctrl-C only, and not for forked processes, which train on while this process waits.
+        """
+        try:
+            self.work()
+        except (KeyboardInterrupt, SystemExit):  # Lightning's exit(1) after Ctrl-C, and a kill
+            kill = getattr(self.trainer.strategy.launcher, "kill", None)
+            if kill is not None:
+                kill(signal.SIGKILL)
+            raise
+
+    def work(self) -> None:
+        """Do what the command is for."""
+        raise NotImplementedError
 
 
 class AsimCLI(CommandCLI):
@@ -287,29 +304,57 @@ class AsimCLI(CommandCLI):
         elif not model.pretrained:
             yield "weights  random, because there is no `ckpt_path`"
 
-    def run(self) -> None:
-        """Run the command."""
+    def work(self) -> None:
+        """Call the command's function."""
         setup = Setup(
             self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, self.by_recipes,
             self.by_flags, None if self.preset is None else self.preset.name,
         )  # fmt: skip
-        with ending_processes(self.trainer):
-            COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))
+        COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))
 
 
-@contextmanager
-def ending_processes(trainer: Trainer) -> Iterator[None]:
-    """End the processes that this one started, if it is stopped.
+class OwnModuleCLI(CommandCLI):
+    """A command of Lightning's with a user's module: ``asim fit -c CONFIG`` with ``model: {class_path: my.Module}``."""
 
-    Lightning does so at Ctrl-C only, and not for forked processes, which train on while this process waits for them.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):  # Lightning's exit(1) after Ctrl-C, and a kill
-        kill = getattr(trainer.strategy.launcher, "kill", None)
-        if kill is not None:
-            kill(signal.SIGKILL)
-        raise
+    def __init__(self, arguments: Arguments) -> None:
+        if arguments.command not in ("fit", "validate", "test", "predict"):
+            raise ValueError(
+                f"asim {arguments.command} takes no `model.class_path`: name the network as `model.backbone.network`, "
+                "or call study or search in Python"
+            )
+        super().__init__(arguments, LightningModule)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint."""
+        parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint of the module; `last` continues a fit.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse recipes, without settings of other commands, and flags over them."""
+        settings = self.with_recipes(self.arguments.recipes, Namespace())
+        self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
+        self.last = newest_last(self.run_folder) if self.config.ckpt_path == LastCheckpoint.NAME else None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that logs a fit in runs/NAME, and saves the state to continue."""
+        given = self.config_init["trainer"]
+        if self.command != "fit":
+            return super().instantiate_trainer(**evaluation_arguments(given), **kwargs)
+        step = 0 if self.last is None else int(read_checkpoint(str(self.last))["global_step"])
+        found, _ = fit_arguments(given, self.run_folder, self.model, self.last, step)
+        return super().instantiate_trainer(**found, **kwargs)
+
+    def work(self) -> None:
+        """Call Lightning's function of the command."""
+        path, trainer = self.last or self.config.ckpt_path, self.trainer
+        getattr(trainer, self.command)(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)
+        if self.command == "fit" and trainer.is_global_zero:
+            print(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks)}")
+
+
+def cli_of(arguments: Arguments) -> CommandCLI:
+    """The command, with a user's module if the last recipe that has a model names its class."""
+    models = [each.settings["model"] for each in arguments.recipes if isinstance(each.settings.get("model"), Mapping)]
+    return OwnModuleCLI(arguments) if models and "class_path" in models[-1] else AsimCLI(arguments)
 
 
 def plain(settings: Namespace) -> dict[str, Any]:

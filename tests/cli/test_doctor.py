@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.cli.doctor import read_map
+from asim_lightning.cli.studies import read_map
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim
 

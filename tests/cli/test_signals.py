@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli.parser import AsimTrainer, ending_processes
+from asim_lightning.cli.parser import AsimTrainer, CommandCLI
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
 from tests.cli.conftest import Asim, Run, sweep_of
@@ -71,8 +71,15 @@ def test_a_process_that_is_stopped_ends_those_that_it_started(
 
     trainer = AsimTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     monkeypatch.setattr(type(trainer.strategy), "launcher", Launcher())
-    with pytest.raises(type(stop)), ending_processes(trainer):
+    cli = object.__new__(CommandCLI)
+    cli.trainer = trainer
+
+    def work() -> None:
         raise stop
+
+    monkeypatch.setattr(cli, "work", work)
+    with pytest.raises(type(stop)):
+        cli.run()
     assert sent == [signal.SIGKILL]
 
 
