@@ -16,7 +16,8 @@ from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import write_text
-from asim_lightning.cli.start import Setup, prepare
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import prepare
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
@@ -49,22 +50,22 @@ class BenchOptions:
     """JSON file, or folder of bench.json; null: the folder of this configuration's runs."""
 
 
-def bench(setup: Setup, options: BenchOptions) -> None:
+def bench(cli: AsimCLI, options: BenchOptions) -> None:
     """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
 
     Simulated inference runs as configured, and with each other engine that applies; the tables go to a JSON file, too.
     It uses the data's test images, or random ones if there are none on disk.
     """
-    needed_layers(setup.model, "asim bench")
+    needed_layers(cli.model, "asim bench")
     given, repeats = options.batch, options.repeats
     batches = [1, 64] if given is None else [given] if isinstance(given, int) else given
     if not batches or min(batches) < 1:
         raise ValueError(f"`batch` must be a number or list of numbers, 1 or more each, got {given}")
     check_whole("`repeats`", repeats, 1, 65535)
-    file = Path(options.output or setup.folder)
+    file = Path(options.output or cli.run_folder)
     file = file if file.suffix == ".json" else file / "bench.json"
-    images, device = _images(setup, batches, repeats), setup.trainer.strategy.root_device
-    model, machine, first = setup.model.to(device).eval(), this_machine(device), batches[0]
+    images, device = _images(cli, batches, repeats), cli.trainer.strategy.root_device
+    model, machine, first = cli.model.to(device).eval(), this_machine(device), batches[0]
     ways, shown = inferences(model, device, options.reference_engine), f"{repeats} repeat{'s' * (repeats > 1)}"
     times: list[InferenceTime] = []
     per_layer: list[Any] = []
@@ -88,14 +89,14 @@ def bench(setup: Setup, options: BenchOptions) -> None:
     print(f"\nnumbers  {file}", flush=True)
 
 
-def _images(setup: Setup, batches: Sequence[int], repeats: int) -> BenchImages:
+def _images(cli: AsimCLI, batches: Sequence[int], repeats: int) -> BenchImages:
     """Test images, or random ones if the data is not on disk; missing input ranges are fitted."""
-    model, data = setup.model, setup.data
+    model, data = cli.model, cli.datamodule
     count, channels = max(batches) * (repeats + 1), getattr(data, "in_channels", None)
     try:
         if channels not in (None, model.in_channels):
             raise FileNotFoundError(f"images of {type(data).__name__} have {channels} channels")
-        prepare(setup.trainer, model, data)
+        prepare(cli.trainer, model, data)
         return read_images(data, count, model.num_classes)
     except FileNotFoundError as error:
         reason = str(error).partition(";")[0]
@@ -116,22 +117,20 @@ class VerifyOptions:
     both accuracies are printed."""
 
 
-def verify(setup: Setup, options: VerifyOptions) -> None:
+def verify(cli: AsimCLI, options: VerifyOptions) -> None:
     """Compare all engines on the network's own layers, code by code, or the network with the published layers.
 
     Exits with 1 if engines differ.
     """
-    prepare(setup.trainer, setup.model, setup.data)
-    layers = needed_layers(setup.model, "asim verify")
+    prepare(cli.trainer, cli.model, cli.datamodule)
+    layers = needed_layers(cli.model, "asim verify")
     if options.published is not None:
-        _verify_published(setup, load_published(options.published), layers)
+        _verify_published(cli, load_published(options.published), layers)
         return
     check_whole("`samples`", options.samples, 1)
-    images = next(iter(setup.data.test_dataloader()))[0][: options.samples]
-    inputs = layer_inputs(setup.model, images)
-    found = [
-        verify_layer(layer, *inputs[layer], max_samples=options.samples, chip=setup.model.chip) for layer in inputs
-    ]
+    images = next(iter(cli.datamodule.test_dataloader()))[0][: options.samples]
+    inputs = layer_inputs(cli.model, images)
+    found = [verify_layer(layer, *inputs[layer], max_samples=options.samples, chip=cli.model.chip) for layer in inputs]
     for verification in found:
         print(f"{verification}\n")
     good, used = sum(verification.ok for verification in found), len(images)
@@ -141,11 +140,11 @@ def verify(setup: Setup, options: VerifyOptions) -> None:
         raise SystemExit(1)
 
 
-def _verify_published(setup: Setup, code: PublishedCode, layers: dict[str, OnMacro]) -> None:
+def _verify_published(cli: AsimCLI, code: PublishedCode, layers: dict[str, OnMacro]) -> None:
     """Print the accuracy with our layers and with the published ones, on the same images, and their difference."""
 
     def answers() -> NDArray[Any]:
-        return evaluate(setup.trainer, setup.model, setup.data.test_dataloader(), Condition()).value[:, None]
+        return evaluate(cli.trainer, cli.model, cli.datamodule.test_dataloader(), Condition()).value[:, None]
 
     ours = answers()
     print(f"ours       {_percent(accuracy_interval(ours))}", flush=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import dump_yaml, write_text
-from asim_lightning.cli.start import Setup, prepare
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import prepare
 from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
@@ -30,25 +31,23 @@ class CalibrateAdcOptions:
     """YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs."""
 
 
-def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
+def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show its benefit.
 
     A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error.
     """
     check_whole("`images`", options.images, 1)
     check_whole("`trials`", options.trials, 1, 65535)
-    model, layers = setup.model, needed_layers(setup.model, "asim calibrate-adc")
-    if setup.trainer.world_size > 1:
-        raise ValueError(
-            f"asim calibrate-adc needs one process, got {setup.trainer.world_size}; set `trainer.devices` 1"
-        )
+    model, layers = cli.model, needed_layers(cli.model, "asim calibrate-adc")
+    if cli.trainer.world_size > 1:
+        raise ValueError(f"asim calibrate-adc needs one process, got {cli.trainer.world_size}; set `trainer.devices` 1")
     for layer in layers.values():
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
-    file = Path(options.output) if options.output else setup.folder / "adc_ranges.yaml"
+    file = Path(options.output) if options.output else cli.run_folder / "adc_ranges.yaml"
     with under(model, Condition(macro=options.against or {})):
         pass  # refuses wrong fields of `against` early
-    prepare(setup.trainer, model, setup.data)
-    counts, images = training_counts(model, layers, setup.data, options.images)
+    prepare(cli.trainer, model, cli.datamodule)
+    counts, images = training_counts(model, layers, cli.datamodule, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
     rules = layer_rules(model, {each.name: each.fields for each in ranges})
@@ -67,10 +66,10 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions) -> None:
         return f"{measure.name} {mean} {ends} {name} ({images} test images, {reads} reads)"
 
     trials = options.trials
-    answers = evaluate_each(setup.trainer, model, setup.data, list(conditions.items()), trials, line, setup.say)
+    answers = evaluate_each(cli.trainer, model, cli.datamodule, list(conditions.items()), trials, line, cli.say)
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
             change = difference_interval(answers[1], correct)
             mean = f"{measure.shown(change.mean):+.2f}{' %' * measure.is_share}"
-            setup.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
+            cli.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)

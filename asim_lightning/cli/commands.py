@@ -12,7 +12,7 @@ class Command:
     """A command of ``asim``."""
 
     place: str
-    """A module in this folder, and its function, which takes the `Setup`, if it runs a network, and its options, a
+    """A module in this folder, and its function, which takes the `AsimCLI`, if it runs a network, and its options, a
     dataclass whose docstrings are the help."""
     what: str
     """Help in one line."""
@@ -31,13 +31,13 @@ class Command:
 
 
 COMMANDS = {
-    "fit": Command("fitting:fit", "Train a network, quantised and with noise."),
+    "fit": Command("stages:fit", "Train a network, quantised and with noise."),
     "validate": Command(
-        "validate:validate",
+        "stages:validate",
         "Accuracy on the validation images, as configured and, with --compare, in other ways next to it.",
     ),
-    "test": Command("validate:evaluate", "Accuracy on the test images."),
-    "predict": Command("validate:predict", "A CSV of labels, predictions and confidences."),
+    "test": Command("stages:evaluate", "Accuracy on the test images."),
+    "predict": Command("stages:predict", "A CSV of labels, predictions and confidences."),
     "sweep": Command(
         "studies:sweep", "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts."
     ),

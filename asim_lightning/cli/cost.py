@@ -7,7 +7,8 @@ from pathlib import Path
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.cli.command_line import write_text
-from asim_lightning.cli.start import Drawing, Setup, prepare, read_data
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import Drawing, prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
@@ -39,54 +40,54 @@ class CostOptions(Drawing):
     """Folder of the files; null: the folder of this configuration's runs."""
 
 
-def network_cost(setup: Setup, options: CostOptions) -> None:
+def network_cost(cli: AsimCLI, options: CostOptions) -> None:
     """Price the network for one image, layer by layer, next to the all-digital point; write tables and a picture."""
-    folder = setup.folder if options.output is None else Path(options.output)
+    folder = cli.run_folder if options.output is None else Path(options.output)
     if options.validate:
         found = validate_model(options.technology)
         drawn = figure_of(*validation_pictures(found), title="energy model against published macros")
         picture = save_figure(drawn, folder / f"energy_model.{options.format}")
-        setup.say(f"{validation_text(found)}\n\npicture   {picture}")
+        cli.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
-    model, data = setup.model, setup.data
+    model, data = cli.model, cli.datamodule
     model.check_image_size(image_size_of(data))  # other checks would need the data on disk
     counts, notes = None, list[str]()
     if model.example is None:
         read_data(model, data)
     if options.technology.charging != "fixed":
         check_whole("`images`", options.images, 1)
-        prepare(setup.trainer, model, data)
+        prepare(cli.trainer, model, data)
         batches = (batch[0] for batch in data.test_dataloader())
         counts, used = layer_counts(model, macro_layers(model.backbone), batches, options.images, "test")
         notes.append(f"the counts of the columns are from {used}")
-    report = _cost(setup, options.technology, options.digital or [], counts)
+    report = _cost(cli, options.technology, options.digital or [], counts)
     simulated = {each.name for each in report.layers if each.macro}
     layers = macro_layers(model.backbone)
     if note := accuracy_note(layer.transfer for name, layer in layers.items() if name in simulated):
         notes.insert(0, note)
-    if setup.trainer.is_global_zero:
+    if cli.trainer.is_global_zero:
         report = replace(report, notes=(*notes, *report.notes))
         numbers, table = folder / COST, folder / "cost.csv"
         write_text(numbers, _json(report))
         write_lines(table, layer_table(report.rows()).numbers, "\n")
-        figure = figure_of(*cost_pictures(report), title=f"{setup.folder.name}: energy an image")
+        figure = figure_of(*cost_pictures(report), title=f"{cli.run_folder.name}: energy an image")
         picture = save_figure(figure, folder / f"cost.{options.format}")
         print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
 
 
-def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
+def write_cost(cli: AsimCLI, technology: Technology, folder: Path) -> None:
     """Write cost.json of the configured network, with fixed charging, into the folder of a run, for its report."""
-    if setup.trainer.is_global_zero:
-        report = _cost(setup, technology, [], None)
+    if cli.trainer.is_global_zero:
+        report = _cost(cli, technology, [], None)
         write_text(folder / COST, _json(report))
-        Store(setup.folder).write(folder.name, COST, report.as_json())
+        Store(cli.run_folder).write(folder.name, COST, report.as_json())
 
 
 def _cost(
-    setup: Setup, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
+    cli: AsimCLI, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
 ) -> CostReport:
     """The cost of the configured network for one image; layers that match `digital` use digital integers."""
-    model, layers = setup.model, needed_layers(setup.model, "asim cost")
+    model, layers = cli.model, needed_layers(cli.model, "asim cost")
     names = {name for pattern in digital for name in matched(model, pattern, "digital") if name in layers}
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
 

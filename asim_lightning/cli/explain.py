@@ -13,7 +13,8 @@ from safetensors.torch import save
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain, schedule
 from asim_lightning.circuit.presets import preset, preset_names
-from asim_lightning.cli.start import Drawing, Setup, prepare
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import Drawing, prepare
 from asim_lightning.cost import Technology
 from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
@@ -49,13 +50,13 @@ class ExplainOptions(Drawing):
     """Training images for its counts: 1 or more; all if there are fewer."""
 
 
-def explain_macros(setup: Setup, options: ExplainOptions) -> None:
+def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
     """Print the effect of the plan on the network, and the cycles of every macro."""
     if options.plot is not None:
         check_whole("`images`", options.images, 1)
-        chosen = _chosen_layer(setup, options.layer)
-    print(setup.model.report)
-    layers = macro_layers(setup.model.backbone)
+        chosen = _chosen_layer(cli, options.layer)
+    print(cli.model.report)
+    layers = macro_layers(cli.model.backbone)
     circuits: dict[Transfer, list[str]] = {}
     for name, layer in layers.items():
         circuits.setdefault(layer.transfer, []).append(name)
@@ -64,22 +65,22 @@ def explain_macros(setup: Setup, options: ExplainOptions) -> None:
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {sign} input: {shown}")
         print(explain(circuit.macro, circuit.signed_input, circuit.rows_in_use))
-        print(engines_line(circuit, setup.trainer.strategy.root_device))
+        print(engines_line(circuit, cli.trainer.strategy.root_device))
         if circuit.macro.static.is_reused:
             print(_places(circuit, names, layers))
     if options.plot is not None:
-        prepare(setup.trainer, setup.model, setup.data)
-        counts, seen = training_counts(setup.model, {chosen: layers[chosen]}, setup.data, options.images)
+        prepare(cli.trainer, cli.model, cli.datamodule)
+        counts, seen = training_counts(cli.model, {chosen: layers[chosen]}, cli.datamodule, options.images)
         folder = Path(options.plot)
         path = save_figure(count_figure(chosen, counts[chosen], seen), folder / f"{chosen}.{options.format}")
         print(f"\nplot     {path}")
         for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
-            setup.say(f"plot     {path}")
+            cli.say(f"plot     {path}")
 
 
-def _chosen_layer(setup: Setup, name: str | None) -> str:
+def _chosen_layer(cli: AsimCLI, name: str | None) -> str:
     """Full name of the layer of the page; if none is given, the first one on a macro."""
-    names = list(needed_layers(setup.model, "`plot`"))
+    names = list(needed_layers(cli.model, "`plot`"))
     if name is not None and name not in names:
         near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.3) or names[:3])
         raise ValueError(f"`layer` must be the full name of a layer on a macro, nearest: {near}; got {name!r}")
@@ -140,12 +141,12 @@ class ChipOptions(Drawing):
     """Number of the chip: 0..4294967295; null: the model's chip."""
 
 
-def chip(setup: Setup, options: ChipOptions) -> None:
+def chip(cli: AsimCLI, options: ChipOptions) -> None:
     """Print the part of a chip in each layer: converters, stuck cells and cells, as a table, a picture and a file.
 
     The data's first test image sets the shapes in layers.
     """
-    model = setup.model
+    model = cli.model
     if options.chip is not None and isinstance(model.chip, SavedChip):
         raise ValueError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {options.chip}")
     shown = model.chip if options.chip is None else options.chip
@@ -154,12 +155,12 @@ def chip(setup: Setup, options: ChipOptions) -> None:
     circuits = [layer.transfer for layer in macro_layers(model.backbone).values()]
     if not any(each.differs_by_chip or each.converters_differ for each in circuits):
         raise ValueError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
-    prepare(setup.trainer, model, setup.data)
-    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
+    prepare(cli.trainer, model, cli.datamodule)
+    layers = chip_layers(model, next(iter(cli.datamodule.test_dataloader()))[0][:1], shown)
     print(f"{chip_table(layers)}\n")
     tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
-    folder = setup.folder / f"chip-{number}"
+    folder = cli.run_folder / f"chip-{number}"
     if tensors:  # empty if only a column or a table of INL differs by chip
         content = save(tensors, {"chip": number})
         write_whole(folder / "chip.safetensors", lambda file: file.write(content))

@@ -1,7 +1,6 @@
-"""`asim fit`: its messages, its checkpoints, and the point where a stopped fit continues."""
+"""The trainer of `asim fit`: its callbacks and checkpoints, and the point where a stopped fit continues."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +12,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
-from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.command_line import shorter_path
-from asim_lightning.cli.start import Setup, Start, read_data
-from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.whole_file import naming, write_whole
-from asim_lightning.lightning_private import steps_between_saves, works_elsewhere
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The start of a fit."""
-
-    resume: bool = True
-    """Whether the fit continues with the optimizer state of `ckpt_path`, if it has one; else it starts from the weights
-    at epoch 0."""
-
-
-def fit(setup: Setup, options: FitOptions) -> None:
-    """Train a network, quantised and with noise, and say how it ended and where its files are."""
-    trainer, start = setup.trainer, setup.start
-    loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
-    try:
-        if isinstance(setup.data, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
-            read_data(setup.model, setup.data, "fit")  # before loggers make files
-        with naming(list(dict.fromkeys(Path(each.log_dir).absolute() for each in loggers))):
-            resumed = start.path if start.resumes else None
-            trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)
-    finally:
-        if start.continued is not None:
-            put_back_metrics(start.continued.parent.parent)
-    if getattr(trainer, "fast_dev_run", False):
-        return
-    # if forked processes train, this one does not learn the steps
-    if trainer.global_step <= start.step and not works_elsewhere(trainer):
-        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
-        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
-        setup.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
-    for stopping in trainer.early_stopping_callbacks:
-        if trainer.should_stop and (why := stopping.stopping_reason_message):
-            reason = why.removesuffix(" Signaling Trainer to stop.")
-            setup.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
-    setup.say(f"run      {trainer.log_dir}")
-    if weights := weights_line(trainer.checkpoint_callbacks):
-        setup.say(f"weights  {weights}")
-    for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):
-        setup.say(f"charts   tensorboard --logdir {Path(folder).parent}")
+from asim_lightning.cli.start import Start
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.lightning_private import steps_between_saves
 
 
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:

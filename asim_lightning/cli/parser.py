@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from asim_lightning.cli.messages import OneLineParser
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
 from asim_lightning.cli.signals import kill_raises_at_once
-from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, newest_last, read_start
+from asim_lightning.cli.start import PREDICTIONS, Start, load_weights, newest_last, read_start
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.exchange.read import read_checkpoint
@@ -124,7 +124,18 @@ class CommandCLI(LightningCLI):
 
 
 class AsimCLI(CommandCLI):
-    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
+    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags.
+
+    Attributes:
+        start: Source of the weights.
+        by_recipes: Settings in recipes, as nested mappings.
+        by_flags: Settings in flags; for classes, such as a data module, merged with the recipes' settings.
+    """
+
+    model: CimClassifier
+    trainer: AsimTrainer
+    by_recipes: dict[str, Any]
+    by_flags: dict[str, Any]
 
     def __init__(self, arguments: Arguments) -> None:
         self.start = Start()
@@ -267,50 +278,48 @@ class AsimCLI(CommandCLI):
         return trainer
 
     def after_instantiate_classes(self) -> None:
-        """Load a checkpoint's weights, and say which; if a fit resumes, Lightning restores the rest."""
-        for line in self._loaded():
-            if self.trainer.is_global_zero:
-                print(line)
-
-    def _loaded(self) -> Iterator[str]:
-        """Load the weights; yield lines about what the command works with."""
+        """Load a checkpoint's weights, and say what the command works with; Lightning restores the rest of a fit."""
         if self.preset is not None:
             chip = f"macro    {self.preset.chip}; differs: {self.preset.differs}"
-            yield fill(chip, 120, subsequent_indent=" " * 9)
+            self.say(fill(chip, 120, subsequent_indent=" " * 9))
             technology = self.config.get("technology")
             if technology is not None and technology.preset != self.preset.name:
                 configured = f"costs are of technology {technology.preset}, as configured"
-                yield f"note     {configured}; the chip has {self.preset.node} nm"
+                self.say(f"note     {configured}; the chip has {self.preset.node} nm")
         uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
         if not {"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
-        yield from (f"weights  {note}" for note in model.pretrained)
+        for note in model.pretrained:
+            self.say(f"weights  {note}")
         noisy = fits and trains_with_noise(model, self.trainer.callbacks)  # type: ignore[attr-defined]
         if noisy and not macro_layers(model.backbone):
             noisy = False
-            yield "noise    none in training, because no layer is on a macro"
-        yield from self.notes
+            self.say("noise    none in training, because no layer is on a macro")
+        for note in self.notes:
+            self.say(note)
         if start.path is not None:
             classes = start.settings.get("num_classes") if fits else None
-            yield from (f"weights  {note}" for note in load_weights(model, start.path, start.checkpoint, classes))
+            for note in load_weights(model, start.path, start.checkpoint, classes):
+                self.say(f"weights  {note}")
             self.start = replace(start, checkpoint={})  # frees its memory
         if fits:
-            yield start_line(start, self.trainer, "pretrained" if model.pretrained else "random")
+            self.say(start_line(start, self.trainer, "pretrained" if model.pretrained else "random"))
             if noisy and start.path is None and not model.pretrained:
-                yield "note     noise-aware training usually starts from a trained network"
+                self.say("note     noise-aware training usually starts from a trained network")
         elif start.path is not None:
-            yield f"weights  {shorter_path(start.path)}"
+            self.say(f"weights  {shorter_path(start.path)}")
         elif not model.pretrained:
-            yield "weights  random, because there is no `ckpt_path`"
+            self.say("weights  random, because there is no `ckpt_path`")
 
     def work(self) -> None:
         """Call the command's function."""
-        setup = Setup(
-            self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, self.by_recipes,
-            self.by_flags, None if self.preset is None else self.preset.name,
-        )  # fmt: skip
-        COMMANDS[self.command].function(setup, *take_options(self.command, self.config_init))
+        COMMANDS[self.command].function(self, *take_options(self.command, self.config_init))
+
+    def say(self, line: str) -> None:
+        """Print a line, on the first process only."""
+        if self.trainer.is_global_zero:
+            print(line, flush=True)
 
 
 class OwnModuleCLI(CommandCLI):

@@ -140,31 +140,6 @@ def load_weights(
     return [note]
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Objects and settings of a command."""
-
-    trainer: Trainer
-    model: CimClassifier
-    data: Any
-    """The data module."""
-    start: Start
-    folder: Path
-    """Folder of this configuration's runs."""
-    arguments: Arguments
-    by_recipes: Mapping[str, Any] = field(default_factory=dict)
-    """Settings in recipes, as nested mappings."""
-    by_flags: Mapping[str, Any] = field(default_factory=dict)
-    """Settings in flags; for classes, such as a data module, merged with the recipes' settings."""
-    preset: str | None = None
-    """Name of the published macro that was asked for."""
-
-    def say(self, line: str) -> None:
-        """Print a line, on the first process only."""
-        if self.trainer.is_global_zero:
-            print(line, flush=True)
-
-
 def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
     """Read the data for one of Lightning's stages."""
     model.check_data(data)

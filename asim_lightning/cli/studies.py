@@ -18,7 +18,8 @@ from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.checks import check_choice
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
-from asim_lightning.cli.start import Drawing, Setup, load_weights, open_checkpoint, prepare
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import Drawing, load_weights, open_checkpoint, prepare
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
@@ -54,48 +55,48 @@ class StudyOptions(Drawing):
     """Whether to compute every trial again, even if an earlier command finished it."""
 
 
-def work_of(setup: Setup, options: StudyOptions) -> Work:
+def work_of(cli: AsimCLI, options: StudyOptions, data: Any) -> Work:
     """Inputs of a study; images are read, and missing input ranges are fitted."""
-    trainer, model, data = setup.trainer, setup.model, setup.data
+    trainer, model = cli.trainer, cli.model
     runner = runner_of(options.runner, trainer, model, data)
     prepare(trainer, model, data)
 
     def load(checkpoint: str) -> None:
         load_weights(model, *open_checkpoint(checkpoint))
 
-    return Work(trainer, model, data, setup.folder, runner, options.fresh, load)
+    return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load)
 
 
 @contextmanager
-def recorded(setup: Setup, folder: Path, notes: Iterable[str] = ()) -> Iterator[None]:
+def recorded(cli: AsimCLI, folder: Path, notes: Iterable[str] = ()) -> Iterator[None]:
     """Print notes, and save the command in a folder at its start, and again with its time at its end."""
     for note in notes:
-        setup.say(note)
-    if not setup.trainer.is_global_zero:
+        cli.say(note)
+    if not cli.trainer.is_global_zero:
         yield
         return
-    arguments, chip = setup.arguments, setup.model.chip
+    arguments, chip = cli.arguments, cli.model.chip
     # the plan's, unless a layer was given another by hand
-    macro = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
+    macro = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
     record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
         recipe=arguments.recipes[-1].path.stem if arguments.recipes else "",
-        differences=dict(_differences(setup.by_recipes, setup.by_flags)),
-        preset=setup.preset,
+        differences=dict(_differences(cli.by_recipes, cli.by_flags)),
+        preset=None if cli.preset is None else cli.preset.name,
         macro=asdict(macro),
-        images=all_images(setup.data),
+        images=all_images(cli.datamodule),
         seeds={
-            "seed_everything": {**setup.by_recipes, **setup.by_flags}.get("seed_everything", 0),
-            "model.noise_seed": setup.model.noise_seed,
+            "seed_everything": {**cli.by_recipes, **cli.by_flags}.get("seed_everything", 0),
+            "model.noise_seed": cli.model.noise_seed,
             "model.chip": chip.path if isinstance(chip, SavedChip) else chip,
-            "data.seed": getattr(setup.data, "seed", None),
+            "data.seed": getattr(cli.datamodule, "seed", None),
         },
-        machine=asdict(this_machine(setup.trainer.strategy.root_device)),
+        machine=asdict(this_machine(cli.trainer.strategy.root_device)),
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     name = COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest()
-    store = Store(setup.folder)
+    store = Store(cli.run_folder)
     if (before := store.read(folder.name, name)) is not None:
         record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
     start = time.monotonic()
@@ -141,27 +142,27 @@ class SweepOptions(StudyOptions):
     """Technology for energy, latency and TOPS/W of each point."""
 
 
-def sweep(setup: Setup, options: SweepOptions) -> None:
+def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point."""
-    model = setup.model
+    model = cli.model
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
     if of_chips and until is not None and until.ends_images:
         raise ValueError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
     axes = grid_of(options.axes.given(), options.chips, until)
-    published = _published(options, axes, of_chips or not model.outcome.is_share, setup.by_flags)
-    work = work_of(setup, options)
+    published = _published(options, axes, of_chips or not model.outcome.is_share, cli.by_flags)
+    work = work_of(cli, options, cli.datamodule)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
-    setup.say(f"grid     {grid_line(setup.data, axes, options.trials)}{fewer}")
+    cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
     made = Sweep(work, axes, options.trials, until, options.technology)
-    with recorded(setup, made.folder, made.notes):
-        results = made.run(setup.say, options.progress)
-    write_cost(setup, options.technology, made.folder)
-    if setup.trainer.is_global_zero:
+    with recorded(cli, made.folder, made.notes):
+        results = made.run(cli.say, options.progress)
+    write_cost(cli, options.technology, made.folder)
+    if cli.trainer.is_global_zero:
         shown = levels if of_chips and model.outcome.is_share else None
-        print(publish(results, made, setup.folder.name, shown, options.format))
+        print(publish(results, made, cli.run_folder.name, shown, options.format))
         if published:
             print(f"\n{published_text(results, published, options.against or '')}")
 
@@ -195,18 +196,18 @@ class SearchOptions(StudyOptions):
     """Technology for energy and latency."""
 
 
-def search(setup: Setup, options: SearchOptions) -> None:
+def search(cli: AsimCLI, options: SearchOptions) -> None:
     """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time."""
     asked = options.search
-    made = Search(work_of(setup, options), asked, options.technology)
+    made = Search(work_of(cli, options, cli.datamodule), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
-    setup.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
-    with recorded(setup, made.folder, made.notes):
-        found = made.run(setup.say, options.progress)
-    write_cost(setup, options.technology, made.folder)
-    if setup.trainer.is_global_zero:
-        print(publish_search(found, made, setup.folder.name, options.format))
+    cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
+    with recorded(cli, made.folder, made.notes):
+        found = made.run(cli.say, options.progress)
+    write_cost(cli, options.technology, made.folder)
+    if cli.trainer.is_global_zero:
+        print(publish_search(found, made, cli.run_folder.name, options.format))
 
 
 @dataclass(frozen=True)
@@ -214,20 +215,20 @@ class SpecOptions(StudyOptions, SpecSettings):
     """The target, the properties to limit, and the runner."""
 
 
-def spec(setup: Setup, options: SpecOptions) -> None:
+def spec(cli: AsimCLI, options: SpecOptions) -> None:
     """How bad each property of the macro may be, first each one, then all together, for a network that keeps a target.
 
     The macro of spec.yaml keeps the target.
     """
-    made = SpecStudy(work_of(setup, options), options)
-    with recorded(setup, made.folder, made.notes):
-        found = made.run(setup.say, options.progress)
-    if not setup.trainer.is_global_zero:
+    made = SpecStudy(work_of(cli, options, cli.datamodule), options)
+    with recorded(cli, made.folder, made.notes):
+        found = made.run(cli.say, options.progress)
+    if not cli.trainer.is_global_zero:
         return
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
     if found.keeps is not None:
         texts["spec.yaml"] = dump_yaml({"model": {"plan": {"macro": dict(found.keeps)}}})
-    drawn = found.plot(f"{setup.folder.name}: how bad a macro may be that keeps {found.target}")
+    drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}")
     _write(made.folder, texts, drawn, f"spec.{options.format}")
     print(f"{found.table}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
 
@@ -248,31 +249,31 @@ class DoctorOptions(StudyOptions, DoctorSettings):
     """Technology of the energies."""
 
 
-def doctor(setup: Setup, options: DoctorOptions) -> None:
+def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     """Find changes with which the network keeps a target: the cheapest plans, proved on other images, noise and chips.
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on; every command takes a plan as a second recipe.
     """
     known = None if options.map is None else read_map(options.map)
-    whole = setup
-    if isinstance(setup.data, ImageDataModule):
-        whole = replace(setup, data=copy(setup.data))
-        whole.data.test_images = None
+    data = cli.datamodule
+    if isinstance(data, ImageDataModule):
+        data = copy(data)
+        data.test_images = None
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a wrong name early
-    made = Doctor(work_of(whole, options), options, options.technology, known)
-    made.map_loss(setup.say)
-    with recorded(setup, made.folder):
-        found = made.run(setup.say, options.progress)
-    if not setup.trainer.is_global_zero:
+    made = Doctor(work_of(cli, options, data), options, options.technology, known)
+    made.map_loss(cli.say)
+    with recorded(cli, made.folder):
+        found = made.run(cli.say, options.progress)
+    if not cli.trainer.is_global_zero:
         return
-    base = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
-    start = None if setup.start.path is None else str(Path(setup.start.path).resolve())
+    base = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
+    start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
     plans = {f"plan-{number}.yaml": plan.recipe(base, start) for number, plan in enumerate(found.plans, 1)}
     texts = {name: dump_yaml(json.loads(json.dumps(recipe))) for name, recipe in plans.items()}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(list(plans)), indent=2)  # last, because it names the others
-    drawn = found.plot(f"{setup.folder.name}: loss by layer and bit position")
+    drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli.parser import AsimTrainer, CommandCLI
+from asim_lightning.cli.parser import AsimCLI, AsimTrainer, CommandCLI
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
-from asim_lightning.cli.start import Setup
 from tests.cli.conftest import Asim, Run, sweep_of
 
 KEPT = "stopped; finished trials are saved; the same command continues\n"
@@ -86,11 +85,11 @@ def test_a_process_that_is_stopped_ends_those_that_it_started(
 def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
-    def say_and_kill(self: Setup, line: str) -> None:
+    def say_and_kill(self: AsimCLI, line: str) -> None:
         said.append(line)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Setup, "say", say_and_kill)
+    monkeypatch.setattr(AsimCLI, "say", say_and_kill)
     handler = signal.getsignal(signal.SIGTERM)
     answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
     assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)

@@ -1,0 +1,178 @@
+"""`asim fit`, `validate`, `test` and `predict`: Lightning's functions, and their results in a line each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from asim_lightning.callbacks import ImageCounter
+from asim_lightning.callbacks.output import tensorboard_loggers
+from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.classifier.outcome import Outcome
+from asim_lightning.cli.fitting import put_back_metrics, weights_line
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.start import PREDICTIONS, prepare, read_data
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.axis_settings import NOISE_AXES
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
+from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
+from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.lightning_private import works_elsewhere
+from asim_lightning.report.labels import count_text
+from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The start of a fit."""
+
+    resume: bool = True
+    """Whether the fit continues with the optimizer state of `ckpt_path`, if it has one; else it starts from the weights
+    at epoch 0."""
+
+
+def fit(cli: AsimCLI, options: FitOptions) -> None:
+    """Train a network, quantised and with noise, and say how it ended and where its files are."""
+    trainer, start = cli.trainer, cli.start
+    loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
+    try:
+        if isinstance(cli.datamodule, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
+            read_data(cli.model, cli.datamodule, "fit")  # before loggers make files
+        with naming(list(dict.fromkeys(Path(each.log_dir).absolute() for each in loggers))):
+            resumed = start.path if start.resumes else None
+            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
+    finally:
+        if start.continued is not None:
+            put_back_metrics(start.continued.parent.parent)
+    if getattr(trainer, "fast_dev_run", False):
+        return
+    # if forked processes train, this one does not learn the steps
+    if trainer.global_step <= start.step and not works_elsewhere(trainer):
+        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
+        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
+        cli.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
+    for stopping in trainer.early_stopping_callbacks:
+        if trainer.should_stop and (why := stopping.stopping_reason_message):
+            reason = why.removesuffix(" Signaling Trainer to stop.")
+            cli.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
+    cli.say(f"run      {trainer.log_dir}")
+    if weights := weights_line(trainer.checkpoint_callbacks):
+        cli.say(f"weights  {weights}")
+    for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):
+        cli.say(f"charts   tensorboard --logdir {Path(folder).parent}")
+
+
+@dataclass(frozen=True)
+class Comparison(Condition):
+    """One way to compute the network, such as {layers: {depthwise: quantized}, rules: {layer1.*: {adc_bits: 7}}}."""
+
+    def __post_init__(self) -> None:
+        check_choice("`compare.fidelity`", self.fidelity, KINDS)
+        for pattern, fidelity in self.layers.items():
+            check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What to print."""
+
+    verbose: bool = True
+    """Whether to print all metrics."""
+
+
+@dataclass(frozen=True)
+class ValidateOptions(TestOptions):
+    """Other ways to compute the network, and what to print."""
+
+    compare: list[Comparison | Kind] | None = None
+    """Other ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized], or
+    mappings that change a macro or the fidelity of some layers."""
+    trials: int = 2
+    """Reads of the chip for each noisy entry of `compare`: 1..65535."""
+
+
+def validate(cli: AsimCLI, options: ValidateOptions) -> None:
+    """Accuracy on the validation images as configured; before it, other ways if asked for."""
+    trainer, model, noise = cli.trainer, cli.model, ""
+    if options.compare is not None:
+        prepare(trainer, model, cli.datamodule, "validate")
+        _compare(cli, options.compare, options.trials)
+        noise = noise_text(model)
+    trainer.validate(model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
+    cli.say(_accuracy_line(cli, "val", noise))
+
+
+def evaluate(cli: AsimCLI, options: TestOptions) -> None:
+    """Accuracy on the test images."""
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
+    cli.say(_accuracy_line(cli, "test"))
+
+
+def predict(cli: AsimCLI) -> None:
+    """A CSV of labels, predictions and confidences."""
+    trainer = cli.trainer
+    trainer.predict(cli.model, datamodule=cli.datamodule, weights_only=True)
+    if not sum(trainer.num_predict_batches):
+        raise ValueError("No image was predicted; `trainer.limit_predict_batches` bounds them")
+    cli.say(f"predictions  {cli.run_folder / PREDICTIONS}")
+
+
+def _compare(cli: AsimCLI, given: Sequence[Comparison | Kind], trials: int) -> None:
+    """Validate the network in each way, and print each accuracy in one line.
+
+    The network is left as before. All ways use the input ranges of the whole network quantised. Settings that do not
+    fit the network are refused before anything is computed.
+    """
+    check_whole("`trials`", trials, 1, 65535)
+    if not given:
+        raise ValueError("`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []")
+    needed_layers(cli.model, "`compare`")
+    conditions, own = [], cli.model.chip
+    for condition in (Condition(each) if isinstance(each, str) else each for each in given):
+        if condition.trial is not None:
+            raise ValueError(f"`compare` must not name a trial, because `trials` counts them, got {condition.trial}")
+        with under(cli.model, condition):
+            name = _name(condition, noise_text(cli.model))
+            if condition.chip not in (None, own) and not chips_differ(cli.model):
+                raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
+        conditions.append((name, condition))
+
+    measure = Measure.of(cli.model.outcome)
+
+    def line(name: str, answers: Answers) -> str:
+        images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
+        return f"{measure.name} {measure.quantity(float(answers.mean()))} ({name}, {images})"
+
+    evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
+
+
+def _name(condition: Condition, noise: str) -> str:
+    """The changes of a condition, and `noise_text`: "simulated, adc_bits 7, no noise"."""
+    macro = {name: value for name, value in condition.macro.items() if name not in NOISE_AXES}
+    rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
+    parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), noise)
+    return ", ".join(part for part in parts if part)
+
+
+def _count(cli: AsimCLI, right: Sequence[int], images: int) -> str:
+    """The images, and how many are right if they are right or wrong."""
+    return count_text(right, images) if cli.model.outcome == Outcome() else f"{images:,} images"
+
+
+def _accuracy_line(cli: AsimCLI, stage: str, noise: str = "") -> str:
+    """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed."""
+    model, metrics, measure = cli.model, cli.trainer.callback_metrics, Measure.of(cli.model.outcome)
+    how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
+    metric = model.outcome.logged_as(stage, model.fidelity == "estimated")
+    if model.fidelity == "estimated":
+        what = "estimate"
+        how = f"quantized with train_noise {model.train_noise:g}, not simulated"
+    if metric not in metrics:
+        raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
+    images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
+    how = f"{how}, {noise}" if noise else how
+    return f"{what} {measure.quantity(float(metrics[metric]))} ({how}, {_count(cli, [right], images)})"
