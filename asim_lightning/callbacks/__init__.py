@@ -1,9 +1,8 @@
 """Lightning callbacks."""
 
-from asim_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from asim_lightning.callbacks.hparams_table import HparamsTable
 from asim_lightning.callbacks.last_checkpoint import LastCheckpoint
-from asim_lightning.callbacks.misclassified import Misclassified
+from asim_lightning.callbacks.mistakes import ConfusionMatrix, Misclassified
 from asim_lightning.callbacks.network_summary import NetworkSummary
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep

@@ -9,9 +9,8 @@ from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.nn import Assignment
-from asim_lightning.table import csv_text
+from asim_lightning.table import Rows
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
@@ -85,25 +84,20 @@ def _one(values: Sequence[float]) -> float | None:
     return distinct.pop() if len(distinct) == 1 else None
 
 
-def append_rows(path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[Result]) -> None:
-    """Append the results of one sweep; a missing file is made."""
-    before = path.read_bytes() if path.exists() else b""
-    lines: list[Sequence[object]] = [] if before else [FIELDS]
+def rows_of(epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[Result]) -> Rows:
+    """The rows of one sweep in the file."""
+    rows: Rows = []
     for level, row in zip(levels, results, strict=True):
         shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
         lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
-        lines.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
-    write_whole(path, lambda file: file.write(before + csv_text(lines).encode()))
+        rows.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+    return rows
 
 
-def forget_rows_after(path: Path, step: int) -> None:
-    """Remove rows after the step from which a run is resumed; else they would appear twice."""
+def rows_until(path: Path, step: int) -> Rows:
+    """The file's rows up to the step from which a run is resumed; later ones would appear twice."""
     if not path.exists():
-        return
+        return []
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
-    if not kept:
-        path.unlink()
-        return
-    write_lines(path, [FIELDS, *([row.get(name) for name in FIELDS] for row in kept)])
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
+    return [[row.get(name) for name in FIELDS] for row in rows if int(row["step"]) <= step]

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.callbacks.noise_levels import (
+    FIELDS,
     NoiseLevel,
-    append_rows,
     checked_levels,
-    forget_rows_after,
     level_name,
     levels_on,
+    rows_of,
+    rows_until,
 )
 from asim_lightning.callbacks.output import (
     is_due,
@@ -32,10 +33,12 @@ from asim_lightning.classifier.network import evaluated
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.accuracy import accuracy_picture, epoch_rows
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import Rows
 
 SPLITS = ("val", "test")
 
@@ -80,6 +83,7 @@ class NoiseSweep(Callback):
         self.results: dict[int, list[Result]] = {}
         """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._on_network: list[NoiseLevel] = []
+        self._rows: Rows = []  # of the file
         self._first = True
         self._metrics: dict[str, float] = {}  # of the last sweep
         self._restored = False
@@ -127,10 +131,9 @@ class NoiseSweep(Callback):
         write_layout(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """If a fit continues, remove later lines from the file."""
+        """If a fit continues, keep the file's earlier rows."""
         path = self._file(trainer)
-        if path is not None and trainer.is_global_zero:
-            forget_rows_after(path, trainer.global_step or -1)
+        self._rows = [] if path is None else rows_until(path, trainer.global_step or -1)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give a ModelCheckpoint the metrics of a stopped fit; its files have them already."""
@@ -157,7 +160,8 @@ class NoiseSweep(Callback):
         if not trainer.is_global_zero:
             return
         if path is not None:
-            append_rows(path, trainer.current_epoch, trainer.global_step, self._on_network, results)
+            self._rows += rows_of(trainer.current_epoch, trainer.global_step, self._on_network, results)
+            write_lines(path, [FIELDS, *self._rows])
         if tensorboard_loggers(trainer):
             show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
 

@@ -8,8 +8,7 @@ from typing import IO, Any, get_type_hints
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
@@ -122,16 +121,9 @@ class CimClassifier(CimModule):
         # in a tuple, so that the compiled network is no submodule with further keys
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
-        self._top = () if self._classes is None else (1, self.top5)
-        # means of the outcome, or top-k accuracies, and losses
-        stages = ("val", "test")
-        means: dict[str, Metric] = {
-            f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
-            for stage in stages
-            for k in self._top
-        } or {f"{stage}_mean": MeanMetric() for stage in stages}
-        self.accuracy = nn.ModuleDict(means)
-        self.loss = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
+        self._top = (1,) if self._classes is None else (1, self.top5)
+        kinds = ("loss", *(f"top{k}" for k in self._top))
+        self.means = nn.ModuleDict({f"{stage}_{kind}": MeanMetric() for stage in ("val", "test") for kind in kinds})
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -202,7 +194,7 @@ class CimClassifier(CimModule):
     def logged(self) -> tuple[str, ...]:
         """Names of the metrics that a fit logs; val/ metrics only if it validates."""
         estimate = self.fidelity == "estimated"
-        return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top or (1,))
+        return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)"""
@@ -359,24 +351,26 @@ class CimClassifier(CimModule):
         images, labels, ids = unpack(batch, self._classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             logits = self(images)
-        # a metric, because Lightning's sync_dist is wrong if processes have unequal shares
-        loss = self.loss[f"{stage}_loss"]
-        loss(self.outcome.loss(logits, labels), weight=len(ids))
-        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(ids))  # type: ignore[arg-type]
-        estimate = self.fidelity == "estimated"
+        self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.loss(logits, labels), len(ids), False)
         if self._classes is None:
-            numbers, mean = self.outcome.numbers(logits, labels)["value"], self.accuracy[f"{stage}_mean"]
-            mean(numbers)
-            if (name := self.outcome.logged_as(stage, estimate)) != f"{stage}/loss":
-                self.log(name, mean, on_epoch=True, prog_bar=True, batch_size=len(ids))  # type: ignore[arg-type]
-            return {"index": ids, "value": numbers}
-        for k in self._top:
-            metric = self.accuracy[f"{stage}_top{k}"]
-            metric(logits, labels)
-            name = self.outcome.logged_as(stage, estimate, k)
-            self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
-        confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
-        return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
+            found = {"value": self.outcome.numbers(logits, labels)["value"]}
+            values = [found["value"]]
+        else:
+            confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
+            found = {"label": labels, "prediction": prediction, "confidence": confidence}
+            among = logits.topk(self.top5).indices == labels[:, None]  # (batch, 5)
+            values = [logits.argmax(dim=1) == labels, among.any(dim=1)]
+        for k, each in zip(self._top, values, strict=True):
+            name = self.outcome.logged_as(stage, self.fidelity == "estimated", k)
+            if name != f"{stage}/loss":
+                self._log_mean(name, f"{stage}_top{k}", each.float(), len(ids), k == 1)
+        return {"index": ids, **found}
+
+    def _log_mean(self, name: str, metric: str, values: Tensor, images: int, prog_bar: bool) -> None:
+        """Log a mean by a metric, because Lightning's sync_dist is wrong if processes have unequal shares."""
+        mean = self.means[metric]
+        mean(values, weight=images if values.dim() == 0 else None)
+        self.log(name, mean, on_epoch=True, prog_bar=prog_bar, batch_size=images)  # type: ignore[arg-type]
 
 
 def _where_it_was(storage: Any, location: str) -> Any:

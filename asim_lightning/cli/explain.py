@@ -1,7 +1,7 @@
 """`asim explain`, `asim macros` and `asim chip`: cycles of macros, published macros, and a chip in each layer."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import zip_longest
@@ -114,7 +114,7 @@ def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) 
 def macros() -> None:
     """Print all presets: chip and source, macro, efficiency as published and by the energy model, and what differs."""
     heads = ["nm", "rows", "ADC bits", "bits a cycle", "noise", "1b-TOPS/W", "by model"]
-    rows = [["preset", "chip and source", *heads, "differs"]]
+    rows: list[Sequence[str]] = [("preset", "chip and source", *heads, "differs")]
     for name in preset_names():
         found = preset(name)
         macro = found.config()
@@ -127,9 +127,8 @@ def macros() -> None:
         numbers.append("-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}")
         numbers.append(f"{modelled:,.0f}" if "charge" in found.cell else "-")  # the model is of no other
         chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
-        lines = list(zip_longest(chip, textwrap.wrap(found.differs, _DIFFERS), fillvalue=""))
-        rows.append([name, lines[0][0], *numbers, lines[0][1]])
-        rows += [["", chip, *[""] * len(numbers), differs] for chip, differs in lines[1:]]
+        cells = [[name], chip, *([number] for number in numbers), textwrap.wrap(found.differs, _DIFFERS)]
+        rows += zip_longest(*cells, fillvalue="")
     print(f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_LEGEND}")
 
 
