@@ -62,10 +62,8 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
                 f"`model.optimizer.{name}` must be {before.get(name, 0)} to resume this fit, as in the checkpoint, "
                 f"got {wanted[name]}; a checkpoint without optimizer state starts anew"
             )
-    ratio, changed = (
-        wanted["lr"] / before["lr"],
-        [n for n in ("momentum", "weight_decay") if before.get(n) != wanted[n]],
-    )
+    ratio = wanted["lr"] / before["lr"]
+    changed = [n for n in ("momentum", "weight_decay") if before.get(n) != wanted[n]]
     for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):
         group.update({name: wanted[name] for name in changed if name in group})
         group.update({name: group[name] * ratio for name in ("lr", "initial_lr") if name in group})

@@ -54,6 +54,10 @@ WRONG = {
     "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, because a checkpoint has weights"),
     "number as a key": ({"plan": {1: 2}}, "`model.plan.1` is no setting"),
     "file elsewhere": ({"chip_file": "../x.safetensors"}, "`model.chip_file` must be a file below the working folder"),
+    "measured file elsewhere": (
+        {"plan": {"macro": {"column_args": {"file": "../chip.csv"}}}},
+        "`model.plan.macro.column_args.file` must be a file below the working folder",
+    ),
 }
 
 

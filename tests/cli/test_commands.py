@@ -61,17 +61,13 @@ def test_random_weights_and_a_network_that_is_kept_float_are_called_so(asim: Asi
     assert re.search(r" % \(float, \d+ of 20 images\)$", answer.last)
 
 
-def test_predict_writes_one_row_an_image(asim: Asim, run: Run) -> None:
+def test_predict_says_where_its_rows_are_and_has_the_accuracy_of_a_test(asim: Asim, run: Run) -> None:
     answer = asim("predict", "-c", run.config, "--ckpt_path", run.checkpoint)
     assert answer.last == "predictions  runs/tiny/predictions.csv"
     with open("runs/tiny/predictions.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["index"]) for row in rows] == list(range(20))
-    assert all(set(row) == {"index", "label", "prediction", "confidence"} for row in rows)
-    assert all(0 < float(row["confidence"]) <= 1 for row in rows)
-    right = sum(row["label"] == row["prediction"] for row in rows)
+        right = [row["label"] == row["prediction"] for row in csv.DictReader(file)]
     tested = asim("test", "-c", run.config, "--ckpt_path", run.checkpoint)
-    assert tested.accuracy == pytest.approx(100 * right / len(rows))
+    assert tested.accuracy == pytest.approx(100 * sum(right) / 20)
 
 
 @pytest.mark.parametrize("command", ["fit", "sweep"])
