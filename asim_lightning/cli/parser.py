@@ -122,6 +122,11 @@ class CommandCLI(LightningCLI):
         """Do what the command is for."""
         raise NotImplementedError
 
+    def say(self, line: str) -> None:
+        """Print a line, on the first process only."""
+        if self.trainer.is_global_zero:
+            print(line, flush=True)
+
 
 class AsimCLI(CommandCLI):
     """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags.
@@ -316,11 +321,6 @@ class AsimCLI(CommandCLI):
         """Call the command's function."""
         COMMANDS[self.command].function(self, *take_options(self.command, self.config_init))
 
-    def say(self, line: str) -> None:
-        """Print a line, on the first process only."""
-        if self.trainer.is_global_zero:
-            print(line, flush=True)
-
 
 class OwnModuleCLI(CommandCLI):
     """A command of Lightning's with a user's module: ``asim fit -c CONFIG`` with ``model: {class_path: my.Module}``."""
@@ -356,8 +356,8 @@ class OwnModuleCLI(CommandCLI):
         """Call Lightning's function of the command."""
         path, trainer = self.last or self.config.ckpt_path, self.trainer
         getattr(trainer, self.command)(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)
-        if self.command == "fit" and trainer.is_global_zero:
-            print(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks)}")
+        if self.command == "fit":
+            self.say(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks)}")
 
 
 def cli_of(arguments: Arguments) -> CommandCLI:

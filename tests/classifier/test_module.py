@@ -35,18 +35,6 @@ def _loss(model: CimClassifier, images: torch.Tensor, labels: torch.Tensor) -> f
         return float(F.cross_entropy(model.train()(images), labels))
 
 
-def test_noise_of_training_changes_from_step_to_step_and_repeats_from_run_to_run(make_trainer: MakeTrainer) -> None:
-    losses = []
-    for noise in (20.0, 20.0, 0.0):
-        model = make_model()
-        for layer in quantized_layers(model.backbone).values():
-            layer.train_noise = noise
-        trainer = make_trainer(limit_val_batches=0)
-        trainer.fit(model, datamodule=make_data())
-        losses.append(float(trainer.callback_metrics["train/loss"]))
-    assert losses[0] == losses[1] != losses[2]
-
-
 @pytest.mark.parametrize("stage", ["val", "test"])
 def test_metrics_are_those_of_the_whole_set(stage: str, make_trainer: MakeTrainer) -> None:
     model, data, trainer = make_model(), make_data(), make_trainer()

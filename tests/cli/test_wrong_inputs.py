@@ -22,7 +22,6 @@ MAP = {
 DOCTOR = ("doctor", "-c", "tiny.yaml")
 Row = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, Mapping[str, Content]]
 ROWS: dict[str, Row] = {
-    "a typo": (("fitt", "-c", "tiny.yaml"), "got 'fitt'; nearest: fit"),
     "none": ((), "asim needs a command first"),
     "twice": (("validate", *VALIDATE), "unrecognized arguments: validate"),
     "after its options": (("-c", "tiny.yaml", "fit"), "Options come after the command, as in asim fit -c CONFIG"),
