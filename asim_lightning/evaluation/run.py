@@ -12,7 +12,7 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import AxisValue, Decision, Measure, Result, axis_text
+from asim_lightning.evaluation.results import AxisValue, Decision, Measure, Result, axis_text, distinct_values
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
 
@@ -142,9 +142,13 @@ class Run:
 
     @cached_property
     def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
-        """Conditions, and the simulated points under each: axes that nobody chooses, such as noise and spreads."""
+        """Conditions, and the simulated points under each: axes that nobody chooses, such as noise and spreads. Numbers
+        rise; other values are in order of appearance."""
         places = grouped(self.points, _group)
-        return [(_conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
+        found = [(_conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
+        names = dict.fromkeys(name for given, _ in found for name in given)
+        values = {name: distinct_values(given[name] for given, _ in found if name in given) for name in names}
+        return sorted(found, key=lambda group: [values[name].index(value) for name, value in group[0].items()])
 
     @cached_property
     def front(self) -> list[Result]:

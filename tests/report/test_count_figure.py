@@ -25,8 +25,9 @@ def page(name: str) -> Any:
     """The page of a layer whose counts are few; those of every third cycle are all equal."""
     circuit = transfer(MacroConfig(**MACROS[name]), False)
     values = [torch.arange(5.0 + number if number % 3 else 1.0).double() for number in range(len(circuit.cycles))]
-    found = {number: Histogram(each, torch.ones_like(each)) for number, each in enumerate(values)}
-    return count_figure("fc", LayerCounts(circuit, (255, 30), 9, found), "word " * 30)
+    counts = LayerCounts(circuit, (255, 30), 9)
+    counts.histograms = [Histogram(each, torch.ones_like(each)) for each in values]
+    return count_figure("fc", counts, "word " * 30)
 
 
 @pytest.mark.parametrize("name", ["80 cycles", "one"])
