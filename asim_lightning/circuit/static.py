@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,8 @@ TRIMS = ("none", "offset", "gain", "both")
 PLACEMENTS = ("unrolled", "reuse")
 
 
-def _inl(value: Any) -> Any:
-    """A setting of INL with the numbers of a list, or of a CSV file of a number a line, as a tuple."""
-    where = "`macro.static.inl`"
-    if isinstance(value, str) and value.lower().endswith(".csv"):
-        where = f"{where} {value}"
-        try:
-            if not Path(value).is_file():  # reading a pipe would wait
-                raise ValueError("there is no such regular file")
-            lines = [line.partition("#")[0].strip() for line in Path(value).read_text("utf-8-sig").splitlines()]
-            value = [float(line) for line in lines if line]
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
+def checked_inl(value: Any, where: str = "`macro.static.inl`") -> Any:
+    """A list of INL by code, LSB, as a tuple: one or more finite numbers; another setting of INL as it is."""
     if not isinstance(value, (list, tuple)):
         return value
     if not value:
@@ -37,7 +27,7 @@ def _inl(value: Any) -> Any:
     return tuple(float(each) for each in value)
 
 
-@named_fields("macro.static", "static effect", inl=_inl)
+@named_fields("macro.static", "static effect", inl=checked_inl)
 @dataclass(frozen=True)
 class StaticEffects:
     """Spreads of cells and converters. A chip is one draw of them; an ideal chip has none.
@@ -89,7 +79,7 @@ class StaticEffects:
 
     def __post_init__(self) -> None:
         for name, each in settings_of(StaticEffects).items():
-            if each.within and each.has_units and not (name == "inl" and self.inl_table):
+            if each.within and each.has_units and not (name == "inl" and (self.has_file or self.inl_table)):
                 _percent(getattr(self, name), name, each.within[1])
             elif each.within and not each.has_units:
                 check_number(f"`macro.static.{name}`", getattr(self, name), each.within[1])
@@ -112,6 +102,15 @@ class StaticEffects:
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
             )
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the INL is the name of a file, which `resolved` reads."""
+        return isinstance(self.inl, str) and self.inl.lower().endswith(".csv")
+
+    def resolved(self) -> "StaticEffects":
+        """The effects with the numbers of the file of INL; these effects if there is no file."""
+        return replace(self, inl=read_inl(str(self.inl))) if self.has_file else self
 
     @property
     def gain_percent(self) -> float:
@@ -202,13 +201,26 @@ class StaticEffects:
 
 
 def static_effects(value: Any) -> StaticEffects:
-    """The effects that a mapping of fields describes."""
+    """The effects that a mapping of fields describes, resolved."""
     if isinstance(value, StaticEffects):
-        return value
+        return value.resolved()
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
     # keys in YAML may be no texts
-    return StaticEffects(**{str(name): each for name, each in value.items()})
+    return StaticEffects(**{str(name): each for name, each in value.items()}).resolved()
+
+
+def read_inl(path: str) -> Any:
+    """INL by code from a CSV file of one number a line; # begins a comment."""
+    where = f"`macro.static.inl` {path}"
+    try:
+        if not Path(path).is_file():  # reading a pipe would wait
+            raise ValueError("there is no such regular file")
+        lines = [line.partition("#")[0].strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+        values = [float(line) for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
+    return checked_inl(values, where)
 
 
 def _percent(value: object, name: str, most: float) -> float:
