@@ -3,6 +3,7 @@
 Small tensors gain nothing from threads, and on a busy machine waiting for them costs most of the time.
 """
 
+import csv
 import gc
 import os
 import signal
@@ -66,3 +67,9 @@ def relative(y: Tensor, expected: Tensor) -> float:
     """Largest difference, of the largest expected number."""
     assert y.shape == expected.shape
     return float((y - expected).detach().abs().max() / expected.detach().abs().max())
+
+
+def rows_of(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a CSV."""
+    with open(path) as file:
+        return list(csv.DictReader(file))

@@ -12,6 +12,7 @@ from asim_lightning.callbacks import ConfusionMatrix, Misclassified
 from asim_lightning.callbacks.mistakes import _shown
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
+from tests.conftest import rows_of
 
 NAMES = make_data().class_names
 
@@ -41,17 +42,12 @@ def test_counts_are_those_of_the_network(run: str, tmp_path: Path) -> None:
 
 
 def test_of_a_fit_the_log_folder_has_the_last_and_the_logger_all(tmp_path: Path) -> None:
-    trainer = quiet_trainer(tmp_path, ConfusionMatrix(every_n_epochs=2), max_epochs=4, num_sanity_val_steps=1)
+    trainer = quiet_trainer(tmp_path, ConfusionMatrix(every_n_epochs=3), max_epochs=3, num_sanity_val_steps=1)
     trainer.fit(make_model(), datamodule=make_data())
     _, counts = counts_of(Path(trainer.log_dir) / "confusion_val.csv")
     assert int(counts.sum()) == 25
     assert float(counts.trace() / counts.sum()) == pytest.approx(float(trainer.callback_metrics["val/acc"]))
-    assert [image.step for image in read_events(trainer.log_dir).Images("val/confusion")] == [2, 6, 8]
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
+    assert [image.step for image in read_events(trainer.log_dir).Images("val/confusion")] == [2, 6]
 
 
 def mistakes(model: Any, data: Any) -> dict[str, tuple[int, int, float]]:

@@ -1,6 +1,5 @@
 """What callbacks count and write of predictions."""
 
-import csv
 from pathlib import Path
 
 import torch
@@ -8,13 +7,13 @@ import torch
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
+from tests.conftest import rows_of
 
 
 def test_predictions_are_those_of_the_network_in_the_order_of_the_index(tmp_path: Path) -> None:
     path, model, data = tmp_path / "new" / "predictions.csv", make_model(), make_data()
     quiet_trainer(tmp_path, PredictionWriter(path), logger=False).predict(model, datamodule=data)
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(path)
     with torch.no_grad():
         batches = [(labels, model.eval()(images).softmax(1).max(1)) for images, labels, _ in data.test_dataloader()]
     assert [row["index"] for row in rows] == [str(number) for number in range(25)]

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,13 +199,6 @@ def sweep(swept: Path, folder: Path) -> Path:
 def sweep_of(run: Run) -> tuple[str, ...]:
     """The command of `swept`."""
     return ("sweep", "-c", str(run.config), "--ckpt_path", str(run.checkpoint), *GRID)
-
-
-def stored_trials() -> dict[tuple[str, int], float]:
-    """Key and number of each trial in the store of the tiny recipe, and the seconds that it took."""
-    with contextlib.closing(sqlite3.connect("runs/tiny/runs.sqlite")) as store:
-        rows = store.execute("SELECT key, trial, seconds FROM trials")
-        return {(key, trial): seconds for key, trial, seconds in rows}
 
 
 @pytest.fixture

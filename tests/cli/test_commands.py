@@ -11,6 +11,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.commands import COMMANDS
 from tests.cli.conftest import Asim, Run, Write
 from tests.commands import parsed
+from tests.conftest import rows_of
 
 
 def test_fit_prints_the_run_and_how_to_look_at_it(run: Run) -> None:
@@ -64,8 +65,7 @@ def test_random_weights_and_a_network_that_is_kept_float_are_called_so(asim: Asi
 def test_predict_says_where_its_rows_are_and_has_the_accuracy_of_a_test(asim: Asim, run: Run) -> None:
     answer = asim("predict", "-c", run.config, "--ckpt_path", run.checkpoint)
     assert answer.last == "predictions  runs/tiny/predictions.csv"
-    with open("runs/tiny/predictions.csv") as file:
-        right = [row["label"] == row["prediction"] for row in csv.DictReader(file)]
+    right = [row["label"] == row["prediction"] for row in rows_of("runs/tiny/predictions.csv")]
     tested = asim("test", "-c", run.config, "--ckpt_path", run.checkpoint)
     assert tested.accuracy == pytest.approx(100 * sum(right) / 20)
 

@@ -1,6 +1,5 @@
 """A user's LightningModule with converted layers, named in a recipe, trains under the callbacks of this package."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 
 from tests.callbacks.conftest import read_events
 from tests.cli.conftest import Asim
+from tests.conftest import rows_of
 
 MINE = """
 import torch
@@ -86,8 +86,7 @@ def test_a_module_of_the_users_trains_and_goes_on(asim: Asim, folder: Path) -> N
     answer = asim("fit", "-c", "own.yaml", "--ckpt_path", "last", "--trainer.max_epochs", "2")
     assert answer.code == 0, answer.err
     assert not (folder / "runs/own/version_1").exists()
-    with (run / "noise_sweep.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(run / "noise_sweep.csv")
     assert [(row["epoch"], row["level"], row["images"]) for row in rows] == [
         (epoch, level, "40") for epoch in "01" for level in ("0.1", "8.0")
     ]

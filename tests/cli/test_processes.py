@@ -4,7 +4,6 @@ As a program, with a folder, this runs commands in forked processes, which threa
 """
 
 import copy
-import csv
 import json
 import os
 import subprocess
@@ -28,6 +27,7 @@ from asim_lightning.nn import TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
 from tests.cli.conftest import ROOT, SECONDS, TINY, environment, write_data
+from tests.conftest import rows_of
 
 COUNTS = (3, 1)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
@@ -176,8 +176,7 @@ def test_a_fit_on_two_leaves_one_run(found: Path) -> None:
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 8  # two epochs of 80 images in batches of 10 on each of two
-    with (run / "noise_sweep.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(run / "noise_sweep.csv")
     assert [(row["epoch"], row["level"], row["images"]) for row in rows] == [
         (epoch, level, "7") for epoch in "01" for level in ("0.0", "5.0")
     ]

@@ -1,6 +1,5 @@
 """Code of a user's own, edited from run to run; and sweeps of the shipped network that count their evaluations."""
 
-import csv
 import importlib
 import os
 import signal
@@ -37,6 +36,7 @@ from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
+from tests.conftest import rows_of
 from tests.exploration.own_network import MACRO as OWN
 from tests.exploration.own_network import own_images, own_network
 
@@ -198,8 +198,7 @@ def predictions(sweep: Sweep) -> dict[tuple[str, int], list[int]]:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "results.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(folder / "results.csv")]
 
 
 def write_recipe(folder: Path, test_images: int, **settings: Any) -> None:

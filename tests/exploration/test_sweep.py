@@ -1,6 +1,5 @@
 """A point's result depends on the point alone, and the network is left as it was."""
 
-import csv
 from itertools import product
 
 import pytest
@@ -11,6 +10,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.search_space import SearchSpace
+from tests.conftest import rows_of
 from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, without_time
 
 
@@ -99,8 +99,7 @@ def test_a_target_counts_all_reads(make: Make) -> None:
 def test_yields_are_a_picture_and_a_table(make: Make) -> None:
     sweep = make(chips(3, column_args=[{"cell_sigma": 1}, {"cell_sigma": 40}]), macro=CELLS, images=4)
     text = publish(sweep.run(), sweep, "name", [0.5, 0.25])
-    with (sweep.folder / "yield.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(sweep.folder / "yield.csv")
     expected = product(('{"cell_sigma": 1}', '{"cell_sigma": 40}'), ("0.5", "0.25"), "3")
     assert [(row["column_args"], row["accuracy"], row["chips"]) for row in rows] == list(expected)
     assert {row["bounds"] for row in rows} == {"Clopper-Pearson"}
