@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning.callbacks import NoiseRamp
 from asim_lightning.surgery import macro_layers
@@ -65,16 +64,3 @@ def test_epochs_end_with_a_step_where_gradients_are_accumulated(tmp_path: Path) 
     trainer.fit(make_model(), datamodule=make_data(batch_size=4))
     assert trainer.global_step == 3 * 2
     assert keep.seen[::5] == pytest.approx([0.0, 1.0, 2.0])
-
-
-def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    def run(epochs: int, folder: Path, checkpoint: str | None = None) -> list[float]:
-        keep, save = Keep(), ModelCheckpoint(folder, "last", enable_version_counter=False)
-        ramp = NoiseRamp(end=8.0, unit="epoch", length=4.0)
-        trainer = quiet_trainer(folder, ramp, keep, save, max_epochs=epochs)
-        trainer.fit(make_model(), datamodule=make_data(), ckpt_path=checkpoint, weights_only=True)
-        return keep.seen
-
-    whole = run(4, tmp_path / "whole")
-    first = run(2, tmp_path / "first")
-    assert first + run(4, tmp_path / "second", str(tmp_path / "first" / "last.ckpt")) == pytest.approx(whole)

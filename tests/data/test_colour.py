@@ -125,30 +125,6 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(noisy_cifar10: Path,
     assert torch.equal(dataset[(3 << POSITION_BITS) + 17][0], first[17])
 
 
-@pytest.mark.parametrize("held_out", [0, 11])
-def test_ranks_share_images_out_and_read_none_twice(
-    noisy_cifar10: Path, monkeypatch: pytest.MonkeyPatch, held_out: int
-) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
-    seen: dict[str, list[int]] = {}
-    calibration = set()
-    for rank in range(3):
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
-        data = CIFAR10(str(noisy_cifar10), held_out=held_out, augment="none")
-        for name in ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"):
-            for batch in getattr(data, name)():
-                seen.setdefault(name, []).extend(batch[2].tolist())
-        calibration.add(tuple(next(iter(data.calibration_dataloader(16)))[2].tolist()))
-    (every_rank,) = calibration  # fits ranges to the same images
-    assert len(set(every_rank)) == 16
-    assert sorted(seen["test_dataloader"]) == sorted(seen["predict_dataloader"]) == list(range(20))
-    training = (60 - held_out) // 3 * 3
-    assert len(seen["train_dataloader"]) == len(set(seen["train_dataloader"])) == training
-    assert len(seen["val_dataloader"]) == len(set(seen["val_dataloader"])) == (held_out or 20)
-    assert not held_out or not set(seen["train_dataloader"]) & set(seen["val_dataloader"])
-
-
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -80,12 +80,3 @@ def test_annotations_that_are_missing_or_name_nothing(flat: Path) -> None:
     annotation.unlink()
     with pytest.raises(FileNotFoundError, match=r"annotation .*00000002\.xml of a validation image does not exist\.$"):
         ImageNet(str(flat)).setup("test")
-
-
-def test_a_half_unpacked_folder_is_refused(flat: Path) -> None:
-    shutil.rmtree(flat / "val")
-    with pytest.raises(FileNotFoundError, match=f"^The folder {flat} lacks valid or val; expected {flat}/train/"):
-        ImageNet(str(flat)).setup("fit")
-    shutil.rmtree(flat / "train")
-    with pytest.raises(FileNotFoundError, match=f"^The folder {flat} lacks train; expected "):
-        _ = ImageNet(str(flat)).num_classes
