@@ -1,6 +1,5 @@
 """`asim cost`: what it prints and leaves, and the energy model against silicon."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from tests.cli.conftest import Asim
 from tests.commands import parsed
+from tests.conftest import rows_of
 
 COMMAND = ("cost", "-c", "quickstart")
 
@@ -25,7 +25,7 @@ def test_layers_totals_sources_and_files(asim: Asim) -> None:
     assert "technology 28nm: 28 nm, 0.9 V, 50 ns a conversion" in out
     assert "macro: W8A8 255 rows ADC 8" in out
     folder = Path("runs/quickstart")
-    rows = {row["layer"]: row for row in csv.DictReader((folder / "cost.csv").open())}
+    rows = {row["layer"]: row for row in rows_of(folder / "cost.csv")}
     assert rows["layer1.0.conv1"]["conversions"] == str(8 * 28 * 28 * 64)
     assert rows["layer1.0.conv1"]["array_reads"] == str(28 * 28 * 8)
     assert rows["conv1.0"]["why_digital"] == "first convolution: digital"
@@ -65,6 +65,8 @@ def test_a_published_macro_brings_its_technology_unless_another_is_given(asim: A
     assert "costs are of technology 22nm, as configured; the chip has 65 nm" in out
     given = parsed([*COMMAND, *chip, "--technology.supply", "0.8"]).technology
     assert (given.preset, given.supply) == ("cr_cim_2024", 0.8)
+    for command in ("sweep", "search"):
+        assert parsed([command, *COMMAND[1:], *chip[:2]]).technology.preset == "cr_cim_2024"
     Path("mine.yaml").write_text("technology: {preset: 16nm}\n")
     assert parsed([*COMMAND, "-c", "mine.yaml", *chip]).technology.preset == "16nm"
 

@@ -11,7 +11,6 @@ import pytest
 
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.run import Run
-from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
@@ -128,17 +127,6 @@ def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSe
     work = Work(one.trainer, one.model, one.data, tmp_path / "b", runner, load=lambda name: None)
     with pytest.raises(ValueError, match="which `runner: ray` does not, got the checkpoint fashion_resnet_qat"):
         Search(work, settings, Technology())
-
-
-def test_files_and_text(search: MakeSearch) -> None:
-    space = {"adc_bits": {"low": 6, "high": 7}, "random_noise": ["0.3 lsb", "1 lsb"]}
-    made = search(space=space, constraints=["accuracy 50 % of quantized"])
-    text = publish_search(made.run(progress=False), made, "tiny")
-    names = {path.name for path in made.folder.iterdir()}
-    assert {"results.csv", "settings.json", "trade_off.png", "accuracy_map.png"} <= names
-    assert len((made.folder / "results.csv").read_text().splitlines()) == 1 + 2 + 4
-    assert "all-digital" in text
-    assert "Note: random_noise in lsb follows the LSB of each adc_bits" in text
 
 
 def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: list[Any]) -> None:

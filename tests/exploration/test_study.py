@@ -1,6 +1,5 @@
 """A study asks a method for points, computes each trial once, and loses none, whoever stops it or works next to it."""
 
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -147,10 +146,10 @@ class Slow(Runner):
         return super().work(slow, advance)
 
 
-def said_by(search: Search, runner: type[Slow] = Slow) -> list[str]:
+def said_by(search: Search) -> list[str]:
     """The lines that a slow search says."""
     said: list[str] = []
-    search.runner = runner(search.trainer, search.model, search.data)
+    search.runner = Slow(search.trainer, search.model, search.data)
     search.run(said.append, progress=False)
     return said
 
@@ -172,18 +171,3 @@ def test_the_time_that_is_left_is_of_trials_that_no_record_has(
 ) -> None:
     make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
     assert said_by(search(**options))[1:] == [expected]  # after what is of the sweep
-
-
-def test_trials_that_another_command_computes_meanwhile_are_not_left(search: MakeSearch, make: Make) -> None:
-    class Beside(Slow):
-        def work(self, work: Any, advance: Any) -> Any:
-            make(grid(adc_bits=[6], random_noise=[0.3, 1.0]), trials=1, batch=8).run()
-            return super().work(work, advance)
-
-    assert said_by(search(), Beside) == ["time     about 100 s for 1 more trial, as the last took 100.0 s"]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
-def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outcomes(search: MakeSearch) -> None:
-    said = said_by(search(method="optuna", trials=3))
-    assert said == ["time     at most about 3 min for 2 more trials, as the last took 100.0 s"]

@@ -241,25 +241,3 @@ def test_code_without_a_file_is_told() -> None:
         assert len(unknown(Own(torch.zeros(2)))) == 1
     finally:
         Own.__module__ = module
-
-
-DATA = """
-import torch
-from lightning.pytorch import LightningDataModule
-
-class Mine(LightningDataModule):
-    def __init__(self, gain=1.0):
-        super().__init__()
-        self.gain = gain
-
-    def test_dataloader(self):
-        return [(torch.ones(2) * self.gain, 1)]
-"""
-
-
-def test_an_edited_data_module_and_other_images_count(load: Load) -> None:
-    module = load("my_data", DATA)
-    keys = [key(each) for each in (module.Mine(), module.Mine(), module.Mine(3.0))]
-    assert keys[0] == keys[1] != keys[2]
-    edited = load("my_data", DATA.replace("* self", "/ self"))
-    assert key(edited.Mine()) not in keys
