@@ -10,7 +10,7 @@ import yaml
 
 from asim_lightning.circuit import MacroConfig, transfer
 from tests.circuit.measured_chips import COUNTS, bent_level, codes_of, ideal_csv, moments_csv, reads_csv
-from tests.cli.conftest import Asim, Refused, Write, stored_trials
+from tests.cli.conftest import Asim, Refused, Write
 
 IDEAL = ideal_csv()
 NOISY = moments_csv(*(f(codes_of(bent_level(), 0.3, 200, 0), 1) for f in (np.mean, np.std)))
@@ -103,19 +103,6 @@ def test_a_checkpoint_means_the_file_that_it_was_trained_with(asim: Asim, writte
     # a file that the user names counts as it is, as every setting does
     for named in (("-c", "chips/tiny.yaml"), ("--model.plan.macro.column_args.file", "chips/chip.csv")):
         assert asim("validate", "--ckpt_path", checkpoint, *named, *data).code == 0
-
-
-def test_a_sweep_computes_anew_what_another_file_decides(asim: Asim, written: Write, folder: Path) -> None:
-    written(**MEASURED)
-    (folder / "chip.csv").write_text(NOISY)
-    few = ("--trials", "1", "--progress", "false", "--data.init_args.test_images", "4")
-    command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", *few)
-    first, again = asim(*command), asim(*command)
-    trials = stored_trials()
-    assert [each.out.count("simulated") for each in (first, again)] == [1, 1]
-    (folder / "chip.csv").write_text(IDEAL)
-    assert asim(*command).code == 0
-    assert stored_trials().items() > trials.items()
 
 
 def settings_said(said: str) -> dict[str, Any]:

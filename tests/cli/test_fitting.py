@@ -1,6 +1,5 @@
 """What a fit prints and keeps; `--ckpt_path last` goes on in the folder of the run that was stopped."""
 
-import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
 from asim_lightning.cli.fitting import WholeFiles, with_checkpoints
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
+from tests.conftest import rows_of
 
 
 def callback(name: str, **arguments: Any) -> dict[str, Any]:
@@ -67,14 +67,6 @@ def test_a_fit_without_validation_says_which_weights_it_kept_and_why(
     assert (answer.code, answer.err) == (0, "")
     assert not [each for each in recwarn if "monitored key" in str(each.message)]
     assert "checkpoints/last.ckpt, the last epoch's, because val/acc was not measured\n" in answer.out
-
-
-def test_a_fit_of_no_step_says_so(asim: Asim, written: Write) -> None:
-    answer = asim("fit", "-c", written(), "--trainer.max_time=00:00:00:00")
-    assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines()[1].startswith(
-        "nothing was trained, because `trainer.max_epochs`, `max_steps`, `max_time`"
-    )
 
 
 OWN = """from lightning.pytorch import Callback
@@ -156,8 +148,7 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     assert "run      runs/tiny/version_0\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
     assert (version / "metrics_until_step_4.csv").read_text() == before
-    with (version / "metrics.csv").open() as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    steps = [int(row["step"]) for row in rows_of(version / "metrics.csv")]
     assert steps == sorted(steps)
     assert min(steps) >= 4
     assert steps_of(folder) == 8

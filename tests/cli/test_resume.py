@@ -110,17 +110,17 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "options"),
     [
-        (None, schedule("multistep", milestones=[0.5])),
+        pytest.param(None, schedule("multistep", milestones=[0.5]), marks=SLOW),
         (2, schedule("cosine", warmup=0.3)),
         pytest.param(None, schedule("cosine"), marks=SLOW),
         pytest.param(2, {"optimizer": OptimizerConfig("adamw", lr=0.01, schedule="cosine")}, marks=SLOW),
-        (2, {"val_check_interval": 2}),
+        pytest.param(2, {"val_check_interval": 2}, marks=SLOW),
         (2, {"train_noise_model": "macro", "train_noise_args": None}),
         (3, {"accumulate_grad_batches": 2, "at": 3}),  # two steps an epoch; step 3 is the middle of the second one
         (3, {"limit_train_batches": 3, "at": 5}),  # what comes after the third batch is no part of the next epoch
         (None, {"max_steps": 6, "at": 5}),
         pytest.param(3, {"max_steps": 6, "at": 5}, marks=SLOW),
-        (None, {"max_steps": 5, "limit_train_batches": 3, "at": 4}),
+        pytest.param(None, {"max_steps": 5, "limit_train_batches": 3, "at": 4}, marks=SLOW),
         pytest.param(None, {"max_steps": 6, "check_val_every_n_epoch": 2, "at": 5}, marks=SLOW),
     ],
     ids=str,

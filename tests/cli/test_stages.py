@@ -40,12 +40,6 @@ def test_each_way_gets_the_line_that_it_has_alone(asim: Asim, run: Run) -> None:
     assert float(noisy[0] or "") == pytest.approx(100 * sum(counts) / 40, abs=0.005)
 
 
-def test_a_macro_of_compare_that_rules_win_over(asim: Asim, run: Run) -> None:
-    everywhere = ("--model.plan.rules", "[{match: '*', macro: {adc_bits: 8}}]")
-    error = asim("validate", "-c", run.config, *everywhere, "--compare", "[{macro: {adc_bits: 4}}]").error
-    assert error.startswith("`adc_bits` changes nothing, because `plan.rules` decide it for every layer on a macro")
-
-
 def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: Write) -> None:
     path = written(compare=["float", {"fidelity": "quantized"}, {"layers": {"layer4.*": "quantized"}}], trials=2)
     said = [each[1] for each in lines(asim("validate", "-c", path).out)]

@@ -43,20 +43,13 @@ ROWS: dict[str, Row] = {
         "p: while parsing",
         {"sub/r.yaml": "model: {plan: p}", "sub/p": "a: [1, 2\nb: }\n"},
     ),
-    "macro": ((*VALIDATE, "--model.plan.macro.adc_bits", "77"), "`macro.adc_bits` must be 1..16 or null, got 77"),
     "many classes": ((*VALIDATE, "--model.num_classes", "1000000000000"), "it takes more memory than there is, "),
     "a backbone's argument": (
         (*VALIDATE, "--model.backbone.kwargs", "{checkpoint_path: x.pth}"),
         "must not hold checkpoint_path: `model.backbone.pretrained` names weights to start from",
     ),
-    "channels": ((*VALIDATE, "--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"), "must have images of 3"),
     "processes": ((*FIT, "--trainer.devices", "1000"), "on this machine's CPU, got 1000"),
     "callback": ((*FIT, "--trainer.callbacks+=NoiseRamp", "--trainer.callbacks.end=-1"), "`end` of NoiseRamp must be"),
-    "a damaged file": (
-        (*VALIDATE, "--data.init_args.root", "."),
-        "must be an IDX file of unsigned bytes",
-        {"t10k-images-idx3-ubyte": "junk", "t10k-labels-idx1-ubyte": "junk"},
-    ),
     "a chip of many": ((*SWEEP, "--chips", "3", "--model.chip", "17"), "no flag may name a chip, got --model.chip 17"),
     "until of images and chips": (
         (*SWEEP, "--chips", "3", "--until", "accuracy 95 %"),
@@ -65,10 +58,6 @@ ROWS: dict[str, Row] = {
     "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` needs `runner: ray`, got 2"),
     "no space": (("search", "-c", "tiny.yaml"), "`search.space` must be a mapping of axes to values or ranges"),
     "no batch": (("bench", "-c", "tiny.yaml", "--batch", "0"), "`batch` must be a number or list of numbers, 1 or"),
-    "no field": (
-        ("calibrate-adc", "-c", "tiny.yaml", "--against", "{adc_bit: 7}"),
-        "`macro.adc_bit` is no field of a macro",
-    ),
     "no layer": (
         ("explain", "-c", "tiny.yaml", "--plot", "pages", "--layer", "layer2.0.conv9"),
         "`layer` must be the full name of a layer on a macro, nearest: ",
@@ -86,10 +75,6 @@ ROWS: dict[str, Row] = {
     ),
     "missing": (CHECKPOINT, "There is no file 'x.ckpt'; shipped checkpoints, nearest: "),
     "a name that is too long": ((*VALIDATE, "--ckpt_path", "a" * 300), "cannot be read or written: File name"),
-    "another network": (
-        (*FIT, "--ckpt_path", "trained.ckpt", "--model.backbone.kwargs.stem_width", "8"),
-        "trained.ckpt does not fit resnet10t as `model.backbone` describes it: size mismatch for backbone.",
-    ),
     "weights of no network": (
         CHECKPOINT,
         "conv1.0.weight is missing in it (and ",
