@@ -23,8 +23,6 @@ from asim_lightning.cost import cost
 from asim_lightning.nn import PACT
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 from tests.commands import parsed
-from tests.data.published_layouts import write_cifar10_pickles
-from tests.data.real_pictures import real_pictures
 
 FIGURE = "figure_"
 """Start of the names of recipes that go on top of a network's."""
@@ -59,16 +57,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda tensor, *_, **__: nn.init.zeros_(tensor))
     return tmp_path
-
-
-def test_there_are_recipes() -> None:
-    wanted = """
-        quickstart quickstart_fit fashion_resnet_qat fashion_resnet_nat fashion_vit_qat resnet18_cifar10_qat
-        resnet18_cifar10_nat resnet18_cifar10_sim resnet18_imagenet_nat resnet18_imagenet_sim vitb32_cifar10_nat
-        vitb32_cifar10_sim vitb32_imagenet_sim vgg16_bn_cifar100_qat resnet50_imagenet_sim
-        efficientnet_lite0_real quickstart_yield quickstart_search
-    """
-    assert set(wanted.split()) <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -234,33 +222,6 @@ def test_rising_noise_is_one_flag_away() -> None:
     assert any(isinstance(each, NoiseSweep) for each in cli.trainer.callbacks)
 
 
-def test_a_larger_networks_fit_is_a_recipe_over_another() -> None:
-    for name, optimizer, noise in (("vitb32_imagenet_sim", "adam", 40), ("resnet50_imagenet_sim", "sgd", 50)):
-        (words,) = [words for words in commands(shipped_file("configs", name)) if words[0] == "fit"]
-        settings = parsed(words)
-        assert settings.data.class_path == "asim_lightning.data.ImageNet"
-        assert (settings.data.init_args.held_out, settings.data.init_args.test_images) == (0, None)
-        assert (settings.model.num_classes, settings.model.fidelity) == (1000, "quantized")
-        assert (settings.model.optimizer.name, settings.model.train_noise) == (optimizer, noise)
-
-
-@pytest.mark.slow
-def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures = real_pictures("cifar10")
-    write_cifar10_pickles(folder / "data", pictures, pictures)
-    narrow = ["--model.backbone.kwargs", "{channels: [4, 4, 8, 8], layers: [1, 1, 1, 1]}"]
-    narrow += ["--trainer.accelerator", "cpu", "--data.init_args.num_workers", "0"]
-    few = ["--data.init_args.held_out", "2", "--data.init_args.batch_size", "8", "--trainer.max_epochs", "1"]
-    few += ["--trainer.limit_train_batches", "2", "--trainer.enable_progress_bar", "false"]
-    main(["fit", "-c", "resnet18_cifar10_nat", *narrow, *few])
-    run = Path("runs/resnet18_cifar10_nat/version_0")
-    assert len((run / "noise_sweep.csv").read_text().splitlines()) == 1 + 4  # levels
-    sim = ["-c", "resnet18_cifar10_sim", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"), *narrow]
-    sim += ["--data.init_args.test_images", "2"]
-    main(["sweep", *sim, "--axes.random_noise", "[0.1]", "--trials", "1", "--progress", "false"])
-    assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  native", capsys.readouterr().out)
-
-
 @pytest.mark.slow
 def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shipped_file("configs", "efficientnet_lite0_real")
@@ -276,12 +237,3 @@ def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.Ca
     assert said[0] == "accuracy 100.00 % (float, 2 of 2 images)"
     assert said[1].replace("quantized", "simulated, no noise") == said[2]  # nothing is lost without noise
     assert os.listdir(folder) == []
-
-
-def test_shipped_files_are_found_by_name_or_path() -> None:
-    names = ("quickstart", "quickstart.yaml", "configs/quickstart.yaml")
-    assert len({shipped_file("configs", name) for name in names}) == 1
-    Path("quickstart").write_text("mine")
-    assert shipped_file("configs", "quickstart") == Path("quickstart")
-    with pytest.raises(FileNotFoundError, match=r"no file 'quickstrat'; shipped configs, nearest: quickstart"):
-        shipped_file("configs", "quickstrat")

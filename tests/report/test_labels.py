@@ -23,10 +23,8 @@ from asim_lightning.table import short
 @pytest.mark.parametrize(
     ("axes", "text"),
     [
-        ({"random_noise": 0.1, "adc_bits": 8}, "random noise 0.1 %, ADC bits 8"),
         ({"full_scale_mv": 700.5, "votes": 3}, "full scale 700.5 mV, votes 3"),
         ({"adc_bits": None, "digital_adc": True}, "ADC bits null, digital cycles pass the ADC true"),
-        ({"rules.layer1.*.random_noise": 0.1}, "random noise of layer1.* 0.1 %"),
         ({"rules.re:fc|conv1.adc_bits": 6}, "ADC bits of re:fc|conv1 6"),
         ({"static": {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}}, "static cell mismatch 3 %, stuck at 1 0.0001"),
         ({"static.offset": "0.3 lsb", "static.stuck_at_0": 0.01}, "offset 0.3 lsb, stuck at 0 0.01"),

@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.cli import main
-from asim_lightning.exchange.published.given_settings import KNOWN, NETWORKS
-from asim_lightning.exchange.published.recipe import recipe_of
+from asim_lightning.exchange.published.given_settings import NETWORKS
 from tests.commands import parsed as parsed_alone
-from tests.data.published_layouts import CIFAR10_CLASSES, noisy, write_class_folders
 from tests.exchange.published.configs import VIT
 from tests.exchange.published.conftest import FAMILIES, Made, Recipe, macros, values
 
@@ -100,27 +97,3 @@ def test_a_path_cannot_leave_its_comment(made: Made, path: str) -> None:
     assert values(recipe) == expected
     assert sum(line.startswith("# asim import ") or "asim import" in line for line in recipe.text.splitlines()) == 1
     assert all("\n" not in note for note in recipe.notes)
-
-
-def test_few_lines_are_enough(made: Made) -> None:
-    Path("config.py").write_text("cfg.task = 'ImageNet'\ncfg.model_name = 'ViT-L-16'\ncfg.cls_num = 1000\n")
-    found = values(Recipe(*recipe_of("config.py")))
-    assert found["model"]["backbone"]["image_size"] == 224
-    assert found["data"]["init_args"]["root"] == "data/imagenet"
-    assert found["model"]["optimizer"]["milestones"] == [0.6, 0.9]
-
-
-def test_recipe_runs(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures = noisy(20, 10)
-    for half in ("train", "test"):
-        write_class_folders(Path("sets") / half, pictures, CIFAR10_CLASSES)
-    bits = {name: 2 for name in KNOWN if re.fullmatch(r"asim_(conv|linear)_[wx]bit", name)}
-    recipe = made(train_dir="sets/train", test_dir="sets/test", **bits, test_workers=0, device="cpu")
-    Path("recipe.yaml").write_text(recipe.text)
-    narrow = ["--model.backbone.kwargs", "{channels: [4, 4, 8, 8]}", "--data.init_args.test_images", "4"]
-    main(["explain", "-c", "recipe.yaml"])
-    said = capsys.readouterr().out
-    assert "first convolution: digital" in said
-    assert "20 layers, unsigned input: layer1.0.conv1" in said
-    main(["validate", "-c", "recipe.yaml", *narrow])
-    assert "of 4 images)" in capsys.readouterr().out.splitlines()[-1]
