@@ -42,12 +42,10 @@ def test_layers_totals_sources_and_files(asim: Asim) -> None:
 
 
 def test_a_flag_wins_over_a_preset_and_a_recipe_may_hold_the_same(asim: Asim) -> None:
-    out = asim(*COMMAND, "--technology.preset", "jia_2020", "--technology.supply", "1.2").out
-    assert "technology jia_2020: 65 nm, 1.2 V, 1750 ns a conversion" in out
-    assert "supply: given" in out
     Path("mine.yaml").write_text("technology: {preset: 65nm, adc_bit: 200}\n")
-    out = asim(*COMMAND, "-c", "mine.yaml", "--digital", "[layer1.*]").out
-    assert "technology 65nm: 65 nm, 1 V" in out
+    out = asim(*COMMAND, "-c", "mine.yaml", "--technology.supply", "1.2", "--digital", "[layer1.*]").out
+    assert "technology 65nm: 65 nm, 1.2 V" in out
+    assert "supply: given" in out
     assert "adc_bit 200             given" in out
     assert sum("computed by integers" in line for line in out.splitlines()) == 2
 

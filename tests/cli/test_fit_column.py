@@ -82,7 +82,6 @@ def test_a_file_is_found_beside_its_recipe_or_from_here(asim: Asim, written: Wri
     explained = asim("explain", "-c", "chips/tiny.yaml").out
     assert "(file=chips/chip.csv," in explained
     assert "sigma is 0, at 256 of 256 counts" in explained
-    assert "measured column (file=configs/measured_chip.csv," in asim("explain", "-c", "measured").out
 
 
 def test_a_checkpoint_means_the_file_that_it_was_trained_with(asim: Asim, written: Write, folder: Path) -> None:

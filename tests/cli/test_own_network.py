@@ -42,7 +42,7 @@ def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) -> None:
     for command, said in (
-        (["sweep"], "weights  net.pt: 18 tensors"),
+        (["sweep", "--axes.random_noise", "[0.1]", "--trials", "1"], "weights  net.pt: 18 tensors"),
         (["search"], "front"),
         (["validate"], "of 8 images"),
         (["fit", "--model.plan.fold_batchnorm", "false"], "weights  runs/own/version_0"),

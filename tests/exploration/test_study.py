@@ -45,16 +45,15 @@ def test_ctrl_c_in_an_evaluation_loses_no_images_and_the_next_run_continues(make
     whole = make(axes, **options)
     expected = without_time(whole.run())
     assert len(whole.asked) > 5
-    for at in (1, 5):
-        stopped = make(axes, **options, folder=f"at {at}")
-        stopped.stops_at = at
-        with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
-            stopped.run()
-        resumed = make(axes, **options, folder=f"at {at}")
-        assert without_time(resumed.run()) == expected
-        assert stopped.asked[:-1] + resumed.asked == whole.asked
-        assert predictions(resumed) == predictions(whole)
-        assert rows(resumed.folder) == rows(whole.folder)
+    stopped = make(axes, **options, folder="b")
+    stopped.stops_at = 5
+    with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
+        stopped.run()
+    resumed = make(axes, **options, folder="b")
+    assert without_time(resumed.run()) == expected
+    assert stopped.asked[:-1] + resumed.asked == whole.asked
+    assert predictions(resumed) == predictions(whole)
+    assert rows(resumed.folder) == rows(whole.folder)
 
 
 def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make: Make) -> None:

@@ -49,7 +49,6 @@ def test_a_point_is_what_asim_test_measures_there_and_rules_win_over_axes(make: 
 
 
 CHIPS = MACRO.with_fields(static={"offset": "0.3 lsb"})
-CELLS = MACRO.with_fields(column="current")  # three times the work, by the reference engine
 EASY, HARD = (Target.read(f"yield {text} %", "--until") for text in ("0.3 at 1", "0.9 at 100"))
 
 
@@ -97,11 +96,11 @@ def test_a_target_counts_all_reads(make: Make) -> None:
 
 
 def test_yields_are_a_picture_and_a_table(make: Make) -> None:
-    sweep = make(chips(3, column_args=[{"cell_sigma": 1}, {"cell_sigma": 40}]), macro=CELLS, images=4)
+    sweep = make(chips(3, static=[{"offset": "0.3 lsb"}, {"offset": "9 lsb"}]), images=4)
     text = publish(sweep.run(), sweep, "name", [0.5, 0.25])
     rows = rows_of(sweep.folder / "yield.csv")
-    expected = product(('{"cell_sigma": 1}', '{"cell_sigma": 40}'), ("0.5", "0.25"), "3")
-    assert [(row["column_args"], row["accuracy"], row["chips"]) for row in rows] == list(expected)
+    expected = product(('{"offset": "0.3 lsb"}', '{"offset": "9 lsb"}'), ("0.5", "0.25"), "3")
+    assert [(row["static"], row["accuracy"], row["chips"]) for row in rows] == list(expected)
     assert {row["bounds"] for row in rows} == {"Clopper-Pearson"}
     assert (sweep.folder / "yield.png").read_bytes().startswith(b"\x89PNG")
     assert f"picture  {sweep.folder / 'yield.png'}" in text
