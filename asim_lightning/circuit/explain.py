@@ -112,11 +112,16 @@ class Explanation:
         """Conversions for one output and tile, votes included."""
         return sum(c.cycle.votes for c in self.cycles if c.cycle.converted)
 
+    @property
+    def conversion_kinds(self) -> dict[str, int]:
+        """How many cycles are exact, distinct and lossy without noise."""
+        kinds = [each.conversion for each in self.cycles]
+        return {kind.value: kinds.count(kind) for kind in Conversion}
+
     def __str__(self) -> str:
         alike = groupby(self.cycles, lambda each: replace(each.cycle, weight_bits=(), shift=0))
         groups = [list(group) for _, group in alike]
-        kept = [each.conversion for each in self.cycles]
-        kinds = ", ".join(f"{kept.count(kind)} {kind}" for kind in Conversion)
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
         digital = sum(not each.cycle.analog for each in self.cycles)
         rows, bits = self.circuit.macro.rows, self.distinct_adc_bits
         if bits is None:
@@ -124,7 +129,7 @@ class Explanation:
         else:
             fewest = f"{bits}, more than the {_MOST_BITS} of a macro" if bits > _MOST_BITS else str(bits)
         totals = [
-            f"per output and tile: {plural(len(kept), 'cycle')} ({kinds}; {digital} digital), "
+            f"per output and tile: {plural(len(self.cycles), 'cycle')} ({kinds}; {digital} digital), "
             f"{plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
             f"nearest exact row counts, noise aside: {self.exact_rows_below or 'none'} (at or below {rows}), "

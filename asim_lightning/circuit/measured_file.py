@@ -78,7 +78,10 @@ def read_measurement(content: bytes, name: str, converter: int | str | None) -> 
 
 def _columns(content: bytes, name: str) -> dict[str, Array]:
     """Columns of the table by name. # (rows,) each"""
-    text = content.decode("utf-8-sig", errors="replace")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} must be a CSV file in UTF-8: {error}") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()[:1] not in ("", "#")]
     if len(lines) < 2:
         raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read")

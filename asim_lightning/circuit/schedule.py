@@ -47,7 +47,7 @@ class Cycle:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Equal for cycles that convert alike: they differ only in bits, sign, shift and votes."""
+        """Equal for cycles of a macro that convert alike: they differ only in bits, sign, shift and votes."""
         return self.full_scale, self.top_code, self.analog, self.converted, self.signed
 
     @property

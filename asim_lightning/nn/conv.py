@@ -135,7 +135,7 @@ class CimConv1d(OnMacro, QuantizedConv, nn.Conv1d):
         return w.unsqueeze(2)
 
     def _convolution(self, x: Tensor, w: Tensor) -> tuple[Conv2dProduct, Tensor, Tensor]:
-        x, (padding,) = padded(self, x)
+        x, (padding,) = padded(self, x, for_any_size=True)
         conv = Conv2dProduct((1, self.stride[0]), (0, padding), (1, self.dilation[0]), self.groups)
         return conv, x.unsqueeze(2), w
 

@@ -136,8 +136,9 @@ class RangedLayer(nn.Module):
         The method is "max", "percentile" or "mse" (see `RangeObserver`).
         """
         observers = self.observers(method)
-        for observer, x in zip(observers.values(), operands, strict=True):
-            InputRange(observer.signed, *torch.aminmax(x.detach())).check(self.name)
+        for (name, observer), x in zip(observers.items(), operands, strict=True):
+            stored = self.stored_range() if name == "input_max" else None
+            InputRange(observer.signed, *torch.aminmax(x.detach()), stored).check(self.name)
             observer.update(x)
         for name, observer in observers.items():
             self.store_range(observer.fit(), name)

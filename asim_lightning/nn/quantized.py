@@ -187,6 +187,7 @@ class QuantizedLayer(RangedLayer):
             found, changes = self._prepared.stored(parts, settings, at_once=not with_check)
             inputs, changed = given.read(changes, with_check)
             if found is None or any(changed):
+                found = None  # frees the old integers before the new ones are made
                 found = self._prepared.store(parts, settings, lambda: self._quantized(w, with_check=True))
         else:
             inputs, w_ends = given.read(torch.aminmax(w.detach()), with_check)
