@@ -37,7 +37,7 @@ class Results(Run, Sequence[Result]):
     @property
     def run(self) -> Run:
         """The run with all its data."""
-        return self
+        return Run(**{each.name: getattr(self, each.name) for each in fields(Run)})
 
     @overload
     def __getitem__(self, place: int) -> Result: ...

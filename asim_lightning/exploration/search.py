@@ -259,7 +259,7 @@ def _one_at_a_time(space: SearchSpace) -> Iterator[Point]:
         if isinstance(axis, Range):
             values[name] = [axis.low, axis.high]
         else:
-            values[name] = [axis[0], axis[-1]] if isinstance(axis, range) else axis
+            values[name] = axis if isinstance(axis, list) else [axis[0], axis[-1]]
     base = {name: each[0] for name, each in values.items()}
     for name, each in values.items():
         for value in each:

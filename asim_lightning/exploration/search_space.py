@@ -202,4 +202,4 @@ def _range(name: str, given: Mapping[str, Any]) -> Axis:
     count = math.floor((high - low) / step + 1e-9) + 1
     if count > MOST_POINTS:
         raise ValueError(f"`{name}` must have at most {MOST_POINTS:,} values, got {count:,}")
-    return [float(f"{low + step * place:.12g}") for place in range(count)]
+    return tuple(float(f"{low + step * place:.12g}") for place in range(count))

@@ -33,7 +33,7 @@ def test_names_and_values() -> None:
     assert space.count() is None
     assert list(space.values_of("rows")) == [64, 128, 192, 256]
     noises = SearchSpace.read({"random_noise": {"low": 0.0, "high": 0.2, "step": 0.05}}).values_of("random_noise")
-    assert noises == [0, 0.05, 0.1, 0.15, 0.2]
+    assert list(noises) == [0, 0.05, 0.1, 0.15, 0.2]
     assert list(SearchSpace.read({"rows": {"low": 1, "high": 4}}).values_of("rows")) == [1, 2, 3, 4]
     point = {"adc_bits": 6, "checkpoint": "a", "technology.supply": 0.8}
     assert of_network(point) == {"adc_bits": 6}
