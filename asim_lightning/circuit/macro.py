@@ -193,7 +193,7 @@ class MacroConfig:
 
     def _check_numbers(self) -> None:
         for name, each in settings_of(MacroConfig).items():
-            null = " or null" if name in ("adc_bits", "adc_step") else ""
+            null = " or null" if MacroConfig.__annotations__[name] == int | None else ""
             if each.within and not (null and getattr(self, name) is None):
                 low, high = map(int, each.within)
                 check_whole(f"`macro.{name}`", getattr(self, name), low, high, null)

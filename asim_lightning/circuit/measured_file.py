@@ -44,7 +44,7 @@ def content_of(file: object) -> tuple[bytes, str]:
     if not path.is_file() and path.parts[:-1] in ((), ("configs",)):
         path = shipped_folder("configs") / path.name
     if not isinstance(file, str) or not path.is_file():  # reading a pipe would wait
-        raise ValueError(f"`file` of a measured column must be a CSV file, got {file!r:.200}, which is none")
+        raise ValueError(f"`file` of a measured column must be a CSV file, got {file!r:.200}, which is no file")
     content = path.read_bytes()
     # it begins with letters, so that YAML does not read the digest as a number
     return content, f"sha256-{hashlib.sha256(content).hexdigest()[:16]}"

@@ -32,11 +32,12 @@ from asim_lightning.exploration.axes import SweepAxes, grid_of
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import publish, publish_search
-from asim_lightning.exploration.runner import RunnerSettings, Work, all_images, grid_line, runner_of
+from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
-from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.study import all_images
+from asim_lightning.exploration.sweep import Sweep, grid_line
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file

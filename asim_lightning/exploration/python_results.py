@@ -32,7 +32,7 @@ class Results(Run, Sequence[Result]):
     @classmethod
     def of(cls, run: Run, text: str) -> "Results":
         """The results of a run, with the printed text of its command."""
-        return cls(**{each.name: getattr(run, each.name) for each in fields(run)}, text=text)
+        return cls(**{each.name: getattr(run, each.name) for each in fields(Run)}, text=text)
 
     @property
     def run(self) -> Run:

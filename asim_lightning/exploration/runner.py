@@ -10,12 +10,9 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.data.given import GivenData
-from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.search_space import SearchSpace
 
 Result = TypeVar("Result")
 Place: TypeAlias = tuple[int, int, int]
@@ -150,25 +147,3 @@ def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:
     except StopIteration as end:
         found: Outcomes = end.value
         return found
-
-
-def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:
-    """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images".
-
-    The float and the quantised network are a trial each. A point without noise takes one trial, whatever `trials` is.
-    The data must be set up.
-    """
-    check_whole("`trials`", trials, 1, 65535)
-    points, images = axes.count() or 0, _images(data)
-    most = points * trials + 2
-    return f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"
-
-
-def all_images(data: LightningDataModule) -> int:
-    """Number of test images, which may exceed `test_images`; of a user's data module, those of its loader."""
-    return data.all_test_images if isinstance(data, (ImageDataModule, GivenData)) else _images(data)
-
-
-def _images(data: LightningDataModule) -> int:
-    loader: Any = data.test_dataloader()
-    return len(loader.dataset)

@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from asim_lightning.data.given import GivenData
+from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.evaluate import EvaluationBar
@@ -16,7 +20,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
-from asim_lightning.exploration.runner import Place, Run, Runner, Steps, Work, all_images
+from asim_lightning.exploration.runner import Place, Run, Runner, Steps, Work
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.nn.calibration import quantized_layers
@@ -379,3 +383,14 @@ def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
     several = f", by {workers:,} workers" if workers > 1 else ""
     rest = f"{left:,} more trial{'s' * (left != 1)}{several}"
     return f"about {duration(left_each * mean, 0)} for {rest}, as the last took {told[-1]:.1f} s"
+
+
+def all_images(data: LightningDataModule) -> int:
+    """Number of test images, which may exceed `test_images`; of a user's data module, those of its loader."""
+    return data.all_test_images if isinstance(data, (ImageDataModule, GivenData)) else loaded_images(data)
+
+
+def loaded_images(data: LightningDataModule) -> int:
+    """Number of test images that the loader of a data module gives."""
+    loader: Any = data.test_dataloader()
+    return len(loader.dataset)

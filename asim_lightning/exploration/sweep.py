@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lightning.pytorch import LightningDataModule
+
 from asim_lightning.checks import check_whole
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -14,7 +16,7 @@ from asim_lightning.exploration.methods import no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import SearchSpace
-from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.study import Planned, Study, loaded_images
 
 
 class Sweep(Study):
@@ -125,3 +127,15 @@ class Sweep(Study):
                 raise ValueError(f"{error}{where}") from None
             planned.append(Planned(point, "simulated", tuple(on_chips), trials if noisy[0] else 1, self.records))
         return planned
+
+
+def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:
+    """The size of a grid, such as "36,000 points, up to 72,002 trials of 400 images".
+
+    The float and the quantised network are a trial each. A point without noise takes one trial, whatever `trials` is.
+    The data must be set up.
+    """
+    check_whole("`trials`", trials, 1, 65535)
+    points, images = axes.count() or 0, loaded_images(data)
+    most = points * trials + 2
+    return f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"

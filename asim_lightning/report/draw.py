@@ -167,6 +167,7 @@ def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
     image = plot.imshow(values, cmap="viridis", vmin=grid.ends[0], vmax=grid.ends[1], aspect="auto", origin="lower")
     for (row, column), value in np.ndenumerate(values):
         text, colour = grid.texts[row][column], "white" if value < sum(grid.ends) / 2 else "black"
+        # the second line says that the point is the cheapest
         weight = "bold" if "\n" in text else "normal"
         plot.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, weight=weight)
     return image

@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "converter not named": (CONVERTERS, {}, "`converter` must be a converter in chip.csv, 0, or in a macro `each`"),
     "one converter": (IDEAL, {"converter": 3}, "must be left out, because chip.csv has no column `column`, got 3"),
     "converter": (IDEAL, {"converter": "a"}, "`converter` must be 0..1048576, each or null, got 'a'"),
-    "file": (IDEAL, {"file": "chips.csv"}, "must be a CSV file, got 'chips.csv', which is none"),
+    "file": (IDEAL, {"file": "chips.csv"}, "must be a CSV file, got 'chips.csv', which is no file"),
 }
 
 
