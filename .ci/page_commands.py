@@ -1,8 +1,8 @@
 """Run the commands of pages in the current folder, after their titled blocks are written there as files.
 
-Left out are commands that need other data ("FOLDER"), or take minutes, as their comment says, or are repeated. A plain
-`asim` command runs in a fork of this process, which has imported the package for all of them. --record FILE writes a
-page of the commands and of what they print.
+Left out are commands that need other data ("FOLDER"), or are repeated. Commands that take minutes, as their comment
+says, run only with --minutes, and the others only without it. A plain `asim` command runs in a fork of this process,
+which has imported the package for all of them. --record FILE writes a page of the commands and of what they print.
 """
 
 import argparse
@@ -21,15 +21,16 @@ import asim_lightning.cli.studies  # noqa: F401
 from asim_lightning.cli import main
 
 
-def commands(page: Path) -> Iterator[str]:
-    """The commands of a page, whose titled blocks become files."""
+def commands(page: Path, minutes: bool) -> Iterator[str]:
+    """The commands of a page that take minutes, or those that do not. The page's titled blocks become files."""
     text = page.read_text(encoding="utf-8")
     for name, block in re.findall(r'```\w+ title="(.*?)"\n(.*?)```', text, flags=re.DOTALL):
         Path(name).write_text(block, encoding="utf-8")
     for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
         for line in block.splitlines():
             command, _, comment = (part.strip() for part in line.partition("  #"))
-            if command.startswith(("asim ", "python ")) and "FOLDER" not in command and "minutes" not in comment:
+            is_ours = command.startswith(("asim ", "python ")) and "FOLDER" not in command
+            if is_ours and ("minutes" in comment) == minutes:
                 yield command
 
 
@@ -62,10 +63,11 @@ def run(command: str) -> tuple[int, str]:
 options = argparse.ArgumentParser()
 options.add_argument("pages", nargs="+", type=Path)
 options.add_argument("--record", type=Path)
+options.add_argument("--minutes", action="store_true")
 given = options.parse_args()
 outputs: dict[str, str] = {}
 for page in given.pages:
-    for each in commands(page):
+    for each in commands(page, given.minutes):
         if each in outputs:
             continue
         started = time.perf_counter()
