@@ -102,6 +102,7 @@ def _settings_of_fit(fit: ModelFit) -> list[str]:
     lines = [f"column: {fit.model}", "column_args:"]
     for name, unit, form in _PARAMETERS:
         if (each := getattr(fit, name)) is not None:
+            unit = "% of full scale" if unit == "%" else unit
             interval = f"{unit and unit + '; '}95 %: {each.low:{form}} to {each.high:{form}}"
             lines.append(f"{'' if 'noise' in name else '  '}{name}: {each.value:{form}}  # {interval}")
     return lines

@@ -67,8 +67,9 @@ def read_start(arguments: Arguments, by_recipes: Mapping[str, Any], by_flags: Ma
     if given is None:
         return Start()
     if given == LastCheckpoint.NAME:
-        root = (by_flags.get("trainer") or {}).get("default_root_dir") or "runs"
-        last = newest_last(Path(root) / arguments.run_name)
+        trainers = [each.get("trainer") or {} for each in (by_flags, by_recipes)]
+        roots = (each["default_root_dir"] for each in trainers if each.get("default_root_dir"))
+        last = newest_last(Path(next(roots, "runs")) / arguments.run_name)
         continued, given = last if fits else None, shorter_path(last)
     path, checkpoint = open_checkpoint(str(given))
     named = [each.get("model") for each in (by_recipes, by_flags)]

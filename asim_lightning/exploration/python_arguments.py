@@ -27,7 +27,7 @@ from asim_lightning.nn.calibration import needs_calibration
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedArguments:
     """Arguments of all calls; `study` explains them."""
 
     network: Any
@@ -75,7 +75,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Priced(Shared):
+class StudyArguments(SharedArguments):
     """Arguments of calls whose points have a cost."""
 
     until: str | None = None

@@ -23,7 +23,7 @@ from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
-from asim_lightning.exploration.python_arguments import Priced, Shared, samples
+from asim_lightning.exploration.python_arguments import StudyArguments, SharedArguments, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
@@ -75,7 +75,7 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    given = Priced(network, data, chips, until=until, **shared)
+    given = StudyArguments(network, data, chips, until=until, **shared)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
     grid = grid_of(_plain(axes), chips, end)
     wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
@@ -112,7 +112,7 @@ def search(
         points: Most points; with the method list, the points.
         shared: The other arguments of `study`.
     """
-    given = Priced(network, data, **shared)
+    given = StudyArguments(network, data, **shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
@@ -150,7 +150,7 @@ def spec(
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    others = Shared(network, data, chips, **shared)
+    others = SharedArguments(network, data, chips, **shared)
     (wanted,) = others.texts("target", [target])
     names = None if properties is None else list(properties)
     settings = SpecSettings(wanted, names, {**given}, chips, others.trials)
@@ -189,7 +189,7 @@ def doctor(
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
-    others = Shared(network, data, **shared)
+    others = SharedArguments(network, data, **shared)
     (wanted,) = others.texts("target", [target])
     chips, names = others.chips or 200, list(weights)
     settings = DoctorSettings(wanted, images, proof_images, chips, others.trials, checkpoints=names)

@@ -59,6 +59,7 @@ class QuantizedLayer(RangedLayer):
             cls.__signature__ = Signature([*theirs, *own])  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, **given: Any) -> None:
+        signature(type(self)).bind(*args, **given)  # its error names no private method
         theirs = {name: given.pop(name) for name in signature(self._torchs).parameters if name in given}
         super().__init__(*args, **theirs)
         self._setup(**given, device=theirs.get("device"))

@@ -96,12 +96,13 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     given = list(choice.conditions)
     where = f"at {legend_text(choice.conditions)} " if given else ""
     best, undecided, count = choice.best, choice.of("undecided"), len(choice.points)
+    keeping = f"{where}kept by {len(choice.of('kept'))} of {count} point{'s' * (count > 1)}"
     if best is not None:
         shown, which = best, "cheapest" if run.costs else "most accurate"
-        facts = [f"{where}kept by {len(choice.of('kept'))} of {count} points, the {which} {_numbers(run, best, given)}"]
+        facts = [f"{keeping}, the {which} {_numbers(run, best, given)}"]
     else:
         shown = min(choice.points, key=lambda point: (-point.merit, *run.price(point)))
-        facts = [f"{where}kept by none of {count} points, {len(undecided)} undecided"]
+        facts = [f"{keeping}, {len(undecided)} undecided"]
         facts += [f"the nearest {_numbers(run, shown, given)} {shown.verdict}", *_deciding([shown])]
     own = run.own(choice.points)
     if own is not None and own is not shown:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.cli.start import load_weights
@@ -130,6 +131,16 @@ def test_weights_from_before_are_folded_and_a_folded_checkpoint_says_itself_that
     wanted = "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
     assert error == f"{folded} does not fit: {wanted}and cannot be restored, got false"
     assert "\n14 BatchNorms folded into the layers before them\n" in asim("explain", "-c", run.config, *FOLD).out
+
+
+def test_last_is_in_the_folder_of_the_recipes_trainer(asim: Asim, run: Run) -> None:
+    recipe = yaml.safe_load(Path(run.config).read_text())
+    recipe["trainer"] = {**recipe.get("trainer", {}), "default_root_dir": "results"}
+    Path("mine.yaml").write_text(yaml.safe_dump(recipe))
+    command = ("validate", "-c", "mine.yaml", "--ckpt_path", "last")
+    assert "the newest results/mine/version_*" in asim(*command).error
+    by_flag = asim(*command, "--trainer.default_root_dir", "others").error
+    assert "the newest others/mine/version_*" in by_flag
 
 
 def test_a_fit_from_before_starts_anew_from_folded_weights(
