@@ -23,7 +23,7 @@ from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
-from asim_lightning.exploration.python_arguments import StudyArguments, SharedArguments, samples
+from asim_lightning.exploration.python_arguments import SharedArguments, StudyArguments, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
