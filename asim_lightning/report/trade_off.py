@@ -1,6 +1,7 @@
 """Trade-off of accuracy and cost, and accuracy over two or three axes of a run, as pictures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
@@ -31,11 +32,13 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]
     if not points:
         return None
+    groups, some = drawn_of(run.groups, "conditions")
+    if some:  # rings and numbers, too, belong to drawn points
+        run = replace(run, results=(*run.references, *(each for _, group in groups for each in group)))
     cost, front = others[0], {id(each) for each in run.front}
     numbers: Rows = [["conditions", "point", cost, "accuracy", "low", "high", "on_the_front"]]
     series: list[Series] = []
     behind: list[Result] = []
-    groups, some = drawn_of(run.groups, "conditions")
     for style, (given, group) in enumerate(groups):
         where = legend_text(given) if len(run.groups) > 1 else ""
         group = sorted((each for each in group if cost in each.figures), key=lambda each: each.figures[cost])

@@ -102,6 +102,8 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
     names = [each.name for each in many.series if each.name.startswith("front")]
     assert (len(names), names[0], names[-1]) == (8, "front at random noise 0 %", "front at random noise 0.019 %")
     assert "8 of 20 conditions are drawn" in many.note
+    (rings,) = (each for each in many.series if each.marker == "ring")
+    assert len(rings.x) == 8  # at drawn points only
 
 
 def test_points_that_others_better_are_pale_and_have_an_entry() -> None:
