@@ -21,8 +21,10 @@ _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
 _LEGEND = (
     "binary weight: sign and 2^shift; full scale: in counts; sigma: at half of the full scale; P(wrong): that one "
-    "conversion in mid-range gives another code than without noise"
+    "conversion in mid-range gives another code than without noise; noise-free: each count comes back (exact), has its "
+    "own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
+_WITHOUT_SPREADS = "sigma and P(wrong) are of the noise alone: the static effects are not in them"
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class Explanation:
             f"{self.exact_rows_above or 'none'} (above)",
             f"fewest ADC bits that keep counts distinct: {fewest}",
             _LEGEND,
+            *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip else []),
         ]
         heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
         return "\n".join([*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)])

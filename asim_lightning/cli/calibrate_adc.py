@@ -70,6 +70,6 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
             change = difference_interval(answers[1], correct)
-            mean = f"{measure.shown(change.mean):+.2f}{' %' * measure.is_share}"
+            mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
             cli.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)

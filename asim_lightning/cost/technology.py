@@ -54,7 +54,7 @@ SOURCES = {
     "row_capacitance": _FIT,
     "parasitics": "Jia, JSSC 2020: 5.8 fF a row for a unit of 4.5 fF",
     "adc_bit": f"{_ZIGZAG}: 100 fF a bit",
-    "adc_noise": f"{_ZIGZAG}: 0.001 fF times 4^bits",
+    "adc_noise": f"{_ZIGZAG}: 0.001 fF times the square of the full scale in LSB, 2^bits without an `adc_step`",
     "driver": f"{_ZIGZAG}: 50 fF a bit, where a cycle takes several",
     "digital_mac": f"median of digital macros of 22 to 65 nm in {_UIUC}, at 28 nm and 0.9 V",
     "full_adder": f"{_ZIGZAG}, at 28 nm",

@@ -64,11 +64,12 @@ def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
 
 def _text(counts: LayerCounts, together: Quality, images: str) -> str:
     csnr = decibels(together.csnr)
+    spreads = "; CSNR and P are without the static effects" if counts.circuit.differs_by_chip else ""
     return (
         f"{macro_words(asdict(counts.circuit.macro))}. {images}, "
         f"{counts.conversions:,} counts in each cycle. All cycles, weighted with 4^shift: CSNR "
         f"{csnr}{'' if csnr == 'exact' else ' dB'}; on average {100 * together.clipped:.2g} % of the counts are "
-        f"clipped, and P(wrong code) is {together.wrong:.1e}."
+        f"clipped, and P(wrong code) is {together.wrong:.1e}{spreads}."
     )
 
 
