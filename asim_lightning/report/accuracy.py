@@ -56,6 +56,8 @@ def accuracy_picture(
             name = f"{kind} ({legend_text(others)})" if others else kind
             series.append(drawn_line(line, name, has_bars=False, colour=colour, marker="tick", dashes=dashes))
     marks = reference_marks([row for row in references if axis not in row.axes], numbers)
+    if len(images := {row.images for _, line in lines for row in line}) > 1:
+        note = f"{min(images):,} to {max(images):,} images a point; {note}"
     y, chance = _height([*drawn, *references], num_classes)
     title = title or f"Accuracy against {head_of(axis)}"
     return Picture(title, x, y, series, [*marks, *chance], note=note, numbers=numbers, file=f"accuracy_vs_{axis}.csv")

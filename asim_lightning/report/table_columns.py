@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
-from asim_lightning.evaluation.results import Measure, Result, axis_text, is_number, value_words
-from asim_lightning.report.labels import head_of, label_of
+from asim_lightning.evaluation.results import Measure, Result, axis_text, is_number
+from asim_lightning.report.labels import head_of, label_of, value_text
 from asim_lightning.table import Column, Row
 
 Held = TypeVar("Held")
@@ -50,14 +50,15 @@ def interval(
 def axis_columns(rows: Sequence[Any], is_labelled: bool = False) -> list[Column[Any]]:
     """A column for each axis of the rows, empty for rows without it; its head is the axis' name, or its label.
 
-    A label has no unit if the cells have units.
+    If some values have units, each cell has its unit, and a label has none.
     """
 
     def column(name: str) -> Column[Any]:
         are_numbers = all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
         texts = {name: lambda axes: axis_text(axes[name])}
         head = name if not is_labelled else label_of(name) if are_numbers else head_of(name)
-        known = Column[Any](head, lambda axes: value_words(axes[name]), texts, "r" if are_numbers else "l")
+        unit = "" if are_numbers else label_of(name)
+        known = Column[Any](head, lambda axes: value_text(unit, axes[name]), texts, "r" if are_numbers else "l")
         return of(lambda row: row.axes if name in row.axes else None, known)
 
     return [column(name) for name in dict.fromkeys(name for row in rows for name in row.axes)]

@@ -31,6 +31,13 @@ def test_values_intervals_and_references():
     assert picture.y.ends[0] > 80  # chance is far below, and would press the points together
 
 
+def test_points_of_different_numbers_of_images_are_said():
+    rows = rows_for("random_noise", (0, 0.1))
+    assert accuracy_picture(rows, "random_noise").note == "bars: 95 % intervals"
+    few = [*rows[:-1], replace(rows[-1], images=4)]
+    assert accuracy_picture(few, "random_noise").note == "4 to 2,000 images a point; bars: 95 % intervals"
+
+
 def test_chance_is_marked_if_accuracies_come_near():
     rows = [REFERENCES[0], simulated(random_noise=0), simulated(0.2, random_noise=1)]
     picture = accuracy_picture(rows, "random_noise", num_classes=10)

@@ -36,6 +36,12 @@ def test_text_has_heads_of_several_lines_and_a_last_row() -> None:
     ]
 
 
+def test_a_number_next_to_quantities_has_its_unit() -> None:
+    mixed = [Row({"random_noise": value}, None) for value in (0.1, "0.1 lsb")]
+    assert Table(axis_columns(mixed), mixed).shown == [["random_noise"], ["0.1 %"], ["0.1 lsb"]]
+    assert Table(axis_columns(mixed[:1]), mixed[:1]).shown[1] == ["0.1"]
+
+
 def test_cells_of_a_page_and_of_a_csv() -> None:
     assert Table(COLUMNS, ROWS).shown[1:] == [["64", "0.1 lsb", "[50.00, 100.00]", 2], ["-", "2 lsb", "-", 1]]
     assert Table(COLUMNS, ROWS).numbers == [
