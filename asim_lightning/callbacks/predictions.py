@@ -1,55 +1,81 @@
-"""Results of an evaluation: number of right images, and each prediction."""
+"""Answers of an evaluation: how many are right, and a file of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines
 
-_FIELDS = ("index", "label", "prediction", "confidence")
+FIELDS = ("index", "label", "prediction", "confidence")
+Batch = Mapping[str, Tensor]
+"""What a step of the classifier returns."""
 
 
-class ImageCounter(Callback):
+def answers_of(batches: Iterable[Batch]) -> list[tuple[Any, ...]]:
+    """The `FIELDS` of each sample, with the samples of the other processes; call it on all of them."""
+    mine = [row for batch in batches for row in zip(*(batch[name].tolist() for name in FIELDS), strict=True)]
+    return [row for part in gather(mine) for row in part]
+
+
+class AnswersCallback(Callback):
+    """Base of callbacks that need the answers of a whole validation or test; a subclass defines `finish`."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        """Batches of this process in the last evaluation."""
+
+    def finish(self, trainer: Trainer, pl_module: Any) -> None:
+        """Use the answers at the end of an evaluation."""
+        raise NotImplementedError
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the last evaluation."""
+        self.batches = []
+
+    def take(self, outputs: Batch, images: Tensor) -> None:
+        """Keep a batch."""
+        self.batches.append(outputs)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep a batch."""
+        if not trainer.sanity_checking:
+            self.take(outputs, batch[0])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Use the answers."""
+        if not trainer.sanity_checking:
+            self.finish(trainer, pl_module)
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
+
+
+class ImageCounter(AnswersCallback):
     """Counts the images of a validation or test, and the right ones, over all processes."""
 
     METRIC = "images"
     """Name of the count among the trainer's callback_metrics."""
     RIGHT = "images_right"
-    """Name of the count of right answers."""
+    """Name of the count of right answers, 0 for an outcome that is not right or wrong."""
 
-    def __init__(self) -> None:
-        self.images = 0
-        self.right = 0
-
-    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start at 0."""
-        self.images = self.right = 0
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Count a batch."""
-        self.images += len(outputs["index"])
-        if "prediction" in outputs:  # only for outcomes that are right or wrong
-            self.right += int((outputs["prediction"] == outputs["label"]).sum())
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Add the other processes' images."""
-        counts = torch.tensor([self.images, self.right], device=trainer.strategy.root_device)  # (2,)
-        total = trainer.strategy.reduce(counts, reduce_op="sum")
-        self.images, self.right = (int(count) for count in torch.as_tensor(total))
+    def finish(self, trainer: Trainer, pl_module: Any) -> None:
+        """Add up the processes' images."""
+        mine = (
+            sum(len(batch["index"]) for batch in self.batches),
+            sum(int((each["prediction"] == each["label"]).sum()) for each in self.batches if "prediction" in each),
+        )
+        images, right = (sum(counts) for counts in zip(*gather(mine), strict=True))
         # only metrics come back from forked processes
-        for name, count in ((self.METRIC, self.images), (self.RIGHT, self.right)):
-            trainer.callback_metrics[name] = torch.tensor(count)
-
-    on_test_start = on_validation_start
-    on_test_batch_end = on_validation_batch_end
-    on_test_end = on_validation_end
+        trainer.callback_metrics.update({self.METRIC: torch.tensor(images), self.RIGHT: torch.tensor(right)})
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -66,8 +92,6 @@ class PredictionWriter(BasePredictionWriter):
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         """Gather the predictions of every process and write them, each sample once."""
-        rows = [row for batch in predictions for row in zip(*(batch[name].tolist() for name in _FIELDS), strict=True)]
-        rows = [(*row[:3], f"{row[3]:.6f}") for row in rows]
-        rows = [row for part in gather(rows) for row in part]
+        rows = {index: (index, *others, f"{sure:.6f}") for index, *others, sure in answers_of(predictions)}
         if trainer.is_global_zero:
-            write_lines(self.path, [_FIELDS, *sorted({row[0]: row for row in rows}.values())])
+            write_lines(self.path, [FIELDS, *(rows[index] for index in sorted(rows))])

@@ -98,6 +98,7 @@ def test_without_mistakes_there_is_an_empty_list_and_no_picture(tmp_path: Path) 
     (tmp_path / "misclassified_test.png").write_text("of a run before")
     outputs = {name: torch.tensor([1, 2]) for name in ("index", "label", "prediction", "confidence")}
     trainer.testing = True
+    callback.on_test_epoch_start(trainer, model)
     callback.on_test_batch_end(trainer, model, outputs, [torch.zeros(2, 1, 4, 4)], 0)
     callback.on_test_end(trainer, model)
     assert (tmp_path / "misclassified_test.csv").read_text().split() == [
