@@ -1,9 +1,7 @@
 """Levels of a macro's noise: as written by the user, as noise of a network, and in a CSV file with accuracies."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
@@ -48,7 +46,7 @@ def level_name(value: float | str) -> str:
 def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | str, ...]:
     """The levels, each once; refuses an axis that is not noise, and levels that no macro takes."""
     check_choice("`axis` of NoiseSweep", axis, NOISE_AXES)
-    if not isinstance(levels, (list, tuple)) or not levels:
+    if not levels:
         raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
     for level in levels:
         # unlimited converter and full scale: the network decides later whether the unit fits
@@ -71,11 +69,8 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
         codes = [macro.codes_of_full_scale for macro in changed]
         steps = [percent * top / 100 for percent, top in zip(percents, codes, strict=True) if top is not None]
         found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(changed) else None))
-    percents = [each.percent for each in found if each.percent is not None]
-    if len(set(percents)) < len(percents):
-        same = [each.value for each in found if percents.count(each.percent) > 1]
-        raise ValueError(f"`levels` of NoiseSweep must differ, got {same}, in which two or more are the same noise")
-    return sorted(found, key=lambda each: each.percent or 0.0) if len(percents) == len(found) else found
+    are_ordered = all(each.percent is not None for each in found)
+    return sorted(found, key=lambda each: each.percent or 0.0) if are_ordered else found
 
 
 def _one(values: Sequence[float]) -> float | None:
@@ -92,12 +87,3 @@ def rows_of(epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequen
         lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
         rows.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
     return rows
-
-
-def rows_until(path: Path, step: int) -> Rows:
-    """The file's rows up to the step from which a run is resumed; later ones would appear twice."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit()]
-    return [[row.get(name) for name in FIELDS] for row in rows if int(row["step"]) <= step]

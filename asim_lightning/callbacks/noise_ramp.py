@@ -33,9 +33,6 @@ class NoiseRamp(Callback):
         steps: Number of equal jumps of shape step: 1 or more.
     """
 
-    logged = ("cim/train_noise",)
-    """Metrics that it logs."""
-
     def __init__(
         self,
         end: float,
@@ -76,8 +73,8 @@ class NoiseRamp(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Set the noise of this step, and log it."""
-        is_ours = isinstance(pl_module, CimClassifier)  # a classifier may have no layer on a macro
-        if not is_ours and not macro_layers(pl_module):
+        # a classifier may have no layer on a macro
+        if not isinstance(pl_module, CimClassifier) and not macro_layers(pl_module):
             raise ValueError(f"NoiseRamp needs layers on a macro, got a {type(pl_module).__name__} without")
         total = float(trainer.estimated_stepping_batches)
         if self.unit == "step":
@@ -85,8 +82,5 @@ class NoiseRamp(Callback):
         else:
             per_epoch = steps_of_an_epoch(trainer)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
-        if is_ours:
-            setattr(pl_module, "train_noise", amount)  # noqa: B010  a property; mypy believes it is a module
-        else:
-            set_train_noise_(pl_module, amount)
-        pl_module.log(self.logged[0], amount)
+        set_train_noise_(pl_module, amount)
+        pl_module.log("cim/train_noise", amount)

@@ -1,24 +1,16 @@
 """Accuracy under noise of the macro, while training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_lightning.callbacks.noise_levels import (
-    FIELDS,
-    NoiseLevel,
-    checked_levels,
-    level_name,
-    levels_on,
-    rows_of,
-    rows_until,
-)
+from asim_lightning.callbacks.noise_levels import FIELDS, NoiseLevel, checked_levels, level_name, levels_on, rows_of
 from asim_lightning.callbacks.output import (
     is_due,
     log_equal,
@@ -27,12 +19,11 @@ from asim_lightning.callbacks.output import (
     tensorboard_loggers,
     write_layout,
 )
-from asim_lightning.callbacks.simulated_accuracy import held_out_batches, loader_of
+from asim_lightning.callbacks.simulated_accuracy import MacroAccuracy
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import evaluated
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
-from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
+from asim_lightning.evaluation.results import Result, axis_text
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.accuracy import accuracy_picture, epoch_rows
 from asim_lightning.report.draw import figure_of
@@ -43,7 +34,7 @@ from asim_lightning.table import Rows
 SPLITS = ("val", "test")
 
 
-class NoiseSweep(Callback):
+class NoiseSweep(MacroAccuracy):
     """Measures, after validations of a fit, the accuracy at several noise levels, simulated bit by bit.
 
     Logs ``noise/acc@LEVEL``, ``noise/acc_mean`` (over the levels: the area under the curve) and ``noise/acc_worst``,
@@ -80,19 +71,8 @@ class NoiseSweep(Callback):
         self.axis, self.images, self.trials = axis, images, trials
         self.every_n_epochs, self.split = every_n_epochs, split
         self.prefix = "noise" if axis == "random_noise" else axis
-        self.results: dict[int, list[Result]] = {}
-        """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._on_network: list[NoiseLevel] = []
-        self._rows: Rows = []  # of the file
-        self._first = True
-        self._metrics: dict[str, float] = {}  # of the last sweep
-        self._restored = False
-
-    @property
-    def logged(self) -> tuple[str, ...]:
-        """Metrics that it logs."""
-        levels = (f"acc@{level_name(level)}" for level in self.levels)
-        return tuple(f"{self.prefix}/{name}" for name in (*levels, "acc_mean", "acc_worst"))
+        self.load_state_dict({})
 
     @property
     def state_key(self) -> str:
@@ -101,99 +81,76 @@ class NoiseSweep(Callback):
         return f"{type(self).__qualname__}{settings}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check, before anything is trained, that the sweep can run."""
-        if stage != "fit":
-            return
+        """Forget an earlier fit; Lightning then loads the state of a fit that continues."""
+        if stage == "fit":
+            self.load_state_dict({})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows of the file, and the metrics of the last sweep, for a continued fit."""
+        return {"rows": self._rows, "metrics": self._metrics}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the rows and the metrics of the stopped fit."""
+        self.results: dict[int, list[Result]] = {}
+        """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
+        self._rows: Rows = list(state_dict.get("rows", []))
+        self._metrics: dict[str, float] = dict(state_dict.get("metrics", {}))
+        self._is_restored = bool(self._metrics)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the sweep can run, and write the layout of TensorBoard's charts."""
+        super().on_fit_start(trainer, pl_module)
         self._on_network = self._levels_of(pl_module)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(each, NoiseSweep) and each.axis == self.axis and each is not self for each in callbacks):
             raise ValueError(f"Only one NoiseSweep may have the axis {self.axis}, got several; join their `levels`")
-        if any(isinstance(each, WeightAveraging) for each in callbacks[: callbacks.index(self)]):
-            raise ValueError(
-                "NoiseSweep must stand before a WeightAveraging callback in `trainer.callbacks`, got it behind: it "
-                "would measure the weights that are not averaged"
-            )
-        for checkpoint in trainer.checkpoint_callbacks:
+        for checkpoint in trainer.checkpoint_callbacks if self.every_n_epochs > 1 else []:
             monitor = getattr(checkpoint, "monitor", None) or ""
-            if self.every_n_epochs == 1 or not monitor.startswith(f"{self.prefix}/"):
-                continue
             # with several, a ModelCheckpoint would also save epochs that were not measured
-            if isinstance(checkpoint, ModelCheckpoint) and checkpoint.save_top_k not in (0, 1):
+            several = isinstance(checkpoint, ModelCheckpoint) and checkpoint.save_top_k not in (0, 1)
+            if several and monitor.startswith(f"{self.prefix}/"):
                 raise ValueError(
                     f"`save_top_k` of a ModelCheckpoint with monitor {monitor} must be 1 if `every_n_epochs` of "
-                    f"NoiseSweep is above 1, got {checkpoint.save_top_k}"
+                    "NoiseSweep is above 1"
                 )
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reset results, and write the layout of TensorBoard's charts."""
-        # a continued fit has had its first sweep
-        self.results, self._first = {}, not self._restored
         write_layout(trainer)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """If a fit continues, keep the file's earlier rows."""
-        path = self._file(trainer)
-        self._rows = [] if path is None else rows_until(path, trainer.global_step or -1)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give a ModelCheckpoint the metrics of a stopped fit; its files have them already."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not self._restored:
-            return
-        self._restored = False
-        if not is_due(trainer, self.every_n_epochs):
+        if trainer.state.fn == "fit" and self._is_restored and not is_due(trainer, self.every_n_epochs):
             for name, value in self._metrics.items():
                 log_equal(pl_module, f"{self.prefix}/{name}", value, logger=False)
+        self._is_restored = False
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if it is due."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if not (self._first or is_due(trainer, self.every_n_epochs)):
+        if self._metrics and not is_due(trainer, self.every_n_epochs):
             return
-        self._first = False
-        results = self.measure(trainer, pl_module)
-        self.results[trainer.current_epoch] = results
+        results = self.results[trainer.current_epoch] = self.measure(trainer, pl_module)
         self._metrics = self.metrics(results)
         for name, value in self._metrics.items():
             log_equal(pl_module, f"{self.prefix}/{name}", value)
-        path = self._file(trainer)
+        self._rows += rows_of(trainer.current_epoch, trainer.global_step, self._on_network, results)
+        folder = output_folder(trainer)
         if not trainer.is_global_zero:
             return
-        if path is not None:
-            self._rows += rows_of(trainer.current_epoch, trainer.global_step, self._on_network, results)
-            write_lines(path, [FIELDS, *self._rows])
-        if tensorboard_loggers(trainer):
-            show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The metrics of the last sweep, for a continued fit."""
-        return {"metrics": self._metrics}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the metrics of the stopped fit."""
-        self._metrics = dict(state_dict.get("metrics", {}))
-        self._restored = bool(self._metrics)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the curve of the last sweep if the fit is stopped, such as by Ctrl-C."""
-        if trainer.state.fn == "fit":
-            self.on_fit_end(trainer)
+        if folder is not None:
+            write_lines(folder / f"{self.prefix}_sweep.csv", [FIELDS, *self._rows])
+        show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
 
     def measure(self, trainer: Trainer, module: LightningModule) -> list[Result]:
         """Accuracy at each level, now; on every process, with the same result on each."""
         self._on_network = self._levels_of(module)
-        model = evaluated(module)
-        batches = held_out_batches(trainer, loader_of(trainer, self.split), self.images)
-        results = []
+        model, points = evaluated(module), []
         for level in self._on_network:
             condition = Condition(macro={self.axis: level.value})
             with under(model, condition):
                 count = self.trials if is_noisy(model) else 1
-            reads = [(model.trial + number) & 0xFFFF for number in range(count)]
-            outcomes = [evaluate(trainer, model, batches, replace(condition, trial=read)) for read in reads]
-            measure = Measure.of(model.outcome)
-            results.append(result_of({self.axis: level.place}, "simulated", outcomes, measure))
-        return results
+            reads = [replace(condition, trial=(model.trial + number) & 0xFFFF) for number in range(count)]
+            points.append(({self.axis: level.place}, reads))
+        return self.simulated(trainer, model, points)
 
     def metrics(self, results: Sequence[Result]) -> dict[str, float]:
         """The metrics of a sweep, by name without the prefix."""
@@ -217,18 +174,7 @@ class NoiseSweep(Callback):
         return figure_of(accuracy_picture(rows, self.axis, title, classes, adc_bits))
 
     def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
-        layers = macro_layers(module)
-        if not layers:
-            raise ValueError(
-                "NoiseSweep needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
-            )
-        return levels_on((layer.assignment for layer in layers.values()), self.axis, self.levels)
-
-    def _file(self, trainer: Trainer) -> Path | None:
-        folder = output_folder(trainer)
-        if folder is None or not (trainer.loggers or folder.is_dir()):
-            return None
-        return folder / f"{self.prefix}_sweep.csv"
+        return levels_on((layer.assignment for layer in macro_layers(module).values()), self.axis, self.levels)
 
     def _curve_steps(self) -> tuple[str, dict[str, int]]:
         """Tag of the curve, as in `asim sweep`, and the step of each level by its text."""

@@ -1,22 +1,22 @@
 """Accuracy on the macro while training, simulated on some images, to choose the epoch to save."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.callbacks.output import log_equal
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.batches import unpack
-from asim_lightning.classifier.network import evaluated
+from asim_lightning.classifier.network import CimModule, evaluated
 from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import Measure, result_of
+from asim_lightning.evaluation.results import AxisValue, Measure, Result, result_of
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -24,11 +24,52 @@ _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
 _FEWER = 100
 """Images for each of these chips."""
 _BATCH = 100
-_MOST_KEPT = 2**28
-"""Most bytes of images in memory while they are evaluated at each level."""
+_MOST_KEPT = 500
+"""Most images in memory while they are evaluated at each point; more are read again at each."""
 
 
-class SimulatedAccuracy(Callback):
+class MacroAccuracy(Callback):
+    """Base of callbacks that simulate a network on its macro after validations of a fit.
+
+    Attributes:
+        images: Images, spread evenly over the data set, always the same; all if there are fewer.
+        split: Data set of the images: val or test.
+    """
+
+    images: int
+    split = "val"
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, before anything is trained, that it can measure."""
+        name, callbacks = type(self).__name__, trainer.callbacks  # type: ignore[attr-defined]
+        if not macro_layers(pl_module):
+            raise ValueError(
+                f"{name} needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+            )
+        if any(isinstance(each, WeightAveraging) for each in callbacks[: callbacks.index(self)]):
+            raise ValueError(
+                f"{name} must stand before a WeightAveraging callback in `trainer.callbacks`, got it behind: it would "
+                "measure the weights that are not averaged"
+            )
+
+    def simulated(
+        self, trainer: Trainer, model: CimModule, points: Iterable[tuple[Mapping[str, AxisValue], Sequence[Condition]]]
+    ) -> list[Result]:
+        """Results now of points with their axes and conditions; on every process, with the same result on each."""
+        if self.split == "test":
+            loaders: Any = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
+        else:
+            loaders = trainer.val_dataloaders
+        # the classifier takes one loader, which may be in a list
+        loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
+        batches, measure = held_out_batches(trainer, loader, self.images), Measure.of(model.outcome)
+        return [
+            result_of(axes, "simulated", [evaluate(trainer, model, batches, each) for each in conditions], measure)
+            for axes, conditions in points
+        ]
+
+
+class SimulatedAccuracy(MacroAccuracy):
     """Measures, after each validation of a fit, the accuracy of the macro as configured, simulated bit by bit.
 
     Logs ``val/acc_simulated``, 0..1; a ModelCheckpoint can monitor it. A fit with `train_noise_model` macro or chip
@@ -40,7 +81,6 @@ class SimulatedAccuracy(Callback):
     """
 
     METRIC = "val/acc_simulated"
-    logged = (METRIC,)
 
     def __init__(self, images: int = 200, chips: list[int] | None = None) -> None:
         check_whole("`images` of SimulatedAccuracy", images, 1)
@@ -56,15 +96,9 @@ class SimulatedAccuracy(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return
-        if not macro_layers(pl_module):
-            raise ValueError(f"SimulatedAccuracy needs layers on a macro, got a {type(pl_module).__name__} without")
-        model = evaluated(pl_module)
-        batches = held_out_batches(trainer, loader_of(trainer, "val"), self.images)
-        outcomes = [evaluate(trainer, model, batches, condition) for condition in self.conditions]
-        accuracy = result_of({}, "simulated", outcomes, Measure.of(model.outcome)).accuracy
-        log_equal(pl_module, self.METRIC, accuracy)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            (result,) = self.simulated(trainer, evaluated(pl_module), [({}, self.conditions)])
+            log_equal(pl_module, self.METRIC, result.accuracy)
 
 
 def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
@@ -83,31 +117,14 @@ def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
     return SimulatedAccuracy(chips=None if chip is None else [chip])
 
 
-def loader_of(trainer: Trainer, split: str) -> Any:
-    """The loader of a fit's images, val or test; the classifier takes one loader, which may be in a list."""
-    found: Any = trainer.val_dataloaders
-    if split == "test":
-        data: Any = getattr(trainer, "datamodule", None)
-        if data is None:
-            raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
-        found = data.test_dataloader()
-    return found[0] if isinstance(found, (list, tuple)) else found
-
-
-def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> Iterable[Any]:
+def held_out_batches(trainer: Trainer, loader: Any, images: int) -> Iterable[Any]:
     """This process's share of some images, spread evenly over a loader's data set, in batches like the loader's.
 
     A fast_dev_run has one image for each process.
     """
     images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else images
-    dataset: Any = getattr(loader, "dataset", None)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
-        raise ValueError(
-            f"Accuracy on a macro while training needs a data set with a length of 1 or more, got "
-            f"{type(dataset).__name__}"
-        )
-    mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
     loader = with_indices(loader)
+    mine = spread_positions(len(loader.dataset), images)[trainer.global_rank :: trainer.world_size]
     batches: DataLoader[Any] = DataLoader(
         Subset(loader.dataset, mine),
         batch_size=loader.batch_size or _BATCH,
@@ -116,7 +133,7 @@ def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> 
         # a loader draws a random number at its start; without this, a sweep would change the fit's numbers
         generator=torch.Generator().manual_seed(0),
     )
-    return _kept(batches, len(mine))
+    return list(batches) if len(mine) <= _MOST_KEPT else batches
 
 
 def spread_positions(length: int, count: int) -> list[int]:
@@ -130,15 +147,3 @@ def spread_positions(length: int, count: int) -> list[int]:
     # RandomState, its stream is frozen: other versions must measure the same images
     draws = numpy.random.RandomState(0).random_sample(count)  # (count,)
     return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
-
-
-def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """The batches: read once for all levels if they are few, else the loader, which reads them at each level."""
-    kept: list[Any] = []
-    for batch in loader:
-        if not kept:
-            first = unpack(batch, None)[0]  # (batch, channels, height, width)
-            if images * first[0].numel() * first.element_size() > _MOST_KEPT:
-                return loader
-        kept.append(batch)
-    return kept

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch.utils.data import DataLoader, TensorDataset
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.engine import noise_context
+from asim_lightning.evaluation.results import Result
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
 from tests.conftest import rows_of
@@ -43,8 +45,6 @@ class Given(NoiseSweep):
     def measure(self, trainer: Trainer, module: Any) -> Any:
         self._on_network = self._levels_of(module)
         accuracy = next(self.accuracies)
-        from asim_lightning.evaluation.results import Result
-
         return [Result({"random_noise": 0.0}, "simulated", 1, 10, accuracy, accuracy, accuracy, 1.0, "")]
 
 
@@ -136,8 +136,6 @@ def test_between_sweeps_the_metric_stays_and_no_epoch_is_kept(tmp_path: Path) ->
 
 def test_a_resumed_fit_sweeps_where_it_is_due_and_leaves_one_curve_and_no_doubled_lines(tmp_path: Path) -> None:
     def run(epochs: int, accuracies: list[float], ckpt_path: Path | None) -> Trainer:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
         logger = TensorBoardLogger(tmp_path, "runs", version=0, default_hp_metric=False)
         checkpoint = ModelCheckpoint(monitor="noise/acc_mean", mode="max", filename="best")
         sweep = Given(accuracies, every_n_epochs=3)
@@ -154,17 +152,6 @@ def test_a_resumed_fit_sweeps_where_it_is_due_and_leaves_one_curve_and_no_double
     assert [(event.step, event.value) for event in curve] == [(0, pytest.approx(0.8))]
     run(1, [0.4], None)
     assert [row["epoch"] for row in rows_of(written)] == ["0"]
-
-
-def test_the_curve_is_there_after_an_interruption(tmp_path: Path) -> None:
-    class Stop(Callback):
-        def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
-            raise RuntimeError("stop")
-
-    trainer = quiet_trainer(tmp_path, Given([0.5]), Stop(), max_epochs=3)
-    with pytest.raises(RuntimeError, match="stop"):
-        trainer.fit(make_model(), datamodule=make_data())
-    assert [event.value for event in read_events(trainer.log_dir).Scalars(f"{TAG}/mean")] == [0.5]
 
 
 @pytest.mark.parametrize("options", [{"logger": False}, {"fast_dev_run": True}])
