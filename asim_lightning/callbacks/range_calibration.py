@@ -8,9 +8,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 from asim_lightning.callbacks.output import is_due
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.batches import calibration_images_of
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import synchronize_ranges
-from asim_lightning.nn.calibration import calibrate_, needs_calibration, quantized_layers
+from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.quant import METHODS
 
 
@@ -34,8 +33,6 @@ class RangeCalibration(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take over from the classifier."""
-        if not quantized_layers(pl_module):
-            raise ValueError(f"RangeCalibration needs converted layers, got a {type(pl_module).__name__} without")
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(each, WeightAveraging) for each in callbacks[callbacks.index(self) :]):
             raise ValueError(
@@ -62,7 +59,4 @@ class RangeCalibration(Callback):
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)
-        if isinstance(module, CimModule):
-            module.share_ranges(trainer.strategy, self.method)
-        else:
-            synchronize_ranges(module, trainer.strategy, self.method)
+        synchronize_ranges(module, self.method)

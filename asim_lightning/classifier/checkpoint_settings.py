@@ -64,8 +64,6 @@ class _Reading:
         if isinstance(value, (list, tuple)):
             inner = next((get_args(each)[0] for each in kinds if get_origin(each) is list), Any)
             return type(value)([self.value(inner, each, name) for each in value])
-        if config is not None and value is not None:
-            raise self.wrong(f"`{name}` must be settings by name, got {_kind(value)}")
         if name == "model.backbone.pretrained" and value is not False:
             raise self.wrong(f"`{name}` must be false, because a checkpoint has weights, got {_kind(value)}")
         if isinstance(value, str):

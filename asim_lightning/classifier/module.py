@@ -18,14 +18,14 @@ from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
-from asim_lightning.classifier.processes import restore_ranges
+from asim_lightning.classifier.processes import fitted_ranges, store_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import Plan, convert_, recount_, set_train_noise_
+from asim_lightning.surgery import Plan, convert_, macro_layers, recount_, set_train_noise_
 from asim_lightning.surgery.settings import set_max_elements_
 
 
@@ -115,9 +115,7 @@ class CimClassifier(CimModule):
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
         set_max_elements_(self.backbone, max_elements)
-        self._train_noise = train_noise
         self._training_seed: int | None = None
-        self._fitted_ranges: dict[str, float] = {}
         # in a tuple, so that the compiled network is no submodule with further keys
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
@@ -164,10 +162,7 @@ class CimClassifier(CimModule):
         if isinstance(own, dict):
             checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in kwargs}
         settings = {**settings_of(str(path), checkpoint, cls.argument_types(), kwargs), **kwargs}
-        try:
-            model = cls(**settings)
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"The settings in {path} do not fit: {error}") from error
+        model = cls(**settings)
         checkpoint["hyper_parameters"] = dict(model.hparams)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
@@ -183,12 +178,12 @@ class CimClassifier(CimModule):
     @property
     def train_noise(self) -> float:
         """Noise of training of every layer that is on a macro, in the unit of its model; a ramp changes it."""
-        return self._train_noise
+        layers = macro_layers(self.backbone).values()
+        return next((layer.train_noise for layer in layers), self.hparams["train_noise"])
 
     @train_noise.setter
     def train_noise(self, amount: float) -> None:
         set_train_noise_(self.backbone, amount)
-        self._train_noise = amount
 
     @property
     def logged(self) -> tuple[str, ...]:
@@ -198,11 +193,8 @@ class CimClassifier(CimModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)"""
-        try:
-            network = self._compiled[0] if self.training and self._compiled else self.backbone
-            return network(images)  # type: ignore[no-any-return]
-        except AssertionError as error:  # how timm's transformers refuse a size
-            raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
+        network = self._compiled[0] if self.training and self._compiled else self.backbone
+        return network(images)  # type: ignore[no-any-return]
 
     def setup(self, stage: str) -> None:
         """Check the data, as `check_data` does."""
@@ -236,10 +228,10 @@ class CimClassifier(CimModule):
             )
         if size in (None, stated, self._image_size) or shape is not None:
             return
-        if (example := self._example(size)) is not None:
+        self._image_size = size
+        if (example := self.example) is not None:
             found = recount_(self.backbone, example.to(next(self.backbone.parameters()).device))
             self.report = replace(self.report, rows=found.rows)
-        self._image_size = size
 
     @property
     def in_channels(self) -> int | None:
@@ -249,10 +241,8 @@ class CimClassifier(CimModule):
     @property
     def example(self) -> Tensor | None:  # type: ignore[override]
         """A random input of the size in the settings, else of the data; None: neither is known."""
-        return self._example(self.hparams["backbone"]["image_size"] or self._image_size)
-
-    def _example(self, size: int | None) -> Tensor | None:
         shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
+        size = self.hparams["backbone"]["image_size"] or self._image_size
         generator = torch.Generator().manual_seed(0)
         if shape is not None and values is not None:
             return torch.randint(values, (1, *shape), generator=generator)
@@ -274,9 +264,8 @@ class CimClassifier(CimModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed, and adapt the state to changed optimizer settings and to this machine."""
-        goes_on = trainer_of(self) is not None and self.trainer.state.fn == "fit"
-        check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
-        if goes_on:
+        check_folding(self.backbone, checkpoint, self.hparams["plan"])
+        if trainer_of(self) is not None and self.trainer.state.fn == "fit":
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]
             forget_paths_elsewhere_(checkpoint, [str(each) for each in folders if each])
         self._training_seed = checkpoint.get("training_seed")
@@ -302,10 +291,11 @@ class CimClassifier(CimModule):
     def on_validation_epoch_start(self) -> None:
         """Fit input ranges: again while training, because weights change; otherwise only missing ranges."""
         self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
+        self._fitted_ranges = fitted_ranges(self.backbone)  # perhaps by a RangeCalibration, which was called before
 
     def on_validation_epoch_end(self) -> None:
         """Restore the fitted ranges, because a callback that averages weights may have put back a network without."""
-        restore_ranges(self.backbone, self._fitted_ranges)
+        store_ranges(self.backbone, self._fitted_ranges)
 
     def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
@@ -325,17 +315,7 @@ class CimClassifier(CimModule):
         """Index, label, prediction and confidence of each sample, for the outcome accuracy. # (batch,) each"""
         if self._classes is None:
             raise ValueError(f"Predictions need one label a sample, got the outcome {self.outcome.name}")
-        images, labels, ids = unpack(batch, self._classes)
-        with noise_context(self.noise_seed, self.trial, ids, self.chip):
-            confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
-        return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
-
-    def outcomes(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index and value of each sample, and for an accuracy its prediction. # (batch,) each"""
-        if self._classes is None:
-            return super().outcomes(unpack(batch, None), batch_number)
-        found = self.predict_step(batch, batch_number)
-        return {"value": (found["prediction"] == found["label"]).float(), **found}
+        return _predictions(*self.answered(batch))
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
@@ -348,29 +328,31 @@ class CimClassifier(CimModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        images, labels, ids = unpack(batch, self._classes)
-        with noise_context(self.noise_seed, self.trial, ids, self.chip):
-            logits = self(images)
+        logits, labels, ids = self.answered(batch)
         self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.loss(logits, labels), len(ids), False)
         if self._classes is None:
-            found = {"value": self.outcome.numbers(logits, labels)["value"]}
+            found = {"index": ids, "value": self.outcome.numbers(logits, labels)["value"]}
             values = [found["value"]]
         else:
-            confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
-            found = {"label": labels, "prediction": prediction, "confidence": confidence}
+            found = _predictions(logits, labels, ids)
             among = logits.topk(self.top5).indices == labels[:, None]  # (batch, 5)
             values = [logits.argmax(dim=1) == labels, among.any(dim=1)]
         for k, each in zip(self._top, values, strict=True):
             name = self.outcome.logged_as(stage, self.fidelity == "estimated", k)
             if name != f"{stage}/loss":
                 self._log_mean(name, f"{stage}_top{k}", each.float(), len(ids), k == 1)
-        return {"index": ids, **found}
+        return found
 
     def _log_mean(self, name: str, metric: str, values: Tensor, images: int, prog_bar: bool) -> None:
         """Log a mean by a metric, because Lightning's sync_dist is wrong if processes have unequal shares."""
         mean = self.means[metric]
         mean(values, weight=images if values.dim() == 0 else None)
         self.log(name, mean, on_epoch=True, prog_bar=prog_bar, batch_size=images)  # type: ignore[arg-type]
+
+
+def _predictions(logits: Tensor, labels: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
+    return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
 
 def _where_it_was(storage: Any, location: str) -> Any:

@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import LightningModule
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
-from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.batches import calibration_images_of, unpack
 from asim_lightning.classifier.outcome import Outcome
-from asim_lightning.classifier.processes import fitted_ranges, synchronize_ranges
+from asim_lightning.classifier.processes import synchronize_ranges
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.surgery import ConversionReport, report_of, set_fidelity_
@@ -42,6 +41,7 @@ class CimModule(LightningModule):
     calibration_method: str = "max"
     example: Tensor | None = None
     _fidelity = "simulated"
+    _classes: int | None = None  # labels are 0 to below this, if they are checked
 
     @property
     def fidelity(self) -> str:
@@ -58,26 +58,25 @@ class CimModule(LightningModule):
 
     def outcomes(self, batch: Any, batch_number: int) -> dict[str, Tensor]:
         """Index, value and, if there is one, prediction of each sample. # (batch,) each"""
-        inputs, targets, ids = batch
-        with noise_context(self.noise_seed, self.trial, ids, self.chip):
-            outputs = self(inputs)
+        outputs, targets, ids = self.answered(batch)
         return {"index": ids, **self.outcome.numbers(outputs, targets)}
+
+    def answered(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Outputs of a batch in evaluation, its targets, and the index of each sample."""
+        inputs, targets, ids = unpack(batch, self._classes)
+        with noise_context(self.noise_seed, self.trial, ids, self.chip):
+            return self(inputs), targets, ids
 
     def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
         """Fit and store the range of every layer with a calibrated range; with `missing` only of layers without one."""
         calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
-
-    def share_ranges(self, strategy: Strategy, method: str) -> None:
-        """Give every process the ranges that were just fitted, and store them; see `synchronize_ranges`."""
-        synchronize_ranges(self.backbone, strategy, method)
-        self._fitted_ranges = fitted_ranges(self.backbone)
 
     def fit_missing_ranges(self, always: bool = False) -> None:
         """Fit input ranges to the trainer's training images if a layer has none; with `always`, of all layers. If a
         RangeCalibration fits them, this does nothing."""
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
-            self.share_ranges(self.trainer.strategy, self.calibration_method)
+            synchronize_ranges(self.backbone, self.calibration_method)
 
     def calibrate_where_missing(self, data: Any) -> None:
         """Fit input ranges to training images of a data module, if a layer that needs one has none."""

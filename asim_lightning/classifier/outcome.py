@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from asim_lightning.checks import check_choice
 
 IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
@@ -152,12 +153,7 @@ class Outcome:
         if callable(given):
             return cls(getattr(given, "__name__", "outcome").replace("_", " "), given)
         named = {**{each.name: each for each in OUTCOMES.values()}, **OUTCOMES}
-        if given not in named:
-            near = get_close_matches(str(given), named, n=1)
-            raise ValueError(
-                f"`outcome` must be among {', '.join(OUTCOMES)}, a function of outputs and targets, or an Outcome, got "
-                f"{given!r}" + (f"; nearest: {near[0]}" if near else "")
-            )
+        check_choice("`outcome`", given, tuple(named))
         return named[given]
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:

@@ -1,10 +1,9 @@
 """The processes of a run: gathered values, shared input ranges, and the end of their group."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
-from lightning.pytorch.strategies import Strategy
 from torch import nn
 
 from asim_lightning.nn.calibration import quantized_layers
@@ -30,37 +29,35 @@ def leave() -> None:
 
 def fitted_ranges(module: nn.Module) -> dict[str, float]:
     """The fitted input ranges of a network, by the name of their buffer."""
-    return {
-        f"{name}.{each}": float(getattr(layer, each))
+    buffers = {
+        f"{name}.{each}": getattr(layer, each)
         for name, layer in quantized_layers(module).items()
-        for each, has in layer.ranges.items()
-        if getattr(layer, has)
+        for each in layer.ranges
+        if layer.input_range == "calibrated"
     }
+    return {name: float(value) for name, value in buffers.items() if value >= 0}  # -1 where none
 
 
-def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
-    """Put fitted ranges back, in place."""
+def store_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
+    """Store fitted ranges in a network, in place."""
+    layers = quantized_layers(module)
     for name, value in ranges.items():
-        module.get_buffer(name).fill_(value)
+        layer, _, operand = name.rpartition(".")
+        layers[layer].store_range(value, operand)
 
 
-def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
-    """Give every process the same input ranges, in place; must be called on all of them.
+def synchronize_ranges(module: nn.Module, method: str = "max") -> None:
+    """Give every process the same input ranges, in place; must be called on all of them."""
+    store_ranges(module, common_ranges(gather(fitted_ranges(module)), method))
+
+
+def common_ranges(parts: Sequence[Mapping[str, float]], method: str) -> dict[str, float]:
+    """The ranges that processes share, from the ranges of each.
 
     Processes may have seen different images, and reached different layers. For the method max the largest range counts:
     the maximum over all images. For other methods, the range of the first process counts, or the largest range if the
     first process has not reached the layer.
     """
-    layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
-    ranges = [(layer, name) for layer in layers for name in layer.ranges]
-    if not ranges:
-        return
-    values = [getattr(layer, name).detach().to(strategy.root_device) for layer, name in ranges]
-    mine = torch.stack(values)  # (ranges,), -1 where none
-    shared = strategy.reduce(mine.clone(), reduce_op="max")
-    if method != "max":
-        first = strategy.broadcast(mine, src=0)
-        shared = torch.where(first >= 0, first, shared)
-    for (layer, name), value in zip(ranges, shared.tolist(), strict=True):
-        if value >= 0:
-            layer.store_range(value, name)
+    names = dict.fromkeys(name for part in parts for name in part)
+    largest = {name: max(part[name] for part in parts if name in part) for name in names}
+    return largest if method == "max" else {**largest, **parts[0]}

@@ -17,23 +17,12 @@ def is_folded(checkpoint: Mapping[str, Any]) -> bool:
     return bool(plan.get("fold_batchnorm", False))
 
 
-def check_folding(
-    backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any], goes_on: bool = False
-) -> None:
-    """Refuse a checkpoint that a network of a plan cannot load because BatchNorms are folded in only one of them.
-
-    Weights from before folding are folded when they are loaded. But a resumed fit has optimizer state, which fits only
-    the network of the checkpoint.
-    """
+def check_folding(backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose network has folded BatchNorms, which cannot be restored, if the plan folds none."""
     if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
         raise ValueError(
             "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
             "and cannot be restored, got false"
-        )
-    if goes_on and plan["fold_batchnorm"] and checkpoint.get("optimizer_states") and not is_folded(checkpoint):
-        raise ValueError(
-            "`model.plan.fold_batchnorm` must be false to resume this fit, because the checkpoint's optimizer state "
-            "belongs to a network with BatchNorms, got true; a checkpoint without optimizer state starts anew"
         )
 
 
@@ -73,18 +62,14 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
 
 
 def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
-    """Remove paths outside the folders of a fit's checkpoints from callbacks' states, in place, because Lightning
-    deletes such a file when the fit saves a better one."""
-    own = list(folders)
-    states = checkpoint.get("callbacks")
-    for state in states.values() if isinstance(states, Mapping) else ():
-        if not isinstance(state, dict) or not {*_PATHS, _BEST} & set(state):
-            continue
-        best = state.get(_BEST)
-        found = [state.get(name) for name in _PATHS] + list(best if isinstance(best, Mapping) else [])
-        if not all(not path or any(_is_below(path, folder) for folder in own) for path in found):
-            state.update({name: "" for name in _PATHS if name in state})
-            state.update({_BEST: {}} if _BEST in state else {})
+    """Remove the states of callbacks that name a file outside the folders of a fit's checkpoints, in place, because
+    Lightning deletes such a file when the fit saves a better one."""
+    own, states = list(folders), checkpoint.get("callbacks")
+    for key, state in [*states.items()] if isinstance(states, dict) else ():
+        if isinstance(state, dict):
+            files = [path for path in map(state.get, _PATHS) if path] + [*state.get(_BEST, ())]
+            if not all(any(_is_below(path, folder) for folder in own) for path in files):
+                del states[key]
 
 
 def _is_below(path: Any, folder: str) -> bool:

@@ -38,7 +38,7 @@ def test_what_lightning_adds_is_left_out() -> None:
 WRONG = {
     "near": ({"trail": 1}, "`model.trail` is no setting; nearest: trial"),
     "dots": ({"plan.macro.column": "a.B"}, "`model.plan.macro.column` is no setting"),
-    "text for a group": ({"plan": "{}"}, "`model.plan` must be settings by name, got '{}'"),
+    "text for a group": ({"plan": "{}"}, "`model.plan` must be no text, got '{}'"),
     "text for a number": ({"trial": "1"}, "`model.trial` must be no text, got '1'"),
     "class": ({"optimizer": CLASS}, "`model.optimizer.class_path` is no setting"),
     "class for a number": ({"trial": CLASS}, "`model.trial` must have names of arguments as keys, got 'class_path'"),
