@@ -43,9 +43,8 @@ class HparamsTable(Callback):
         # a classifier has one of the first two
         yield from ("val/acc", "val/acc_estimate", SimulatedAccuracy.METRIC)
         for sweep in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(sweep, NoiseSweep) and sweep.results:
-                names = list(sweep.metrics(next(iter(sweep.results.values()))))
-                levels = names[:-2]  # the last two are over all levels
+            if isinstance(sweep, NoiseSweep) and sweep.last:
+                *levels, _, _ = sweep.last  # the last two are over all levels
                 chosen = dict.fromkeys((levels[0], levels[len(levels) // 2], levels[-1]))
                 yield from (f"{sweep.prefix}/{name}" for name in ("acc_mean", *chosen))
 

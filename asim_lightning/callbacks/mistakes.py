@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from asim_lightning.callbacks.output import class_names, is_due, output_folder, show_figure, stage_of
 from asim_lightning.callbacks.predictions import FIELDS, AnswersCallback, Batch, answers_of
-from asim_lightning.checks import check_flag, check_whole
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.classifier_figures import confusion_figure, mistakes_figure
@@ -33,7 +33,6 @@ class ConfusionMatrix(AnswersCallback):
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
         super().__init__()
         check_whole("`every_n_epochs` of ConfusionMatrix", every_n_epochs, 1)
-        check_flag("`normalize` of ConfusionMatrix", normalize)
         self.every_n_epochs, self.normalize, self.folder = every_n_epochs, normalize, folder
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
@@ -75,20 +74,14 @@ class Misclassified(AnswersCallback):
         self._pictures: list[tuple[float, int, Tensor]] = []
         """Minus the confidence, index and image of the most confident mistakes. # (channels, height, width)"""
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the last validation."""
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._pictures = []
-
-    on_test_epoch_start = on_validation_epoch_start
-
     def take(self, outputs: Batch, images: Tensor) -> None:
         """Keep a batch, and the pictures of its most confident mistakes."""
         super().take(outputs, images)
         wrong = (outputs["prediction"] != outputs["label"]).nonzero().flatten()  # (mistakes,)
         doubts, indices = ((-outputs["confidence"])[wrong].tolist(), outputs["index"][wrong].tolist())
         new = zip(doubts, indices, (images[place] for place in wrong.tolist()), strict=True)
-        shown = nsmallest(self.images, [*self._pictures, *new], key=lambda each: each[:2])
+        before = self._pictures if len(self.batches) > 1 else []  # not those of the last evaluation
+        shown = nsmallest(self.images, [*before, *new], key=lambda each: each[:2])
         self._pictures = [(doubt, index, image.detach().float().cpu()) for doubt, index, image in shown]
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:

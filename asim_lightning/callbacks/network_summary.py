@@ -20,12 +20,11 @@ class NetworkSummary(ModelSummary):
 
     def __init__(self, max_depth: int = 1) -> None:
         super().__init__(max_depth)
-        self._report: ConversionReport | None = None
+        self._report = ConversionReport(())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print."""
-        converted = report_of(pl_module)
-        self._report = converted if converted.rows else None
+        self._report = report_of(pl_module)
         super().on_fit_start(trainer, pl_module)
 
     def summarize(  # type: ignore[override]  # static in Lightning, which calls it on the object
@@ -38,7 +37,10 @@ class NetworkSummary(ModelSummary):
     ) -> None:
         """Print Lightning's columns, except FLOPs, for parts with parameters."""
         columns = {name: values for name, values in summary_data if name != "FLOPs"}
-        macs = [self._macs(name) for name in columns["Name"]]
+        macs = [
+            sum(row.macs or 0 for row in self._report if f"{row.name}.".startswith(f"{name}."))
+            for name in columns["Name"]
+        ]
         if any(macs):
             columns["MACs"] = [f"{count:,}" for count in macs]
         numbers = {name for name in columns if name in ("Params", "MACs")}
@@ -50,9 +52,5 @@ class NetworkSummary(ModelSummary):
         print(text_table([tuple(columns), *rows], 1, "".join("r" if name in numbers else "l" for name in columns)))
         frozen = total_parameters - trainable_parameters
         print(f"{total_parameters:,} parameters" + (f", of which {frozen:,} are not trained" if frozen else ""))
-        if self._report is not None:
+        if self._report.rows:
             print(self._report.summary)
-
-    def _macs(self, name: str) -> int:
-        rows = () if self._report is None else self._report.rows
-        return sum(row.macs or 0 for row in rows if f"{row.name}.".startswith(f"{name}."))

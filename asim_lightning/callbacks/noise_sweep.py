@@ -1,6 +1,6 @@
 """Accuracy under noise of the macro, while training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,15 +87,16 @@ class NoiseSweep(MacroAccuracy):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows of the file, and the metrics of the last sweep, for a continued fit."""
-        return {"rows": self._rows, "metrics": self._metrics}
+        return {"rows": self._rows, "metrics": self.last}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the rows and the metrics of the stopped fit."""
         self.results: dict[int, list[Result]] = {}
         """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._rows: Rows = list(state_dict.get("rows", []))
-        self._metrics: dict[str, float] = dict(state_dict.get("metrics", {}))
-        self._is_restored = bool(self._metrics)
+        self.last: dict[str, float] = dict(state_dict.get("metrics", {}))
+        """Metrics of the last sweep by name, without the prefix: at each level on the network, mean and worst."""
+        self._is_restored = bool(self.last)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the sweep can run, and write the layout of TensorBoard's charts."""
@@ -118,7 +119,7 @@ class NoiseSweep(MacroAccuracy):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give a ModelCheckpoint the metrics of a stopped fit; its files have them already."""
         if trainer.state.fn == "fit" and self._is_restored and not is_due(trainer, self.every_n_epochs):
-            for name, value in self._metrics.items():
+            for name, value in self.last.items():
                 log_equal(pl_module, f"{self.prefix}/{name}", value, logger=False)
         self._is_restored = False
 
@@ -126,11 +127,14 @@ class NoiseSweep(MacroAccuracy):
         """Measure, if it is due."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if self._metrics and not is_due(trainer, self.every_n_epochs):
+        if self.last and not is_due(trainer, self.every_n_epochs):
             return
         results = self.results[trainer.current_epoch] = self.measure(trainer, pl_module)
-        self._metrics = self.metrics(results)
-        for name, value in self._metrics.items():
+        accuracies = [row.accuracy for row in results]
+        names = (f"acc@{level_name(level.value)}" for level in self._on_network)
+        self.last = dict(zip(names, accuracies, strict=True))
+        self.last |= {"acc_mean": sum(accuracies) / len(accuracies), "acc_worst": min(accuracies)}
+        for name, value in self.last.items():
             log_equal(pl_module, f"{self.prefix}/{name}", value)
         self._rows += rows_of(trainer.current_epoch, trainer.global_step, self._on_network, results)
         folder = output_folder(trainer)
@@ -151,13 +155,6 @@ class NoiseSweep(MacroAccuracy):
             reads = [replace(condition, trial=(model.trial + number) & 0xFFFF) for number in range(count)]
             points.append(({self.axis: level.place}, reads))
         return self.simulated(trainer, model, points)
-
-    def metrics(self, results: Sequence[Result]) -> dict[str, float]:
-        """The metrics of a sweep, by name without the prefix."""
-        accuracies = [row.accuracy for row in results]
-        rows = zip(self._on_network, results, strict=True)
-        each = {f"acc@{level_name(level.value)}": row.accuracy for level, row in rows}
-        return {**each, "acc_mean": sum(accuracies) / len(accuracies), "acc_worst": min(accuracies)}
 
     def charts(self) -> Charts:
         """The margin chart of the curve."""

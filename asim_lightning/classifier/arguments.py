@@ -39,8 +39,6 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             "`model.chip` must be left out, or 0, with `model.chip_file`, because a file is one chip, got "
             f"{settings['chip']}"
         )
-    if settings["max_elements"] is not None:
-        check_whole("`model.max_elements`", settings["max_elements"], 1)
     for name, allowed in (("fidelity", FIDELITIES), ("calibration_method", METHODS)):
         check_choice(f"`model.{name}`", settings[name], allowed)
     for name, most in (("label_smoothing", 1.0), ("mixup", None), ("train_noise", None)):

@@ -160,10 +160,9 @@ class CimClassifier(CimModule):
         checkpoint = read_checkpoint(checkpoint_path, map_location or _where_it_was)
         state, own = checkpoint["state_dict"], checkpoint.get("hyper_parameters", {})
         if isinstance(own, dict):
-            checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in kwargs}
-        settings = {**settings_of(str(path), checkpoint, cls.argument_types(), kwargs), **kwargs}
-        model = cls(**settings)
-        checkpoint["hyper_parameters"] = dict(model.hparams)
+            own = {name: value for name, value in own.items() if name not in kwargs}
+        settings = settings_of(str(path), {"hyper_parameters": own}, cls.argument_types(), kwargs)
+        model = cls(**settings, **kwargs)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
         return model.to(next((each.device for each in state.values()), torch.device("cpu")))
@@ -263,13 +262,13 @@ class CimClassifier(CimModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the training seed, and adapt the state to changed optimizer settings and to this machine."""
+        """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
         check_folding(self.backbone, checkpoint, self.hparams["plan"])
+        self._training_seed = checkpoint.get("training_seed")
         if trainer_of(self) is not None and self.trainer.state.fn == "fit":
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]
             forget_paths_elsewhere_(checkpoint, [str(each) for each in folders if each])
-        self._training_seed = checkpoint.get("training_seed")
-        change_optimizer_(checkpoint, self.hparams["optimizer"])
+            change_optimizer_(checkpoint, self.hparams["optimizer"])
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """The outcome's loss of a batch under fake quantisation and the noise of training."""

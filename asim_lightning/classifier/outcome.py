@@ -25,11 +25,6 @@ def predictions(outputs: Tensor) -> Tensor:
 
 def right(outputs: Tensor, targets: Tensor) -> Tensor:
     """1 if the likeliest class is the target, else 0. # (batch, classes), (batch,)"""
-    if outputs.dim() != 2 or targets.shape != outputs.shape[:1]:
-        raise ValueError(
-            "the outcome accuracy takes outputs (batch, classes) and one label a sample, got outputs "
-            f"{tuple(outputs.shape)} and targets {tuple(targets.shape)}; `outcome` names another one"
-        )
     return predictions(outputs) == targets
 
 

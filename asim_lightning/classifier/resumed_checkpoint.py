@@ -65,11 +65,12 @@ def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str
     """Remove the states of callbacks that name a file outside the folders of a fit's checkpoints, in place, because
     Lightning deletes such a file when the fit saves a better one."""
     own, states = list(folders), checkpoint.get("callbacks")
-    for key, state in [*states.items()] if isinstance(states, dict) else ():
-        if isinstance(state, dict):
-            files = [path for path in map(state.get, _PATHS) if path] + [*state.get(_BEST, ())]
-            if not all(any(_is_below(path, folder) for folder in own) for path in files):
-                del states[key]
+    if not isinstance(states, dict):
+        return
+    for key, state in [each for each in states.items() if isinstance(each[1], dict)]:
+        files = [path for path in map(state.get, _PATHS) if path] + [*state.get(_BEST, ())]
+        if not all(any(_is_below(path, folder) for folder in own) for path in files):
+            del states[key]
 
 
 def _is_below(path: Any, folder: str) -> bool:

@@ -1,6 +1,7 @@
 """Mistakes: which are counted and listed, and where tables and pictures are written."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,79 +18,52 @@ from tests.conftest import rows_of
 NAMES = make_data().class_names
 
 
-def counts_of(path: Path) -> tuple[list[str], torch.Tensor]:
-    with path.open() as file:
-        rows = list(csv.reader(file))
-    assert rows[0][0] == "true \\ predicted"
-    assert [row[0] for row in rows[1:]] == rows[0][1:]
-    return rows[0][1:], torch.tensor([[int(cell) for cell in row[1:]] for row in rows[1:]])
-
-
-@pytest.mark.parametrize("run", ["validate", "test"])
-def test_counts_are_those_of_the_network(run: str, tmp_path: Path) -> None:
-    model, data, stage = make_model(), make_data(), "val" if run == "validate" else "test"
-    trainer = quiet_trainer(tmp_path, ConfusionMatrix(folder=str(tmp_path / "new")), logger=False)
-    getattr(trainer, run)(model, datamodule=data, verbose=False)
-    names, counts = counts_of(tmp_path / "new" / f"confusion_{stage}.csv")
-    assert names == list(data.class_names)
-    expected = torch.zeros(10, 10, dtype=torch.int64)
-    with torch.no_grad():
-        for images, labels, _ in data.val_dataloader():
-            for label, found in zip(labels, model.eval()(images).argmax(1), strict=True):
-                expected[label, found] += 1
-    assert torch.equal(counts, expected)
-    assert imread(tmp_path / "new" / f"confusion_{stage}.png").shape[:2] == (780, 900)
-
-
-def test_of_a_fit_the_log_folder_has_the_last_and_the_logger_all(tmp_path: Path) -> None:
-    trainer = quiet_trainer(tmp_path, ConfusionMatrix(every_n_epochs=3), max_epochs=3, num_sanity_val_steps=1)
-    trainer.fit(make_model(), datamodule=make_data())
-    _, counts = counts_of(Path(trainer.log_dir) / "confusion_val.csv")
-    assert int(counts.sum()) == 25
-    assert float(counts.trace() / counts.sum()) == pytest.approx(float(trainer.callback_metrics["val/acc"]))
-    assert [image.step for image in read_events(trainer.log_dir).Images("val/confusion")] == [2, 6]
-
-
-def mistakes(model: Any, data: Any) -> dict[str, tuple[int, int, float]]:
-    """Label, prediction and confidence of each wrong answer, by index."""
+def answers(model: Any, data: Any) -> dict[str, tuple[int, int, float]]:
+    """Label, prediction and confidence of each image, by index."""
     found = {}
     with torch.no_grad():
         for images, labels, ids in data.val_dataloader():
             confidence, predictions = model.eval()(images).softmax(1).max(1)
-            for index, *answer in zip(
-                ids.tolist(), labels.tolist(), predictions.tolist(), confidence.tolist(), strict=True
-            ):
-                if answer[0] != answer[1]:
-                    found[str(index)] = tuple(answer)
+            rows = zip(labels.tolist(), predictions.tolist(), confidence.tolist(), strict=True)
+            found.update(zip(map(str, ids.tolist()), rows, strict=True))
     return found
 
 
-@pytest.mark.parametrize("run", ["validate", "test"])
-def test_the_list_has_every_mistake_most_confident_first(run: str, tmp_path: Path) -> None:
-    model, data, stage = make_model(), make_data(), "val" if run == "validate" else "test"
-    callback = Misclassified(4, folder=str(tmp_path / "new"))
-    getattr(quiet_trainer(tmp_path, callback, logger=False), run)(model, datamodule=data, verbose=False)
-    rows = rows_of(tmp_path / "new" / f"misclassified_{stage}.csv")
-    expected = mistakes(model, data)
-    assert {row["index"] for row in rows} == set(expected)
-    for row in rows:
+def check_files(folder: Path, stage: str, expected: dict[str, tuple[int, int, float]]) -> None:
+    """The CSV files have the counts, and the mistakes, most confident first."""
+    head, *rows = csv.reader((folder / f"confusion_{stage}.csv").read_text().splitlines())
+    assert head == ["true \\ predicted", *(row[0] for row in rows)] == ["true \\ predicted", *NAMES]
+    counts = Counter({(y, x): int(cell) for y, row in enumerate(rows) for x, cell in enumerate(row[1:])})
+    assert +counts == Counter(answer[:2] for answer in expected.values())
+    mistakes = rows_of(folder / f"misclassified_{stage}.csv")
+    assert {row["index"] for row in mistakes} == {index for index, (y, x, _) in expected.items() if y != x}
+    for row in mistakes:
         label, prediction, confidence = expected[row["index"]]
         assert (int(row["label"]), int(row["prediction"])) == (label, prediction)
         assert (row["label_name"], row["prediction_name"]) == (NAMES[label], NAMES[prediction])
         assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-5)
-    confidences = [float(row["confidence"]) for row in rows]
+    confidences = [float(row["confidence"]) for row in mistakes]
     assert confidences == sorted(confidences, reverse=True)
-    assert (tmp_path / "new" / f"misclassified_{stage}.png").exists()
+    assert imread(folder / f"confusion_{stage}.png").shape[:2] == (780, 900)
+    assert (folder / f"misclassified_{stage}.png").exists()
 
 
-def test_of_a_fit_the_last_validation_is_shown_once(tmp_path: Path) -> None:
-    model, data = make_model(), make_data()
-    trainer = quiet_trainer(tmp_path, Misclassified(), max_epochs=2, num_sanity_val_steps=1)
+@pytest.mark.parametrize("run", ["validate", "test"])
+def test_files_have_the_answers_of_the_network(run: str, tmp_path: Path) -> None:
+    model, data, new = make_model(), make_data(), tmp_path / "new"
+    callbacks = ConfusionMatrix(folder=str(new)), Misclassified(4, folder=str(new))
+    getattr(quiet_trainer(tmp_path, *callbacks, logger=False), run)(model, datamodule=data, verbose=False)
+    check_files(new, "val" if run == "validate" else "test", answers(model, data))
+
+
+def test_of_a_fit_the_log_folder_has_the_last_and_the_logger_all_matrices(tmp_path: Path) -> None:
+    model, data, callbacks = make_model(), make_data(), (ConfusionMatrix(every_n_epochs=3), Misclassified())
+    trainer = quiet_trainer(tmp_path, *callbacks, max_epochs=3, num_sanity_val_steps=1)
     trainer.fit(model, datamodule=data)
-    assert {row["index"] for row in rows_of(Path(trainer.log_dir) / "misclassified_val.csv")} == set(
-        mistakes(model, data)
-    )
-    assert [image.step for image in read_events(trainer.log_dir).Images("val/misclassified")] == [4]
+    check_files(Path(trainer.log_dir), "val", answers(model, data))
+    events = read_events(trainer.log_dir)
+    assert [image.step for image in events.Images("val/confusion")] == [2, 6]
+    assert [image.step for image in events.Images("val/misclassified")] == [6]
 
 
 def test_without_mistakes_there_is_an_empty_list_and_no_picture(tmp_path: Path) -> None:

@@ -205,15 +205,3 @@ def test_fits_that_are_refused(callbacks: Any, model: dict[str, Any], message: s
     trainer = quiet_trainer(tmp_path, *callbacks, logger=False)
     with pytest.raises(ValueError, match=message):
         trainer.fit(make_model(**model), datamodule=make_data())
-
-
-def test_many_images_are_read_for_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for most in (2**28, 0):
-        monkeypatch.setattr("asim_lightning.callbacks.simulated_accuracy._MOST_KEPT", most)
-        sweep = NoiseSweep([0, 1.0, 5.0], images=20, trials=2)
-        quiet_trainer(tmp_path / str(most), sweep, max_epochs=1).fit(make_model(), datamodule=make_data())
-        (results,) = sweep.results.values()
-        found.append([(row.accuracy, row.right, row.trials) for row in results])
-    assert found[0] == found[1]
-    assert len(set(found[0])) > 1

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback, Trainer
 
-from asim_lightning import CimClassifier, MacroConfig
+from asim_lightning import CimClassifier
 from asim_lightning.callbacks import RangeCalibration
-from asim_lightning.nn import CimMatmul
-from asim_lightning.nn.calibration import needs_calibration, quantized_layers
+from asim_lightning.nn.calibration import quantized_layers
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model, ranges
 
@@ -55,12 +54,3 @@ def test_outside_of_a_fit_stored_ranges_are_kept_and_missing_ones_fitted(run: st
     assert {float(layer.input_max) for layer in stored} == {3.0} != {float(missing.input_max)}
     assert missing.has_range
     assert model.calibrates_itself  # again
-
-
-def test_a_layer_that_no_image_reaches_is_asked_for_again(tmp_path: Path) -> None:
-    model = make_model()
-    model.backbone.never = CimMatmul(MacroConfig(), input_range="calibrated")
-    quiet_trainer(tmp_path, RangeCalibration(5), logger=False).validate(model, datamodule=make_data(), verbose=False)
-    assert not model.backbone.never.has_range
-    assert [name for name, layer in quantized_layers(model.backbone).items() if not layer.has_range] == ["never"]
-    assert needs_calibration(model.backbone)

@@ -30,15 +30,6 @@ def test_an_estimate_without_noise_is_the_quantised_accuracy_but_never_called_so
         assert estimated == {named.get(name, name): value for name, value in quantized.items()}
 
 
-@pytest.mark.parametrize(("noise", "model"), [(50.0, "proportional"), (5.0, "macro")])
-def test_an_estimate_with_noise_belongs_to_its_trial(noise: float, model: str, make_trainer: MakeTrainer) -> None:
-    noisy = make_model(fidelity="estimated", train_noise=noise, train_noise_model=model)
-    first = measured(noisy, make_trainer)
-    assert measured(noisy, make_trainer) == first
-    noisy.trial = 1
-    assert abs(measured(noisy, make_trainer)["val/loss"] - first["val/loss"]) > 1e-3
-
-
 MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
 At = Callable[..., Tensor]
 

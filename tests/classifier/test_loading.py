@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
-from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model, save
 
@@ -139,14 +138,6 @@ def test_from_python(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer.fit(model, datamodule=make_data())
     trainer.save_checkpoint(path)
     same(model, CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True))
-
-
-def test_signs_of_a_plan_are_kept(tmp_path: Path) -> None:
-    model = make_model(plan=Plan(rules=[Rule("head", {"rows": 64}, signed_input=False)], signed_input=True))
-    again = CimClassifier.load_from_checkpoint(save(model, tmp_path / "x.ckpt"))
-    assert again.hparams == model.hparams
-    signs = {name: layer.signed_input for name, layer in quantized_layers(again.backbone).items()}
-    assert [name for name, signed in signs.items() if not signed] == ["fc"]
 
 
 def test_mappings_serve_as_dataclasses_do() -> None:

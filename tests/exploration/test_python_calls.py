@@ -196,7 +196,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("indexable, got a Endless", {"data": DataLoader(Endless(), 4)}),
         ("got 1 value", {"data": TensorDataset(own_images()[0])}),
         ("got a NoneType", {"data": None}),
-        ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
+        ("accuracy does not take outputs (24, 4) and", {"data": (own_images()[0], torch.zeros(24, 4))}),
         ("must have 99 samples", {"images": 99}),
         ("`axes.technology` is not an axis", {"axes": {"technology": {"supply": [0.8]}}}),
         ("must name each axis once, got static twice", {"axes": {"static.gain": ["1 %"], "static": [{"gain": "1 %"}]}}),
