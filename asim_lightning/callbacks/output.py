@@ -40,14 +40,9 @@ def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | 
         nothing is written (fast_dev_run, or a logger without files).
     """
     log_dir = trainer.log_dir  # asks the first process, so all processes must call it
-    if getattr(trainer, "fast_dev_run", False):
-        return None
-    if folder is not None:
-        return Path(folder)
-    if trainer.loggers:
-        return Path(log_dir) if log_dir else None
-    of_runs = getattr(trainer, "run_folder", None) or log_dir
-    return Path(of_runs) if of_runs else None
+    of_runs = log_dir if trainer.loggers else getattr(trainer, "run_folder", log_dir)
+    found = of_runs if folder is None else folder
+    return None if found is None or getattr(trainer, "fast_dev_run", False) else Path(found)
 
 
 def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
