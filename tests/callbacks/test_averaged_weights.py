@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
-from asim_lightning.callbacks import NoiseSweep, RangeCalibration
+from asim_lightning.callbacks import NoiseSweep, RangeCalibration, SimulatedAccuracy
 from asim_lightning.classifier.processes import fitted_ranges
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
@@ -38,9 +38,10 @@ def test_ranges_do_not_decay_between_validations(tmp_path: Path) -> None:
     ("callbacks", "message"),
     [
         ((EMAWeightAveraging(), NoiseSweep([0.1])), "NoiseSweep must stand before a WeightAveraging callback"),
+        ((EMAWeightAveraging(), SimulatedAccuracy()), "SimulatedAccuracy must stand before a WeightAveraging callback"),
         ((RangeCalibration(), EMAWeightAveraging()), "RangeCalibration must stand behind a WeightAveraging callback"),
     ],
-    ids=["sweep behind", "ranges before"],
+    ids=["sweep behind", "accuracy behind", "ranges before"],
 )
 def test_the_wrong_order_is_refused(callbacks: tuple[Callback, ...], message: str, tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, *callbacks)
