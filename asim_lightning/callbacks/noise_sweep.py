@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
@@ -76,9 +76,8 @@ class NoiseSweep(MacroAccuracy):
 
     @property
     def state_key(self) -> str:
-        """A key with the axis and the levels, because other ones have other metrics."""
-        settings = {"axis": self.axis, "levels": self.levels}
-        return f"{type(self).__qualname__}{settings}"
+        """A key with the axis, so that Lightning refuses two sweeps of one axis; they would log the same metrics."""
+        return f"{type(self).__qualname__} of {self.axis}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier fit; Lightning then loads the state of a fit that continues."""
@@ -87,14 +86,15 @@ class NoiseSweep(MacroAccuracy):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows of the file, and the metrics of the last sweep, for a continued fit."""
-        return {"rows": self._rows, "metrics": self.last}
+        return {"levels": self.levels, "rows": self._rows, "metrics": self.last}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the rows and the metrics of the stopped fit."""
+        """Take the rows of the stopped fit, and its metrics if it had the same levels."""
+        has_metrics = state_dict.get("levels") == self.levels
         self.results: dict[int, list[Result]] = {}
         """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._rows: Rows = list(state_dict.get("rows", []))
-        self.last: dict[str, float] = dict(state_dict.get("metrics", {}))
+        self.last: dict[str, float] = dict(state_dict["metrics"]) if has_metrics else {}
         """Metrics of the last sweep by name, without the prefix: at each level on the network, mean and worst."""
         self._is_restored = bool(self.last)
 
@@ -102,9 +102,6 @@ class NoiseSweep(MacroAccuracy):
         """Check that the sweep can run, and write the layout of TensorBoard's charts."""
         super().on_fit_start(trainer, pl_module)
         self._on_network = self._levels_of(pl_module)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(each, NoiseSweep) and each.axis == self.axis and each is not self for each in callbacks):
-            raise ValueError(f"Only one NoiseSweep may have the axis {self.axis}, got several; join their `levels`")
         for checkpoint in trainer.checkpoint_callbacks if self.every_n_epochs > 1 else []:
             monitor = getattr(checkpoint, "monitor", None) or ""
             # with several, a ModelCheckpoint would also save epochs that were not measured
