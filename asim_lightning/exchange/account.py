@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from asim_lightning.exchange.keys import in_our_shape
-from asim_lightning.exchange.network import Network
+from asim_lightning.exchange.network import Network, Pair
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.table import text_table
 
@@ -31,6 +30,9 @@ class Row:
     shape: tuple[int, ...]
     status: str
     why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source or self.target} is {self.status}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -68,46 +70,44 @@ class Account:
 def imported(file: WeightFile, network: Network) -> Account:
     """The tensors of a file under this package's keys."""
     state: dict[str, Tensor] = {}
-    targets: dict[str, list[str]] = {}
-    rows: list[Row] = []
+    rows: dict[str, Row] = {}  # by key of the file
+    missing: list[Row] = []
     for pair in network.pairs:
         value = file.state.get(pair.theirs)
-        status, why = MISSING, f"no {pair.theirs}" if pair.theirs else "no place"
         if value is None and pair.counts_batches:
             state[pair.ours] = torch.zeros(pair.shape, dtype=torch.int64)
-            status, why = IGNORED, "counts training batches; starts at 0"
-        elif value is not None:
-            used, fitting = targets.setdefault(pair.theirs, []), in_our_shape(pair, value)
-            if not (value.is_floating_point() or pair.counts_batches):
-                why = f"{pair.theirs} has no floating-point numbers"
-            elif fitting is None:
-                why = f"{pair.theirs} has the shape {_shown(value.shape)}"
-            else:
-                state[pair.ours] = fitting
-                used.append(pair.ours)
-                continue
-        rows.append(Row("", pair.ours, pair.shape, status, why))
-    stem, unused = network.unused_stem, {}
-    found: list[Row] = []
-    for key, value in file.state.items():
-        shape = tuple(value.shape)
-        if targets.get(key):
-            found.append(Row(key, ", ".join(targets[key]), shape, USED, _remark(value, state[targets[key][0]])))
-        elif stem is not None and (key, shape) == stem:
-            unused[key] = value
-            size = "large" if network.backbone.small else "small"
-            found.append(Row(key, "", shape, IGNORED, f"first convolution for {size} images; kept for export"))
+            missing.append(Row("", pair.ours, pair.shape, IGNORED, "counts training batches; starts at 0"))
+        elif value is None:
+            missing.append(Row("", pair.ours, pair.shape, MISSING, f"no {pair.theirs}"))
+        elif not (value.is_floating_point() or pair.counts_batches):
+            rows[pair.theirs] = Row(
+                pair.theirs, pair.ours, tuple(value.shape), MISSING, "has no floating-point numbers"
+            )
+        elif tuple(value.shape) != pair.their_shape:
+            why = f"must have the shape {_shown(pair.their_shape)}"
+            rows[pair.theirs] = Row(pair.theirs, pair.ours, tuple(value.shape), MISSING, why)
         else:
-            why = "has another shape or kind there" if key in targets else f"{network.backbone.name} has no such tensor"
-            found.append(Row(key, "", shape, UNKNOWN, why))
-    return Account(state, (*found, *rows), unused, network.said)
+            state[pair.ours] = value.reshape(pair.shape)
+            others = [rows[pair.theirs].target] if pair.theirs in rows else []
+            target = ", ".join([*others, pair.ours])
+            rows[pair.theirs] = Row(pair.theirs, target, tuple(value.shape), USED, _remark(pair, value))
+    unused, stem = {}, network.unused_stem
+    for key in file.state.keys() - rows.keys():
+        shape = tuple(file.state[key].shape)
+        if (key, shape) == stem:
+            unused[key] = file.state[key]
+            size = "large" if network.backbone.small else "small"
+            rows[key] = Row(key, "", shape, IGNORED, f"first convolution for {size} images; kept for export")
+        else:
+            rows[key] = Row(key, "", shape, UNKNOWN, f"{network.backbone.name} has no such tensor")
+    return Account(state, (*(rows[key] for key in file.state), *missing), unused, network.said)
 
 
 def _shown(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def _remark(before: Tensor, after: Tensor) -> str:
-    shape = "" if before.shape == after.shape else f"as {_shown(after.shape)}"
-    unsound = "" if before.is_meta or bool(before.isfinite().all()) else "holds values that are not finite"
+def _remark(pair: Pair, value: Tensor) -> str:
+    shape = "" if pair.shape == pair.their_shape else f"as {_shown(pair.shape)}"
+    unsound = "" if value.is_meta or bool(value.isfinite().all()) else "holds values that are not finite"
     return "; ".join(part for part in (shape, unsound) if part)

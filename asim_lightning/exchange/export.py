@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
-from asim_lightning.exchange.keys import family, in_their_shape
 from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
@@ -25,31 +24,31 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
     model = network.skeleton
     factor, scaling = _query_factor(model, network)
     written: dict[str, Tensor] = {}
-    source: dict[str, str] = {}
+    first: dict[str, tuple[str, Tensor]] = {}  # the first tensor that is written to a place there, and its key
     rows = _changed_function(network) if names is not None else []
     for pair in network.pairs:
         value, shape = state.get(pair.ours), pair.shape
         if value is None and pair.counts_batches:
             value = torch.zeros((), dtype=torch.int64)
         if not pair.theirs:
-            no_clip = f"{network.layout} has no PACT, so the network would compute another function"
-            why = no_clip if pair.ours.endswith(".alpha") else f"the {network.layout} format has no such tensor"
+            why = f"{network.layout} has no PACT, so the network would compute another function"
             rows.append(Row(pair.ours, "", shape, UNKNOWN, why))
         elif value is None:
             rows.append(Row("", pair.theirs, shape, MISSING, f"the checkpoint has no {pair.ours}"))
         else:
-            value, why = in_their_shape(pair, value), ""
+            value, why = value.reshape(pair.their_shape), ""
             if factor != 1.0 and pair.ours.endswith((".attn.qkv.weight", ".attn.qkv.bias")):
                 queries, rest = value.tensor_split([len(value) // 3])
                 value, why = torch.cat([(queries.double() * factor).to(value.dtype), rest]), scaling
-            if pair.theirs in written and not torch.equal(value, written[pair.theirs]):
-                why = f"differs from {source[pair.theirs]}, but both are one tensor there"
-                rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, why))
-                continue
+            # the published VGG has one clip for all
+            place = ".alpha" if base.startswith("vgg") and pair.theirs.endswith(".alpha") else pair.theirs
+            key, same = first.setdefault(place, (pair.ours, value))
             written.setdefault(pair.theirs, value)
-            source.setdefault(pair.theirs, pair.ours)
-            rows.append(Row(pair.ours, pair.theirs, shape, USED, why))
-    rows += _one_clip(network, written) if network.layout == "published" and family(model) == "vgg" else []
+            if torch.equal(value, same):
+                rows.append(Row(pair.ours, pair.theirs, shape, USED, why))
+            else:
+                why = f"differs from {key}, but both are one tensor there"
+                rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, why))
     ours = {pair.ours for pair in network.pairs}
     for key in (key for key in state if key not in ours):
         leaf, shape = key.rpartition(".")[2], tuple(state[key].shape)
@@ -59,10 +58,12 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
             rows.append(Row(key, "", shape, UNKNOWN, f"{base} has no such tensor there"))
     stem = network.unused_stem
     if stem is not None:
-        kept = unused.get(stem[0])
-        written[stem[0]] = _drawn(stem[1]) if kept is None else kept
-        why = "not used; " + ("drawn at random" if kept is None else "as it was imported")
-        rows.append(Row("", stem[0], stem[1], IGNORED, why))
+        key, shape = stem
+        why = f"not used; {'as it was imported' if key in unused else 'drawn at random'}"
+        rows.append(Row("", key, shape, IGNORED, why))
+        drawn, generator = torch.empty(shape), torch.Generator().manual_seed(0)  # as the published code draws it
+        nn.init.kaiming_normal_(drawn, mode="fan_out", nonlinearity="relu", generator=generator)
+        written[key] = unused.get(key, drawn)
     return Account(written, tuple(rows), {}, _notes(network, model))
 
 
@@ -87,21 +88,6 @@ def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
     root = float(next(iter(heads))) ** 0.5
     factor = root if target == "embed_dim" else 1.0 / root
     return factor, f"queries times {factor:.6g}: the attention there is scaled by {target} ** -0.5"
-
-
-def _one_clip(network: Network, written: Mapping[str, Tensor]) -> list[Row]:
-    clips = {key: value for key, value in written.items() if key.endswith(".alpha")}
-    first = next(iter(clips), "")
-    differing = [key for key in clips if not torch.equal(clips[key], clips[first])]
-    why = f"differs from {first}: the published VGG has one clip for all"
-    return [Row("", key, (), UNKNOWN, why) for key in differing]
-
-
-def _drawn(shape: tuple[int, ...]) -> Tensor:
-    """A convolution as the published code initialises it."""
-    weight = torch.empty(shape)
-    generator = torch.Generator().manual_seed(0)
-    return nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
 
 def _notes(network: Network, model: nn.Module) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.backbone.build import unknown_tag
+from asim_lightning.backbone.build import check_name
 from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile, read_weights
@@ -46,27 +46,17 @@ def read_pretrained(config: BackboneConfig) -> WeightFile | None:
 
 
 def check_tag(config: BackboneConfig) -> None:
-    """Refuse a tag without weights in timm; an unknown network is left to `build_backbone`, which suggests names."""
-    import timm
-
-    if not config.pretrained or is_file(config.pretrained):
-        return
-    base, _, tag = (timm_weights(config) or config.name).partition(".")
-    if not timm.is_model(base):
-        return
-    known = timm.list_pretrained(f"{base}.*") + timm.list_pretrained(base)
-    if (tag and f"{base}.{tag}" not in known) or not known:
-        files = f"a tag of timm's or a file ({', '.join(_SUFFIXES)})"
-        raise ValueError(f"`model.backbone.pretrained` must be {files}: {unknown_tag(base, tag or 'true')}")
+    """Refuse a tag that timm does not know."""
+    if config.pretrained and not is_file(config.pretrained):
+        check_name("model.backbone.name", config.name)
+        check_name("model.backbone.pretrained", timm_weights(config) or config.name)
 
 
-def _download(config: BackboneConfig) -> WeightFile | None:
+def _download(config: BackboneConfig) -> WeightFile:
     import timm
 
     check_tag(config)
     name = timm_weights(config) or config.name
-    if not timm.is_model(name.split(".")[0]):
-        return None
     try:
         return WeightFile(name, timm.create_model(name, pretrained=True, **config.kwargs).state_dict())
     except Exception as error:  # of the hub, of the network, of the disk
@@ -99,15 +89,15 @@ def load_pretrained_(
     account = imported(file, here)
     state, notes = dict(account.state), [f"{file.path}: {account.count('used')} of {len(file.state)} tensors"]
     problems = list(account.open)
-    stem = next((row for row in problems if row.target == "conv1.weight"), None)
-    if stem is not None and config.small and "conv1.weight" in model.state_dict():
-        problems = [row for row in problems if {row.source, row.target}.isdisjoint({stem.source, stem.target} - {""})]
+    stem = [row for row in problems if row.target == "conv1.weight"]
+    if stem and config.small and "conv1.weight" in model.state_dict():
+        problems.remove(stem[0])
         notes.append("first convolution: new, with random weights, because `model.backbone.small` changes its kernel")
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        row = problems[0]
-        what = f"{row.target} is missing: {row.why}" if row.target else f"{row.source}: {row.why}"
-        raise ValueError(f"{file.path} does not fit {config.name} as `model.backbone` describes it: {what}{more}")
+        raise ValueError(
+            f"{file.path} does not fit {config.name} as `model.backbone` describes it: {problems[0]}{more}"
+        )
     if network.num_classes != num_classes:
         take_out_head_(state, model, num_classes)
         own = model.state_dict()

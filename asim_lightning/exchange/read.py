@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -50,15 +51,15 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     found: Any = load_safetensors(file) if file.suffix == ".safetensors" else load_torch(file, mmap)
     wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
     state = found[wrapper] if wrapper else found
-    if not state or not _is_state(state):
+    if not _is_state(state) or not state:
         raise ValueError(f"{path} must hold a state dict, tensors by name, got {_held(state)}")
-    architecture = found.get("arch") if wrapper else None
+    architecture = (found.get("arch") if wrapper else None) or _architecture_of(file)
     return WeightFile(
         str(path),
         _by_todays_names(state),
         wrapper,
         _stepped(found.get("optimizer_state_dict")) if wrapper else None,
-        architecture if isinstance(architecture, str) else _architecture_of(file),
+        architecture if isinstance(architecture, str) else None,
     )
 
 
@@ -90,14 +91,11 @@ def _held(value: Any) -> str:
     return f"a mapping of {keys or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
-def _architecture_of(file: Path) -> str | None:
+def _architecture_of(file: Path) -> Any:
     """timm's name of the network in a hub's config.json next to the weights."""
-    try:
-        value = json.loads(file.with_name("config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    name = value.get("architecture") if isinstance(value, dict) else None
-    return name if isinstance(name, str) else None
+    with suppress(OSError, ValueError, AttributeError):  # there is none, or it is something else
+        return json.loads(file.with_name("config.json").read_text(encoding="utf-8")).get("architecture")
+    return None
 
 
 def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

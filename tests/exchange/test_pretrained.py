@@ -99,7 +99,7 @@ def test_tags_are_checked_without_a_download() -> None:
     check_tag(BackboneConfig("resnet18.a1_in1k", pretrained=True))
     with pytest.raises(ValueError, match=r"resnet18 has the tags a1_in1k, .*, got 'a9_in1k'; nearest: a"):
         check_tag(BackboneConfig("resnet18", pretrained="a9_in1k"))
-    with pytest.raises(ValueError, match=r"must be a tag of timm's or a file \(.*\): resnet18 has the tags a1_in1k, "):
+    with pytest.raises(ValueError, match=r"`model.backbone.pretrained`: resnet18 has the tags a1_in1k, .*got 'nosuch'"):
         check_tag(BackboneConfig("resnet18", pretrained="nosuch"))
 
 
