@@ -35,7 +35,6 @@ def load_published(checkout: str | Path) -> PublishedCode:
         package = ModuleType(name)
         package.__path__ = [str(folder / name)]
         sys.modules[name] = package
-    sys.path.insert(0, str(folder))
     try:
         return PublishedCode(
             importlib.import_module("module.asim_conv").ASiMConv2d,
@@ -46,7 +45,6 @@ def load_published(checkout: str | Path) -> PublishedCode:
             f"{folder} is no checkout of the published code (github.com/Keio-CSG/ASiM): {error}"
         ) from error
     finally:
-        sys.path.remove(str(folder))
         for name in _imported():
             del sys.modules[name]
         sys.modules.update(before)
@@ -61,10 +59,9 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
     macro, conv = layer.macro, layer if isinstance(layer, CimConv2d) else None
     reasons = {
         "a product of two activations": not isinstance(layer, (CimConv2d, CimLinear)),
-        "votes, weight-parallel conversion and other columns are extensions": macro.weight_parallel
-        or macro.column != "charge"
+        "votes, weight-parallel conversion, static effects and other columns are extensions": macro.weight_parallel
+        or (macro.column, macro.static) != ("charge", StaticEffects())
         or (macro.vote_levels > 0 and macro.votes > 1),
-        "static effects are an extension": macro.static != StaticEffects(),
         "an ADC with a range of its own": macro.adc_step is not None,
         "an ideal converter": macro.adc_bits is None or macro.adc_bits > 127,
         "a scale for each output channel": layer.per_channel,

@@ -64,13 +64,11 @@ def published(tmp_path: Path) -> Path:
 def test_importing_leaves_no_trace(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = ModuleType("tools")
     monkeypatch.setitem(sys.modules, "tools", mine)  # a module of the user's own
-    paths = list(sys.path)
     code = load_published(published)
     assert code.conv.__name__ == "ASiMConv2d"
     assert code.linear.__name__ == "ASiMLinear"
     assert sys.modules["tools"] is mine
     assert not any(name.split(".")[0] == "module" for name in sys.modules)
-    assert sys.path == paths
 
 
 @pytest.mark.parametrize(("encoding", "levels"), [(1, 0), (4, 2)])
@@ -116,8 +114,6 @@ REFUSED: dict[str, tuple[Any, Tensor, str]] = {
         lambda: CimConv2d(8, 2, 3, macro=MacroConfig(encoding_bits=2), signed_input=True), IMAGE, "a signed input",
     ),
     "groups": (lambda: CimConv2d(8, 2, 3, groups=2, macro=MacroConfig()), IMAGE, "groups"),
-    "dilation": (lambda: CimConv2d(8, 2, 3, dilation=2, macro=MacroConfig()), IMAGE, "groups"),
-    "reflect": (lambda: CimConv2d(8, 2, 3, padding_mode="reflect", macro=MacroConfig()), IMAGE, "groups"),
     "same": (lambda: CimConv2d(8, 2, 3, padding="same", macro=MacroConfig()), IMAGE, "groups"),
     "oblong": (lambda: CimConv2d(8, 2, (3, 1), macro=MacroConfig()), IMAGE, "groups"),
     "large": (lambda: CimConv2d(8, 2, 3, macro=MacroConfig(rows=8)), IMAGE, "groups"),
