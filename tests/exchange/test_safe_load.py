@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from asim_lightning.exchange.safe_load import load_pickle, load_safetensors, load_torch
-from tests.data.published_layouts import dump_as_python2
 
 ARRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6)
 CONTENT = {"data": ARRAY, "labels": [3, 1, 2, 0], "batch_label": "training batch 1 of 5", "best": numpy.float64(0.5)}
@@ -44,12 +43,6 @@ def refusal(read: Callable[[Path], Any], file: Path) -> str:
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def test_a_pickle_of_python_2(tmp_path: Path) -> None:
-    dump_as_python2({**CONTENT, "best": 0.5}, tmp_path / "batch")
-    assert all(isinstance(key, bytes) for key in pickle.loads((tmp_path / "batch").read_bytes(), encoding="bytes"))
-    check(load_pickle(tmp_path / "batch"))
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])

@@ -33,8 +33,6 @@ def read_assignments(file: Path) -> dict[str, Setting]:
     body of ``if __name__ == '__main__'`` are skipped. An ``assert`` that a setting is in a list is checked, any other
     is skipped. A line that cannot be read is refused with its number.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no file {file}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in paths of Windows, which Python reads as they are meant

@@ -1,23 +1,22 @@
 """The settings of a published config.py: every known one with its published value, and a file's, taken one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from asim_lightning.checks import check_choice
-from asim_lightning.exchange.network import PUBLISHED_NAMES
-from asim_lightning.exchange.published.assignments import Setting
+from asim_lightning.exchange.network import PUBLISHED_VITS, RESNETS, VGGS
+from asim_lightning.exchange.published.assignments import read_assignments
 
 Names: TypeAlias = dict[str, str]
 """Published names of a macro's fields."""
 
-_PUBLISHED_NETWORKS = (
-    *(f"ResNet-{depth}" for depth in (18, 34, 50, 101, 152)),
-    *(f"VGG{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "-BN")),
-    *("ViT-B-16", "ViT-B-32", "ViT-L-16", "ViT-L-32", "ViT-H-14"),
-)
-NETWORKS = dict(zip(_PUBLISHED_NETWORKS, PUBLISHED_NAMES, strict=True))
+NETWORKS = {
+    **{f"ResNet-{name.removeprefix('resnet')}": name for name in RESNETS[:5]},
+    **{name.upper().replace("_", "-"): name for name in VGGS},
+    **dict(zip(("ViT-B-16", "ViT-B-32", "ViT-L-16", "ViT-L-32", "ViT-H-14"), PUBLISHED_VITS, strict=True)),
+}
 """timm's name of each published network."""
 
 _PUBLISHED_MACRO = {
@@ -77,26 +76,16 @@ VIT: dict[str, Any] = {
 KNOWN = {**COMMON, **CNN, **VIT}
 """All settings of the published config.py, with their published values."""
 
-_OF_EXTENSIONS = {
-    "voting_levels": "vote_levels",
-    "num_samp": "votes",
-    "non_linear_alpha": "column_args.alpha with column: current",
-    "weight_var": "column_args.cell_sigma with column: current",
-    "weight_bp": "weight_parallel",
-}  # macro fields for what the published extensions add, by the end of a setting's name
-
 
 class Given:
-    """The settings of a file, and the notes on them. Every method takes the NAME of a cfg.NAME."""
+    """The settings of a file, and notes on those without counterpart. Methods take the NAME of a cfg.NAME."""
 
-    def __init__(self, file: Path, settings: Mapping[str, Setting]) -> None:
-        self.file, self.settings = file, settings
-        self._used: set[str] = set()
-        self._notes: list[tuple[int, str]] = []
+    def __init__(self, file: Path) -> None:
+        self.file, self.settings = file, read_assignments(file)
+        self._notes: dict[str, str] = {}
 
     def value(self, name: str) -> Any:
         """The value of a setting, or the published value if the file does not set it."""
-        self._used.add(name)
         return self.settings[name].value if name in self.settings else KNOWN[name]
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
@@ -118,38 +107,21 @@ class Given:
         return f"{self.file}{line}: cfg.{name}"
 
     def note(self, name: str, what: str) -> None:
-        """Add a note on what to do instead of a setting without counterpart; none if the file does not set it."""
-        self._used.add(name)
-        if name in self.settings:
-            self._notes.append((self.settings[name].line, f"cfg.{name} = {self.shown(name)}: {what}"))
-
-    def ignore(self, *names: str) -> None:
-        """Mark settings as used that have no effect here and in the published code."""
-        self._used.update(names)
+        """Say what to do instead of a setting without counterpart; the published value needs no note."""
+        self._notes[name] = what
 
     def notes(self, network: str) -> tuple[str, ...]:
-        """All notes in the order of the file, then notes on unused settings."""
-        found = [text for _, text in sorted(self._notes, key=lambda note: note[0])]
-        left = [name for name in self.settings if name not in self._used]
-        found += [self._unknown(name) for name in left if name not in KNOWN]
-        for group, layers in ((CNN, "ResNets and VGGs"), (VIT, "transformers")):
-            idle = [f"cfg.{name}" for name in left if name in group]
-            if idle:
-                ends = " to ".join(dict.fromkeys((idle[0], idle[-1])))
-                what = f"nothing to do: {network} has no such layers, and the published code does not read them either"
-                found.append(f"{len(idle)} settings of {layers}, {ends}: {what}")
-        missing = [name for name in KNOWN if name in self._used - set(self.settings) and KNOWN[name] is not None]
-        if missing:
-            shown = ", ".join(f"{name} ({KNOWN[name]})" for name in missing)
+        """All notes in the order of the file, then a note on missing settings."""
+        for name in self.settings.keys() - KNOWN.keys():
+            near = get_close_matches(name, KNOWN, n=1, cutoff=0.7)
+            nearest = f"; nearest: cfg.{near[0]}" if near else ""
+            self.note(name, f"the published config.py has no such setting, and the recipe does not either{nearest}")
+        found = [
+            f"cfg.{name} = {self.shown(name)}: {self._notes[name]}" for name in self.settings if name in self._notes
+        ]
+        needed = {**COMMON, **(VIT if network.startswith("ViT") else CNN)}
+        taken = {name: value for name, value in needed.items() if name not in self.settings and value is not None}
+        if taken:
+            shown = ", ".join(f"{name} ({value})" for name, value in taken.items())
             found.append(f"not in the file, published values taken: {shown}")
         return tuple(found)
-
-    def _unknown(self, name: str) -> str:
-        near = get_close_matches(name, KNOWN, n=1, cutoff=0.7)
-        field = next((field for end, field in _OF_EXTENSIONS.items() if name.endswith(end)), None)
-        what = "the published config.py has no such setting, and the recipe does not either"
-        if field:
-            what = f"a setting of an extension: `model.plan.macro.{field}` in the recipe"
-        elif near:
-            what += f"; nearest: cfg.{near[0]}"
-        return f"cfg.{name} = {self.shown(name)}: {what}"

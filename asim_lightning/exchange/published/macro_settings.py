@@ -9,33 +9,33 @@ from asim_lightning.exchange.network import plain_relus
 from asim_lightning.exchange.published.given_settings import AV, CONV, FC, LINEAR, MLP, PROJ, QK, Given, Names
 from asim_lightning.nn.assignment import score_macro
 
-_RULES_OF_CNN = {"pre_logits.*": LINEAR, "head": LINEAR}
-_RULES_OF_TRANSFORMER = {"qk": QK, "av": AV, "qkv": PROJ, "proj": PROJ, "head": FC}
+_OF_CNN = {"pre_logits": LINEAR, "head": LINEAR}
+_OF_TRANSFORMER = {"qk": QK, "av": AV, "qkv": PROJ, "proj": PROJ, "head": FC}
 _STEM_BITS = 8  # that a first convolution has at least
 
 
 def plan_of(given: Given, network: str) -> dict[str, Any]:
-    """Values for the plan of the recipe: fields of the macro, and `rules`, which map a pattern to changed fields."""
+    """Values for the plan of the recipe: fields of the macro, and of each rule, by `rule_` and its layers."""
     is_transformer = network.startswith("vit")
-    groups = dict(_RULES_OF_TRANSFORMER if is_transformer else _RULES_OF_CNN)
-    if not network.startswith("vgg"):
-        groups.pop("pre_logits.*", None)
     macro = _macro(given, MLP if is_transformer else CONV, signed=is_transformer)
-    rules = {}
-    for match, names in groups.items():
-        scores = match == "av"  # scores are never negative
-        other = _macro(given, names, signed=is_transformer and not scores)
-        rules[match] = _changes(other, score_macro(macro) if scores else macro)
-    bits = [f"{'asim_vit_' if is_transformer else ''}quant_conv_{end}" for end in ("wbit", "xbit")]
-    stem = {"stem": "quantized"} if is_transformer and given.value("vit_quant_conv_proj") else {}
-    if stem or not is_transformer:
-        rules["stem"] = _stem_changes(macro, *map(given.value, bits))
-    given.ignore(*bits)  # the published code does not read them for a float patch embedding
-    fields = asdict(macro)
+    values = asdict(macro)
     if not macro.digital_levels:
-        del fields["digital_levels"], fields["digital_adc"]
-    differing = {match: changes for match, changes in rules.items() if changes}
-    return {**fields, **stem, "rules": differing, **({} if is_transformer else _activations(given, network))}
+        del values["digital_levels"], values["digital_adc"]
+    rules = {}
+    for layers, names in (_OF_TRANSFORMER if is_transformer else _OF_CNN).items():
+        scores = layers == "av"  # scores are never negative
+        other = _macro(given, names, signed=is_transformer and not scores)
+        rules[layers] = _changes(other, score_macro(macro) if scores else macro)
+    if not network.startswith("vgg"):
+        rules.pop("pre_logits", None)
+    if not is_transformer:
+        rules["stem"] = _stem_changes(macro, given.value("quant_conv_wbit"), given.value("quant_conv_xbit"))
+        values |= _activations(given, network)
+    elif given.value("vit_quant_conv_proj"):  # otherwise the published code does not read these bits
+        bits = given.value("asim_vit_quant_conv_wbit"), given.value("asim_vit_quant_conv_xbit")
+        rules["stem"] = _stem_changes(macro, *bits)
+        values["stem"] = "quantized"
+    return values | {f"rule_{layers}": changes for layers, changes in rules.items() if changes}
 
 
 def _activations(given: Given, network: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The pictures of a published config: data module, folder, image size, normalisation and augmentation."""
 
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import Any, NamedTuple
 
 from asim_lightning.exchange.published.assignments import Transform
@@ -45,22 +45,22 @@ def pictures_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     train, valid, test = (_steps(given, f"transforms_{part}") for part in ("train", "valid", "test"))
     usual = 224 if is_transformer or task.margin > 1 else 32
     size = given.value("image_size") if "image_size" in given.settings else usual
-    published = (task.mean, task.deviation)
-    found = published if test is None else ((0.0,) * 3, (1.0,) * 3)
-    normalize = next((step.arguments for step in test or () if step.name == "Normalize"), found)
-    expected = (_step("Resize", (size, size)), _step("ToTensor"), _step("Normalize", *normalize))
+    published = _step("Normalize", mean=task.mean, std=task.deviation)
+    found = (published,) if test is None else tuple(step for step in test if step.name == "Normalize")
+    normalize = found[0].keywords if found else {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    plain = (_step("Resize", (size, size)), _step("ToTensor"), *found)
     squash = f"pictures are squashed to {size} x {size} and normalised with one mean and std"
-    if test not in (None, expected):
+    if test not in (None, plain):
         given.note("transforms_test", f"here {squash}, `image_size` and `normalize` of the data; {_OWN_MODULE}")
-    if valid not in (None, expected if test is None else test):
+    if valid not in (None, plain if test is None else test):
         given.note("transforms_valid", f"here {squash} in validation, as in tests; {_OWN_MODULE}")
     return {
         "module": f"asim_lightning.data.{task.module}",
         "root": _root(given, task),
         "tree": task.tree,
         "image_size": size,
-        "augment": "published" if train is None else _augmentation(given, train, expected, size, task.margin),
-        **({} if normalize == published else {"normalize": dict(zip(("mean", "std"), normalize, strict=False))}),
+        "augment": _augmentation(given, train, plain, size, round(size * task.margin)),
+        **({} if normalize == published.keywords else {"normalize": normalize}),
     }
 
 
@@ -74,27 +74,30 @@ def _steps(given: Given, name: str) -> tuple[Transform, ...] | None:
         case None:
             return None
         case Transform("Compose", (tuple(steps),)) if all(isinstance(step, Transform) for step in steps):
-            # named mean and std, as in the published Normalize(mean=..., std=...)
-            named = ["mean", "std"]
-            return tuple(_step(s.name, *s.keywords.values()) if [*s.keywords] == named else s for s in steps)
+            ends = ("mean", "std")  # arguments of Normalize, which a file may name
+            return tuple(
+                _step(each.name, **dict(zip(ends, each.arguments, strict=False)), **each.keywords)
+                if each.name == "Normalize"
+                else each
+                for each in steps
+            )
     raise given.error(name, f"must be transforms.Compose([...]) of transforms, got {given.shown(name)}")
 
 
 def _augmentation(
-    given: Given, train: tuple[Transform, ...], expected: tuple[Transform, ...], size: int, margin: float
+    given: Given, train: tuple[Transform, ...] | None, plain: tuple[Transform, ...], size: int, first: int
 ) -> str:
-    squash, *normalise = expected
+    squash, *tail = plain
     crop = (_step("RandomCrop", size, padding=4), _step("RandomHorizontalFlip"))
-    if train == expected:
-        return "none"
-    if train in ((*crop, *normalise), (squash, *crop, *normalise)):
-        return "crop_flip"
     amounts = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.3}
     jitter = _step("RandomChoice", tuple(_step("ColorJitter", **{name: amount}) for name, amount in amounts.items()))
-    here = round(size * margin)
-    squashed = (_step("Resize", (here, here)), _step("CenterCrop", here))
-    if train != (jitter, *squashed, *crop, _step("RandomRotation", 15), *normalise):
-        steps = f"jitter of a colour, squash to {here}, crop to {size}, mirror, turn"
+    squashed = (_step("Resize", (first, first)), _step("CenterCrop", first))
+    if train == plain:
+        return "none"
+    if train in ((*crop, *tail), (squash, *crop, *tail)):
+        return "crop_flip"
+    if train not in (None, (jitter, *squashed, *crop, _step("RandomRotation", 15), *tail)):
+        steps = f"jitter of a colour, squash to {first}, crop to {size}, mirror, turn"
         given.note("transforms_train", f"here `augment: published` ({steps}); {_OWN_MODULE}")
     return "published"
 
@@ -102,18 +105,12 @@ def _augmentation(
 def _root(given: Given, task: Task) -> str:
     """The folder in which the data module finds the content of the three folders."""
     allowed = {"train_dir": (task.train,), "valid_dir": task.test, "test_dir": task.test}
-    paths = {name: given.value(name) for name in allowed}
-    folders = {name: _path(path) for name, path in paths.items() if path is not None}
-    fitting = [folder for name, folder in folders.items() if folder.name in allowed[name]]
-    root = str(fitting[0].parent) if fitting else task.root
-    for name, folder in folders.items():
-        if folder.name not in allowed[name] or str(folder.parent) != root:
+    # a path of Windows may have both kinds of slashes
+    folders = {name: PureWindowsPath(given.value(name)) for name in allowed if given.value(name) is not None}
+    roots = {name: path.parent.as_posix() for name, path in folders.items() if path.name in allowed[name]}
+    root = next(iter(roots.values()), task.root)
+    for name in folders:
+        if roots.get(name) != root:
             where = f"{root}/{' or '.join(allowed[name])}"
             given.note(name, f"one folder `data.init_args.root`, {root}, holds {task.tree}; link this one as {where}")
-        elif name == "valid_dir" and folders.get("test_dir", folder) != folder:
-            given.note(name, "validation is on the test pictures; `data.init_args.held_out` takes training ones")
     return root
-
-
-def _path(text: str) -> PurePath:
-    return PureWindowsPath(text) if "\\" in text or text[1:2] == ":" else PurePosixPath(text)

@@ -16,10 +16,9 @@ def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     modes = [f"asim_{part}_mode" for part in parts]
     modes.sort(key=lambda name: -_MODES.index(given.choice(name, _MODES)))
     mode = _one_of(given, "model.fidelity", modes, "layer.fidelity")
-    stem_mode = "asim_vit_quant_conv_mode" if is_transformer else "quant_conv_mode"
     if not is_transformer or given.value("vit_quant_conv_proj"):
+        stem_mode = "asim_vit_quant_conv_mode" if is_transformer else "quant_conv_mode"
         given.note(stem_mode, "nothing to do: this layer is digital, and the same integers at every fidelity")
-    given.ignore(stem_mode)
     trains = mode == "Train"
     order = slice(None, None, 1 if trains else -1)
     return {
@@ -34,17 +33,21 @@ def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
 
 def training_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     """Values for training; published transformers are trained with Adam and without weight decay."""
-    for name in ("momentum", "weight_decay") if is_transformer else ():
-        given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
-    given.ignore("mixup_alpha", "label_smooth_eps")  # while they are off
+    if is_transformer:
+        for name in ("momentum", "weight_decay"):
+            given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
     # the published share goes only to the other classes; torch gives a part of it to the right class
-    classes, smooths = given.value("cls_num"), given.value("label_smooth")
-    share = given.value("label_smooth_eps") * classes / (classes - 1) if smooths else 0
+    classes, epochs = given.value("cls_num"), given.value("max_epoch")
+    share = given.value("label_smooth_eps") * classes / (classes - 1) if given.value("label_smooth") else 0
+    milestones = given.value("milestones")
+    if milestones is None:
+        milestones = (0.6 * epochs, 0.9 * epochs)
     return {
         "optimizer": "adam" if is_transformer else "sgd",
         "momentum": 0.9 if is_transformer else given.value("momentum"),
         "weight_decay": 0.0 if is_transformer else given.value("weight_decay"),
-        "milestones": _milestones(given),
+        # a milestone after the last epoch has no effect there
+        "milestones": [round(epoch / epochs, 6) for epoch in milestones if epoch <= epochs],
         "label_smoothing": share,
         "mixup": given.value("mixup_alpha") if given.value("mixup") else 0,
     }
@@ -62,24 +65,8 @@ def _one_of(given: Given, setting: str, names: list[str], in_python: str | None 
 
 def _accelerator(given: Given) -> str:
     device = given.value("device") or "cuda"
-    kind, _, number = device.partition(":")
-    accelerator = _DEVICES.get(kind, "auto")
+    accelerator = _DEVICES.get(device.partition(":")[0], "auto")
     if device not in _DEVICES:
-        flag = f"--trainer.accelerator NAME{f' --trainer.devices [{number}]' if number.isdigit() else ''}"
-        given.note("device", f"the recipe has `trainer.accelerator: {accelerator}`; {flag} asks for one")
+        flags = "--trainer.accelerator NAME and --trainer.devices [NUMBER] choose another"
+        given.note("device", f"the recipe has `trainer.accelerator: {accelerator}`; {flags}")
     return accelerator
-
-
-def _milestones(given: Given) -> tuple[float, ...]:
-    """Milestones as the shortest fractions of the epochs."""
-    listed, epochs = given.value("milestones"), given.value("max_epoch")
-    if listed is None:
-        return (0.6, 0.9)
-    if max(listed, default=0) > epochs:
-        what = f"the recipe has the milestones up to epoch {epochs}, the last one, as fractions of the epochs"
-        given.note("milestones", what)
-    found = []
-    for epoch in (epoch for epoch in listed if epoch <= epochs):
-        short = (round(epoch / epochs, digits) for digits in range(1, 12))
-        found.append(next((each for each in short if each <= 1 and round(each * epochs) == epoch), epoch / epochs))
-    return tuple(found)

@@ -45,8 +45,6 @@ def test_all_settings_are_read(config: Path) -> None:
     [
         ("1e-4", 1e-4),
         ("-3", -3),
-        ("None", None),
-        ("True", True),
         ("'a' 'b'", "ab"),
         (r"r'E:\data\train'", r"E:\data\train"),
         ("(1, [2, 'x'], ())", (1, (2, "x"), ())),
@@ -128,7 +126,6 @@ def test_other_statements_are_refused(config: Path, statement: str) -> None:
     ("content", "expected"),
     [
         (b"cfg.a = (1,\ncfg.b = 2\n", "is not Python: '(' was never closed (<unknown>, line 1)"),
-        (b"\x00\xff\xfe", "is not Python: "),
         (b"cfg.a = '\xe9'\n", "is not Python: "),
         (b"cfg.a = " + b"(" * 500 + b")" * 500, "is not Python: too many nested parentheses"),
         (b"cfg.a = 1\n", "with cfg.task and cfg.model_name, got 1 settings without cfg.task"),
@@ -140,10 +137,3 @@ def test_no_config_at_all(config: Path, content: bytes, expected: str) -> None:
         recipe_of(config)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="There is no file"):
-        recipe_of(tmp_path / "config.py")
-    with pytest.raises(FileNotFoundError, match="There is no file"):
-        recipe_of(tmp_path)

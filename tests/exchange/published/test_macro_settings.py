@@ -38,7 +38,7 @@ def test_each_attention_product_has_its_macro(made: Made) -> None:
     recipe = made(**{**VIT, **changes}, asim_vit_hybrid_levels=3)
     assert macros(recipe) == wanted
     assert "as published: digital cycles pass the ADC" in recipe.text
-    assert values(recipe)["axes"]["random_noise"] == [0, 0.05, 0.1, 0.15, 0.2]
+    assert values(recipe)["axes"]["random_noise"] == [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]
 
 
 def test_stem_keeps_its_bits(made: Made) -> None:

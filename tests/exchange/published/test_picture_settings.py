@@ -38,7 +38,7 @@ def test_folders(made: Made) -> None:
         noted = [note for note in recipe.notes if re.match(r"cfg\.\w+_dir = ", note)]
         return values(recipe)["data"]["init_args"]["root"], len(noted)
 
-    assert root(train_dir=r"E:\c\train", valid_dir=r"E:\c\test", test_dir=r"E:\c\test") == (r"E:\c", 0)
+    assert root(train_dir=r"E:\c\train", valid_dir=r"E:\c\test", test_dir=r"E:\c\test") == ("E:/c", 0)
     assert root(train_dir="/c/train", valid_dir="/c/val", test_dir="/c/test") == ("/c", 1)
     assert root(train_dir="/c/training", test_dir="/d/test") == ("/d", 1)
     assert root(train_dir="/c/training", test_dir="/d/testing") == ("data", 2)

@@ -42,17 +42,16 @@ def test_training_settings(made: Made) -> None:
 
 @pytest.mark.parametrize(
     ("device", "accelerator", "noted"),
-    [("cuda", "auto", ""), ("cpu", "cpu", ""), ("cpu:1", "cpu", "[1] asks"), ("xpu", "auto", "NAME asks")],
+    [("cuda", "auto", False), ("cpu", "cpu", False), ("cpu:1", "cpu", True), ("xpu", "auto", True)],
 )
-def test_device(made: Made, device: str, accelerator: str, noted: str) -> None:
+def test_device(made: Made, device: str, accelerator: str, noted: bool) -> None:
     recipe = made(device=device)
     assert values(recipe)["trainer"]["accelerator"] == accelerator
     found = [note for note in recipe.notes if note.startswith("cfg.device = ")]
-    assert len(found) == bool(noted)
-    assert all(f"trainer.accelerator: {accelerator}`" in note and noted in note for note in found)
+    assert len(found) == noted
+    assert all(f"trainer.accelerator: {accelerator}`" in note for note in found)
 
 
-def test_milestones_after_the_end_are_noted(made: Made) -> None:
+def test_milestones_after_the_end_have_no_effect_there(made: Made) -> None:
     recipe = made(max_epoch=7, milestones=[4, 6, 9])
     assert [round(part * 7) for part in values(recipe)["model"]["optimizer"]["milestones"]] == [4, 6]
-    assert any(note.startswith("cfg.milestones = [4, 6, 9]: ") for note in recipe.notes)
