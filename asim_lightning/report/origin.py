@@ -30,6 +30,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
         ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
         ("intervals", _intervals(run)),
+        ("findings", "; ".join(each["text"] for each in run.document.get("findings", ()))),
         ("notes", "; ".join(run.document.get("notes", ()))),
         ("files", f"results.csv and those next to it in {run.folder}"),
     ]

@@ -1,6 +1,5 @@
 """Limits of a spec; the map of the loss and the plans of a doctor: pictures, tables and words."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, nan
 from operator import itemgetter
@@ -16,12 +15,9 @@ from asim_lightning.report.labels import cost_text
 from asim_lightning.report.picture import Axis, Grid, Picture, Series
 from asim_lightning.table import Column, Rows, Table, plain
 
-Plan: TypeAlias = Mapping[str, Any]
-"""A plan as in doctor.json."""
-Share: TypeAlias = tuple[str, float]
-"""A layer, or several in one row, and the share of the loss increase, nats."""
+Row: TypeAlias = Mapping[str, Any]
+"""Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
-_MOST_ROWS = 15
 _LEAST = 0.5
 """Least percent that is written into a cell."""
 _SAID = 1.0
@@ -34,8 +30,9 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
     if "limits" in found:
         limits, scale = [Limit.of_json(each) for each in found["limits"]], found["full_scale"]
         drawn = limits_picture(limits, "How bad each property may be")
-        return f"{target}: {limits_words(limits)}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
-    shown: Shown = [plans_table(found), findings_table(found) if found["findings"] else None]
+        kept = ", ".join(f"{_words(each)} {_value(each, each.kept)}" for each in limits)
+        return f"{target}: surely kept up to {kept}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
+    shown: Shown = [plans_table(found)]
     if run.loss_map is not None:
         shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
     return plans_verdict(found), shown
@@ -44,39 +41,26 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
 def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: float | None) -> Table[Limit]:
     """The table of limits, for a macro whose full scale has `codes` codes (None: all) and mV (None: not known)."""
 
-    def percent(row: Limit) -> float | None:
-        is_in_lsb = row.unit == "lsb" and row.kept
-        return noise_percent(f"{row.kept} lsb", row.name, codes, full_scale_mv) if is_in_lsb else None
-
-    def in_mv(row: Limit) -> float | None:
-        share = percent(row)
-        return None if share is None or full_scale_mv is None else share / 100 * full_scale_mv
+    def others(row: Limit) -> dict[str, float]:
+        """The kept value in other units."""
+        if row.unit != "lsb" or not row.kept:
+            return {}
+        percent = noise_percent(f"{row.kept} lsb", row.name, codes, full_scale_mv)
+        return {"%": percent, **({} if full_scale_mv is None else {"mV": percent / 100 * full_scale_mv})}
 
     def in_others(row: Limit) -> str:
-        known = ((percent(row), "%"), (in_mv(row), "mV"))
-        said = ", ".join(f"{value:.3g} {unit}" for value, unit in known if value is not None)
+        said = ", ".join(f"{value:.3g} {unit}" for unit, value in others(row).items())
         return said and f"kept: {said}"
 
+    ends = {"kept_percent": lambda row: others(row).get("%"), "kept_mv": lambda row: others(row).get("mV")}
     columns: list[Column[Limit]] = [
         Column("property", _words, {"property": lambda row: row.name, "unit": lambda row: row.unit}, side="l"),
         Column("kept up to", lambda row: _value(row, row.kept), {"kept": lambda row: row.kept}),
         Column("missed from", lambda row: _value(row, row.missed), {"missed": lambda row: row.missed}),
-        Column("in other units", in_others, {"kept_percent": percent, "kept_mv": in_mv}, side="l"),
+        Column("in other units", in_others, ends, side="l"),
         Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
     return Table(columns, limits, title="Limits", file="limits.csv")
-
-
-def limits_words(limits: Sequence[Limit]) -> str:
-    """The last surely kept value of each property, in a line."""
-    kept = [
-        f"{_words(each)} {each.kept:g}" + f" {each.unit}" * (not each.name.endswith(each.unit))
-        for each in limits
-        if each.kept is not None
-    ]
-    none = [_words(each) for each in limits if each.kept is None]
-    said = {"surely kept up to": kept, "surely kept by no value of": none}
-    return "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
@@ -112,37 +96,29 @@ def _between(limit: Limit) -> str:
     return f"undecided, {needed or 'more chips would decide'}"
 
 
-def loss_map_table(found: LossMap) -> Table[Share]:
+def loss_map_table(found: LossMap) -> Table[Row]:
     """The table of a map: a row for each layer, the largest share first, and where most of it is."""
 
-    def percent(row: Share) -> float | None:
-        return 100 * row[1] / found.sum if found.sum > 0 else None
-
-    def most(row: Share) -> tuple[int | None, int | None, float | None]:
-        return _most_of(found.layers.get(row[0], ()))
-
-    def positions(row: Share) -> str:
-        first, last, within = most(row)
-        if within is None or (percent(row) or 0.0) < _SAID:
+    def positions(row: Row) -> str:
+        first, last, within, percent = row["first_bit"], row["last_bit"], row["percent_in_them"], row["percent"] or 0.0
+        if within is None or percent < _SAID:
             return ""
-        where = f"bit {first}" if first == last else f"bits {first} to {last}"
-        return f"{where}: {within:.0f} %"
+        return f"{f'bit {first}' if first == last else f'bits {first} to {last}'}: {within:.0f} %"
 
-    shares = list(found.by_layer.items())
-    rest = [share for _, share in shares[_MOST_ROWS:]]
-    if rest:
-        shares = [*shares[:_MOST_ROWS], (f"{len(rest)} other layer{'s' * (len(rest) > 1)}", sum(rest))]
-    ends: dict[str, Callable[[Share], object]] = {
-        "first_bit": lambda row: most(row)[0], "last_bit": lambda row: most(row)[1],
-        "percent_in_them": lambda row: most(row)[2],
-    }  # fmt: skip
-    columns: list[Column[Share]] = [
-        plain("layer", itemgetter(0), "l"),
-        Column("share\n(nats)", lambda row: _cell(row[1], 4), {"share": itemgetter(1)}),
-        Column("of the\nsum (%)", lambda row: _cell(percent(row), 1), {"percent": percent}),
-        Column("most of it in", positions, ends, side="l"),
+    rows: list[Row] = [
+        {
+            "layer": name, "share": share, "percent": 100 * share / found.sum if found.sum > 0 else None,
+            **_most_of(found.layers[name]),
+        }
+        for name, share in found.by_layer.items()
+    ]  # fmt: skip
+    columns: list[Column[Row]] = [
+        plain("layer", itemgetter("layer"), "l"),
+        Column("share\n(nats)", lambda row: _cell(row["share"], 4), _cells("share")),
+        Column("of the\nsum (%)", lambda row: _cell(row["percent"], 1), _cells("percent")),
+        Column("most of it in", positions, _cells("first_bit", "last_bit", "percent_in_them"), side="l"),
     ]
-    return Table(columns, shares, _map_note(found), "Shares of layers", "layers_map.csv")
+    return Table(columns, rows, _map_note(found), "Shares of layers", "layers_map.csv")
 
 
 def loss_map_picture(found: LossMap, title: str) -> Picture:
@@ -171,38 +147,35 @@ def _cell(number: float | None, digits: int) -> str:
     return "" if number is None else f"{round(number, digits) + 0.0:.{digits}f}"  # avoids -0.0
 
 
-def _most_of(shares: Sequence[float]) -> tuple[int | None, int | None, float | None]:
+def _most_of(shares: Sequence[float]) -> Row:
     """The fewest adjacent positions with most of a layer's share: the first, the last, and their percent."""
-    total = sum(shares)
-    if len(shares) < 2 or total <= 0:
-        return None, None, None
-    for width in range(1, len(shares) + 1):
+    names, total = ("first_bit", "last_bit", "percent_in_them"), sum(shares)
+    for width in range(1, len(shares) + 1) if len(shares) > 1 and total > 0 else ():
         within, first = max((sum(shares[start : start + width]), start) for start in range(len(shares) - width + 1))
         if within > total / 2:
-            break
-    return first, first + width - 1, 100 * within / total
+            return dict(zip(names, (first, first + width - 1, 100 * within / total), strict=True))
+    return dict.fromkeys(names)
 
 
 def _map_note(found: LossMap) -> str:
     """How the sum of the shares compares with the increase, and the images and noise of the map."""
-    of = [f"{found.images:,} images"] if found.images else []
-    if found.stepped_back_to is not None:
-        of.append(f"noise and spreads times {found.stepped_back_to:.3g}")
     said = f"shares sum up to {found.sum:.4g} nats; the macro adds {found.increase:.4g} to the mean loss"
-    return f"{said} ({', '.join(of)})" if of else said
+    said += f" ({found.images:,} images)"
+    if found.stepped_back_to is None:
+        return said
+    return f"{said}; of noise and spreads times {found.stepped_back_to:.3g}, because the network has collapsed"
 
 
-def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
+def plans_table(found: Row) -> Table[Row]:
     """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
     target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
-    recipe = {"macro": _json("macro"), "rules": _json("rules"), **_cells("checkpoint")}
-    columns: list[Column[Plan]] = [
+    columns: list[Column[Row]] = [
         plain("plan", itemgetter("text"), "l"),
         Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
         Column(f"{_measured(target)}\n(%)", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
-        Column("file", lambda row: row["file"] or "", {**_cells("file"), **recipe}, side="l"),
+        Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
     ]
     note = f"kept: the whole interval is at least {100 * found['as_is']['threshold']:.2f} %"
     if found["gap"] is not None:
@@ -212,17 +185,7 @@ def plans_table(found: Mapping[str, Any]) -> Table[Plan]:
     return Table(columns, plans, note, f"Plans for {target}", "plans.csv", marked)
 
 
-def findings_table(found: Mapping[str, Any]) -> Table[Mapping[str, Any]]:
-    """Findings of a doctor without simulation, a row each."""
-    numbers: dict[str, Callable[[Mapping[str, Any]], object]] = {
-        **_cells("kind"), "finding": itemgetter("text"), "layers": lambda row: " ".join(row["layers"]),
-        "numbers": _json("numbers"),
-    }  # fmt: skip
-    text = Column[Mapping[str, Any]]("finding", itemgetter("text"), numbers, "l")
-    return Table([text], found["findings"], title="Findings", file="findings.csv")
-
-
-def plans_verdict(found: Mapping[str, Any]) -> str:
+def plans_verdict(found: Row) -> str:
     """The cheapest plan that keeps the target, next to the macro as it is; if no plan does, the nearest."""
     target, as_is = Target.read(found["target"], "`target`"), found["as_is"]
     plans = [as_is, *found["plans"]]
@@ -240,7 +203,7 @@ def plans_verdict(found: Mapping[str, Any]) -> str:
     return f"{target}: {'; '.join(facts)}."
 
 
-def _cheapest(plans: Sequence[Plan]) -> Plan | None:
+def _cheapest(plans: Sequence[Row]) -> Row | None:
     return min((each for each in plans if each["verdict"] == "kept"), key=lambda each: each["energy_uj"], default=None)
 
 
@@ -250,28 +213,24 @@ def _measured(target: Target) -> str:
     return "accuracy" if target.of is None else f"difference to {target.of}"
 
 
-def _interval(plan: Plan) -> str:
+def _interval(plan: Row) -> str:
     return f"{Measure().text(plan['mean'])} {Measure().interval(plan['low'], plan['high'])}"
 
 
-def _energy(plan: Plan) -> str:
+def _energy(plan: Row) -> str:
     ends = {f"energy_uj_{end}": plan[f"energy_{end}_uj"] for end in ("low", "high")}
     return cost_text("energy_uj", {"energy_uj": plan["energy_uj"], **ends})
 
 
-def _numbers(plan: Plan, target: Target) -> str:
+def _numbers(plan: Row, target: Target) -> str:
     return f"{_measured(target)} {_interval(plan)} %, {_energy(plan)}"
 
 
-def _deciding(plan: Plan, target: Target) -> str:
+def _deciding(plan: Row, target: Target) -> str:
     """How many images or chips would decide a plan; empty if it is decided, or if they do not decide it."""
     needed = plan["images_to_decide"]
     return "" if needed is None else f"{needed:,} {'chips' if target.form == 'yield' else 'images'}"
 
 
-def _cells(*names: str) -> dict[str, Callable[[Plan], object]]:
+def _cells(*names: str) -> dict[str, Callable[[Row], object]]:
     return {name: itemgetter(name) for name in names}
-
-
-def _json(name: str) -> Callable[[Mapping[str, Any]], object]:
-    return lambda row: json.dumps(row[name])

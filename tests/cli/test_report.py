@@ -97,7 +97,7 @@ def test_a_spec_and_a_doctor_have_sections_and_targets_of_their_own(sweep: Path,
     found = json.loads(Path("runs/tiny/report.json").read_text())["runs"]
     assert [Path(each["folder"]).name for each in found] == [sweep.name, "spec-1", "doctor-1"]
     assert [sorted(name for name in each if name.endswith(".csv")) for each in found[1:]] == [
-        ["limits.csv"], ["findings.csv", "layers_map.csv", "map.csv", "plans.csv"],
+        ["limits.csv"], ["layers_map.csv", "map.csv", "plans.csv"],
     ]  # fmt: skip
     verdicts = [line for line in answer.out.splitlines() if line.startswith("verdict  ")]
     assert all(each["verdict"] in line for each, line in zip(found, verdicts, strict=True))

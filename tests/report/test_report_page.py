@@ -275,7 +275,7 @@ def test_a_page_says_what_it_was_computed_from() -> None:
 def test_a_spec_and_a_doctor_have_a_figure_and_their_tables() -> None:
     spec = replace(run([point(300, {})]), folder=Path("runs/mine/spec-1"), document=spec_document())
     doctor = Run(Path("runs/mine/doctor-1"), (), document=doctor_document(), loss_map=MAPPED)
-    for found, note in ((spec, "a rule"), (doctor, "a note")):
+    for found, note in ((spec, "a rule"), (doctor, "a note"), (doctor, "15 of 255 codes")):
         shown = Page(Section.of(found, found.own_target).html())
         assert all(len(rows) > 1 for rows in shown.tables.values())
         assert note in shown.texts

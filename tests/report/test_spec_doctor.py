@@ -1,18 +1,14 @@
 """Limits as a table, in words and as bars; a map of the loss as a table and a heat map; plans of a doctor."""
 
-from dataclasses import replace
 from math import isnan
 
 import pytest
 
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.plotly_figure import layout_of
 from asim_lightning.report.spec_doctor import (
-    findings_table,
     limits_picture,
     limits_table,
-    limits_words,
     loss_map_picture,
     loss_map_table,
     plans_table,
@@ -32,14 +28,6 @@ def test_numbers_of_limits_with_a_noise_in_other_units() -> None:
     assert shown[2][-1] == "nothing"  # 7 bits are kept and 6 missed
 
 
-def test_limits_in_words() -> None:
-    said = limits_words(LIMITS)
-    assert "random noise 0.2 lsb, adc bits 7, all together 0.8 times; " in said
-    assert said.endswith(" gain")
-    assert " no " not in limits_words(LIMITS[:2])
-    assert limits_words([replace(LIMITS[0], kept=None)]).endswith(" random noise")
-
-
 def test_bars_are_kept_undecided_and_missed_values() -> None:
     picture = limits_picture(LIMITS, "t")
     widths = {each.name: [round(x, 3) for x in each.x] for each in picture.series}
@@ -49,10 +37,6 @@ def test_bars_are_kept_undecided_and_missed_values() -> None:
     assert picture.y.names == [
         "random noise: 0.2 / 0.8 lsb", "adc bits: 7 / 6 bits", "gain: none / 0.4 %", "all together: 0.8 / none times"
     ]  # fmt: skip
-
-
-def many(count: int) -> LossMap:
-    return LossMap({f"layer{number}": (0.001 * number,) for number in range(count)}, 1.0, 0.5)
 
 
 def test_rows_are_layers_by_their_share_and_say_where_most_of_it_is() -> None:
@@ -66,14 +50,6 @@ def test_rows_are_layers_by_their_share_and_say_where_most_of_it_is() -> None:
     assert rows[2][3:] == [None] * 3  # nothing is lost in it
     assert [row[3] for row in loss_map_table(MAPPED).shown[1:]] == ["bit 1: 88 %", "bits 2 to 3: 75 %", ""]
     assert "2 nats; the macro adds 1.9 " in loss_map_table(MAPPED).note
-
-
-def test_the_smallest_of_many_layers_are_one_row() -> None:
-    _, *rows = loss_map_table(many(27)).numbers
-    assert (len(rows), rows[14][0], rows[15][0]) == (16, "layer12", "12 other layers")
-    assert rows[15][1] == pytest.approx(0.066)
-    assert sum(row[2] for row in rows) == pytest.approx(100)
-    assert len(loss_map_table(many(15))) == 15
 
 
 def test_the_heat_map_has_a_row_a_layer_and_gaps_where_a_layer_has_no_such_bit() -> None:
@@ -98,16 +74,6 @@ def test_without_a_loss_there_are_no_percents() -> None:
     assert figure_of(picture).axes
 
 
-def test_the_first_layer_is_at_the_top_and_many_have_room() -> None:
-    few, more = (loss_map_picture(found, "t") for found in (MAPPED, many(60)))
-    figures = [figure_of(each) for each in (few, more)]
-    assert all(each.axes[0].yaxis_inverted() for each in figures)
-    assert figures[1].get_figheight() > 2 * figures[0].get_figheight()
-    layouts = [layout_of(each) for each in (few, more)]
-    assert [each["yaxis"]["autorange"] for each in layouts] == ["reversed"] * 2
-    assert layouts[1]["height"] > 2 * layouts[0]["height"]
-
-
 def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stands_out() -> None:
     table = plans_table(doctor_document())
     assert table.shown[0] == [
@@ -124,7 +90,6 @@ def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stan
     head, *rows = table.numbers
     second = dict(zip(head, rows[1], strict=True))
     assert (second["energy_low_uj"], second["threshold"], second["images_to_decide"]) == (5.5, -0.045, 4000)
-    assert (second["macro"], second["rules"]) == ('{"adc_bits": 11}', '[{"match": "fc", "macro": {"votes": 3}}]')
 
 
 @pytest.mark.parametrize(
@@ -150,9 +115,3 @@ def test_the_verdict_names_the_cheapest_plan_that_is_kept_or_the_nearest() -> No
     assert "11 ADC bits" not in as_is  # the macro as it is keeps the target, and is cheaper
     alone = plans_verdict(doctor_document([]))
     assert alone.count("the macro as it is") == 1
-
-
-def test_findings_have_their_layers_and_numbers() -> None:
-    table = findings_table(doctor_document())
-    assert table.shown[1:] == [["15 of 255 codes"]]
-    assert table.numbers[1:] == [["range", "15 of 255 codes", "conv1 fc", '{"top": 15}']]
