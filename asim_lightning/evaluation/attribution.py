@@ -1,13 +1,14 @@
 """The map of a network's loss by path attribution: how much loss each layer and bit position causes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.schedule import input_groups
@@ -38,10 +39,6 @@ class _Call:
     gradient: Tensor = field(default_factory=lambda: torch.zeros(()))
     """Gradient of the loss of the batch, the mean over the path. # (batch, ...)"""
 
-    def share(self, error: Tensor) -> float:
-        """The share of the batch's loss that an error of the layer's output causes. # (batch, ...)"""
-        return float((self.gradient.double() * error.double()).sum())
-
 
 def loss_map(
     model: CimModule,
@@ -64,9 +61,8 @@ def loss_map(
         changes: Gives changes of a layer, as fields of the macro.
     """
     layers = macro_layers(model.backbone)
-    numbers: Sequence[int | None] = chips
-    if isinstance(model.chip, SavedChip) or not any(layer.transfer.differs_by_chip for layer in layers.values()):
-        numbers = [None]
+    is_one = isinstance(model.chip, SavedChip) or not any(each.transfer.differs_by_chip for each in layers.values())
+    numbers: Sequence[int | None] = [None] if is_one else chips
     asked = {name: [dict[str, Any](), *_digital(layer), *changes(layer)] for name, layer in layers.items()}
     shares = {name: np.zeros(len(each)) for name, each in asked.items()}
     increase, images = 0.0, 0
@@ -76,20 +72,20 @@ def loss_map(
             with under(model, Condition("simulated", chip=chip)):
                 path = _Path(model, layers, inputs.to(model.device), targets.to(model.device), ids)
                 increase += path.increase / len(numbers)
-                for name, calls in path.calls.items():
-                    found = [path.share(layers[name], calls, fields) for fields in asked[name]]
+                for name in path.calls:
+                    found = [path.share(layers[name], name, fields) for fields in asked[name]]
                     shares[name] += np.array(found) / len(numbers)
-    if not images:
-        raise ValueError("a map of the loss needs one image or more, got none")
     positions, left, rest = {}, list[Change](), {}
     for name, layer in layers.items():
-        count = len(_digital(layer))
-        own, *digital = shares[name][: count + 1] / images
-        positions[name] = _by_position(layer, own, digital)
-        if not layer.macro.weight_parallel and (stays := float([own, *digital][-1])):
-            rest[name] = stays
-        each = zip(asked[name][1:], shares[name][1:] / images, strict=True)
-        left += [Change(name, fields, float(share)) for fields, share in each]
+        each = shares[name] / images
+        # with all positions digital, stuck cells stay; one conversion of all bits has no digital positions
+        of_levels = [*each[: 1 + len(_digital(layer))], *[0.0] * layer.macro.weight_parallel]
+        steps = map(float, -np.diff(of_levels)[::-1])
+        count = positions_of(layer.macro, layer.signed_input)
+        positions[name] = (*steps, *[0.0] * (count + 1 - len(of_levels)))  # its present digital positions last
+        if of_levels[-1]:
+            rest[name] = float(of_levels[-1])
+        left += [Change(name, *found) for found in zip(asked[name][1:], map(float, each[1:]), strict=True)]
     return LossMap(positions, increase / images, None, tuple(left), images, rest)
 
 
@@ -111,26 +107,26 @@ class _Path:
         with torch.no_grad(), _hooked(layers, self._keep):
             simulated = loss()
         model.fidelity = "quantized"
-        try:
-            with torch.no_grad():
-                self.increase = float(simulated - loss())
-            with torch.enable_grad(), _with_gradients(model.backbone):
-                for point, weight in zip(*np.polynomial.legendre.leggauss(POINTS), strict=True):
-                    self._add_gradients(layers, loss, 0.5 * (1.0 + point), 0.5 * weight)
-        finally:
-            model.fidelity = "simulated"
+        with torch.no_grad():
+            self.increase = float(simulated - loss())
+        with torch.enable_grad(), ExitStack() as after:
+            for layer in quantized_layers(model.backbone).values():
+                layer.has_gradient = True
+                after.callback(delattr, layer, "has_gradient")  # else keys of trials would include it
+            for point, weight in zip(*np.polynomial.legendre.leggauss(POINTS), strict=True):
+                self._add_gradients(layers, loss, 0.5 * (1.0 + point), 0.5 * weight)
+        model.fidelity = "simulated"  # after an error, `under` restores it
 
-    def share(self, layer: OnMacro, calls: Sequence[_Call], fields: Fields) -> float:
+    def share(self, layer: OnMacro, name: str, fields: Fields) -> float:
         """The share of a layer with changed fields, for the same inputs."""
-        if not fields:
-            return sum(call.share(call.error) for call in calls)
-        before = layer.assignment
+        before, found = layer.assignment, 0.0
         layer.assignment = before.ruled_by(fields)
-        try:
-            with torch.no_grad(), self._context():
-                return sum(call.share(layer(*call.arguments, **call.named) - call.exact) for call in calls)
-        finally:
-            layer.assignment = before
+        with torch.no_grad(), self._context():
+            for call in self.calls[name]:
+                error = layer(*call.arguments, **call.named) - call.exact
+                found += float((call.gradient.double() * error.double()).sum())
+        layer.assignment = before  # after an error, `under` restores it
+        return found
 
     def _keep(self, name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
         layer.fidelity = "quantized"
@@ -143,21 +139,19 @@ class _Path:
         self, layers: Mapping[str, OnMacro], loss: Callable[[], Tensor], point: float, weight: float
     ) -> None:
         """Add the gradients at a point of the path, times the point's weight."""
-        outputs: list[Tensor] = []
-        calls: list[_Call] = []
+        met: list[tuple[_Call, Tensor]] = []
         left = {name: iter(each) for name, each in self.calls.items()}
 
         def add(name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> Tensor:
             call = next(left[name])
-            y = y + point * call.error
-            outputs.append(y if y.requires_grad else y.requires_grad_())
-            calls.append(call)
+            y = (y + point * call.error).requires_grad_()
+            met.append((call, y))
             return y.clone()  # the network may change it in place
 
         with _hooked(layers, add):
             total = loss()
-        found = torch.autograd.grad(total, outputs, allow_unused=True)
-        for call, gradient in zip(calls, found, strict=True):
+        found = torch.autograd.grad(total, [y for _, y in met], allow_unused=True)
+        for (call, _), gradient in zip(met, found, strict=True):
             if gradient is not None:
                 call.gradient = call.gradient + weight * gradient
 
@@ -165,28 +159,10 @@ class _Path:
 @contextmanager
 def _hooked(layers: Mapping[str, OnMacro], call: Callable[..., Tensor | None]) -> Iterator[None]:
     """Call a function after each call of a layer; a returned tensor replaces the layer's output."""
-
-    def hook(name: str) -> Any:
-        return lambda *of_call: call(name, *of_call)
-
-    hooks = [layer.register_forward_hook(hook(name), with_kwargs=True) for name, layer in layers.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_hook(partial(call, name), with_kwargs=True))
         yield
-    finally:
-        for each in hooks:
-            each.remove()
-
-
-@contextmanager
-def _with_gradients(network: nn.Module) -> Iterator[None]:
-    layers = quantized_layers(network).values()
-    for layer in layers:
-        layer.has_gradient = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.has_gradient  # back to the class's value, because keys of trials include attributes of instances
 
 
 def positions_of(macro: MacroConfig, signed_input: bool) -> int:
@@ -203,11 +179,3 @@ def _digital(layer: OnMacro) -> list[Fields]:
         return []
     levels = range(macro.digital_levels + 1, positions_of(macro, layer.signed_input) + 1)
     return [{"digital_levels": level, "digital_adc": False} for level in levels]
-
-
-def _by_position(layer: OnMacro, own: float, digital: Sequence[float]) -> tuple[float, ...]:
-    """The share of each position, the least significant first, from shares with more and more digital positions."""
-    if layer.macro.weight_parallel:
-        return (float(own),)
-    steps = -np.diff([own, *digital])[::-1]
-    return (*map(float, steps), *[0.0] * (positions_of(layer.macro, layer.signed_input) - len(steps)))

@@ -190,11 +190,6 @@ def test_products_that_a_forward_makes_by_functions_have_shares() -> None:
     assert found.increase > 4
 
 
-def test_no_images() -> None:
-    with pytest.raises(ValueError, match="one image or more"):
-        loss_map(lossy(Twice())[0], [])
-
-
 def shipped(kind: str, noise: float) -> tuple[CimClassifier, FashionMNIST]:
     """The shipped ResNet or ViT."""
     if kind == "resnet":
