@@ -26,8 +26,8 @@ _CLIPPED, _USED, _OUTSIDE = 0.01, 0.25, 0.001
 """Share of clipped counts that is reported; share of the range below which it is unused; counts left out of that."""
 _GAIN = 1.0
 """Least gain of CSNR in decibels for which another range is proposed."""
-_FILLED, _NEARLY = 0.5, 1.1
-"""Share of rows in use below which it is reported; most rows to try for one tile less, as a factor."""
+_FILLED = 0.5
+"""Share of rows in use below which it is reported."""
 _FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
 """A converter is normal up to so many standard deviations and LSB; share of normal errors that may lie beyond."""
 _NORMAL = NormalDist()
@@ -72,7 +72,6 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
     return [
         *_ranges(layers, counts),
         *_idle_rows(layers, geometries),
-        *_savable_tiles(layers, geometries),
         *_unused_planes(counts),
         *_bad_converters(layers, chip),
         *_lost_codes(counts),
@@ -81,31 +80,26 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
 
 def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
     """Layers whose ADC clips counts, and layers whose ADC merges counts although its range is mostly unused."""
-    clipped: dict[str, tuple[float, float]] = {}  # share and gain in dB
-    unused: dict[str, tuple[float, float]] = {}
+    found: dict[tuple[str, bool], dict[str, tuple[float, float]]] = {}  # share, and gain in dB
     for name, seen in counts.items():
         circuit, converted = seen.circuit, [cycle for cycle in seen.circuit.cycles if cycle.converted]
         if circuit.macro.adc_bits is None or not converted:
             continue
         outside, used = overall(circuit, qualities(circuit, seen.histograms)).clipped, _used_range(seen)
-        if outside > _CLIPPED:
-            clipped[name] = outside, _gain(name, layers[name], seen)
-        elif used < _USED and max(each.counts_a_code for each in converted) > 1:
-            unused[name] = used, _gain(name, layers[name], seen)
-    unused = {name: each for name, each in unused.items() if each[1] >= _GAIN}
-    mended = {name: each for name, each in clipped.items() if each[1] >= _GAIN}
-    others = {name: each for name, each in clipped.items() if name not in mended}
-    for kind, found in (("clipped", mended), ("clipped", others), ("unused_range", unused)):
-        if not found:
-            continue
-        shares, gains = zip(*found.values(), strict=True)
+        kind, share = ("clipped", outside) if outside > _CLIPPED else ("unused_range", used)
+        if kind == "clipped" or (used < _USED and max(each.counts_a_code for each in converted) > 1):
+            gain = _gain(name, layers[name], seen)
+            found.setdefault((kind, gain >= _GAIN), {})[name] = share, gain
+    found.pop(("unused_range", False), None)  # no better range is known
+    for (kind, is_mended), each in sorted(found.items(), key=lambda item: (item[0][0], not item[0][1])):
+        shares, gains = zip(*each.values(), strict=True)
         if kind == "clipped":
-            text = f"{_percents(shares)} of the counts of {_named(found)} lie outside the range of the ADC"
+            text = f"{_percents(shares)} of the counts of {_named(each)} lie outside the range of the ADC"
         else:
-            text = f"99.9 % of the counts of {_named(found)} lie within {_percents(shares)} of the range of the ADC, "
+            text = f"99.9 % of the counts of {_named(each)} lie within {_percents(shares)} of the range of the ADC, "
             text += "although an LSB is more than a count"
         numbers = {"least": min(shares), "most": max(shares)}
-        if found is others:
+        if not is_mended:
             if all(gain == gain for gain in gains):
                 text += ", and no range of as many bits does much better: more `adc_bits` are needed"
         elif min(gains) == math.inf:
@@ -113,7 +107,7 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
         else:
             numbers["csnr_gain"] = min(gains)
             text += f": a range fitted to each layer (asim calibrate-adc) adds at least {min(gains):.2g} dB of CSNR"
-        yield Finding(kind, tuple(found), text, numbers)
+        yield Finding(kind, tuple(each), text, numbers)
 
 
 def _used_range(seen: LayerCounts) -> float:
@@ -128,19 +122,12 @@ def _used_range(seen: LayerCounts) -> float:
 
 
 def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
-    """Decibels by which the best range raises the CSNR, or a lower bound of this; NaN: not known."""
-    circuit, macro = seen.circuit, seen.circuit.macro
+    """Decibels by which the best range raises the CSNR; NaN: not known, such as with `digital_adc`."""
     try:
-        if not macro.weight_parallel:
-            found = fitted_range(name, layer, seen)
-            return found.after - found.before  # NaN if counts are all equal
-        # a fit takes seconds for each layer, and is at least as good as a range that ends at the largest count
-        step = math.ceil(float(max(each.counts.abs().max() for each in seen.histograms)) / (macro.top_code or 1))
-        other = transfer(macro.with_fields(adc_step=max(1, step)), circuit.signed_input, circuit.rows_in_use)
-    except ValueError:  # such as one with digital_adc
+        found = fitted_range(name, layer, seen)
+    except ValueError:
         return math.nan
-    before, after = (overall(each, qualities(each, seen.histograms)).csnr for each in (circuit, other))
-    return after - before if after - before >= _GAIN else math.nan
+    return found.after - found.before  # NaN if counts are all equal
 
 
 def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
@@ -163,42 +150,15 @@ def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]
         yield Finding("idle_rows", tuple(names), text, {**numbers, "least": min(own), "most": max(own)})
 
 
-def _savable_tiles(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
-    """Layers that need fewer tiles with a few more rows, because most rows of a tile are idle."""
-    found: dict[tuple[MacroConfig, int], dict[str, tuple[int, int]]] = {}
-    for name, each in geometries.items():
-        macro = layers[name].macro
-        tiles = len(each.tiles(macro.rows))
-        if tiles > 1 and (more := each.fewest_rows(tiles - 1)) <= _NEARLY * macro.rows:
-            saved = each.groups * (tiles - len(each.tiles(more)))
-            found.setdefault((macro, more), {})[name] = each.groups * tiles, saved
-    for (_, more), names in found.items():
-        circuit = layers[next(iter(names))].transfer
-        if (changed := _with_rows(circuit, more)) is not None:
-            before, saved = map(sum, zip(*names.values(), strict=True))
-            text = f"`rows` {more} saves {saved} of the {before} tiles of {_named(names)}"
-            text += ", but not every count comes back then" if _exact(circuit) > _exact(changed) else ""
-            yield Finding("idle_rows", tuple(names), text, {"rows": more, "tiles": before, "saved": saved})
-
-
 def _rows_from(circuit: Transfer, fewest: int) -> int | None:
     """`fewest` rows, or the next number of rows that keeps counts exact; None: the macro takes no other rows."""
-    changed = _with_rows(circuit, fewest)
-    if changed is None or _exact(changed) or not _exact(circuit):
-        return None if changed is None else fewest
-    _, above = exact_rows(changed.macro, circuit.signed_input)
-    return above if above is not None and above < circuit.macro.rows else fewest
-
-
-def _with_rows(circuit: Transfer, rows: int) -> Transfer | None:
     try:
-        return transfer(circuit.macro.with_fields(rows=rows), circuit.signed_input, circuit.rows_in_use)
+        changed = transfer(circuit.macro.with_fields(rows=fewest), circuit.signed_input, circuit.rows_in_use)
     except ValueError:  # such as a measured column
         return None
-
-
-def _exact(circuit: Transfer) -> bool:
-    return all(kind is Conversion.EXACT for kind in circuit.equal_conversions)
+    kept, before = ({*each.equal_conversions} == {Conversion.EXACT} for each in (changed, circuit))
+    above = exact_rows(changed.macro, circuit.signed_input)[1] if before and not kept else None
+    return above if above is not None and above < circuit.macro.rows else fewest
 
 
 def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
@@ -208,10 +168,8 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         macro, signed = seen.circuit.macro, seen.circuit.signed_input
         pairs = zip(seen.circuit.cycles, seen.histograms, strict=True)
         active = [cycle for cycle, histogram in pairs if bool(histogram.counts.any())]
-        of_weights = {bit for cycle in active for bit in cycle.weight_bits}
-        of_inputs = {bit for cycle in active for bit in cycle.input_bits}
-        weight = tuple(bit for bit in range(macro.weight_bits - 1) if bit not in of_weights)
-        inputs = tuple(bit for bit in range(macro.input_bits - signed) if bit not in of_inputs)
+        weight = tuple(sorted({*range(macro.weight_bits - 1)}.difference(*(each.weight_bits for each in active))))
+        inputs = tuple(sorted({*range(macro.input_bits - signed)}.difference(*(each.input_bits for each in active))))
         if weight or inputs:
             found.setdefault((transfer(macro, signed), weight, inputs), []).append(name)
     for (circuit, weight, inputs), names in found.items():
@@ -268,12 +226,11 @@ def _lost_codes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
             bits = distinct_adc_bits(finest, circuit.signed_input)
             rows = None if coarse else exact_rows(finest, circuit.signed_input)[0]
             key = macro.adc_bits, macro.rows, coarse, rows, bits if bits and bits <= _MOST_BITS else None
-            found.setdefault(key, {})[name] = _shared(circuit, seen), max(steps)
+            if any(key[3:]):
+                found.setdefault(key, {})[name] = _shared(circuit, seen), max(steps)
     for (has, on, coarse, rows, bits), layers in found.items():
         changes = [f"`rows` {rows}"] if rows else []
         changes += [f"`adc_bits` {bits}{' with `adc_step` 1' if coarse else ''}"] if bits else []
-        if not changes:
-            continue
         shares, lsbs = zip(*layers.values(), strict=True)
         text = f"An LSB of {has} bits on {on} rows is {_span(lsbs, 'counts', '.4g')}, so that counts can share a code "
         text += f"({_percents(shares)} of those of {_named(layers)} do): {' or '.join(changes)} gives each its own"

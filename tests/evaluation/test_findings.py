@@ -113,15 +113,6 @@ def test_idle_rows_and_the_fewest_that_take_as_many_tiles() -> None:
     assert "idle_rows" not in found(network(linear(64), linear(1, 2), rows=64, adc_bits=None), torch.ones(1, 64))
 
 
-@pytest.mark.parametrize(("adc_bits", "exact"), [(8, True), (None, False)])
-def test_a_tile_that_few_more_rows_would_save(adc_bits: int | None, exact: bool) -> None:
-    each = found(network(linear(256), rows=255, adc_bits=adc_bits), torch.ones(1, 256))["idle_rows"]
-    assert each.numbers == {"rows": 256, "tiles": 2, "saved": 1}
-    assert ("not every count" in each.text) == exact  # 8 bits lose a code of 256 rows
-    grouped = network(nn.Conv2d(4, 4, 5, groups=2, bias=False), rows=24, adc_bits=None)
-    assert found(grouped, torch.rand(1, 4, 5, 5))["idle_rows"].numbers == {"rows": 25, "tiles": 8, "saved": 4}
-
-
 def test_planes_that_no_count_uses() -> None:
     model = network(linear(), rows=8, adc_bits=None, input_bits=4)
     layer = model.backbone[0]
