@@ -13,7 +13,6 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.results import AxisValue, Decision
@@ -58,62 +57,29 @@ class Property:
         return replace(self, rungs=tuple(rungs))
 
 
-def bisection(
-    properties: Sequence[Property], base: Point, together: Callable[[Sequence[Limit]], Property | None]
-) -> Method[list[Limit]]:
-    """Find the limit of each property, one after another; then the limit of all together, last.
+def limit_of(given: Property, base: Point) -> Method[Limit]:
+    """Find the limit of a property, by bisection.
 
-    For each property it looks for two neighbouring pairs of rungs: one that keeps the target and the next that may
-    miss; and one that may keep it and the next that misses. It assumes that more of a property is never better. Every
-    point has the axes of `base` that its property does not set. `together` makes the joint property from the single
-    limits; None if there is none.
+    It looks for two neighbouring pairs of rungs: one that keeps the target and the next that may miss; and one that may
+    keep it and the next that misses. It assumes that more of a property is never better. Every point has the axes of
+    `base` that the property does not set.
     """
-    found = []
-    for each in properties:
-        found.append((yield from _limit(each, base)))
-    if (joint := together(found)) is not None:
-        found.append((yield from _limit(joint, base)))
-    return found
-
-
-def _limit(given: Property, base: Point) -> Method[Limit]:
-    verdicts: dict[int, Decision] = {}
-    while (rung := _next(given, verdicts)) is not None:
-        result = yield {**base, **given.axes(given.rungs[rung])}
-        (verdicts[rung],) = result.decisions.values()
-    kept, first, last, missed = _edges(len(given.rungs), verdicts)
-    between = [verdicts[rung] for rung in range(first, last + 1) if rung in verdicts and kept < rung < missed]
-    hardest = max(between, key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
-    return Limit(
-        given.name,
-        given.unit,
-        given.rungs,
-        given.rungs[kept] if kept >= 0 else None,
-        given.rungs[missed] if missed < len(given.rungs) else None,
-        hardest.images,
-        hardest.is_over,
-    )
-
-
-def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int, int]:
-    """The last kept rung, the first doubtful rung after it, the last doubtful rung, and the first missed one.
-
-    -1 stands before the first rung, and `rungs` after the last.
-    """
-    missed = min((rung for rung, each in verdicts.items() if each.verdict == "missed"), default=rungs)
-    kept = max((rung for rung, each in verdicts.items() if each.verdict == "kept" and rung < missed), default=-1)
-    doubtful = [rung for rung in verdicts if kept < rung < missed]
-    return kept, min(doubtful, default=missed), max(doubtful, default=kept), missed
-
-
-def _next(given: Property, verdicts: Mapping[int, Decision]) -> int | None:
-    if given.rungs[0] == 0 and 0 not in verdicts:  # if a macro misses without a spread, it misses with it
-        return 0
-    kept, first, last, missed = _edges(len(given.rungs), verdicts)
-    for low, high in ((kept, first), (last, missed)):
-        if high - low > 1:
-            return (low + high) // 2
-    return None
+    rungs, found = given.rungs, dict[int, Decision]()
+    while True:
+        missed = min((rung for rung, each in found.items() if each.verdict == "missed"), default=len(rungs))
+        kept = max((rung for rung, each in found.items() if each.verdict == "kept" and rung < missed), default=-1)
+        doubtful = {rung: each for rung, each in found.items() if kept < rung < missed}
+        pairs = (kept, min(doubtful, default=missed)), (max(doubtful, default=kept), missed)
+        middles = [(low + high) // 2 for low, high in pairs if high - low > 1]
+        if rungs[0] == 0 and not found:
+            middles = [0]  # if a macro misses without a spread, it misses with it
+        if not middles:
+            break
+        result = yield {**base, **given.axes(rungs[middles[0]])}
+        (found[middles[0]],) = result.decisions.values()
+    hardest = max(doubtful.values(), key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
+    ends = rungs[kept] if kept >= 0 else None, rungs[missed] if missed < len(rungs) else None
+    return Limit(given.name, given.unit, rungs, *ends, hardest.images, hardest.is_over)
 
 
 def spreads_of(macro: MacroConfig) -> Point:
@@ -152,12 +118,11 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in powers), number("rows")),
         Property("encoding_bits", "bits", tuple(range(1, 17)), number("encoding_bits")),
     ]
-    allowed = {each.name: each.allowed(lambda axes: macro.with_fields(**axes)) for each in every}
-    for name in names or ():
-        check_choice("`properties`", name, list(allowed))
-        if len(allowed[name].rungs) < 2:
-            raise ValueError(f"`properties` has {name}, but this macro takes no other value of it")
-    return [each for name, each in allowed.items() if len(each.rungs) > 1 and (names is None or name in names)]
+    if names is None:
+        return [each for each in every if len(each.allowed(lambda axes: macro.with_fields(**axes)).rungs) > 1]
+    for name in names:
+        check_choice("`properties`", name, [each.name for each in every])
+    return [each for each in every if each.name in names]
 
 
 def largest_inl(macro: MacroConfig) -> float:
@@ -179,10 +144,8 @@ def scaled(spreads: Mapping[str, AxisValue], macro: MacroConfig) -> Property:
         most = max(number, largest_inl(macro)) if name == "static.inl" else math.inf
         return 0 if factor == 0 else canonical_quantity(f"{min(most, factor * number):.4g} {unit}")
 
-    def axes(factor: float) -> Point:
-        return {name: times(factor, name, value) for name, value in spreads.items()}
-
-    return Property(TOGETHER, "times", _rungs(1e-2, 10.0), axes)
+    rungs = _rungs(1e-2, 10.0)
+    return Property(TOGETHER, "times", rungs, lambda x: {name: times(x, name, each) for name, each in spreads.items()})
 
 
 def _rungs(low: float, high: float) -> tuple[float, ...]:
@@ -223,22 +186,18 @@ class Spec:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        """The table in a notebook."""
-        return self.table._repr_html_()
-
     def plot(self, title: str = "") -> Axes:
         """A bar a property, as matplotlib's axes."""
-        title = title or f"how bad a macro may be that keeps {self.target}"
-        return figure_of(limits_picture(self.limits, title)).axes[0]
+        usual = f"how bad a macro may be that keeps {self.target}"
+        return figure_of(limits_picture(self.limits, title or usual)).axes[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in spec.json."""
         limits = [each.to_json() for each in self.limits]
         joint = next((each for each in limits if each["property"] == TOGETHER), None)
         scale = {"codes": self.macro.codes_of_full_scale, "mv": self.macro.full_scale_mv}
-        target, notes = str(self.target), list(self.notes)
-        return {"target": target, "limits": limits, "joint": joint, "full_scale": scale, "notes": notes}
+        known = {"target": str(self.target), "limits": limits, "joint": joint}
+        return {**known, "full_scale": scale, "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)
@@ -265,13 +224,11 @@ class SpecSettings:
 class SpecStudy(Study):
     """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
 
-    It refuses a saved chip, and properties or axes that are not allowed.
+    It refuses properties or axes that are not allowed.
     """
 
     def __init__(self, work: Work, settings: SpecSettings) -> None:
         super().__init__(work)
-        if isinstance(chip := work.model.chip, SavedChip):
-            raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {chip.path}")
         properties, chips = settings.properties, settings.chips
         self.target = target = measured_target(settings.target)
         self.targets, self.chips, self.reads = [target], range(chips), settings.trials
@@ -293,11 +250,13 @@ class SpecStudy(Study):
         described = {"spec": {"target": str(target), "base": self._base, "chips": chips}}
         self.records = Records(work, list(dict.fromkeys(names)), "spec", described=described)
         self.records.points.add(self._base, "simulated")
-        taken = [each.allowed(self._macros) for each in offered]
-        self.properties = [each for each in taken if len(each.rungs) > 1]
-        for each, some in zip(offered, taken, strict=True):
-            if properties and len(some.rungs) < 2:
-                self._macros(each.worst)  # its error has the reason
+        self.properties = []
+        for each in offered:
+            if len((taken := each.allowed(self._macros)).rungs) > 1:
+                self.properties.append(taken)
+            elif properties:
+                for value in each.rungs:
+                    self._macros(each.axes(value))  # its error has the reason
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
         self.records.open()
@@ -308,10 +267,19 @@ class SpecStudy(Study):
         planned = [self.planned({**self._base, **each.worst}) for each in self.properties]
         trials = [len(each.chips) * each.reads for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
-        method = bisection(self.properties, self._base, self._together)
-        self.results, found = self.evaluate([], method, most, progress, say)
-        limits = tuple(found)
-        return Spec(self.target, limits, self.macro, self._keeps(limits), tuple(self.notes))
+        self.results, (limits, keeps) = self.evaluate([], self._method(), most, progress, say)
+        return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))
+
+    def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None]]:
+        """Find the limit of each property, then of all together; and the macro that keeps the target with all."""
+        limits = []
+        for each in self.properties:
+            limits.append((yield from limit_of(each, self._base)))
+        if (joint := self._together(limits)) is None:
+            return limits, None
+        limits.append((yield from limit_of(joint, self._base)))
+        kept = limits[-1].kept
+        return limits, None if kept is None else nested({**self._base, **joint.axes(kept)})
 
     def _macros(self, axes: Point) -> set[MacroConfig]:
         """The macros of all layers at a point with some axes; a rule or a signed input may refuse it."""
@@ -333,8 +301,3 @@ class SpecStudy(Study):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
         return scaled(spreads, self.macro).allowed(self._macros) if len(spreads) > (not self._own) else None
-
-    def _keeps(self, limits: Sequence[Limit]) -> dict[str, Any] | None:
-        *single, last = limits
-        joint = self._together(single) if last.name == TOGETHER else None
-        return None if joint is None or last.kept is None else nested({**self._base, **joint.axes(last.kept)})

@@ -12,6 +12,7 @@ from hypothesis import given, strategies
 import asim_lightning
 from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.methods import Point
@@ -19,7 +20,7 @@ from asim_lightning.exploration.spec import (
     Property,
     SpecSettings,
     SpecStudy,
-    bisection,
+    limit_of,
     properties_of,
     scaled,
     spreads_of,
@@ -96,7 +97,6 @@ def test_from_python() -> None:
     (bits,) = found.limits
     assert found.to_json()["limits"] == [bits.to_json()]
     assert re.search(rf"adc bits +{bits.kept} bits +{bits.missed} bits", str(found))
-    assert "adc bits" in found._repr_html_()
     assert "keeps accuracy 60" in found.plot().figure.get_suptitle()
     assert found.keeps is None  # a macro without noise was not asked for
 
@@ -106,14 +106,6 @@ def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(tm
     rules, bits = spec(tmp_path, rules=ruled, properties=["adc_bits"], given=given).notes
     assert rules == "rules of the plan decide random_noise of some layers at every point"
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
-
-
-def test_no_macro_is_said_to_keep_what_none_surely_keeps(tmp_path: Path) -> None:
-    macro = QUIET.with_fields(random_noise=0.1)
-    found = spec(tmp_path, macro, target="accuracy 99 %", properties=["gain"], chips=2).run(progress=False)
-    assert found.limits[-1].name == TOGETHER
-    assert found.limits[-1].kept is None
-    assert found.keeps is None
 
 
 def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
@@ -127,6 +119,7 @@ def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
     [
         ([Rule("*", {"static": {"gain": 1}})], {"properties": ["offset"]}, "`static.offset` changes nothing"),
         ([], {"properties": ["gain"], "given": {"static": {"gain": 1}}}, "leaves nothing to vary"),
+        ([], {"properties": ["inl"], "given": {"adc_bits": None}}, "needs a converter with codes"),
         ([], {"properties": ["offset"], "target": "yield 0.9 at 40 %"}, "must be at least 36"),
         ([], {"chips": 1}, "`chips` must be 2..10000"),
         ([], {"trials": 0}, "`trials` must be 1..65535"),
@@ -162,7 +155,7 @@ def answer(point: Point, kept: float, missed: float) -> Result:
 @given(strategies.integers(0, 40), strategies.integers(0, 40))
 def test_the_limit_is_that_of_all_points(one: int, other: int) -> None:
     kept, missed = sorted((one, other))
-    asked, (found,) = driven(bisection([NOISE], {}, lambda limits: None), lambda point: answer(point, kept, missed))
+    asked, found = driven(limit_of(NOISE, {}), lambda point: answer(point, kept, missed))
     assert found.kept == (kept - 1 if kept else None)
     assert found.missed == (missed if missed < 40 else None)
     assert found.is_decided == (kept == missed)
@@ -170,16 +163,21 @@ def test_the_limit_is_that_of_all_points(one: int, other: int) -> None:
     assert len(asked) <= 1 + 2 * ceil(log2(41))
 
 
-def test_all_together_come_last_from_the_limits_of_each() -> None:
-    limits = []
+def test_all_together_come_last_from_the_limits_of_each(tmp_path: Path) -> None:
+    made = spec(tmp_path, properties=["random_noise", "gain"])
 
-    def together(found: Sequence[Limit]) -> Property:
-        limits.extend(found)
-        return Property(TOGETHER, "times", RUNGS, lambda value: {"all": value})
+    def kept(point: Point) -> Result:
+        (noise, _), gain = quantity(point.get("random_noise", 0)), point.get("static.gain", 0)
+        return made_up(point, decision=Decision("kept" if noise + gain < 2 else "missed"))
 
-    _, found = driven(bisection([NOISE], {}, together), lambda point: answer(point, 7, 7))
-    assert [(each.name, each.kept, each.missed) for each in found] == [("noise", 6, 7), (TOGETHER, 6, 7)]
-    assert limits == found[:1]
+    asked, ((noise, gain, together), keeps) = driven(made._method(), kept)
+    assert [noise.name, gain.name, together.name] == ["random_noise", "gain", TOGETHER]
+    assert noise.kept == gain.kept == 1.78
+    assert together.kept == 0.501  # of both
+    assert keeps == {"random_noise": "0.8918 lsb", "static": {"gain": 0.8918}}
+    assert {len(point) for point in asked} == {1, 2}
+    _, (_, keeps) = driven(made._method(), lambda point: kept(point) if len(point) < 2 else answer({"": 0}, 0, 1))
+    assert keeps is None  # none surely keeps it
 
 
 def test_a_macro_offers_the_values_that_it_takes() -> None:
@@ -188,7 +186,6 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
     assert found["random_noise"].axes(0.5) == {"random_noise": "0.5 lsb"}
     assert found["stuck_cells"].axes(2.0) == {"static.stuck_at_0": 0.01, "static.stuck_at_1": 0.01}
     assert found["rows"].rungs == (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    assert found["encoding_bits"].rungs == (1, 2, 3, 4)
     assert found["adc_bits"].rungs == tuple(range(16, 0, -1))
     assert found["inl"].rungs[-1] == 3.98  # 7 bits: 50 % / 2^3.5 is 4.42 %
     growing = scaled({"static.inl": 2.0, "static.gain": 2.0}, MacroConfig(adc_bits=7))
@@ -206,8 +203,6 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
 def test_wrong_names() -> None:
     with pytest.raises(ValueError, match="did you mean offset"):
         properties_of(MacroConfig(), ["ofset"])
-    with pytest.raises(ValueError, match="takes no other value of it"):
-        properties_of(MacroConfig(adc_bits=None), ["inl"])
 
 
 def test_noise_and_spreads_are_scaled_together() -> None:
