@@ -15,14 +15,14 @@ from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import AxisValue, Result, Verdict, axis_text
+from asim_lightning.evaluation.results import Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
+from asim_lightning.nn import OnMacro
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
-from asim_lightning.table import Table
 
 _NAMED = 2
 """Most layers that the text of a plan names."""
@@ -91,21 +91,12 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     gap: float | None = None
 
-    @property
-    def table(self) -> Table[Mapping[str, Any]]:
-        """The macro as it is, and a row a plan."""
-        return plans_table(self.to_json())
-
     def __str__(self) -> str:
         found = self.to_json()
-        parts = [str(loss_map_table(self.map)), str(self.table), *(each.text for each in self.findings), *self.notes]
-        return "\n\n".join([*parts, plans_verdict(found)])
+        tables = str(loss_map_table(self.map)), str(plans_table(found))
+        return "\n\n".join([*tables, *(each.text for each in self.findings), *self.notes, plans_verdict(found)])
 
     __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        """The plans in a notebook."""
-        return self.table._repr_html_()
 
     def plot(self, title: str = "") -> Axes:
         """The map of the loss, as matplotlib's axes."""
@@ -113,7 +104,7 @@ class Diagnosis:
 
     def to_json(self, files: Sequence[str] = ()) -> dict[str, Any]:
         """Plain values, as in doctor.json, with the file of each plan."""
-        named = [*files, *[None] * (len(self.plans) - len(files))]
+        named: Sequence[str | None] = files or [None] * len(self.plans)
         return {
             "target": str(self.target),
             "as_is": {**asdict(self.as_is), "file": None},
@@ -130,31 +121,33 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
     `compared` has the interval that the target bounds, and the least value that keeps the target.
     """
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
-    macro, layers = condition.macro, macro_layers(model.backbone)
+    layers = macro_layers(model.backbone)
     changes = {name: condition.rules[of] for name in layers if (of := pattern_of(name)) in condition.rules}
-    words = {
-        name: _layer_text(fields, positions_of(layers[name].macro, layers[name].signed_input))
-        for name, fields in changes.items()
-    }
+    alike = dict[str, list[str]]()
+    for name, fields in changes.items():
+        alike.setdefault(_layer_text(layers[name], fields), []).append(name)
     found, threshold = compared
-    rules = layer_rules(model, changes) if changes else []
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
     decision = result.decisions[str(target)]
     return Plan(
-        _text(macro, words, checkpoint), nested(macro), rules, checkpoint, energy, least, most,
+        _text(condition.macro, alike, checkpoint), nested(condition.macro),
+        layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
         found.mean, float(found.low), float(found.high), threshold, decision.verdict, decision.images,
     )  # fmt: skip
 
 
-def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str | None) -> str:
-    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat"."""
-    parts = [", ".join(_field_text(name, value) for name, value in macro.items() if name != "static.trim_step")]
-    alike: dict[str, list[str]] = {}
-    for name, words in layers.items():
-        alike.setdefault(words, []).append(name)
+def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoint: str | None) -> str:
+    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat".
+
+    `alike` has the layers of each change.
+    """
+    words = {name: f"{axis_text(value)} {setting_of(name).label}" for name, value in macro.items()}
+    if words.pop("static.trim_step", None):
+        words["static.trim"] = "offset and gain trimmed"
+    parts = [", ".join(words.values())]
     groups = sorted(alike.items(), key=lambda each: -len(each[1]))
-    for words, names in groups[:_NAMED]:
-        parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {words}")
+    for change, names in groups[:_NAMED]:
+        parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {change}")
     if rest := sum(len(names) for _, names in groups[_NAMED:]):
         parts.append(f"{rest} layers otherwise")
     if checkpoint is not None:
@@ -162,9 +155,9 @@ def _text(macro: Mapping[str, Any], layers: Mapping[str, str], checkpoint: str |
     return "; ".join(each for each in parts if each) or OWN
 
 
-def _layer_text(fields: Mapping[str, Any], positions: int) -> str:
-    """The change of a layer in a few words; `positions` is its number of bit positions."""
-    parts = []
+def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
+    """The change of a layer in a few words."""
+    positions, parts = positions_of(layer.macro, layer.signed_input), []
     if (digital := fields.get("digital_levels")) is not None:
         parts.append("digital" if digital == positions else f"{digital} digital positions")
     if "votes" in fields:
@@ -174,9 +167,3 @@ def _layer_text(fields: Mapping[str, Any], positions: int) -> str:
         of = f" of {fields['adc_step']} counts an LSB" if "adc_step" in fields else ""
         parts.append(f"{fields['adc_bits']} ADC bits{of}")
     return " and ".join(parts)
-
-
-def _field_text(name: str, value: AxisValue) -> str:
-    if name == "static.trim":
-        return "offset and gain trimmed" if value == "both" else f"{value} trimmed"
-    return f"{axis_text(value)} {setting_of(name).label}"

@@ -1,18 +1,14 @@
 """Finds changes with which a network keeps a target: maps its loss, ranks plans by cost, and proves them."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map
@@ -29,12 +25,13 @@ from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.plan_study import Candidate, DoctorSettings, Family, PlanStudy, proving, screening
+from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, proving, screening
 from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.spec import scaled, spreads_of
+from asim_lightning.exploration.study import loaded_images
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.surgery import kept_assignments
@@ -46,8 +43,6 @@ _MAPS = "maps of the loss"
 """Key of the maps in the store."""
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and most bisections of a step back."""
-_TOLD, _OFF = 0.01, 0.2
-"""A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _MEAN_CHIPS = 10
 """Most chips of a mean accuracy; a yield takes more."""
 _PLANS = 30
@@ -73,58 +68,37 @@ class Doctor:
         known: LossMap | None = None,
         proof: Work | None = None,
     ) -> None:
-        model = work.model
-        if isinstance(model.chip, SavedChip):
-            raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {model.chip.path}")
-        self._work, self.settings, self._technology, self._known = work, settings, technology, known
+        if isinstance(chip := work.model.chip, SavedChip):
+            raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {chip.path}")
+        self._work, self.settings, self._known, self._proof = work, settings, known, proof or work
         self.target = measured_target(settings.target)
-        self._layers = needed_layers(model, "A doctor")
-        self._figures = CostFigures(model, technology)
+        self._chips = settings.chips if self.target.form == "yield" else min(_MEAN_CHIPS, settings.chips)
+        self._layers = needed_layers(work.model, "A doctor")
+        self._own = {name: layer.assignment for name, layer in self._layers.items()}
+        self._figures = CostFigures(work.model, technology)
         self._figures.at({})  # refuses wrong settings early
         if known is not None and set(known.layers) != set(self._layers):
-            raise ValueError(
-                f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
-                f"got a map of {len(known.layers)} layers, such as {next(iter(known.layers), 'none')}"
-            )
-        self._batches_of = work.data.test_dataloader()
-        count = len(self._batches_of.dataset)
-        if count < 2:
-            raise ValueError(
-                f"`data` must have 2 samples or more, for the choice of plans and their proof, got {count}"
-            )
-        self._places = range(min(settings.images, count if proof else count // 2))
-        self._proof = proof or work
-        rest = range(len(self._places), min(len(self._places) + settings.proof_images, count))
-        if proof is not None:
-            rest = range(min(settings.proof_images, len(proof.data.test_dataloader().dataset)))
-        self._proof_places = rest
+            raise ValueError(f"`map` must be of the layers {', '.join(self._layers)}, got {', '.join(known.layers)}")
+        count = loaded_images(work.data)
+        mapped = min(settings.images, count if proof else count // 2)
+        if not mapped:
+            raise ValueError(f"`data` must have 2 samples or more, for the choice of plans and a proof, got {count}")
+        first, rest = (0, loaded_images(proof.data)) if proof else (mapped, count - mapped)
+        self._places, self._proof_places = range(mapped), range(first, first + min(settings.proof_images, rest))
         self.notes: list[str] = []
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
         """Map the loss, and list the plans; `say` takes each message."""
         self._work.model.to(self._work.trainer.strategy.root_device)
         self._map = self._known or self._kept(say)
-        if (factor := self._map.stepped_back_to) is not None:
-            self.notes.append(
-                f"the network has collapsed, so no ranking of layers helps: the map is of its noise and spreads "
-                f"times {factor:g}"
-            )
-        self._families = [*self._of_layers(self._map), *self._of_macro()]
-        chips = _SCREENED_CHIPS if self.target.form == "yield" else min(_SCREENED_CHIPS, self._chips)
-        self._screens = self._study(self._work, range(chips), self._places, proves=False)
+        self._families = list(self._likely())
+        chips = range(_SCREENED_CHIPS if self.target.form == "yield" else self._chips)
+        self._screens = self._study(self._work, chips, self._places, proves=False)
         self.folder = self._screens.folder
-        self.notes += [*self._screens.notes, *self._doubts()]
-
-    def _doubts(self) -> Iterator[str]:
-        """Warnings about the map and the plans, a line each."""
+        self.notes += self._screens.notes
         points = [of_network(each.point) for family in self._families for each in family.candidates]
         if (note := lsb_note(points, self._screens.records.points.macros)) is not None:
-            yield note
-        outcome, found = self._work.model.outcome, self._map
-        if outcome.loss is F.cross_entropy and outcome.number is not right:
-            yield f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
-        if found.increase > _TOLD and abs(found.sum / found.increase - 1) > _OFF:
-            yield f"shares sum to {100 * found.sum / found.increase:.0f} % of the increase: take their order with care"
+            self.notes.append(note)
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""
@@ -137,14 +111,9 @@ class Doctor:
         as_is, plans, gap = self._proved(screened, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
-    @property
-    def _chips(self) -> int:
-        """Most chips of a plan whose chips differ."""
-        return self.settings.chips if self.target.form == "yield" else min(_MEAN_CHIPS, self.settings.chips)
-
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
         """Inputs, targets and indices of the first images of the map."""
-        yield from loader_of(self._batches_of, self._places[:images])
+        yield from loader_of(self._work.data.test_dataloader(), self._places[:images])
 
     def _kept(self, say: Callable[[str], None]) -> LossMap:
         """The map of an earlier command, or a new one."""
@@ -168,7 +137,8 @@ class Doctor:
 
     def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
         """A function that gives the changes of a layer, with ADC ranges that fit the layer's counts."""
-        lossy = {name: layer for name, layer in self._layers.items() if _loses_counts(layer)}
+        layers = self._layers.items()
+        lossy = {name: each for name, each in layers if any(c.counts_a_code > 1 for c in each.transfer.cycles)}
         images = (batch[0] for batch in self._batches())
         counts, _ = layer_counts(self._work.model, lossy, images, _RANGED, "test") if lossy else ({}, "")
         ranges = {name: fitted_range(name, self._layers[name], each).fields for name, each in counts.items()}
@@ -176,33 +146,29 @@ class Doctor:
 
     def _step_back(self) -> float | None:
         """Lower the noise and the spreads of all layers until the loss has risen by about a nat; return the factor."""
-        own = {name: layer.assignment for name, layer in self._layers.items()}
-
-        def increase(factor: float) -> tuple[float, bool]:
-            for name, layer in self._layers.items():
-                macro = own[name].macro
-                layer.assignment = own[name].ruled_by(scaled(spreads_of(macro), macro).axes(factor))
-            return self._increase()
-
-        if not increase(1.0)[1]:
+        if not self._increase(1.0)[1]:
             return None
-        if increase(0.0)[0] > _STEPPED[1]:
-            increase(1.0)
+        if self._increase(0.0)[0] > _STEPPED[1]:
+            self._increase(1.0)
             self.notes.append("the network has collapsed without noise and spreads too, and no ranking of layers helps")
             return None
         low, high, tried = _LEAST_FACTOR, 1.0, dict[float, float]()
         for _ in range(_BISECTIONS):
             factor = sqrt(low * high)
-            tried[factor], _ = increase(factor)
+            tried[factor], _ = self._increase(factor)
             if _STEPPED[0] <= tried[factor] <= _STEPPED[1]:
                 break
             low, high = (low, factor) if tried[factor] > _STEPPED[1] else (factor, high)
         nearest = min(tried, key=lambda each: abs(tried[each] - 1.0))
-        increase(nearest)  # leaves the layers at this factor
+        self._increase(nearest)  # leaves the layers at this factor
         return nearest
 
-    def _increase(self) -> tuple[float, bool]:
-        """How much the macro raises the loss of the first images, nats, and whether the network has collapsed."""
+    def _increase(self, factor: float) -> tuple[float, bool]:
+        """Give all layers their noise and spreads times a factor. Return how much the macro then raises the loss of the
+        first images, nats, and whether the network has collapsed."""
+        for name, layer in self._layers.items():
+            macro = self._own[name].macro
+            layer.assignment = self._own[name].ruled_by(scaled(spreads_of(macro), macro).axes(factor))
         model, images = self._work.model, 0
         sums = {"quantized": np.zeros(2), "simulated": np.zeros(2)}  # of the loss, and of the outcomes
         for inputs, targets, ids in self._batches(_STEPPING):
@@ -219,36 +185,22 @@ class Doctor:
         is_lost = model.outcome.is_share and sums["simulated"][1] < _LOST * sums["quantized"][1]
         return increase, bool(increase > _COLLAPSED or is_lost)
 
-    def _of_layers(self, mapped: LossMap) -> list[Family]:
-        """Changes of single layers, with more digital positions and without."""
-        kinds = {"single layers": True, "single layers without more digital positions": False}
-        return [
-            Family(name, name, prescriptions(self._work.model, mapped, self._technology, with_digital))
-            for name, with_digital in kinds.items()
-        ]
-
-    def _of_macro(self) -> list[Family]:
-        """Changes of the macro of all layers, with the network's weights and with each other checkpoint."""
-        base = next(iter(self._layers.values())).assignment.base
-        candidates = []
-        for fields, strength in changes_of_macro(base):
-            with suppress(ValueError):  # a layer, or a rule, does not allow it
-                candidates.append(Candidate(fields, self._figures.at(fields)["energy_uj"], strength))
-        candidates.sort(key=lambda each: each.energy)
-        trimmed = [each for each in candidates if TRIM in each.point]
+    def _likely(self) -> Iterator[Family]:
+        """Changes of single layers, of the macro of all layers, and of this macro with each other checkpoint."""
+        for name, with_digital in ("single layers", True), ("single layers without more digital positions", False):
+            yield Family(name, name, prescriptions(self._layers, self._map, self._figures, with_digital))
+        candidates = changes_of_macro(next(iter(self._layers.values())).assignment.base, self._figures)
         plain = [each for each in candidates if TRIM not in each.point]
-        families = [Family("all layers alike", "macro", plain)]
-        if trimmed:
-            families.append(Family("all layers alike and trimmed", "macro", trimmed))
+        yield Family("all layers alike", "macro", plain)
+        if trimmed := [each for each in candidates if TRIM in each.point]:
+            yield Family("all layers alike and trimmed", "macro", trimmed)
             self.notes.append("the energy of a trim is not counted")
         for name in self.settings.checkpoints:
             others = [replace(each, point={**each.point, CHECKPOINT: name}) for each in plain]
-            families.append(Family(f"all layers alike with the weights of {name}", name, others))
-        return families
+            yield Family(f"all layers alike with the weights of {name}", name, others)
 
     def _study(self, work: Work, chips: range, places: range, proves: bool) -> PlanStudy:
-        names = dict.fromkeys(name for family in self._families for each in family.candidates for name in each.point)
-        return PlanStudy(work, self.settings, self._figures, list(names), chips, places, proves)
+        return PlanStudy(work, self.settings, self._figures, self._families, chips, places, proves)
 
     def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
         """Test some plans of each family on the images of the map, and return the families."""
@@ -287,19 +239,11 @@ class Doctor:
                 plans[family] = plan_of(model, result, study.compared(result), self.target)
             gap = gap if own is None else own
         as_is = plans.pop("")
-        for name, count in Counter(family for family, _, _ in tried).items():
-            if count > 1:
-                said = f"{count} plans of {name} were tried on the same images, and each interval is of one plan"
-                self.notes.append(said)
+        if more := len(tried) - len({family for family, _, _ in tried}):
+            self.notes.append(f"{more} more plans were tried on the same images, and each interval is of one plan")
         different = {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}
-
-        def order(plan: Plan) -> tuple[bool, float]:
-            is_kept = plan.verdict == "kept"
-            return not is_kept, plan.energy_uj if is_kept else plan.threshold - plan.mean
-
-        return as_is, tuple(sorted(different.values(), key=order)), gap
-
-
-def _loses_counts(layer: OnMacro) -> bool:
-    """Whether a code of the layer's ADC stands for more than one count."""
-    return layer.macro.adc_bits is not None and any(each.counts_a_code > 1 for each in layer.transfer.cycles)
+        kept = [each for each in different.values() if each.verdict == "kept"]
+        others = [each for each in different.values() if each.verdict != "kept"]
+        kept.sort(key=lambda each: each.energy_uj)
+        others.sort(key=lambda each: each.threshold - each.mean)
+        return as_is, (*kept, *others), gap

@@ -1,7 +1,7 @@
 """A study of plans: which plan of each kind to try next, and whether it keeps a target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
@@ -49,28 +49,13 @@ class Family:
     margins: dict[int, float] = field(default_factory=dict)
     """How much each tried plan is likely to exceed the target, by index; below 0 if it is likely to miss."""
 
-    def next(self, failed: Sequence[tuple[float, ...]]) -> int | None:
-        """The next plan to try for the cheapest that passes; None if it is found, or no plan is left.
+    def stronger(self, failed: Sequence[tuple[float, ...]]) -> list[int]:
+        """Plans that are stronger than each failed one in some way, the cheapest first."""
 
-        It skips a plan that is no stronger than a failed plan of the group, and a plan that costs more than one that
-        passes.
-        """
-        last = len(self.candidates) if self.cheapest is None else self.cheapest
-        left = [
-            place
-            for place, each in enumerate(self.candidates[:last])
-            if place not in self.margins and not any(_is_no_stronger(each.strength, other) for other in failed)
-        ]
-        return left[len(left) // 2] if left else None
+        def is_weaker(strength: tuple[float, ...]) -> bool:
+            return any(all(a <= b for a, b in zip(strength, other, strict=True)) for other in failed)
 
-    def after(self, place: int, times: float) -> int | None:
-        """The next plan that costs at least `times` as much, and is stronger than the failed ones."""
-        least = times * self.candidates[place].energy
-        failed = [self.candidates[each].strength for each, margin in self.margins.items() if margin < 0]
-        for later, each in enumerate(self.candidates):
-            if each.energy >= least and later > place and not any(_is_no_stronger(each.strength, x) for x in failed):
-                return later
-        return None
+        return [place for place, each in enumerate(self.candidates) if not is_weaker(each.strength)]
 
     @property
     def cheapest(self) -> int | None:
@@ -78,23 +63,23 @@ class Family:
         return min((place for place, margin in self.margins.items() if margin >= 0), default=None)
 
 
-def _is_no_stronger(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(mine, other, strict=True))
-
-
-def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) -> Method[list[Family]]:
-    """Find, for each family, the cheapest plan that is likely to keep a target; return families with tried plans.
+def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) -> Method[Sequence[Family]]:
+    """Find, for each family, the cheapest plan that is likely to keep a target; return the families with their margins.
 
     `margin_of` says how much a result is likely to exceed the target, below 0 if it misses.
     """
-    tried = [replace(each, margins={}) for each in families]
-    failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in tried}
-    for family in tried:
-        while (place := family.next(failed[family.group])) is not None:
-            family.margins[place] = margin_of((yield family.candidates[place].point))
+    failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
+    for family in families:
+        last, weak = len(family.candidates), failed[family.group]
+        while left := [place for place in family.stronger(weak) if place < last]:
+            place = left[len(left) // 2]
+            plan = family.candidates[place]
+            family.margins[place] = margin_of((yield plan.point))
             if family.margins[place] < 0:
-                failed[family.group].append(family.candidates[place].strength)
-    return tried
+                weak.append(plan.strength)
+            else:
+                last = place  # dearer plans are not needed
+    return families
 
 
 def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, float | None, Result]]]:
@@ -107,13 +92,16 @@ def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, flo
     kept = 0
     likely = [(each, each.cheapest) for each in families if each.cheapest is not None]
     for family, cheapest in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
-        place: int | None = cheapest
+        places = [cheapest]
+        failed = [family.candidates[place].strength for place, margin in family.margins.items() if margin < 0]
         for attempt in range(_ATTEMPTS):
-            if place is None or (attempt and tried[-1][2].verdict == "kept"):
+            if not places or (attempt and tried[-1][2].verdict == "kept"):
                 break
-            plan = family.candidates[place]
+            place, plan = places[0], family.candidates[places[0]]
             tried.append((family.name, plan.gap, (yield plan.point)))
-            place = family.after(place, _DEARER ** (2**attempt))
+            least = plan.energy * _DEARER ** (2**attempt)
+            places = [each for each in family.stronger(failed) if each > place]
+            places = [each for each in places if family.candidates[each].energy >= least]
         kept += tried[-1][2].verdict == "kept"
         if kept == most:
             return tried
@@ -166,7 +154,7 @@ class PlanStudy(Study):
         work: Network, data and trainer.
         settings: The settings of `doctor`.
         figures: Costs of plans.
-        names: Names of the axes of all plans.
+        families: All plans.
         chips: Numbers of the chips of a plan whose chips differ.
         places: Indices of the images.
         proves: Whether chips end when the target is answered; else they end when it is clear whether it is likely.
@@ -177,7 +165,7 @@ class PlanStudy(Study):
         work: Work,
         settings: DoctorSettings,
         figures: CostFigures,
-        names: Sequence[str],
+        families: Sequence[Family],
         chips: range,
         places: range,
         proves: bool,
@@ -187,9 +175,9 @@ class PlanStudy(Study):
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
-        self.most_images = _MANY  # more images than there are may decide
         self._paired: dict[str, Interval] = {}
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
+        names = dict.fromkeys(name for family in families for each in family.candidates for name in each.point)
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
         for checkpoint in (None, *settings.checkpoints):
             self.switch(checkpoint)
@@ -210,11 +198,12 @@ class PlanStudy(Study):
         """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""
         if target.of is not None:
             self._paired[canonical_json(result.axes)] = paired_difference(chips, self.outcomes[target.of])
-        if target.form != "yield" or len(chips) < 2:
-            return super().decision(target, result, chips)
+        several, compared = len(chips) > 1, self.compared(result)
+        if target.form != "yield" or not several:
+            return decide(*compared, result.images, None if several or target.form == "yield" else _MANY)
         answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
         if answer is None:
-            return decide(*target.bounds(result, None), len(chips), _MANY)
+            return decide(*compared, len(chips), _MANY)
         return Decision("kept" if answer else "missed")
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:

@@ -1,6 +1,7 @@
 """Possible changes of a layer's macro, their energy, and the cheapest sets of changes for each loss."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -8,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier.network import CimModule
-from asim_lightning.cost import Technology, cost, network_shape
 from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
 from asim_lightning.nn import OnMacro
-from asim_lightning.surgery import kept_assignments, macro_layers
 
 Fields = Mapping[str, Any]
 _STEPS = 2000
@@ -42,15 +41,15 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     return [each for each in [*found, *ranges] if _takes(layer, each)]
 
 
-def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ...]]]:
-    """Changes of the macro of all layers, by the names of axes. The strength of each is its ADC bits, rows, encoding
-    and trim: more never loses answers."""
+def changes_of_macro(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
+    """Changes of the macro of all layers, the cheapest first. The strength of each is its ADC bits, rows, encoding and
+    trim: more never loses answers."""
     bits: list[Any] = [base.adc_bits]
     if base.adc_bits is not None and base.adc_step is None:
         bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
     rows = list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
     encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
-    trims = [base.static.trim]
+    trims, found = [base.static.trim], list[Candidate]()
     if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
         trims.append("both")
     for adc_bits, row, encoding, trim in product(bits, rows, encodings, trims):
@@ -58,7 +57,10 @@ def changes_of_macro(base: MacroConfig) -> Iterator[tuple[Point, tuple[float, ..
         changed = {name: value for name, value in fields.items() if value != getattr(base, name)}
         if trim != base.static.trim:
             changed |= {TRIM: trim, "static.trim_step": _TRIM_STEP}
-        yield changed, (adc_bits or 0, -row, -encoding, trims.index(trim))
+        with suppress(ValueError):  # a layer, or a rule, does not allow it
+            energy = figures.at(changed)["energy_uj"]
+            found.append(Candidate(changed, energy, (adc_bits or 0, -row, -encoding, trims.index(trim))))
+    return sorted(found, key=lambda each: each.energy)
 
 
 def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
@@ -79,10 +81,7 @@ def _takes(layer: OnMacro, fields: Fields) -> bool:
 
 
 def prescriptions(
-    model: CimModule,
-    found: LossMap,
-    technology: Technology = Technology(),
-    with_digital: bool = True,
+    layers: Mapping[str, OnMacro], found: LossMap, figures: CostFigures, with_digital: bool = True
 ) -> list[Candidate]:
     """The cheapest changes of layers for lower and lower loss: a multiple-choice knapsack by dynamic programming.
 
@@ -90,27 +89,21 @@ def prescriptions(
     rounded up to 1/2000 of the dearest choice. The strength of a plan is the remaining share of the loss, negated. The
     gap compares with the least energy of fractions of changes. The cheapest plan comes first.
     """
-    layers, own = macro_layers(model.backbone), found.by_layer
-    choices, losses = dict[str, list[Fields]](), list[NDArray[Any]]()
+    own, choices, losses = found.by_layer, dict[str, list[Fields]](), list[NDArray[Any]]()
     for name in found.layers:
         options = [({}, own[name]), *((each.fields, each.share) for each in found.changes if each.layer == name)]
         options = [each for each in options if with_digital or "digital_levels" not in each[0]]
         choices[name] = [_on_own_rows(layers[name], fields) for fields, _ in options]
         # a negative share is chance, and the search would prefer it
         losses.append(np.array([max(0.0, share) for _, share in options]))
-    energies, rest = _energies(model, choices, technology)
-    costs = [np.array(energies[name]) for name in choices]
-    made = []
+    costs, rest = _energies(figures, choices)
+    made = list[Candidate]()
     for picks in _fronts(costs, losses):
         energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
         share = sum(float(each[pick]) for each, pick in zip(losses, picks, strict=True))
-        point: Point = {
-            f"{RULES}{pattern_of(name)}.{field}": value
-            for name, pick in zip(choices, picks, strict=True)
-            for field, value in choices[name][pick].items()
-        }
-        least = rest + _least(costs, losses, share)
-        made.append(Candidate(point, energy, (-share,), max(0.0, energy / least - 1.0)))
+        point = _point({name: choices[name][pick] for name, pick in zip(choices, picks, strict=True)})
+        gap = max(0.0, energy / (rest + _least(costs, losses, share)) - 1.0)
+        made.append(Candidate(point, energy, (-share,), gap))
     kept = list[Candidate]()
     for each in sorted(made, key=lambda each: each.energy):  # rounding may change the order
         if not kept or each.strength > kept[-1].strength:
@@ -118,27 +111,23 @@ def prescriptions(
     return kept
 
 
-def _energies(
-    model: CimModule, choices: Mapping[str, Sequence[Fields]], technology: Technology
-) -> tuple[dict[str, list[float]], float]:
+def _point(changes: Mapping[str, Fields]) -> Point:
+    """Changed fields of some layers, by the names of axes."""
+    each = ((pattern_of(name), fields) for name, fields in changes.items())
+    return {f"{RULES}{pattern}.{field}": value for pattern, fields in each for field, value in fields.items()}
+
+
+def _energies(figures: CostFigures, choices: Mapping[str, Sequence[Fields]]) -> tuple[list[NDArray[Any]], float]:
     """The energy of each choice of each layer, and the energy of all other layers, uJ."""
-    layers, found = macro_layers(model.backbone), {name: list[float]() for name in choices}
-    example = None if model.example is None else model.example.to(model.device)
-    rest, shape = 0.0, network_shape(model.backbone, example)
-    with kept_assignments(model.backbone):
-        before = {name: layers[name].assignment for name in choices}
-        for number in range(max(map(len, choices.values()))):
-            for name, fields in choices.items():
-                layers[name].assignment = before[name].ruled_by(fields[min(number, len(fields) - 1)])
-            priced = {
-                each.name: 1e-9 * each.energy.total
-                for each in cost(model.backbone, technology, report=model.report, shape=shape).layers
-            }
-            rest = sum(energy for name, energy in priced.items() if name not in choices)
-            for name, fields in choices.items():
-                if number < len(fields):
-                    found[name].append(priced.get(name, 0.0))  # not called: 0
-    return found, rest
+    found, rest = {name: list[float]() for name in choices}, 0.0
+    for number in range(max(map(len, choices.values()))):
+        point = _point({name: fields[min(number, len(fields) - 1)] for name, fields in choices.items()})
+        priced = {each.name: 1e-9 * each.energy.total for each in figures.report(point).layers}
+        rest = sum(energy for name, energy in priced.items() if name not in choices)
+        for name, fields in choices.items():
+            if number < len(fields):
+                found[name].append(priced.get(name, 0.0))  # not called: 0
+    return [np.array(each) for each in found.values()], rest
 
 
 def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> list[list[int]]:

@@ -68,8 +68,3 @@ def test_no_combination_costs_less_than_the_bound(instance: tuple[Arrays, Arrays
 def test_the_bound_is_that_of_a_mixture() -> None:
     costs, losses = [np.array([1.0, 3.0])], [np.array([1.0, 0.0])]
     assert [_least(costs, losses, share) for share in (2.0, 1.0, 0.5, 0.0)] == [1.0, 1.0, 2.0, 3.0]
-
-
-def test_the_front_has_every_combination_that_is_worth_its_energy() -> None:
-    costs, losses = [np.array([0.0, 1.0]), np.array([0.0, 3.0, 1.0])], [np.array([1.0, 0.5]), np.array([4.0, 0.0, 3.0])]
-    assert _fronts(costs, losses) == [[0, 0], [0, 2], [1, 2], [0, 1], [1, 1]]
