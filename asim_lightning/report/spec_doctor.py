@@ -20,6 +20,8 @@ Row: TypeAlias = Mapping[str, Any]
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
 _LEAST = 0.5
 """Least percent that is written into a cell."""
+_TOLD, _OFF = 0.01, 0.2
+"""A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _SAID = 1.0
 """Least percent of the sum for which the table says where most of the share is."""
 
@@ -30,8 +32,11 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
     if "limits" in found:
         limits, scale = [Limit.of_json(each) for each in found["limits"]], found["full_scale"]
         drawn = limits_picture(limits, "How bad each property may be")
-        kept = ", ".join(f"{_words(each)} {_value(each, each.kept)}" for each in limits)
-        return f"{target}: surely kept up to {kept}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
+        kept = [f"{_words(each)} {_value(each, each.kept)}" for each in limits if each.kept is not None]
+        never = [_words(each) for each in limits if each.kept is None]
+        said = {"surely kept up to": kept, "by no tried value of": never}
+        facts = "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
+        return f"{target}: {facts}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
     shown: Shown = [plans_table(found)]
     if run.loss_map is not None:
         shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
@@ -161,6 +166,8 @@ def _map_note(found: LossMap) -> str:
     """How the sum of the shares compares with the increase, and the images and noise of the map."""
     said = f"shares sum up to {found.sum:.4g} nats; the macro adds {found.increase:.4g} to the mean loss"
     said += f" ({found.images:,} images)"
+    if found.increase > _TOLD and abs(found.sum / found.increase - 1) > _OFF:
+        said += "; the sum is far off, so take the order of the layers with care"
     if found.stepped_back_to is None:
         return said
     return f"{said}; of noise and spreads times {found.stepped_back_to:.3g}, because the network has collapsed"
