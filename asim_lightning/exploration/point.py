@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.column_models import COLUMNS, own_converters
@@ -20,7 +21,7 @@ from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, d
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.nn import Assignment
-from asim_lightning.surgery.families import assignments_at, families_of
+from asim_lightning.surgery.families import Family, assignments_at, families_of
 
 
 class Points:
@@ -67,33 +68,24 @@ class Points:
         if kind == "float":
             return {"kind": kind}
         pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
-        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
-        digests = {pair: digest_of(macro) for pair, macro in known.items()}
-        # by what layers compute, because patterns of axes may split a family into equal ones
-        layers: dict[tuple[str | None, tuple[int, int]], list[str]] = {}
+        known = {pair: digest_of(macro_content(*pair, self._contents)) for pair in {*pairs} if pair is not None}
+        layers: dict[str, list[object]] = {}
         for family, assignment, pair in zip(self._families, assignments, pairs, strict=True):
-            key = None if pair is None else digests[pair], family.bits(assignment)
-            layers.setdefault(key, []).extend(family.layers)
-        groups = sorted([sorted(names), macro, bits] for (macro, bits), names in layers.items())
-        signed = sorted(name for family in self._families if family.signed_input for name in family.layers)
-        content: dict[str, object] = {"kind": kind, "layers": groups, "signed": signed}
-        if kind == "quantized":
-            return content
-        pools: dict[MacroConfig, list[str]] = {}
-        if any(macro.static.is_reused for macro, _ in known):
-            # layers of equal macros share them, with all fields compared: the groups decide where a layer lies
-            for family, each in zip(self._families, assignments, strict=True):
-                if family.is_on_macro and each is not None:
-                    pools.setdefault(replace(each, is_scores=False).macro, []).extend(family.layers)
-            content["placed"] = sorted(sorted(names) for names in pools.values())
-        if any(transfer(*pair).column.converters_differ for pair in known):
-            content["converters"] = self._patterns(pairs, len(pools))
+            of_all: list[object] = [pair and known[pair], family.bits(assignment), family.signed_input]
+            if pair is not None and assignment is not None and pair[0].static.is_reused:
+                # layers share macros if they were given equal ones, with all fields compared
+                given = replace(assignment, is_scores=False).macro
+                of_all += [{**_values(given, True), "static": _values(given.static, True), "column_args": None}]
+            layers |= dict.fromkeys(family.layers, of_all)
+            if pair is not None and transfer(*pair).column.converters_differ:
+                layers |= {name: [*of_all, self._pattern(name, family, pair)] for name in family.layers}
+        content: dict[str, object] = {"kind": kind, "layers": layers}
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
-        if isinstance(self._chip, SavedChip):
+        if kind == "simulated" and isinstance(self._chip, SavedChip):
             self._check_chip(self._chip, assignments, chip)
-        elif chip is not None and chip != self._chip:
+        elif kind == "simulated" and chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(EQUAL_CHIPS)
             content["chip"] = chip
@@ -107,27 +99,20 @@ class Points:
             self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
         return self._assignments[asked], condition.chip
 
-    def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
-        """Digest of gain and offset that users' columns give each layer's converters. For products of two activations,
-        whose sizes depend on a call, it has the content of the columns."""
-        digest = hashlib.sha256()
-        for family, pair in zip(self._families, pairs, strict=True):
-            if pair is None or not transfer(*pair).column.converters_differ:
-                continue
-            circuit = transfer(*pair)
-            shared = [f"macros {number}" for number in range(pools)] if pair[0].static.is_reused else None
-            for name, layer in family.layers.items():
-                weight = getattr(layer, "weight", None)
-                if weight is None:
-                    held = {key: value for key, value in vars(circuit.column).items() if key != "macro"}
-                    digest.update(canonical_json(self._contents.of(held, f"macro.column {pair[0].column}")).encode())
-                    continue
-                groups = int(getattr(layer, "groups", 1))
-                product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
-                for each in shared or [name]:
-                    places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
-                    for values in own_converters(circuit.column, places):
-                        digest.update(f"{name} {len(values)}".encode() + values.numpy().tobytes())
+    def _pattern(self, name: str, family: Family, pair: tuple[MacroConfig, bool]) -> str:
+        """Digest of gain and offset that a user's column gives a layer's converters. For a product of two activations,
+        whose size depends on a call, it has the content of the column."""
+        layer, circuit, digest = family.layers[name], transfer(*pair), hashlib.sha256()
+        weight: Tensor | None = getattr(layer, "weight", None)
+        if weight is None:
+            return self._contents.of({**vars(circuit.column), "macro": None}, f"macro.column {pair[0].column}")
+        groups = int(getattr(layer, "groups", 1))
+        product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
+        shared = [f"macros {number}" for number in range(len(self._families))]  # its own macros are among them
+        for each in shared if pair[0].static.is_reused else [name]:
+            places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
+            for values in own_converters(circuit.column, places):
+                digest.update(f"{len(values)}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
 
     def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
@@ -167,7 +152,7 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
     if is_users:
         found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
         column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
-        contents.code(type(column), f"macro.column {macro.column}")
+        contents.of(type(column), f"macro.column {macro.column}")  # notes a class without a file
         content["tables"] = _tables(found)
     return content
 
