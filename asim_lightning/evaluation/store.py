@@ -127,11 +127,6 @@ class Store:
         found = self._rows("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
         return json.loads(found[0][0]) if found else None
 
-    def documents(self, name: str) -> dict[str, Any]:
-        """The documents of one name, by run."""
-        rows = self._rows("SELECT run, content FROM documents WHERE name = ? ORDER BY rowid", name)
-        return {run: json.loads(text) for run, text in rows}
-
     def documents_of(self, run: str, start: str) -> list[Any]:
         """The documents of a run whose names begin with a text."""
         query = "SELECT content FROM documents WHERE run = ? AND substr(name, 1, ?) = ? ORDER BY rowid"

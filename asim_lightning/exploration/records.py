@@ -74,7 +74,7 @@ class Records:
         described: Mapping[str, object] = {},
         places: range | None = None,
     ) -> None:
-        self._trainer, self._model, self._data, self._fresh = work.trainer, work.model, work.data, work.fresh
+        self._work, self._fresh = work, work.fresh
         self.names, self._parent, self._what, self._until = list(names), Path(work.folder), what, until
         self._described, self._places = described, places
         self._columns = Contents()
@@ -84,7 +84,7 @@ class Records:
 
     def open(self, has_table: bool = True) -> None:
         """Name the run, once the known points were worked out; `has_table`: these records write the run's table."""
-        trainer, model, data, until = self._trainer, self._model, self._data, self._until
+        trainer, model, data, until = self._work.trainer, self._work.model, self._work.data, self._until
         settings, shared = fingerprint(model, data, trainer, self.names, self._columns)
         unknown = settings.get("without_fingerprint", ())
         images: NDArray[np.int64] | None = None
@@ -112,9 +112,8 @@ class Records:
         # without a complete fingerprint, trials must never be found again
         self._shared = digest_of([shared, secrets.token_hex() if unknown else ""])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
-        self._keys: dict[str, str] = {}
-        self._mine: set[tuple[str, int]] = set()  # stored by this command
-        self._complete: dict[bytes, bool] = {}
+        self.computed = set[tuple[str, int]]()
+        """Key and number of the trials that this command computed, in whole or in part."""
         self._next_export = 0.0
         self.notes = list[str]()
         """Messages for the user before the points are evaluated, a line each."""
@@ -127,35 +126,35 @@ class Records:
             self.store, self._locks = Store(self._parent), FileLocks(self._parent / "runs.locks")
             if not has_table:
                 return
-            self.notes += self._of_other_versions()
+            if list(self._parent.glob("records-*/trials")):
+                old = f"{self._parent}/records-*"
+                self.notes.append(f"trials of an earlier version in {old} are not read; delete them to free space")
             self.store.write(self.folder.name, SETTINGS, self.settings)
             text = json.dumps(self.settings, indent=2, sort_keys=True, default=str) + "\n"
             write_whole(self.folder / SETTINGS, lambda file: file.write(text.encode()))
 
     def key(self, axes: Axes, kind: Kind) -> str:
         """Key of a point's trials, equal for points that compute the same."""
-        name = f"{kind} {canonical_json(axes)}"
-        if name not in self._keys:
-            self._keys[name] = digest_of([self._shared, self.points.digest(axes, kind)])[:32]
-        return self._keys[name]
+        return digest_of([self._shared, self.points.digest(axes, kind)])[:32]
 
     def finished(self, keys: Iterable[str], kind: Kind) -> set[tuple[str, int]]:
         """Key and number of the complete trials of some keys."""
-        return {
-            (key, trial)
-            for key, trial, samples in self.store.samples(keys)
-            if self._counts(key, trial) and self._is_complete(key, trial, kind, samples)
-        }
-
-    def known(self, key: str, kind: Kind, trial: int) -> Outcomes | None:
-        """A finished trial on the needed images; None if it is not finished."""
-        return self._whole(self._stored(key, trial), kind)
+        complete: dict[bytes, bool] = {}  # many trials have the same samples
+        found = set()
+        for key, trial, samples in self.store.samples(keys):
+            if self._fresh and (key, trial) not in self.computed:
+                continue
+            if samples not in complete:
+                complete[samples] = self._needed is None or bool(np.isin(self._needed, unpacked(samples)).all())
+            if complete[samples] or (self._may_stop(kind) and self._asked(self.store.trial(key, trial), kind)):
+                found.add((key, trial))
+        return found
 
     def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
         """A finished trial on the needed images, also if a forked process computed it."""
-        found = self._whole(self.store.trial(self.key(axes, kind), trial), kind)
+        found = self._asked(self.store.trial(self.key(axes, kind), trial), kind)
         if found is None:
-            raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.store.path}")
+            raise ValueError(f"{trial_name(axes, kind, trial)} is not in {self.store.path}")
         return found
 
     def reads(self, result: Result) -> list[Outcomes]:
@@ -165,32 +164,25 @@ class Records:
     def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
         """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
         key, name = self.key(axes, kind), trial_name(axes, kind, trial)
-        condition = condition_at(axes, kind, trial)
-        found = self._stored(key, trial) if self._trainer.is_global_zero else None
-        if self._trainer.world_size > 1:
-            found = self._trainer.strategy.broadcast(found)
-        while found is None or self._lacking(found, kind).size:
-            places: tuple[int, ...] | None = None
-            is_part = self._places is not None or self._may_stop(kind)
-            if self._needed is not None and (found is not None or is_part):
-                lacking = np.arange(len(self._needed)) if found is None else self._lacking(found, kind)
-                most = max(_LEAST, len(self._needed) // _PARTS) if self._may_stop(kind) else None
-                places = tuple(self._order[lacking[:most]].tolist())
-            new = yield Evaluation(name, condition, places)
-            if self._trainer.is_global_zero:
+        condition, is_first = condition_at(axes, kind, trial), self._work.trainer.is_global_zero
+        is_known = is_first and not (self._fresh and (key, trial) not in self.computed)
+        found = self._work.agreed(self.store.trial(key, trial) if is_known else None)
+        while (asked := self._asked(found, kind)) is None:
+            new = yield Evaluation(name, condition, self._lacking(found, kind))
+            self.computed.add((key, trial))
+            if is_first:
                 self.store.add(key, trial, new, name)
             found = new if found is None else joined(new, found)
-        self._mine.add((key, trial))
-        return self._asked(found, kind)
+        return asked
 
     def claim(self, key: str, trial: int, wait: bool) -> bool:
         """Lock a trial for this command, or wait for it; False if another command has it."""
-        alone = self._trainer.world_size == 1  # processes of one command work on the same trial
+        alone = self._work.trainer.world_size == 1  # processes of one command work on the same trial
         return not alone or self._locks.take(f"{key}-{trial}", wait)
 
     def release(self, key: str, trial: int) -> None:
         """Unlock a claimed trial."""
-        if self._trainer.world_size == 1:
+        if self._work.trainer.world_size == 1:
             self._locks.give(f"{key}-{trial}")
 
     def result(
@@ -201,7 +193,7 @@ class Records:
         The interval of the accuracy is over images, or over chips and images if there are several chips. If a target
         ended the images, it is the interval of the target's sequential test.
         """
-        measure = Measure.of(self._model.outcome)
+        measure = Measure.of(self._work.model.outcome)
         found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
         found = replace(found, point=self.key(axes, kind)[:12])
         if self._may_stop(kind) and self._needed is not None:
@@ -234,32 +226,15 @@ class Records:
         run = Run(self.folder, self.results(), **traded)
         write_lines(self.folder / RESULTS, result_rows(run, list(dict.fromkeys([*self.names, *run.axes]))), "\n")
 
-    def _counts(self, key: str, trial: int) -> bool:
-        return not self._fresh or (key, trial) in self._mine
-
-    def _stored(self, key: str, trial: int) -> Outcomes | None:
-        return self.store.trial(key, trial) if self._counts(key, trial) else None
-
-    def _whole(self, found: Outcomes | None, kind: Kind) -> Outcomes | None:
-        """A trial on the needed images; None if one is missing."""
-        return None if found is None or self._lacking(found, kind).size else self._asked(found, kind)
-
     def _may_stop(self, kind: Kind) -> bool:
         return self._until is not None and kind == "simulated"
 
-    def _is_complete(self, key: str, trial: int, kind: Kind, samples: bytes) -> bool:
-        if self._may_stop(kind):
-            return self.known(key, kind, trial) is not None
-        if samples not in self._complete:
-            self._complete[samples] = self._needed is None or bool(np.isin(self._needed, unpacked(samples)).all())
-        return self._complete[samples]
-
-    def _lacking(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
-        """Indices of needed images that a trial lacks; none once its target is answered."""
-        return np.flatnonzero(~np.isin(self._wanted(found, kind), found.sample_index))
-
-    def _asked(self, found: Outcomes, kind: Kind) -> Outcomes:
-        return part_of(found, self._wanted(found, kind))
+    def _asked(self, found: Outcomes | None, kind: Kind) -> Outcomes | None:
+        """A trial on the needed images; None if it lacks one."""
+        if found is None:
+            return None
+        wanted = self._wanted(found, kind)
+        return part_of(found, wanted) if np.isin(wanted, found.sample_index).all() else None
 
     def _wanted(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
         """The images that a trial needs: all, or those after which the target is answered, if the known ones decide."""
@@ -272,17 +247,14 @@ class Records:
         first = np.searchsorted(found.sample_index, self._needed[:seen])
         return self._needed[: self._until.images(found.correct[first], len(self._needed))]
 
-    def _of_other_versions(self) -> list[str]:
-        """A line if the store has the same run by other versions; its trials are not used."""
-        if list(self._parent.glob("records-*/trials")):
-            return [f"trials of an earlier version in {self._parent}/records-* are not read; delete them to free space"]
-        here, mine = self.settings["versions"], digest_of({**self.settings, "versions": None})
-        for run, other in self.store.documents(SETTINGS).items():
-            if run != self.folder.name and digest_of({**other, "versions": None}) == mine:
-                there = other["versions"]
-                changed = [each for each in {**here, **there} if here.get(each) != there.get(each)]
-                return [f"{run} is the same {self._what} by another {', '.join(changed)}, whose trials are not used"]
-        return []
+    def _lacking(self, found: Outcomes | None, kind: Kind) -> tuple[int, ...] | None:
+        """Places of the next images that a trial lacks in the test loader; None: all images of the loader."""
+        may_stop = self._may_stop(kind)
+        if self._needed is None or (found is None and self._places is None and not may_stop):
+            return None
+        known = () if found is None else found.sample_index
+        most = max(_LEAST, len(self._needed) // _PARTS) if may_stop else None
+        return tuple(self._order[~np.isin(self._needed, known)][:most].tolist())
 
 
 def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:

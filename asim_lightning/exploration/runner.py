@@ -93,6 +93,10 @@ class Work:
     load: Callable[[str], None] | None = None
     """Loads a checkpoint's weights into the model; None: there are no checkpoints."""
 
+    def agreed(self, value: Result) -> Result:
+        """The first process's value, on every process."""
+        return self.trainer.strategy.broadcast(value) if self.trainer.world_size > 1 else value
+
 
 @dataclass(frozen=True)
 class RunnerSettings:

@@ -3,19 +3,15 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import product
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from asim_lightning.checks import check_names
-from asim_lightning.circuit import MacroConfig, StaticEffects
-from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, RULES, TECHNOLOGY, rule_of, setting_of
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, RULES, TECHNOLOGY, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 
 MOST_POINTS = 1_000_000
@@ -26,8 +22,6 @@ _GROUPS = {
     "technology": "{supply: [0.8, 0.9]}",
 }
 """Names that stand for several axes, each with an example."""
-_KNOWN = [*settings_of(MacroConfig), "rules", CHIP]
-_ONLY_SEARCHED = ("technology", CHECKPOINT)
 _RANGE = ("low", "high", "step", "log")
 
 
@@ -67,24 +61,9 @@ class SearchSpace:
     def read(cls, given: Mapping[str, Any], setting: str = "search.space") -> "SearchSpace":
         """The space of a setting; groups of axes may be nested, and a range is a mapping of low, high, step and log."""
         flat: dict[str, Any] = {}
-        known = [*_KNOWN, *(_ONLY_SEARCHED if setting == "search.space" else ())]
         for name, values in given.items():
-            if str(name).split(".")[0] not in known:
-                near = get_close_matches(str(name), known, n=2) or known[:4]
-                raise ValueError(f"`{setting}.{name}` is not an axis; nearest: {', '.join(near)}")
             _flatten(setting, str(name), values, flat)
-        if "static" in flat and any(name.startswith("static.") for name in flat):
-            raise ValueError(f"`{setting}` must name each axis once, got static twice")
-        space = cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
-        for name, axis in space.axes.items():
-            of_effect = [{name.removeprefix("static."): axis}] if name.startswith("static.") else []
-            for each in axis if name == "static" and isinstance(axis, list) else of_effect:
-                if not isinstance(each, Mapping) or not each:
-                    raise ValueError(f"`{setting}.static` must be a list of settings of effects, got {each!r} in it")
-                check_names(each, StaticEffects, f"{setting}.static", "static effect")
-        for name in of_technology(dict.fromkeys(space.axes)):
-            Technology().with_fields(**{name: getattr(Technology(), name, None)})  # the error names similar fields
-        return space
+        return cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
 
     def count(self) -> int | None:
         """Number of points; None if it is infinite."""

@@ -1,6 +1,6 @@
 """A study: points of a method, each evaluated under its conditions; no trial is lost or computed twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -189,10 +189,9 @@ class Study:
         if is_first and not self.goes_on:
             self.records.store.clear_points(self.folder.name)
         batch = [*(Planned(self.owner, kind, ({},), 1, self.records) for kind in REFERENCES), *points]
-        self._asked: set[tuple[str, int]] = set()
-        self._read = self._computed = 0
-        todo = self._missing(batch) if is_first else set()
-        self._learns = most > 0
+        self._asked = set[tuple[str, int]]()
+        self._read, self._new, self._learns = 0, 0, most > 0
+        todo = self._missing(batch)
         self._left = len(todo) + most
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
@@ -225,8 +224,7 @@ class Study:
             if is_first:
                 self.records.export()
             if self._learns and self._read:
-                asked = self._read + self._computed
-                say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
+                say(f"record   {self._read:,} of {self._read + self._new:,} trials are of an earlier run, seconds too")
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()
@@ -242,52 +240,48 @@ class Study:
             found += results
         return found
 
-    def _missing(self, batch: Sequence[Planned]) -> set[Place]:
-        """Trials to compute; of points that compute the same, only the trials of the first. The others are counted."""
-        keys: dict[tuple[Records, Kind], list[str]] = {}
-        for planned in batch:
-            keys.setdefault((planned.records, planned.kind), []).extend(map(planned.key, range(len(planned.chips))))
-        there: set[tuple[str, int]] = set()
-        for (records, kind), some in keys.items():
-            there |= records.finished(some, kind)
-        missing = set()
+    def _missing(self, batch: Sequence[Planned]) -> dict[Place, None]:
+        """Trials to compute, in order, in the first process; of points that compute the same, the first one's."""
+        if not self.trainer.is_global_zero:
+            return {}
+        first = dict[tuple[str, int], Place]()
+        keys = dict[tuple[Records, Kind], list[str]]()
         for number, planned in enumerate(batch):
             for chip in range(len(planned.chips)):
+                key = planned.key(chip)
+                keys.setdefault((planned.records, planned.kind), []).append(key)
                 for read in range(planned.reads):
-                    trial = planned.key(chip), read
-                    if trial not in there:
-                        there.add(trial)
-                        missing.add((number, chip, read))
-                    elif trial not in self._asked:  # else this run computed it
-                        self._read += 1
-                    self._asked.add(trial)
-        return missing
+                    first.setdefault((key, read), (number, chip, read))
+        there = {each for (records, kind), some in keys.items() for each in records.finished(some, kind)}
+        self._read += len((first.keys() & there) - self._asked)  # else this run computed them
+        self._asked |= first.keys()
+        return {place: None for trial, place in first.items() if trial not in there}
 
     def _evaluated(
-        self, run: Run, batch: Sequence[Planned], todo: set[Place] | None = None
+        self, run: Run, batch: Sequence[Planned], todo: Mapping[Place, None] | None = None
     ) -> Iterator[tuple[Planned, list[list[Outcomes]]]]:
         """The outcomes of points by chip and read, in the order of the points."""
         if todo is None:
-            todo = self._missing(batch) if self.trainer.is_global_zero else set()
+            todo = self._missing(batch)
             for _ in range(sum(len(each.chips) * each.reads for each in batch) - len(todo)):
                 self._left -= 1
                 self._bar.leave_out()
-        if self.trainer.world_size > 1:
-            todo = self.trainer.strategy.broadcast(todo)
-        found: dict[Place, Outcomes] = {}
-        over: set[int] = set()
-        finished = self._computed_by(run, batch, todo, over)
-
-        def outcomes_of(place: Place) -> Outcomes:
-            while place in todo and place not in found:
-                other, outcomes = next(finished)
-                found[other] = outcomes
-            return found.pop(place) if place in found else self._known(batch[place[0]], place)
-
+        todo = self.work.agreed(todo)
+        found, over = dict[Place, Outcomes](), set[int]()
+        finished = self._computed(run, batch, todo, over)
         for number, planned in enumerate(batch):
             chips: list[list[Outcomes]] = []
-            for chip in range(len(planned.chips)):
-                chips.append([outcomes_of((number, chip, read)) for read in range(planned.reads)])
+            for chip, axes in enumerate(planned.chips):
+                chips.append([])
+                for read in range(planned.reads):
+                    place = number, chip, read
+                    while place in todo and place not in found:
+                        found.update([next(finished)])
+                    if place not in found:
+                        is_first, records = self.trainer.is_global_zero, planned.records
+                        stored = records.outcomes(axes, planned.kind, read) if is_first else None
+                        found[place] = self.work.agreed(stored)  # type: ignore[assignment]  # of the first process
+                    chips[-1].append(found.pop(place))
                 if self.is_over(planned, chips):
                     break
             over.add(number)
@@ -295,70 +289,53 @@ class Study:
         for _ in finished:  # trials in progress when their point ended are stored too
             pass
 
-    def _computed_by(
-        self, run: Run, batch: Sequence[Planned], todo: set[Place], over: set[int]
+    def _computed(
+        self, run: Run, batch: Sequence[Planned], todo: Iterable[Place], over: set[int]
     ) -> Iterator[tuple[Place, Outcomes]]:
         """The outcomes of the missing trials, each when it is ready, without trials of points that are over."""
-        later: list[Place] = []  # claimed by another command
+        later: list[Place] = []
+        # chips are decided in order, so none may be left for later
+        waits = self.chips_may_end and self.runner.workers == 1
 
         def free() -> Iterator[tuple[Place, Steps]]:
-            for place in sorted(todo):
-                if place[0] not in over:
-                    claimed = list(self._claimed(batch[place[0]], place, wait=False))
-                    later.extend([] if claimed else [place])
-                    yield from claimed
+            for number, chip, read in todo:
+                place = number, chip, read
+                if number in over:
+                    continue
+                planned = batch[number]
+                if planned.records.claim(planned.key(chip), read, waits) or self.chips_may_end:
+                    yield place, self._steps(planned, chip, read)
+                else:
+                    later.append(place)  # another command computes it
 
         yield from run(free())
         for place in later:  # one at a time: a waiting command must have no claim, or two could wait for each other
-            if place[0] not in over:
-                yield from run(self._claimed(batch[place[0]], place, wait=True))
+            number, chip, read = place
+            if number not in over:
+                planned = batch[number]
+                planned.records.claim(planned.key(chip), read, True)
+                yield from run([(place, self._steps(planned, chip, read))])
 
-    def _claimed(self, planned: Planned, place: Place, wait: bool) -> Iterable[tuple[Place, Steps]]:
-        """A trial that no other command computes; empty if another command does."""
-        _, chip, read = place
-        key, records = planned.key(chip), planned.records
-        # chips are decided in order, so none may be left for later
-        is_claimed = records.claim(key, read, wait or (self.chips_may_end and self.runner.workers == 1))
-        if not is_claimed and not self.chips_may_end:
-            return
-        self.switch(checkpoint_of(planned.point))
-        self._bar.set_description(trial_name(planned.chips[chip], planned.kind, read), refresh=False)
-
-        def steps() -> Steps:
-            try:
-                known = records.known(key, planned.kind, read) if self.trainer.world_size == 1 else None
-                if known is not None:  # another command has computed it
-                    self._bar.leave_out()
-                found = (yield from records.trial(planned.chips[chip], planned.kind, read)) if known is None else known
-                self._count(planned, found, known is None)
-                return found
-            finally:
-                if is_claimed:
-                    records.release(key, read)
-
-        yield place, steps()
-
-    def _count(self, planned: Planned, found: Outcomes, is_new: bool) -> None:
+    def _steps(self, planned: Planned, chip: int, read: int) -> Steps:
+        """Compute a claimed trial, unless another command has done it meanwhile."""
+        records, axes, kind, key = planned.records, planned.chips[chip], planned.kind, planned.key(chip)
+        try:
+            self.switch(checkpoint_of(planned.point))
+            self._bar.set_description(trial_name(axes, kind, read), refresh=False)
+            found = yield from records.trial(axes, kind, read)
+        finally:
+            records.release(key, read)
         self._left -= 1
-        self._computed += is_new
-        if planned.kind != "simulated" or not is_new or self._is_time_said:
-            return
-        self._seconds.append(found.seconds)
-        if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
-            self._is_time_said = True
-            self._bar.clear()  # the line stands above the bar
-            self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
-
-    def _known(self, planned: Planned, place: Place) -> Outcomes:
-        """A stored trial, the same on all processes."""
-        _, chip, read = place
-        found = None
-        if self.trainer.is_global_zero:
-            found = planned.records.outcomes(planned.chips[chip], planned.kind, read)
-        if self.trainer.world_size > 1:
-            found = self.trainer.strategy.broadcast(found)
-        if found is None:
-            raise RuntimeError(f"rank 0 sent no outcomes of {trial_name(planned.chips[chip], planned.kind, read)}")
+        if (key, read) not in records.computed:
+            self._bar.leave_out()
+            return found
+        self._new += 1
+        if kind == "simulated" and not self._is_time_said:
+            self._seconds.append(found.seconds)
+            if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
+                self._is_time_said = True
+                self._bar.clear()  # the line stands above the bar
+                self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
         return found
 
 

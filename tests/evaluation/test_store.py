@@ -83,7 +83,6 @@ def test_documents(tmp_path: Path) -> None:
     store.write("sweep-1", "command 1", "x")
     assert store.read("sweep-1", "settings.json") == {"a": 2}
     assert store.read("sweep-2", "settings.json") is None
-    assert store.documents("settings.json") == {"sweep-1": {"a": 2}}
     assert store.documents_of("sweep-1", "command ") == ["x"]
 
 

@@ -84,7 +84,7 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
             r"`rows` of 'layer1\.\*' in `rules` changes nothing",
         ),
         ({"rules": {"fc": {"row": [3]}}}, r"`macro.row` is no field of a macro, nearest: rows"),
-        ({"static": [{"ofset": "0.3 lsb"}]}, r"`axes.static.ofset` is no static effect, nearest: offset"),
+        ({"static": [{"ofset": "0.3 lsb"}]}, r"`macro.static.ofset` is no static effect, nearest: offset"),
     ],
     ids=str,
 )

@@ -9,7 +9,6 @@ from lightning.pytorch import Callback
 
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.evaluation.run import SETTINGS
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Evaluation, proceed
@@ -69,9 +68,9 @@ def test_what_has_no_fingerprint_is_never_found_again(make: Make) -> None:
     assert "no outcome of an earlier run is used, as this has no fingerprint: trainer.callbacks.Lost" in first.notes[0]
     for sweep in (first, again):
         key = sweep.records.key(AXES, "simulated")
-        assert sweep.records.known(key, "simulated", 0) is None
+        assert sweep.records.finished([key], "simulated") == set()
         assert len(computed(sweep)) == IMAGES
-        assert sweep.records.known(key, "simulated", 0) is not None
+        assert sweep.records.finished([key], "simulated") == {(key, 0)}
 
 
 def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
@@ -89,15 +88,6 @@ def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
     (row,) = rows(records.folder)
     assert float(row["difference"]) == pytest.approx(result.difference.mean, abs=1e-6)
     assert float(row["difference_low"]) < float(row["difference"]) < float(row["difference_high"]) < 0
-
-
-def test_runs_of_other_versions_are_named(make: Make) -> None:
-    records = make().records
-    versions = {**records.settings["versions"], "torch": "0.1"}
-    records.store.write("sweep-00000000", SETTINGS, {**records.settings, "versions": versions})
-    assert make().notes == ["sweep-00000000 is the same sweep by another torch, whose trials are not used"]
-    (records.folder.parent / "records-1" / "trials").mkdir(parents=True)
-    assert "trials of an earlier version in" in make().notes[0]
 
 
 def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:

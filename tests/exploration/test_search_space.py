@@ -118,18 +118,17 @@ def test_optuna_learns_where_points_are_best_and_keep_a_target() -> None:
 @pytest.mark.parametrize(
     "space",
     [
-        {"adc_bit": [6]}, {"adc_bits": []}, {"adc_bits": 7}, {"column": "charge"}, {"rows": {"low": 3}},
+        {"adc_bits": []}, {"adc_bits": 7}, {"column": "charge"}, {"rows": {"low": 3}},
         {"rows": {"low": 3, "high": 5, "stepp": 1}}, {"rows": {"low": 5, "high": 3}},
         {"random_noise": {"low": 0, "high": 1, "step": 1e-9}},
         {"random_noise": {"low": 0, "high": 1, "log": True}}, {"rows": {"low": 1, "high": 8, "step": 1, "log": True}},
         {"random_noise": {"low": "0.1 lsb", "high": "1 lsb"}},
-        {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]}, {"technology": {"suply": [0.8]}},
-        {"technology": {}},
+        {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]}, {"technology": {}},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_space_that_says_no_points_is_refused(space: Any) -> None:
-    with pytest.raises(ValueError, match=r"`search\.space|`technology\.suply` is no field .*nearest: supply"):
+    with pytest.raises(ValueError, match=r"`search\.space"):
         SearchSpace.read(space)
 
 

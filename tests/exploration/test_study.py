@@ -76,7 +76,8 @@ def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make:
     sweep.records.trial = counted  # type: ignore[method-assign]
     results = sweep.run()
     assert order == [
-        ("float", None, 0), ("quantized", None, 0), ("simulated", 0.3, 1), ("simulated", 1.0, 0), ("simulated", 1.0, 1)
+        ("float", None, 0), ("quantized", None, 0), ("simulated", 0.3, 1), ("simulated", 1.0, 0), ("simulated", 1.0, 1),
+        ("simulated", 0.3, 0),
     ]  # fmt: skip
     assert results[2].right[0] == IMAGES
     assert "theirs" in results[2].algorithm
