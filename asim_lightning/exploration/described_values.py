@@ -71,18 +71,9 @@ class Contents:
         if known is not None:
             return f"the value {self._depth - known} levels above"
         self._depth += 1
-        depth = self._depth
-        self._met[id(value)] = value, depth
-        try:
-            found = self._digest(self._described(value))
-        except Exception:
-            del self._met[id(value)]
-            # a library's object counts by its class, because that has the library's version
-            is_library = hasattr(value, "__dict__") and not is_own(file_of(type(value).__module__))
-            if not is_library or isinstance(value, (nn.Module, Tensor, type, FunctionType, ModuleType)):
-                raise
-            found = self.part(type(value))
-        self._depth = depth - 1
+        self._met[id(value)] = value, self._depth
+        found = self._digest(self._described(value))
+        self._depth -= 1
         self._met[id(value)] = value, found
         return found
 
@@ -132,7 +123,8 @@ class Contents:
         """A network: class, attributes, hooks, tensors and parts."""
         usual = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps one
         idle = {*vars(usual), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
-        attributes = [[name, each] for name, each in sorted(vars(module).items()) if name not in idle]
+        state = module.__getstate__() if hasattr(module, "__getstate__") else vars(module)  # since Python 3.11
+        attributes = [[name, each] for name, each in sorted(state.items()) if name not in idle]
         hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         return type(module), attributes, hooks, module._parameters, module._buffers, module._modules
 

@@ -1,14 +1,15 @@
 """A point of a sweep, described by what its layers compute: equal descriptions are computed once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
+from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, transfer
 from asim_lightning.circuit.column_models import COLUMNS, own_converters
 from asim_lightning.circuit.columns import ColumnInRange, possible_counts
 from asim_lightning.circuit.fields import settings_of
@@ -16,12 +17,16 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
 from asim_lightning.engine.chips.places import Places
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import Family, assignments_at, families_of
+
+Layers: TypeAlias = tuple[Family, Assignment | None, Transfer | None]
+"""A family at a point, its assignment, and the circuit of its macro; None if it is on no macro."""
 
 
 class Points:
@@ -36,21 +41,20 @@ class Points:
         self._contents, self._chip = contents, model.chip
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
-        self._assignments: dict[str, Sequence[Assignment | None]] = {}
+        self._known: dict[str, list[Layers]] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
         """Work a point out; return whether any of its conversions is noisy."""
         self.digest(axes, kind)
-        pairs = set(self._macros(self._at(axes, kind)[0])) if kind == "simulated" else set()
-        return any(any(transfer(*pair).noisy) for pair in pairs if pair is not None)
+        return kind == "simulated" and any(any(circuit.noisy) for circuit in self._circuits(axes))
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros at a point, with rules applied."""
-        return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
+        return {circuit.macro for circuit in self._circuits(axes)}
 
     def chips_differ(self, axes: Mapping[str, AxisValue]) -> bool:
         """Whether chips differ at a point: a layer has cells or converters that do."""
-        return any(transfer(macro, False).differs_by_chip for macro in self.macros(axes))
+        return any(circuit.differs_by_chip for circuit in self._circuits(axes))
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`, computed once."""
@@ -64,81 +68,78 @@ class Points:
 
         A float network depends on no macro, a quantised one on bits, a simulated one on all of each macro.
         """
-        assignments, chip = self._at(axes, kind)
+        layers, found = self._at(axes), dict[str, object]()
         if kind == "float":
             return {"kind": kind}
-        pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
-        known = {pair: digest_of(macro_content(*pair, self._contents)) for pair in {*pairs} if pair is not None}
-        layers: dict[str, list[object]] = {}
-        for family, assignment, pair in zip(self._families, assignments, pairs, strict=True):
-            of_all: list[object] = [pair and known[pair], family.bits(assignment), family.signed_input]
-            if pair is not None and assignment is not None and pair[0].static.is_reused:
-                # layers share macros if they were given equal ones, with all fields compared
-                given = replace(assignment, is_scores=False).macro
-                of_all += [{**_values(given, True), "static": _values(given.static, True), "column_args": None}]
-            layers |= dict.fromkeys(family.layers, of_all)
-            if pair is not None and transfer(*pair).column.converters_differ:
-                layers |= {name: [*of_all, self._pattern(name, family, pair)] for name in family.layers}
-        content: dict[str, object] = {"kind": kind, "layers": layers}
-        differs = any(transfer(*pair).differs_by_chip for pair in known)
+        if kind == "quantized":
+            layers = [(family, assignment, None) for family, assignment, _ in layers]
+        known = {each: digest_of(macro_content(each, self._contents)) for *_, each in layers if each is not None}
+        for family, assignment, circuit in layers:
+            own: list[object] = [family.bits(assignment), family.signed_input]
+            if circuit is not None and assignment is not None:
+                own.append(known[circuit])
+                if circuit.macro.static.is_reused:
+                    # layers share macros if they were given equal ones, with all fields compared
+                    given = replace(assignment, is_scores=False).macro
+                    own += [{**_values(given, True), "static": _values(given.static, True), "column_args": None}]
+                elif isinstance(self._chip, SavedChip):  # shared macros are checked when placed
+                    for name in family.layers:
+                        check_saved(Chip.at(self._chip, name), circuit)
+            found |= dict.fromkeys(family.layers, own)
+            if circuit is not None and circuit.column.converters_differ:
+                found |= {name: [*own, self._pattern(name, family, circuit)] for name in family.layers}
+        chip, differs = axes.get(CHIP), any(circuit.differs_by_chip for circuit in known)
+        content: dict[str, object] = {"kind": kind, "layers": found}
         if differs:
             content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
-        if kind == "simulated" and isinstance(self._chip, SavedChip):
-            self._check_chip(self._chip, assignments, chip)
-        elif kind == "simulated" and chip is not None and chip != self._chip:
-            if not differs:
-                raise ValueError(EQUAL_CHIPS)
-            content["chip"] = chip
-        return content
+        if kind == "quantized" or chip is None or chip == self._chip:
+            return content
+        if isinstance(self._chip, SavedChip):
+            raise ValueError(
+                f"`chip` and `chips` must be left out with `model.chip_file` {self._chip.path}, which is one chip, got "
+                f"chip {chip}"
+            )
+        if not differs:
+            raise ValueError(EQUAL_CHIPS)
+        return {**content, "chip": chip}
 
-    def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
-        """The assignment of each family, and the chip."""
-        condition = condition_at(axes, kind)
+    def _at(self, axes: Mapping[str, AxisValue]) -> list[Layers]:
+        """Each family at a point."""
+        condition = condition_at(axes, "simulated")
         asked = repr((condition.macro, condition.rules))
-        if asked not in self._assignments:  # another chip of the same point needs no new work
-            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
-        return self._assignments[asked], condition.chip
+        if asked not in self._known:  # another chip of the same point needs no new work
+            assignments = assignments_at(self._families, condition.macro, condition.rules)
+            self._known[asked] = [
+                (family, each, transfer(each.macro, family.signed_input) if family.is_on_macro and each else None)
+                for family, each in zip(self._families, assignments, strict=True)
+            ]
+        return self._known[asked]
 
-    def _pattern(self, name: str, family: Family, pair: tuple[MacroConfig, bool]) -> str:
+    def _circuits(self, axes: Mapping[str, AxisValue]) -> set[Transfer]:
+        return {circuit for _, _, circuit in self._at(axes) if circuit is not None}
+
+    def _pattern(self, name: str, family: Family, circuit: Transfer) -> str:
         """Digest of gain and offset that a user's column gives a layer's converters. For a product of two activations,
         whose size depends on a call, it has the content of the column."""
-        layer, circuit, digest = family.layers[name], transfer(*pair), hashlib.sha256()
+        layer, digest = family.layers[name], hashlib.sha256()
         weight: Tensor | None = getattr(layer, "weight", None)
         if weight is None:
-            return self._contents.of({**vars(circuit.column), "macro": None}, f"macro.column {pair[0].column}")
+            return self._contents.of({**vars(circuit.column), "macro": None}, f"macro.column {circuit.macro.column}")
         groups = int(getattr(layer, "groups", 1))
         product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
         shared = [f"macros {number}" for number in range(len(self._families))]  # its own macros are among them
-        for each in shared if pair[0].static.is_reused else [name]:
+        for each in shared if circuit.macro.static.is_reused else [name]:
             places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
             for values in own_converters(circuit.column, places):
                 digest.update(f"{len(values)}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
 
-    def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
-        """Refuse an axis of chips together with a chip in a file, and macros that do not fit the chip."""
-        if chip is not None:
-            raise ValueError(
-                f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got chip "
-                f"{chip}"
-            )
-        for family, pair in zip(self._families, self._macros(assignments), strict=True):
-            if pair is not None and not pair[0].static.is_reused:  # shared macros are checked when placed
-                for name in family.layers:
-                    check_saved(Chip.at(saved, name), transfer(*pair))
 
-    def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
-        """The macro of each family and whether its input is signed; None if it is on no macro."""
-        return [
-            (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
-            for family, each in zip(self._families, assignments, strict=True)
-        ]
-
-
-def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
+def macro_content(circuit: Transfer, contents: Contents) -> dict[str, object]:
     """What a macro computes: equal for macros that differ only in fields without effect, such as votes of no cycle."""
+    macro, cycles, column = circuit.macro, circuit.cycles, circuit.column
     is_users = macro.column not in COLUMNS  # a user's column may use the value of any field
-    cycles, (offset, trim_step) = schedule(macro, signed_input), macro.converter_spreads
+    offset, trim_step = macro.converter_spreads
     content: dict[str, object] = {
         **_values(macro, is_users),
         "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
@@ -150,10 +151,11 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "code_of_votes": macro.vote if any(cycle.votes > 1 for cycle in cycles) else None,
     }
     if is_users:
-        found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
-        column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
-        contents.of(type(column), f"macro.column {macro.column}")  # notes a class without a file
-        content["tables"] = _tables(found)
+        # the cached column, as engines use it, not one from newer files; a class without a file is noted
+        contents.of(
+            type(column.column if isinstance(column, ColumnInRange) else column), f"macro.column {macro.column}"
+        )
+        content["tables"] = _tables(circuit)
     return content
 
 
