@@ -24,7 +24,7 @@ from asim_lightning.evaluation.results import (
     is_number,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
-from asim_lightning.evaluation.target import figure, has_figure, meaning_of_early_end
+from asim_lightning.evaluation.target import Target, figure, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.search import Search
@@ -67,7 +67,7 @@ def publish(
     accuracies that count as good, 0..1, for the yields of chips; empty: 1, 2 and 5 points below the quantised
     network's; None: no yields.
     """
-    levels = None if thresholds is None else _levels(results, sweep, thresholds)
+    levels = None if thresholds is None else yield_levels(results, sweep.until, thresholds)
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
     # a weight-parallel cycle has signed codes and so another LSB
@@ -241,11 +241,11 @@ def store_yields(sweep: Sweep, thresholds: Sequence[float]) -> None:
     sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
 
 
-def _levels(results: Sequence[Result], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:
-    """Thresholds, the highest first; if none are given, the threshold of `until`, or the usual ones."""
+def yield_levels(results: Sequence[Result], target: Target | None, thresholds: Sequence[float] = ()) -> list[float]:
+    """Thresholds, the highest first; if none are given, the threshold of a target on the yield, or the usual ones."""
     if not thresholds:
-        known, of_kind = sweep.until, {row.kind: row.accuracy for row in results}
-        thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
+        of_kind = {row.kind: row.accuracy for row in results}
+        thresholds = default_thresholds(of_kind["quantized"]) if target is None else [target.accuracy]
     return sorted(set(thresholds), reverse=True)
 
 

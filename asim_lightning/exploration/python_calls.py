@@ -12,7 +12,6 @@ from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
@@ -22,7 +21,7 @@ from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
-from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text
+from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text, yield_levels
 from asim_lightning.exploration.python_arguments import SharedArguments, StudyArguments, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
@@ -215,16 +214,14 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
     if not sweep.trainer.is_global_zero:
         return Results.of(Run(sweep.folder, tuple(results)), "")
     question = next((each for each in targets if each.form == "yield"), None)
-    levels: list[float] = []
-    if sweep.yields and sweep.model.outcome.is_share:
-        (quantized,) = (each.accuracy for each in results if each.kind == "quantized")
-        levels = default_thresholds(quantized) if question is None else [question.accuracy]
+    levels = yield_levels(results, question) if sweep.yields and sweep.model.outcome.is_share else []
+    if levels:
         store_yields(sweep, levels)
     run = replace(read_run(sweep.folder), results=tuple(results))
     if question is not None:
         run = replace(run, results=tuple(_with_yield(each, sweep, question) for each in run.results))
     run = run.decided(*targets)
-    yields = ["", run.measure.words(yield_text(sweep.yields, levels[::-1], None))] if levels else []
+    yields = ["", run.measure.words(yield_text(sweep.yields, levels, None))] if levels else []
     return Results.of(run, "\n".join([sweep_text(run.results, sweep), *yields, *said]))
 
 

@@ -297,24 +297,19 @@ class Study:
         # chips are decided in order, so none may be left for later
         waits = self.chips_may_end and self.runner.workers == 1
 
-        def free() -> Iterator[tuple[Place, Steps]]:
-            for number, chip, read in todo:
-                place = number, chip, read
+        def claimed(places: Iterable[Place], waits: bool) -> Iterator[tuple[Place, Steps]]:
+            for place in places:
+                planned, (number, chip, read) = batch[place[0]], place
                 if number in over:
                     continue
-                planned = batch[number]
                 if planned.records.claim(planned.key(chip), read, waits) or self.chips_may_end:
                     yield place, self._steps(planned, chip, read)
                 else:
                     later.append(place)  # another command computes it
 
-        yield from run(free())
+        yield from run(claimed(todo, waits))
         for place in later:  # one at a time: a waiting command must have no claim, or two could wait for each other
-            number, chip, read = place
-            if number not in over:
-                planned = batch[number]
-                planned.records.claim(planned.key(chip), read, True)
-                yield from run([(place, self._steps(planned, chip, read))])
+            yield from run(claimed([place], True))
 
     def _steps(self, planned: Planned, chip: int, read: int) -> Steps:
         """Compute a claimed trial, unless another command has done it meanwhile."""

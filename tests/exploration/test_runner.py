@@ -133,14 +133,6 @@ def test_processes_of_torchrun_ask_the_first_what_is_to_be_done(tmp_path: Path) 
     assert sweep("b", "[0.3, 1.0, 3.0]") == more
 
 
-def test_settings_that_are_refused() -> None:
-    with pytest.raises(ValueError, match="`runner` must be one of trainer, ray, got 'rya'"):
-        RunnerSettings("rya")
-    for name in ("workers", "threads"):
-        with pytest.raises(ValueError, match=f"`runner.{name}` must be 1 or more"):
-            RunnerSettings("ray", **{name: 0})
-
-
 def test_what_is_not_installed_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as Python has a module that cannot be imported
     sweep = make()
