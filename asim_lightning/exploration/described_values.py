@@ -123,7 +123,8 @@ class Contents:
         """A network: class, attributes, hooks, tensors and parts."""
         usual = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps one
         idle = {*vars(usual), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
-        state = module.__getstate__() if hasattr(module, "__getstate__") else vars(module)  # since Python 3.11
+        has_state = hasattr(module, "__getstate__") and not _is_users(module)  # a user's may leave anything out
+        state = module.__getstate__() if has_state else vars(module)
         attributes = [[name, each] for name, each in sorted(state.items()) if name not in idle]
         hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         return type(module), attributes, hooks, module._parameters, module._buffers, module._modules
@@ -153,6 +154,17 @@ class _Pickler(pickle.Pickler):
             self._whole = []  # it may be within itself
             return None
         return self._contents.part(value)
+
+    def reducer_override(self, value: Any) -> Any:
+        """What pickle takes for a user's object, and its attributes, which methods of its class may leave out."""
+        if isinstance(value, (type, FunctionType)) or not _is_users(value):
+            return NotImplemented
+        made = value.__reduce_ex__(4)
+        return made if isinstance(made, str) else (*made[:2], [getattr(value, "__dict__", None), *made[2:3]], *made[3:])
+
+
+def _is_users(value: object) -> bool:
+    return is_own(file_of(type(value).__module__))
 
 
 def _counts(name: str, value: object) -> bool:

@@ -54,6 +54,13 @@ class Score:
         return outputs > self.level
 
 
+class Secretive(Score):
+    """Leaves its attributes out of a pickle."""
+
+    def __reduce__(self) -> Any:
+        return Secretive, (0,)
+
+
 def adder(amount: Any) -> Callable[[float], float]:
     return lambda x: x + amount
 
@@ -90,6 +97,7 @@ def described(value: Any) -> str:
         lambda n: [lambda x: x[..., 0], lambda x: x[..., 1]][n],
         Score,
         lambda n: Score(0, Score(n)),
+        Secretive,
         lambda n: Score(n).__call__,
         lambda n: [Score(0), SimpleNamespace(n=n)],
         lambda n: adder(Score(n)),
