@@ -63,6 +63,8 @@ class SearchSpace:
         flat: dict[str, Any] = {}
         for name, values in given.items():
             _flatten(setting, str(name), values, flat)
+        if "static" in flat and any(name.startswith("static.") for name in flat):
+            raise ValueError(f"`{setting}` must name each axis once, got static twice")
         return cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
 
     def count(self) -> int | None:
