@@ -1,40 +1,28 @@
 """`asim explain`, `asim macros` and `asim chip`: cycles of macros, published macros, and a chip in each layer."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
-from asim_lightning.checks import check_whole
-from asim_lightning.circuit import Transfer, explain, schedule
-from asim_lightning.circuit.presets import preset, preset_names
+from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.circuit import Transfer, explain
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import Drawing, prepare
-from asim_lightning.cost import Technology
-from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.chip_report import chip_figure, chip_table
+from asim_lightning.report.command_tables import preset_table
 from asim_lightning.report.count_figure import count_figure
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.measured_figure import draw_measured
 from asim_lightning.surgery import macro_layers
-from asim_lightning.table import text_table
-
-_CHIP, _DIFFERS = 30, 56
-"""Characters in a line of a cell of `asim macros`."""
-_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
---model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
-1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns, ADCs
-and drivers with all rows in use, as in asim cost; the model is of charge columns."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,9 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
     """Print the effect of the plan on the network, and the cycles of every macro."""
     if options.plot is not None:
         check_whole("`images`", options.images, 1)
-        chosen = _chosen_layer(cli, options.layer)
+        known = list(needed_layers(cli.model, "`plot`"))
+        chosen = known[0] if options.layer is None else options.layer
+        check_choice("`layer`", chosen, known)
     print(cli.model.report)
     layers = macro_layers(cli.model.backbone)
     circuits: dict[Transfer, list[str]] = {}
@@ -76,15 +66,6 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
         print(f"\nplot     {path}")
         for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
             cli.say(f"plot     {path}")
-
-
-def _chosen_layer(cli: AsimCLI, name: str | None) -> str:
-    """Full name of the layer of the page; if none is given, the first one on a macro."""
-    names = list(needed_layers(cli.model, "`plot`"))
-    if name is not None and name not in names:
-        near = ", ".join(get_close_matches(name, names, n=3, cutoff=0.3) or names[:3])
-        raise ValueError(f"`layer` must be the full name of a layer on a macro, nearest: {near}; got {name!r}")
-    return name or names[0]
 
 
 def engines_line(circuit: Transfer, device: torch.device) -> str:
@@ -113,23 +94,7 @@ def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) 
 
 def macros() -> None:
     """Print all presets: chip and source, macro, efficiency as published and by the energy model, and what differs."""
-    heads = ["nm", "rows", "ADC bits", "bits a cycle", "noise", "1b-TOPS/W", "by model"]
-    rows: list[Sequence[str]] = [("preset", "chip and source", *heads, "differs")]
-    for name in preset_names():
-        found = preset(name)
-        macro = found.config()
-        at_once = f"{macro.input_bits} x {macro.weight_bits}" if macro.weight_parallel else f"{macro.encoding_bits} x 1"
-        cycle = schedule(macro, False)[0]
-        products = macro.rows * len(cycle.weight_bits) * len(cycle.input_bits)
-        modelled = 2e3 * products / EnergyModel(Technology(name)).conversion(macro, cycle).total
-        numbers = [str(found.node), str(macro.rows), str(macro.adc_bits), at_once]
-        numbers.append(str(found.macro.get("random_noise", "-")))
-        numbers.append("-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}")
-        numbers.append(f"{modelled:,.0f}" if "charge" in found.cell else "-")  # the model is of no other
-        chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
-        cells = [[name], chip, *([number] for number in numbers), textwrap.wrap(found.differs, _DIFFERS)]
-        rows += zip_longest(*cells, fillvalue="")
-    print(f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_LEGEND}")
+    print(preset_table())
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,13 @@
 """`asim fit-column`: column models fitted to measured codes, as a table, and the settings to paste."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.measured_file import content_of
-from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
-from asim_lightning.table import text_table
-
-_PARAMETERS = (
-    ("alpha", "1/count", ".4g"),
-    ("offset", "LSB", ".4g"),
-    ("gain", "", ".6g"),
-    ("random_noise", "%", ".4g"),
-    ("nonlinear_noise", "%", ".4g"),
-)
-"""Parameters of a column model, their units, and their digits."""
-_LEGEND = "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better"
+from asim_lightning.circuit.model_fit import ModelFit, fit_models, rising_sigma
+from asim_lightning.report.command_tables import FIT_PARAMETERS, fit_table
 
 
 @dataclass(frozen=True)
@@ -57,8 +46,7 @@ def fit_column(options: FitColumnOptions) -> None:
     best = current if current.aic < charge.aic else charge
     number = "" if curve.reads is None else f", {curve.reads.sum()} reads"
     same = f"all codes were the same at {curve.counts_of_one_code} of them"
-    print(f"{file}: counts 0..{curve.full_scale}{number}; {same}\n\n{_fit_table(charge, current, own, own_aic)}\n")
-    print(_LEGEND)
+    print(f"{file}: counts 0..{curve.full_scale}{number}; {same}\n\n{fit_table(charge, current, own, own_aic)}")
     print(f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC")
     column = _settings_of_fit(best)
     if own_aic < best.aic:
@@ -73,21 +61,6 @@ def fit_column(options: FitColumnOptions) -> None:
     print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
 
 
-def _fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
-    """The parameters of both models, and their quality; `own` is the likelihood of each count by itself."""
-
-    def shown(each: Estimate | None, form: str) -> str:
-        return "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]"
-
-    rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
-    for name, unit, form in _PARAMETERS:
-        label = name.replace("_", " ") + (f" ({unit})" if unit else "")
-        rows.append((label, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
-    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
-    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
-    return text_table(rows, 1, "llll")
-
-
 def _settings_of_file(file: str, converter: int | None) -> list[str]:
     """Settings of a macro for the measured column, as lines of YAML."""
     arguments = [f"  file: {json.dumps(file, ensure_ascii=False)}"]
@@ -100,7 +73,7 @@ def _settings_of_file(file: str, converter: int | None) -> list[str]:
 def _settings_of_fit(fit: ModelFit) -> list[str]:
     """Settings of a macro for a fitted model, as lines of YAML."""
     lines = [f"column: {fit.model}", "column_args:"]
-    for name, unit, form in _PARAMETERS:
+    for name, unit, form in FIT_PARAMETERS:
         if (each := getattr(fit, name)) is not None:
             unit = "% of full scale" if unit == "%" else unit
             interval = f"{unit and unit + '; '}95 %: {each.low:{form}} to {each.high:{form}}"

@@ -1,12 +1,19 @@
-"""Tables that single commands print: times of inference, and ranges of ADCs."""
+"""Tables that single commands print: times of inference, ranges of ADCs, presets, and fitted column models."""
 
 import math
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 
+from asim_lightning.circuit import schedule
+from asim_lightning.circuit.model_fit import Estimate, ModelFit
+from asim_lightning.circuit.presets import preset, preset_names
+from asim_lightning.cost.energy_model import EnergyModel
+from asim_lightning.cost.technology import Technology
 from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.labels import duration, milliseconds, rate
-from asim_lightning.table import Column, Table, short
+from asim_lightning.table import Column, Table, short, text_table
 
 TIMES_LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
@@ -16,6 +23,23 @@ _RANGES_LEGEND = (
     "step: counts an LSB; low: count of code 0; CSNR: variance of the counts over mean square error, cycles weighted\n"
     "with 4^shift; clipped: share of counts outside the range after the fit, by diagonal (weight bit + input group), "
     "least\nsignificant first"
+)
+_CHIP, _DIFFERS = 30, 56
+"""Characters in a line of a cell of the table of presets."""
+_PRESETS_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
+--model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
+1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns, ADCs
+and drivers with all rows in use, as in asim cost; the model is of charge columns."""
+FIT_PARAMETERS = (
+    ("alpha", "1/count", ".4g"),
+    ("offset", "LSB", ".4g"),
+    ("gain", "", ".6g"),
+    ("random_noise", "%", ".4g"),
+    ("nonlinear_noise", "%", ".4g"),
+)
+"""Parameters of a column model, their units, and their digits."""
+_FIT_LEGEND = (
+    "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better"
 )
 _NETWORK: list[Column[InferenceTime]] = [
     Column("inference", lambda row: row.inference, side="l"),
@@ -90,3 +114,39 @@ def _clipped(shares: Sequence[float]) -> str:
     return " ".join(
         "0" if not share else "<.01" if share < 5e-5 else f"{100 * share:.2g}".lstrip("0") for share in shares
     )
+
+
+def preset_table() -> str:
+    """All presets: chip and source, macro, efficiency as published and by the energy model, what differs."""
+    heads = ["nm", "rows", "ADC bits", "bits a cycle", "noise", "1b-TOPS/W", "by model"]
+    rows: list[Sequence[str]] = [("preset", "chip and source", *heads, "differs")]
+    for name in preset_names():
+        found = preset(name)
+        macro = found.config()
+        at_once = f"{macro.input_bits} x {macro.weight_bits}" if macro.weight_parallel else f"{macro.encoding_bits} x 1"
+        cycle = schedule(macro, False)[0]
+        products = macro.rows * len(cycle.weight_bits) * len(cycle.input_bits)
+        modelled = 2e3 * products / EnergyModel(Technology(name)).conversion(macro, cycle).total
+        numbers = [str(found.node), str(macro.rows), str(macro.adc_bits), at_once]
+        numbers.append(str(found.macro.get("random_noise", "-")))
+        numbers.append("-" if found.tops_per_watt is None else f"{found.tops_per_watt:,.0f}")
+        numbers.append(f"{modelled:,.0f}" if "charge" in found.cell else "-")  # the model is of no other
+        chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
+        cells = [[name], chip, *([number] for number in numbers), textwrap.wrap(found.differs, _DIFFERS)]
+        rows += zip_longest(*cells, fillvalue="")
+    return f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_PRESETS_LEGEND}"
+
+
+def fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
+    """Parameters and quality of both models, with a legend; `own` is the likelihood of each count by itself."""
+
+    def shown(each: Estimate | None, form: str) -> str:
+        return "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]"
+
+    rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
+    for name, unit, form in FIT_PARAMETERS:
+        label = name.replace("_", " ") + (f" ({unit})" if unit else "")
+        rows.append((label, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
+    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
+    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
+    return f"{text_table(rows, 1, 'llll')}\n\n{_FIT_LEGEND}"
