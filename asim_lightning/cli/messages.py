@@ -1,7 +1,7 @@
 """Errors of jsonargparse in one line each, with similar names."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from inspect import signature
 from pkgutil import resolve_name
@@ -36,8 +36,9 @@ _NO_OPTION = re.compile(r"(?:unrecognized arguments: --|(?:does not accept optio
 _MISSING = re.compile(r"the following arguments are required: (\w+)")
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
 _NO_FILE = re.compile(r"Unable to load config '(.*?)'\s+- (.*)", re.S)
-_EXPECTED = re.compile(r"Expected (?!a path but)(?:an? )?(.+?)(?:\. Got value: (.*))?$", re.M)
-_GIVEN = re.compile(r"(?:Given value|path string): (.*)")
+_EXPECTED = re.compile(r"Expected (?!a path but)(?:an? )?(<class .+?>|.+?)(?:\. Got value.*|: .*)?$", re.M)
+_GIVEN = re.compile(r"(?:Got value|Given value|path string): (.*)")
+_IMPORT = "dot import path string"
 _REASON = re.compile(r"^\s*- (?!Expected|Does not validate|Problem|Not a valid|a class|a dict)(\S.*)$", re.M)
 
 
@@ -51,8 +52,7 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
     if found := _NO_FILE.search(message):  # the value for a group of settings
         if "Unable to load config" in found[2]:
             return f"`{name}` must be a mapping of settings, or a YAML file of one, got {found[1]}"
-        said = one_line(found[2], known) if _KEY.search(found[2]) else " ".join(found[2].split())
-        return f"{found[1]}: {said}"
+        return f"{found[1]}: {one_line(found[2], known) if _KEY.search(found[2]) else ' '.join(found[2].split())}"
     of_class = f"{name}.init_args" if name == "data" else name
     if kind and (found := _MISSING.search(message)):
         return f"`{name}` {kind[1].rpartition('.')[2]} needs {found[1]}, as in --{of_class}.{found[1]} VALUE"
@@ -62,18 +62,17 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
             return no_setting(f"{of_class}.{found[1]}", [f"{of_class}.{each}" for each in arguments])
         group = re.search(r"Group '([\w.]+)' does not accept", message)
         return no_setting(".".join(part for part in (name, group and group[1], found[1]) if part), known)
-    expected, reasons = _EXPECTED.findall(message), _REASON.findall(message)
-    given = [got for _, got in expected if got] or _GIVEN.findall(message)
+    reasons, given = _REASON.findall(message), _GIVEN.findall(message)
     if not name or not given:
         refused = reasons and "Does not validate against any" in message  # by the constructor of a class
         return reasons[0] if refused else " ".join(message.split())
-    allowed = " or ".join(dict.fromkeys(_words(each) for each, _ in expected))
-    value = given[-1]
-    known = [*_classes(name), *re.findall(r"'([\w.-]+)'", allowed)]
-    words = [word for word in re.findall(r"[\w-]+", value) if word not in known]
+    kinds = (re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", each) for each in _EXPECTED.findall(message))
+    allowed = " or ".join(dict.fromkeys(kinds)).replace("NoneType", "null").replace(_IMPORT, "a class's import path")
+    known = re.findall(r"'([\w.-]+)'", allowed) + (_classes() if "path" in message else [])
+    words = (word for word in re.findall(r"[\w-]+", given[-1]) if word not in known)
     near = list(dict.fromkeys(each for word in words for each in get_close_matches(word, known, n=2)))
     meant = f"; nearest: {', '.join(near)}" if near else ""
-    said = f"must be {allowed}, got {value}" if allowed not in ("", "null") else f"cannot be {value}"
+    said = f"must be {allowed}, got {given[-1]}" if allowed not in ("", "null") else f"cannot be {given[-1]}"
     return f"`{name}` {said}{meant}" + (f": {reasons[0]}" if reasons else "")
 
 
@@ -85,21 +84,8 @@ def no_setting(given: str, known: Iterable[str]) -> str:
     return f"`{given}` is no setting" + (f"; nearest: {', '.join(near)}" if near else "")
 
 
-def _words(kind: str) -> str:
-    """A type in a user's words."""
-    if kind.startswith("dot import path string"):
-        return "a class by its import path, such as package.module.Class, or a mapping of its settings"
-    name = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2] or found[1], kind)
-    name = re.sub(r"Literal\[(.*?)\]", r"one of \1", name.replace("typing.", ""))
-    return re.sub(r"\bNoneType\b|\bNone\b", "null", name)
+def _classes() -> list[str]:
+    """Names of the classes for which settings have short names."""
+    from asim_lightning import callbacks  # imports matplotlib, which no other message needs
 
-
-def _classes(name: str) -> Sequence[str]:
-    """Names of the shipped classes that a setting takes."""
-    if name == "data":
-        return data.__all__
-    if name == "trainer.callbacks":
-        from asim_lightning import callbacks  # imports matplotlib, which no other message needs
-
-        return [*callbacks.__all__, *lightning_callbacks.__all__]
-    return ()
+    return [*data.__all__, *callbacks.__all__, *lightning_callbacks.__all__]
