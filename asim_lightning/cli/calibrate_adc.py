@@ -8,7 +8,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import prepare
-from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of, under
+from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
@@ -41,11 +41,7 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     model, layers = cli.model, needed_layers(cli.model, "asim calibrate-adc")
     if cli.trainer.world_size > 1:
         raise ValueError(f"asim calibrate-adc needs one process, got {cli.trainer.world_size}; set `trainer.devices` 1")
-    for layer in layers.values():
-        layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     file = Path(options.output) if options.output else cli.run_folder / "adc_ranges.yaml"
-    with under(model, Condition(macro=options.against or {})):
-        pass  # refuses wrong fields of `against` early
     prepare(cli.trainer, model, cli.datamodule)
     counts, images = training_counts(model, layers, cli.datamodule, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]

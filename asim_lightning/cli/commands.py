@@ -121,8 +121,6 @@ def check_command(given: Sequence[str]) -> None:
     """Refuse a command line without a command, or with a command that needs a recipe and has none."""
     command = given[0] if given else "-"
     if command.startswith("-"):
-        if any(each in COMMANDS for each in given):
-            raise ValueError("Options come after the command, as in asim fit -c CONFIG")
         raise ValueError("asim needs a command first, as in asim fit -c CONFIG; asim --help lists them")
     if command not in COMMANDS:
         near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)

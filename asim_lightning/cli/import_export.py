@@ -88,10 +88,6 @@ def _import_weights(options: ImportOptions) -> None:
     if any(key.startswith(_PREFIX) for key in weights.state):
         raise ValueError(f"{file} is a checkpoint of this package already: give it to --ckpt_path directly")
     network = recognise(weights, options.network, options.small, options.kwargs)
-    if network.num_classes < 2:
-        raise ValueError(
-            f"{file} holds no classifier of 2 classes or more; `model.backbone.pretrained` takes such files"
-        )
     account = imported(weights, network)
     _refuse_open(account, file, options.force, network)
     model = CimClassifier(network.backbone, _plan(network), network.num_classes)

@@ -30,7 +30,7 @@ def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()
     several = [each for each in fields(options) if each.type == list[str] and "help" in each.metadata]
     parser.add_class_arguments(options, as_positional=True, skip={*skip, *(each.name for each in several)})
     for each in several:
-        parser.add_argument(each.name, type=str, nargs="*", help=each.metadata["help"])
+        parser.add_argument(each.name, type=str, nargs="+", help=each.metadata["help"])
 
 
 def take_options(command: str, given: Mapping[str, Any]) -> list[Any]:

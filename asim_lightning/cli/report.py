@@ -72,8 +72,6 @@ def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
 
 def _run_folders(given: Sequence[str]) -> list[Path]:
     """The folders of the runs: each given one, or the run folders directly in it."""
-    if not given:
-        raise ValueError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
     found: dict[str, Path] = {}  # no repeats
     for folder in map(Path, given):
         for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses a folder without a run

@@ -4,13 +4,12 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matplotlib.axes import Axes
 
@@ -43,6 +42,8 @@ from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True)
 class StudyOptions(Drawing):
@@ -68,14 +69,12 @@ def work_of(cli: AsimCLI, options: StudyOptions, data: Any) -> Work:
     return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load)
 
 
-@contextmanager
-def recorded(cli: AsimCLI, folder: Path, notes: Iterable[str] = ()) -> Iterator[None]:
-    """Print notes, and save the command in a folder at its start, and again with its time at its end."""
+def run_recorded(cli: AsimCLI, folder: Path, run: Callable[[], Found], notes: Iterable[str] = ()) -> Found:
+    """Print notes, run a study, and save the command in a folder at its start, and again with its time at its end."""
     for note in notes:
         cli.say(note)
     if not cli.trainer.is_global_zero:
-        yield
-        return
+        return run()
     arguments, chip = cli.arguments, cli.model.chip
     # the plan's, unless a layer was given another by hand
     macro = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
@@ -102,9 +101,10 @@ def recorded(cli: AsimCLI, folder: Path, notes: Iterable[str] = ()) -> Iterator[
         record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
     start = time.monotonic()
     store.write(folder.name, name, asdict(record))
-    yield
+    found = run()
     seconds = (record.seconds or 0.0) + time.monotonic() - start
     store.write(folder.name, name, asdict(replace(record, seconds=seconds)))
+    return found
 
 
 def _differences(
@@ -152,20 +152,34 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     if of_chips and until is not None and until.ends_images:
         raise ValueError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
     axes = grid_of(options.axes.given(), options.chips, until)
+    check_flags(axes.axes, cli.by_flags)
     published = _published(options, axes, of_chips or not model.outcome.is_share, cli.by_flags)
     work = work_of(cli, options, cli.datamodule)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
     made = Sweep(work, axes, options.trials, until, options.technology)
-    with recorded(cli, made.folder, made.notes):
-        results = made.run(cli.say, options.progress)
+    results = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
         shown = levels if of_chips and model.outcome.is_share else None
         print(publish(results, made, cli.run_folder.name, shown, options.format))
         if published:
             print(f"\n{published_text(results, published, options.against or '')}")
+
+
+def check_flags(axes: Iterable[str], flags: Mapping[str, Any]) -> None:
+    """Refuse a flag for a setting of the model that is an axis; in recipes, the axis wins."""
+    model = flags.get("model") or {}
+    macro = (model.get("plan") or {}).get("macro") or {}
+    static = macro.get("static") or {}
+    fixed = {*macro, *(f"static.{name}" for name in static), *({"chip"} & model.keys())}
+    for name in axes:
+        if name in fixed:
+            raise ValueError(
+                f"The sweep varies {name}, so its flag under `model` would change nothing; leave it out, or give "
+                f"--axes.{name} '[VALUE]'"
+            )
 
 
 def _published(options: SweepOptions, axes: SearchSpace, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
@@ -204,8 +218,7 @@ def search(cli: AsimCLI, options: SearchOptions) -> None:
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
     cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
-    with recorded(cli, made.folder, made.notes):
-        found = made.run(cli.say, options.progress)
+    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
         print(publish_search(found, made, cli.run_folder.name, options.format))
@@ -222,8 +235,7 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
     The macro of spec.yaml keeps the target.
     """
     made = SpecStudy(work_of(cli, options, cli.datamodule), options)
-    with recorded(cli, made.folder, made.notes):
-        found = made.run(cli.say, options.progress)
+    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
     if not cli.trainer.is_global_zero:
         return
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
@@ -255,7 +267,7 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on; every command takes a plan as a second recipe.
     """
-    known = None if options.map is None else read_map(options.map)
+    known = None if options.map is None else LossMap.of_json(json.loads(Path(options.map).read_text()))
     data = cli.datamodule
     if isinstance(data, ImageDataModule):
         data = copy(data)
@@ -264,8 +276,7 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
         shipped_file("checkpoints", each)  # refuses a wrong name early
     made = Doctor(work_of(cli, options, data), options, options.technology, known)
     made.map_loss(cli.say)
-    with recorded(cli, made.folder):
-        found = made.run(cli.say, options.progress)
+    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress))
     if not cli.trainer.is_global_zero:
         return
     base = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
@@ -277,15 +288,3 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
-
-
-def read_map(path: str) -> LossMap:
-    """The map of a map.json."""
-    try:
-        return LossMap.of_json(json.loads(Path(path).read_text(), parse_constant=_no_number))
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise ValueError(f"`map` must be a map.json of asim doctor, got {path}") from None
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no share")

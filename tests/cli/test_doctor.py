@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.cli.studies import read_map
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim
 
@@ -26,7 +26,7 @@ def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
     assert [each["file"] for each in found["plans"]] == ["plan-1.yaml"]
     mapped = json.loads((files / "map.json").read_text())
     assert sum(each["share"] for each in mapped["shares"]) == pytest.approx(mapped["sum"])
-    assert read_map(str(files / "map.json")).to_json() == mapped
+    assert LossMap.of_json(mapped).to_json() == mapped
     assert mapped["images"] == 12
     assert (files / "map.png").read_bytes().startswith(b"\x89PNG")
     assert run_names("runs/quickstart") == [files.name]

@@ -194,7 +194,7 @@ def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folde
 
 def test_what_comes_next_names_the_pictures_of_timms_weights(asim: Asim, folder: Path) -> None:
     torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "given.pth")
-    assert "holds no classifier of 2 classes or more" in asim("import", "given.pth", "--to", "got.ckpt").error
+    assert "`model.num_classes` must be 2 or more, got 0" in asim("import", "given.pth", "--to", "got.ckpt").error
     torch.save(timm.create_model("resnet18").state_dict(), folder / "given.pth")
     said = asim("import", "given.pth", "--to", "got.ckpt")
     assert said.last.endswith("--data.init_args.normalize pretrained --data.init_args.pretrained_cfg resnet18")

@@ -24,7 +24,7 @@ def copied(sweep: Path, content: str = "content") -> None:
 
 
 def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
-    assert "needs folders of runs, as in asim report runs/quickstart, got none" in asim("report").error
+    assert "the following arguments are required: runs" in asim("report").error
     Path("empty").mkdir()
     assert "empty holds no run" in asim("report", "empty").error
     assert "must be an HTML file (.html or .htm), got x.pdf" in asim("report", sweep, "--output", "x.pdf").error

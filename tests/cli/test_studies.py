@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from asim_lightning.cli.studies import check_flags
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim, Write
+from tests.commands import by_flags
 
 STATIC = ("--model.plan.macro.static", "{offset: 3 lsb}")
 QUIET = ("--progress", "false")
@@ -77,3 +81,30 @@ def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write)
     assert "`against` must be one of Some network" in asim(*sweep, "--against", "None").error
     two = asim(*sweep, "--axes.random_noise", "[0.2]", "--against", "Some network")
     assert "`axes` must be the recipe's" in two.error
+
+
+NOISE = "--model.plan.macro.random_noise"
+
+
+@pytest.mark.parametrize(
+    ("flags", "axes", "clash"),
+    [
+        ((), ("random_noise",), False),
+        ((NOISE, "0.3 lsb"), ("adc_bits", "random_noise"), True),
+        (("--model.plan.macro", "{random_noise: 0.3 lsb}"), ("random_noise",), True),
+        (("--model={plan: {macro: {adc_bits: 7}}}",), ("adc_bits",), True),
+        (("--model.plan.macro.rows", "64"), ("adc_bits",), False),
+        (("--model.plan.macro.static", "{offset: 1}"), ("static.offset",), True),
+        (("--model.plan.macro.static.gain", "1"), ("static.offset",), False),
+        (("--model.chip", "3"), ("random_noise", "chip"), True),
+        (("--model.plan.preset", "cr_cim_2024"), ("adc_bits",), False),
+    ],
+    ids=str,
+)
+def test_a_flag_for_an_axis_is_refused(flags: tuple[str, ...], axes: tuple[str, ...], clash: bool) -> None:
+    given = by_flags(*flags)
+    if not clash:
+        check_flags(axes, given)
+        return
+    with pytest.raises(ValueError, match=rf"The sweep varies {axes[-1]}, so its flag .* --axes\.{axes[-1]} "):
+        check_flags(axes, given)
