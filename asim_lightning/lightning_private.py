@@ -6,7 +6,6 @@ tests/test_lightning_private.py fails when Lightning renames a part of it, and s
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
@@ -44,11 +43,6 @@ def works_elsewhere(trainer: Trainer) -> bool:
 def pickles_work(trainer: Trainer) -> bool:
     """Whether the trainer's strategy starts processes with pickled arguments."""
     return getattr(trainer.strategy, "_start_method", None) in ("spawn", "forkserver")
-
-
-def steps_between_saves(callback: ModelCheckpoint) -> int:
-    """The `every_n_train_steps` of a callback; 0 if it does not count steps."""
-    return callback._every_n_train_steps
 
 
 def is_cut_short(trainer: Trainer) -> bool:

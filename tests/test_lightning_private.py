@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning import lightning_private as private
 from tests.callbacks.conftest import quiet_trainer
@@ -95,5 +94,3 @@ def test_members(tmp_path: Path) -> None:
     assert private.trainer_of(model) is None
     model.trainer = trainer
     assert private.trainer_of(model) is trainer
-    assert private.steps_between_saves(ModelCheckpoint(every_n_train_steps=3)) == 3
-    assert private.steps_between_saves(ModelCheckpoint()) == 0

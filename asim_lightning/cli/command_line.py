@@ -13,12 +13,11 @@ from typing import Any
 import yaml
 
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.resources import MACRO, shipped_file, shipped_folder
+from asim_lightning.resources import shipped_file, shipped_folder
 
 _FILES = ("chip_file", "inl")
 """Settings with a file of a chip; `column_args.file` names a measured column."""
 _MERGE = "tag:yaml.org,2002:merge"
-_FLOAT, _TIME = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
 
@@ -42,22 +41,17 @@ class Arguments:
     """All words as given, the command first."""
 
     @property
-    def run_name(self) -> str:
-        """Name of the run: the last recipe's, without suffix; "default" without recipes."""
-        if not self.recipes:
-            return "default"
-        path = self.recipes[-1].path.absolute()
-        return path.parent.parent.name if _is_saved(path) else path.stem
+    def saved_run(self) -> Path | None:
+        """The folder runs/NAME/version_N, if the last recipe is the configuration that a fit saved there."""
+        path = self.recipes[-1].path.absolute() if self.recipes else Path()
+        return path.parent if path.name == "config.yaml" and path.parent.name.startswith("version_") else None
 
     @property
-    def checkpoint_of_run(self) -> str | None:
-        """The checkpoint of the last saved configuration's run: best.ckpt, else the newest; None if there is none."""
-        if not self.recipes or not _is_saved(path := self.recipes[-1].path.absolute()):
-            return None
-        found = sorted(
-            (path.parent / "checkpoints").glob("*.ckpt"), key=lambda file: (file.stem == "best", file.stat().st_mtime)
-        )
-        return shorter_path(found[-1]) if found else None
+    def run_name(self) -> str:
+        """Name of the run: the last recipe's, without suffix; "default" without recipes."""
+        if self.saved_run is not None:
+            return self.saved_run.parent.name
+        return self.recipes[-1].path.stem if self.recipes else "default"
 
     @property
     def asks_for_help(self) -> bool:
@@ -95,10 +89,6 @@ def write_text(path: Path, text: str) -> None:
 
 def _recipe(given: str) -> Recipe:
     path = shipped_file("configs", given)
-    if path.stem.startswith(MACRO) and path.parent == shipped_folder("configs"):
-        raise ValueError(
-            f"{given} is a published macro, not a recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
-        )
     try:
         settings = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, or an invalid number
@@ -112,40 +102,23 @@ def _recipe(given: str) -> Recipe:
     return Recipe(path, settings)
 
 
-def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FILES) -> None:
+def name_files_(settings: Any, folder: Path, files: Collection[str] = _FILES) -> None:
     """Make names of chip and column files that lie next to their recipe relative to the working folder, in place.
 
-    The folder of a nested file applies to its group. `files` are the names of settings with files.
+    `files` are the names of settings with files.
     """
-    if isinstance(settings, list):
-        for each in settings:
-            name_files_(each, folder, files)
-    values = vars(settings) if isinstance(settings, argparse.Namespace) else settings
-    if not isinstance(values, dict):
-        return
-    if "__path__" in values:  # set by jsonargparse
-        folder = Path(values["__path__"].absolute).parent
-    for key, value in values.items():
-        if key in files and isinstance(value, str):
-            values[key] = _from_here(value, folder)
+    for each in settings if isinstance(settings, list) else ():
+        name_files_(each, folder, files)
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        if key in files and isinstance(value, str) and (folder / value).is_file():
+            shipped = folder.absolute() == shipped_folder("configs").absolute()  # its path differs by machine
+            settings[key] = f"configs/{value}" if shipped else shorter_path(folder / value)
         else:
             name_files_(value, folder, ("file",) if key == "column_args" else _FILES)
 
 
-def _from_here(file: str, folder: Path | None) -> str:
-    if folder is None or not (folder / file).is_file():
-        return file
-    shipped = folder.absolute() == shipped_folder("configs").absolute()  # its path differs by machine
-    return f"configs/{file}" if shipped else shorter_path(folder / file)
-
-
-def _is_saved(path: Path) -> bool:
-    # a fit saves its configuration as runs/NAME/version_N/config.yaml
-    return path.name == "config.yaml" and path.parent.name.startswith("version_")
-
-
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads numbers like jsonargparse, and dates as text; refuses a key that occurs twice."""
+    """Reads numbers like jsonargparse; refuses a key that occurs twice."""
 
     def flatten_mapping(self, node: Any) -> None:
         """Check the keys of a mapping once, before merged keys are added."""
@@ -164,12 +137,8 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
     """Writes a text that looks like a number in quotes."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if each[0] != _TIME]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
 for _each in (_Loader, _Dumper):
-    _each.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+0123456789"))
+    _each.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def load_yaml(text: str) -> Any:

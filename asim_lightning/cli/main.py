@@ -4,31 +4,45 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from asim_lightning import __version__
 from asim_lightning.cli.commands import COMMANDS, check_command, help_text
-from asim_lightning.cli.signals import Killed, kill_raises
 
-_CHATTER = (
-    "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
-    "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
-    "Detected KeyboardInterrupt", "Received SIGTERM", "`Trainer.fit` stopped: `max_", "was configured so ",
-    "Trainer already configured with model summary callbacks",
-)  # fmt: skip
-"""Parts of Lightning's messages that come on every run and help no user."""
 _GOES_ON = {
     "sweep": "; finished trials are saved; the same command continues",
     "search": "; finished trials are saved; the same command continues",
     "fit": "; with --ckpt_path last it continues from the last save, at least each epoch",
 }
 """How to continue a stopped command."""
+
+
+class Killed(SystemExit):
+    """A SIGTERM arrived."""
+
+
+def kill_raises() -> Any:
+    """Raise `Killed` at SIGTERM; return the handler before, or None outside of the main thread, which has no signals.
+
+    Lightning's handler would inform other processes by a collective operation, in the middle of another operation: the
+    processes would wait for each other until a timeout of half an hour.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    return signal.signal(signal.SIGTERM, _raise) if in_main else None
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent process may send another
+    raise Killed(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    before = kill_raises()
     try:
-        with kill_raises():
-            _run(given)
-            print(end="", flush=True)
+        _run(given)
+        print(end="", flush=True)
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # the shell's code for a process that a closed pipe ended
@@ -66,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             traceback.print_exc()
         _refuse(error)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _run(given: list[str]) -> None:
@@ -127,22 +144,19 @@ def _signal_code(stop: BaseException) -> int | None:
     """Exit code of a process that a signal stopped, by the shell's rule: 128 plus the signal's number."""
     if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's exit(1)
         return 130
-    # by name, because Lightning may not be imported yet
-    return 143 if isinstance(stop, Killed) or type(stop).__name__ == "SIGTERMException" else None
+    return 143 if isinstance(stop, Killed) else None
 
 
 def _quieten() -> None:
     """Silence Lightning's messages that come on every run and help no user."""
-    import lightning.pytorch  # noqa: F401  adds the handlers
-
     for message in (
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
         ".*log_every_n_steps.*",
-        ".*could not find the monitored key in the returned metrics.*",  # a fit prints its checkpoint at the end
     ):
         warnings.filterwarnings("ignore", message=message)
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(lambda record: not any(part in record.getMessage() for part in _CHATTER))
+    import lightning.pytorch  # noqa: F401  sets the levels first
+
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
@@ -20,19 +20,20 @@ from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWri
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
+from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.resumed_checkpoint import is_folded
-from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, name_files_, shorter_path
+from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, shorter_path
 from asim_lightning.cli.commands import COMMANDS
-from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, trains_with_noise, weights_line
+from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
+from asim_lightning.cli.main import kill_raises
 from asim_lightning.cli.messages import OneLineParser
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
-from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets
-from asim_lightning.cli.signals import kill_raises_at_once
-from asim_lightning.cli.start import PREDICTIONS, Start, load_weights, newest_last, read_start
+from asim_lightning.cli.start import PREDICTIONS, Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
 _OF_CLASSES = ("data", "trainer")
@@ -46,23 +47,27 @@ _FEW = 8
 
 
 class AsimTrainer(Trainer):
-    """Lightning's Trainer; with several processes, a kill stops it at once."""
+    """Lightning's Trainer, which a kill stops at once."""
 
     run_folder: str = "runs/default"
     """Folder of this configuration's runs."""
 
     def _run_stage(self) -> Any:
-        """Run Lightning's loops; Lightning's handler of a kill is installed just before."""
-        if self.world_size > 1:
-            kill_raises_at_once()
+        """Run Lightning's loops; Lightning's handler of a kill is installed just before, and removed at their end."""
+        kill_raises()
         return super()._run_stage()
 
 
 class CommandCLI(LightningCLI):
-    """A command; its settings are parsed once."""
+    """A command; its settings are parsed once.
 
-    def __init__(self, arguments: Arguments, model: type[LightningModule], **trainer: Any) -> None:
+    Attributes:
+        start: Source of the weights.
+    """
+
+    def __init__(self, arguments: Arguments, model: type[LightningModule]) -> None:
         self.arguments, self.command = arguments, arguments.command
+        self.start, self.notes = Start(), list[str]()
         # read Lightning's source only for the help, because that doubles the time of parsing
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
@@ -70,7 +75,7 @@ class CommandCLI(LightningCLI):
             trainer_class=AsimTrainer,
             save_config_callback=SaveConfigCallback if self.command == "fit" else None,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs", **trainer},
+            trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             parser_class=OneLineParser,
             # no abbreviations of settings: their meaning would change with a new setting
@@ -105,6 +110,28 @@ class CommandCLI(LightningCLI):
         """Folder of this configuration's runs."""
         return Path(self.config.trainer.default_root_dir or "runs") / self.arguments.run_name
 
+    def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
+        """A trainer that logs a fit in runs/NAME and saves the state to continue, and nothing else."""
+        given = self.config_init.get("trainer", {})
+        if self.command == "fit":
+            found, said = fit_arguments(given, self.run_folder, self.model, self.start)
+            self.notes += said
+        else:
+            found = evaluation_arguments(given)
+        if self.command != "fit" and isinstance(self.model, CimClassifier):
+            predicts = self.command == "predict"
+            found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageCounter()]
+            if self.command not in ("validate", "test", "predict"):
+                found["enable_progress_bar"] = False  # a sweep has another bar, over all points
+        if isinstance(self.datamodule, ImageDataModule):
+            found["use_distributed_sampler"] = False  # it splits its images itself
+        trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
+        most = max(os.cpu_count() or 1, _FEW)
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # more fill the memory
+            raise ValueError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
+        trainer.run_folder = str(self.run_folder)
+        return trainer
+
     def run(self) -> None:
         """Run the command; if it is stopped, end the processes that this one started.
 
@@ -132,9 +159,9 @@ class AsimCLI(CommandCLI):
     """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags.
 
     Attributes:
-        start: Source of the weights.
         by_recipes: Settings in recipes, as nested mappings.
         by_flags: Settings in flags; for classes, such as a data module, merged with the recipes' settings.
+        preset: The published macro that a setting names.
     """
 
     model: CimClassifier
@@ -143,17 +170,14 @@ class AsimCLI(CommandCLI):
     by_flags: dict[str, Any]
 
     def __init__(self, arguments: Arguments) -> None:
-        self.start = Start()
-        self.notes = list[str]()
         self.preset: Preset | None = None
-        super().__init__(arguments, CimClassifier, use_distributed_sampler=False)
+        super().__init__(arguments, CimClassifier)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the command's options."""
         parser.add_argument(
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to continue."
         )
-        parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)
 
     def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
@@ -166,11 +190,10 @@ class AsimCLI(CommandCLI):
         parser.is_whole = True
         settings = self.config = parser.parse_args(flags, namespace=settings)
         parser.is_whole = False  # checked: Lightning would check again
-        name_files_(settings, None)
         for group in parser.groups or ():
             if group != "data" and group in settings and not isinstance(settings[group], Namespace):
                 raise ValueError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
-        settings.weights_only, settings.ckpt_path = True, self.start.path
+        settings.ckpt_path = self.start.path
         if self.preset is not None:
             settings.model.plan.preset = None  # its macro is resolved
 
@@ -182,13 +205,13 @@ class AsimCLI(CommandCLI):
             settings = self.with_recipes([recipe], settings)
             if "preset" in (plan := settings.get("model.plan") or {}):
                 below, name = number, plan.pop("preset")
-        self.by_recipes = plain(settings)
+        self.by_recipes = settings.clone(with_meta=False).as_dict()
         classes = Namespace(**{group: settings[group] for group in _OF_CLASSES if group in settings})
         shown = [flag for flag in flags if not flag.startswith("--print_config")]
         written = parser.parse_args(shown, namespace=classes, defaults=False)
         if "preset" in (plan := written.get("model.plan") or {}):
             below, name = len(recipes), plan["preset"]
-        self.by_flags = plain(written)
+        self.by_flags = written.clone(with_meta=False).as_dict()
         self.start = read_start(self.arguments, self.by_recipes, self.by_flags)
         settings = parser.parse_object({"model": dict(self.start.settings)}, namespace=default, defaults=False)
         settings = self.with_recipes(recipes[:below], settings)
@@ -214,28 +237,25 @@ class AsimCLI(CommandCLI):
             self.notes.append(f"pictures {pictures}")
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise ValueError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
-        settle_targets(settings)
-        if self.command == "sweep":
-            until = settings.get("until")
-            of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
-            settled, said = settle_axes(self.by_flags, plain(settings.axes), plain(model), of_chips)
-            settings.axes.update(Namespace(**settled))
-            self.notes += [f"axes     {said}"] if said else []
+        measure, search = Measure.of(Outcome.of(model.outcome)), settings.get("search")
+        for name in ("until", "target", "search.until"):
+            if settings.get(name) is not None:
+                (settings[name],) = target_texts(name, [settings[name]], measure)
+        if search is not None:
+            search.constraints = target_texts("search.constraints", search.constraints, measure)
+            search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""
-        model, backbone = self.config.model, self.config.model.backbone
+        backbone = self.config.model.backbone
         if backbone.image_size is None and backbone.input_shape is None:
             data = self.parser.instantiate(Namespace(data=self.config.data)).data
             if backbone.network is None:
                 backbone.image_size = image_size_of(data)
             else:
                 backbone.input_shape, backbone.input_values = input_of(data)
-                named = [each.get("model", {}) for each in (self.by_recipes, self.by_flags)]
-                if not any("num_classes" in each for each in (self.start.settings, *named)):
-                    model.num_classes = getattr(data, "num_classes", model.num_classes)
         super().instantiate_classes()
         if not isinstance(self.datamodule, ImageDataModule) and self.datamodule is not None:
             give_indices_(self.datamodule)
@@ -244,43 +264,14 @@ class AsimCLI(CommandCLI):
         """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""
         model, start = self.config.model, self.start
         classes = start.settings.get("num_classes", model.num_classes)
-        if model.plan.fold_batchnorm and not is_folded(start.checkpoint):
-            name, value = "model.plan.fold_batchnorm", "false"
-        elif classes != model.num_classes:
-            name, value = "model.num_classes", classes
-        elif self.config.resume:
-            return
-        else:
-            name, value = "resume", "true"
-        if start.continued is not None and self.config.resume:
-            raise ValueError(
-                f"`{name}` must be {value} to continue {shorter_path(start.continued)}, as in its run, got "
-                f"{str(self.config[name]).lower()}; --resume false starts again from its weights"
-            )
-        resumed_by = f"`--{name} {value}` continues at its epoch"
-        self.start = replace(start, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
-
-    def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
-        """A trainer that logs a fit in runs/NAME, and nothing else."""
-        given = self.config_init.get("trainer", {})
-        if self.command == "fit":
-            found, said = fit_arguments(given, self.run_folder, self.model, self.start.continued, self.start.step)
-            self.notes += said
-        else:
-            found = evaluation_arguments(given)
-            predicts = self.command == "predict"
-            found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageCounter()]
-            if self.command not in ("validate", "test", "predict"):
-                found["enable_progress_bar"] = False  # a sweep has another bar, over all points
-        written = self.by_flags.get("trainer") or ()
-        if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
-            found["use_distributed_sampler"] = True  # our data modules split their images themselves
-        trainer: AsimTrainer = super().instantiate_trainer(**found, **kwargs)  # type: ignore[assignment]
-        most = max(os.cpu_count() or 1, _FEW)
-        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # more fill the memory
-            raise ValueError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
-        trainer.run_folder = str(self.run_folder)
-        return trainer
+        ways = {
+            "model.plan.fold_batchnorm false": not model.plan.fold_batchnorm or is_folded(start.checkpoint),
+            f"model.num_classes {classes}": classes == model.num_classes,
+            "resume true": self.config.resume,
+        }
+        if missing := [way for way, holds in ways.items() if not holds]:
+            resumed_by = f"`--{missing[0]}` continues at its epoch"
+            self.start = Start(start.path, start.checkpoint, start.settings, resumed_by=resumed_by)
 
     def after_instantiate_classes(self) -> None:
         """Load a checkpoint's weights, and say what the command works with; Lightning restores the rest of a fit."""
@@ -297,10 +288,6 @@ class AsimCLI(CommandCLI):
         model, start, fits = self.model, self.start, self.command == "fit"
         for note in model.pretrained:
             self.say(f"weights  {note}")
-        noisy = fits and trains_with_noise(model, self.trainer.callbacks)  # type: ignore[attr-defined]
-        if noisy and not macro_layers(model.backbone):
-            noisy = False
-            self.say("noise    none in training, because no layer is on a macro")
         for note in self.notes:
             self.say(note)
         if start.path is not None:
@@ -310,8 +297,6 @@ class AsimCLI(CommandCLI):
             self.start = replace(start, checkpoint={})  # frees its memory
         if fits:
             self.say(start_line(start, self.trainer, "pretrained" if model.pretrained else "random"))
-            if noisy and start.path is None and not model.pretrained:
-                self.say("note     noise-aware training usually starts from a trained network")
         elif start.path is not None:
             self.say(f"weights  {shorter_path(start.path)}")
         elif not model.pretrained:
@@ -341,20 +326,13 @@ class OwnModuleCLI(CommandCLI):
         """Parse recipes, without settings of other commands, and flags over them."""
         settings = self.with_recipes(self.arguments.recipes, Namespace())
         self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
-        self.last = newest_last(self.run_folder) if self.config.ckpt_path == LastCheckpoint.NAME else None
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that logs a fit in runs/NAME, and saves the state to continue."""
-        given = self.config_init["trainer"]
-        if self.command != "fit":
-            return super().instantiate_trainer(**evaluation_arguments(given), **kwargs)
-        step = 0 if self.last is None else int(read_checkpoint(str(self.last))["global_step"])
-        found, _ = fit_arguments(given, self.run_folder, self.model, self.last, step)
-        return super().instantiate_trainer(**found, **kwargs)
+        if self.config.ckpt_path == LastCheckpoint.NAME:
+            last = newest_last(self.run_folder)
+            self.start = Start(str(last), continued=last, step=int(read_checkpoint(str(last))["global_step"]))
 
     def work(self) -> None:
         """Call Lightning's function of the command."""
-        path, trainer = self.last or self.config.ckpt_path, self.trainer
+        path, trainer = self.start.path or self.config.ckpt_path, self.trainer
         getattr(trainer, self.command)(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)
         if self.command == "fit":
             self.say(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks)}")
@@ -364,8 +342,3 @@ def cli_of(arguments: Arguments) -> CommandCLI:
     """The command, with a user's module if the last recipe that has a model names its class."""
     models = [each.settings["model"] for each in arguments.recipes if isinstance(each.settings.get("model"), Mapping)]
     return OwnModuleCLI(arguments) if models and "class_path" in models[-1] else AsimCLI(arguments)
-
-
-def plain(settings: Namespace) -> dict[str, Any]:
-    """Settings as nested mappings."""
-    return settings.clone(with_meta=False).as_dict()

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.callbacks.output import tensorboard_loggers
-from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import Outcome
-from asim_lightning.cli.fitting import put_back_metrics, weights_line
+from asim_lightning.cli.fitting import weights_line
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import PREDICTIONS, prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -18,9 +16,7 @@ from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
-from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.lightning_private import works_elsewhere
+from asim_lightning.evaluation.results import Kind, Measure, axes_text
 from asim_lightning.report.labels import count_text
 from asim_lightning.surgery import macro_layers
 
@@ -36,24 +32,13 @@ class FitOptions:
 
 def fit(cli: AsimCLI, options: FitOptions) -> None:
     """Train a network, quantised and with noise, and say how it ended and where its files are."""
-    trainer, start = cli.trainer, cli.start
-    loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
-    try:
-        if isinstance(cli.datamodule, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
-            read_data(cli.model, cli.datamodule, "fit")  # before loggers make files
-        with naming(list(dict.fromkeys(Path(each.log_dir).absolute() for each in loggers))):
-            resumed = start.path if start.resumes else None
-            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
-    finally:
-        if start.continued is not None:
-            put_back_metrics(start.continued.parent.parent)
+    trainer = cli.trainer
+    if isinstance(cli.datamodule, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
+        read_data(cli.model, cli.datamodule, "fit")  # before loggers make files
+    resumed = cli.start.path if cli.start.resumes else None
+    trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
     if getattr(trainer, "fast_dev_run", False):
         return
-    # if forked processes train, this one does not learn the steps
-    if trainer.global_step <= start.step and not works_elsewhere(trainer):
-        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
-        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
-        cli.say(f"nothing was trained, because {limits} step{anew if start.resumes else ''}")
     for stopping in trainer.early_stopping_callbacks:
         if trainer.should_stop and (why := stopping.stopping_reason_message):
             reason = why.removesuffix(" Signaling Trainer to stop.")
@@ -63,17 +48,6 @@ def fit(cli: AsimCLI, options: FitOptions) -> None:
         cli.say(f"weights  {weights}")
     for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):
         cli.say(f"charts   tensorboard --logdir {Path(folder).parent}")
-
-
-@dataclass(frozen=True)
-class Comparison(Condition):
-    """One way to compute the network, such as {layers: {depthwise: quantized}, rules: {layer1.*: {adc_bits: 7}}}."""
-
-    def __post_init__(self) -> None:
-        check_choice("`compare.fidelity`", self.fidelity, KINDS)
-        for pattern, fidelity in self.layers.items():
-            check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
-        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -88,7 +62,7 @@ class TestOptions:
 class ValidateOptions(TestOptions):
     """Other ways to compute the network, and what to print."""
 
-    compare: list[Comparison | Kind] | None = None
+    compare: list[Condition | Kind] | None = None
     """Other ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized], or
     mappings that change a macro or the fidelity of some layers."""
     trials: int = 2
@@ -121,7 +95,7 @@ def predict(cli: AsimCLI) -> None:
     cli.say(f"predictions  {cli.run_folder / PREDICTIONS}")
 
 
-def _compare(cli: AsimCLI, given: Sequence[Comparison | Kind], trials: int) -> None:
+def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> None:
     """Validate the network in each way, and print each accuracy in one line.
 
     The network is left as before. All ways use the input ranges of the whole network quantised. Settings that do not

@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding
 from asim_lightning.cli.command_line import Arguments, shorter_path
-from asim_lightning.exchange.pretrained import new_head, take_out_head_
+from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.exchange.pretrained import is_file, new_head, take_out_head_, timm_weights
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.picture import Format
@@ -62,8 +66,9 @@ def read_start(arguments: Arguments, by_recipes: Mapping[str, Any], by_flags: Ma
     """
     given, fits, continued = {**by_recipes, **by_flags}.get("ckpt_path"), arguments.command == "fit", None
     # a saved configuration names the start of its fit; other commands need the result of the fit
-    if not fits and "ckpt_path" not in by_flags:
-        given = arguments.checkpoint_of_run or given
+    if not fits and "ckpt_path" not in by_flags and (run := arguments.saved_run) is not None:
+        saved = (run / "checkpoints" / f"{name}.ckpt" for name in ("best", LastCheckpoint.NAME))
+        given = next((shorter_path(path) for path in saved if path.is_file()), given)
     if given is None:
         return Start()
     if given == LastCheckpoint.NAME:
@@ -74,17 +79,11 @@ def read_start(arguments: Arguments, by_recipes: Mapping[str, Any], by_flags: Ma
     path, checkpoint = open_checkpoint(str(given))
     named = [each.get("model") for each in (by_recipes, by_flags)]
     settings = settings_of(path, checkpoint, CimClassifier.argument_types(), named)
-    resumes = fits and "optimizer_states" in checkpoint
-    if continued is not None and not resumes:
-        raise ValueError(
-            f"`ckpt_path: {LastCheckpoint.NAME}` continues with the state of an optimizer, which {path} lacks; "
-            "`ckpt_path` with the file's path starts again from its weights"
-        )
-    epoch = step = 0
-    if resumes:  # at the end of an epoch, Lightning saves an "epoch" that is one less
-        epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        step = checkpoint["global_step"]
-    return Start(path, checkpoint, settings, resumes, continued, epoch, step)
+    if not fits or "optimizer_states" not in checkpoint:
+        return Start(path, checkpoint, settings)
+    # at the end of an epoch, Lightning saves an "epoch" that is one less
+    epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return Start(path, checkpoint, settings, True, continued, epoch, checkpoint["global_step"])
 
 
 def open_checkpoint(given: str) -> tuple[str, dict[str, Any]]:
@@ -113,27 +112,16 @@ def load_weights(
     It keeps the head if it has not the checkpoint's number of classes, `classes`; None: the head must fit. If the
     model's BatchNorms are folded, the weights are folded, too.
     """
+    state, own, head = dict(checkpoint["state_dict"]), model.state_dict(), list[str]()
+    if classes is not None and classes != model.num_classes:
+        head = take_out_head_(state, model, model.num_classes)
+    # a layer in float may have had an input range in training
+    known = {name: value for name, value in state.items() if name in own or name.rpartition(".")[2] not in _RANGES}
     try:
         check_folding(model.backbone, checkpoint, model.hparams["plan"])
-    except ValueError as error:
-        raise ValueError(f"{path} does not fit: {error}") from None
-    network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
-    state, head = checkpoint["state_dict"], list[str]()
-    if classes is not None and classes != model.num_classes:
-        state = dict(state)
-        head = take_out_head_(state, model, model.num_classes)
-    try:
-        missing, unknown = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        differences = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
-    else:
-        # a layer in float may have had an input range in training
-        unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
-        differences = [f"{name} is missing in it" for name in missing if name not in head]
-        differences += [f"{name} is in it, and not in the network" for name in unknown]
-    if differences:
-        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-        raise ValueError(f"{network}: {differences[0]}{more}")
+        model.load_state_dict(known | {name: own[name] for name in head})
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit: {' '.join(str(error).split()):.300}") from None
     if classes is None or not head:
         return []
     note = new_head([name.removeprefix("backbone.") for name in head], classes, model.num_classes)
@@ -164,3 +152,35 @@ def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, s
         callback.calibrate(trainer, model, data, missing=True)
     with suppress(AttributeError):
         trainer.strategy.barrier()
+
+
+def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
+    """Leave pretrained weights out if a checkpoint brings weights, else adapt pictures to them; in place.
+
+    Returns the changed form of pictures in words, or an empty text. `written` is what the user wrote of the settings.
+    """
+    backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
+    weights = None
+    # a checkpoint may have started from these weights, so the pictures stay the same
+    if backbone.pretrained and command != "explain" and _adapts(settings, written):
+        try:
+            weights = timm_weights(BackboneConfig(**backbone.as_dict()))
+        except FileNotFoundError:
+            if not has_own:
+                raise
+            weights = backbone.name  # the file is gone, and not needed any more
+    if has_own or (command == "explain" and not is_file(backbone.pretrained)):
+        backbone.pretrained = False
+    if weights is None:
+        return ""
+    settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
+    return f"as {weights} expects them (data.init_args.pretrained_cfg)"
+
+
+def _adapts(settings: Namespace, written: Mapping[str, Any]) -> bool:
+    """Whether pictures follow the weights: not those of small networks, and not if the user wrote their form."""
+    data = written.get("data") or {}
+    given = {**data, **(data.get("init_args") or {})}
+    if settings.model.backbone.small or not settings.get("data") or {"normalize", "pretrained_cfg"} & given.keys():
+        return False
+    return issubclass(resolve_name(settings.data.class_path), ColourDataModule)

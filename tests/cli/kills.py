@@ -152,7 +152,7 @@ def differences(folder: Path, whole: Path) -> list[str]:
 def _metrics(folder: Path) -> dict[tuple[str, str], set[str]]:
     """Every number that was logged, by name and step; a step that was made twice must have logged the same."""
     found: dict[tuple[str, str], set[str]] = {}
-    for path in last_of(folder).parents[1].glob("metrics*.csv"):
+    for path in last_of(folder).parents[1].rglob("metrics.csv"):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 for name, value in row.items():

@@ -1,6 +1,5 @@
 """Where configurations and checkpoints are found, and which run they belong to."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -68,11 +67,9 @@ def test_files_in_place_of_groups_are_read(folder: Path) -> None:
     Path("sub").mkdir()
     Path("sub/r.yaml").write_text("model: {plan: p, trial: 1}")
     Path("sub/p").write_text("macro: m.json")
-    Path("sub/m.json").write_text('{"adc_bits": 7, "column": "measured", "column_args": {"file": "x.csv"}}')
-    Path("sub/x.csv").write_text("")
+    Path("sub/m.json").write_text('{"adc_bits": 7}')
     for line in ("-c sub/r.yaml", "--model.plan sub/p", "--model.plan.macro sub/m.json"):
-        macro = config(f"explain {line}").model.plan.macro
-        assert (macro.adc_bits, macro.column_args) == (7, {"file": "sub/x.csv"})
+        assert config(f"explain {line}").model.plan.macro.adc_bits == 7
     assert config("explain --model.plan sub/p --model.plan.macro.adc_bits 8").model.plan.macro.adc_bits == 8
 
 
@@ -102,23 +99,14 @@ def test_name_of_a_run(args: str, name: str, folder: Path) -> None:
     assert read(f"fit {args}").run_name == name
 
 
-def test_checkpoint_of_a_run_is_the_best_else_the_newest(folder: Path) -> None:
+def test_a_saved_configuration_is_known_by_its_folder(folder: Path) -> None:
     place = folder / "runs" / "mine" / "version_0"
-    (place / "checkpoints").mkdir(parents=True)
-    (place / "config.yaml").write_text("{}")
+    place.mkdir(parents=True)
+    for path in (place / "config.yaml", Path("other.yaml")):
+        path.write_text("{}")
     args = f"validate -c {place / 'config.yaml'}"
-    assert read(args).checkpoint_of_run is None
-    for time, name in enumerate(("z", "b")):
-        path = place / "checkpoints" / f"{name}.ckpt"
-        path.touch()
-        os.utime(path, (time, time))
-    assert read(args).checkpoint_of_run == "runs/mine/version_0/checkpoints/b.ckpt"
-    best = place / "checkpoints" / "best.ckpt"
-    best.touch()
-    os.utime(best, (0, 0))
-    assert read(args).checkpoint_of_run == "runs/mine/version_0/checkpoints/best.ckpt"
-    Path("other.yaml").write_text("{}")
-    assert read(f"{args} -c other.yaml").checkpoint_of_run is None  # the last file is the run's
+    assert read(args).saved_run == place
+    assert read(f"{args} -c other.yaml").saved_run is None  # the last file is the run's
 
 
 def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
@@ -196,7 +184,7 @@ def test_a_file_is_refused_with_its_line(text: str, line: int, problem: str, fol
 
 VALUES = {
     "1e3": 1000.0, "1.5e3": 1500.0, "1e-3": 0.001, "1.e3": 1000.0, ".5": 0.5, "0x10": 16, "010": 8,
-    "2026-01-01": "2026-01-01", "yes": True, "null": None, "~": None,
+    "yes": True, "null": None, "~": None,
 }  # fmt: skip
 """As jsonargparse's own loader reads them."""
 

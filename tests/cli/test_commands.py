@@ -74,7 +74,7 @@ def test_predict_says_where_its_rows_are_and_has_the_accuracy_of_a_test(asim: As
 def test_the_saved_configuration_serves_every_command(command: str, run: Run) -> None:
     settings = parsed([command, "-c", str(run.saved_config)])
     assert settings.model.backbone.name == "resnet10t"
-    assert (settings.ckpt_path is None) == (command == "fit")
+    assert settings.ckpt_path == (None if command == "fit" else str(run.checkpoint))
 
 
 def test_help_of_each_command_fits_three_screens(asim: Asim) -> None:

@@ -95,6 +95,7 @@ class Shapes(LightningDataModule):
 SEGMENTATION = """
 data: shapes.Shapes
 model:
+  num_classes: 2
   backbone: {network: {class_path: shapes.Segmentation, init_args: {width: 8}}}
   outcome: segmentation
   optimizer: {name: adamw, lr: 0.02}

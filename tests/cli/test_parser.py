@@ -140,19 +140,6 @@ def test_options_of_training_come_back(source: str, trained: Path) -> None:
     assert (other.train_noise, other.mixup, other.label_smoothing) == (0.0, 0.0, 0.1)
 
 
-def test_the_saved_configuration_and_the_checkpoint_alone_agree_at_the_quick_estimate(
-    asim: Asim, trained: Path
-) -> None:
-    data = yaml.safe_load((trained / "config.yaml").read_text())["data"]["init_args"]
-    images = [f"--data.init_args.{name}={data[name]}" for name in ("root", "test_images", "eval_batch_size")]
-    flag = ("--model.fidelity", "estimated")
-    by_config = asim("validate", "-c", trained / "config.yaml", *flag)
-    by_checkpoint = asim("validate", "--ckpt_path", trained / "checkpoints" / "best.ckpt", *images, *flag)
-    assert by_config.last == by_checkpoint.last
-    assert by_config.last.endswith("20 images)")
-    assert by_config.last.startswith("estimate ")
-
-
 def test_a_flag_changes_the_learning_rate_of_a_resumed_fit(asim: Asim, trained: Path, folder: Path) -> None:
     last = trained / "checkpoints" / "last.ckpt"
     longer = ("--trainer.max_epochs", "2", "--model.plan.macro.rows", "64", "--model.optimizer.lr", "0.002")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli.parser import AsimCLI, AsimTrainer, CommandCLI
-from asim_lightning.cli.signals import Killed, kill_raises_at_once
+from asim_lightning.cli.main import Killed, kill_raises
+from asim_lightning.cli.parser import AsimCLI
 from tests.cli.conftest import Asim, Run, sweep_of
 
 KEPT = "stopped; finished trials are saved; the same command continues\n"
@@ -42,40 +42,16 @@ def test_a_stopped_sweep_says_that_it_goes_on(asim: Asim, run: Run, monkeypatch:
     assert len(steps) - at == 8 - 4  # the third trial is computed anew
 
 
-def test_a_kill_of_several_processes_raises_at_once_and_a_second_changes_nothing() -> None:
+def test_a_kill_raises_at_once_and_a_second_changes_nothing() -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        kill_raises_at_once()
+        kill_raises()
         with pytest.raises(Killed) as stop:
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, handler)
     assert stop.value.code == 143
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Killed(), SystemExit(1)], ids=repr)
-def test_a_process_that_is_stopped_ends_those_that_it_started(
-    stop: BaseException, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent = []
-
-    class Launcher:
-        def kill(self, number: int) -> None:
-            sent.append(number)
-
-    trainer = AsimTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    monkeypatch.setattr(type(trainer.strategy), "launcher", Launcher())
-    cli = object.__new__(CommandCLI)
-    cli.trainer = trainer
-
-    def work() -> None:
-        raise stop
-
-    monkeypatch.setattr(cli, "work", work)
-    with pytest.raises(type(stop)):
-        cli.run()
-    assert sent == [signal.SIGKILL]
 
 
 def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
-from asim_lightning.cli.start import load_weights
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.cli.start import load_weights, settle_pretrained
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run
 
@@ -158,8 +160,38 @@ def test_a_fit_from_before_starts_anew_from_folded_weights(
     more = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.max_epochs", "2", *FOLD)
     assert "resumes at epoch 1 of 2, step 2, from runs/tiny/version_0/checkpoints/last.ckpt; " in more.out
     assert torch.load(path, weights_only=True)["global_step"] == 4
-    # which one from before does not
+    # but one from before starts in another folder
     monkeypatch.chdir(run.folder)
-    error = asim("fit", "-c", run.config, "--ckpt_path", "last", *FOLD).error
-    goes_on = "runs/tiny/version_0/checkpoints/last.ckpt, as in its run, got true"
-    assert error.startswith(f"`model.plan.fold_batchnorm` must be false to continue {goes_on}")
+    answer = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.fast_dev_run", "true", *FOLD)
+    assert (
+        f"starts from the weights of {run.checkpoint.with_name('last.ckpt').relative_to(run.folder)} at" in answer.out
+    )
+    assert other in answer.out
+
+
+# pretrained weights and the form of pictures
+
+
+def settings_of(pretrained: Any, ckpt_path: str | None, **backbone: Any) -> Namespace:
+    config = vars(BackboneConfig("resnet18", pretrained=pretrained, **backbone))
+    data = Namespace(class_path="asim_lightning.data.CIFAR10", init_args=Namespace(root="x"))
+    return Namespace(model=Namespace(backbone=Namespace(**config)), data=data, ckpt_path=ckpt_path)
+
+
+@pytest.mark.parametrize("pretrained", ["a1_in1k", "gone.pth"])
+def test_a_checkpoint_of_a_network_that_started_from_weights_sees_the_same_pictures(pretrained: str) -> None:
+    settings = settings_of(pretrained, "own.ckpt")
+    said = settle_pretrained(settings, {}, "validate")
+    assert settings.data.init_args.normalize == "pretrained"
+    assert settings.data.init_args.pretrained_cfg == ("resnet18.a1_in1k" if "a1" in pretrained else "resnet18")
+    assert said.endswith("expects them (data.init_args.pretrained_cfg)")
+    assert settings.model.backbone.pretrained is False  # nothing is downloaded or read for it
+
+
+def test_what_the_user_wrote_small_networks_and_random_weights_change_no_pictures() -> None:
+    settings = settings_of("a1_in1k", None)
+    for given in ({"init_args": {"normalize": "published"}}, {"normalize": "published"}):
+        assert settle_pretrained(settings, {"data": given}, "fit") == ""
+    assert "pretrained_cfg" not in settings.data.init_args
+    assert settle_pretrained(settings_of("a1_in1k", None, small=True), {}, "fit") == ""
+    assert settle_pretrained(settings_of(False, None), {}, "fit") == ""
