@@ -26,7 +26,7 @@ def test_ctrl_c(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_sweep_says_that_it_goes_on(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is stopped in the last of two batches of the third trial."""
-    steps, original, at = [], CimClassifier.predict_step, 6
+    steps, original, at = [], CimClassifier.outcomes, 6
 
     def interrupt(self: CimClassifier, batch: Any, batch_number: int) -> Any:
         steps.append(batch_number)
@@ -34,7 +34,7 @@ def test_a_stopped_sweep_says_that_it_goes_on(asim: Asim, run: Run, monkeypatch:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch, batch_number)
 
-    monkeypatch.setattr(CimClassifier, "predict_step", interrupt)
+    monkeypatch.setattr(CimClassifier, "outcomes", interrupt)
     answer = asim(*sweep_of(run))
     assert (answer.code, answer.err) == (143, KEPT)
     assert len(steps) == at
