@@ -18,6 +18,12 @@ from typing import Any, NoReturn
 from asim_lightning import __version__
 from asim_lightning.cli.commands import COMMANDS, check_command, help_text
 
+_CHATTER = (
+    "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
+    "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
+    "Detected KeyboardInterrupt", "was configured so ", "Trainer already configured with model summary callbacks",
+)  # fmt: skip
+"""Parts of Lightning's messages that come on every run and help no user."""
 _GOES_ON = {
     "sweep": "; finished trials are saved; the same command continues",
     "search": "; finished trials are saved; the same command continues",
@@ -156,7 +162,8 @@ def _quieten() -> None:
         ".*log_every_n_steps.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-    import lightning.pytorch  # noqa: F401  sets the levels first
+    import lightning.pytorch  # noqa: F401  adds the handlers
 
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(lambda record: not any(part in record.getMessage() for part in _CHATTER))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
@@ -178,6 +178,8 @@ class AsimCLI(CommandCLI):
         parser.add_argument(
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to continue."
         )
+        # configurations of fits have it
+        parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)
 
     def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]

@@ -19,7 +19,7 @@ from asim_lightning.surgery.plan import KINDS, matching
 
 EQUAL_CHIPS = (
     "`chip` changes nothing, because no macro has cells or converters that differ: all chips are equal if "
-    "`macro.static` is 0"
+    "`macro.static` is 0; set a spread, such as {offset: 0.3 lsb}"
 )
 """Why a number of a chip is refused."""
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
@@ -22,6 +22,7 @@ from asim_lightning.evaluation.results import (
     canonical_json,
     distinct_values,
     is_number,
+    noise_unit,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import Target, figure, has_figure, meaning_of_early_end
@@ -84,7 +85,9 @@ def publish(
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(sweep, rows)
     yields = [] if levels is None else _yields(results, sweep, name, levels, suffix)
-    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture]), *yields])
+    earlier = len(rows) - len({(row.kind, canonical_json(row.axes)) for row in results})
+    more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
+    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
 
 def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
@@ -215,7 +218,9 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
             return ["", meaning]
         run = Run(sweep.folder, tuple(results), sweep.records.settings)
         return ["", f"answer   {verdict(run, sweep.until)}", meaning]
-    if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
+    # steps between values in several units would have no order
+    units = noise_unit(row.axes[axis] for row in results if axis in row.axes) if axis in NOISE_AXES else "%"
+    if CHIP in results[-1].axes or len(results) > _MOST_ROWS or units is None:
         return []
     found = differences(results, sweep, axis)
     return ["", differences_text(axis, found, results[0].measure)] if found else []

@@ -15,7 +15,7 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.results import AxisValue, Decision, axes_text
+from asim_lightning.evaluation.results import AxisValue, Decision
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import flat, lsb_note, nested
 from asim_lightning.exploration.methods import Method, Point
@@ -23,6 +23,7 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Study
 from asim_lightning.report.draw import figure_of
+from asim_lightning.report.labels import legend_text
 from asim_lightning.report.spec_doctor import limits_picture, limits_table
 from asim_lightning.table import Table
 
@@ -277,7 +278,7 @@ class SpecStudy(Study):
             limits.append((yield from limit_of(each, self._base)))
         if (joint := self._together(limits)) is None:
             return limits, None
-        scaled_ones = f"{axes_text(joint.axes(1.0))} of the {'recipe' if self._own else 'limits above'}"
+        scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self._own else 'limits above'}"
         self.records.notes.append(f"{TOGETHER}: {scaled_ones}, each times the factor; nothing else is in it")
         limits.append((yield from limit_of(joint, self._base)))
         kept = limits[-1].kept

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.cli.studies import check_flags
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.cli.studies import check_flags, left_out
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim, Write
 from tests.commands import by_flags
@@ -108,3 +109,12 @@ def test_a_flag_for_an_axis_is_refused(flags: tuple[str, ...], axes: tuple[str, 
         return
     with pytest.raises(ValueError, match=rf"The sweep varies {axes[-1]}, so its flag .* --axes\.{axes[-1]} "):
         check_flags(axes, given)
+
+
+def test_noise_that_the_axes_leave_out_is_said() -> None:
+    macro = MacroConfig(random_noise="0.3 lsb", adc_bits=6)
+    axes = {"random_noise": [0.0, 0.1], "adc_bits": [7]}
+    (line,) = left_out(axes, macro, {})
+    assert line == "axes     random_noise 0, 0.1; the macro's own 0.3 lsb is not among them"
+    assert not [*left_out({"random_noise": ["0.30 lsb"]}, macro, {}), *left_out(axes, macro, {"axes": axes})]
+    assert not [*left_out(axes, MacroConfig(), {})]
