@@ -184,12 +184,6 @@ class CimClassifier(CimModule):
     def train_noise(self, amount: float) -> None:
         set_train_noise_(self.backbone, amount)
 
-    @property
-    def logged(self) -> tuple[str, ...]:
-        """Names of the metrics that a fit logs; val/ metrics only if it validates."""
-        estimate = self.fidelity == "estimated"
-        return TRAINING_LOSS, "val/loss", *(self.outcome.logged_as("val", estimate, k) for k in self._top)
-
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)"""
         network = self._compiled[0] if self.training and self._compiled else self.backbone
@@ -263,7 +257,7 @@ class CimClassifier(CimModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
-        check_folding(self.backbone, checkpoint, self.hparams["plan"])
+        check_folding(checkpoint, self.hparams["plan"])
         self._training_seed = checkpoint.get("training_seed")
         if trainer_of(self) is not None and self.trainer.state.fn == "fit":
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]

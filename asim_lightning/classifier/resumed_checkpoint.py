@@ -4,9 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-_PREFIX = "backbone."
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 _BEST = "best_k_models"
 
@@ -17,22 +14,13 @@ def is_folded(checkpoint: Mapping[str, Any]) -> bool:
     return bool(plan.get("fold_batchnorm", False))
 
 
-def check_folding(backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+def check_folding(checkpoint: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Refuse a checkpoint whose network has folded BatchNorms, which cannot be restored, if the plan folds none."""
-    if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
+    if is_folded(checkpoint) and not plan["fold_batchnorm"]:
         raise ValueError(
             "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
             "and cannot be restored, got false"
         )
-
-
-def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
-    """Whether a state dict has every layer of a network and not every BatchNorm; its settings may not show this."""
-    layers = [n for n, m in backbone.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    norms = [n for n, m in backbone.named_modules() if getattr(m, "running_mean", None) is not None]
-    if not all(f"{_PREFIX}{name}.weight" in state for name in layers):
-        return False  # another network's, which loading refuses
-    return not all(f"{_PREFIX}{name}.running_mean" in state for name in norms)
 
 
 def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:
