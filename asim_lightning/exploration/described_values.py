@@ -1,189 +1,193 @@
-"""Digests of values, classes and functions by their content, for the keys of trials."""
+"""Values, classes and functions described by content, as plain JSON values, for the keys of trials."""
 
+import copyreg
+import dataclasses
+import enum
 import functools
 import hashlib
 import inspect
-import io
+import math
 import os
-import pickle
-import re
 import sys
 import sysconfig
+from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
-from torchmetrics import Metric
-
-from asim_lightning.nn.quantized import QuantizedLayer
-from asim_lightning.surgery.conversion_report import KEPT
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
-_FOLDERS = [re.escape(each + os.sep) for path in (*_PATHS, PACKAGE) for each in (path, os.path.realpath(path))]
-_INSTALLED = re.compile("|".join([r".*[\\/](site|dist)-packages[\\/]", *_FOLDERS]))
-_PLAIN = {type(None), bool, int, float, complex, str, bytes, tuple, list, dict}
-"""Types that stand as they are in a pickle."""
-_ATTRIBUTES = {
-    CodeType: ("co_code", "co_names", "co_consts"), MethodType: ("__func__", "__self__"), property: ("fget", "fset"),
-    functools.cached_property: ("func",), staticmethod: ("__func__",), classmethod: ("__func__",),
-    type(functools.cache(len)): ("__wrapped__",),
-}  # fmt: skip
-"""Attributes of values that pickle does not take, or not by content."""
-_NO_LAYER_SETTING = {
-    "name", "has_range", "_assignment", "_bits", "warned", "fidelity", "_train_noise", "_has_train_noise",
-    "_train_noise_model", "max_elements", "engine", "_steps", "_held", "pool", "first_tile",
-}  # fmt: skip
-"""Attributes of our layers that a point has or sets, or that change no simulated answer."""
+_INSTALLED = tuple(each + os.sep for path in (*_PATHS, PACKAGE) for each in (path, os.path.realpath(path)))
+_SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 class Contents:
-    """Digests of values by content, and a line on each value that has none.
-
-    Python's pickle goes through containers and objects, so that an object counts by its class and by all that it
-    holds. Pickle knows classes and functions by name only, and networks in too much detail; these are described here.
-    """
+    """Describes plain values, classes and functions as JSON values, and notes each value that it cannot describe."""
 
     def __init__(self) -> None:
         self.unknown: dict[str, None] = {}
-        """Values without a digest, such as "data: my.Data, whose code is in no file"."""
-        self._where, self._depth = "", 0
-        self._met: dict[int, tuple[object, str | int]] = {}
-        """By identity: a part, kept alive, and its digest; while this is made, how deep in the whole value it is."""
+        """Values that could not be described, such as "data: my.Data, whose code is in no file"."""
+        self.packages: set[str] = set()
+        """Top-level names of installed packages whose classes and functions were described."""
+        self._met: dict[int, tuple[object, object]] = {}
+        """By identity: a class, function or object, kept alive, and its description; its name while this is made."""
 
-    def of(self, value: object, where: str) -> str:
-        """The digest of a value; a value without one is noted in `unknown` under `where`."""
-        self._where, self._depth, self._met = where, 0, {}
+    def of(self, value: object, where: str, objects: bool = False) -> object:
+        """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
+
+        A value that is not plain is noted in `unknown` under `where`. With `objects`, an object is described by class
+        and attributes. A library's object is described by class only, because the key has the library's version.
+        """
         try:
-            return self._digest((value,))
-        except Exception as error:  # of any kind: objects may define their own pickling
-            self.unknown[f"{where}: {type(error).__name__}: {error}"] = None
-            return ""
+            return self.plain(value, where, objects)
+        except _NOT_PLAIN as error:
+            self.unknown[f"{where}: {error}"] = None
+            return {"unknown": str(error)}
 
-    def part(self, value: object) -> str:
-        """The digest of a value within another one, which may be within itself."""
-        _, known = self._met.get(id(value), (None, None))
-        if isinstance(known, str):
-            return known
-        if known is not None:
-            return f"the value {self._depth - known} levels above"
-        self._depth += 1
-        self._met[id(value)] = value, self._depth
-        found = self._digest(self._described(value))
-        self._depth -= 1
-        self._met[id(value)] = value, found
-        return found
-
-    def _digest(self, value: object) -> str:
-        content = io.BytesIO()
-        _Pickler(content, value, self).dump(value)
-        return hashlib.sha256(content.getbuffer()).hexdigest()
-
-    def _described(self, value: Any) -> object:
-        """What a value is, for pickle: the value itself if pickle describes it by content."""
-        if isinstance(value, Tensor):
-            held = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-            return str(value.dtype), tuple(value.shape), hashlib.sha256(held.data).digest()
+    def plain(self, value: Any, where: str, objects: bool = False) -> Any:
+        """The description as in `of`; raises one of `_NOT_PLAIN` if there is none."""
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else repr(float(value))
+        if isinstance(value, (torch.dtype, torch.device, complex, bytes, range, slice, os.PathLike)):
+            return str(value)
+        if isinstance(value, enum.Enum):
+            return [self.code(type(value), where), value.name]
+        if isinstance(value, (Tensor, np.ndarray, np.generic)):
+            return array_content(value)
+        if type(value) in (list, tuple, torch.Size):
+            return [self.plain(each, where, objects) for each in value]
         if isinstance(value, (set, frozenset)):
-            return type(value), sorted(self._digest((each,)) for each in value)
-        if type(value) in _ATTRIBUTES:
-            return type(value), [getattr(value, name) for name in _ATTRIBUTES[type(value)]]
+            return sorted(self.plain(list(value), where, objects), key=repr)
+        if isinstance(value, Mapping) and all(type(key) is str for key in value):
+            return {key: self.plain(each, f"{where}.{key}", objects) for key, each in value.items()}
+        if isinstance(value, Mapping):
+            return self.plain(list(value.items()), where, objects)
+        if isinstance(value, (MethodType, staticmethod, classmethod)):
+            return self.plain([value.__func__, getattr(value, "__self__", None)], where, objects)
+        if isinstance(value, property):
+            return self.plain([value.fget, value.fset], where, objects)
+        if isinstance(value, functools.partial):
+            return self.plain([value.func, value.args, value.keywords], where, objects)
+        if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
+            return self.code(value, where)
+        if dataclasses.is_dataclass(value):
+            fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+            return [self.code(type(value), where), self.plain(fields, where, objects)]
+        if objects:
+            return self._once(value, type(value).__qualname__, lambda: self._object(value, where))
+        raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain")
+
+    def code(self, value: Any, where: str) -> object:
+        """A class or function by its full name and content; its source is among the loaded files.
+
+        A script may change the objects that a function names between two calls, and two functions may be on one line.
+        So a user's function counts by its byte code and globals, a user's class by its methods and attributes.
+        """
+        return self._once(value, _name_of(value), lambda: self._code(value, where))
+
+    def _once(self, value: object, name: str, describe: Callable[[], object]) -> object:
+        """The description of a value, which may contain itself."""
+        if id(value) not in self._met:
+            self._met[id(value)] = value, name
+            self._met[id(value)] = value, describe()
+        return self._met[id(value)][1]
+
+    def _code(self, value: Any, where: str) -> object:
+        kinds = value.__mro__ if isinstance(value, type) else [value]
+        for each in kinds:
+            self._note_source(each, where)
+        name = _name_of(value)
         if isinstance(value, type):
-            return self._class(value)
-        if isinstance(value, FunctionType):
-            return self._function(value)
-        if isinstance(value, BuiltinFunctionType):
-            return self._named(value), value.__self__
-        if isinstance(value, (Metric, RemovableHandle)):  # they hold sums of a test, and a number in this process
-            return type(value)
-        if isinstance(value, nn.Module):
-            return self._module(value)
-        if isinstance(value, ModuleType) and not is_own(file_of(value.__name__)):
-            return value.__name__
-        return str(value) if isinstance(value, (torch.dtype, torch.device)) else value
-
-    def _class(self, value: type) -> object:
-        """A class by its name, and a user's class by methods and attributes, too, because a script may change them."""
-        own = [vars(kind) for kind in value.__mro__ if is_own(file_of(kind.__module__))]
-        held = [[name, each] for space in own for name, each in sorted(space.items()) if _counts(name, each)]
-        return list(map(self._named, value.__mro__)), held
-
-    def _function(self, value: FunctionType) -> object:
-        """A function by its name; a user's function by byte code, too, because two functions may be on one line, and by
-        its globals, because a script may change them."""
+            own = [vars(kind) for kind in kinds if is_own(file_of(kind.__module__))]
+            held = [
+                [key, self.of(each, where, True)] for space in own for key, each in space.items() if _counts(key, each)
+            ]
+            return [name, held] if held else name
+        if not isinstance(value, FunctionType):
+            return name
         around = [each.cell_contents for each in value.__closure__ or ()]
-        inside = around, value.__defaults__, value.__kwdefaults__, vars(value)
-        own = [value.__code__, _globals_of(value)] if is_own(value.__code__.co_filename) else []
-        return self._named(value), value.__code__.co_firstlineno, inside, own
+        named = _named(value) if is_own(value.__code__.co_filename) else []
+        inside = self.of([around, value.__defaults__, value.__kwdefaults__, vars(value), named], where, True)
+        return [f"{name}:{value.__code__.co_firstlineno}", inside]
 
-    def _module(self, module: nn.Module) -> object:
-        """A network: class, attributes, hooks, tensors and parts."""
-        usual = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps one
-        idle = {*vars(usual), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
-        has_state = hasattr(module, "__getstate__") and not _is_users(module)  # a user's may leave anything out
-        state = module.__getstate__() if has_state else vars(module)
-        attributes = [[name, each] for name, each in sorted(state.items()) if name not in idle]
-        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-        return type(module), attributes, hooks, module._parameters, module._buffers, module._modules
+    def _object(self, value: Any, where: str) -> object:
+        kind = self.code(type(value), where)
+        if not hasattr(value, "__dict__") or isinstance(value, (str, int, list, tuple, set)):
+            try:  # the values that a copy is made of: vars lacks them
+                made = copyreg.dispatch_table.get(type(value), lambda each: each.__reduce_ex__(2))(value)
+            except TypeError as error:
+                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
+            parts = made if isinstance(made, str) else [[*x] if isinstance(x, Iterator) else x for x in made]
+            return [kind, self.plain(parts, where, True)]
+        deep = isinstance(value, nn.Module) or is_own(file_of(type(value).__module__))
+        try:
+            return [kind, self.plain(vars(value), where, deep)]
+        except (TypeError, *_NOT_PLAIN) as error:
+            if deep:
+                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
+            return kind
 
-    def _named(self, value: Any) -> list[str]:
-        """Full name of a class or function, and its package's version; one without a file is noted."""
+    def _note_source(self, value: Any, where: str) -> None:
+        """Note a class or function without a file, or its installed package."""
         module = value.__module__ or "builtins"
-        name = f"{module}.{value.__qualname__}"
         if not _has_code(value, module):
-            self.unknown[f"{self._where}: {name}, whose code is in no file"] = None
-        return [name, str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))]
+            self.unknown[f"{where}: {_name_of(value)}, whose code is in no file"] = None
+        elif not is_own(file_of(module)):
+            self.packages.add(module.partition(".")[0])
 
 
-class _Pickler(pickle.Pickler):
-    """Pickles a value with digests in place of its parts."""
-
-    def __init__(self, file: io.BytesIO, value: object, contents: Contents) -> None:
-        super().__init__(file, 4)
-        self.fast = True  # else bytes would depend on which equal texts are one object
-        self._whole, self._contents = [value], contents
-
-    def persistent_id(self, value: object) -> str | None:
-        """The digest of a part; None if it stands as it is."""
-        if type(value) in _PLAIN:
-            return None
-        if self._whole and value is self._whole[0]:
-            self._whole = []  # it may be within itself
-            return None
-        return self._contents.part(value)
-
-    def reducer_override(self, value: Any) -> Any:
-        """What pickle takes for a user's object, and its attributes, which methods of its class may leave out."""
-        if isinstance(value, (type, FunctionType)) or not _is_users(value):
-            return NotImplemented
-        made = value.__reduce_ex__(4)
-        return made if isinstance(made, str) else (*made[:2], [getattr(value, "__dict__", None), *made[2:3]], *made[3:])
+class _OpaqueError(Exception):
+    """A value is not plain."""
 
 
-def _is_users(value: object) -> bool:
-    return is_own(file_of(type(value).__module__))
+_NOT_PLAIN = (_OpaqueError, RecursionError, ValueError)
+"""Raised for a value that is not plain, a value that contains itself, and a function that is still being defined."""
 
 
 def _counts(name: str, value: object) -> bool:
     """Whether the user wrote an attribute of a class; Python makes some methods and tables for every class."""
     function = inspect.unwrap(value) if isinstance(value, FunctionType) else None
-    is_written = function is not None and is_own(function.__code__.co_filename)
-    return is_written or not (name.startswith("__") or name == "_abc_impl")
+    return not name.startswith("__") or (function is not None and is_own(function.__code__.co_filename))
 
 
-def _globals_of(function: FunctionType) -> object:
-    """Globals that a function and its inner functions name; of a user's module, only the named attributes."""
+def _named(function: FunctionType) -> list[object]:
+    """The byte code of a function and its inner functions, with their constants, names and globals.
+
+    Of a user's module among the globals, only the named attributes are described.
+    """
     codes = [function.__code__]
     for code in codes:
         codes += [each for each in code.co_consts if isinstance(each, CodeType)]
-    names = sorted({name for code in codes for name in code.co_names})
-    found = [(name, function.__globals__[name]) for name in names if name in function.__globals__]
-    own = [vars(each) for _, each in found if isinstance(each, ModuleType) and is_own(file_of(each.__name__))]
-    found += [(name, space[name]) for space in own for name in names if name in space]
-    return [each for each in found if not isinstance(each[1], ModuleType)]
+    names = [name for code in codes for name in code.co_names]
+    named = [function.__globals__[name] for name in names if name in function.__globals__]
+    modules = [each for each in named if isinstance(each, ModuleType) and is_own(file_of(each.__name__))]
+    spaces = [function.__globals__, *map(vars, modules)]
+    given = [[name, space[name]] for space in spaces for name in dict.fromkeys(names) if name in space]
+    return [
+        [code.co_code for code in codes],
+        names,
+        [each for code in codes for each in code.co_consts if not isinstance(each, CodeType)],
+        [each for each in given if not isinstance(each[1], ModuleType)],
+    ]
+
+
+def _name_of(value: Any) -> str:
+    return f"{value.__module__ or 'builtins'}.{value.__qualname__}"
+
+
+def array_content(value: Any) -> list[object]:
+    """Type, shape and digest of a tensor or array."""
+    try:
+        held = value.detach().cpu().contiguous() if isinstance(value, Tensor) else np.ascontiguousarray(value)
+        content = held.flatten().view(torch.uint8).numpy() if isinstance(held, Tensor) else held.view(np.uint8)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        raise _OpaqueError(f"a {type(value).__name__} of type {value.dtype}") from error
+    return [str(value.dtype), list(value.shape), hashlib.sha256(content.data).hexdigest()]
 
 
 def file_of(module: str) -> str:
@@ -195,9 +199,9 @@ def file_of(module: str) -> str:
 
 def is_own(file: str) -> bool:
     """Whether a file is the user's: not Python's, not in an installed package, and not in this package."""
-    if not os.path.isfile(file) or _INSTALLED.match(file):
+    if not file or _SITES[0] in file or _SITES[1] in file or file.startswith(_INSTALLED):
         return False
-    return not _INSTALLED.match(os.path.realpath(file))
+    return os.path.isfile(file) and not os.path.realpath(file).startswith(_INSTALLED)
 
 
 def _has_code(value: Any, module: str) -> bool:

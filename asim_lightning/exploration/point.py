@@ -1,15 +1,13 @@
 """A point of a sweep, described by what its layers compute: equal descriptions are computed once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TypeAlias
 
 import torch
-from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, transfer
+from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.column_models import COLUMNS, own_converters
 from asim_lightning.circuit.columns import ColumnInRange, possible_counts
 from asim_lightning.circuit.fields import settings_of
@@ -17,16 +15,12 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
 from asim_lightning.engine.chips.places import Places
-from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.nn import Assignment
-from asim_lightning.surgery.families import Family, assignments_at, families_of
-
-Layers: TypeAlias = tuple[Family, Assignment | None, Transfer | None]
-"""A family at a point, its assignment, and the circuit of its macro; None if it is on no macro."""
+from asim_lightning.surgery.families import assignments_at, families_of
 
 
 class Points:
@@ -41,20 +35,21 @@ class Points:
         self._contents, self._chip = contents, model.chip
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
-        self._known: dict[str, list[Layers]] = {}
+        self._assignments: dict[str, Sequence[Assignment | None]] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
         """Work a point out; return whether any of its conversions is noisy."""
         self.digest(axes, kind)
-        return kind == "simulated" and any(any(circuit.noisy) for circuit in self._circuits(axes))
+        pairs = set(self._macros(self._at(axes, kind)[0])) if kind == "simulated" else set()
+        return any(any(transfer(*pair).noisy) for pair in pairs if pair is not None)
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros at a point, with rules applied."""
-        return {circuit.macro for circuit in self._circuits(axes)}
+        return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
 
     def chips_differ(self, axes: Mapping[str, AxisValue]) -> bool:
         """Whether chips differ at a point: a layer has cells or converters that do."""
-        return any(circuit.differs_by_chip for circuit in self._circuits(axes))
+        return any(transfer(macro, False).differs_by_chip for macro in self.macros(axes))
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`, computed once."""
@@ -68,78 +63,97 @@ class Points:
 
         A float network depends on no macro, a quantised one on bits, a simulated one on all of each macro.
         """
-        layers, found = self._at(axes), dict[str, object]()
+        assignments, chip = self._at(axes, kind)
         if kind == "float":
             return {"kind": kind}
+        pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
+        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
+        digests = {pair: digest_of(macro) for pair, macro in known.items()}
+        # by what layers compute, because patterns of axes may split a family into equal ones
+        layers: dict[tuple[str | None, tuple[int, int]], list[str]] = {}
+        for family, assignment, pair in zip(self._families, assignments, pairs, strict=True):
+            key = None if pair is None else digests[pair], family.bits(assignment)
+            layers.setdefault(key, []).extend(family.layers)
+        groups = sorted([sorted(names), macro, bits] for (macro, bits), names in layers.items())
+        signed = sorted(name for family in self._families if family.signed_input for name in family.layers)
+        content: dict[str, object] = {"kind": kind, "layers": groups, "signed": signed}
         if kind == "quantized":
-            layers = [(family, assignment, None) for family, assignment, _ in layers]
-        known = {each: digest_of(macro_content(each, self._contents)) for *_, each in layers if each is not None}
-        for family, assignment, circuit in layers:
-            own: list[object] = [family.bits(assignment), family.signed_input]
-            if circuit is not None and assignment is not None:
-                own.append(known[circuit])
-                if circuit.macro.static.is_reused:
-                    # layers share macros if they were given equal ones, with all fields compared
-                    given = replace(assignment, is_scores=False).macro
-                    own += [{**_values(given, True), "static": _values(given.static, True), "column_args": None}]
-                elif isinstance(self._chip, SavedChip):  # shared macros are checked when placed
-                    for name in family.layers:
-                        check_saved(Chip.at(self._chip, name), circuit)
-            found |= dict.fromkeys(family.layers, own)
-            if circuit is not None and circuit.column.converters_differ:
-                found |= {name: [*own, self._pattern(name, family, circuit)] for name in family.layers}
-        chip, differs = axes.get(CHIP), any(circuit.differs_by_chip for circuit in known)
-        content: dict[str, object] = {"kind": kind, "layers": found}
+            return content
+        pools: dict[MacroConfig, list[str]] = {}
+        if any(macro.static.is_reused for macro, _ in known):
+            # layers of equal macros share them, with all fields compared: the groups decide where a layer lies
+            for family, each in zip(self._families, assignments, strict=True):
+                if family.is_on_macro and each is not None:
+                    pools.setdefault(replace(each, is_scores=False).macro, []).extend(family.layers)
+            content["placed"] = sorted(sorted(names) for names in pools.values())
+        if any(transfer(*pair).column.converters_differ for pair in known):
+            content["converters"] = self._patterns(pairs, len(pools))
+        differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
-        if kind == "quantized" or chip is None or chip == self._chip:
-            return content
         if isinstance(self._chip, SavedChip):
-            raise ValueError(
-                f"`chip` and `chips` must be left out with `model.chip_file` {self._chip.path}, which is one chip, got "
-                f"chip {chip}"
-            )
-        if not differs:
-            raise ValueError(EQUAL_CHIPS)
-        return {**content, "chip": chip}
+            self._check_chip(self._chip, assignments, chip)
+        elif chip is not None and chip != self._chip:
+            if not differs:
+                raise ValueError(EQUAL_CHIPS)
+            content["chip"] = chip
+        return content
 
-    def _at(self, axes: Mapping[str, AxisValue]) -> list[Layers]:
-        """Each family at a point."""
-        condition = condition_at(axes, "simulated")
+    def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
+        """The assignment of each family, and the chip."""
+        condition = condition_at(axes, kind)
         asked = repr((condition.macro, condition.rules))
-        if asked not in self._known:  # another chip of the same point needs no new work
-            assignments = assignments_at(self._families, condition.macro, condition.rules)
-            self._known[asked] = [
-                (family, each, transfer(each.macro, family.signed_input) if family.is_on_macro and each else None)
-                for family, each in zip(self._families, assignments, strict=True)
-            ]
-        return self._known[asked]
+        if asked not in self._assignments:  # another chip of the same point needs no new work
+            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
+        return self._assignments[asked], condition.chip
 
-    def _circuits(self, axes: Mapping[str, AxisValue]) -> set[Transfer]:
-        return {circuit for _, _, circuit in self._at(axes) if circuit is not None}
-
-    def _pattern(self, name: str, family: Family, circuit: Transfer) -> str:
-        """Digest of gain and offset that a user's column gives a layer's converters. For a product of two activations,
-        whose size depends on a call, it has the content of the column."""
-        layer, digest = family.layers[name], hashlib.sha256()
-        weight: Tensor | None = getattr(layer, "weight", None)
-        if weight is None:
-            return self._contents.of({**vars(circuit.column), "macro": None}, f"macro.column {circuit.macro.column}")
-        groups = int(getattr(layer, "groups", 1))
-        product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
-        shared = [f"macros {number}" for number in range(len(self._families))]  # its own macros are among them
-        for each in shared if circuit.macro.static.is_reused else [name]:
-            places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
-            for values in own_converters(circuit.column, places):
-                digest.update(f"{len(values)}".encode() + values.numpy().tobytes())
+    def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
+        """Digest of gain and offset that users' columns give each layer's converters. For products of two activations,
+        whose sizes depend on a call, it has the content of the columns."""
+        digest = hashlib.sha256()
+        for family, pair in zip(self._families, pairs, strict=True):
+            if pair is None or not transfer(*pair).column.converters_differ:
+                continue
+            circuit = transfer(*pair)
+            shared = [f"macros {number}" for number in range(pools)] if pair[0].static.is_reused else None
+            for name, layer in family.layers.items():
+                weight = getattr(layer, "weight", None)
+                if weight is None:
+                    held = {key: value for key, value in vars(circuit.column).items() if key != "macro"}
+                    digest.update(canonical_json(self._contents.of(held, f"macro.column {pair[0].column}")).encode())
+                    continue
+                groups = int(getattr(layer, "groups", 1))
+                product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
+                for each in shared or [name]:
+                    places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
+                    for values in own_converters(circuit.column, places):
+                        digest.update(f"{name} {len(values)}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
 
+    def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
+        """Refuse an axis of chips together with a chip in a file, and macros that do not fit the chip."""
+        if chip is not None:
+            raise ValueError(
+                f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got chip "
+                f"{chip}"
+            )
+        for family, pair in zip(self._families, self._macros(assignments), strict=True):
+            if pair is not None and not pair[0].static.is_reused:  # shared macros are checked when placed
+                for name in family.layers:
+                    check_saved(Chip.at(saved, name), transfer(*pair))
 
-def macro_content(circuit: Transfer, contents: Contents) -> dict[str, object]:
+    def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
+        """The macro of each family and whether its input is signed; None if it is on no macro."""
+        return [
+            (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
+            for family, each in zip(self._families, assignments, strict=True)
+        ]
+
+
+def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
     """What a macro computes: equal for macros that differ only in fields without effect, such as votes of no cycle."""
-    macro, cycles, column = circuit.macro, circuit.cycles, circuit.column
     is_users = macro.column not in COLUMNS  # a user's column may use the value of any field
-    offset, trim_step = macro.converter_spreads
+    cycles, (offset, trim_step) = schedule(macro, signed_input), macro.converter_spreads
     content: dict[str, object] = {
         **_values(macro, is_users),
         "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
@@ -151,11 +165,10 @@ def macro_content(circuit: Transfer, contents: Contents) -> dict[str, object]:
         "code_of_votes": macro.vote if any(cycle.votes > 1 for cycle in cycles) else None,
     }
     if is_users:
-        # the cached column, as engines use it, not one from newer files; a class without a file is noted
-        contents.of(
-            type(column.column if isinstance(column, ColumnInRange) else column), f"macro.column {macro.column}"
-        )
-        content["tables"] = _tables(circuit)
+        found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
+        column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
+        contents.code(type(column), f"macro.column {macro.column}")
+        content["tables"] = _tables(found)
     return content
 
 

@@ -24,7 +24,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
     found = [
         ("network", backbone),
-        ("network", f"SHA-256 of structure and weights {weights[:16]}" if weights else ""),
+        ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
         ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
         ("images", count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),

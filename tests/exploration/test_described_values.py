@@ -1,10 +1,11 @@
 """Values, functions and objects of a user's are told apart by what they hold and name."""
 
 import functools
+import json
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from asim_lightning.classifier.outcome import Outcome
+from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.described_values import Contents
 from tests.exploration.conftest import Load
 
@@ -54,13 +57,6 @@ class Score:
         return outputs > self.level
 
 
-class Secretive(Score):
-    """Leaves its attributes out of a pickle."""
-
-    def __reduce__(self) -> Any:
-        return Secretive, (0,)
-
-
 def adder(amount: Any) -> Callable[[float], float]:
     return lambda x: x + amount
 
@@ -75,16 +71,18 @@ def class_of(amount: Any) -> type:
 
 def described(value: Any) -> str:
     contents = Contents()
-    digest = contents.of(value, "it")
+    text = json.dumps(contents.of(value, "it", objects=True), sort_keys=True)
     assert not contents.unknown
-    return digest
+    return text
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda n: 0.1 + n,
+        lambda n: float("inf") * (1 - 2 * n),
         lambda n: {"a": [1, (n,)]},
+        lambda n: {1: n},
         lambda n: {"x", "y", str(n)},
         lambda n: np.array([1.0, n]),
         lambda n: torch.ones(3, 2, dtype=torch.bfloat16).T * n,
@@ -92,16 +90,18 @@ def described(value: Any) -> str:
         adder,
         lambda n: functools.partial(adder, n),
         lambda n: Settings if n else Path,
+        lambda n: Path("a") / str(n),
+        lambda n: range(n),
+        lambda n: bytes([n]),
         lambda n: [lambda x: x + 1, lambda x: x + 2][n],  # one line
+        lambda n: [lambda x: [each.real for each in x], lambda x: [each.imag for each in x]][n],
         lambda n: [lambda x: x in {"a", "b"}, lambda x: x in {"a", "c"}][n],
         lambda n: [lambda x: x[..., 0], lambda x: x[..., 1]][n],
         Score,
         lambda n: Score(0, Score(n)),
-        Secretive,
         lambda n: Score(n).__call__,
         lambda n: [Score(0), SimpleNamespace(n=n)],
         lambda n: adder(Score(n)),
-        lambda n: nn.LSTM(2, 2, bias=bool(n)).requires_grad_(False).apply(zero_),
         lambda n: adder(nn.Linear(2, 2, bias=bool(n)).requires_grad_(False).eval().apply(zero_)),
         class_of,
         lambda n: class_of(n)(),
@@ -139,7 +139,18 @@ def test_globals_that_a_function_or_class_names_count(load: Load) -> None:
 def test_a_value_that_is_not_plain_is_noted() -> None:
     contents, itself = Contents(), list[Any]()
     itself.append(itself)
-    wrong = [Lock(), itself, torch.zeros(2, device="meta"), functools.partial(max, Lock()), Score(0, Lock())]
-    for place, value in enumerate(wrong):
-        contents.of({"x": [value]}, str(place))
-    assert [each.partition(":")[0] for each in contents.unknown] == list("01234")
+    for name, value in {"a": object(), "b": itself, "c": torch.zeros(2, device="meta")}.items():
+        contents.of({"x": [value]}, name)
+    assert [each.partition(":")[0] for each in contents.unknown] == ["a", "b", "c"]
+
+
+def test_an_outcome_is_told_apart_by_its_number() -> None:
+    def described(number: Any) -> tuple[str, bool]:
+        contents = Contents()
+        return json.dumps(trial_keys._outcome(Outcome("it", number), contents)), bool(contents.unknown)
+
+    made = [Score(0), Score(1), functools.partial(torch.eq, out=None), nn.Identity(), lambda x, y: x, lambda x, y: y]
+    seen = [described(each) for each in made]
+    assert len(set(seen)) == len(made)
+    assert not any(unknown for _, unknown in seen)
+    assert described(operator.methodcaller("eq", object()))[1]  # a library's, whose state is not seen

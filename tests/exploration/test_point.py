@@ -22,7 +22,7 @@ BASE = MacroConfig(random_noise=0.3)
 
 
 def content(macro: MacroConfig) -> dict[str, object]:
-    return macro_content(transfer(macro, False), Contents())
+    return macro_content(macro, False, Contents())
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,7 @@ def test_a_column_is_its_table_wherever_that_comes_from(
         monkeypatch.setenv("ASIM_GAIN", curve)
         load("my_curve", READING.format(gain=gain, function=function))
         contents = Contents()
-        circuit = transfer(MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine"), False)
-        found = macro_content(circuit, contents)
+        found = macro_content(MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine"), False, contents)
         assert not contents.unknown
         return found
 
