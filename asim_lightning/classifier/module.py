@@ -162,7 +162,10 @@ class CimClassifier(CimModule):
         if isinstance(own, dict):
             own = {name: value for name, value in own.items() if name not in kwargs}
         settings = settings_of(str(path), {"hyper_parameters": own}, cls.argument_types(), kwargs)
-        model = cls(**settings, **kwargs)
+        try:
+            model = cls(**settings, **kwargs)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"The settings in {path} do not fit: {error}") from error
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
         return model.to(next((each.device for each in state.values()), torch.device("cpu")))

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
-from asim_lightning.checks import check_choice
+from asim_lightning.checks import check_choice, check_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("multistep", "cosine", "constant")
@@ -43,6 +43,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for name, allowed in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
             check_choice(f"`model.optimizer.{name}`", getattr(self, name), allowed)
+        for name in ("lr", "gamma"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"`model.optimizer.{name}` must be above 0, got {getattr(self, name)!r}")
+        check_number("`model.optimizer.momentum`", self.momentum, 1.0)
+        check_number("`model.optimizer.weight_decay`", self.weight_decay)
         if not all(0 <= fraction <= 1 for fraction in self.milestones):
             raise ValueError(f"`model.optimizer.milestones` must be fractions 0..1, got {self.milestones!r}")
         if not 0 <= self.warmup < 1:

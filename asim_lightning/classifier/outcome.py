@@ -25,6 +25,11 @@ def predictions(outputs: Tensor) -> Tensor:
 
 def right(outputs: Tensor, targets: Tensor) -> Tensor:
     """1 if the likeliest class is the target, else 0. # (batch, classes), (batch,)"""
+    if outputs.dim() != 2 or targets.shape != outputs.shape[:1]:
+        raise ValueError(
+            "the outcome accuracy takes outputs (batch, classes) and one label a sample, got outputs "
+            f"{tuple(outputs.shape)} and targets {tuple(targets.shape)}; `outcome` names another one"
+        )
     return predictions(outputs) == targets
 
 
@@ -148,7 +153,8 @@ class Outcome:
         if callable(given):
             return cls(getattr(given, "__name__", "outcome").replace("_", " "), given)
         named = {**{each.name: each for each in OUTCOMES.values()}, **OUTCOMES}
-        check_choice("`outcome`", given, tuple(named))
+        if given not in named:
+            check_choice("`outcome`, if it is no function and no Outcome,", given, tuple(OUTCOMES))
         return named[given]
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:

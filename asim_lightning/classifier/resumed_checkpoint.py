@@ -56,7 +56,8 @@ def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str
     if not isinstance(states, dict):
         return
     for key, state in [each for each in states.items() if isinstance(each[1], dict)]:
-        files = [path for path in map(state.get, _PATHS) if path] + [*state.get(_BEST, ())]
+        best = state.get(_BEST)
+        files = [path for path in map(state.get, _PATHS) if path] + [*(best if isinstance(best, Mapping) else ())]
         if not all(any(_is_below(path, folder) for folder in own) for path in files):
             del states[key]
 

@@ -44,7 +44,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
             place = ".alpha" if base.startswith("vgg") and pair.theirs.endswith(".alpha") else pair.theirs
             key, same = first.setdefault(place, (pair.ours, value))
             written.setdefault(pair.theirs, value)
-            if torch.equal(value, same):
+            if key == pair.ours or torch.equal(value, same):
                 rows.append(Row(pair.ours, pair.theirs, shape, USED, why))
             else:
                 why = f"differs from {key}, but both are one tensor there"

@@ -84,7 +84,8 @@ class Pair:
     @property
     def their_shape(self) -> tuple[int, ...]:
         """Its shape in the other layout: a VGG's classifier is linear there, and convolutions here."""
-        linear = self.theirs.startswith("classifier.") and len(self.shape) == 4
+        is_renamed = self.theirs != self.ours
+        linear = is_renamed and self.theirs.startswith("classifier.") and len(self.shape) == 4
         return (self.shape[0], math.prod(self.shape[1:])) if linear else self.shape
 
     @property

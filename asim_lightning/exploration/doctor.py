@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map
@@ -96,6 +98,9 @@ class Doctor:
         self._screens = self._study(self._work, chips, self._places, proves=False)
         self.folder = self._screens.folder
         self.notes += self._screens.notes
+        if (outcome := self._work.model.outcome).loss is F.cross_entropy and outcome.number is not right:
+            said = f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
+            self.notes.append(said)
         points = [of_network(each.point) for family in self._families for each in family.candidates]
         if (note := lsb_note(points, self._screens.records.points.macros)) is not None:
             self.notes.append(note)

@@ -70,8 +70,12 @@ def test_the_trainer_advances_the_schedule_where_gradients_are_accumulated(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "lion"}, {"schedule": "step"}, {"milestones": [0.5, 60.0]}, {"warmup": 1.0}, {"warmup": 0.5}]
-)
+    "wrong",
+    [
+        {"name": "lion"}, {"schedule": "step"}, {"lr": 0.0}, {"lr": float("nan")}, {"gamma": -1.0}, {"momentum": 1.5},
+        {"weight_decay": -1.0}, {"milestones": [0.5, 60.0]}, {"warmup": 1.0}, {"warmup": 0.5},
+    ],
+)  # fmt: skip
 def test_refusals(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`model.optimizer.{next(iter(wrong))}` must be "):
         OptimizerConfig(**wrong)

@@ -59,7 +59,7 @@ def test_names_of_recipes_and_tables_and_import_paths(monkeypatch: pytest.Monkey
     assert [Outcome.of(name).metric for name in ("accuracy", "segmentation", "loss")] == ["acc", "mean_iou", "loss"]
     with pytest.raises(ValueError, match=r"`outcome` os\.none cannot be imported"):
         Outcome.of("os.none")
-    with pytest.raises(ValueError, match=r"`outcome` must be one of .*; did you mean segmentation\?"):
+    with pytest.raises(ValueError, match=r"`outcome`, if .*, must be one of .*; did you mean segmentation\?"):
         Outcome.of("segmentaton")
 
 

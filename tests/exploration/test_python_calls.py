@@ -196,7 +196,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("indexable, got a Endless", {"data": DataLoader(Endless(), 4)}),
         ("got 1 value", {"data": TensorDataset(own_images()[0])}),
         ("got a NoneType", {"data": None}),
-        ("accuracy does not take outputs (24, 4) and", {"data": (own_images()[0], torch.zeros(24, 4))}),
+        ("accuracy takes outputs (batch, classes) and", {"data": (own_images()[0], torch.zeros(24, 4))}),
         ("must have 99 samples", {"images": 99}),
         ("`macro.technology.supply` is no field", {"axes": {"technology": {"supply": [0.8]}}}),
         ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),

@@ -46,7 +46,7 @@ def pictures_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     usual = 224 if is_transformer or task.margin > 1 else 32
     size = given.value("image_size") if "image_size" in given.settings else usual
     published = _step("Normalize", mean=task.mean, std=task.deviation)
-    found = (published,) if test is None else tuple(step for step in test if step.name == "Normalize")
+    found = (published,) if test is None else tuple(step for step in test if step.name == "Normalize")[:1]
     normalize = found[0].keywords if found else {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     plain = (_step("Resize", (size, size)), _step("ToTensor"), *found)
     squash = f"pictures are squashed to {size} x {size} and normalised with one mean and std"
