@@ -69,18 +69,7 @@ def test_a_published_macro_brings_its_technology_unless_another_is_given(asim: A
     assert parsed([*COMMAND, "-c", "mine.yaml", *chip]).technology.preset == "16nm"
 
 
-def test_what_is_said_of_units_loads_and_the_accuracy(asim: Asim) -> None:
-    reuse = ("--model.plan.macro.static", "{placement: reuse, macros: 8, columns: 256}")
-    out = asim(*COMMAND, "--technology.supply", "800 mV", *reuse, "--model.plan.macro.random_noise", "0.5 lsb").out
-    assert "28 nm, 0.8 V" in out
-    assert "weights are reloaded into shared macros (placement reuse): 24 loads, 619,616 bits in all, an image" in out
-    assert "note      accuracy is not in this table: up to about 32 % of the codes of a cycle are wrong by noise" in out
-    assert "accuracy is not" in json.loads((Path("runs/quickstart/cost.json")).read_text())["notes"][0]
-
-
 def test_the_energy_model_beside_silicon(asim: Asim) -> None:
     out = asim("cost", "--validate").out
     assert "16 within 2" in out
-    assert [out.count(f"\n{chip}") for chip in ("Jia 65 nm", "Wang 22 nm")] == [10, 11]
-    assert "would match at 0.68 V by 0.0528 fF/nm, 0.80 V by 1.3 x 1.5 fF" in out
     assert Path("runs/default/energy_model.png").read_bytes().startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asim_lightning import CimClassifier, Plan
@@ -99,24 +99,6 @@ def test_torchvision_weights_give_torchvisions_logits(
     assert all(torch.equal(back[key], value) for key, value in given.items())
 
 
-def test_a_timm_network_as_safetensors_comes_back(asim: Asim, folder: Path) -> None:
-    torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32).eval()
-    save_file(model.state_dict(), folder / "given.safetensors")
-    assert "vit_tiny_patch16_224, 10 classes" in asim("import", "given.safetensors", "--to", "sub/got.ckpt").out
-    x = torch.randn(2, 3, 32, 32)
-    with torch.no_grad():
-        expected = model(x)
-    found = logits(folder / "sub" / "got.ckpt", "float", x)
-    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
-    assert "blocks.11.mlp.fc2" in asim("explain", "--ckpt_path", "sub/got.ckpt").out
-    assert asim("export", "sub/got.ckpt", "--format", "timm", "--to", "back.safetensors").code == 0
-    assert timm.create_model(
-        "vit_tiny_patch16_224", img_size=32, pretrained=True,
-        pretrained_cfg_overlay={"file": "back.safetensors", "num_classes": 10}, num_classes=10,
-    ).eval()(x).allclose(expected, atol=1e-6)  # fmt: skip
-
-
 def test_a_key_that_is_not_accounted_for_stops_the_import_unless_asked(asim: Asim, folder: Path) -> None:
     state = {**drawn_resnet(), "extra": torch.ones(3)}
     del state["layer2.0.bn1.bias"]
@@ -198,7 +180,6 @@ def test_what_comes_next_names_the_pictures_of_timms_weights(asim: Asim, folder:
     torch.save(timm.create_model("resnet18").state_dict(), folder / "given.pth")
     said = asim("import", "given.pth", "--to", "got.ckpt")
     assert said.last.endswith("--data.init_args.normalize pretrained --data.init_args.pretrained_cfg resnet18")
-    assert "resnetblur18: the same keys, but another function" in said.out
 
 
 # export
