@@ -24,23 +24,40 @@ FINE = MacroConfig(12, 12, rows=20, adc_bits=None)
 LOSSY = MacroConfig(5, 5, rows=14, adc_bits=5, encoding_bits=2, random_noise=0.5, nonlinear_noise=2.0)
 
 
-def check_against_torch(size: tuple[int, int] = (7, 6), **settings: Any) -> None:
-    """Both quantised convolutions are nn.Conv2d to 12 bits, and each other and the reference in every sum."""
+def layer_of(kind: str, macro: MacroConfig, **geometry: Any) -> tuple[Any, Any, Tensor]:
+    """torch's layer, the same on a macro, and inputs."""
     torch.manual_seed(0)
-    conv = nn.Conv2d(4, 8, **settings).eval()
-    x = torch.randn(2, 4, *size)
-    on_macro = CimConv2d.from_float(conv, FINE, signed_input=True)
-    digital = QuantConv2d.from_float(conv, 12, 12, signed_input=True)
-    simulated = on_macro(x)
-    assert torch.equal(simulated, digital(x))
-    on_macro.engine = "reference"
-    assert torch.equal(on_macro(x), simulated)
-    assert relative(simulated, conv(x)) < 5e-3
-    for layer in (on_macro, digital):
-        layer.fidelity = "float"
-        assert torch.equal(layer(x), conv(x))
-    every_conversion = CimConv2d.from_float(conv, FINE.with_fields(random_noise=1e-6), signed_input=True)
-    assert relative(every_conversion(x), conv(x)) < 5e-3
+    if kind == "image":
+        image = nn.Conv2d(4, 8, **geometry)
+        return image, CimConv2d.from_float(image, macro, signed_input=True), torch.randn(3, 4, 7, 6)
+    if kind == "line":
+        line = nn.Conv1d(4, 8, **geometry)
+        return line, CimConv1d.from_float(line, macro, signed_input=True, name=kind), torch.randn(3, 4, 13)
+    transposed = nn.ConvTranspose2d(4, 8, **geometry)
+    layer = CimConvTranspose2d.from_float(transposed, macro, signed_input=True, name=kind)
+    return transposed, layer, torch.randn(3, 4, 5, 6)
+
+
+def check_against_torch(kind: str = "image", **geometry: Any) -> None:
+    """A quantised convolution is torch's to 12 bits, and that of the reference and of one sample in every sum."""
+    conv, layer, x = layer_of(kind, FINE, **geometry)
+    expected, simulated = conv(x), layer.eval()(x)
+    assert relative(simulated, expected) < 5e-3
+    assert torch.equal(layer(x[1]), layer(x[1:2])[0])
+    layer.engine = "reference"
+    assert torch.equal(layer(x), simulated)
+    for fidelity, most in (("quantized", 5e-3), ("float", 1e-6)):
+        layer.fidelity = fidelity
+        assert relative(layer(x), expected) < most
+    assert layer(x[0]).shape == expected[0].shape
+    assert layer.state_dict().keys() - conv.state_dict().keys() == {"input_max"}
+    if kind == "image":
+        digital = QuantConv2d.from_float(conv, 12, 12, signed_input=True).eval()
+        assert torch.equal(digital(x), simulated)
+        digital.fidelity = "float"
+        assert relative(digital(x), expected) < 1e-6
+        every_conversion = CimConv2d.from_float(conv, FINE.with_fields(random_noise=1e-6), signed_input=True).eval()
+        assert relative(every_conversion(x), expected) < 5e-3
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, (1, 3), (4, 2), 5])
@@ -120,20 +137,6 @@ TRANSPOSED: list[dict[str, Any]] = [
 GEOMETRIES = [("line", each) for each in LINES] + [("transposed", each) for each in TRANSPOSED]
 
 
-def layer_of(kind: str, macro: MacroConfig, **geometry: Any) -> tuple[Any, Any, Tensor]:
-    """torch's layer, the same on a macro, and inputs."""
-    torch.manual_seed(0)
-    if kind == "image":
-        image = nn.Conv2d(4, 8, **geometry)
-        return image, CimConv2d.from_float(image, macro, signed_input=True), torch.randn(3, 4, 6, 6)
-    if kind == "line":
-        line = nn.Conv1d(4, 8, **geometry)
-        return line, CimConv1d.from_float(line, macro, signed_input=True, name=kind), torch.randn(3, 4, 13)
-    transposed = nn.ConvTranspose2d(4, 8, **geometry)
-    layer = CimConvTranspose2d.from_float(transposed, macro, signed_input=True, name=kind)
-    return transposed, layer, torch.randn(3, 4, 5, 6)
-
-
 def integers(x: Tensor, w: Tensor, macro: MacroConfig) -> tuple[Any, Any, float]:
     """Integers of both operands, and the value of one count."""
     (a, x_scale), (b, w_scale) = (
@@ -170,19 +173,7 @@ def transposed_by_definition(macro: MacroConfig, conv: nn.ConvTranspose2d, x: An
 
 @pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)
 def test_twelve_bits_are_torch(kind: str, geometry: dict[str, Any]) -> None:
-    conv, layer, x = layer_of(kind, FINE, **geometry)
-    expected = conv(x)
-    layer.eval()
-    simulated = layer(x)
-    assert relative(simulated, expected) < 5e-3
-    assert torch.equal(layer(x[1]), layer(x[1:2])[0])
-    layer.engine = "reference"
-    assert torch.equal(layer(x), simulated)
-    for fidelity, most in (("quantized", 5e-3), ("float", 1e-6)):
-        layer.fidelity = fidelity
-        assert relative(layer(x), expected) < most
-    assert layer(x[0]).shape == expected[0].shape
-    assert layer.state_dict().keys() - conv.state_dict().keys() == {"input_max"}
+    check_against_torch(kind, **geometry)
 
 
 @pytest.mark.parametrize("geometry", [each for each in LINES if "padding_mode" not in each], ids=str)
