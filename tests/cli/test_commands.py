@@ -26,11 +26,6 @@ def test_fit_prints_the_run_and_how_to_look_at_it(run: Run) -> None:
     assert {"train/loss", "val/acc", "val/acc5", "val/loss"} <= columns
 
 
-def test_fit_in_a_fast_dev_run_leaves_nothing(asim: Asim, written: Write) -> None:
-    assert asim("fit", "-c", written(), "--trainer.fast_dev_run", "true").code == 0
-    assert not Path("runs/tiny").exists()
-
-
 def test_fit_starts_from_weights_alone_and_says_so(asim: Asim, run: Run) -> None:
     checkpoint = torch.load(run.checkpoint, weights_only=True)
     for key in ("optimizer_states", "lr_schedulers"):

@@ -16,7 +16,7 @@ from tests.cli.conftest import Asim
 from tests.report.runs import MAPPED, doctor_document, spec_document
 
 
-def copied(sweep: Path, content: str = "content") -> None:
+def copied(sweep: Path, content: str) -> None:
     """Put the sweep into the store a second time, with other documents."""
     with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
         store.execute("INSERT INTO points SELECT 'sweep-other', point, trials, result FROM points")
@@ -39,11 +39,7 @@ def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly", "plotly.offline", "plotly.io", "plotly.graph_objects"):
         monkeypatch.setitem(sys.modules, name, None)
-    expected = (
-        "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a "
-        "checkout pip install '.[report]'"
-    )
-    assert asim("report", sweep).error == expected
+    assert "plotly, which is not installed: pip install 'asim_lightning[report]'" in asim("report", sweep).error
 
 
 def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
@@ -65,16 +61,6 @@ def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
     assert (sweep / "results.json").read_text() == "{}"
 
 
-def test_verdicts_of_several_runs_have_their_names(sweep: Path, asim: Asim) -> None:
-    pytest.importorskip("plotly")
-    copied(sweep)
-    answer = asim("report", "runs/tiny", str(sweep))  # which is in the folder, and counts once
-    titles = [run["title"] for run in json.loads(Path("runs/tiny/report.json").read_text())["runs"]]
-    verdicts = [line for line in answer.out.splitlines() if line.startswith("verdict  ")]
-    assert len(verdicts) == len(set(titles)) == 2
-    assert all(line.startswith(f"verdict  {title}: ") for line, title in zip(verdicts, titles, strict=True))
-
-
 def test_a_run_whose_images_ended_is_judged_by_its_own_target_beside_others() -> None:
     ended, whole = Run(Path("a"), (), settings={"until": "accuracy 89 %"}), Run(Path("b"), ())
     share, level = (Target.read(text, "`--target`") for text in ("98 % of quantized", "88 %"))
@@ -91,26 +77,18 @@ def test_a_spec_and_a_doctor_have_sections_and_targets_of_their_own(sweep: Path,
     pytest.importorskip("plotly")
     studied(sweep, "spec-1", spec_document())
     studied(sweep, "doctor-1", doctor_document()).joinpath("map.json").write_text(json.dumps(MAPPED.to_json()))
-    studied(sweep, "spec-2", {}).joinpath("spec.json").unlink()  # which was stopped
-    answer = asim("report", "runs/tiny")
+    answer = asim("report", "runs/tiny", str(sweep))  # which is in the folder, and counts once
     assert answer.last == "report   runs/tiny/report.html"
     found = json.loads(Path("runs/tiny/report.json").read_text())["runs"]
     assert [Path(each["folder"]).name for each in found] == [sweep.name, "spec-1", "doctor-1"]
-    assert [sorted(name for name in each if name.endswith(".csv")) for each in found[1:]] == [
-        ["limits.csv"], ["layers_map.csv", "map.csv", "plans.csv"],
-    ]  # fmt: skip
     verdicts = [line for line in answer.out.splitlines() if line.startswith("verdict  ")]
-    assert all(each["verdict"] in line for each, line in zip(found, verdicts, strict=True))
-    page = Path("runs/tiny/report.html").read_text(encoding="utf-8")
-    assert page.count('<section id="run-') == 3
-
-    asked = asim("report", "runs/tiny", "--target", "50 %")
-    assert asked.out.count("has its own target") == 2
-    assert (
-        "`--target` must be left out for runs/tiny/spec-1"
-        in asim("report", "runs/tiny/spec-1", "--target", "50 %").error
-    )
-    assert "spec-2 has no spec.json" in asim("report", "runs/tiny/spec-2").error
+    assert len({each["title"] for each in found}) == len(verdicts) == 3
+    for each, line in zip(found, verdicts, strict=True):
+        assert line.startswith(f"verdict  {each['title']}: ")
+        assert each["verdict"] in line
+    assert asim("report", "runs/tiny", "--target", "50 %").out.count("has its own target") == 2
+    wrong = asim("report", "runs/tiny/spec-1", "--target", "50 %").error
+    assert "`--target` must be left out for runs/tiny/spec-1" in wrong
 
 
 def studied(sweep: Path, name: str, document: object) -> Path:

@@ -8,7 +8,6 @@ import pytest
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.main import Killed, kill_raises
-from asim_lightning.cli.parser import AsimCLI
 from tests.cli.conftest import Asim, Run, sweep_of
 
 KEPT = "stopped; finished trials are saved; the same command continues\n"
@@ -35,8 +34,10 @@ def test_a_stopped_sweep_says_that_it_goes_on(asim: Asim, run: Run, monkeypatch:
         return original(self, batch, batch_number)
 
     monkeypatch.setattr(CimClassifier, "outcomes", interrupt)
+    handler = signal.getsignal(signal.SIGTERM)
     answer = asim(*sweep_of(run))
     assert (answer.code, answer.err) == (143, KEPT)
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert len(steps) == at
     assert asim(*sweep_of(run)).code == 0
     assert len(steps) - at == 8 - 4  # the third trial is computed anew
@@ -52,17 +53,3 @@ def test_a_kill_raises_at_once_and_a_second_changes_nothing() -> None:
     finally:
         signal.signal(signal.SIGTERM, handler)
     assert stop.value.code == 143
-
-
-def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-
-    def say_and_kill(self: AsimCLI, line: str) -> None:
-        said.append(line)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(AsimCLI, "say", say_and_kill)
-    handler = signal.getsignal(signal.SIGTERM)
-    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
-    assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
-    assert signal.getsignal(signal.SIGTERM) == handler

@@ -23,7 +23,6 @@ ROWS: dict[str, Row] = {
     "no recipe": (("sweep",), "asim sweep needs a recipe, as in asim sweep -c quickstart"),
     "a device as recipe": (("fit", "-c", "/dev/zero"), "/dev/zero is a pipe or a device; a file (.yaml) is needed"),
     "a published macro as recipe": (("validate", "-c", "macro_cr_cim_2024"), " is no setting"),
-    "another command's option": ((*VALIDATE, "--samples", "3"), "`samples` is no setting"),
     "nothing to predict": (
         ("predict", "-c", "tiny.yaml", "--trainer.limit_predict_batches", "0"),
         "No image was predicted; `trainer.limit_predict_batches` bounds them",
@@ -42,10 +41,6 @@ ROWS: dict[str, Row] = {
     ),
     "processes": ((*FIT, "--trainer.devices", "1000"), "on this machine's CPU, got 1000"),
     "callback": ((*FIT, "--trainer.callbacks+=NoiseRamp", "--trainer.callbacks.end=-1"), "`end` of NoiseRamp must be"),
-    "a chip of many": (
-        (*SWEEP, "--chips", "3", "--model.chip", "17"),
-        "The sweep varies chip, so its flag under `model`",
-    ),
     "until of images and chips": (
         (*SWEEP, "--chips", "3", "--until", "accuracy 95 %"),
         "`until` 'accuracy 95 %' ends the images of a chip, so `chips` must be null, got 3",

@@ -97,11 +97,6 @@ def test_settings(setting: str, value: object, said: str) -> None:
         setattr(CimLinear(3, 4, macro=MACRO), setting, value)
 
 
-def test_an_unknown_argument_is_named_without_a_private_method() -> None:
-    with pytest.raises(TypeError, match=r"^got an unexpected keyword argument 'signed'"):
-        CimLinear(3, 4, macro=MACRO, signed=True)
-
-
 def test_macros_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="`macro` must be a MacroConfig, got 8"):
         CimLinear(3, 4, macro=8)

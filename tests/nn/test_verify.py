@@ -177,13 +177,6 @@ def test_deviation_is_that_of_the_rounding() -> None:
     assert (found.deviation_counts, found.deviation_lsb, found.lossless) == (1.0, 0.5, False)
 
 
-def test_text() -> None:
-    first, _, _, *lines, last = str(verify(conv(SMALL), random(3, 8, 5, 5))).splitlines()
-    assert first == "CimConv2d `stage.conv`: W4A4, 63 rows, adc_bits 6, engine exact; samples 3, outputs 450"
-    assert [line.split()[-4:] for line in lines] == [["0", "0", "0", "ok"]] * 6
-    assert last.endswith("at most 0 counts = 0 least significant LSB (every cycle is exact: ok)")
-
-
 def test_messages() -> None:
     x = random(2, 8, 5, 5)
     with pytest.raises(ValueError, match=r"^`layer` must be a layer on a macro, such as CimConv2d, got QuantConv2d$"):
