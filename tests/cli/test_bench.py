@@ -16,11 +16,7 @@ def test_all_of_it(asim: Asim, run: Run) -> None:
     options = ("--batch", "[1, 2]", "--repeats", "3", "--layers")
     answer = asim("bench", "-c", run.config, "--ckpt_path", run.checkpoint, *options)
     assert answer.last == "numbers  runs/tiny/bench.json"
-    lines = answer.out.splitlines()
-    assert lines[0] == f"weights  {run.checkpoint}"
-    assert lines[1].startswith("machine  ")
-    assert lines[2] == "images   8 test images of FashionMNIST"
-    assert {"batch 1, 3 repeats", "batch 2, 3 repeats", "layers, batch 1, 3 repeats"} <= set(lines)
+    assert {"batch 1, 3 repeats", "batch 2, 3 repeats", "layers, batch 1, 3 repeats"} <= set(answer.out.splitlines())
     found = numbers()
     ways = ["float32 torch", "quantized exact", "simulated exact", "simulated native"]
     assert [f"{each['inference']} {each['engine']}" for each in found["inference"]] == ways * 2

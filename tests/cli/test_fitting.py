@@ -106,6 +106,7 @@ SIMULATED = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chi
 def test_what_is_said_of_noise_and_the_monitor(changes: dict[str, Any], said: str, asim: Asim, written: Write) -> None:
     path = written(model__train_noise=1.0, model__train_noise_model="macro", **changes)
     assert said in asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]
+    assert not Path("runs").exists()
 
 
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, folder: Path) -> None:
@@ -128,10 +129,6 @@ def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Wri
 # going on
 
 
-def steps_of(folder: Path) -> int:
-    return int(torch.load(last_of(folder), weights_only=True)["global_step"])
-
-
 def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, images: Path, folder: Path) -> None:
     path = write_config(folder, images, model="proportional")
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
@@ -141,7 +138,8 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     assert "The Fashion-MNIST folder nosuch" in asim(*refused).error
     assert (version / "metrics.csv").read_text() == before
     # a part of the ramp, which counts epochs of the whole training
-    answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
+    more = ("--trainer.max_epochs", "2", "--model.optimizer.lr", "0.002")
+    answer = asim("fit", "-c", path, "--ckpt_path", "last", *more)
     assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
     assert "run      runs/tiny/version_0\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
@@ -149,17 +147,21 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     steps = [int(row["step"]) for row in rows_of(version / "from_step_4" / "metrics.csv")]
     assert steps == sorted(steps)
     assert min(steps) >= 4
-    assert steps_of(folder) == 8
+    state = torch.load(last_of(folder), weights_only=True)
+    assert state["global_step"] == 8
+    assert state["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.002
 
 
 def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_to_do(
     asim: Asim, written: Write, run: Run, folder: Path
 ) -> None:
     path = written()
-    missing = "`ckpt_path: last` is the newest there/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit "
-    flags = ("--ckpt_path", "last", "--trainer.default_root_dir", "there")
-    for command in ("fit", "validate"):
-        assert asim(command, "-c", path, *flags).error == f"{missing}without ckpt_path starts a new run and writes one"
+    Path("sub").mkdir()
+    by_recipe = written("sub/tiny.yaml", trainer__default_root_dir="there")
+    others = ("--trainer.default_root_dir", "others")
+    for command, root, flags in (("fit", "there", ()), ("validate", "others", others)):
+        error = asim(command, "-c", by_recipe, "--ckpt_path", "last", *flags).error
+        assert error.startswith(f"`ckpt_path: last` is the newest {root}/tiny/version_*/checkpoints/last.ckpt, and ")
     for name in ("version_0", "version_1"):
         checkpoint = folder / "runs" / "tiny" / name / "checkpoints" / "last.ckpt"
         checkpoint.parent.mkdir(parents=True)

@@ -59,7 +59,7 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     assert "names the class my_net.Net for `model.backbone.network`" in answer.err
 
 
-SHAPES = """
+STRIPES = """
 import torch
 from torch import nn
 from lightning.pytorch import LightningDataModule
@@ -73,19 +73,17 @@ class Segmentation(nn.Sequential):
         super().__init__(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), up, nn.ReLU(), last)
 
 
-class Shapes(LightningDataModule):
+class Stripes(LightningDataModule):
     num_classes = 2
 
-    def loader(self, count, shuffle=False):
-        draw, rows = torch.Generator().manual_seed(count), torch.arange(16)
-        centre = torch.randint(5, 11, (2, count, 1, 1), generator=draw)
-        radius = torch.randint(3, 7, (count, 1, 1), generator=draw)
-        targets = ((rows[:, None] - centre[0]) ** 2 + (rows - centre[1]) ** 2 < radius**2).long()
+    def loader(self, count):
+        draw = torch.Generator().manual_seed(count)
+        targets = torch.randint(2, (count, 1, 4), generator=draw).repeat_interleave(4, 2).expand(-1, 16, -1)
         images = targets[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=draw)
-        return DataLoader(TensorDataset(images, targets), 16, shuffle)
+        return DataLoader(TensorDataset(images, targets), 16)
 
     def train_dataloader(self):
-        return self.loader(320, True)
+        return self.loader(320)
 
     def test_dataloader(self):
         return self.loader(24)
@@ -93,10 +91,10 @@ class Shapes(LightningDataModule):
     val_dataloader = test_dataloader
 """
 SEGMENTATION = """
-data: shapes.Shapes
+data: stripes.Stripes
 model:
   num_classes: 2
-  backbone: {network: {class_path: shapes.Segmentation, init_args: {width: 8}}}
+  backbone: {network: {class_path: stripes.Segmentation, init_args: {width: 8}}}
   outcome: segmentation
   optimizer: {name: adamw, lr: 0.02}
   plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64}}
@@ -111,18 +109,18 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(
     asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(folder)
-    (folder / "shapes.py").write_text(SHAPES)
-    (folder / "shapes.yaml").write_text(SEGMENTATION)
-    answer = asim("fit", "-c", "shapes.yaml")
+    (folder / "stripes.py").write_text(STRIPES)
+    (folder / "stripes.yaml").write_text(SEGMENTATION)
+    answer = asim("fit", "-c", "stripes.yaml")
     assert answer.code == 0, answer.err
-    best = folder / "runs/shapes/version_0/checkpoints/best.ckpt"
-    given = ("-c", "shapes.yaml", "--ckpt_path", best)
+    best = folder / "runs/stripes/version_0/checkpoints/best.ckpt"
+    given = ("-c", "stripes.yaml", "--ckpt_path", best)
     said = asim("validate", *given, "--compare", "[quantized]").out
     first, last = re.findall(r"mean IoU ([\d.]+) % \(.*24 images\)", said)
     assert float(first) > 60
     assert float(last) <= 100
     said = asim("sweep", *given).out
-    quiet, noisy = re.findall(r"simulated +\S+ +([\d.]+)  \[", said)
+    quiet, noisy = re.findall(r"simulated +\S+ +([\d.]+) +\[", said)
     assert float(noisy) < float(quiet)
     assert "accuracy" not in said.partition("numbers")[0]
     assert "mean IoU 40 %: " in asim("search", *given).out

@@ -46,7 +46,7 @@ class EndsAt(Callback):
 
 
 LIMITS = (
-    "limit_train_batches", "val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches", "max_steps",
+    "limit_train_batches", "check_val_every_n_epoch", "accumulate_grad_batches", "max_steps",
 )  # fmt: skip
 
 
@@ -114,13 +114,10 @@ SLOW = pytest.mark.slow
         (2, schedule("cosine", warmup=0.3)),
         pytest.param(None, schedule("cosine"), marks=SLOW),
         pytest.param(2, {"optimizer": OptimizerConfig("adamw", lr=0.01, schedule="cosine")}, marks=SLOW),
-        pytest.param(2, {"val_check_interval": 2}, marks=SLOW),
         (2, {"train_noise_model": "macro", "train_noise_args": None}),
         (3, {"accumulate_grad_batches": 2, "at": 3}),  # two steps an epoch; step 3 is the middle of the second one
         (3, {"limit_train_batches": 3, "at": 5}),  # what comes after the third batch is no part of the next epoch
         (None, {"max_steps": 6, "at": 5}),
-        pytest.param(3, {"max_steps": 6, "at": 5}, marks=SLOW),
-        pytest.param(None, {"max_steps": 5, "limit_train_batches": 3, "at": 4}, marks=SLOW),
         pytest.param(None, {"max_steps": 6, "check_val_every_n_epoch": 2, "at": 5}, marks=SLOW),
     ],
     ids=str,

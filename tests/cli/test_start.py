@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from jsonargparse import Namespace
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
@@ -135,19 +134,7 @@ def test_weights_from_before_are_folded_and_a_folded_checkpoint_says_itself_that
     assert "\n14 BatchNorms folded into the layers before them\n" in asim("explain", "-c", run.config, *FOLD).out
 
 
-def test_last_is_in_the_folder_of_the_recipes_trainer(asim: Asim, run: Run) -> None:
-    recipe = yaml.safe_load(Path(run.config).read_text())
-    recipe["trainer"] = {**recipe.get("trainer", {}), "default_root_dir": "results"}
-    Path("mine.yaml").write_text(yaml.safe_dump(recipe))
-    command = ("validate", "-c", "mine.yaml", "--ckpt_path", "last")
-    assert "the newest results/mine/version_*" in asim(*command).error
-    by_flag = asim(*command, "--trainer.default_root_dir", "others").error
-    assert "the newest others/mine/version_*" in by_flag
-
-
-def test_a_fit_from_before_starts_anew_from_folded_weights(
-    asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fit_from_before_starts_anew_from_folded_weights(asim: Asim, run: Run) -> None:
     rate = ("--model.optimizer.lr", "0.001")
     answer = asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, *rate, *FOLD)
     other = "`--model.plan.fold_batchnorm false` continues at its epoch"
@@ -160,13 +147,6 @@ def test_a_fit_from_before_starts_anew_from_folded_weights(
     more = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.max_epochs", "2", *FOLD)
     assert "resumes at epoch 1 of 2, step 2, from runs/tiny/version_0/checkpoints/last.ckpt; " in more.out
     assert torch.load(path, weights_only=True)["global_step"] == 4
-    # but one from before starts in another folder
-    monkeypatch.chdir(run.folder)
-    answer = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.fast_dev_run", "true", *FOLD)
-    assert (
-        f"starts from the weights of {run.checkpoint.with_name('last.ckpt').relative_to(run.folder)} at" in answer.out
-    )
-    assert other in answer.out
 
 
 # pretrained weights and the form of pictures
