@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
@@ -69,20 +70,15 @@ def test_a_fit_without_validation_says_which_weights_it_kept(
     assert "weights  runs/tiny/version_0/checkpoints/last.ckpt\n" in answer.out
 
 
-OWN = """from lightning.pytorch import Callback
-
-
 class Logs(Callback):
-    def on_validation_epoch_end(self, trainer, pl_module):
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pl_module.log("mine/score", 0.5)
-"""
 
 
-def test_metrics_of_the_users_callbacks_are_monitored_and_end_a_fit(asim: Asim, written: Write, folder: Path) -> None:
-    (folder / "own_logs.py").write_text(OWN)
+def test_metrics_of_the_users_callbacks_are_monitored_and_end_a_fit(asim: Asim, written: Write) -> None:
     monitored = callback("ModelCheckpoint", monitor="mine/score", filename="best", mode="max")
     stopping = callback("EarlyStopping", monitor="mine/score", mode="max", stopping_threshold=0.1)
-    path = written(trainer__callbacks=[callback("own_logs.Logs"), monitored, stopping], trainer__max_epochs=3)
+    path = written(trainer__callbacks=[callback(f"{__name__}.Logs"), monitored, stopping], trainer__max_epochs=3)
     answer = asim("fit", "-c", path)
     assert (answer.code, answer.err) == (0, "")
     assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in answer.out

@@ -1,61 +1,60 @@
 """A user's LightningModule with converted layers, named in a recipe, trains under the callbacks of this package."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from asim_lightning import MacroConfig, Plan, convert_
 from tests.callbacks.conftest import read_events
 from tests.cli.conftest import Asim
 from tests.conftest import rows_of
 
-MINE = """
-import torch
-from torch import nn
-from lightning.pytorch import LightningModule, LightningDataModule
-from torch.utils.data import DataLoader, TensorDataset
-from asim_lightning import MacroConfig, Plan, convert_
-
 
 class Data(LightningDataModule):
-    def loader(self, count, shuffle=False):
+    def loader(self, count: int, shuffle: bool = False) -> DataLoader[Any]:
         labels = torch.arange(count) % 4
         draw = torch.Generator().manual_seed(count)
         inputs = torch.randn(count, 8, generator=draw) + 3 * nn.functional.one_hot(labels, 8)
         return DataLoader(TensorDataset(inputs, labels), 16, shuffle)
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> DataLoader[Any]:
         return self.loader(160, True)
 
-    def val_dataloader(self):
+    def val_dataloader(self) -> DataLoader[Any]:
         return self.loader(48)
 
     test_dataloader = val_dataloader
 
 
 class Mine(LightningModule):
-    def __init__(self, width: int = 16):
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 4))
         convert_(self.net, Plan(MacroConfig(weight_bits=4, input_bits=4, rows=16)), torch.randn(2, 8))
 
-    def forward(self, x):
-        return self.net(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
 
-    def training_step(self, batch, number):
+    def training_step(self, batch: list[Tensor], number: int) -> Tensor:
         return nn.functional.cross_entropy(self(batch[0]), batch[1])
 
-    def validation_step(self, batch, number):
+    def validation_step(self, batch: list[Tensor], number: int) -> None:
         self.log("val/acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
 
     test_step = validation_step
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), 0.02)
-"""
+
+
 RECIPE = """
-data: mine_on_macros.Data
-model: {class_path: mine_on_macros.Mine, init_args: {width: 12}}
+data: tests.cli.test_own_module.Data
+model: {class_path: tests.cli.test_own_module.Mine, init_args: {width: 12}}
 axes: {random_noise: [0.1]}
 trainer:
   max_epochs: 1
@@ -71,9 +70,7 @@ trainer:
 
 
 @pytest.fixture(autouse=True)
-def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(folder)
-    (folder / "mine_on_macros.py").write_text(MINE)
+def recipe(folder: Path) -> None:
     (folder / "own.yaml").write_text(RECIPE)
 
 

@@ -2,9 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from tests.cli.conftest import Asim
 
@@ -59,15 +63,8 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     assert "names the class my_net.Net for `model.backbone.network`" in answer.err
 
 
-STRIPES = """
-import torch
-from torch import nn
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, TensorDataset
-
-
 class Segmentation(nn.Sequential):
-    def __init__(self, num_classes, width=4):
+    def __init__(self, num_classes: int, width: int = 4) -> None:
         up = nn.ConvTranspose2d(8, width, 2, 2)
         last = nn.Conv2d(width, num_classes, 3, padding=1)
         super().__init__(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), up, nn.ReLU(), last)
@@ -76,25 +73,26 @@ class Segmentation(nn.Sequential):
 class Stripes(LightningDataModule):
     num_classes = 2
 
-    def loader(self, count):
+    def loader(self, count: int) -> DataLoader[Any]:
         draw = torch.Generator().manual_seed(count)
         targets = torch.randint(2, (count, 1, 4), generator=draw).repeat_interleave(4, 2).expand(-1, 16, -1)
         images = targets[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=draw)
         return DataLoader(TensorDataset(images, targets), 16)
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> DataLoader[Any]:
         return self.loader(320)
 
-    def test_dataloader(self):
+    def test_dataloader(self) -> DataLoader[Any]:
         return self.loader(24)
 
     val_dataloader = test_dataloader
-"""
+
+
 SEGMENTATION = """
-data: stripes.Stripes
+data: tests.cli.test_own_network.Stripes
 model:
   num_classes: 2
-  backbone: {network: {class_path: stripes.Segmentation, init_args: {width: 8}}}
+  backbone: {network: {class_path: tests.cli.test_own_network.Segmentation, init_args: {width: 8}}}
   outcome: segmentation
   optimizer: {name: adamw, lr: 0.02}
   plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64}}
@@ -105,11 +103,7 @@ trainer: {max_epochs: 2}
 """
 
 
-def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(
-    asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(folder)
-    (folder / "stripes.py").write_text(STRIPES)
+def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(asim: Asim, folder: Path) -> None:
     (folder / "stripes.yaml").write_text(SEGMENTATION)
     answer = asim("fit", "-c", "stripes.yaml")
     assert answer.code == 0, answer.err

@@ -13,7 +13,7 @@ from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.nn.training_noise import NOISE_MODELS
 from asim_lightning.surgery import macro_layers
-from tests.cli.conftest import Asim, Run, Write, main_in, write_config
+from tests.cli.conftest import Asim, Run, Write, main_in
 
 NOISY = "--model.plan.macro.random_noise"
 PRESET = ("--model.plan.preset", "cr_cim_2024")
@@ -111,17 +111,15 @@ def test_a_checkpoints_bits_stay_and_its_macro_goes(run: Run, written: Write) ->
 
 
 @pytest.fixture(scope="module")
-def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run of one epoch on a published macro, with noise and mixup."""
+def trained(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run on a published macro, with noise, mixup and smoothed labels."""
     folder = tmp_path_factory.mktemp("noisy")
-    path = write_config(folder, images)
-    config = yaml.safe_load(path.read_text())
-    config["trainer"].update(callbacks=[], max_epochs=1, enable_progress_bar=False)
-    config["model"].update(train_noise=2.0, label_smoothing=0.1)
-    config["model"]["optimizer"] = {"lr": 0.05, "schedule": "constant"}
-    path.write_text(yaml.safe_dump(config))
-    said = main_in(folder, "fit", "-c", "tiny.yaml", *PRESET, "--model.plan.macro.adc_bits", "9")
-    assert "macro    CR-CIM (Yoshioka)" in said
+    options = {
+        "train_noise": 2, "train_noise_model": "macro", "mixup": 0.4, "label_smoothing": 0.1,
+        "optimizer.schedule": "constant", "plan.macro.adc_bits": 9,
+    }  # fmt: skip
+    flags = [word for name, value in options.items() for word in (f"--model.{name}", str(value))]
+    assert "macro    CR-CIM (Yoshioka)" in main_in(folder, "fit", "-c", str(run.config), *PRESET, *flags)
     return folder / "runs" / "tiny" / "version_0"
 
 

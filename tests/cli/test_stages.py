@@ -1,7 +1,12 @@
 """`asim validate --compare`: a line for each way; the network stays as it was."""
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset
 
 from tests.cli.conftest import Asim, Run, Write
 
@@ -36,34 +41,26 @@ def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: 
     assert [each[1] for each in lines(asim("test", "-c", path).out)] == ["quantized"]
 
 
-OWN_DATA = """
-import torch
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, IterableDataset
-
-
-class Stream(IterableDataset):
-    def __iter__(self):
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
         images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
         return iter([(image, number % 3, number) for number, image in enumerate(images)])
 
 
 class Own(LightningDataModule):
-    def setup(self, stage):
+    def setup(self, stage: str) -> None:
         if stage == "validate":
             self.images = Stream()
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(Stream(), batch_size=4)
 
-    def val_dataloader(self):
+    def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.images, batch_size=4)
-"""
 
 
-def test_images_that_only_a_validation_sets_up_and_nobody_counts(asim: Asim, written: Write, folder: Path) -> None:
-    (folder / "own_images.py").write_text(OWN_DATA)
-    path = written(data={"class_path": "own_images.Own"}, trainer__enable_progress_bar=True)
+def test_images_that_only_a_validation_sets_up_and_nobody_counts(asim: Asim, written: Write) -> None:
+    path = written(data={"class_path": f"{__name__}.Own"}, trainer__enable_progress_bar=True)
     answer = asim("validate", "-c", path, "--compare", "[float, {layers: {'*': float}}]")
     first, second, _ = re.findall(r"accuracy ([\d.]+) % \(.*of 6 images\)", answer.out)
     assert first == second
