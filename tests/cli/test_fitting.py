@@ -126,7 +126,7 @@ def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Wri
 
 
 def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, images: Path, folder: Path) -> None:
-    path = write_config(folder, images, model="proportional")
+    path = write_config(folder, images)
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
     version = folder / "runs" / "tiny" / "version_0"
     before = (version / "metrics.csv").read_text()

@@ -1,4 +1,4 @@
-"""`asim sweep`, `asim search` and `asim spec`: what they say and write, and trials of an earlier run."""
+"""`asim sweep`, `search`, `spec` and `doctor`: what they say and write, and trials of an earlier run."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cli.studies import check_flags, left_out
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim, Write
 from tests.commands import by_flags
@@ -39,7 +40,7 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     path = written(
         search={"space": {"adc_bits": [6, 8], "rows": [64, 255]}, "constraints": ["accuracy 10 % of quantized"]}
     )
-    answer = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
+    answer = asim("search", "-c", path, "--technology.supply", "0.8", *QUIET)
     assert "search   grid, 4 points of adc_bits" in answer.out
     assert "energy (uJ)" in answer.out
     assert "at 28 nm, 0.8 V" in answer.out
@@ -47,20 +48,18 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     assert {"results.csv", "settings.json", "trade_off.png", "accuracy_map.png"} <= {
         each.name for each in folder.iterdir()
     }
-    again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
+    again = asim("search", "-c", path, "--technology.supply", "0.7", *QUIET)
     assert "record   all 6 trials are of an earlier run" in again.out  # the technology changes no answer
     assert len(list(Path("runs/tiny").glob("search-*"))) == 2
 
 
-QUICKSTART = (
-    "-c", "quickstart", "--data.init_args.test_images", "16", "--model.plan.macro.weight_bits", "4",
-    "--model.plan.macro.input_bits", "4",
-)  # fmt: skip
+QUICKSTART = ("-c", "quickstart", "--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4")
+NOISE = "--model.plan.macro.random_noise"
 
 
 def test_a_spec_and_the_macro_that_keeps_the_target(asim: Asim, folder: Path) -> None:
-    asked = ("--properties", "[random_noise]", "--target", "accuracy 40 %", "--progress", "false")
-    answer = asim("spec", *QUICKSTART, *asked)
+    images = ("--data.init_args.test_images", "16")
+    answer = asim("spec", *QUICKSTART, *images, "--properties", "[random_noise]", "--target", "accuracy 40 %", *QUIET)
     (files,) = Path("runs/quickstart").glob("spec-*")
     assert answer.last == f"files    {files}/spec.json, spec.yaml, spec.png"
     found = json.loads((files / "spec.json").read_text())
@@ -70,8 +69,31 @@ def test_a_spec_and_the_macro_that_keeps_the_target(asim: Asim, folder: Path) ->
     assert found["limits"][0]["kept"] < found["limits"][0]["missed"]
     assert (files / "spec.png").read_bytes().startswith(b"\x89PNG")
     assert run_names("runs/quickstart") == [files.name]  # a report has a section for it
-    again = asim("validate", *QUICKSTART, "-c", files / "spec.yaml")
+    again = asim("validate", *QUICKSTART, *images, "-c", files / "spec.yaml")
     assert again.accuracy >= 40
+
+
+def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
+    noisy = (*QUICKSTART, NOISE, "0.5")
+    asked = ("--target", "accuracy 60 %", "--images", "12", "--proof_images", "40", "--plans", "1", *QUIET)
+    answer = asim("doctor", *noisy, *asked)
+    (files,) = (each.parent for each in Path("runs/quickstart").glob("doctor-*/doctor.json"))
+    assert answer.last == f"files    {files}/doctor.json, map.json, map.png, plan-1.yaml"
+    found = json.loads((files / "doctor.json").read_text())
+    assert found["target"] == "accuracy 60 %"
+    assert found["as_is"]["verdict"] == "missed"
+    assert [each["file"] for each in found["plans"]] == ["plan-1.yaml"]
+    mapped = json.loads((files / "map.json").read_text())
+    assert sum(each["share"] for each in mapped["shares"]) == pytest.approx(mapped["sum"])
+    assert LossMap.of_json(mapped).to_json() == mapped
+    assert mapped["images"] == 12
+    assert (files / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert run_names("runs/quickstart") == [files.name]
+    again = asim("validate", "-c", "quickstart", "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
+    assert again.accuracy >= 60
+    asim("cost", *noisy, "-c", files / "plan-1.yaml")
+    priced = json.loads(Path("runs/plan-1/cost.json").read_text())
+    assert 1e-6 * priced["total"]["energy_pj"] == pytest.approx(found["plans"][0]["energy_uj"])
 
 
 def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write) -> None:
@@ -82,9 +104,6 @@ def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write)
     assert "`against` must be one of Some network" in asim(*sweep, "--against", "None").error
     two = asim(*sweep, "--axes.random_noise", "[0.2]", "--against", "Some network")
     assert "`axes` must be the recipe's" in two.error
-
-
-NOISE = "--model.plan.macro.random_noise"
 
 
 @pytest.mark.parametrize(
