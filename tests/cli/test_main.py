@@ -1,17 +1,21 @@
-"""Output that nobody takes or that cannot be written, errors of the code, and what starts without torch."""
+"""Output that nobody takes or that cannot be written, errors of the code, signals, and what starts without torch."""
 
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asim_lightning import __version__
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli import main
-from tests.cli.conftest import GRID, SECONDS, Asim, Write, environment, everything
+from asim_lightning.cli.main import Killed, kill_raises
+from tests.cli.conftest import GRID, SECONDS, Asim, Run, Write, environment, everything, sweep_of
 
 
 @pytest.mark.parametrize(("command", "in_the_way"), [("fit", "runs"), ("predict", "runs/tiny"), ("sweep", "runs")])
@@ -108,3 +112,50 @@ def test_closed_streams(folder: Path) -> None:
     wrong = f"{command} explain -c nosuch.yaml 2>&-"
     said = subprocess.run(wrong, stdout=subprocess.PIPE, **shell)  # type: ignore[call-overload]
     assert (said.returncode, said.stdout) == (2, b"")
+
+
+# Ctrl-C and a kill end with a short line and the exit code that shells expect
+
+KEPT = "stopped; finished trials are saved; the same command continues\n"
+SAVED = "stopped; with --ckpt_path last it continues from the last save, at least each epoch\n"
+
+
+def test_ctrl_c(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(CimClassifier, "training_step", interrupt)
+    answer = asim("fit", "-c", run.config)
+    assert (answer.code, answer.err) == (130, SAVED)
+
+
+def test_a_stopped_sweep_says_that_it_goes_on(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped in the last of two batches of the third trial."""
+    steps, original, at = [], CimClassifier.outcomes, 6
+
+    def interrupt(self: CimClassifier, batch: Any, batch_number: int) -> Any:
+        steps.append(batch_number)
+        if len(steps) == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, batch_number)
+
+    monkeypatch.setattr(CimClassifier, "outcomes", interrupt)
+    handler = signal.getsignal(signal.SIGTERM)
+    answer = asim(*sweep_of(run))
+    assert (answer.code, answer.err) == (143, KEPT)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert len(steps) == at
+    assert asim(*sweep_of(run)).code == 0
+    assert len(steps) - at == 8 - 4  # the third trial is computed anew
+
+
+def test_a_kill_raises_at_once_and_a_second_changes_nothing() -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        kill_raises()
+        with pytest.raises(Killed) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert stop.value.code == 143
