@@ -2,11 +2,8 @@
 
 import importlib
 import os
-import signal
 import sqlite3
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
@@ -223,22 +220,6 @@ def environment() -> dict[str, str]:
     """Variables of a program that runs this package in any working folder."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
-def kill_at(moments: Sequence[int], command: list[str], root: Path) -> None:
-    """Start a command again and again, and kill it once the store below its folder has so many trials."""
-    for moment in moments:
-        process = subprocess.Popen(
-            command, cwd=root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline, before = time.monotonic() + 200, stored(root)
-        while len(stored(root)) < moment and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(0.05 * (moment % 4))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert before.items() <= stored(root).items()  # nothing is computed twice
 
 
 @pytest.fixture

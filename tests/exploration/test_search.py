@@ -1,6 +1,7 @@
 """A search finds what its settings say, goes on from its records, and shares them with sweeps."""
 
 import importlib.util
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import Make, MakeSearch, environment, grid, kill_at, rows, stored, write_recipe
+from tests.exploration.conftest import Make, MakeSearch, environment, grid, rows, stored, write_recipe
 
 
 @pytest.fixture
@@ -148,45 +149,26 @@ def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: l
     assert counted == []
 
 
-def program(folder: Path, *options: str) -> list[str]:
-    space = {"adc_bits": [5, 6, 7, 8], "rows": [64, 255], "random_noise": [0.1, 0.3, 1.0]}
-    write_recipe(folder, 60, search={"space": space, "trials": 14})
-    return [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", "--progress", "false", *options]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("method", ["random", "optuna"])
-def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(method: str, tmp_path: Path) -> None:
-    """Also of a method that learns."""
-    if method == "optuna":
-        pytest.importorskip("optuna")
-    for name in ("killed", "whole"):
-        (tmp_path / name).mkdir()
-        command = program(tmp_path / name, "--search.method", method)
-    kill_at((1, 3, 6, 9, 13), command, tmp_path / "killed")
-    before, found = stored(tmp_path / "killed"), []
-    for name in ("killed", "whole"):
-        done = subprocess.run(command, cwd=tmp_path / name, env=environment(), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        (table,) = (tmp_path / name).glob("runs/tiny/search-*/results.csv")
-        found.append(rows(table.parent))
-    killed, whole = (stored(tmp_path / name) for name in ("killed", "whole"))
-    assert before.items() <= killed.items()
-    assert killed.keys() == whole.keys()
-    assert found[0] == found[1]
-    assert len(found[0]) == 2 + 14
+def kill_at(moment: int, command: list[str], root: Path) -> None:
+    """Start a command, and kill it once the store below its folder has so many trials."""
+    with subprocess.Popen(command, cwd=root, env=environment()) as process:
+        deadline = time.monotonic() + 200
+        while len(stored(root)) < moment and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_killed(tmp_path: Path) -> None:
-    space = "{adc_bits: [5, 6, 7, 8], rows: [255], random_noise: [0.1, 0.3, 1.0]}"
-    search = program(tmp_path, "--search.space", space)
+    write_recipe(tmp_path, 60, search={"space": {"adc_bits": [5, 6, 7, 8], "random_noise": [0.1, 0.3, 1.0]}})
     axes = ("--axes.adc_bits", "[5, 6, 7, 8]", "--axes.random_noise", "[1.0, 0.3, 0.1]", "--trials", "1")
-    sweep = [*search[:3], "sweep", "-c", "tiny.yaml", "--progress", "false", *axes]
+    given, start = ("-c", "tiny.yaml", "--progress", "false"), (sys.executable, "-m", "asim_lightning")
+    search, sweep = [*start, "search", *given], [*start, "sweep", *given, *axes]
     with subprocess.Popen(search, cwd=tmp_path, env=environment()) as first:
-        kill_at((5,), sweep, tmp_path)
+        kill_at(5, sweep, tmp_path)
         with subprocess.Popen(sweep, cwd=tmp_path, env=environment()) as second:
             written = stored(tmp_path)
             while None in (first.poll(), second.poll()):
