@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Evaluation, Run, Runner, Steps, proceed
-from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.study import time_left
 from tests.exploration.conftest import (
     IMAGES,
@@ -130,44 +128,22 @@ def test_the_time_that_is_left(seconds: list[float], left: int, workers: int, ex
     assert time_left(seconds, left, workers) == expected
 
 
-class Slow(Runner):
-    """Says of each evaluation that it took 100 s."""
-
-    def work(self, work: Callable[[Run], Any], advance: Callable[[], None] = lambda: None) -> Any:
-        def slow(run: Run) -> Any:
-            def slowed(steps: Steps) -> Steps:
-                asked = proceed(steps, None)
-                while isinstance(asked, Evaluation):
-                    asked = proceed(steps, replace((yield asked), seconds=100.0))
-                return asked
-
-            return work(lambda trials: run((key, slowed(steps)) for key, steps in trials))
-
-        return super().work(slow, advance)
-
-
-def said_by(search: Search) -> list[str]:
-    """The lines that a slow search says."""
-    said: list[str] = []
-    search.runner = Slow(search.trainer, search.model, search.data)
-    search.run(said.append, progress=False)
-    return said
-
-
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "left"),
     [
-        # the first trial tells, as it takes more than a minute; one of 4 points is of the sweep
-        ({}, "time     about 3 min for 2 more trials, as the last took 100.0 s"),
-        ({"reads": 2}, "time     about 10 min for 6 more trials, as the last took 100.0 s"),
-        (
-            {"method": "random", "trials": 3, "seed": 1},  # the sweep's among them
-            "time     about 100 s for 1 more trial, as the last took 100.0 s",
-        ),
+        ({}, 2),  # one of 4 points is of the sweep
+        ({"reads": 2}, 6),
+        ({"method": "random", "trials": 3, "seed": 1}, 1),  # the sweep's among them
     ],
 )
 def test_the_time_that_is_left_is_of_trials_that_no_record_has(
-    options: dict[str, Any], expected: str, search: MakeSearch, make: Make
+    options: dict[str, Any], left: int, search: MakeSearch, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stated(seconds: list[float], left: int, workers: int) -> str:
+        return f"{left} after {len(seconds)} by {workers}" if all(seconds) else ""
+
+    monkeypatch.setattr("asim_lightning.exploration.study.time_left", stated)
     make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
-    assert said_by(search(**options))[1:] == [expected]  # after what is of the sweep
+    said: list[str] = []
+    search(**options).run(said.append, progress=False)
+    assert said[1:] == [f"time     {left} after 1 by 1"]  # after what is of the sweep
