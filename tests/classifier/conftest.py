@@ -55,11 +55,6 @@ def make_data(**options: Any) -> FashionMNIST:
     return FashionMNIST(**{"test_images": 25, "batch_size": 20, "eval_batch_size": 10, **options})
 
 
-def forked(processes: int) -> dict[str, Any]:
-    """Options of a quiet trainer on several processes, forked from this one."""
-    return {**QUIET, "devices": processes, "strategy": "ddp_fork"}
-
-
 @pytest.fixture
 def make_trainer(tmp_path: Path) -> MakeTrainer:
     def trainer(**options: Any) -> Trainer:
