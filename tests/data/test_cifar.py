@@ -129,12 +129,10 @@ def test_class_folders_that_do_not_fit(folders: Path) -> None:
         CIFAR10(str(folders)).setup("fit")
 
 
-def test_a_corrupt_picture_is_named_or_left_out_with_a_warning(folders: Path) -> None:
+def test_a_corrupt_picture_is_left_out_with_a_warning(folders: Path) -> None:
     _, expected = listed(CIFAR10(str(folders)), "train")
     victim = folders / "train" / "bird" / "00000002.png"
     victim.write_bytes(victim.read_bytes()[:60])
-    with pytest.raises(ValueError, match=r"bird/00000002\.png must be a whole image, but .*`skip_corrupt: true`"):
-        CIFAR10(str(folders)).setup("fit")
     data = CIFAR10(str(folders), skip_corrupt=True, augment="none", batch_size=50)
     with pytest.warns(UserWarning, match=r"^1 of 20 images are corrupt and left out, first .*00000002\.png\.$"):
         data.setup("fit")

@@ -27,14 +27,9 @@ def shades(data: ImageFolder, images: torch.Tensor) -> list[int]:
     return ((images[:, 0, 4, 4] * data.deviation[0] + data.mean[0]) * 255).round().int().tolist()
 
 
-def test_classes_are_known_before_setup(root: Path) -> None:
-    data = ImageFolder(str(root))
-    assert (data.num_classes, data.in_channels) == (3, 3)
-    assert data.class_names == list(CLASSES)
-
-
 def test_samples_carry_label_and_place_in_the_listing(root: Path) -> None:
     data = ImageFolder(str(root), image_size=8, augment="none", batch_size=50, eval_batch_size=50)
+    assert (data.num_classes, data.in_channels, data.class_names) == (3, 3, list(CLASSES))  # before setup
     images, labels, indices = next(iter(data.train_dataloader()))
     assert images.shape == (12, 3, 8, 8)
     assert shades(data, images) == [100 + index for index in indices.tolist()]
@@ -87,21 +82,14 @@ def test_a_half_unpacked_folder_is_refused_with_the_expected_tree(root: Path) ->
         _ = ImageFolder(str(root)).num_classes
 
 
-def test_a_corrupt_picture_is_named_when_read(root: Path) -> None:
-    victim = root / "val" / "dog" / "00000004.png"
-    victim.write_bytes(b"no picture")
-    data = ImageFolder(str(root), image_size=8)
-    data.setup("test")
-    with pytest.raises(ValueError, match=r"dog/00000004\.png must be a whole image, but is corrupt or of another"):
-        list(data.test_dataloader())
-
-
-def test_corrupt_pictures_are_left_out_where_asked_for_and_the_others_keep_their_index(root: Path) -> None:
+def test_corrupt_pictures_are_named_when_read_or_left_out_and_the_others_keep_their_index(root: Path) -> None:
     complete = ImageFolder(str(root), image_size=8)
     before = next(iter(complete.test_dataloader()))
     for name in ("cat/00000001.png", "dog/00000004.png"):
         victim = root / "val" / name
         victim.write_bytes(victim.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"val/.*\.png must be a whole image, but is corrupt or of another"):
+        list(complete.test_dataloader())
     data = ImageFolder(str(root), image_size=8, skip_corrupt=True)
     with pytest.warns(UserWarning, match=r"^2 of 6 images are corrupt and left out, first .*cat/00000001\.png\.$"):
         data.setup("test")
