@@ -141,15 +141,8 @@ def built(network: Network) -> tuple[nn.Module, Tensor]:
                     if parameter.dim() < 2
                     else torch.randn_like(parameter) * 0.05
                 )
-    norms = batchnorms(model)
-    if norms:
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 1.0
-        with torch.no_grad():
-            model.train()(torch.randn(4, *size))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+    if batchnorms(model):
+        fit_norms_(model, torch.randn(4, *size))
     return model.eval(), torch.randn(2, *size)
 
 
@@ -164,8 +157,7 @@ def distance(model: nn.Module, x: Tensor, macro: MacroConfig = IDEAL, **plan: An
 
 def logits(model: nn.Module, x: Tensor) -> Tensor:
     """What a network answers, the mean of several heads."""
-    with torch.no_grad():
-        y = model(x)
+    y = model(x)
     return torch.stack(list(y)).mean(0) if isinstance(y, (tuple, list)) else y
 
 
@@ -177,8 +169,7 @@ def without_gradient(model: nn.Module, x: Tensor) -> list[str]:
         layer.register_forward_hook(lambda _, __, y, name=name: outputs[name].append(y))
         for name, layer in macro_layers(model).items()
     ]
-    y = model(x)
-    y = torch.stack(list(y)).mean(0) if isinstance(y, (tuple, list)) else y
+    y = logits(model, x)
     for hook in hooks:
         hook.remove()
     every = [(name, output) for name, some in outputs.items() for output in some]
@@ -190,6 +181,14 @@ def without_gradient(model: nn.Module, x: Tensor) -> list[str]:
 def batchnorms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """BatchNorms of a network, in its order."""
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+@torch.no_grad()
+def fit_norms_(model: nn.Module, x: Tensor) -> None:
+    """Give BatchNorms the statistics of a batch."""
+    for norm in batchnorms(model):
+        norm.momentum = 1.0
+    model.train()(x)
 
 
 @torch.no_grad()
@@ -207,10 +206,7 @@ def disturb_(norm: nn.modules.batchnorm._BatchNorm) -> None:
 
 def fitted(model: nn.Module, x: Tensor) -> nn.Module:
     """A network in evaluation whose BatchNorms have statistics near those of a batch, and none that is neutral."""
-    for norm in batchnorms(model):
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(x)
+    fit_norms_(model, x)
     for norm in batchnorms(model):
         disturb_(norm)
     return model.eval()
