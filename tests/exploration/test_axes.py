@@ -35,8 +35,6 @@ def test_a_field_that_is_added_is_an_axis_with_its_label_and_in_the_key(monkeypa
 
 
 def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(make: Make) -> None:
-    with pytest.raises(ValueError, match=r"^`adc_bits` changes nothing, because `plan\.rules` decide"):
-        make(grid(adc_bits=[3]), rules=[Rule("*", {"adc_bits": 8})])
     with pytest.raises(ValueError, match=r"^Layer `fc`: `macro\.encoding_bits` must be 1\.\.2 .* encoding_bits 3"):
         make(grid(encoding_bits=[1, 3]), rules=[Rule("fc", {"input_bits": 2})])
 
