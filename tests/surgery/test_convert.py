@@ -113,8 +113,6 @@ def test_rules_count_in_order_and_keep_takes_out() -> None:
     assert isinstance(model.head, FloatLinear)
     assert isinstance(model.blocks[0].attn.av, FloatMatmul)
     assert report["head"].why_kept == "plan.keep"
-    calibrate_(model, [torch.randn(2, 3, 32, 32)])
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_stem_option() -> None:

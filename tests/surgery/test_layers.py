@@ -12,10 +12,9 @@ from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import FunctionProduct, Operand, Sighting
 from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
 from asim_lightning.surgery.watch import Call
-from tests.surgery.networks import Net
+from tests.surgery.networks import VIT, Net
 
 IMAGES = torch.randn(2, 3, 8, 8)
-SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
 
 
 def kinds(model: nn.Module, x: Tensor | None = None) -> dict[str, str]:
@@ -51,7 +50,7 @@ def test_two_layers_that_read_the_image_are_stems() -> None:
 
 @pytest.mark.parametrize("kwargs", [{"num_classes": 0}, {"features_only": True, "out_indices": (0, 1)}], ids=str)
 def test_a_vit_without_a_classifier_has_no_head(kwargs: dict[str, Any]) -> None:
-    found = list(kinds(timm.create_model("vit_tiny_patch16_224", **SMALL_VIT, **kwargs)).values())
+    found = list(kinds(timm.create_model("vit_tiny_patch16_224", **{**VIT, **kwargs})).values())
     assert (found.count("head"), found.count("mlp")) == (0, 4)
 
 
@@ -72,7 +71,7 @@ def test_several_heads_are_all_heads() -> None:
     heads = {name: nn.Linear(8, 3) for name in ("one", "two", "three")}
     model = Net(forward, first=nn.Linear(8, 8), **heads)
     assert kinds(model, torch.randn(2, 8)) == {"first": "linear", **dict.fromkeys(heads, "head")}
-    model = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL_VIT, num_classes=3)
+    model = timm.create_model("deit_tiny_distilled_patch16_224", **VIT)
     assert [name for name, kind in kinds(model).items() if kind == "head"] == ["head", "head_dist"]
 
 

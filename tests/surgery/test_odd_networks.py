@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
 from asim_lightning.surgery.watch import relative_difference
-from tests.surgery.networks import Net, distance, doubled
+from tests.surgery.networks import VIT, Net, distance, doubled
 
 COARSE = MacroConfig(3, 3, adc_bits=3)
 
@@ -239,8 +239,7 @@ def test_a_tied_weight_goes_to_the_layer_that_has_it(uses_head: bool) -> None:
 
 
 def test_modes_of_parts_stay_as_they_were() -> None:
-    sizes = {"img_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
-    model = timm.create_model("vit_tiny_patch16_224", **sizes).train()
+    model = timm.create_model("vit_tiny_patch16_224", **VIT).train()
     model.blocks[0].attn.attn_drop.eval()
     convert_(model, Plan())
     assert not model.blocks[0].attn.attn_drop.training
