@@ -44,18 +44,14 @@ def test_a_grid_has_every_combination() -> None:
     space = SearchSpace.read({"adc_bits": [6, 7, 7], "rows": [64, 128]})
     assert list(space.grid()) == [{"adc_bits": a, "rows": r} for a in (6, 7) for r in (64, 128)]
     assert space.count() == 4
-    with pytest.raises(
-        ValueError, match=r"a grid needs a list, or a range with a step, for `search.space.random_noise`"
-    ):
+    with pytest.raises(ValueError, match=r"needs a list, or a range with a step, for `search.space.random_noise`"):
         list(SearchSpace.read(SPACE).grid())
 
 
 def test_a_grid_is_counted_before_it_is_built() -> None:
     large = SearchSpace.read({"random_noise": {"low": 0, "high": 1, "step": 1e-5}, "rows": {"low": 1, "high": 256}})
     assert large.count() == 100_001 * 256
-    with pytest.raises(
-        ValueError, match=r"`search.space` must have at most 1,000,000 points in a grid, got 25,600,256"
-    ):
+    with pytest.raises(ValueError, match=r"must have at most 1,000,000 points in a grid, got 25,600,256"):
         next(large.grid())
     assert SearchSettings(method="grid").most == 1_000_000  # all of the largest grid
 
