@@ -53,17 +53,6 @@ def test_windowed_attention_is_on_the_macro_under_its_own_names_which_rules_and_
     assert report["layers.0.blocks.1.attn.av"].why_kept == "plan.keep"
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"])
-def test_fused_attention_is_the_same_network(name: str) -> None:
-    """Attention that is not fused is tested in test_networks."""
-    model, x = network(name, **SWIN), torch.randn(2, 3, 32, 32)
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = True
-    assert distance(model, x)[0] < 1e-2
-    assert isinstance(model.layers[0].blocks[1].attn.av, CimMatmul)
-
-
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_plain_attention_keeps_its_layer_and_takes_masks(fused: bool) -> None:
     model = network("vit_tiny_patch16_224", **VIT)
