@@ -12,16 +12,17 @@ from asim_lightning.report.labels import in_one_unit
 from tests.exploration.conftest import MACRO, Make, grid, made_up
 
 
-def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
-    sweep = make()
+def test_publish_writes_a_plot_and_names_the_files_and_noise_in_lsb(make: Make) -> None:
+    sweep = make(grid(random_noise=["0.3 lsb", "1 lsb"], adc_bits=[6, 7]), trials=1, images=2)
     said = publish(sweep.run(), sweep, "tiny").splitlines()
+    assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise in lsb follows"]
     assert said[-3:] == [
         f"numbers  {sweep.folder / 'results.csv'}",
         f"picture  {sweep.folder / 'accuracy_vs_random_noise.png'}",
         f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
     ]
     assert (sweep.folder / "accuracy_vs_random_noise.png").stat().st_size > 10_000
-    assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
+    assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["adc_bits", "random_noise"]
 
 
 def rows_of(axes: SearchSpace) -> list[Result]:
@@ -67,12 +68,6 @@ def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: s
     rows = rows_of(grid(random_noise=noises, votes=votes))
     found = _equal_points([replace(row, point=str(row.axes["random_noise"])) for row in rows])
     assert found == ([] if note is None else ["", f"note     these points compute the same: {note}"])
-
-
-def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None:
-    sweep = make(grid(random_noise=["0.3 lsb"], adc_bits=[6, 7]), trials=1, images=2)
-    said = publish(sweep.run(), sweep, "tiny").splitlines()
-    assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise 0.3 lsb follow"]
 
 
 @pytest.mark.parametrize(
