@@ -1,7 +1,6 @@
 """Code of a user's own, edited from run to run; and sweeps of the shipped network that count their evaluations."""
 
 import importlib
-import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,12 +213,6 @@ def write_recipe(folder: Path, test_images: int, **settings: Any) -> None:
         **settings,
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-
-
-def environment() -> dict[str, str]:
-    """Variables of a program that runs this package in any working folder."""
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ import pytest
 
 from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, packed
 from asim_lightning.exploration.runner import RunnerSettings
-from tests.exploration.conftest import MACRO, Load, Make, environment, grid, rows, stored, trials, write_recipe
+from tests.cli.conftest import environment
+from tests.exploration.conftest import MACRO, Load, Make, grid, rows, stored, trials, write_recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SECONDS = 400.0

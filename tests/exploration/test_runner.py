@@ -22,9 +22,9 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
 from asim_lightning.exploration.runner import Evaluation, Place, Result, Run, RunnerSettings, Steps, proceed, runner_of
+from tests.cli.conftest import environment
 from tests.exploration.conftest import (
     Make,
-    environment,
     predictions,
     rows,
     stored,

@@ -17,7 +17,8 @@ from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import Make, MakeSearch, environment, grid, rows, stored, write_recipe
+from tests.cli.conftest import environment
+from tests.exploration.conftest import Make, MakeSearch, grid, rows, stored, write_recipe
 
 
 @pytest.fixture

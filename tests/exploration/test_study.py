@@ -15,11 +15,11 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.study import time_left
+from tests.cli.conftest import environment
 from tests.exploration.conftest import (
     IMAGES,
     Make,
     MakeSearch,
-    environment,
     grid,
     predictions,
     rows,
