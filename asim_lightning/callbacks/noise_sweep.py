@@ -151,7 +151,7 @@ class NoiseSweep(MacroAccuracy):
                 count = self.trials if is_noisy(model) else 1
             reads = [replace(condition, trial=(model.trial + number) & 0xFFFF) for number in range(count)]
             points.append(({self.axis: level.place}, reads))
-        return self.simulated(trainer, model, points)
+        return self.results_at(trainer, model, points)
 
     def charts(self) -> Charts:
         """The margin chart of the curve."""

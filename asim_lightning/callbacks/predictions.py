@@ -14,7 +14,7 @@ from asim_lightning.evaluation.whole_file import write_lines
 
 FIELDS = ("index", "label", "prediction", "confidence")
 Batch = Mapping[str, Tensor]
-"""What a step of the classifier returns."""
+"""The outputs of a step of the classifier for a batch, by name. # (batch,) each"""
 
 
 def answers_of(batches: Iterable[Batch]) -> list[tuple[Any, ...]]:

@@ -52,7 +52,7 @@ class MacroAccuracy(Callback):
                 "measure the weights that are not averaged"
             )
 
-    def simulated(
+    def results_at(
         self, trainer: Trainer, model: CimModule, points: Iterable[tuple[Mapping[str, AxisValue], Sequence[Condition]]]
     ) -> list[Result]:
         """Results now of points with their axes and conditions; on every process, with the same result on each."""
@@ -97,7 +97,7 @@ class SimulatedAccuracy(MacroAccuracy):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            (result,) = self.simulated(trainer, evaluated(pl_module), [({}, self.conditions)])
+            (result,) = self.results_at(trainer, evaluated(pl_module), [({}, self.conditions)])
             log_equal(pl_module, self.METRIC, result.accuracy)
 
 

@@ -24,7 +24,7 @@ _LEGEND = (
     "conversion in mid-range gives another code than without noise; noise-free: each count comes back (exact), has its "
     "own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
-_WITHOUT_SPREADS = "sigma and P(wrong) are of the noise alone: the static effects are not in them"
+_WITHOUT_SPREADS = "sigma and P(wrong) are of the noise only: the static effects are not in them"
 
 
 @dataclass(frozen=True)

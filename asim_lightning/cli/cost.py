@@ -20,7 +20,7 @@ from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.layers import cost_pictures, validation_pictures
+from asim_lightning.report.energies import cost_pictures, validation_pictures
 from asim_lightning.surgery import macro_layers
 
 

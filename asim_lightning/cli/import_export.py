@@ -17,7 +17,7 @@ from asim_lightning.cli.start import open_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
-from asim_lightning.exchange.network import LAYOUTS, SMALL_IMAGE, Network
+from asim_lightning.exchange.layouts import LAYOUTS, SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule

@@ -68,6 +68,7 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return reasons[0] if refused else " ".join(message.split())
     kinds = (re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.", r"\1", each) for each in _EXPECTED.findall(message))
     allowed = " or ".join(dict.fromkeys(kinds)).replace("NoneType", "null").replace(_IMPORT, "a class's import path")
+    allowed = re.sub(r"Literal\[(.*?)\]", r"one of \1", allowed)
     known = re.findall(r"'([\w.-]+)'", allowed) + (_classes() if "path" in message else [])
     words = (word for word in re.findall(r"[\w-]+", given[-1]) if word not in known)
     near = list(dict.fromkeys(each for word in words for each in get_close_matches(word, known, n=2)))

@@ -178,7 +178,7 @@ class AsimCLI(CommandCLI):
         parser.add_argument(
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to continue."
         )
-        # configurations of fits have it
+        # the configurations of earlier fits have it
         parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)
 

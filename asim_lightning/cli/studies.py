@@ -288,7 +288,7 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
 
     Writes map.json, doctor.json, a picture, and plan-1.yaml and so on; every command takes a plan as a second recipe.
     """
-    known = None if options.map is None else LossMap.of_json(json.loads(Path(options.map).read_text()))
+    known = None if options.map is None else read_map(Path(options.map))
     data = cli.datamodule
     if isinstance(data, ImageDataModule):
         data = copy(data)
@@ -309,3 +309,15 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
+
+
+def read_map(path: Path) -> LossMap:
+    """The map of a map.json; a NaN is refused, because no plan could be ranked by it."""
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is no share")
+
+    try:
+        return LossMap.of_json(json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(f"`map` must be a map.json of asim doctor, got {path}") from None

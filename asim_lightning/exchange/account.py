@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from asim_lightning.exchange.network import Network, Pair
+from asim_lightning.exchange.layouts import Network, Pair
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.table import text_table
 

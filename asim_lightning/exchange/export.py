@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
-from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
+from asim_lightning.exchange.layouts import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
 _NEUTRAL = {"img_size", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",

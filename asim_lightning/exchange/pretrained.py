@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
 from asim_lightning.exchange.account import imported
-from asim_lightning.exchange.network import Network
+from asim_lightning.exchange.layouts import Network
 from asim_lightning.exchange.read import WeightFile, read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.resources import PACKAGE

@@ -11,7 +11,7 @@ from torch import Tensor
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
 from asim_lightning.exchange.account import imported
-from asim_lightning.exchange.network import (
+from asim_lightning.exchange.layouts import (
     EFFICIENTNETS,
     PUBLISHED_VITS,
     RESNETS,
@@ -86,7 +86,10 @@ def _candidates(file: WeightFile, name: str | None, small: bool | None, kwargs: 
 
 
 def _network(file: WeightFile, layout: str, name: str, small: bool, given: Mapping[str, Any]) -> Network:
-    """A network in a layout, with the file's image size and number of classes (timm's: 0 without classifier)."""
+    """A network in a layout, with the file's image size and number of classes.
+
+    A file in timm's layout may have no classifier; then there are 0 classes.
+    """
     import timm
 
     kwargs = _image_argument(file.state, name, given)

@@ -80,7 +80,10 @@ class Doctor:
         self._figures = CostFigures(work.model, technology)
         self._figures.at({})  # refuses wrong settings early
         if known is not None and set(known.layers) != set(self._layers):
-            raise ValueError(f"`map` must be of the layers {', '.join(self._layers)}, got {', '.join(known.layers)}")
+            raise ValueError(
+                f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
+                f"got a map of {len(known.layers)} layers, such as {next(iter(known.layers), 'none')}"
+            )
         count = loaded_images(work.data)
         mapped = min(settings.images, count if proof else count // 2)
         if not mapped:
@@ -112,7 +115,8 @@ class Doctor:
         for family in screened:
             if family.cheapest is None and family.margins:
                 short = -100 * max(family.margins.values())
-                self.notes.append(f"no plan of {family.name} is likely to keep it: the nearest is {short:.1f} % short")
+                nearest = f"the nearest is {short:.1f} points short"
+                self.notes.append(f"no plan of {family.name} is likely to keep it: {nearest}")
         as_is, plans, gap = self._proved(screened, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 

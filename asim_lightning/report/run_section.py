@@ -10,9 +10,9 @@ from asim_lightning.evaluation.results import axis_text, distinct_values, is_num
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.accuracy import accuracy_picture
+from asim_lightning.report.energies import energy_picture, layers_table
 from asim_lightning.report.html_page import Shown, figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, quantity_of
-from asim_lightning.report.layers import energy_picture, layers_table
 from asim_lightning.report.origin import difference_table, facts, origin_html
 from asim_lightning.report.picture import Picture
 from asim_lightning.report.results_table import choice_table, point_table

@@ -179,12 +179,12 @@ def plans_table(found: Row) -> Table[Row]:
     columns: list[Column[Row]] = [
         plain("plan", itemgetter("text"), "l"),
         Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
-        Column(f"{_measured(target)}\n(%)", _interval, _cells("mean", "low", "high", "threshold")),
+        Column(f"{_measured(target)}\n({_unit(target)})", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
         Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
     ]
-    note = f"kept: the whole interval is at least {100 * found['as_is']['threshold']:.2f} %"
+    note = f"kept: the whole interval is at least {100 * found['as_is']['threshold']:.2f} {_unit(target)}"
     if found["gap"] is not None:
         note += f"; energies of the layers' options are within {100 * found['gap']:.2g} % of the least"
     cheapest = _cheapest(plans)
@@ -220,6 +220,11 @@ def _measured(target: Target) -> str:
     return "accuracy" if target.of is None else f"difference to {target.of}"
 
 
+def _unit(target: Target) -> str:
+    """The unit of a measured share, or of the difference of two."""
+    return "%" if target.of is None else "points"
+
+
 def _interval(plan: Row) -> str:
     return f"{Measure().text(plan['mean'])} {Measure().interval(plan['low'], plan['high'])}"
 
@@ -230,7 +235,7 @@ def _energy(plan: Row) -> str:
 
 
 def _numbers(plan: Row, target: Target) -> str:
-    return f"{_measured(target)} {_interval(plan)} %, {_energy(plan)}"
+    return f"{_measured(target)} {_interval(plan)} {_unit(target)}, {_energy(plan)}"
 
 
 def _deciding(plan: Row, target: Target) -> str:

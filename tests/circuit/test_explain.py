@@ -195,6 +195,6 @@ def test_thermal_noise_of_a_column(rows: int, bits: int, microvolt: float, lsb: 
 
 def test_numbers_of_the_noise_alone_are_said_to_be_without_static_effects() -> None:
     plain = MacroConfig(random_noise=0.05)
-    said = "sigma and P(wrong) are of the noise alone: the static effects are not in them"
+    said = "sigma and P(wrong) are of the noise only: the static effects are not in them"
     assert said in str(explain(plain.with_fields(**{"static.offset": "0.3 lsb"})))
     assert said not in str(explain(plain))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.cli.studies import check_flags, left_out
+from asim_lightning.cli.studies import check_flags, left_out, read_map
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import run_names
 from tests.cli.conftest import Asim, Write
@@ -137,3 +137,10 @@ def test_noise_that_the_axes_leave_out_is_said() -> None:
     assert line == "axes     random_noise 0, 0.1; the macro's own 0.3 lsb is not among them"
     assert not [*left_out({"random_noise": ["0.30 lsb"]}, macro, {}), *left_out(axes, macro, {"axes": axes})]
     assert not [*left_out(axes, MacroConfig(), {})]
+
+
+@pytest.mark.parametrize("text", ['{"shares": [{"layer": "fc", "share": NaN}]}', "{}", "[]", "no map"])
+def test_a_file_that_is_no_map_is_named(folder: Path, text: str) -> None:
+    (path := folder / "mine.json").write_text(text)
+    with pytest.raises(ValueError, match=r"`map` must be a map\.json of asim doctor, got .*mine\.json"):
+        read_map(path)

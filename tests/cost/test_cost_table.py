@@ -10,7 +10,7 @@ from asim_lightning import MacroConfig, Plan, Rule, convert_
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import count, energy, layer_table, part_table, time, totals_text
 from asim_lightning.cost.validation import validate_model
-from asim_lightning.report.layers import cost_pictures, validation_pictures
+from asim_lightning.report.energies import cost_pictures, validation_pictures
 
 
 def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:

@@ -9,7 +9,7 @@ from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange.account import Account
 from asim_lightning.exchange.export import exported
-from asim_lightning.exchange.network import Network
+from asim_lightning.exchange.layouts import Network
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.recognise import recognise
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.account import imported
-from asim_lightning.exchange.network import Network
+from asim_lightning.exchange.layouts import Network
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.recognise import recognise
 from tests.golden_cases import cases

@@ -77,7 +77,7 @@ def test_without_a_loss_there_are_no_percents() -> None:
 def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stands_out() -> None:
     table = plans_table(doctor_document())
     assert table.shown[0] == [
-        "plan", "energy", "difference to quantized\n(%)", "target", "would\ndecide", "file",
+        "plan", "energy", "difference to quantized\n(points)", "target", "would\ndecide", "file",
     ]  # fmt: skip
     assert table.shown[1:4] == [
         ["the macro as it is", "9.7 [4.85, 19.4] µJ", "-50.00 [-51.00, -49.00]", "missed", "", ""],
@@ -85,7 +85,7 @@ def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stan
         ["11 ADC bits", "13 [6.5, 26] µJ", "-1.20 [-2.20, -0.20]", "kept", "", "plan-1.yaml"],
     ]
     assert table.marked == [2]
-    assert "-4.50 %" in table.note
+    assert "-4.50 points" in table.note
     assert "1 %" in table.note
     head, *rows = table.numbers
     second = dict(zip(head, rows[1], strict=True))

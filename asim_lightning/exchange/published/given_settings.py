@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from asim_lightning.checks import check_choice
-from asim_lightning.exchange.network import PUBLISHED_VITS, RESNETS, VGGS
+from asim_lightning.exchange.layouts import PUBLISHED_VITS, RESNETS, VGGS
 from asim_lightning.exchange.published.assignments import read_assignments
 
 Names: TypeAlias = dict[str, str]
@@ -107,7 +107,7 @@ class Given:
         return f"{self.file}{line}: cfg.{name}"
 
     def note(self, name: str, what: str) -> None:
-        """Say what to do instead of a setting without counterpart; the published value needs no note."""
+        """Say how to replace a setting without counterpart; `notes` leaves out settings that the file does not set."""
         self._notes[name] = what
 
     def notes(self, network: str) -> tuple[str, ...]:

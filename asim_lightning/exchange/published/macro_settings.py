@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.exchange.network import plain_relus
+from asim_lightning.exchange.layouts import plain_relus
 from asim_lightning.exchange.published.given_settings import AV, CONV, FC, LINEAR, MLP, PROJ, QK, Given, Names
 from asim_lightning.nn.assignment import score_macro
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.exchange.network import published_dropout
+from asim_lightning.exchange.layouts import published_dropout
 from asim_lightning.exchange.published.given_settings import NETWORKS, Given
 from asim_lightning.exchange.published.macro_settings import plan_of
 from asim_lightning.exchange.published.picture_settings import TASKS, pictures_of
