@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import mean
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
@@ -18,6 +17,9 @@ from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy import alike, drawn_lines, values_of
 from asim_lightning.report.verdict import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Curves: TypeAlias = Mapping[str, Sequence[tuple[int, Result]]]
 """Steps and points of curves by their tags."""
@@ -38,6 +40,8 @@ def write_run(
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
+    from torch.utils.tensorboard import SummaryWriter  # imports tensorboard, which other commands do not need
+
     with naming([run.folder]), SummaryWriter(str(run.folder), filename_suffix=_SUFFIX) as writer:
         if curves:
             writer.add_custom_scalars({"Sweep": charts_of(list(curves))})
@@ -126,7 +130,7 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
     return f"sweep/accuracy_vs_{axis}{f'_in_{unit}' if unit else ''}", dict(zip(texts, steps, strict=True))
 
 
-def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
+def add_curve(writer: "SummaryWriter", tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
     """Write the accuracy and its interval at each step of `scalar_steps`."""
     for step, row in stepped:
         for end, share in zip(_ENDS, (row.accuracy, row.low, row.high), strict=True):
