@@ -234,6 +234,6 @@ def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.Ca
     quiet = ["--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"]
     main(["validate", "-c", str(path), *quiet, "--data.init_args.test_images", "2"])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
-    assert said[0] == "accuracy 100.00 % (float, 2 of 2 images)"
+    assert said[0] == "accuracy 100.00 % [34.24, 100.00] (float, 2 of 2 images)"
     assert said[1].replace("quantized", "simulated, no noise") == said[2]  # nothing is lost without noise
     assert os.listdir(folder) == []

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.checks import check_whole
@@ -15,6 +17,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.interval import accuracy_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Kind, Measure, axes_text
 from asim_lightning.report.labels import count_text
@@ -70,7 +73,7 @@ class ValidateOptions(TestOptions):
 
 
 def validate(cli: AsimCLI, options: ValidateOptions) -> None:
-    """Accuracy on the validation images as configured; before it, other ways if asked for."""
+    """Accuracy on the validation images as configured, with its interval; before it, other ways if asked for."""
     trainer, model, noise = cli.trainer, cli.model, ""
     if options.compare is not None:
         prepare(trainer, model, cli.datamodule, "validate")
@@ -119,7 +122,7 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
 
     def line(name: str, answers: Answers) -> str:
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
-        return f"{measure.name} {measure.quantity(float(answers.mean()))} ({name}, {images})"
+        return f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"
 
     evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
 
@@ -137,6 +140,12 @@ def _count(cli: AsimCLI, right: Sequence[int], images: int) -> str:
     return count_text(right, images) if cli.model.outcome == Outcome() else f"{images:,} images"
 
 
+def _estimate(measure: Measure, answers: ArrayLike) -> str:
+    """The mean of the outcomes of images, with its 95 % interval. # (images, reads)"""
+    found = accuracy_interval(answers)
+    return f"{measure.quantity(found.mean)} {measure.interval(found.low, found.high)}"
+
+
 def _accuracy_line(cli: AsimCLI, stage: str, noise: str = "") -> str:
     """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed."""
     model, metrics, measure = cli.model, cli.trainer.callback_metrics, Measure.of(cli.model.outcome)
@@ -149,4 +158,7 @@ def _accuracy_line(cli: AsimCLI, stage: str, noise: str = "") -> str:
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
     how = f"{how}, {noise}" if noise else how
-    return f"{what} {measure.quantity(float(metrics[metric]))} ({how}, {_count(cli, [right], images)})"
+    value = measure.quantity(float(metrics[metric]))
+    if model.outcome == Outcome():  # of another outcome, only the mean is known here
+        value = _estimate(measure, [[image < right] for image in range(images)])
+    return f"{what} {value} ({how}, {_count(cli, [right], images)})"

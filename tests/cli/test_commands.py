@@ -44,7 +44,7 @@ def test_fit_starts_from_weights_alone_and_says_so(asim: Asim, run: Run) -> None
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_evaluation_ends_with_the_accuracy(command: str, asim: Asim, run: Run) -> None:
     answer = asim(command, "-c", run.config, "--ckpt_path", run.checkpoint)
-    found = re.fullmatch(r"accuracy ([\d.]+) % \(quantized, (\d+) of 20 images\)", answer.last)
+    found = re.fullmatch(r"accuracy ([\d.]+) % \[.*\] \(quantized, (\d+) of 20 images\)", answer.last)
     assert found
     assert float(found[1]) == 5 * int(found[2])
     assert f"{'val' if command == 'validate' else 'test'}/acc5" in answer.out  # Lightning's table
@@ -54,7 +54,7 @@ def test_evaluation_ends_with_the_accuracy(command: str, asim: Asim, run: Run) -
 def test_random_weights_and_a_network_that_is_kept_float_are_called_so(asim: Asim, written: Write) -> None:
     answer = asim("validate", "-c", written(), "--model.plan.keep", "['*']")
     assert "weights  random, because there is no `ckpt_path`" in answer.out.splitlines()
-    assert re.search(r" % \(float, \d+ of 20 images\)$", answer.last)
+    assert re.search(r" % \[.*\] \(float, \d+ of 20 images\)$", answer.last)
 
 
 def test_predict_says_where_its_rows_are_and_has_the_accuracy_of_a_test(asim: Asim, run: Run) -> None:

@@ -8,9 +8,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
+from asim_lightning.evaluation.interval import accuracy_interval
 from tests.cli.conftest import Asim, Run, Write
 
-LINE = re.compile(r"accuracy ([\d.]+) % \((.*), ([\d.]+) of 20 images(?:, (\d+)(?: to (\d+))? in (\d+) reads)?\)")
+LINE = re.compile(
+    r"accuracy ([\d.]+) % \[.*\] \((.*), ([\d.]+) of 20 images(?:, (\d+)(?: to (\d+))? in (\d+) reads)?\)"
+)
 
 
 def lines(out: str) -> list[tuple[str | None, ...]]:
@@ -31,7 +34,11 @@ def test_each_way_gets_a_line(asim: Asim, run: Run) -> None:
     ]
     assert mixed[2] == real[2]
     assert (noisy[5], configured[5]) == ("2", None)
-    assert lines(asim("validate", *trained).out) == [configured]
+    last = asim("validate", *trained)
+    assert lines(last.out) == [configured]
+    right = int(configured[2] or "")
+    found = accuracy_interval([[True]] * right + [[False]] * (20 - right))
+    assert f"[{100 * found.low:.2f}, {100 * found.high:.2f}]" in last.last
 
 
 def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: Write) -> None:
@@ -62,5 +69,5 @@ class Own(LightningDataModule):
 def test_images_that_only_a_validation_sets_up_and_nobody_counts(asim: Asim, written: Write) -> None:
     path = written(data={"class_path": f"{__name__}.Own"}, trainer__enable_progress_bar=True)
     answer = asim("validate", "-c", path, "--compare", "[float, {layers: {'*': float}}]")
-    first, second, _ = re.findall(r"accuracy ([\d.]+) % \(.*of 6 images\)", answer.out)
+    first, second, _ = re.findall(r"accuracy ([\d.]+) % .*\(.*of 6 images\)", answer.out)
     assert first == second
