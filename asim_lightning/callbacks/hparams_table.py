@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
-from torch.utils.tensorboard.summary import hparams
 
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
@@ -83,6 +81,10 @@ def _described(ramp: NoiseRamp) -> str:
 
 def _hparams_line(given: Mapping[str, Value], metrics: Collection[str]) -> tuple[Any, Any, Any]:
     """The three summaries of a row of the HPARAMS tab; it takes metrics from the run's scalars of these names."""
+    # TensorBoard takes time to import, and most commands do without
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+    from torch.utils.tensorboard.summary import hparams
+
     columns, start, end = hparams(dict(given), dict.fromkeys(metrics, 0.0))
     plugin = columns.value[0].metadata.plugin_data
     data = HParamsPluginData.FromString(plugin.content)

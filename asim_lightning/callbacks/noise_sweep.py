@@ -8,7 +8,6 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.callbacks.noise_levels import FIELDS, NoiseLevel, checked_levels, level_name, levels_on, rows_of
 from asim_lightning.callbacks.output import (
@@ -178,6 +177,8 @@ class NoiseSweep(MacroAccuracy):
         """Write the curve of the last sweep."""
         if not (self.results and trainer.is_global_zero):
             return
+        from torch.utils.tensorboard import SummaryWriter  # takes time to import, and most commands do without
+
         tag, steps = self._curve_steps()
         results, suffix = list(self.results.values())[-1], f".{self.axis}"
         for folder in (logger.log_dir for logger in tensorboard_loggers(trainer)):

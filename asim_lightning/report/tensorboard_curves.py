@@ -40,7 +40,8 @@ def write_run(
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
-    from torch.utils.tensorboard import SummaryWriter  # imports tensorboard, which other commands do not need
+    # TensorBoard takes time to import, and most commands do without
+    from torch.utils.tensorboard import SummaryWriter
 
     with naming([run.folder]), SummaryWriter(str(run.folder), filename_suffix=_SUFFIX) as writer:
         if curves:
