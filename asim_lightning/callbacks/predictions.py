@@ -60,22 +60,20 @@ class AnswersCallback(Callback):
 
 
 class ImageCounter(AnswersCallback):
-    """Counts the images of a validation or test, and the right ones, over all processes."""
+    """Collects the number that the outcome gives each image of a validation or test, over all processes."""
 
     METRIC = "images"
-    """Name of the count among the trainer's callback_metrics."""
-    RIGHT = "images_right"
-    """Name of the count of right answers, 0 for an outcome that is not right or wrong."""
+    """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
-        """Add up the processes' images."""
-        mine = (
-            sum(len(batch["index"]) for batch in self.batches),
-            sum(int((each["prediction"] == each["label"]).sum()) for each in self.batches if "prediction" in each),
-        )
-        images, right = (sum(counts) for counts in zip(*gather(mine), strict=True))
+        """Gather the processes' numbers."""
+        mine = []
+        for batch in self.batches:
+            values = batch["value"] if "value" in batch else batch["prediction"] == batch["label"]
+            mine += list(zip(batch["index"].tolist(), values.tolist(), strict=True))
+        found = sorted(pair for part in gather(mine) for pair in part)
         # only metrics come back from forked processes
-        trainer.callback_metrics.update({self.METRIC: torch.tensor(images), self.RIGHT: torch.tensor(right)})
+        trainer.callback_metrics[self.METRIC] = torch.tensor([float(value) for _, value in found])
 
 
 class PredictionWriter(BasePredictionWriter):

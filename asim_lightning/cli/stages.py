@@ -74,19 +74,18 @@ class ValidateOptions(TestOptions):
 
 def validate(cli: AsimCLI, options: ValidateOptions) -> None:
     """Accuracy on the validation images as configured, with its interval; before it, other ways if asked for."""
-    trainer, model, noise = cli.trainer, cli.model, ""
+    trainer, model = cli.trainer, cli.model
     if options.compare is not None:
         prepare(trainer, model, cli.datamodule, "validate")
         _compare(cli, options.compare, options.trials)
-        noise = noise_text(model)
     trainer.validate(model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
-    cli.say(_accuracy_line(cli, "val", noise))
+    cli.say(_accuracy_line(cli))
 
 
 def evaluate(cli: AsimCLI, options: TestOptions) -> None:
     """Accuracy on the test images."""
     cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
-    cli.say(_accuracy_line(cli, "test"))
+    cli.say(_accuracy_line(cli))
 
 
 def predict(cli: AsimCLI) -> None:
@@ -146,19 +145,16 @@ def _estimate(measure: Measure, answers: ArrayLike) -> str:
     return f"{measure.quantity(found.mean)} {measure.interval(found.low, found.high)}"
 
 
-def _accuracy_line(cli: AsimCLI, stage: str, noise: str = "") -> str:
-    """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed."""
-    model, metrics, measure = cli.model, cli.trainer.callback_metrics, Measure.of(cli.model.outcome)
+def _accuracy_line(cli: AsimCLI) -> str:
+    """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed: noise, and the chip if
+    chips differ."""
+    model, measure = cli.model, Measure.of(cli.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
-    metric = model.outcome.logged_as(stage, model.fidelity == "estimated")
     if model.fidelity == "estimated":
         what = "estimate"
         how = f"quantized with train_noise {model.train_noise:g}, not simulated"
-    if metric not in metrics:
+    values = cli.trainer.callback_metrics.get(ImageCounter.METRIC)  # (images,)
+    if values is None or not len(values):
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
-    images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
-    how = f"{how}, {noise}" if noise else how
-    value = measure.quantity(float(metrics[metric]))
-    if model.outcome == Outcome():  # of another outcome, only the mean is known here
-        value = _estimate(measure, [[image < right] for image in range(images)])
-    return f"{what} {value} ({how}, {_count(cli, [right], images)})"
+    how = ", ".join(filter(None, [how, noise_text(model)]))
+    return f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})"

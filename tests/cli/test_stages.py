@@ -39,6 +39,8 @@ def test_each_way_gets_a_line(asim: Asim, run: Run) -> None:
     right = int(configured[2] or "")
     found = accuracy_interval([[True]] * right + [[False]] * (20 - right))
     assert f"[{100 * found.low:.2f}, {100 * found.high:.2f}]" in last.last
+    spread = ("--model.fidelity", "simulated", "--model.plan.macro.static.offset", "0.3 lsb", "--model.chip", "3")
+    assert [each[1] for each in lines(asim("test", *trained, *spread).out)] == ["simulated, no noise, chip 3"]
 
 
 def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: Write) -> None:
