@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,13 +29,14 @@ Fields = Mapping[str, Any]
 class _Call:
     """One call of a layer in the simulated network, with its arguments."""
 
+    layer: OnMacro
     arguments: tuple[Any, ...]
     named: dict[str, Any]
     exact: Tensor
     """The quantised layer's output for these inputs. # (batch, ...)"""
     error: Tensor
     """The simulated output minus the exact one. # (batch, ...)"""
-    gradient: Tensor = field(default_factory=lambda: torch.zeros(()))
+    gradient: Tensor
     """Gradient of the loss of the batch, the mean over the path. # (batch, ...)"""
 
 
@@ -44,7 +44,7 @@ def loss_map(
     model: CimModule,
     batches: Iterable[Any],
     chips: Sequence[int] = (0,),
-    changes: Callable[[OnMacro], Sequence[Fields]] = lambda layer: (),
+    changes: Mapping[str, Sequence[Fields]] = {},
 ) -> LossMap:
     """Shares of the loss that a macro adds to a network, by layer and bit position.
 
@@ -58,110 +58,97 @@ def loss_map(
         model: Converted classifier; its layers' macros, noise seed and read number count.
         batches: Inputs, targets and indices.
         chips: Chips of the mean; ignored if all chips are equal, or if the classifier's chip is from a file.
-        changes: Gives changes of a layer, as fields of the macro.
+        changes: Changes to try of layers, by full name: fields of the macro.
     """
     layers = macro_layers(model.backbone)
     is_one = isinstance(model.chip, SavedChip) or not any(each.transfer.differs_by_chip for each in layers.values())
     numbers: Sequence[int | None] = [None] if is_one else chips
-    asked = {name: [dict[str, Any](), *_digital(layer), *changes(layer)] for name, layer in layers.items()}
+    asked = {name: [dict[str, Any](), *_digital(layer), *changes.get(name, ())] for name, layer in layers.items()}
     shares = {name: np.zeros(len(each)) for name, each in asked.items()}
     increase, images = 0.0, 0
     for inputs, targets, ids in batches:
         images += len(ids)
         for chip in numbers:
             with under(model, Condition("simulated", chip=chip)):
-                path = _Path(model, layers, inputs.to(model.device), targets.to(model.device), ids)
-                increase += path.increase / len(numbers)
-                for name in path.calls:
-                    found = [path.share(layers[name], name, fields) for fields in asked[name]]
+                raised, calls = _path(model, (inputs.to(model.device), targets.to(model.device), ids))
+                increase += raised / len(numbers)
+                for name, layer in layers.items():
+                    found = [_share(model, ids, calls, layer, fields) for fields in asked[name]]
                     shares[name] += np.array(found) / len(numbers)
     positions, left, rest = {}, list[Change](), {}
     for name, layer in layers.items():
-        each = shares[name] / images
-        # with all positions digital, stuck cells stay; one conversion of all bits has no digital positions
-        of_levels = [*each[: 1 + len(_digital(layer))], *[0.0] * layer.macro.weight_parallel]
-        steps = map(float, -np.diff(of_levels)[::-1])
-        count = positions_of(layer.macro, layer.signed_input)
-        positions[name] = (*steps, *[0.0] * (count + 1 - len(of_levels)))  # its present digital positions last
-        if of_levels[-1]:
-            rest[name] = float(of_levels[-1])
+        each, first, tried = shares[name] / images, layer.macro.digital_levels, len(_digital(layer))
+        # what is left with 0, 1, 2, ... digital positions; one conversion of all bits is digital as a whole
+        levels = np.zeros(positions_of(layer.macro, layer.signed_input) + 1)
+        levels[:first] = each[0]
+        levels[first : first + tried + 1] = each[: tried + 1]
+        positions[name] = tuple(map(float, (levels[:-1] - levels[1:])[::-1]))
+        if levels[-1]:
+            rest[name] = float(levels[-1])
         left += [Change(name, *found) for found in zip(asked[name][1:], map(float, each[1:]), strict=True)]
-    return LossMap(positions, increase / images, None, tuple(left), images, rest)
+    return LossMap(positions, increase / images, None, images, rest, tuple(left))
 
 
-class _Path:
-    """The path of a batch from the quantised network to the simulated one; the network is simulated at the start.
+def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
+    """How much the macro raises the loss of a batch; and the calls of layers, in order, with gradients along the path
+    from the quantised network to the simulated one. The network is simulated before and after."""
+    calls = list[_Call]()
+    point, left = 0.0, iter(calls)  # on the path, and the calls that come next there
 
-    `increase` is the loss of the batch in the simulated network minus the loss in the quantised network.
-    """
+    def loss() -> Tensor:
+        outputs, targets, ids = model.answered(batch)
+        found: Tensor = model.outcome.loss(outputs, targets)
+        return found * len(ids)
 
-    def __init__(self, model: CimModule, layers: Mapping[str, OnMacro], inputs: Any, targets: Any, ids: Tensor) -> None:
-        self.calls: dict[str, list[_Call]] = {}  # calls of each layer, with gradients along the path
-        self._context = lambda: noise_context(model.noise_seed, model.trial, ids, model.chip)
-
-        def loss() -> Tensor:
-            with self._context():
-                found: Tensor = model.outcome.loss(model(inputs), targets)
-            return found * len(ids)
-
-        with torch.no_grad(), _hooked(layers, self._keep):
-            simulated = loss()
-        model.fidelity = "quantized"
-        with torch.no_grad():
-            self.increase = float(simulated - loss())
-        with torch.enable_grad(), ExitStack() as after:
-            for layer in quantized_layers(model.backbone).values():
-                layer.has_gradient = True
-                after.callback(delattr, layer, "has_gradient")  # else keys of trials would include it
-            for point, weight in zip(*np.polynomial.legendre.leggauss(POINTS), strict=True):
-                self._add_gradients(layers, loss, 0.5 * (1.0 + point), 0.5 * weight)
-        model.fidelity = "simulated"  # after an error, `under` restores it
-
-    def share(self, layer: OnMacro, name: str, fields: Fields) -> float:
-        """The share of a layer with changed fields, for the same inputs."""
-        before, found = layer.assignment, 0.0
-        layer.assignment = before.ruled_by(fields)
-        with torch.no_grad(), self._context():
-            for call in self.calls[name]:
-                error = layer(*call.arguments, **call.named) - call.exact
-                found += float((call.gradient.double() * error.double()).sum())
-        layer.assignment = before  # after an error, `under` restores it
-        return found
-
-    def _keep(self, name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
+    def keep(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
         layer.fidelity = "quantized"
         with routing_paused():  # as in the layer's call
             exact = layer.forward(*arguments, **named)  # without this hook
         layer.fidelity = "simulated"
-        self.calls.setdefault(name, []).append(_Call(arguments, named, exact, y - exact))
+        calls.append(_Call(layer, arguments, named, exact, y - exact, torch.zeros(())))
 
-    def _add_gradients(
-        self, layers: Mapping[str, OnMacro], loss: Callable[[], Tensor], point: float, weight: float
-    ) -> None:
-        """Add the gradients at a point of the path, times the point's weight."""
-        met: list[tuple[_Call, Tensor]] = []
-        left = {name: iter(each) for name, each in self.calls.items()}
+    def add(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> Tensor:
+        return y + point * (call := next(left)).error + shifts[call]
 
-        def add(name: str, layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> Tensor:
-            call = next(left[name])
-            y = (y + point * call.error).requires_grad_()
-            met.append((call, y))
-            return y.clone()  # the network may change it in place
+    with torch.no_grad():
+        with _hooked(model, keep):
+            simulated = loss()
+        model.fidelity = "quantized"
+        increase = float(simulated - loss())
+    shifts = {call: torch.zeros_like(call.error).requires_grad_() for call in calls}
+    with torch.enable_grad(), _hooked(model, add), ExitStack() as after:
+        for quantized in quantized_layers(model.backbone).values():
+            quantized.has_gradient = True
+            after.callback(delattr, quantized, "has_gradient")  # else keys of trials would include it
+        for node, weight in zip(*np.polynomial.legendre.leggauss(POINTS), strict=True):
+            point, left = 0.5 * (1.0 + node), iter(calls)
+            found = torch.autograd.grad(loss(), [*shifts.values()], materialize_grads=True)
+            for call, gradient in zip(calls, found, strict=True):
+                call.gradient = call.gradient + 0.5 * weight * gradient
+    model.fidelity = "simulated"  # after an error, `under` restores it
+    return increase, calls
 
-        with _hooked(layers, add):
-            total = loss()
-        found = torch.autograd.grad(total, [y for _, y in met], allow_unused=True)
-        for (call, _), gradient in zip(met, found, strict=True):
-            if gradient is not None:
-                call.gradient = call.gradient + weight * gradient
+
+@torch.no_grad()
+def _share(model: CimModule, ids: Tensor, calls: Iterable[_Call], layer: OnMacro, fields: Fields) -> float:
+    """The share of a layer with changed fields, for the inputs of its calls."""
+    before, found = layer.assignment, 0.0
+    layer.assignment = before.ruled_by(fields)
+    with noise_context(model.noise_seed, model.trial, ids, model.chip):
+        for call in calls:
+            if call.layer is layer:
+                error = layer(*call.arguments, **call.named) - call.exact
+                found += float((call.gradient.double() * error.double()).sum())
+    layer.assignment = before  # after an error, `under` restores it
+    return found
 
 
 @contextmanager
-def _hooked(layers: Mapping[str, OnMacro], call: Callable[..., Tensor | None]) -> Iterator[None]:
+def _hooked(model: CimModule, call: Callable[..., Tensor | None]) -> Iterator[None]:
     """Call a function after each call of a layer; a returned tensor replaces the layer's output."""
     with ExitStack() as hooks:
-        for name, layer in layers.items():
-            hooks.enter_context(layer.register_forward_hook(partial(call, name), with_kwargs=True))
+        for layer in macro_layers(model.backbone).values():
+            hooks.enter_context(layer.register_forward_hook(call, with_kwargs=True))
         yield
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from statistics import NormalDist
@@ -61,21 +62,13 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
     first = next(rest)
     layers = macro_layers(model.backbone)
     counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
-    inputs = layer_inputs(model, first[:1])
-    reached = {name: layer for name, layer in layers.items() if layer in inputs}
-    geometries, chip = dict[str, Geometry](), dict[str, ChipLayer]()
-    for name, layer in reached.items():
-        product, x, w = layer.product_on(*inputs[layer])
-        geometries[name] = product.geometry(x, w)
-    if any(layer.transfer.converters_differ for layer in reached.values()):
-        chip = dict(zip(reached, chip_layers(model, first[:1], model.chip), strict=True))
-    return [
-        *_ranges(layers, counts),
-        *_idle_rows(layers, geometries),
-        *_unused_planes(counts),
-        *_bad_converters(layers, chip),
-        *_lost_codes(counts),
-    ]
+    geometries = dict[str, Geometry]()
+    for layer, inputs in layer_inputs(model, first[:1]).items():
+        product, x, w = layer.product_on(*inputs)
+        geometries[layer.name] = product.geometry(x, w)
+    chip = chip_layers(model, first[:1], model.chip)
+    of_rows = *_idle_rows(layers, geometries), *_unused_planes(counts)
+    return [*_ranges(layers, counts), *of_rows, *_bad_converters(layers, chip), *_lost_codes(counts)]
 
 
 def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
@@ -88,7 +81,10 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
         outside, used = overall(circuit, qualities(circuit, seen.histograms)).clipped, _used_range(seen)
         kind, share = ("clipped", outside) if outside > _CLIPPED else ("unused_range", used)
         if kind == "clipped" or (used < _USED and max(each.counts_a_code for each in converted) > 1):
-            gain = _gain(name, layers[name], seen)
+            gain = math.nan
+            with suppress(ValueError):  # no range can be set, such as with `digital_adc`
+                best = fitted_range(name, layers[name], seen)
+                gain = best.after - best.before  # NaN if counts are all equal
             found.setdefault((kind, gain >= _GAIN), {})[name] = share, gain
     found.pop(("unused_range", False), None)  # no better range is known
     for (kind, is_mended), each in sorted(found.items(), key=lambda item: (item[0][0], not item[0][1])):
@@ -119,15 +115,6 @@ def _used_range(seen: LayerCounts) -> float:
             inside = histogram.counts[(below > _OUTSIDE / 2) & (above > _OUTSIDE / 2)]
             shares.append(float(inside[-1] - inside[0]) / (cycle.counts_a_code * codes))
     return max(shares)
-
-
-def _gain(name: str, layer: OnMacro, seen: LayerCounts) -> float:
-    """Decibels by which the best range raises the CSNR; NaN: not known, such as with `digital_adc`."""
-    try:
-        found = fitted_range(name, layer, seen)
-    except ValueError:
-        return math.nan
-    return found.after - found.before  # NaN if counts are all equal
 
 
 def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
@@ -185,13 +172,13 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         yield Finding("unused_planes", tuple(names), text, numbers)
 
 
-def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
+def _bad_converters(layers: Mapping[str, OnMacro], chip: Iterable[ChipLayer]) -> Iterator[Finding]:
     """Converters with larger errors than a normal distribution explains; a shared one counts in each layer."""
     alike: dict[MacroConfig, dict[str, Tensor]] = {}
-    for name, each in chip.items():
+    for each in chip:
         if each.converters:
-            macro = layers[name].macro
-            alike.setdefault(macro, {})[name] = _largest_errors(each, macro)
+            macro = layers[each.name].macro
+            alike.setdefault(macro, {})[each.name] = _largest_errors(each, macro)
     for errors in alike.values():
         every = torch.cat([*errors.values()])
         median, far = float(every.median()), max(_FAR, _NORMAL.inv_cdf(1 - _UNLIKELY / len(every)))

@@ -1,7 +1,7 @@
 """How much of the loss each layer and each of its bit positions causes: shares that add up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -23,17 +23,17 @@ class LossMap:
             position is a diagonal of cycles: the index of the weight bit plus the index of the input digit.
         increase: Mean loss of the simulated network minus the quantised network's, nats an image for a classifier.
         stepped_back_to: Factor of noise and spreads in the map; None: 1, the macro as it is.
-        changes: Changes of single layers, with the layer's remaining share.
         images: Number of images.
         rest: The share of a layer that stays if all its bit positions are digital, if any: the share of stuck cells.
+        changes: Changes of single layers, with the layer's remaining share.
     """
 
     layers: Mapping[str, tuple[float, ...]]
     increase: float
     stepped_back_to: float | None = None
-    changes: tuple[Change, ...] = ()
     images: int = 0
     rest: Mapping[str, float] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     @property
     def by_layer(self) -> dict[str, float]:
@@ -48,19 +48,13 @@ class LossMap:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in map.json."""
-        return {
-            "shares": [
-                {"layer": name, "diagonal": diagonal, "share": share}
-                for name, shares in self.layers.items()
-                for diagonal, share in enumerate(shares)
-            ],
-            "sum": self.sum,
-            "increase": self.increase,
-            "stepped_back_to": self.stepped_back_to,
-            "images": self.images,
-            "rest": dict(self.rest),
-            "changes": [dict(vars(each)) for each in self.changes],
-        }
+        shares = [
+            {"layer": name, "diagonal": diagonal, "share": share}
+            for name, shares in self.layers.items()
+            for diagonal, share in enumerate(shares)
+        ]
+        others = {name: value for name, value in asdict(self).items() if name != "layers"}
+        return {"shares": shares, "sum": self.sum, **others, "changes": list(others["changes"])}
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
@@ -72,7 +66,7 @@ class LossMap:
             {name: tuple(shares) for name, shares in layers.items()},
             given["increase"],
             given["stepped_back_to"],
-            tuple(Change(**each) for each in given["changes"]),
             given["images"],
             given.get("rest", {}),
+            tuple(Change(**each) for each in given["changes"]),
         )

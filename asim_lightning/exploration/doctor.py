@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
-from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.attribution import loss_map
 from asim_lightning.evaluation.axis_settings import CHECKPOINT
 from asim_lightning.evaluation.binomial import clopper_pearson
@@ -34,7 +34,6 @@ from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.spec import scaled, spreads_of
 from asim_lightning.exploration.study import loaded_images
-from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.surgery import kept_assignments
 
@@ -111,13 +110,13 @@ class Doctor:
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""
         said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
-        screened = self._screened(say, progress)
-        for family in screened:
-            if family.cheapest is None and family.margins:
-                short = -100 * max(family.margins.values())
+        families = self._screened(say, progress)
+        for family in families:
+            if family.cheapest is None and family.tried:
+                short = -100 * max(margin for _, margin in family.tried)
                 nearest = f"the nearest is {short:.1f} points short"
                 self.notes.append(f"no plan of {family.name} is likely to keep it: {nearest}")
-        as_is, plans, gap = self._proved(screened, say, progress)
+        as_is, plans, gap = self._proved(families, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
@@ -144,14 +143,14 @@ class Doctor:
             records.store.write(_MAPS, key, found.to_json())
         return found
 
-    def _changes(self) -> Callable[[OnMacro], Sequence[Fields]]:
-        """A function that gives the changes of a layer, with ADC ranges that fit the layer's counts."""
+    def _changes(self) -> dict[str, list[Fields]]:
+        """Changes of each layer to try, with an ADC range that fits the layer's counts."""
         layers = self._layers.items()
         lossy = {name: each for name, each in layers if any(c.counts_a_code > 1 for c in each.transfer.cycles)}
         images = (batch[0] for batch in self._batches())
         counts, _ = layer_counts(self._work.model, lossy, images, _RANGED, "test") if lossy else ({}, "")
-        ranges = {name: fitted_range(name, self._layers[name], each).fields for name, each in counts.items()}
-        return lambda layer: changes_of(layer, [ranges[layer.name]] if layer.name in ranges else [])
+        ranges = {name: [fitted_range(name, lossy[name], each).fields] for name, each in counts.items()}
+        return {name: changes_of(layer, ranges.get(name, ())) for name, layer in layers}
 
     def _step_back(self) -> float | None:
         """Lower the noise and the spreads of all layers until the loss has risen by about a nat; return the factor."""
@@ -183,13 +182,10 @@ class Doctor:
         for inputs, targets, ids in self._batches(_STEPPING):
             images += len(ids)
             for fidelity in sums:
-                noise = noise_context(model.noise_seed, model.trial, ids, model.chip)
-                with under(model, Condition(fidelity)), torch.no_grad(), noise:
-                    outputs, wanted = model(inputs.to(model.device)), targets.to(model.device)
-                sums[fidelity] += [
-                    len(ids) * float(model.outcome.loss(outputs, wanted)),
-                    float(model.outcome.numbers(outputs, wanted)["value"].sum()),
-                ]
+                with under(model, Condition(fidelity)), torch.no_grad():
+                    answers = model.answered((inputs.to(model.device), targets.to(model.device), ids))[:2]
+                loss, values = model.outcome.loss(*answers), model.outcome.numbers(*answers)["value"]
+                sums[fidelity] += [len(ids) * float(loss), float(values.sum())]
         increase = float(sums["simulated"][0] - sums["quantized"][0]) / images
         is_lost = model.outcome.is_share and sums["simulated"][1] < _LOST * sums["quantized"][1]
         return increase, bool(increase > _COLLAPSED or is_lost)
@@ -214,8 +210,8 @@ class Doctor:
     def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
         """Test some plans of each family on the images of the map, and return the families."""
         target, chips, images, study = self.target, self.settings.chips, len(self._proof_places), self._screens
-        kept = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= target.value)
-        enough = next(kept, chips + 1)  # good chips with which a yield is surely kept
+        # good chips with which a yield is surely kept
+        enough = next((n for n in range(chips + 1) if clopper_pearson(n, chips)[0] >= target.value), chips + 1)
 
         def margin_of(result: Result) -> float:
             """How much the proof, with its images or chips, would exceed the target if the mean stays."""
@@ -242,17 +238,13 @@ class Doctor:
             tried = study.run(proving(families, settings.plans), _PLANS, say, progress)
         finally:
             model.noise_seed = seed
-        plans, gap = dict[str, Plan](), None
-        for family, own, result in tried:
-            if result.axes or not family:  # a plan without axes is the macro as it is
-                plans[family] = plan_of(model, result, study.compared(result), self.target)
-            gap = gap if own is None else own
-        as_is = plans.pop("")
+        # the last of each kind; another plan without axes is the macro as it is
+        last = {family: result for family, _, result in tried if result.axes or not family}
         if more := len(tried) - len({family for family, _, _ in tried}):
             self.notes.append(f"{more} more plans were tried on the same images, and each interval is of one plan")
-        different = {canonical_json([each.macro, each.rules, each.checkpoint]): each for each in plans.values()}
-        kept = [each for each in different.values() if each.verdict == "kept"]
-        others = [each for each in different.values() if each.verdict != "kept"]
-        kept.sort(key=lambda each: each.energy_uj)
-        others.sort(key=lambda each: each.threshold - each.mean)
-        return as_is, (*kept, *others), gap
+        different = {canonical_json(each.axes): each for each in last.values()}
+        as_is, *plans = (plan_of(model, each, study.compared(each), self.target) for each in different.values())
+        kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)
+        others = sorted((each for each in plans if each.verdict != "kept"), key=lambda each: each.threshold - each.mean)
+        gaps = [gap for _, gap, _ in tried if gap is not None]
+        return as_is, (*kept, *others), gaps[-1] if gaps else None

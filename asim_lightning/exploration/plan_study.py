@@ -1,7 +1,7 @@
 """A study of plans: which plan of each kind to try next, and whether it keeps a target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
@@ -37,8 +37,12 @@ class Candidate:
     strength: tuple[float, ...]
     gap: float | None = None
 
+    def is_weaker(self, other: "Candidate") -> bool:
+        """Whether it is stronger than another plan in no way."""
+        return all(mine <= theirs for mine, theirs in zip(self.strength, other.strength, strict=True))
 
-@dataclass(eq=False)
+
+@dataclass(frozen=True)
 class Family:
     """Plans that change the same things, the cheapest first."""
 
@@ -46,40 +50,40 @@ class Family:
     group: str
     """Strengths can be compared within a group of families."""
     candidates: Sequence[Candidate]
-    margins: dict[int, float] = field(default_factory=dict)
-    """How much each tried plan is likely to exceed the target, by index; below 0 if it is likely to miss."""
-
-    def stronger(self, failed: Sequence[tuple[float, ...]]) -> list[int]:
-        """Plans that are stronger than each failed one in some way, the cheapest first."""
-
-        def is_weaker(strength: tuple[float, ...]) -> bool:
-            return any(all(a <= b for a, b in zip(strength, other, strict=True)) for other in failed)
-
-        return [place for place, each in enumerate(self.candidates) if not is_weaker(each.strength)]
+    tried: Sequence[tuple[Candidate, float]] = ()
+    """Tried plans, and how much each is likely to exceed the target; below 0 if it is likely to miss."""
 
     @property
-    def cheapest(self) -> int | None:
-        """The cheapest plan that passed."""
-        return min((place for place, margin in self.margins.items() if margin >= 0), default=None)
+    def cheapest(self) -> Candidate | None:
+        """The cheapest plan that passed: the last one, because dearer plans are not tried any more."""
+        return next((plan for plan, margin in reversed(self.tried) if margin >= 0), None)
 
 
-def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) -> Method[Sequence[Family]]:
-    """Find, for each family, the cheapest plan that is likely to keep a target; return the families with their margins.
+def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) -> Method[list[Family]]:
+    """Find, for each family, the cheapest plan that is likely to keep a target; return the families with tried plans.
 
     `margin_of` says how much a result is likely to exceed the target, below 0 if it misses.
     """
-    failed: dict[str, list[tuple[float, ...]]] = {each.group: [] for each in families}
+    failed, screened = {each.group: list[Candidate]() for each in families}, list[Family]()
     for family in families:
-        last, weak = len(family.candidates), failed[family.group]
-        while left := [place for place in family.stronger(weak) if place < last]:
-            place = left[len(left) // 2]
-            plan = family.candidates[place]
-            family.margins[place] = margin_of((yield plan.point))
-            if family.margins[place] < 0:
-                weak.append(plan.strength)
+        left, tried = _stronger(family.candidates, failed[family.group]), list[tuple[Candidate, float]]()
+        while left:
+            middle = len(left) // 2
+            plan = left[middle]
+            margin = margin_of((yield plan.point))
+            tried.append((plan, margin))
+            if margin < 0:
+                failed[family.group].append(plan)
+                left = _stronger(left, [plan])
             else:
-                last = place  # dearer plans are not needed
-    return families
+                left = left[:middle]
+        screened.append(replace(family, tried=tried))
+    return screened
+
+
+def _stronger(plans: Sequence[Candidate], failed: Sequence[Candidate]) -> list[Candidate]:
+    """Plans that are stronger than each failed one in some way."""
+    return [plan for plan in plans if not any(plan.is_weaker(other) for other in failed)]
 
 
 def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, float | None, Result]]]:
@@ -90,26 +94,22 @@ def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, flo
     """
     tried: list[tuple[str, float | None, Result]] = [("", None, (yield {}))]
     kept = 0
-    likely = [(each, each.cheapest) for each in families if each.cheapest is not None]
-    for family, cheapest in sorted(likely, key=lambda each: each[0].candidates[each[1]].energy):
-        places = [cheapest]
-        failed = [family.candidates[place].strength for place, margin in family.margins.items() if margin < 0]
+    likely = [(plan, family) for family in families if (plan := family.cheapest) is not None]
+    for cheapest, family in sorted(likely, key=lambda each: each[0].energy):
+        plans, failed = [cheapest], [plan for plan, margin in family.tried if margin < 0]
         for attempt in range(_ATTEMPTS):
-            if not places or (attempt and tried[-1][2].verdict == "kept"):
+            tried.append((family.name, plans[0].gap, (yield plans[0].point)))
+            least = plans[0].energy * _DEARER ** (2**attempt)
+            plans = [each for each in _stronger(family.candidates, failed) if each.energy >= least]
+            if not plans or tried[-1][2].verdict == "kept":
                 break
-            place, plan = places[0], family.candidates[places[0]]
-            tried.append((family.name, plan.gap, (yield plan.point)))
-            least = plan.energy * _DEARER ** (2**attempt)
-            places = [each for each in family.stronger(failed) if each > place]
-            places = [each for each in places if family.candidates[each].energy >= least]
         kept += tried[-1][2].verdict == "kept"
         if kept == most:
             return tried
     for family in families:
-        if not kept and family.cheapest is None and family.margins:
-            nearest = max(family.margins, key=lambda place: (family.margins[place], -place))
-            plan = family.candidates[nearest]
-            tried.append((family.name, plan.gap, (yield plan.point)))
+        if not kept and family.cheapest is None and family.tried:
+            nearest, _ = max(family.tried, key=lambda each: (each[1], -each[0].energy))
+            tried.append((family.name, nearest.gap, (yield nearest.point)))
     return tried
 
 

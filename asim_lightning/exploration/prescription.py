@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.attribution import positions_of
+from asim_lightning.evaluation.attribution import Fields, positions_of
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
@@ -18,7 +18,6 @@ from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
 from asim_lightning.nn import OnMacro
 
-Fields = Mapping[str, Any]
 _STEPS = 2000
 """Energy steps of the search for cheapest changes."""
 TRIM = "static.trim"
@@ -119,15 +118,13 @@ def _point(changes: Mapping[str, Fields]) -> Point:
 
 def _energies(figures: CostFigures, choices: Mapping[str, Sequence[Fields]]) -> tuple[list[NDArray[Any]], float]:
     """The energy of each choice of each layer, and the energy of all other layers, uJ."""
-    found, rest = {name: list[float]() for name in choices}, 0.0
+    priced = list[dict[str, float]]()  # with the first choice of each layer, with the second, and so on
     for number in range(max(map(len, choices.values()))):
         point = _point({name: fields[min(number, len(fields) - 1)] for name, fields in choices.items()})
-        priced = {each.name: 1e-9 * each.energy.total for each in figures.report(point).layers}
-        rest = sum(energy for name, energy in priced.items() if name not in choices)
-        for name, fields in choices.items():
-            if number < len(fields):
-                found[name].append(priced.get(name, 0.0))  # not called: 0
-    return [np.array(each) for each in found.values()], rest
+        priced.append({each.name: 1e-9 * each.energy.total for each in figures.report(point).layers})
+    rest = sum(energy for name, energy in priced[-1].items() if name not in choices)
+    # a layer that is not called has no energy
+    return [np.array([each.get(name, 0.0) for each in priced[: len(some)]]) for name, some in choices.items()], rest
 
 
 def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> list[list[int]]:
@@ -142,14 +139,13 @@ def _fronts(costs: Sequence[NDArray[Any]], losses: Sequence[NDArray[Any]]) -> li
         after = np.full((len(steps), places), np.inf)
         for choice, up in enumerate(steps):
             after[choice, up:] = best[: places - up] + loss_of[choice]
-        picked.append(after.argmin(axis=0))
-        best = after.min(axis=0)
-        picked[-1] = np.stack([picked[-1], steps[picked[-1]]])
+        choices, best = after.argmin(axis=0), after.min(axis=0)
+        picked.append((choices, steps[choices]))
     found = []
     for place in np.flatnonzero(np.diff(best, prepend=np.inf) < 0):
         picks, left = [], int(place)
-        for pick, up in reversed(picked):
-            picks.append(int(pick[left]))
+        for choices, up in reversed(picked):
+            picks.append(int(choices[left]))
             left -= int(up[left])
         found.append(picks[::-1])
     return found

@@ -97,16 +97,10 @@ def spreads_of(macro: MacroConfig) -> Point:
 def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> list[Property]:
     """The named properties of a macro; None: all that it may have."""
     lsb = "lsb" if macro.codes_of_full_scale is not None else "%"
-    percents, powers = _rungs(1e-3, 30.0), range(-5, 6)
+    percents = _rungs(1e-3, 30.0)
 
     def spread(axis: str, unit: str = "%") -> Callable[[float], Point]:
         return lambda value: {axis: canonical_quantity(f"{value:g} {unit}") if value else 0}
-
-    def stuck(value: float) -> Point:
-        return {"static.stuck_at_0": value / 200.0, "static.stuck_at_1": value / 200.0}
-
-    def number(axis: str) -> Callable[[float], Point]:
-        return lambda value: {axis: int(value)}
 
     every = [
         Property("random_noise", lsb, _rungs(1e-2, 30.0), spread("random_noise", lsb)),
@@ -114,10 +108,10 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("gain", "%", percents, spread("static.gain")),
         Property("inl", "%", tuple(each for each in percents if each <= largest_inl(macro)), spread("static.inl")),
         Property("cell_mismatch", "%", percents, spread("static.cell_mismatch")),
-        Property("stuck_cells", "%", percents, stuck),
-        Property("adc_bits", "bits", tuple(range(16, 0, -1)), number("adc_bits")),
-        Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in powers), number("rows")),
-        Property("encoding_bits", "bits", tuple(range(1, 17)), number("encoding_bits")),
+        Property("stuck_cells", "%", percents, lambda x: {f"static.stuck_at_{bit}": x / 200.0 for bit in (0, 1)}),
+        Property("adc_bits", "bits", tuple(range(16, 0, -1)), lambda x: {"adc_bits": int(x)}),
+        Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in range(-5, 6)), lambda x: {"rows": int(x)}),
+        Property("encoding_bits", "bits", tuple(range(1, 17)), lambda x: {"encoding_bits": int(x)}),
     ]
     if names is None:
         return [each for each in every if len(each.allowed(lambda axes: macro.with_fields(**axes)).rungs) > 1]
@@ -237,11 +231,11 @@ class SpecStudy(Study):
             least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
             raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
         base = next(iter(self.layers.values())).assignment.base
-        self._ruled = [layer.assignment.ruled for layer in self.layers.values()]
+        ruled = [layer.assignment.ruled for layer in self.layers.values()]
         self._own = {
             name: value
             for name, value in spreads_of(base).items()
-            if not all({name, name.partition(".")[0]} & ruled for ruled in self._ruled)
+            if not all({name, name.partition(".")[0]} & each for each in ruled)
         }
         self._given: Point = flat(settings.given)
         self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
@@ -261,7 +255,11 @@ class SpecStudy(Study):
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
         self.records.open()
-        self.records.notes += self._notes()
+        if of_rules := sorted(frozenset().union(*ruled)):
+            self.notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
+        bits = [each.axes(rung) for each in self.properties if each.name == "adc_bits" for rung in each.rungs]
+        if (note := lsb_note([{**self._base, **each} for each in bits], self.records.points.macros)) is not None:
+            self.notes.append(note)
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
@@ -272,12 +270,21 @@ class SpecStudy(Study):
         return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))
 
     def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None]]:
-        """Find the limit of each property, then of all together; and the macro that keeps the target with all."""
+        """Find the limit of each property, then of all together; and the macro that keeps the target with all.
+
+        All together are noise and spreads of the recipe times a factor; if it has none, the single limits times one.
+        """
         limits = []
         for each in self.properties:
             limits.append((yield from limit_of(each, self._base)))
-        if (joint := self._together(limits)) is None:
+        spreads = {name: value for name, value in self._own.items() if name not in self._given}
+        if not self._own:
+            for each, limit in zip(self.properties, limits, strict=True):
+                if each.rungs[0] == 0 and limit.kept:
+                    spreads |= each.axes(limit.kept)
+        if len(spreads) < (1 if self._own else 2):
             return limits, None
+        joint = scaled(spreads, self.macro).allowed(self._macros)
         scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self._own else 'limits above'}"
         self.records.notes.append(f"{TOGETHER}: {scaled_ones}, each times the factor; nothing else is in it")
         limits.append((yield from limit_of(joint, self._base)))
@@ -287,20 +294,3 @@ class SpecStudy(Study):
     def _macros(self, axes: Point) -> set[MacroConfig]:
         """The macros of all layers at a point with some axes; a rule or a signed input may refuse it."""
         return self.records.points.macros({**self._base, **axes})
-
-    def _notes(self) -> list[str]:
-        """Lines on fields that rules decide, and on bits that change the LSB of the given noise."""
-        ruled, macros = sorted(frozenset().union(*self._ruled)), self.records.points.macros
-        notes = [f"rules of the plan decide {', '.join(ruled)} of some layers at every point"] if ruled else []
-        bits = [each for each in self.properties if each.name == "adc_bits"]
-        note = lsb_note([{**self._base, **each.axes(rung)} for each in bits for rung in each.rungs], macros)
-        return [*notes, *([] if note is None else [note])]
-
-    def _together(self, limits: Sequence[Limit]) -> Property | None:
-        """Noise and spreads of the recipe times a factor; if it has none, the single limits times a factor."""
-        spreads = {name: value for name, value in self._own.items() if name not in self._given}
-        if not self._own:
-            for each, limit in zip(self.properties, limits, strict=True):
-                if each.rungs[0] == 0 and limit.kept:
-                    spreads |= each.axes(limit.kept)
-        return scaled(spreads, self.macro).allowed(self._macros) if len(spreads) > (not self._own) else None

@@ -7,7 +7,7 @@ import pytest
 from asim_lightning.evaluation.loss_map import Change, LossMap
 
 MAPPED = LossMap(
-    {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, (Change("head", {"votes": 3}, 0.5),), 40, {"conv1": 0.5}
+    {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, 40, {"conv1": 0.5}, (Change("head", {"votes": 3}, 0.5),)
 )
 
 

@@ -1,6 +1,7 @@
 """The cheapest likely plan is found with few questions, and plans are proved until enough are kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,9 +23,14 @@ def family(name: str, plans: Sequence[tuple[float, Strength]], group: str = "one
     return Family(name, group, candidates)
 
 
-def chain(length: int, name: str = "a", energy: Callable[[int], float] = float) -> Family:
+def chain(length: int, name: str = "a", energy: Callable[[int], float] = lambda n: n + 1.0) -> Family:
     """A family of stronger and stronger plans."""
     return family(name, [(energy(n), (float(n),)) for n in range(length)])
+
+
+def tried(plans: Family, margins: Mapping[int, float]) -> Family:
+    """The family after some of its plans were tried."""
+    return replace(plans, tried=[(plans.candidates[place], margin) for place, margin in margins.items()])
 
 
 def names(points: Sequence[Point]) -> list[tuple[Any, Any]]:
@@ -40,8 +46,8 @@ def screened(families: Sequence[Family], keeps: Callable[[Strength], bool]) -> t
         each = by_name[str(point["family"])].candidates[int(point["place"])]  # type: ignore[arg-type]
         return made_up(point, 0.9 if keeps(each.strength) else 0.1)
 
-    points, tried = driven(screening(families, lambda each: each.accuracy - 0.9), answer)
-    return names(points), tried
+    points, found = driven(screening(families, lambda each: each.accuracy - 0.9), answer)
+    return names(points), found
 
 
 PLACES = st.integers(0, 5).map(float)
@@ -67,18 +73,17 @@ def test_screening_finds_the_cheapest_that_passes(
         family(str(n), [(energy(each), each) for each in plans], "one" if is_one_group else str(n))
         for n, plans in enumerate(sets)
     ]
-    points, tried = screened(families, keeps)
+    points, found = screened(families, keeps)
     assert len(set(points)) == len(points)
-    for each in tried:
-        passing = [n for n, plan in enumerate(each.candidates) if keeps(plan.strength)]
-        assert each.cheapest == min(passing, default=None)
+    for each in found:
+        assert each.cheapest == next((plan for plan in each.candidates if keeps(plan.strength)), None)
 
 
 @pytest.mark.parametrize("first", [0, 1, 40, 99, 100])
 def test_a_long_chain_is_halved(first: int) -> None:
     points, (plans,) = screened([chain(100)], lambda strength: strength[0] >= first)
     assert len(points) <= 7
-    assert plans.cheapest == (first if first < 100 else None)
+    assert plans.cheapest == (plans.candidates[first] if first < 100 else None)
 
 
 @pytest.mark.parametrize(("group", "others"), [("one", []), ("two", [("b", 0)])])
@@ -96,16 +101,15 @@ def proved(families: Sequence[Family], most: int, kept: Sequence[tuple[str, int]
         is_kept = (point.get("family"), point.get("place")) in kept
         return made_up(point, decision=Decision("kept" if is_kept else "undecided"))
 
-    points, tried = driven(proving(families, most), answer)
-    assert [name or None for name, _, _ in tried] == [name for name, _ in names(points)]
-    assert [each.axes for _, _, each in tried] == points
+    points, found = driven(proving(families, most), answer)
+    assert [name or None for name, _, _ in found] == [name for name, _ in names(points)]
+    assert [each.axes for _, _, each in found] == points
     assert points[0] == {}
     return names(points[1:])
 
 
 def test_proving_goes_to_dearer_plans_until_one_is_kept() -> None:
-    plans = chain(100, energy=lambda n: 1.01**n)
-    plans.margins[10] = 0.0
+    plans = tried(chain(100, energy=lambda n: 1.01**n), {10: 0.0})
     points = proved([plans], 1)
     energies = [plans.candidates[place].energy for _, place in points]
     assert points[0] == ("a", 10)
@@ -117,29 +121,23 @@ def test_proving_goes_to_dearer_plans_until_one_is_kept() -> None:
 
 
 def test_proving_leaves_out_what_failed_and_ends_with_the_dearest() -> None:
-    plans = chain(4, energy=lambda n: 2.0**n)
-    plans.margins.update({0: 0.1, 1: -0.1})
+    plans = tried(chain(4, energy=lambda n: 2.0**n), {1: -0.1, 0: 0.1})
     assert proved([plans], 1) == [("a", 0), ("a", 2), ("a", 3)]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_proving_stops_at_enough_kept_plans_the_cheapest_first(most: int) -> None:
-    families = [chain(3, name, lambda n, base=base: base + n) for name, base in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
-    for each in families:
-        each.margins[0] = 0.0
+    bases = {"a": 3.0, "b": 1.0, "c": 2.0}
+    families = [tried(chain(3, name, lambda n, base=base: base + n), {0: 0.0}) for name, base in bases.items()]
     assert proved(families, most, [("a", 0), ("b", 0), ("c", 0)]) == [("b", 0), ("c", 0), ("a", 0)][:most]
 
 
 def test_without_a_likely_plan_the_nearest_is_tried() -> None:
-    one, other, unasked = chain(4, "a"), chain(4, "b"), chain(4, "c")
-    one.margins.update({0: -0.4, 2: -0.1, 3: -0.2})
-    other.margins.update({3: -0.3, 1: -0.3})
-    assert proved([one, other, unasked], 3) == [("a", 2), ("b", 1)]
+    one, other = tried(chain(4, "a"), {0: -0.4, 2: -0.1, 3: -0.2}), tried(chain(4, "b"), {3: -0.3, 1: -0.3})
+    assert proved([one, other, chain(4, "c")], 3) == [("a", 2), ("b", 1)]
 
 
 def test_the_nearest_of_others_is_tried_only_if_none_is_kept() -> None:
-    likely, other = chain(1, "a"), chain(2, "b")
-    likely.margins[0] = 0.0
-    other.margins.update({0: -0.2, 1: -0.1})
+    likely, other = tried(chain(1, "a"), {0: 0.0}), tried(chain(2, "b"), {0: -0.2, 1: -0.1})
     assert proved([likely, other], 3, [("a", 0)]) == [("a", 0)]
     assert proved([likely, other], 3) == [("a", 0), ("b", 1)]
