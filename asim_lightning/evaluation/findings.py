@@ -62,13 +62,18 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
     first = next(rest)
     layers = macro_layers(model.backbone)
     counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
-    geometries = dict[str, Geometry]()
+    names, geometries = {layer: name for name, layer in layers.items()}, dict[str, Geometry]()
     for layer, inputs in layer_inputs(model, first[:1]).items():
         product, x, w = layer.product_on(*inputs)
-        geometries[layer.name] = product.geometry(x, w)
-    chip = chip_layers(model, first[:1], model.chip)
-    of_rows = *_idle_rows(layers, geometries), *_unused_planes(counts)
-    return [*_ranges(layers, counts), *of_rows, *_bad_converters(layers, chip), *_lost_codes(counts)]
+        geometries[names[layer]] = product.geometry(x, w)
+    chip = dict(zip(geometries, chip_layers(model, first[:1], model.chip), strict=True))
+    return [
+        *_ranges(layers, counts),
+        *_idle_rows(layers, geometries),
+        *_unused_planes(counts),
+        *_bad_converters(layers, chip),
+        *_lost_codes(counts),
+    ]
 
 
 def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
@@ -172,13 +177,13 @@ def _unused_planes(counts: Mapping[str, LayerCounts]) -> Iterator[Finding]:
         yield Finding("unused_planes", tuple(names), text, numbers)
 
 
-def _bad_converters(layers: Mapping[str, OnMacro], chip: Iterable[ChipLayer]) -> Iterator[Finding]:
+def _bad_converters(layers: Mapping[str, OnMacro], chip: Mapping[str, ChipLayer]) -> Iterator[Finding]:
     """Converters with larger errors than a normal distribution explains; a shared one counts in each layer."""
     alike: dict[MacroConfig, dict[str, Tensor]] = {}
-    for each in chip:
+    for name, each in chip.items():
         if each.converters:
-            macro = layers[each.name].macro
-            alike.setdefault(macro, {})[each.name] = _largest_errors(each, macro)
+            macro = layers[name].macro
+            alike.setdefault(macro, {})[name] = _largest_errors(each, macro)
     for errors in alike.values():
         every = torch.cat([*errors.values()])
         median, far = float(every.median()), max(_FAR, _NORMAL.inv_cdf(1 - _UNLIKELY / len(every)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,10 @@ class Diagnosis:
 
     def to_json(self, files: Sequence[str] = ()) -> dict[str, Any]:
         """Plain values, as in doctor.json, with the file of each plan."""
-        named: Sequence[str | None] = files or [None] * len(self.plans)
         return {
             "target": str(self.target),
             "as_is": {**asdict(self.as_is), "file": None},
-            "plans": [{**asdict(plan), "file": file} for plan, file in zip(self.plans, named, strict=True)],
+            "plans": [{**asdict(plan), "file": file} for plan, file in zip_longest(self.plans, files)],
             "findings": [asdict(each) for each in self.findings],
             "gap": self.gap,
             "notes": list(self.notes),
@@ -123,7 +123,7 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
     layers = macro_layers(model.backbone)
     changes = {name: condition.rules[of] for name in layers if (of := pattern_of(name)) in condition.rules}
-    alike = dict[str, list[str]]()
+    alike = dict[str, list[str]]()  # the layers of each change
     for name, fields in changes.items():
         alike.setdefault(_layer_text(layers[name], fields), []).append(name)
     found, threshold = compared
@@ -137,10 +137,7 @@ def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], 
 
 
 def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoint: str | None) -> str:
-    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat".
-
-    `alike` has the layers of each change.
-    """
+    """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat"."""
     words = {name: f"{axis_text(value)} {setting_of(name).label}" for name, value in macro.items()}
     if words.pop("static.trim_step", None):
         words["static.trim"] = "offset and gain trimmed"

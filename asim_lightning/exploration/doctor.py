@@ -78,11 +78,8 @@ class Doctor:
         self._own = {name: layer.assignment for name, layer in self._layers.items()}
         self._figures = CostFigures(work.model, technology)
         self._figures.at({})  # refuses wrong settings early
-        if known is not None and set(known.layers) != set(self._layers):
-            raise ValueError(
-                f"`map` must be of the {len(self._layers)} layers of this network, such as {next(iter(self._layers))}, "
-                f"got a map of {len(known.layers)} layers, such as {next(iter(known.layers), 'none')}"
-            )
+        if known is not None and (others := known.layers.keys() ^ self._layers.keys()):
+            raise ValueError(f"`map` must be of the layers of this network, got other ones, such as {min(others)}")
         count = loaded_images(work.data)
         mapped = min(settings.images, count if proof else count // 2)
         if not mapped:
@@ -110,12 +107,13 @@ class Doctor:
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""
         said = findings(self._work.model, (batch[0] for batch in self._batches()), len(self._places))
-        families = self._screened(say, progress)
+        count = sum(len(each.candidates) for each in self._families)
+        say(f"plans    {count:,}, of which the likely ones are looked for")
+        families = self._screens.run(screening(self._families, self._margin_of), _PLANS, say, progress)
         for family in families:
             if family.cheapest is None and family.tried:
-                short = -100 * max(margin for _, margin in family.tried)
-                nearest = f"the nearest is {short:.1f} points short"
-                self.notes.append(f"no plan of {family.name} is likely to keep it: {nearest}")
+                short = f"the nearest is {-100 * max(margin for _, margin in family.tried):.1f} points short"
+                self.notes.append(f"no plan of {family.name} is likely to keep it: {short}")
         as_is, plans, gap = self._proved(families, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
@@ -207,22 +205,14 @@ class Doctor:
     def _study(self, work: Work, chips: range, places: range, proves: bool) -> PlanStudy:
         return PlanStudy(work, self.settings, self._figures, self._families, chips, places, proves)
 
-    def _screened(self, say: Callable[[str], None], progress: bool) -> Sequence[Family]:
-        """Test some plans of each family on the images of the map, and return the families."""
-        target, chips, images, study = self.target, self.settings.chips, len(self._proof_places), self._screens
-        # good chips with which a yield is surely kept
-        enough = next((n for n in range(chips + 1) if clopper_pearson(n, chips)[0] >= target.value), chips + 1)
-
-        def margin_of(result: Result) -> float:
-            """How much the proof, with its images or chips, would exceed the target if the mean stays."""
-            found, threshold = study.compared(result)
-            if target.form == "yield":
-                return found.mean - enough / chips
-            return found.mean - (found.mean - found.low) * sqrt(result.images / images) - threshold
-
-        count = sum(len(each.candidates) for each in self._families)
-        say(f"plans    {count:,}, of which the likely ones are looked for")
-        return study.run(screening(self._families, margin_of), _PLANS, say, progress)
+    def _margin_of(self, result: Result) -> float:
+        """How much the proof, with its images or chips, would exceed the target if the mean stays."""
+        found, threshold = self._screens.compared(result)
+        if self.target.form == "yield":
+            chips, least = self.settings.chips, self.target.value
+            good = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= least)
+            return found.mean - next(good, chips + 1) / chips  # with these good chips it is surely kept
+        return found.mean - (found.mean - found.low) * sqrt(result.images / len(self._proof_places)) - threshold
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool

@@ -37,10 +37,6 @@ class Candidate:
     strength: tuple[float, ...]
     gap: float | None = None
 
-    def is_weaker(self, other: "Candidate") -> bool:
-        """Whether it is stronger than another plan in no way."""
-        return all(mine <= theirs for mine, theirs in zip(self.strength, other.strength, strict=True))
-
 
 @dataclass(frozen=True)
 class Family:
@@ -83,7 +79,11 @@ def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) 
 
 def _stronger(plans: Sequence[Candidate], failed: Sequence[Candidate]) -> list[Candidate]:
     """Plans that are stronger than each failed one in some way."""
-    return [plan for plan in plans if not any(plan.is_weaker(other) for other in failed)]
+
+    def is_stronger(plan: Candidate, other: Candidate) -> bool:
+        return any(mine > its for mine, its in zip(plan.strength, other.strength, strict=True))
+
+    return [plan for plan in plans if all(is_stronger(plan, other) for other in failed)]
 
 
 def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, float | None, Result]]]:
@@ -175,6 +175,7 @@ class PlanStudy(Study):
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
+        self.most_images = _MANY
         self._paired: dict[str, Interval] = {}
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         names = dict.fromkeys(name for family in families for each in family.candidates for name in each.point)
@@ -198,12 +199,11 @@ class PlanStudy(Study):
         """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""
         if target.of is not None:
             self._paired[canonical_json(result.axes)] = paired_difference(chips, self.outcomes[target.of])
-        several, compared = len(chips) > 1, self.compared(result)
-        if target.form != "yield" or not several:
-            return decide(*compared, result.images, None if several or target.form == "yield" else _MANY)
+        if target.form != "yield" or len(chips) == 1:
+            return super().decision(target, result, chips)
         answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
         if answer is None:
-            return decide(*compared, len(chips), _MANY)
+            return decide(*self.compared(result), len(chips), _MANY)
         return Decision("kept" if answer else "missed")
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:

@@ -128,11 +128,9 @@ def loss_map_table(found: LossMap) -> Table[Row]:
 
 def loss_map_picture(found: LossMap, title: str) -> Picture:
     """A heat map of layers, in the order of the network, and bit positions."""
-    count = max(map(len, found.layers.values()))
-    cells = [
-        [nan if place >= len(shares) or found.sum <= 0 else 100 * shares[place] / found.sum for place in range(count)]
-        for shares in found.layers.values()
-    ]
+    count, total = max(map(len, found.layers.values())), found.sum if found.sum > 0 else nan
+    percents = ([100 * share / total for share in shares] for shares in found.layers.values())
+    cells = [row + [nan] * (count - len(row)) for row in percents]
     texts = [[f"{value:.0f}" if abs(value) >= _LEAST else "" for value in row] for row in cells]
     known = [0.0, *(value for row in cells for value in row if isfinite(value))]
     numbers: Rows = [["layer", "bit", "share"]]
