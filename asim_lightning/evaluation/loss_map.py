@@ -59,14 +59,8 @@ class LossMap:
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
         """Read `to_json`; a KeyError or TypeError if it is not a map."""
-        layers: dict[str, list[float]] = {}
+        layers, rest = dict[str, tuple[float, ...]](), given.get("rest", {})
         for each in given["shares"]:
-            layers.setdefault(each["layer"], []).append(float(each["share"]))
-        return cls(
-            {name: tuple(shares) for name, shares in layers.items()},
-            given["increase"],
-            given["stepped_back_to"],
-            given["images"],
-            given.get("rest", {}),
-            tuple(Change(**each) for each in given["changes"]),
-        )
+            layers[each["layer"]] = (*layers.get(each["layer"], ()), float(each["share"]))
+        changes = tuple(Change(**each) for each in given["changes"])
+        return cls(layers, given["increase"], given["stepped_back_to"], given["images"], rest, changes)

@@ -154,7 +154,7 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
 
 def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
     """The change of a layer in a few words."""
-    positions, parts = positions_of(layer.macro, layer.signed_input), []
+    positions, parts = positions_of(layer.transfer), []
     if (digital := fields.get("digital_levels")) is not None:
         parts.append("digital" if digital == positions else f"{digital} digital positions")
     if "votes" in fields:

@@ -13,7 +13,7 @@ from torch import Tensor
 from asim_lightning.classifier.outcome import right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.attribution import loss_map
+from asim_lightning.evaluation.attribution import Fields, loss_map
 from asim_lightning.evaluation.axis_settings import CHECKPOINT
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.condition import Condition, under
@@ -28,7 +28,7 @@ from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, proving, screening
-from asim_lightning.exploration.prescription import TRIM, Fields, changes_of, changes_of_macro, prescriptions
+from asim_lightning.exploration.prescription import TRIM, changes_of, changes_of_macro, prescriptions
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
