@@ -162,16 +162,15 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
-    made = Sweep(work, axes, options.trials, until, options.technology)
+    made = Sweep(work, axes, options.trials, until, options.technology, levels if of_chips else None)
     for line in left_out(axes.axes, made.macro, cli.by_flags):
         cli.say(line)
-    results = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
+    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        shown = levels if of_chips and model.outcome.is_share else None
-        print(publish(results, made, cli.run_folder.name, shown, options.format))
+        print(publish(found, made, cli.run_folder.name, options.format))
         if published:
-            print(f"\n{published_text(results, published, options.against or '')}")
+            print(f"\n{published_text(found, published, options.against or '')}")
 
 
 def left_out(axes: Mapping[str, Axis], macro: MacroConfig, flags: Mapping[str, Any]) -> Iterator[str]:

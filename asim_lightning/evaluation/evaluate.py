@@ -136,10 +136,10 @@ class EvaluationBar(tqdm):  # type: ignore[misc]
         total, disable = self._batches and evaluations * self._batches, not (shown and sys.stderr.isatty())
         super().__init__(total=total, disable=disable, unit="batch", dynamic_ncols=True, leave=False)
 
-    def leave_out(self) -> None:
-        """Remove an evaluation from the total, because another command has done it."""
+    def leave_out(self, evaluations: int) -> None:
+        """Remove evaluations from the total, because another command has done them."""
         if self._batches is not None:
-            self.total -= self._batches
+            self.total -= evaluations * self._batches
             self.refresh()
 
 

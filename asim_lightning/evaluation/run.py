@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
@@ -68,8 +68,8 @@ class DesignLayers:
 
 
 @dataclass(frozen=True)
-class Run:
-    """All data of a sweep, a search, a spec or a doctor."""
+class Run(Sequence[Result]):
+    """The results of a sweep, a search, a spec or a doctor, float and quantized first, with all data of the run."""
 
     folder: Path
     results: tuple[Result, ...]
@@ -92,6 +92,16 @@ class Run:
     """The result of a spec or a doctor, as in spec.json or doctor.json; empty for a sweep or a search."""
     loss_map: LossMap | None = None
     """The map of a doctor."""
+
+    @overload
+    def __getitem__(self, place: int) -> Result: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
+        return self.results[place]
+
+    def __len__(self) -> int:
+        return len(self.results)
 
     @property
     def kind(self) -> str:
@@ -144,8 +154,7 @@ class Run:
     def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
         """Conditions, and the simulated points under each: axes that nobody chooses, such as noise and spreads. Numbers
         rise; other values are in order of appearance."""
-        places = grouped(self.points, _group)
-        found = [(_conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
+        found = [(_conditions(points[0]), points) for points in grouped(self.points, _group)]
         names = dict.fromkeys(name for given, _ in found for name in given)
         values = {name: distinct_values(given[name] for given, _ in found if name in given) for name in names}
         return sorted(found, key=lambda group: [values[name].index(value) for name, value in group[0].items()])
@@ -155,7 +164,7 @@ class Run:
         """The Pareto front under each condition."""
         if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
             return []
-        return [self.points[place] for place in pareto(self.points, self.objectives, _group)]
+        return pareto(self.points, self.objectives, _group)
 
     @cached_property
     def cheapest(self) -> list[Result | None]:

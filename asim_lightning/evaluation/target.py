@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,6 @@ _LOOKS = 100
 _WIDEST = 0.5
 CLOSE = 1e-9
 """Tolerance for counts of answers: 90 % of 400 images are 360, even if a float is slightly larger."""
-Group = TypeVar("Group", bound=Hashable)
 
 
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
@@ -248,29 +247,29 @@ def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
     return tuple(-figure(result, name) if name in large else figure(result, name) for name in objectives)
 
 
-def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Group]) -> list[int]:
-    """Indices of the points on the Pareto front of each group.
+def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Hashable]) -> list[Result]:
+    """The Pareto front of each group of points.
 
     Groups are in the order of their first point; within a group the first objective gets worse. A group is the points
     under the same conditions, which nobody chooses.
     """
     found = []
-    for places in grouped(results, group):
-        ordered = sorted((costs(results[place], objectives), place) for place in places)
-        front: list[tuple[float, ...]] = []  # a better point always comes earlier
-        for mine, place in ordered:
+    for points in grouped(results, group):
+        front: list[tuple[float, ...]] = []
+        for point in sorted(points, key=lambda each: costs(each, objectives)):  # a better point always comes earlier
+            mine = costs(point, objectives)
             known = np.array(front[-1:] if len(objectives) <= 2 else front)  # the last has the least second cost
             if not front or not ((known <= mine).all(axis=1) & (known < mine).any(axis=1)).any():
                 front.append(mine)
-                found.append(place)
+                found.append(point)
     return found
 
 
-def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list[list[int]]:
-    """Indices of points by group, in the order of each group's first point."""
-    found: dict[Group, list[int]] = {}
-    for place, result in enumerate(results):
-        found.setdefault(group(result), []).append(place)
+def grouped(results: Iterable[Result], group: Callable[[Result], Hashable]) -> list[list[Result]]:
+    """Points in groups, in the order of each group's first point."""
+    found: dict[Hashable, list[Result]] = {}
+    for result in results:
+        found.setdefault(group(result), []).append(result)
     return list(found.values())
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
     AxisValue,
@@ -24,8 +23,8 @@ from asim_lightning.evaluation.results import (
     is_number,
     noise_unit,
 )
-from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
-from asim_lightning.evaluation.target import Target, figure, has_figure, meaning_of_early_end
+from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
+from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.search import Search
@@ -55,53 +54,50 @@ _MOST_ROWS = 102
 """Most rows of a printed table of chips, with the float and the quantised network."""
 
 
-def publish(
-    results: Sequence[Result],
-    sweep: Sweep,
-    name: str,
-    thresholds: Sequence[float] | None = None,
-    suffix: Format = "png",
-) -> str:
+def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     """Write plot and dashboard into the sweep's folder; return the table and the paths of the files.
 
-    The table has the points of this call; plot, dashboard and results.csv have all points of the run. Thresholds are
-    accuracies that count as good, 0..1, for the yields of chips; empty: 1, 2 and 5 points below the quantised
-    network's; None: no yields.
+    The table and the yields of chips have the points of this call; plot, dashboard and results.csv have all points of
+    the run.
     """
-    levels = None if thresholds is None else yield_levels(results, sweep.until, thresholds)
-    rows, swept = sweep.records.results(), list(results[-1].axes)
-    axis = plot_axis([*rows, results[-1]])
+    rows, swept = sweep.records.results(), list(found[-1].axes)
+    axis = plot_axis([*rows, found[-1]])
     # a weight-parallel cycle has signed codes and so another LSB
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     title = _title(name, sweep.macro, rows, _rules(sweep), axis)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
-        drawn = chips_picture(rows, title, levels or ())
+        drawn = chips_picture(rows, title, found.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(sweep.model, "num_classes", None), adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
-    run = Run(sweep.folder, tuple(rows))
+    run = Run(sweep.folder, rows)
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
-    _write_differences(sweep, rows)
-    yields = [] if levels is None else _yields(results, sweep, name, levels, suffix)
-    earlier = len(rows) - len({(row.kind, canonical_json(row.axes)) for row in results})
+    _write_differences(run, sweep.records.names)
+    yields = ["", yields_text(found, sweep), "", *_yield_files(found, sweep, name, suffix)] if found.yields else []
+    earlier = len(rows) - len({(row.kind, canonical_json(row.axes)) for row in found})
     more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
-    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
+    return "\n".join([sweep_text(found, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
 
-def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
+def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
     """The table of a sweep, and notes on it, such as the steps along an axis; None: the axis of the plot."""
-    note = lsb_note([row.axes for row in results if row.kind == "simulated"], sweep.records.points.macros)
+    note = lsb_note([row.axes for row in found.points], sweep.records.points.macros)
     lines = [
-        _table(results),
-        *_equal_points(results),
+        _table(found),
+        *_equal_points(found.points),
         *([] if note is None else ["", f"note     {note}"]),
         "",
         str(sweep.figures),
-        *_changes(results, sweep, axis or plot_axis(results)),
+        *_changes(found, sweep, axis or plot_axis(found)),
     ]
-    return results[0].measure.words("\n".join(lines))
+    return found.measure.words("\n".join(lines))
+
+
+def yields_text(found: Run, sweep: Sweep) -> str:
+    """The yields of a sweep over chips, the highest threshold first."""
+    return found.measure.words(yield_text(found.yields, found.thresholds[::-1], sweep.until))
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
@@ -162,31 +158,29 @@ def _figures(found: Run, title: str) -> dict[str, Figure]:
     return figures
 
 
-def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
+def _write_differences(run: Run, names: Sequence[str]) -> None:
     """Write differences.csv: paired accuracies of points minus the quantised network's; shares -1..1."""
-    lines: list[Sequence[object]] = [[*sweep.records.names, "trials", "images", "difference", "low", "high"]]
-    for row in rows:
+    lines: list[Sequence[object]] = [[*names, "trials", "images", "difference", "low", "high"]]
+    for row in run:
         if row.difference is not None:
-            axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in sweep.records.names]
+            axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in names]
             numbers = [f"{each:.6f}" for each in vars(row.difference).values()]
             lines.append([*axes, row.trials, row.images, *numbers])
-    write_lines(sweep.folder / DIFFERENCES, lines, "\n")
+    write_lines(run.folder / DIFFERENCES, lines, "\n")
 
 
-def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
+def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
     """The change at each step along an axis, for each combination of the other axes."""
-    lines: dict[str, list[Result]] = {}
-    for row in (row for row in results if row.kind == "simulated"):
-        others = {name: value for name, value in row.axes.items() if name != axis}
-        lines.setdefault(canonical_json(others), []).append(row)
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+
+    def others(row: Result) -> dict[str, AxisValue]:
+        return {name: value for name, value in row.axes.items() if name != axis}
+
     found = []
-    for line in lines.values():
-        order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in line)]
-        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
-        for before, after in pairwise(line):
-            others = {name: value for name, value in before.axes.items() if name != axis}
+    for line in grouped(points, lambda row: canonical_json(others(row))):
+        for before, after in pairwise(sorted(line, key=lambda row: order.index(axis_text(row.axes[axis])))):
             change = difference_interval(_numbers(after, sweep), _numbers(before, sweep))
-            found.append(Difference(others, before.axes[axis], after.axes[axis], change))
+            found.append(Difference(others(before), before.axes[axis], after.axes[axis], change))
     return found
 
 
@@ -195,13 +189,9 @@ def _numbers(row: Result, sweep: Sweep) -> NDArray[np.generic]:
     return np.stack([read.numbers for read in sweep.records.reads(row)], axis=1)
 
 
-def _equal_points(results: Sequence[Result]) -> list[str]:
+def _equal_points(points: Sequence[Result]) -> list[str]:
     """A note on points whose layers compute the same, because an axis has no effect there."""
-    same: dict[str, list[Result]] = {}
-    for row in results:
-        if row.kind == "simulated":
-            same.setdefault(row.point, []).append(row)
-    groups = [rows for rows in same.values() if len(rows) > 1]
+    groups = [rows for rows in grouped(points, lambda row: row.point) if len(rows) > 1]
     if not groups:
         return []
     listed = "; ".join(axes_text(row.axes) for row in groups[0][:_MOST_EQUAL])
@@ -210,48 +200,29 @@ def _equal_points(results: Sequence[Result]) -> list[str]:
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
 
 
-def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
+def _changes(found: Run, sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis if there are a few; none if outcomes decided how much was computed."""
     if sweep.until is not None and sweep.until.ends_images:
-        meaning = meaning_of_early_end(sweep.until, max(row.images for row in results))
-        if sweep.until.form == "width":
-            return ["", meaning]
-        run = Run(sweep.folder, tuple(results), sweep.records.settings)
-        return ["", f"answer   {verdict(run, sweep.until)}", meaning]
+        meaning = meaning_of_early_end(sweep.until, max(row.images for row in found))
+        return (
+            ["", meaning] if sweep.until.form == "width" else ["", f"answer   {verdict(found, sweep.until)}", meaning]
+        )
     # steps between values in several units would have no order
-    units = noise_unit(row.axes[axis] for row in results if axis in row.axes) if axis in NOISE_AXES else "%"
-    if CHIP in results[-1].axes or len(results) > _MOST_ROWS or units is None:
+    units = noise_unit(row.axes[axis] for row in found if axis in row.axes) if axis in NOISE_AXES else "%"
+    if CHIP in found[-1].axes or len(found) > _MOST_ROWS or units is None:
         return []
-    found = differences(results, sweep, axis)
-    return ["", differences_text(axis, found, results[0].measure)] if found else []
+    steps = differences(found.points, sweep, axis)
+    return ["", differences_text(axis, steps, found.measure)] if steps else []
 
 
-def _yields(
-    results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float], suffix: Format
-) -> list[str]:
-    """Write picture and table of the yields of a sweep over chips; return text and paths."""
-    (quantized,) = (row.accuracy for row in results if row.kind == "quantized")
-    found, title = sweep.yields, _title(name, sweep.macro, results, _rules(sweep))
-    drawn = yield_picture(found, title, thresholds, quantized)
+def _yield_files(found: Run, sweep: Sweep, name: str, suffix: Format) -> list[str]:
+    """Write picture and table of the yields of a sweep over chips; return their paths."""
+    (quantized,) = found.of_kind("quantized")
+    title = _title(name, sweep.macro, found, _rules(sweep))
+    drawn = yield_picture(found.yields, title, found.thresholds, quantized.accuracy)
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
-    numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
-    table = results[0].measure.words(yield_text(found, thresholds, sweep.until))
-    store_yields(sweep, thresholds)
-    return ["", table, "", f"yields   {numbers}", f"picture  {picture}"]
-
-
-def store_yields(sweep: Sweep, thresholds: Sequence[float]) -> None:
-    """Keep the chips of a sweep and the thresholds of good ones for reports."""
-    content = {"chips": [each.to_json() for each in sweep.yields], "thresholds": sorted(thresholds)}
-    sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
-
-
-def yield_levels(results: Sequence[Result], target: Target | None, thresholds: Sequence[float] = ()) -> list[float]:
-    """Thresholds, the highest first; if none are given, the threshold of a target on the yield, or the usual ones."""
-    if not thresholds:
-        of_kind = {row.kind: row.accuracy for row in results}
-        thresholds = default_thresholds(of_kind["quantized"]) if target is None else [target.accuracy]
-    return sorted(set(thresholds), reverse=True)
+    numbers = write_yields(found.yields, found.thresholds[::-1], sweep.folder / YIELDS)
+    return [f"yields   {numbers}", f"picture  {picture}"]
 
 
 def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:

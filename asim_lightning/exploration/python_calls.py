@@ -12,16 +12,16 @@ from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
+from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result
-from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
-from asim_lightning.exploration.publish import store_yields, sweep_text, whole_search_text, yield_levels
+from asim_lightning.exploration.publish import sweep_text, whole_search_text, yields_text
 from asim_lightning.exploration.python_arguments import SharedArguments, StudyArguments, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
@@ -30,7 +30,6 @@ from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
-from asim_lightning.report.yields import yield_text
 from asim_lightning.surgery import apply_point
 from asim_lightning.table import Table
 
@@ -82,10 +81,16 @@ def study(
     if len(of_chips) > 1 or (chips is None and of_chips):
         raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {list(targets)}")
     with given.opened() as work:
-        sweep = Sweep(work, grid, given.trials, end, given.technology or Technology())
+        technology, thresholds = given.technology or Technology(), [each.accuracy for each in of_chips]
+        sweep = Sweep(work, grid, given.trials, end, technology, thresholds)
         said = list(sweep.notes)
-        results = sweep.run(said.append)
-        return _of_sweep(results, sweep, wanted, said)
+        found = sweep.run(said.append)
+        if not work.trainer.is_global_zero:
+            return Results.of(found, "")
+        results = tuple(_with_yield(each, found.yields, thresholds) for each in found)
+        found = replace(found, results=results).decided(*wanted)
+        yields = ["", yields_text(found, sweep)] if found.yields else []
+        return Results.of(found, "\n".join([sweep_text(found, sweep), *yields, *said]))
 
 
 def search(
@@ -209,29 +214,15 @@ def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values.tolist() if hasattr(values, "tolist") else values for name, values in axes.items()}
 
 
-def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
-    """The results of a sweep, with its decisions on targets, its yields and the numbers for reports."""
-    if not sweep.trainer.is_global_zero:
-        return Results.of(Run(sweep.folder, tuple(results)), "")
-    question = next((each for each in targets if each.form == "yield"), None)
-    levels = yield_levels(results, question) if sweep.yields and sweep.model.outcome.is_share else []
-    if levels:
-        store_yields(sweep, levels)
-    run = replace(read_run(sweep.folder), results=tuple(results))
-    if question is not None:
-        run = replace(run, results=tuple(_with_yield(each, sweep, question) for each in run.results))
-    run = run.decided(*targets)
-    yields = ["", run.measure.words(yield_text(sweep.yields, levels, None))] if levels else []
-    return Results.of(run, "\n".join([sweep_text(run.results, sweep), *yields, *said]))
-
-
-def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
-    """A result on a chip with the yield of all chips of its point."""
-    found = next((each for each in sweep.yields if each.axes.items() <= result.axes.items()), None)
-    if found is None or result.kind != "simulated":
-        return result
-    at = found.at(question.accuracy)
-    return replace(result, figures={**result.figures, "yield": at.share, "yield_low": at.low, "yield_high": at.high})
+def _with_yield(result: Result, yields: Sequence[ChipYield], thresholds: Sequence[float]) -> Result:
+    """A result on a chip with the yield of all chips of its point, if a target is on it."""
+    figures = dict(result.figures)
+    for found in yields:
+        for threshold in thresholds:
+            if found.axes.items() <= result.axes.items() and result.kind == "simulated":
+                at = found.at(threshold)
+                figures |= {"yield": at.share, "yield_low": at.low, "yield_high": at.high}
+    return replace(result, figures=figures)
 
 
 def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64) -> Table[AdcRange]:

@@ -1,13 +1,12 @@
 """The results of a study in Python: a sequence that prints, draws and writes reports."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from matplotlib.axes import Axes
 
-from asim_lightning.evaluation.results import AxisValue, Result
+from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.publish import plot_axis
@@ -20,11 +19,8 @@ from asim_lightning.report.yields import yield_picture
 
 
 @dataclass(frozen=True, repr=False)
-class Results(Run, Sequence[Result]):
-    """The results of a study or search: float, quantised, then one result for each point and chip.
-
-    They are a `Run` with all its data.
-    """
+class Results(Run):
+    """The results of a study or search: float, quantised, then one result for each point and chip."""
 
     text: str = ""
     """The printed text of the command."""
@@ -33,21 +29,6 @@ class Results(Run, Sequence[Result]):
     def of(cls, run: Run, text: str) -> "Results":
         """The results of a run, with the printed text of its command."""
         return cls(**{each.name: getattr(run, each.name) for each in fields(Run)}, text=text)
-
-    @property
-    def run(self) -> Run:
-        """The run with all its data."""
-        return Run(**{each.name: getattr(self, each.name) for each in fields(Run)})
-
-    @overload
-    def __getitem__(self, place: int) -> Result: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
-    def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
-        return self.results[place]
-
-    def __len__(self) -> int:
-        return len(self.results)
 
     @property
     def conditions(self) -> list[dict[str, AxisValue]]:

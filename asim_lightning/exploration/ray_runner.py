@@ -26,10 +26,10 @@ from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.runner import (
+    Compute,
+    Done,
     Evaluation,
-    Place,
     Result,
-    Run,
     Runner,
     RunnerSettings,
     Steps,
@@ -59,7 +59,7 @@ class RayRunner(Runner):
         self.workers = settings.workers or 1
         """Workers; 1 until their number is known."""
 
-    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
+    def work(self, work: Callable[[Compute], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Do work that computes trials, and end Ray's processes."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads, address = self._settings.threads, self._settings.address
@@ -91,21 +91,19 @@ class RayRunner(Runner):
         return asked or most
 
 
-def _computed(
-    trials: Iterable[tuple[Place, Steps]], idle: list[Any], advance: Callable[[], None]
-) -> Iterator[tuple[Place, Outcomes]]:
-    """The outcomes of trials, each when it is finished; at the end all workers are idle again."""
+def _computed(trials: Iterable[Steps[Done]], idle: list[Any], advance: Callable[[], None]) -> Iterator[Done]:
+    """Trials and their outcomes, each when it is finished; at the end all workers are idle again."""
     import ray
 
-    waiting, jobs = iter(trials), dict[Any, tuple[Place, Steps, Any, str]]()
+    waiting, jobs = iter(trials), dict[Any, tuple[Steps[Done], Any, str]]()
     try:
         while True:
             outcomes = None
-            if idle and (trial := next(waiting, None)) is not None:
-                key, steps, worker = *trial, idle.pop()
+            if idle and (started := next(waiting, None)) is not None:
+                steps, worker = started, idle.pop()
             elif jobs:
                 (done,), _ = ray.wait(list(jobs))
-                key, steps, worker, name = jobs[done]
+                steps, worker, name = jobs[done]
                 outcomes, batches = _received(done, name)
                 del jobs[done]
                 for _ in range(batches):
@@ -114,12 +112,12 @@ def _computed(
                 return
             asked = proceed(steps, outcomes)
             if isinstance(asked, Evaluation):
-                jobs[worker.evaluate.remote(asked.condition, asked.places)] = key, steps, worker, asked.name
+                jobs[worker.evaluate.remote(asked.condition, asked.places)] = steps, worker, asked.name
             else:
                 idle.append(worker)
-                yield key, asked
+                yield asked
     finally:
-        for _, steps, _, _ in jobs.values():
+        for steps, _, _ in jobs.values():
             steps.close()  # a failed trial releases its claim
 
 

@@ -23,7 +23,6 @@ from asim_lightning.evaluation.results import (
     Measure,
     Outcomes,
     Result,
-    axes_text,
     canonical_json,
     digest_of,
     joined,
@@ -37,7 +36,7 @@ from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points
-from asim_lightning.exploration.runner import Evaluation, Steps, Work
+from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work
 from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
@@ -112,8 +111,8 @@ class Records:
         # without a complete fingerprint, trials must never be found again
         self._shared = digest_of([shared, secrets.token_hex() if unknown else ""])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
-        self.computed = set[tuple[str, int]]()
-        """Key and number of the trials that this command computed, in whole or in part."""
+        self.computed = set[Trial]()
+        """The trials that this command computed, in whole or in part."""
         self._next_export = 0.0
         self.notes = list[str]()
         """Messages for the user before the points are evaluated, a line each."""
@@ -137,53 +136,61 @@ class Records:
         """Key of a point's trials, equal for points that compute the same."""
         return digest_of([self._shared, self.points.digest(axes, kind)])[:32]
 
-    def finished(self, keys: Iterable[str], kind: Kind) -> set[tuple[str, int]]:
-        """Key and number of the complete trials of some keys."""
+    def trials(self, axes: Axes, kind: Kind, reads: int = 1) -> list[Trial]:
+        """The reads of a point on one chip."""
+        key = self.key(axes, kind)
+        return [Trial(key, read, axes, kind) for read in range(reads)]
+
+    def finished(self, trials: Iterable[Trial]) -> set[Trial]:
+        """The complete ones of some trials."""
+        asked = {(each.key, each.read): each for each in trials}
         complete: dict[bytes, bool] = {}  # many trials have the same samples
         found = set()
-        for key, trial, samples in self.store.samples(keys):
-            if self._fresh and (key, trial) not in self.computed:
+        for key, read, samples in self.store.samples(key for key, _ in asked):
+            trial = asked.get((key, read))
+            if trial is None or not self._may_use(trial):
                 continue
             if samples not in complete:
                 complete[samples] = self._needed is None or bool(np.isin(self._needed, unpacked(samples)).all())
-            if complete[samples] or (self._may_stop(kind) and self._asked(self.store.trial(key, trial), kind)):
-                found.add((key, trial))
+            if complete[samples] or (
+                self._may_stop(trial.kind) and self._asked(self.store.trial(key, read), trial.kind)
+            ):
+                found.add(trial)
         return found
 
-    def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
+    def outcomes(self, trial: Trial) -> Outcomes:
         """A finished trial on the needed images, also if a forked process computed it."""
-        found = self._asked(self.store.trial(self.key(axes, kind), trial), kind)
+        found = self._asked(self.store.trial(trial.key, trial.read), trial.kind)
         if found is None:
-            raise ValueError(f"{trial_name(axes, kind, trial)} is not in {self.store.path}")
+            raise ValueError(f"{trial} is not in {self.store.path}")
         return found
 
     def reads(self, result: Result) -> list[Outcomes]:
         """The finished trials of a point on one chip."""
-        return [self.outcomes(result.axes, result.kind, trial) for trial in range(result.trials)]
+        return [self.outcomes(trial) for trial in self.trials(result.axes, result.kind, result.trials)]
 
-    def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
+    def steps(self, trial: Trial) -> Steps[Outcomes]:
         """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
-        key, name = self.key(axes, kind), trial_name(axes, kind, trial)
-        condition, is_first = condition_at(axes, kind, trial), self._work.trainer.is_global_zero
-        is_known = is_first and not (self._fresh and (key, trial) not in self.computed)
-        found = self._work.agreed(self.store.trial(key, trial) if is_known else None)
-        while (asked := self._asked(found, kind)) is None:
-            new = yield Evaluation(name, condition, self._lacking(found, kind))
-            self.computed.add((key, trial))
+        condition, is_first = condition_at(trial.axes, trial.kind, trial.read), self._work.trainer.is_global_zero
+        is_known = is_first and self._may_use(trial)
+        found = self._work.agreed(self.store.trial(trial.key, trial.read) if is_known else None)
+        while (asked := self._asked(found, trial.kind)) is None:
+            new = yield Evaluation(str(trial), condition, self._lacking(found, trial.kind))
+            self.computed.add(trial)
             if is_first:
-                self.store.add(key, trial, new, name)
+                self.store.add(trial.key, trial.read, new, str(trial))
             found = new if found is None else joined(new, found)
         return asked
 
-    def claim(self, key: str, trial: int, wait: bool) -> bool:
+    def claim(self, trial: Trial, wait: bool) -> bool:
         """Lock a trial for this command, or wait for it; False if another command has it."""
         alone = self._work.trainer.world_size == 1  # processes of one command work on the same trial
-        return not alone or self._locks.take(f"{key}-{trial}", wait)
+        return not alone or self._locks.take(f"{trial.key}-{trial.read}", wait)
 
-    def release(self, key: str, trial: int) -> None:
+    def release(self, trial: Trial) -> None:
         """Unlock a claimed trial."""
         if self._work.trainer.world_size == 1:
-            self._locks.give(f"{key}-{trial}")
+            self._locks.give(f"{trial.key}-{trial.read}")
 
     def result(
         self, axes: Axes, kind: Kind, chips: Sequence[Sequence[Outcomes]], reference: Outcomes | None = None
@@ -226,6 +233,10 @@ class Records:
         run = Run(self.folder, self.results(), **traded)
         write_lines(self.folder / RESULTS, result_rows(run, list(dict.fromkeys([*self.names, *run.axes]))), "\n")
 
+    def _may_use(self, trial: Trial) -> bool:
+        """Whether the stored part of a trial counts."""
+        return not self._fresh or trial in self.computed
+
     def _may_stop(self, kind: Kind) -> bool:
         return self._until is not None and kind == "simulated"
 
@@ -261,8 +272,3 @@ def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) 
     """Accuracy of all reads of all chips minus a reference's on the same images; the reference may have more images."""
     same = part_of(reference, chips[0][0].sample_index).numbers
     return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)
-
-
-def trial_name(axes: Axes, kind: Kind, trial: int) -> str:
-    """The name of a trial in messages, such as "simulated random_noise 0.3 trial 1"."""
-    return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind

@@ -1,7 +1,7 @@
 """The inputs of a study, and the runner of its trials: the trainer's own processes, or workers of Ray."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -12,11 +12,24 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
-from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, axes_text
 
 Result = TypeVar("Result")
-Place: TypeAlias = tuple[int, int, int]
-"""A trial: indices of its point within a batch, of its chip, and of its read."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A read of a chip at a point; trials that compute the same are equal."""
+
+    key: str
+    """Key of everything that decides the outcomes, except the read."""
+    read: int
+    axes: Mapping[str, AxisValue] = field(compare=False)
+    """The axes that decide outcomes, with the chip."""
+    kind: Kind = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {axes_text(self.axes)} trial {self.read}" if self.axes else self.kind
 
 
 @dataclass(frozen=True)
@@ -30,12 +43,11 @@ class Evaluation:
     """Indices of the images in their data set; None: all test images."""
 
 
-Steps: TypeAlias = Generator[Evaluation, Outcomes, Outcomes]
-"""A trial: it yields evaluations, is sent the outcomes of each, and returns the trial's outcomes."""
-
-
-Run: TypeAlias = Callable[[Iterable[tuple[Place, Steps]]], Iterator[tuple[Place, Outcomes]]]
-"""Gives the outcomes of trials, each when it is finished, so the order may change.
+Steps: TypeAlias = Generator[Evaluation, Outcomes, Result]
+"""The work of a trial: it yields evaluations, is sent the outcomes of each, and returns what the trial has found."""
+Done: TypeAlias = tuple[Trial, Outcomes]
+Compute: TypeAlias = Callable[[Iterable[Steps[Done]]], Iterator[Done]]
+"""Gives trials and their outcomes, each when it is finished, so the order may change.
 
 A trial is taken when a worker is free. The caller handles each outcome before the next trial is taken, so outcomes may
 decide what is computed."""
@@ -55,22 +67,22 @@ class Runner:
     def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule) -> None:
         self._given = trainer, model, data
 
-    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
+    def work(self, work: Callable[[Compute], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Call `work` with a function that computes trials, and return its result; started processes end with it.
 
         Every rank calls it, and finds the same outcomes. After each batch of images `advance` is called.
         """
 
         def on_each_rank(evaluate: Evaluate) -> Result:
-            def run(trials: Iterable[tuple[Place, Steps]]) -> Iterator[tuple[Place, Outcomes]]:
-                for key, steps in trials:
+            def run(trials: Iterable[Steps[Done]]) -> Iterator[Done]:
+                for steps in trials:
                     try:
                         asked = proceed(steps, None)
                         while isinstance(asked, Evaluation):
                             asked = proceed(steps, evaluate(asked.condition, asked.places))
                     finally:
                         steps.close()  # a failed trial releases its claim
-                    yield key, asked
+                    yield asked
 
             return work(run)
 
@@ -144,10 +156,9 @@ def quiet_trainer(**settings: Any) -> Trainer:
     )  # fmt: skip
 
 
-def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:
-    """The next evaluation of a trial after the last one's outcomes, or the trial's outcomes if it is finished."""
+def proceed(steps: Steps[Result], outcomes: Outcomes | None) -> Evaluation | Result:
+    """The next evaluation of a trial after the last one's outcomes, or what it returns if it is finished."""
     try:
         return steps.send(outcomes)  # type: ignore[arg-type]  # None at its start
     except StopIteration as end:
-        found: Outcomes = end.value
-        return found
+        return end.value  # type: ignore[no-any-return]

@@ -1,23 +1,24 @@
 """A search over macros, chips, checkpoints and technologies for the best trade-offs of accuracy, energy and time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from math import inf
 from typing import Any, get_type_hints
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
-from asim_lightning.evaluation.results import AxisValue, Result, axes_text
-from asim_lightning.evaluation.run import TRADED, Run, read_run
+from asim_lightning.evaluation.results import AxisValue, Result
+from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
-from asim_lightning.exploration.figures import FIGURES, CostFigures, write_layers
+from asim_lightning.exploration.figures import FIGURES, CostFigures
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.search_space import MOST_POINTS, Range, SearchSpace, checkpoint_of, of_network
+from asim_lightning.exploration.search_space import MOST_POINTS, Range, SearchSpace, of_network
 from asim_lightning.exploration.study import Study
 
 MACRO_FIGURES = tuple(name for name, kind in get_type_hints(MacroConfig).items() if kind in (int, int | None))
@@ -141,18 +142,23 @@ class Search(Study):
         self.chips, self.reads = range(settings.chips or 0), settings.reads
         self.space = _space(settings)
         axis = self.space.axes.get(CHECKPOINT)
-        self._checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
-        self.owner = {} if axis is None else {CHECKPOINT: self._checkpoints[0]}
-        if settings.chips is not None and "chip" in self.space.axes:
+        checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
+        self.owner = {} if axis is None else {CHECKPOINT: checkpoints[0]}
+        if self.chips and CHIP in self.space.axes:
             raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
-        names = [*self.space.axes, *(["chip"] if settings.chips is not None else [])]
-        self._names = [name for name in names if name in of_network({name: None})]
+        names = list(of_network({**dict.fromkeys(self.space.axes), **({CHIP: None} if self.chips else {})}))
         self.figures = CostFigures(work.model, technology)
-        self.listed = self._checked()
+        # the settings of a run; more trials continue the same run
+        described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
+        for checkpoint in checkpoints:
+            self.switch(checkpoint)
+            self.by_checkpoint[checkpoint] = Records(work, names, "search", settings.ends, described)
+        self.records, self.may_end = self.by_checkpoint[checkpoints[0]], settings.ends is not None
+        self.listed = self._known()
         """The points that are known from the start; a method does not learn from them."""
-        for checkpoint in self._checkpoints:
-            self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # the key includes its weights
-        self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
+        for checkpoint, records in self.by_checkpoint.items():
+            self.switch(checkpoint)
+            records.open(has_table=records is self.records)  # the key includes its weights
         if self.may_end:
             self.most_images = None  # the images that answer one target decide no other target
 
@@ -168,14 +174,16 @@ class Search(Study):
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
         results, _ = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
-        if not self.trainer.is_global_zero:
-            return Run(self.folder, tuple(results))
-        write_layers(self.figures, self.records)
-        return replace(read_run(self.folder), results=tuple(results))
+        return self.run_of(results)
 
     def figures_at(self, point: Point) -> dict[str, float]:
         """The cost of a point, and the traded numbers of its macro."""
         return super().figures_at(point) | self._numbers(point)
+
+    def check(self, point: Point) -> None:
+        """Refuse a point that cannot be measured or priced, or has no single number to trade."""
+        super().check(point)
+        self._numbers(point)
 
     def _numbers(self, point: Point) -> dict[str, float]:
         """The traded numbers of a point's macro; refuses a number that differs by layer, because of rules."""
@@ -193,7 +201,7 @@ class Search(Study):
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros, at a point."""
-        return self.by_checkpoint[checkpoint_of(point)].points.macros(of_network(point))
+        return self.records_of(dict(point)).points.macros(of_network(point))
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
         """Objectives of a result, less is better, and its distance from each target."""
@@ -201,8 +209,8 @@ class Search(Study):
         excesses = {str(each): -each.margin(result, references[each.of] if each.of else None) for each in self.targets}
         return costs(result, self.settings.objectives), excesses
 
-    def _checked(self) -> list[Point]:
-        """Work out and check all known points; return the points of a method that knows them from the start."""
+    def _known(self) -> list[Point]:
+        """The points of a method that knows them from the start; refuses points and values that are not allowed."""
         settings, space = self.settings, self.space
         known, checked = list[Point](), list[Point]()
         if settings.method in LEARNING:
@@ -212,29 +220,11 @@ class Search(Study):
             known = checked = random_points(space, settings.most, settings.seed)
         else:
             given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
-            known = checked = [dict(point) for _, point in zip(range(settings.most), given, strict=False)]
-        differ = settings.chips is None
-        for point in checked:
-            try:
-                points, axes = self._of(checkpoint_of(point)).points, of_network(point)
-                points.add(axes, "simulated")
-                differ = differ or points.chips_differ(axes)
-                self.figures.at({name: point[name] for name in point if name.startswith(TECHNOLOGY)})
-                self._numbers(point)
-            except ValueError as error:
-                raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
-        if not differ:
+            known = checked = [dict(point) for point in islice(given, settings.most)]
+        self.check_all(checked, "search.space")
+        if self.chips and not any(self.records_of(each).points.chips_differ(of_network(each)) for each in checked):
             raise ValueError(EQUAL_CHIPS)
         return known
-
-    def _of(self, checkpoint: str | None) -> Records:
-        """The records of the network with a checkpoint's weights, which are loaded."""
-        self.switch(checkpoint)
-        if checkpoint not in self.by_checkpoint:
-            # the settings of a run; more trials continue the same run
-            described = {"search": {**asdict(self.settings), "trials": None}, "technology": asdict(self.technology)}
-            self.by_checkpoint[checkpoint] = Records(self.work, self._names, "search", self.settings.ends, described)
-        return self.by_checkpoint[checkpoint]
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

@@ -264,7 +264,7 @@ class SpecStudy(Study):
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
         planned = [self.planned({**self._base, **each.worst}) for each in self.properties]
-        trials = [len(each.chips) * each.reads for each in planned]  # trials of a point
+        trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
         self.results, (limits, keeps) = self.evaluate([], self._method(), most, progress, say)
         return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))

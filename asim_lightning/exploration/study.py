@@ -1,8 +1,9 @@
 """A study: points of a method, each evaluated under its conditions; no trial is lost or computed twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from torch import Tensor
 
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, TECHNOLOGY
 from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import Decision, Kind, Outcomes, Result
+from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, axes_text
+from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import Found, Method, Point
-from asim_lightning.exploration.records import REFERENCES, Records, paired_difference, trial_name
-from asim_lightning.exploration.runner import Place, Run, Runner, Steps, Work
+from asim_lightning.exploration.records import REFERENCES, Records, paired_difference
+from asim_lightning.exploration.runner import Compute, Done, Runner, Steps, Trial, Work
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.nn.calibration import quantized_layers
@@ -30,21 +32,16 @@ _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Planned:
-    """A point as the method proposed it, and its trials: `reads` of each chip."""
+    """A point as the method proposed it, and its trials."""
 
     point: Point
     kind: Kind
-    chips: tuple[Point, ...]
-    """The axes that decide outcomes, on each chip."""
-    reads: int
+    trials: list[list[Trial]]
+    """Its trials by chip and read."""
     records: Records
     """Records of its network."""
-
-    def key(self, chip: int) -> str:
-        """Key of the trials of a chip."""
-        return self.records.key(self.chips[chip], self.kind)
 
 
 class Study:
@@ -66,7 +63,7 @@ class Study:
     """Targets of each simulated point."""
     records: Records
     """The records that write the table of the run."""
-    chips: Sequence[int] = ()
+    chips: Sequence[AxisValue] = ()
     """Numbers of the chips of a proposed point whose chips differ; empty: only the model's chip."""
     reads = 1
     """Reads of each chip of a proposed point that is noisy."""
@@ -121,16 +118,40 @@ class Study:
             self.model.calibrate_where_missing(self.data)
         self._loaded = checkpoint
 
+    def check(self, point: Point) -> None:
+        """Refuse a point that cannot be measured or priced."""
+        self._on_chips(point)
+        if self.figures is not None:
+            self.figures.at({name: value for name, value in point.items() if name.startswith(TECHNOLOGY)})
+
+    def check_all(self, points: Iterable[Point], setting: str) -> None:
+        """Refuse points of a setting before the work, by name."""
+        for point in points:
+            try:
+                self.check(point)
+            except ValueError as error:
+                raise ValueError(f"{error}, at the point {axes_text(point)} of `{setting}`") from None
+
     def planned(self, point: Point) -> Planned:
         """The trials of a proposed point."""
-        axes, records = of_network(point), self.by_checkpoint.get(checkpoint_of(point), self.records)
-        is_noisy = records.points.add(axes, "simulated")
-        places: tuple[Point, ...] = (axes,)
-        if self.chips and records.points.chips_differ(axes):
-            places = tuple({**axes, CHIP: number} for number in self.chips)
-            for each in places:
-                records.points.add(each, "simulated")
-        return Planned(point, "simulated", places, self.reads if is_noisy else 1, records)
+        records, (places, is_noisy) = self.records_of(point), self._on_chips(point)
+        reads = self.reads if is_noisy else 1
+        return Planned(point, "simulated", [records.trials(each, "simulated", reads) for each in places], records)
+
+    def records_of(self, point: Point) -> Records:
+        """The records of the network at a point."""
+        return self.by_checkpoint.get(checkpoint_of(point), self.records)
+
+    def _on_chips(self, point: Point) -> tuple[list[Point], bool]:
+        """The axes of a point that decide outcomes, for each of its chips, and whether it is noisy."""
+        axes, points = of_network(point), self.records_of(point).points
+        is_noisy = points.add(axes, "simulated")
+        if not self.chips or not (CHIP in axes or points.chips_differ(axes)):
+            return [axes], is_noisy
+        places = [{**axes, CHIP: number} for number in self.chips]
+        for each in places:
+            points.add(each, "simulated")
+        return places, is_noisy
 
     def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
         """The result of the float or the quantised network."""
@@ -188,21 +209,21 @@ class Study:
         is_first = self.trainer.is_global_zero
         if is_first and not self.goes_on:
             self.records.store.clear_points(self.folder.name)
-        batch = [*(Planned(self.owner, kind, ({},), 1, self.records) for kind in REFERENCES), *points]
-        self._asked = set[tuple[str, int]]()
-        self._read, self._new, self._learns = 0, 0, most > 0
-        todo = self._missing(batch)
-        self._left = len(todo) + most
+        references = (Planned(self.owner, kind, [self.records.trials({}, kind)], self.records) for kind in REFERENCES)
+        batch = [*references, *points]
+        self._read, self._new, self._learns = set[Trial](), set[Trial](), most > 0
+        missing = self._missing(batch)
+        self._left = sum(missing) + most
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
         )
         self._say = say
         self._seconds, self._is_time_said = list[float](), False
         if self._read and not self._learns:
-            say(_record_line(self._read, self._left, self.may_end))
+            say(_record_line(len(self._read), self._left, self.may_end))
 
-        def work(run: Run) -> tuple[list[Result], Found]:
-            results = self._kept(self._evaluated(run, batch, todo))
+        def work(run: Compute) -> tuple[list[Result], Found]:
+            results = self._kept(self._evaluated(run, batch, missing))
             try:
                 point = next(method)
                 while True:
@@ -214,7 +235,7 @@ class Study:
         try:
             # processes of the same program meet here; forked ones start later, with the work
             others_wait = self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
-            if not (todo or self._learns or others_wait):
+            if not (self._left or others_wait):
                 return work(lambda trials: iter(()))
             results, found = self.runner.work(work, self._bar.update)
             self.references |= {each.kind: each for each in results if each.kind in REFERENCES}  # forked processes copy
@@ -223,8 +244,16 @@ class Study:
             self._bar.close()
             if is_first:
                 self.records.export()
-            if self._learns and self._read:
-                say(f"record   {self._read:,} of {self._read + self._new:,} trials are of an earlier run, seconds too")
+            if self._learns and (read := len(self._read)):
+                say(f"record   {read:,} of {read + len(self._new):,} trials are of an earlier run, seconds too")
+
+    def run_of(self, results: Sequence[Result]) -> Run:
+        """The run with the results of this call; the first process prices its layers, and adds all data of the run."""
+        if not self.trainer.is_global_zero:
+            return Run(self.folder, tuple(results))
+        if self.figures is not None:
+            write_layers(self.figures, self.records)
+        return replace(read_run(self.folder), results=tuple(results))
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()
@@ -240,98 +269,99 @@ class Study:
             found += results
         return found
 
-    def _missing(self, batch: Sequence[Planned]) -> dict[Place, None]:
-        """Trials to compute, in order, in the first process; of points that compute the same, the first one's."""
+    def _missing(self, batch: Sequence[Planned]) -> list[bool]:
+        """Which of the `_distinct` trials of some points are to be computed; only known in the first process."""
         if not self.trainer.is_global_zero:
-            return {}
-        first = dict[tuple[str, int], Place]()
-        keys = dict[tuple[Records, Kind], list[str]]()
-        for number, planned in enumerate(batch):
-            for chip in range(len(planned.chips)):
-                key = planned.key(chip)
-                keys.setdefault((planned.records, planned.kind), []).append(key)
-                for read in range(planned.reads):
-                    first.setdefault((key, read), (number, chip, read))
-        there = {each for (records, kind), some in keys.items() for each in records.finished(some, kind)}
-        self._read += len((first.keys() & there) - self._asked)  # else this run computed them
-        self._asked |= first.keys()
-        return {place: None for trial, place in first.items() if trial not in there}
+            return []
+        trials, of_records = _distinct(batch), dict[Records, list[Trial]]()
+        for trial, planned in trials.items():
+            of_records.setdefault(planned.records, []).append(trial)
+        there = {each for records, some in of_records.items() for each in records.finished(some)}
+        self._read |= there - self._new
+        return [trial not in there for trial in trials]
 
     def _evaluated(
-        self, run: Run, batch: Sequence[Planned], todo: Mapping[Place, None] | None = None
+        self, run: Compute, batch: Sequence[Planned], missing: list[bool] | None = None
     ) -> Iterator[tuple[Planned, list[list[Outcomes]]]]:
         """The outcomes of points by chip and read, in the order of the points."""
-        if todo is None:
-            todo = self._missing(batch)
-            for _ in range(sum(len(each.chips) * each.reads for each in batch) - len(todo)):
-                self._left -= 1
-                self._bar.leave_out()
-        todo = self.work.agreed(todo)
-        found, over = dict[Place, Outcomes](), set[int]()
-        finished = self._computed(run, batch, todo, over)
-        for number, planned in enumerate(batch):
+        if missing is None:
+            missing = self._missing(batch)
+            self._leave_out(sum(len(reads) for each in batch for reads in each.trials) - sum(missing))
+        todo = dict(compress(_distinct(batch).items(), self.work.agreed(missing)))
+        found, over = dict[Trial, Outcomes](), set[Planned]()
+        finished = self._computed(run, list(todo.items()), over)
+        for planned in batch:
             chips: list[list[Outcomes]] = []
-            for chip, axes in enumerate(planned.chips):
+            for reads in planned.trials:
                 chips.append([])
-                for read in range(planned.reads):
-                    place = number, chip, read
-                    while place in todo and place not in found:
+                for trial in reads:
+                    while trial in todo and trial not in found:
                         found.update([next(finished)])
-                    if place not in found:
-                        is_first, records = self.trainer.is_global_zero, planned.records
-                        stored = records.outcomes(axes, planned.kind, read) if is_first else None
-                        found[place] = self.work.agreed(stored)  # type: ignore[assignment]  # of the first process
-                    chips[-1].append(found.pop(place))
+                    if todo.pop(trial, None) is None:  # this run does not compute it, or did for a point before
+                        stored = planned.records.outcomes(trial) if self.trainer.is_global_zero else None
+                        found[trial] = self.work.agreed(stored)  # type: ignore[assignment]  # of the first process
+                    chips[-1].append(found.pop(trial))
                 if self.is_over(planned, chips):
                     break
-            over.add(number)
+            over.add(planned)
             yield planned, chips
         for _ in finished:  # trials in progress when their point ended are stored too
             pass
 
-    def _computed(
-        self, run: Run, batch: Sequence[Planned], todo: Iterable[Place], over: set[int]
-    ) -> Iterator[tuple[Place, Outcomes]]:
+    def _computed(self, run: Compute, todo: Iterable[tuple[Trial, Planned]], over: set[Planned]) -> Iterator[Done]:
         """The outcomes of the missing trials, each when it is ready, without trials of points that are over."""
-        later: list[Place] = []
+        later: list[tuple[Trial, Planned]] = []
         # chips are decided in order, so none may be left for later
         waits = self.chips_may_end and self.runner.workers == 1
 
-        def claimed(places: Iterable[Place], waits: bool) -> Iterator[tuple[Place, Steps]]:
-            for place in places:
-                planned, (number, chip, read) = batch[place[0]], place
-                if number in over:
+        def claimed(todo: Iterable[tuple[Trial, Planned]], waits: bool) -> Iterator[Steps[Done]]:
+            for trial, planned in todo:
+                if planned in over:
                     continue
-                if planned.records.claim(planned.key(chip), read, waits) or self.chips_may_end:
-                    yield place, self._steps(planned, chip, read)
+                if planned.records.claim(trial, waits) or self.chips_may_end:
+                    yield self._steps(trial, planned)
                 else:
-                    later.append(place)  # another command computes it
+                    later.append((trial, planned))  # another command computes it
 
         yield from run(claimed(todo, waits))
-        for place in later:  # one at a time: a waiting command must have no claim, or two could wait for each other
-            yield from run(claimed([place], True))
+        for each in later:  # one at a time: a waiting command must have no claim, or two could wait for each other
+            yield from run(claimed([each], True))
 
-    def _steps(self, planned: Planned, chip: int, read: int) -> Steps:
+    def _steps(self, trial: Trial, planned: Planned) -> Steps[Done]:
         """Compute a claimed trial, unless another command has done it meanwhile."""
-        records, axes, kind, key = planned.records, planned.chips[chip], planned.kind, planned.key(chip)
+        records = planned.records
         try:
             self.switch(checkpoint_of(planned.point))
-            self._bar.set_description(trial_name(axes, kind, read), refresh=False)
-            found = yield from records.trial(axes, kind, read)
+            self._bar.set_description(str(trial), refresh=False)
+            found = yield from records.steps(trial)
         finally:
-            records.release(key, read)
+            records.release(trial)
+        if trial not in records.computed:
+            self._leave_out(1)
+            return trial, found
         self._left -= 1
-        if (key, read) not in records.computed:
-            self._bar.leave_out()
-            return found
-        self._new += 1
-        if kind == "simulated" and not self._is_time_said:
+        self._new.add(trial)
+        if trial.kind == "simulated" and not self._is_time_said:
             self._seconds.append(found.seconds)
             if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
                 self._is_time_said = True
                 self._bar.clear()  # the line stands above the bar
                 self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
-        return found
+        return trial, found
+
+    def _leave_out(self, trials: int) -> None:
+        """Remove trials that need no work from what is left."""
+        self._left -= trials
+        self._bar.leave_out(trials)
+
+
+def _distinct(batch: Iterable[Planned]) -> dict[Trial, Planned]:
+    """The trials of some points in order; of points that compute the same, the first one's."""
+    found = dict[Trial, Planned]()
+    for planned in batch:
+        for trial in chain.from_iterable(planned.trials):
+            found.setdefault(trial, planned)
+    return found
 
 
 def _record_line(read: int, left: int, may_end: bool) -> str:

@@ -8,10 +8,11 @@ from lightning.pytorch import LightningDataModule
 from asim_lightning.checks import check_whole
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
-from asim_lightning.evaluation.results import Outcomes, Result, axes_text, canonical_json
-from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.figures import CostFigures, write_layers
+from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds, good_chips
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, canonical_json
+from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
+from asim_lightning.evaluation.target import Target, grouped
+from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
@@ -30,6 +31,8 @@ class Sweep(Study):
         trials: Reads of the chip for each noisy point.
         until: A target on the yield ends the chips of each point early; a target on the accuracy ends its images early.
         technology: Technology of the costs.
+        thresholds: Accuracies from which a chip is good, 0..1, for the yields of points with several chips; empty: that
+            of `until`, or 1, 2 and 5 points below the quantised network's; None: no yields.
     """
 
     goes_on = True
@@ -42,36 +45,41 @@ class Sweep(Study):
         trials: int,
         until: Target | None = None,
         technology: Technology = Technology(),
+        thresholds: Sequence[float] | None = (),
     ) -> None:
         super().__init__(work)
         check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
-        self.until, self.may_end = until, until is not None
+        self.until, self.may_end, self._thresholds = until, until is not None, thresholds
         self.chips_may_end = until is not None and until.form == "yield"
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         self.records = Records(work, list(axes.axes), "sweep", of_images)
-        self._points = self._grid(axes, trials)  # all points first, to refuse a wrong one early
         self.figures = CostFigures(work.model, technology)
-        self.figures.at({})  # refuses wrong settings early
+        self.chips, self.reads = axes.values_of(CHIP) if CHIP in axes.axes else (), trials
+        first_chip = {CHIP: self.chips[:1]} if self.chips else {}  # each point has all chips
+        self._points = list(SearchSpace({**axes.axes, **first_chip}).grid())
+        self.check_all(self._points, "axes")
         self.records.open()
-        self.yields: list[ChipYield] = []
-        """The chips of each combination of the other axes, if the sweep ran over chips."""
 
-    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> tuple[Result, ...]:
+    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
         """Evaluate the unfinished points: a result for each point and chip, float and quantised first.
 
         `say` and the processes are as for `Study.evaluate`. Chips after an answer to `until` have no result.
         """
         if self.trainer.is_global_zero:
             self._price_again()
-        results, _ = self.evaluate(self._points, no_points(), 0, progress, say)
-        if self.trainer.is_global_zero:
-            self.yields = self._yields_of(results)
-            write_layers(self.figures, self.records)
-        return tuple(results)
+        results, _ = self.evaluate([self.planned(each) for each in self._points], no_points(), 0, progress, say)
+        yields, thresholds = self._yields(results), list(self._thresholds or ())
+        if yields and not thresholds:
+            quantized = self.references["quantized"].accuracy
+            thresholds = default_thresholds(quantized) if self.until is None else [self.until.accuracy]
+        if yields:
+            content = {"chips": [each.to_json() for each in yields], "thresholds": sorted(set(thresholds))}
+            self.records.store.write(self.folder.name, YIELD_DOCUMENT, content)
+        return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(sorted(set(thresholds))))
 
     def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
         """The result of the float or the quantised network, with its cost."""
@@ -80,8 +88,8 @@ class Sweep(Study):
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """A result for each chip of a point."""
         return [
-            self._priced(self.records.result(axes, planned.kind, [reads], self.outcomes["quantized"]))
-            for axes, reads in zip(planned.chips, chips, strict=False)  # no chips after an answer
+            self._priced(self.records.result(trials[0].axes, planned.kind, [reads], self.outcomes["quantized"]))
+            for trials, reads in zip(planned.trials, chips, strict=False)  # no chips after an answer
         ]
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
@@ -90,17 +98,15 @@ class Sweep(Study):
             return False
         return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
 
-    def _yields_of(self, results: Sequence[Result]) -> list[ChipYield]:
-        chips: dict[str, list[Result]] = {}
-        for row in results:
-            if CHIP in row.axes:
-                chips.setdefault(canonical_json({**row.axes, CHIP: None}), []).append(row)
+    def _yields(self, results: Sequence[Result]) -> list[ChipYield]:
+        """The chips of each point that has several, in the first process; none if yields are not asked for."""
+        if self._thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
+            return []
         found = []
-        for rows in chips.values():
+        for rows in grouped([row for row in results if CHIP in row.axes], lambda row: canonical_json(_others(row))):
             if len(rows) > 1:
-                others = {name: value for name, value in rows[0].axes.items() if name != CHIP}
                 reads = {int(row.axes[CHIP]): self.records.reads(row) for row in rows}  # type: ignore[arg-type]
-                found.append(chip_yield(others, reads, self.chips_may_end))
+                found.append(chip_yield(_others(rows[0]), reads, self.chips_may_end))
         return found
 
     def _price_again(self) -> None:
@@ -112,21 +118,10 @@ class Sweep(Study):
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))
 
-    def _grid(self, axes: SearchSpace, trials: int) -> list[Planned]:
-        """The points of the grid, each with all its chips."""
-        chips = axes.values_of(CHIP) if CHIP in axes.axes else []
-        grid = SearchSpace({name: values for name, values in axes.axes.items() if name != CHIP})
-        names = self.records.names  # the order matters: a plot shows the first axis with several values
-        planned = []
-        for point in grid.grid():
-            on_chips = [{name: chip if name == CHIP else point[name] for name in names} for chip in chips] or [point]
-            try:
-                noisy = [self.records.points.add(each, "simulated") for each in on_chips]
-            except ValueError as error:
-                where = f", at the point {axes_text(point)} of `axes`" if point else ""
-                raise ValueError(f"{error}{where}") from None
-            planned.append(Planned(point, "simulated", tuple(on_chips), trials if noisy[0] else 1, self.records))
-        return planned
+
+def _others(row: Result) -> dict[str, AxisValue]:
+    """The axes of a point without its chip."""
+    return {name: value for name, value in row.axes.items() if name != CHIP}
 
 
 def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:

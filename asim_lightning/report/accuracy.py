@@ -1,6 +1,6 @@
 """Accuracy along one axis: its lines, the choice of lines to draw, and their picture."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from statistics import fmean
@@ -89,7 +89,7 @@ def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
     """The float and the quantised network as lines, one if they are equal; appends a row for each to `numbers`."""
     marks, before = [], numbers[0].index("accuracy")
     after = len(numbers[0]) - before - 3
-    for place, same in enumerate(alike(rows, lambda row: row.measure.text(row.accuracy))):
+    for place, same in enumerate(grouped(rows, lambda row: row.measure.text(row.accuracy))):
         names = [f"{row.kind} ({legend_text(row.axes)})" if row.axes else row.kind for row in same]
         for name, row in zip(names, same, strict=True):
             numbers.append([name, *[""] * (before - 1), row.accuracy, row.low, row.high, *[""] * after])
@@ -138,11 +138,6 @@ def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
     return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None
 
 
-def alike(rows: Sequence[Result], key: Callable[[Result], Hashable]) -> list[list[Result]]:
-    """Rows in groups with the same key, in the order of their first rows."""
-    return [[rows[place] for place in places] for places in grouped(rows, key)]
-
-
 def values_of(row: Result, axes: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """A row's values of some axes, to compare; a missing axis differs from all values."""
     return tuple((name, axis_text(row.axes[name])) for name in axes if name in row.axes)
@@ -159,7 +154,7 @@ def sweep_lines(rows: Sequence[Result], axis: str, kind: str = "simulated", by: 
             {name: line[0].axes[name] for name in differing if name in line[0].axes},
             sorted(line, key=lambda row: order.index(axis_text(row.axes[axis]))),
         )
-        for line in alike(points, lambda row: values_of(row, differing))
+        for line in grouped(points, lambda row: values_of(row, differing))
     ]
 
 
@@ -178,7 +173,7 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
         points = [row for _, line in lines for row in line]
         strongest = max(others, key=lambda name: _effect(points, name))
         rest = [name for name in others if name != strongest]
-        best = [_best(some) for some in alike(points, lambda row: values_of(row, (axis, strongest)))]
+        best = [_best(some) for some in grouped(points, lambda row: values_of(row, (axis, strongest)))]
         lines = sweep_lines(best, axis, by=[strongest])
         designs, met = ([head_of(name) for name in rest if is_condition(name) is kind] for kind in (False, True))
         said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
@@ -192,11 +187,11 @@ def drawn_lines(rows: Sequence[Result], axis: str) -> tuple[list[Curve], str]:
 
 def _effect(points: Sequence[Result], name: str) -> float:
     """Range of the mean accuracies over the values of an axis."""
-    means = [fmean(row.accuracy for row in some) for some in alike(points, lambda row: values_of(row, [name]))]
+    means = [fmean(row.accuracy for row in some) for some in grouped(points, lambda row: values_of(row, [name]))]
     return max(means) - min(means)
 
 
 def _best(rows: Sequence[Result]) -> Result:
     """The most accurate design, judged at its least accurate conditions."""
-    designs = alike(rows, lambda row: values_of(row, (name for name in row.axes if not is_condition(name))))
+    designs = grouped(rows, lambda row: values_of(row, (name for name in row.axes if not is_condition(name))))
     return max((min(some, key=lambda row: row.merit) for some in designs), key=lambda row: row.merit)

@@ -13,8 +13,9 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import grouped
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.accuracy import alike, drawn_lines, values_of
+from asim_lightning.report.accuracy import drawn_lines, values_of
 from asim_lightning.report.verdict import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
 
@@ -104,7 +105,7 @@ def over_chips(rows: Sequence[Result]) -> list[Result]:
     """Results with the chips of each point merged: their mean accuracy, the lowest, and the highest."""
     found = []
     without = [replace(row, axes={name: value for name, value in row.axes.items() if name != CHIP}) for row in rows]
-    for chips in alike(without, lambda row: (row.kind, values_of(row, row.axes))):
+    for chips in grouped(without, lambda row: (row.kind, values_of(row, row.axes))):
         merged = chips[0]
         if len(chips) > 1:
             accuracies = [row.accuracy for row in chips]  # `mean` is exact, so within the ends

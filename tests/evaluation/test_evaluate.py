@@ -136,7 +136,7 @@ def test_the_bar_counts_the_batches_of_a_process_on_a_terminal(
         monkeypatch.setattr(stream, "isatty", partial(bool, is_terminal))
         monkeypatch.setattr(sys, "stderr", stream)
         bar = EvaluationBar(2, loader, shown, processes)
-        bar.leave_out()
+        bar.leave_out(1)
         bar.close()
         drawn = [f" 0/{total} [" in stream.getvalue() for total in (2 * batches, batches)]
         assert drawn == [is_terminal and shown] * 2

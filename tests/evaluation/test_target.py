@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Result, images_needed
+from asim_lightning.evaluation.results import AxisValue, Decision, Result, images_needed
 from asim_lightning.evaluation.target import Target, decide, grouped, pareto
 
 UNTIL = ("accuracy", "width", "yield")
@@ -119,11 +119,11 @@ def test_all_images_end_every_target() -> None:
 def test_the_front_is_that_of_its_conditions() -> None:
     points = [result(0.9, 2), result(0.8, 1), result(0.7, 3), result(0.85, 1), result(0.6, 5, noise=0.2)]
 
-    def noise(point: Result) -> object:
+    def noise(point: Result) -> AxisValue:
         return point.axes["random_noise"]
 
-    assert grouped(points, noise) == [[0, 1, 2, 3], [4]]  # type: ignore[arg-type]
-    assert pareto(points, ("accuracy", "energy"), noise) == [0, 3, 4]  # type: ignore[arg-type]
+    assert grouped(points, noise) == [points[:4], points[4:]]
+    assert pareto(points, ("accuracy", "energy"), noise) == [points[0], points[3], points[4]]
 
 
 def test_a_front_of_thousands_takes_no_time() -> None:

@@ -3,7 +3,7 @@
 import importlib
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
@@ -21,13 +21,13 @@ from asim_lightning.cli.start import load_weights
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.data.given import GivenData
-from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result
+from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.methods import Found, Method, Point
-from asim_lightning.exploration.runner import Evaluation, Steps, Work, proceed, quiet_trainer
+from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed, quiet_trainer
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep
@@ -82,11 +82,11 @@ class CountingSweep(Sweep):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.asked = list[Evaluation]()
-        self._trial, self.records.trial = self.records.trial, self._counted  # type: ignore[method-assign]
+        self._all_steps, self.records.steps = self.records.steps, self._counted  # type: ignore[method-assign]
 
-    def _counted(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Steps:
+    def _counted(self, trial: Trial) -> Steps[Outcomes]:
         self.evaluations += 1
-        steps = self._trial(axes, kind, trial)
+        steps = self._all_steps(trial)
         found = proceed(steps, None)
         while isinstance(found, Evaluation):
             self.asked.append(found)
@@ -130,13 +130,14 @@ def make(tmp_path: Path) -> Make:
         images: int = IMAGES,
         technology: Technology = Technology(),
         fresh: bool = False,
+        thresholds: Sequence[float] = (),
         **model_options: Any,
     ) -> CountingSweep:
         model = network(Plan(macro, list(rules)), **model_options)
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
         work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)
-        return CountingSweep(work, axes, trials, until, technology)
+        return CountingSweep(work, axes, trials, until, technology, thresholds)
 
     return sweep
 
@@ -167,7 +168,7 @@ def driven(method: Method[Found], answer: Callable[[Point], Result]) -> tuple[li
         return points, end.value
 
 
-def without_time(results: tuple[Result, ...]) -> list[tuple[Any, ...]]:
+def without_time(results: Iterable[Result]) -> list[tuple[Any, ...]]:
     return [(r.kind, r.axes, r.trials, r.images, r.accuracy, r.low, r.high, r.algorithm) for r in results]
 
 

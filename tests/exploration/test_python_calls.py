@@ -42,11 +42,11 @@ def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
     sweep = make(grid(**AXES))
     expected = sweep.run()
     found = asim_lightning.study(sweep.model, sweep.data, axes=AXES, trials=2)
-    assert without_time(tuple(found)) == without_time(expected)
+    assert without_time(found) == without_time(expected)
     assert [each.difference for each in found] == [each.difference for each in expected]
     # the classifier's network alone, with its noise
     alone = asim_lightning.study(sweep.model.backbone, sweep.data, axes=AXES, trials=2)
-    assert without_time(tuple(alone)) == without_time(expected)
+    assert without_time(alone) == without_time(expected)
 
 
 class OwnModule(LightningModule):
@@ -86,7 +86,7 @@ def test_chips_yield_targets_and_what_shows_them(network: nn.Module) -> None:
     assert [each.chip for each in found.points] == [0, 1, 2]
     assert found.targets == tuple(targets)
     assert {each.decisions["energy 1 uJ"].verdict for each in found.points} == {"kept"}
-    (chips,) = found.run.yields
+    (chips,) = found.yields
     assert found.points[0].figures["yield"] == chips.at(0.25).share
     assert "good chips" in str(found)
     assert "yield 0.5 at 25 %" in found._repr_html_()

@@ -11,11 +11,16 @@ from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Evaluation, proceed
+from asim_lightning.exploration.runner import Evaluation, Trial, proceed
 from asim_lightning.exploration.sweep import Sweep
 from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, rows, without_time
 
 AXES = {"random_noise": 0.3}
+
+
+def trial_of(sweep: Sweep) -> Trial:
+    (trial,) = sweep.records.trials(AXES, "simulated")
+    return trial
 
 
 def outcomes(index: np.ndarray, right: Any) -> Outcomes:
@@ -25,7 +30,7 @@ def outcomes(index: np.ndarray, right: Any) -> Outcomes:
 def computed(sweep: Sweep, right: float = 1.0) -> list[int]:
     """Images that a trial asks for; all are answered alike."""
     asked: list[int] = []
-    steps = sweep.records.trial(AXES, "simulated", 0)
+    steps = sweep.records.steps(trial_of(sweep))
     found = proceed(steps, None)
     while isinstance(found, Evaluation):
         index = sweep.data.test_indices().numpy()[slice(None) if found.places is None else list(found.places)]  # type: ignore[attr-defined]
@@ -44,21 +49,21 @@ def test_a_trial_with_a_target_goes_on_where_it_ended(make: Make) -> None:
         known, alone = make(**options, until=until), make(**options, until=until, folder="b")
         assert computed(known) == []
         computed(alone)
-        mine, its = (each.records.outcomes(AXES, "simulated", 0).sample_index.tolist() for each in (known, alone))
+        mine, its = (each.records.outcomes(trial_of(each)).sample_index.tolist() for each in (known, alone))
         assert mine == its
 
 
 def test_fresh_computes_anew_and_replaces_its_images(make: Make) -> None:
     computed(make())
     fresh = make(fresh=True, images=6)
-    key = fresh.records.key(AXES, "simulated")
-    assert fresh.records.finished([key], "simulated") == set()
+    trial = trial_of(fresh)
+    assert fresh.records.finished([trial]) == set()
     assert len(computed(fresh, right=0.0)) == 6
-    assert fresh.records.finished([key], "simulated") == {(key, 0)}
+    assert fresh.records.finished([trial]) == {trial}
     assert computed(fresh) == []  # which it has computed itself
-    assert make(fresh=True, images=6).records.outcomes(AXES, "simulated", 0).value.sum() == 0  # as of a forked process
+    assert make(fresh=True, images=6).records.outcomes(trial).value.sum() == 0  # as of a forked process
     assert computed(make()) == []  # other images of the trial stay
-    assert make().records.outcomes(AXES, "simulated", 0).value.sum() == IMAGES - 6
+    assert make().records.outcomes(trial).value.sum() == IMAGES - 6
 
 
 def test_what_has_no_fingerprint_is_never_found_again(make: Make) -> None:
@@ -67,10 +72,10 @@ def test_what_has_no_fingerprint_is_never_found_again(make: Make) -> None:
     first, again = (make(trainer_options={"callbacks": [scope["Lost"]()]}) for _ in range(2))
     assert "no outcome of an earlier run is used, as this has no fingerprint: trainer.callbacks.Lost" in first.notes[0]
     for sweep in (first, again):
-        key = sweep.records.key(AXES, "simulated")
-        assert sweep.records.finished([key], "simulated") == set()
+        trial = trial_of(sweep)
+        assert sweep.records.finished([trial]) == set()
         assert len(computed(sweep)) == IMAGES
-        assert sweep.records.finished([key], "simulated") == {(key, 0)}
+        assert sweep.records.finished([trial]) == {trial}
 
 
 def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
@@ -117,9 +122,9 @@ def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
 
 def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
     large = make(grid(random_noise=[0.3, 1.0, 2.0]), trials=3)
-    large.run()
+    ran = large.run()
     before = rows(large.folder)
-    publish(large.records.results(), large, "tiny")
+    publish(ran, large, "tiny")
     picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
     small = make(grid(random_noise=[1.0]), trials=1)
     results = small.run()

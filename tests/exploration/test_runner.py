@@ -17,11 +17,19 @@ from asim_lightning import CimClassifier
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
-from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
-from asim_lightning.exploration.runner import Evaluation, Place, Result, Run, RunnerSettings, Steps, proceed, runner_of
+from asim_lightning.exploration.runner import (
+    Compute,
+    Done,
+    Evaluation,
+    Result,
+    RunnerSettings,
+    Steps,
+    proceed,
+    runner_of,
+)
 from tests.cli.conftest import environment
 from tests.exploration.conftest import (
     Make,
@@ -48,15 +56,15 @@ class Backwards:
     def __init__(self, trainer: Trainer, model: CimClassifier, data: FashionMNIST, workers: int) -> None:
         self.given, self.workers = (trainer, model, data), workers
 
-    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
+    def work(self, work: Callable[[Compute], Result], advance: Callable[[], None] = lambda: None) -> Result:
         def on_rank(evaluate: Evaluate) -> Result:
-            def run(trials: Iterable[tuple[Place, Steps]]) -> Iterator[tuple[Place, Outcomes]]:
+            def run(trials: Iterable[Steps[Done]]) -> Iterator[Done]:
                 waiting = iter(trials)
-                while taken := [(key, steps, proceed(steps, None)) for key, steps in islice(waiting, self.workers)]:
-                    for key, steps, asked in reversed(taken):
+                while taken := [(steps, proceed(steps, None)) for steps in islice(waiting, self.workers)]:
+                    for steps, asked in reversed(taken):
                         while isinstance(asked, Evaluation):
                             asked = proceed(steps, evaluate(asked.condition, asked.places))
-                        yield key, asked
+                        yield asked
 
             return work(run)
 
@@ -79,9 +87,10 @@ def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make)
     target = Target("yield", 0.5, accuracy=0.5)
     axes = grid_of({"static": [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]}, 8, target)
     whole = make(axes, until=target)
-    found = without_time(whole.run())
+    run = whole.run()
+    found = without_time(run)
     assert len(found) == 2 + 7 + 7  # of coins that all fall alike
-    assert [(len(each.chips), each.good(0.5)) for each in whole.yields] == [(7, 7), (7, 0)]
+    assert [(len(each.chips), each.good(0.5)) for each in run.yields] == [(7, 7), (7, 0)]
     for workers in (5, 100):  # the answer comes in the middle of the second five; with all under way
         other = make(axes, until=target, folder=f"of {workers}")
         other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]

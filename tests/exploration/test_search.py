@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from asim_lightning.cost import Technology
+from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Work, proceed
+from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Trial, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.resources import shipped_file
 from tests.cli.conftest import environment
@@ -25,17 +26,17 @@ from tests.exploration.conftest import Make, MakeSearch, grid, rows, stored, wri
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was evaluated by a network, and not read."""
     found: list[Any] = []
-    trial_of = Records.trial
+    steps_of = Records.steps
 
-    def counting(self: Records, axes: Any, kind: Any, trial: int) -> Steps:
-        steps = trial_of(self, axes, kind, trial)
+    def counting(self: Records, trial: Trial) -> Steps[Outcomes]:
+        steps = steps_of(self, trial)
         asked = proceed(steps, None)
         while isinstance(asked, Evaluation):
-            found.append((kind, dict(axes), trial))
+            found.append((trial.kind, dict(trial.axes), trial.read))
             asked = proceed(steps, (yield asked))
         return asked
 
-    monkeypatch.setattr(Records, "trial", counting)
+    monkeypatch.setattr(Records, "steps", counting)
     return found
 
 

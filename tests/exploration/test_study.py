@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Steps
+from asim_lightning.exploration.runner import Steps, Trial
 from asim_lightning.exploration.study import time_left
 from tests.cli.conftest import environment
 from tests.exploration.conftest import (
@@ -56,22 +55,22 @@ def test_ctrl_c_in_an_evaluation_loses_no_images_and_the_next_run_continues(make
 
 def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make: Make) -> None:
     sweep, order = make(), list[tuple[Kind, AxisValue, int]]()
-    axes, trial_of = {"random_noise": 0.3}, sweep.records.trial
-    key = sweep.records.key(axes, "simulated")
+    steps_of = sweep.records.steps
+    key = sweep.records.key({"random_noise": 0.3}, "simulated")
     given = [sys.executable, "-c", HOLDS, str(sweep.folder.parent / "runs.locks"), f"{key}-0"]
     other = subprocess.Popen(given, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "True\n"
 
-    def counted(axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Steps:
-        order.append((kind, axes.get("random_noise"), trial))
+    def counted(trial: Trial) -> Steps[Outcomes]:
+        order.append((trial.kind, trial.axes.get("random_noise"), trial.read))
         if order[-1] == ("simulated", 1.0, 1):  # the last, so that the other process is finished now
             index = sweep.data.test_indices().sort().values.numpy()  # type: ignore[attr-defined]
             sweep.records.store.add(key, 0, Outcomes(index, np.ones(IMAGES, np.float32), 1.0, "theirs"))
             other.communicate("\n")
-        return trial_of(axes, kind, trial)
+        return steps_of(trial)
 
-    sweep.records.trial = counted  # type: ignore[method-assign]
+    sweep.records.steps = counted  # type: ignore[method-assign]
     results = sweep.run()
     assert order == [
         ("float", None, 0), ("quantized", None, 0), ("simulated", 0.3, 1), ("simulated", 1.0, 0), ("simulated", 1.0, 1),

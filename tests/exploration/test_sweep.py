@@ -62,11 +62,11 @@ def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
     points = [(row.axes["random_noise"], row.axes["chip"]) for row in results[2:]]
     assert points == [(noise, chip) for noise in (0, 1) for chip in range(4)]
     assert len({tuple(each) for each in predictions(sweep).values()}) >= 6
-    assert [(each.axes, each.chips, each.reads) for each in sweep.yields] == [
+    assert [(each.axes, each.chips, each.reads) for each in results.yields] == [
         ({"random_noise": 0}, (0, 1, 2, 3), 1),
         ({"random_noise": 1}, (0, 1, 2, 3), 2),
     ]
-    assert [each.right.tolist() for each in sweep.yields] == [
+    assert [each.right.tolist() for each in results.yields] == [
         [list(row.right) for row in results[2:] if row.axes["random_noise"] == noise] for noise in (0, 1)
     ]
 
@@ -83,21 +83,20 @@ def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Mak
     assert without_time(again.run(said.append)) == without_time(results)
     assert again.evaluations == 0
     assert said == ["record   12 of 22 trials are of an earlier run, seconds too; at most 10 are computed"]
-    text = publish(results, again, "name", [])
+    text = publish(again.run(), again, "name")
     assert f"after {count} chips with {count} good on these {IMAGES} images" in text
     assert "Clopper" not in text + "".join((again.folder / "yield.csv").read_text())
 
 
 def test_a_target_counts_all_reads(make: Make) -> None:
     sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CHIPS, until=HARD, trials=3)
-    sweep.run()
-    assert [each.reads for each in sweep.yields] == [3]
+    assert [each.reads for each in sweep.run().yields] == [3]
     assert sweep.evaluations == 2 + 2 * 3
 
 
 def test_yields_are_a_picture_and_a_table(make: Make) -> None:
-    sweep = make(chips(3, static=[{"offset": "0.3 lsb"}, {"offset": "9 lsb"}]), images=4)
-    text = publish(sweep.run(), sweep, "name", [0.5, 0.25])
+    sweep = make(chips(3, static=[{"offset": "0.3 lsb"}, {"offset": "9 lsb"}]), images=4, thresholds=[0.5, 0.25])
+    text = publish(sweep.run(), sweep, "name")
     rows = rows_of(sweep.folder / "yield.csv")
     expected = product(('{"offset": "0.3 lsb"}', '{"offset": "9 lsb"}'), ("0.5", "0.25"), "3")
     assert [(row["static"], row["accuracy"], row["chips"]) for row in rows] == list(expected)
