@@ -53,21 +53,6 @@ class CommandRecord:
 
 
 @dataclass(frozen=True)
-class DesignLayers:
-    """Costs of a network's layers for one image, at all points with the same values of some axes."""
-
-    axes: Mapping[str, AxisValue]
-    """All axes that change a cost."""
-    layers: tuple[Mapping[str, Any], ...]
-    """As in cost.json."""
-
-    def is_of(self, result: Result) -> bool:
-        """Whether a point has these values."""
-        axes = result.axes
-        return all(name in axes and axis_text(axes[name]) == axis_text(value) for name, value in self.axes.items())
-
-
-@dataclass(frozen=True)
 class Run(Sequence[Result]):
     """The results of a sweep, a search, a spec or a doctor, float and quantized first, with all data of the run."""
 
@@ -82,8 +67,8 @@ class Run(Sequence[Result]):
     """Accuracies from which a chip is good, rising: 0..1."""
     network_cost: Mapping[str, Any] = field(default_factory=dict)
     """Technology, totals and layers of the configured network, as in cost.json."""
-    designs: tuple[DesignLayers, ...] = ()
-    """Layers at each evaluated design, as in layers.json; empty if not known."""
+    designs: tuple[Mapping[str, Any], ...] = ()
+    """Axes that change a cost, and layers, at each evaluated design, as in layers.json; empty if not known."""
     objectives: tuple[str, ...] = ("accuracy", "energy")
     """Objectives, the first first."""
     targets: tuple[str, ...] = ()
@@ -227,7 +212,7 @@ class Run(Sequence[Result]):
         macro = self.macro
         for point in points:
             chosen = {name: value for name, value in point.axes.items() if not is_condition(name)}
-            if all(name in macro and axis_text(macro[name]) == axis_text(value) for name, value in chosen.items()):
+            if are_among(chosen, macro):
                 return point
         return None
 
@@ -249,6 +234,11 @@ def _conditions(result: Result) -> dict[str, AxisValue]:
 
 def _group(result: Result) -> str:
     return "\n".join(f"{name}={axis_text(value)}" for name, value in _conditions(result).items())
+
+
+def are_among(some: Mapping[str, AxisValue], others: Mapping[str, AxisValue]) -> bool:
+    """Whether all of some axes have the same values in others."""
+    return all(name in others and axis_text(others[name]) == axis_text(value) for name, value in some.items())
 
 
 def is_among(result: Result, others: Sequence[Result | None]) -> bool:
@@ -278,7 +268,7 @@ def read_run(folder: str | Path) -> Run:
         yields=tuple(map(ChipYield.of_json, yields.get("chips", ()))),
         thresholds=tuple(yields.get("thresholds", ())),
         network_cost=store.read(name, COST) or {},
-        designs=tuple(DesignLayers(each["axes"], tuple(each["layers"])) for each in store.read(name, LAYERS) or ()),
+        designs=tuple(store.read(name, LAYERS) or ()),
         document={} if document is None else json.loads(document.read_bytes()),
         loss_map=LossMap.of_json(json.loads(drawn.read_bytes())) if (drawn := folder / MAP).is_file() else None,
         **{key: tuple(values) for key, values in traded.items()},

@@ -44,6 +44,13 @@ _FIGURE = re.compile(rf"({'|'.join(UNITS)})\s+{_NUMBER}\s*([a-zA-Z]+)")
 _LOOKS = 100
 """Most times that the images of a point are looked at."""
 _WIDEST = 0.5
+_NUMBERS = {
+    "width": f"a width above 0 and at most {_WIDEST:g} (an accuracy to reach has a %, as in 'accuracy 90 %')",
+    "yield": "a yield between 0 and 1, at an accuracy above 0 % and at most 100 %",
+    "energy": "an energy above 0",
+    "latency": "a latency above 0",
+}
+"""Numbers that forms of a target take; the others take an accuracy."""
 CLOSE = 1e-9
 """Tolerance for counts of answers: 90 % of 400 images are 360, even if a float is slightly larger."""
 
@@ -83,21 +90,18 @@ class Target:
         if found is None or found.form not in forms:
             allowed = [EXAMPLES[form] for form in forms]
             raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
-        if found.form in UNITS:
-            if not 0 < found.value < inf:
-                raise ValueError(f"the {found.form} in {setting} must be above 0, got {text!r}")
-        elif found.form == "width" and not 0 < found.value <= _WIDEST:
-            raise ValueError(
-                f"the width in {setting} must be above 0 and at most {_WIDEST:g} (an accuracy to reach has a %, as in "
-                f"'accuracy 90 %'), got {text!r}"
-            )
-        elif found.form == "yield" and not (0 < found.value < 1 and 0 < found.accuracy <= 1):
-            raise ValueError(
-                f"{setting} must have a yield between 0 and 1, at an accuracy above 0 % and at most 100 %, got {text!r}"
-            )
-        elif not 0 < found.value <= 1:
-            raise ValueError(f"the accuracy in {setting} must be above 0 % and at most 100 %, got {text!r}")
+        if not found.is_possible:
+            allowed_numbers = _NUMBERS.get(found.form, "an accuracy above 0 % and at most 100 %")
+            raise ValueError(f"{setting} must have {allowed_numbers}, got {text!r}")
         return found
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a point may keep it and miss it."""
+        if self.form == "yield":
+            return 0 < self.value < 1 and 0 < self.accuracy <= 1
+        most = inf if self.form in UNITS else _WIDEST if self.form == "width" else 1
+        return 0 < self.value <= most
 
     def __str__(self) -> str:
         if self.form == "yield":

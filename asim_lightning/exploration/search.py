@@ -62,7 +62,10 @@ class SearchSettings:
         check_whole("`search.reads`", self.reads, 1, 65535)
         if self.chips is not None:
             check_whole("`search.chips`", self.chips, 2, 10000)
-        self._check_objectives()
+        if not isinstance(self.objectives, list) or not self.objectives:
+            raise ValueError(f"`search.objectives` must be a list of one or more, got {self.objectives!r}")
+        for name in self.objectives:
+            check_choice("`search.objectives`", name, OBJECTIVES)
         if self.method == "list":
             are_points = all(isinstance(point, Mapping) and point for point in self.points)
             if not are_points or len({tuple(sorted(point)) for point in self.points}) != 1:
@@ -70,7 +73,12 @@ class SearchSettings:
                     "`search.points` must be a list of one or more mappings of the same axes, such as [{adc_bits: 7, "
                     f"rows: 64}}], with the method list, got {self.points!r}"
                 )
-        self._check_until()
+        if self.ends and (self.reads > 1 or self.chips is not None or any(each.of for each in self.targets)):
+            raise ValueError(
+                f"`search.until` '{self.until}' ends the images of one read of one chip, which decide no difference to "
+                "another network, so it needs `search.reads` 1, `search.chips` null, and `search.constraints` as "
+                f"'accuracy 88 %', got {self.reads}, {self.chips} and {self.constraints}"
+            )
         if sum(each.form == "yield" for each in self.targets) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
         if ("yield" in self.objectives or self.question) and self.chips is None:
@@ -101,30 +109,6 @@ class SearchSettings:
         """Most points."""
         default = MOST_POINTS if self.method in ("grid", "list") else 60
         return default if self.trials is None else self.trials
-
-    def _check_until(self) -> None:
-        """Refuse settings that need all images, or an image more than once, if images may end early."""
-        if self.ends is None:
-            return
-        name = f"`search.until` '{self.until}'"
-        if self.reads > 1:
-            raise ValueError(f"`search.reads` must be 1 with {name}, because an image counts once, got {self.reads}")
-        if self.chips is not None:
-            raise ValueError(
-                f"`search.chips` must be null with {name}, because it ends the images of a chip, got {self.chips}"
-            )
-        for target in self.targets:
-            if target.of is not None:
-                raise ValueError(
-                    f"`search.constraints` must be as 'accuracy 88 %' with {name}, because the difference to "
-                    f"another network is decided on all images, got '{target}'"
-                )
-
-    def _check_objectives(self) -> None:
-        if not isinstance(self.objectives, list) or not self.objectives:
-            raise ValueError(f"`search.objectives` must be a list of one or more, got {self.objectives!r}")
-        for name in self.objectives:
-            check_choice("`search.objectives`", name, OBJECTIVES)
 
 
 class Search(Study):

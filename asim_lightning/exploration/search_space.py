@@ -60,12 +60,13 @@ class SearchSpace:
     @classmethod
     def read(cls, given: Mapping[str, Any], setting: str = "search.space") -> "SearchSpace":
         """The space of a setting; groups of axes may be nested, and a range is a mapping of low, high, step and log."""
-        flat: dict[str, Any] = {}
-        for name, values in given.items():
-            _flatten(setting, str(name), values, flat)
-        if "static" in flat and any(name.startswith("static.") for name in flat):
-            raise ValueError(f"`{setting}` must name each axis once, got static twice")
-        return cls({name: _values(setting, name, values) for name, values in flat.items()}, setting)
+        axes: dict[str, Axis] = {}
+        for name, values in _flat(setting, ((str(name), values) for name, values in given.items())):
+            names = [*axes, name]
+            if name in axes or ("static" in names and any(each.startswith("static.") for each in names)):
+                raise ValueError(f"`{setting}` must name each axis once, got {name} twice")
+            axes[name] = _values(setting, name, values)
+        return cls(axes, setting)
 
     def count(self) -> int | None:
         """Number of points; None if it is infinite."""
@@ -120,23 +121,20 @@ def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
     return list({axis_text(value): value for value in values}.values())
 
 
-def _flatten(setting: str, name: str, values: Any, flat: dict[str, Any]) -> None:
-    """Flatten nested groups of axes to full names."""
-    whole_settings = name == "static" and bool(values) and not isinstance(values, Mapping)
-    if name in _GROUPS and not whole_settings and not (isinstance(values, Mapping) and values):
-        raise ValueError(f"`{setting}.{name}` must be a mapping such as {_GROUPS[name]}, got {values!r}")
-    is_group = name.split(".")[0] in _GROUPS and isinstance(values, Mapping) and not {"low", "high"} <= set(values)
-    if is_group and values:
-        for inner, each in values.items():
-            _flatten(setting, f"{name}.{inner}", each, flat)
-    elif name.startswith(RULES) and not rule_of(name)[0]:
-        raise ValueError(
-            f"`{setting}.rules` must be a mapping such as {_GROUPS['rules']}, got {values!r} for a pattern"
-        )
-    elif name in flat:
-        raise ValueError(f"`{setting}` must name each axis once, got {name} twice")
-    else:
-        flat[name] = values
+def _flat(setting: str, given: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Axes by full name, from groups that may be nested."""
+    for name, values in given:
+        is_mapping = isinstance(values, Mapping) and bool(values) and not {"low", "high"} <= set(values)
+        if is_mapping and name.split(".")[0] in _GROUPS:
+            yield from _flat(setting, ((f"{name}.{inner}", each) for inner, each in values.items()))
+        elif name in _GROUPS and not (name == "static" and values):  # static may be a list of whole settings
+            raise ValueError(f"`{setting}.{name}` must be a mapping such as {_GROUPS[name]}, got {values!r}")
+        elif name.startswith(RULES) and not rule_of(name)[0]:
+            raise ValueError(
+                f"`{setting}.rules` must be a mapping such as {_GROUPS['rules']}, got {values!r} for a pattern"
+            )
+        else:
+            yield name, values
 
 
 def _values(setting: str, name: str, given: Any) -> Axis:

@@ -153,20 +153,18 @@ class Study:
             points.add(each, "simulated")
         return places, is_noisy
 
-    def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
-        """The result of the float or the quantised network."""
-        result = planned.records.result({}, planned.kind, [[outcomes]])
-        return replace(result, axes=planned.point)
-
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """The results of a simulated point from its outcomes by chip and read; called once a point, in order."""
-        axes, quantized = of_network(planned.point), self.outcomes["quantized"]
-        result = planned.records.result(axes, planned.kind, chips, quantized)
+        """The results of a point from its outcomes by chip and read; called once a point, in order."""
+        axes = of_network(planned.point) if planned.kind == "simulated" else {}
+        result = planned.records.result(axes, planned.kind, chips, self.outcomes.get("quantized"))
+        result = replace(result, axes=planned.point)
+        if planned.kind != "simulated":
+            return [result]
         figures = self.figures_at(planned.point)
         for target in self.targets:
             if target.form == "yield":
                 figures |= yield_figures(chips, target.accuracy)
-        result = replace(result, axes=planned.point, figures=figures)
+        result = replace(result, figures=figures)
         decisions = {str(each): self.decision(each, result, chips) for each in self.targets}
         return [replace(result, decisions=decisions)]
 
@@ -258,10 +256,8 @@ class Study:
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         found = list[Result]()
         for planned, chips in evaluated:
-            if planned.kind == "simulated":
-                results = self.told(planned, chips)
-            else:
-                results = [self.reference(planned, chips[0][0])]
+            results = self.told(planned, chips)
+            if planned.kind != "simulated":
                 self.references[planned.kind], self.outcomes[planned.kind] = results[0], chips[0][0]
             if self.trainer.is_global_zero:
                 for each in results:

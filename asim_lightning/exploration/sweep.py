@@ -81,14 +81,11 @@ class Sweep(Study):
             self.records.store.write(self.folder.name, YIELD_DOCUMENT, content)
         return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(sorted(set(thresholds))))
 
-    def reference(self, planned: Planned, outcomes: Outcomes) -> Result:
-        """The result of the float or the quantised network, with its cost."""
-        return self._priced(super().reference(planned, outcomes))
-
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """A result for each chip of a point."""
+        """A result for each chip of a point, with its cost."""
+        quantized = self.outcomes.get("quantized")
         return [
-            self._priced(self.records.result(trials[0].axes, planned.kind, [reads], self.outcomes["quantized"]))
+            self._priced(self.records.result(trials[0].axes, planned.kind, [reads], quantized))
             for trials, reads in zip(planned.trials, chips, strict=False)  # no chips after an answer
         ]
 

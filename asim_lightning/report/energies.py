@@ -9,7 +9,7 @@ from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_tab
 from asim_lightning.cost.layer_cost import PARTS
 from asim_lightning.cost.validation import Validation
 from asim_lightning.evaluation.results import AxisValue, is_number
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.run import Run, are_among
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series
@@ -26,11 +26,11 @@ def layers_table(run: Run, target: Target) -> Table[Layer] | None:
     layers, axes = run.network_cost.get("layers", ()), dict[str, AxisValue]()
     whose = "on the macro that the settings have, whatever the values of axes"
     if len(run.designs) == 1:
-        layers, axes = run.designs[0].layers, dict(run.designs[0].axes)
+        layers, axes = run.designs[0]["layers"], run.designs[0]["axes"]
         whose = f"on the macro of all points{', ' * bool(axes)}{legend_text(axes)}"
     elif run.designs and not run.yields:
         kept = [each.best for each in choices(run.decided(target)) if each.best is not None]
-        if found := [each.layers for each in run.designs if kept and each.is_of(kept[-1])]:
+        if found := [each["layers"] for each in run.designs if kept and are_among(each["axes"], kept[-1].axes)]:
             layers, axes = found[0], dict(kept[-1].axes)
             whose = f"at the cheapest point that keeps {target}, {point_words(run, kept[-1])}"
         else:

@@ -7,11 +7,12 @@ from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asim_lightning.cost.operations import Operations
-from asim_lightning.evaluation.run import DesignLayers, Run
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
 from asim_lightning.report.origin import difference_table, facts
@@ -148,8 +149,8 @@ def test_what_figures_draw_is_in_their_csv(found: Run) -> None:
             assert {round(scale * value, 6) for value in along if value == value} <= cells
 
 
-def designs(*bits: int) -> tuple[DesignLayers, ...]:
-    return tuple(DesignLayers({"adc_bits": each}, ({**LAYER, "energy_pj": 100.0 * each},)) for each in bits)
+def designs(*bits: int) -> tuple[dict[str, Any], ...]:
+    return tuple({"axes": {"adc_bits": each}, "layers": [{**LAYER, "energy_pj": 100.0 * each}]} for each in bits)
 
 
 @pytest.mark.parametrize(
