@@ -176,7 +176,7 @@ def _good(right: NDArray[Any], images: int, accuracy: float) -> int:
     return int((right.sum(axis=1) >= accuracy * images * right.shape[1] - CLOSE).sum())
 
 
-def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
+def crossed_interval(shares: NDArray[np.float32]) -> Interval:
     """95 % interval of a mean over chips and images, both random samples.
 
     Every chip saw the same images, so the pairs are not independent. From 50 chips on, a resample draws as many chips
@@ -188,7 +188,7 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
     mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
     is_bounded = bool(shares.min() >= 0 and shares.max() <= 1)
     if chips >= _MANY_CHIPS:
-        low, high = _resampled(shares, seed)
+        low, high = _resampled(shares)
     else:
         half = z * float(shares.mean(axis=0, dtype=np.float64).std()) / sqrt(images)
         low, high = mean - half, mean + half
@@ -203,7 +203,7 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
-def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], seed: int = 0) -> Interval:
+def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any]) -> Interval:
     """95 % interval of a mean over chips and images minus a reference's on the same images.
 
     It is at least as wide as the interval by images, which one chip has. From 50 chips on, both are resampled. With
@@ -219,7 +219,7 @@ def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], s
         low, high = _with_chips(of_images, np.array([each.mean() for each in chips]))
         return Interval(of_images.mean, max(min(-1.0, of_images.low), low), min(max(1.0, of_images.high), high))
     shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
-    low, high = _resampled(shares.astype(np.float32), seed)
+    low, high = _resampled(shares.astype(np.float32))
     return Interval(of_images.mean, min(low, of_images.low), max(high, of_images.high))
 
 
@@ -239,10 +239,10 @@ def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[f
     return center - hypot(center - of_images.low, below), center + hypot(of_images.high - center, above)
 
 
-def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:
+def _resampled(shares: NDArray[np.float32]) -> tuple[float, float]:
     """Ends of 95 % of the means over resampled chips and images. # (chips, images)"""
     chips, images = shares.shape
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=_RESAMPLES)  # (resamples, chips)
     means, step = [], max(1, _AT_ONCE // images)
     for start in range(0, _RESAMPLES, step):

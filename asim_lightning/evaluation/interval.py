@@ -17,6 +17,7 @@ _MANY_VALUES = 1000
 _TAIL = (1.0 - 0.95) / 2.0
 _DEVIATIONS = NormalDist().inv_cdf(1.0 - _TAIL)
 """Share beyond an end of an interval, and standard deviations from the mean to this end."""
+_RESAMPLES = 2000
 _AT_ONCE = 2**24
 """Images of one block of resamples."""
 
@@ -30,7 +31,7 @@ class Interval:
     high: float
 
 
-def accuracy_interval(correct: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+def accuracy_interval(correct: ArrayLike) -> Interval:
     """95 % interval of the mean accuracy by a percentile bootstrap over images.
 
     An image is drawn with all its trials, because trials share the image's difficulty: 10 trials of 200 images say far
@@ -50,23 +51,22 @@ def accuracy_interval(correct: ArrayLike, resamples: int = 2000, seed: int = 0) 
     For other outcomes, such as a loss, few images widen the interval to include Student's: ``mean +- t s/sqrt(n)``.
 
     Args:
-        correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling; the same answers and seed give the same interval.
+        correct: Whether each answer was right, or another outcome of it; the same answers give the same interval. Shape
+            (images, trials).
     """
     right, trials = _right_trials(correct)
     images, mean = right.size, float(right.sum()) / (right.size * trials)
-    low, high, most = _resampled(right, images * trials, resamples, seed)
+    low, high, most = _resampled(right, images * trials)
     if not 0 <= right.min() <= right.max() <= trials:
         return _without_bounds(right / trials, low, high)
     if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
         wilson_low, wilson_high = wilson(mean, images, _DEVIATIONS)
         low, high = min(low, wilson_low), max(high, wilson_high)
-    # Rounding, or few resamples, must not push an end past the mean: error bars have no negative length.
+    # Rounding must not push an end past the mean: error bars have no negative length.
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
-def difference_interval(correct: ArrayLike, other: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+def difference_interval(correct: ArrayLike, other: ArrayLike) -> Interval:
     """95 % interval of the difference of two mean accuracies on the same images: bootstrap over images, in pairs.
 
     If few images differ, resamples are too much alike. The interval is then widened to include Agresti and Min's for
@@ -76,14 +76,12 @@ def difference_interval(correct: ArrayLike, other: ArrayLike, resamples: int = 2
     Args:
         correct: Whether each answer was right. Shape (images, trials).
         other: Answers to compare with. Shape (images, trials), with any number of trials.
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
     """
     (right, trials), (others, other_trials) = _right_trials(correct), _right_trials(other)
     if right.size != others.size:
         raise ValueError(f"both answers must be to the same images, got {right.size} and {others.size} images")
     won = right / trials - others / other_trials  # (images,)
-    low, high, _ = _resampled(won, won.size, resamples, seed)
+    low, high, _ = _resampled(won, won.size)
     if np.abs(won).max() > 1:
         return _without_bounds(won, low, high)
     c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
@@ -92,16 +90,16 @@ def difference_interval(correct: ArrayLike, other: ArrayLike, resamples: int = 2
     return Interval(mean, max(-1.0, min(low, middle - half, mean)), min(1.0, max(high, middle + half, mean)))
 
 
-def _resampled(values: NDArray[Any], divisor: int, resamples: int, seed: int) -> tuple[float, float, int]:
+def _resampled(values: NDArray[Any], divisor: int) -> tuple[float, float, int]:
     """Ends of the sum of resampled values over a divisor, and the number of images with the most frequent value."""
     kinds, counts = np.unique(values, return_counts=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if kinds.size > _MANY_VALUES:
         step = max(1, _AT_ONCE // values.size)
-        blocks = [min(step, resamples - start) for start in range(0, resamples, step)]
+        blocks = [min(step, _RESAMPLES - start) for start in range(0, _RESAMPLES, step)]
         sums = np.concatenate([values[rng.integers(values.size, size=(n, values.size))].sum(axis=1) for n in blocks])
     else:
-        sums = rng.multinomial(values.size, counts / values.size, size=resamples) @ kinds
+        sums = rng.multinomial(values.size, counts / values.size, size=_RESAMPLES) @ kinds
     low, high = np.quantile(sums / divisor, [_TAIL, 1.0 - _TAIL])
     return float(low), float(high), int(counts.max())
 

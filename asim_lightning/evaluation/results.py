@@ -217,11 +217,6 @@ class Result:
         return self.figures.get("energy_uj")
 
     @property
-    def latency_ms(self) -> float | None:
-        """Time of a sample, ms; None if it is not known."""
-        return self.figures.get("latency_ms")
-
-    @property
     def verdict(self) -> Verdict:
         """Whether it keeps all targets."""
         verdicts = {each.verdict for each in self.decisions.values()}
@@ -296,10 +291,9 @@ def noise_unit(values: Iterable[AxisValue]) -> str | None:
     return next(iter(units), "%") if len(units) < 2 else None
 
 
-def axes_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] | None = None) -> str:
-    """Axis values in one line, such as "ADC bits 8, votes 3"; `labels` maps a name to its text."""
-    names = labels or {}
-    return ", ".join(f"{names.get(name, name)} {value_words(value)}" for name, value in axes.items())
+def axes_text(axes: Mapping[str, AxisValue]) -> str:
+    """Axis values in one line, such as "adc_bits 8, votes 3"."""
+    return ", ".join(f"{name} {value_words(value)}" for name, value in axes.items())
 
 
 def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:

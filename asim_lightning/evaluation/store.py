@@ -50,11 +50,10 @@ class Store:
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
         self.path, self._read_only = Path(folder) / STORE, read_only
-        if self.path.exists():
-            with self._transaction() as connection:
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start over")
+        with self._transaction() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _VERSION):
+            raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start over")
 
     def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
         """Store a trial, or more samples of it, which replace old ones; return all known samples.
@@ -79,14 +78,12 @@ class Store:
 
     def trial(self, key: str, trial: int) -> Outcomes | None:
         """A trial; None if it is not there."""
-        if not self.path.exists():
-            return None
         with self._transaction() as connection:
             return _trial(connection, key, trial)
 
     def samples(self, keys: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
         """Key, number and samples of the trials of some keys; equal samples are equal bytes (`unpacked`)."""
-        keys = list(dict.fromkeys(keys)) if self.path.exists() else []
+        keys = list(dict.fromkeys(keys))
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             asked = f"SELECT key, trial, samples FROM trials WHERE key IN ({', '.join('?' * len(some))})"
@@ -137,8 +134,6 @@ class Store:
         return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY run")]
 
     def _rows(self, query: str, *values: str | int) -> list[Any]:
-        if not self.path.exists():
-            return []
         with self._transaction() as connection:
             return connection.execute(query, values).fetchall()
 
@@ -168,6 +163,8 @@ class Store:
             raise OSError(f"{self.path} cannot be {'written' if write else 'read'}: {error}") from error
 
     def _connected(self, write: bool) -> sqlite3.Connection:
+        if not write and not self.path.exists():
+            return sqlite3.connect(":memory:", isolation_level=None)
         # readers open it for writing, too, because SQLite then rolls back a killed process's half-written data
         address = f"{self.path.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
         return sqlite3.connect(address, _WAIT, isolation_level=None, uri=True)

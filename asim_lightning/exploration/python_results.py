@@ -6,7 +6,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.publish import plot_axis
@@ -29,11 +28,6 @@ class Results(Run):
     def of(cls, run: Run, text: str) -> "Results":
         """The results of a run, with the printed text of its command."""
         return cls(**{each.name: getattr(run, each.name) for each in fields(Run)}, text=text)
-
-    @property
-    def conditions(self) -> list[dict[str, AxisValue]]:
-        """Values of the axes that nobody chooses, such as noise, each combination once."""
-        return [given for given, _ in self.groups]
 
     def __str__(self) -> str:
         return self.text

@@ -13,7 +13,7 @@ from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, canon
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import Target, grouped
 from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import no_points
+from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import SearchSpace
@@ -80,6 +80,11 @@ class Sweep(Study):
             content = {"chips": [each.to_json() for each in yields], "thresholds": sorted(set(thresholds))}
             self.records.store.write(self.folder.name, YIELD_DOCUMENT, content)
         return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(sorted(set(thresholds))))
+
+    def check(self, point: Point) -> None:
+        """Refuse a point that cannot be measured; a technology is no axis of a sweep."""
+        self.records.points.add(point, "simulated")
+        super().check(point)
 
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
         """A result for each chip of a point, with its cost."""
