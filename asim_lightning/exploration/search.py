@@ -79,11 +79,12 @@ class SearchSettings:
                 "another network, so it needs `search.reads` 1, `search.chips` null, and `search.constraints` as "
                 f"'accuracy 88 %', got {self.reads}, {self.chips} and {self.constraints}"
             )
-        if sum(each.form == "yield" for each in self.targets) > 1:
+        yields = [each for each in self.targets if each.form == "yield"]
+        if len(yields) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
-        if ("yield" in self.objectives or self.question) and self.chips is None:
+        if ("yield" in self.objectives or yields) and self.chips is None:
             raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
-        if "yield" in self.objectives and not self.question:
+        if "yield" in self.objectives and not yields:
             raise ValueError(
                 "`search.objectives` has yield, so `search.constraints` must say from which accuracy a chip is "
                 f"good, as in 'yield 0.9 at 85 %', got {self.constraints}"
@@ -93,11 +94,6 @@ class SearchSettings:
     def targets(self) -> list[Target]:
         """The constraints."""
         return [Target.read(text, "`search.constraints`", OF_A_POINT) for text in self.constraints]
-
-    @property
-    def question(self) -> Target | None:
-        """The target on the yield; None if there is none."""
-        return next((each for each in self.targets if each.form == "yield"), None)
 
     @property
     def ends(self) -> Target | None:

@@ -72,14 +72,12 @@ class Sweep(Study):
         if self.trainer.is_global_zero:
             self._price_again()
         results, _ = self.evaluate([self.planned(each) for each in self._points], no_points(), 0, progress, say)
-        yields, thresholds = self._yields(results), list(self._thresholds or ())
-        if yields and not thresholds:
-            quantized = self.references["quantized"].accuracy
-            thresholds = default_thresholds(quantized) if self.until is None else [self.until.accuracy]
+        yields, levels = self._yields(results), list[float]()
         if yields:
-            content = {"chips": [each.to_json() for each in yields], "thresholds": sorted(set(thresholds))}
+            levels = self._levels()
+            content = {"chips": [each.to_json() for each in yields], "thresholds": levels}
             self.records.store.write(self.folder.name, YIELD_DOCUMENT, content)
-        return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(sorted(set(thresholds))))
+        return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(levels))
 
     def check(self, point: Point) -> None:
         """Refuse a point that cannot be measured; a technology is no axis of a sweep."""
@@ -110,6 +108,12 @@ class Sweep(Study):
                 reads = {int(row.axes[CHIP]): self.records.reads(row) for row in rows}  # type: ignore[arg-type]
                 found.append(chip_yield(_others(rows[0]), reads, self.chips_may_end))
         return found
+
+    def _levels(self) -> list[float]:
+        """Accuracies from which a chip is good, rising."""
+        if self.until is not None and not self._thresholds and self.chips_may_end:
+            return [self.until.accuracy]
+        return sorted(set(self._thresholds or default_thresholds(self.references["quantized"].accuracy)))
 
     def _price_again(self) -> None:
         """Apply this command's technology to points of earlier commands, because the run's table has them, too."""

@@ -26,12 +26,6 @@ def test_clopper_pearson_is_the_known_one(good: int, total: int, low: float, hig
     assert clopper_pearson(total - good, total) == pytest.approx((1 - found[1], 1 - found[0]), abs=1e-12)
 
 
-@pytest.mark.parametrize(("share", "total"), [(0.90, 29), (0.95, 59), (0.99, 299)])
-def test_so_many_good_ones_without_a_bad_one_show_a_share(share: float, total: int) -> None:
-    # one-sided 95 %, which is an end of 90 %
-    assert clopper_pearson(total, total, 0.9)[0] >= share > clopper_pearson(total - 1, total - 1, 0.9)[0]
-
-
 @pytest.mark.parametrize(("share", "total"), [(0.90, 43), (0.95, 88), (0.99, 449)])
 def test_the_sequence_decides_for_all_good_ones_at_the_known_number(share: float, total: int) -> None:
     assert all(sequence_decides(seen, seen, share) is None for seen in range(total))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import AxisValue, Decision, Result, images_needed
-from asim_lightning.evaluation.target import Target, decide, grouped, pareto
+from asim_lightning.evaluation.results import Decision, Result, images_needed
+from asim_lightning.evaluation.target import Target, decide, pareto
 
 UNTIL = ("accuracy", "width", "yield")
 
@@ -114,16 +114,6 @@ def test_images_end_where_a_target_is_answered(text: str) -> None:
 def test_all_images_end_every_target() -> None:
     assert Target.read("accuracy 90 %", "`x`").answer(100, 200, 400) is False
     assert Target.read("accuracy within 1 %", "`x`").images(np.arange(40) % 2 == 0, 40) == 40
-
-
-def test_the_front_is_that_of_its_conditions() -> None:
-    points = [result(0.9, 2), result(0.8, 1), result(0.7, 3), result(0.85, 1), result(0.6, 5, noise=0.2)]
-
-    def noise(point: Result) -> AxisValue:
-        return point.axes["random_noise"]
-
-    assert grouped(points, noise) == [points[:4], points[4:]]
-    assert pareto(points, ("accuracy", "energy"), noise) == [points[0], points[3], points[4]]
 
 
 def test_a_front_of_thousands_takes_no_time() -> None:

@@ -11,7 +11,7 @@ import pytest
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
-from asim_lightning.evaluation.run import read_run
+from asim_lightning.evaluation.run import are_among, read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import Point
@@ -96,12 +96,12 @@ def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: py
     sweep = make(axes, trials=1, technology=Technology())
     sweep.run()
     found = read_run(sweep.folder)
-    assert [dict(design.axes) for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
+    assert [design["axes"] for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
     for point in found.of_kind("simulated"):
-        (design,) = (design for design in found.designs if design.is_of(point))
-        energy = sum(layer["energy_pj"] for layer in design.layers)
+        (design,) = (design for design in found.designs if are_among(design["axes"], point.axes))
+        energy = sum(layer["energy_pj"] for layer in design["layers"])
         assert 1e-6 * energy == pytest.approx(point.figures["energy_uj"], rel=1e-5)
-    assert found.designs[0].layers[0]["why_digital"] == "first convolution: digital"
+    assert found.designs[0]["layers"][0]["why_digital"] == "first convolution: digital"
     monkeypatch.setattr("asim_lightning.exploration.figures._MOST_DESIGNS", 1)
     sweep.run()
     assert read_run(sweep.folder).designs == ()
