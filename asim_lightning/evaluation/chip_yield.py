@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import clopper_pearson, sequence_interval
-from asim_lightning.evaluation.interval import Interval, difference_interval, student, wilson
+from asim_lightning.evaluation.interval import AT_ONCE, RESAMPLES, Interval, difference_interval, student, wilson
 from asim_lightning.evaluation.results import AxisValue, Outcomes
 from asim_lightning.evaluation.target import CLOSE
 
-_RESAMPLES = 2000
 _MANY_CHIPS = 50
 """From this number on, resampled chips spread like chips."""
-_AT_ONCE = 2**24
-"""Size of one block of resamples."""
 
 
 @dataclass(frozen=True)
@@ -243,9 +240,9 @@ def _resampled(shares: NDArray[np.float32]) -> tuple[float, float]:
     """Ends of 95 % of the means over resampled chips and images. # (chips, images)"""
     chips, images = shares.shape
     rng = np.random.default_rng(0)
-    of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=_RESAMPLES)  # (resamples, chips)
-    means, step = [], max(1, _AT_ONCE // images)
-    for start in range(0, _RESAMPLES, step):
+    of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=RESAMPLES)  # (resamples, chips)
+    means, step = [], max(1, AT_ONCE // images)
+    for start in range(0, RESAMPLES, step):
         of_image = of_chips[start : start + step].astype(np.float32) @ shares / chips  # (step, images)
         drawn = rng.integers(0, images, of_image.shape)
         means.append(np.take_along_axis(of_image, drawn, axis=1).mean(axis=1, dtype=np.float64))

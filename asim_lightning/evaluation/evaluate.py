@@ -66,19 +66,20 @@ def evaluate(
                 raise SIGTERMException
             advance()
         algorithm = _algorithm(model, strategy.root_device)
-    mine = {name: _joined([batch[name] for batch in found if name in batch]) for name in _FIELDS}
-    parts = gather((mine, time.perf_counter() - start))
-    for each, _ in parts:
+    mine = {name: np.concatenate([batch[name] for batch in found]) for name in (found[0] if found else ())}
+    of_processes = gather((mine, time.perf_counter() - start))
+    parts = [each for each, _ in of_processes if each]
+    for each in parts:
         _check_indices(each["index"])
-    index, value, prediction = (np.concatenate([each[name] for each, _ in parts]) for name in _FIELDS)
-    if not index.size:
+    if not parts:
         limits = "`trainer.limit_val_batches` or `limit_test_batches`"
         raise ValueError(f"No image was evaluated; the data is empty, or {limits} leaves no batch")
+    whole = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
     # distributed samplers repeat images, to give all processes equally many
-    index, first = np.unique(index, return_index=True)
-    predicted = prediction.astype(np.int64)[first] if prediction.size else None
-    seconds = max(each for _, each in parts)
-    return Outcomes(index, value.astype(np.float32)[first], seconds, algorithm, predicted)
+    index, first = np.unique(whole["index"], return_index=True)
+    predicted = whole["prediction"].astype(np.int64)[first] if "prediction" in whole else None
+    seconds = max(each for _, each in of_processes)
+    return Outcomes(index, whole["value"].astype(np.float32)[first], seconds, algorithm, predicted)
 
 
 def run_evaluations(
@@ -230,10 +231,6 @@ def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]
         sampler=evaluation_sampler(images),
         collate_fn=loader.collate_fn,  # type: ignore
     )
-
-
-def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
 def _check_indices(index: NDArray[np.int64]) -> None:

@@ -17,9 +17,9 @@ _MANY_VALUES = 1000
 _TAIL = (1.0 - 0.95) / 2.0
 _DEVIATIONS = NormalDist().inv_cdf(1.0 - _TAIL)
 """Share beyond an end of an interval, and standard deviations from the mean to this end."""
-_RESAMPLES = 2000
-_AT_ONCE = 2**24
-"""Images of one block of resamples."""
+RESAMPLES = 2000
+AT_ONCE = 2**24
+"""Number of bootstrap resamples, and images of one block of them."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ def _resampled(values: NDArray[Any], divisor: int) -> tuple[float, float, int]:
     kinds, counts = np.unique(values, return_counts=True)
     rng = np.random.default_rng(0)
     if kinds.size > _MANY_VALUES:
-        step = max(1, _AT_ONCE // values.size)
-        blocks = [min(step, _RESAMPLES - start) for start in range(0, _RESAMPLES, step)]
+        step = max(1, AT_ONCE // values.size)
+        blocks = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
         sums = np.concatenate([values[rng.integers(values.size, size=(n, values.size))].sum(axis=1) for n in blocks])
     else:
-        sums = rng.multinomial(values.size, counts / values.size, size=_RESAMPLES) @ kinds
+        sums = rng.multinomial(values.size, counts / values.size, size=RESAMPLES) @ kinds
     low, high = np.quantile(sums / divisor, [_TAIL, 1.0 - _TAIL])
     return float(low), float(high), int(counts.max())
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -143,18 +143,14 @@ class Store:
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            connection = self._connected(write)
-            try:
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                    if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                        for table in _TABLES:  # a reader may see a new, empty file of another process
-                            connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
-                        if write:
-                            connection.execute(f"PRAGMA user_version = {_VERSION}")
-                    yield connection
-            finally:
-                connection.close()
+            with closing(self._connected(write)) as connection, connection:
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    for table in _TABLES:  # a reader may see a new, empty file of another process
+                        connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
+                    if write:
+                        connection.execute(f"PRAGMA user_version = {_VERSION}")
+                yield connection
         except (sqlite3.DatabaseError, zlib.error) as error:
             if isinstance(error, zlib.error) or (
                 any(words in str(error) for words in _OF_DAMAGE) and not self._is_whole()
@@ -171,13 +167,9 @@ class Store:
 
     def _is_whole(self) -> bool:
         """Whether SQLite finds no fault in the file."""
-        connection = self._connected(write=False)
-        try:
+        with suppress(sqlite3.DatabaseError), closing(self._connected(write=False)) as connection:
             return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)  # type: ignore[no-any-return]
-        except sqlite3.DatabaseError:
-            return False
-        finally:
-            connection.close()
+        return False
 
     def _set_aside(self, error: Exception) -> Exception:
         """The error for a damaged file, which is renamed if this is allowed."""

@@ -3,8 +3,8 @@
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,24 +35,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bo
         cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
         if not isinstance(cause, OSError):
             raise
-        raise OSError(f"{path} cannot be written: {_reason(cause)}") from error
+        is_no_folder = isinstance(cause, FileExistsError)  # mkdir's error
+        reason = f"{cause.filename} is no folder" if is_no_folder else cause.strerror or str(cause)
+        raise OSError(f"{path} cannot be written: {reason}") from error
 
 
 def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
     """Write a CSV file like `write_whole`; the first row has the column names."""
     text = csv_text(rows, line_end)
     write_whole(path, lambda file: file.write(text.encode(errors="surrogateescape")))
-
-
-@contextmanager
-def naming(folders: Sequence[Path]) -> Iterator[None]:
-    """Add the folders to an OSError of a library that names no file, such as TensorBoard."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None or not folders:
-            raise
-        raise OSError(f"{' or '.join(map(str, folders))} cannot be written: {_reason(error)}") from error
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -72,9 +63,3 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with suppress(OSError):
             if time.time() - other.stat().st_mtime > _STALE:
                 other.unlink()
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, FileExistsError):  # mkdir's error
-        return f"{error.filename} is no folder"
-    return error.strerror or str(error)

@@ -37,7 +37,7 @@ from asim_lightning.report.picture import MOST_CURVES, Format
 from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
 from asim_lightning.report.tensorboard_curves import axis_curves, energy_curves, write_run
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
-from asim_lightning.report.verdict import verdict
+from asim_lightning.report.verdict import varied, verdict
 from asim_lightning.report.yields import (
     MOST_GROUPS,
     chips_picture,
@@ -65,14 +65,14 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     # a weight-parallel cycle has signed codes and so another LSB
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    title = _title(name, sweep.macro, rows, _rules(sweep), axis)
+    run = Run(sweep.folder, rows)
+    title = _title(name, sweep.macro, run, _rules(sweep), axis)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         drawn = chips_picture(rows, title, found.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(sweep.model, "num_classes", None), adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
-    run = Run(sweep.folder, rows)
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(run, sweep.records.names)
     yields = ["", yields_text(found, sweep), "", *_yield_files(found, sweep, name, suffix)] if found.yields else []
@@ -113,7 +113,7 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
     title = f"{name}, {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     macros = search.macros(found.points[0].axes)
-    title = _title(title, min(macros, key=str), found.results, len(macros) - 1)
+    title = _title(title, min(macros, key=str), found, len(macros) - 1)
     figures = _figures(found, title)
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
     known = [name for name in _SCALARS if all(has_figure(each, name) for each in found.points)]
@@ -234,26 +234,19 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
     return not is_ordered or len(chips) > MOST_CURVES
 
 
-def _title(name: str, macro: MacroConfig, rows: Sequence[Result], rules: int = 0, axis: str = "") -> str:
+def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, axis: str = "") -> str:
     """Name of the run, the macro as configured, the number of rules, and axes with the same value at all points.
 
     The axis that the picture shows is left out, even if it has one value.
     """
-    single = {each: value for each, value in _single(rows).items() if each != axis}
-    varied = [each for each in rows[-1].axes if each not in single]
+    several = {*varied(run), axis}
+    single = {each: value for each, value in run.points[0].axes.items() if each not in several}
     said = f", {rules} rule{'s' * (rules > 1)} for some layers" if rules else ""
-    return f"{name}: {macro_words(asdict(macro), single, varied)}{said}"
+    return f"{name}: {macro_words(asdict(macro), single, several)}{said}"
 
 
 def _rules(sweep: Sweep) -> int:
     return len(sweep.model.hparams.get("plan", {}).get("rules", ()))
-
-
-def _single(rows: Sequence[Result]) -> dict[str, AxisValue]:
-    """Axes with the same value at all simulated points, and the value."""
-    points = [row.axes for row in rows if row.kind == "simulated"]
-    values = {name: distinct_values(axes[name] for axes in points if name in axes) for name in points[0]}
-    return {name: some[0] for name, some in values.items() if len(some) == 1 and all(name in axes for axes in points)}
 
 
 def _table(results: Sequence[Result]) -> str:

@@ -14,7 +14,6 @@ from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import grouped
-from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy import drawn_lines, values_of
 from asim_lightning.report.verdict import conditions_of, front_of, varied
 from asim_lightning.report.yields import groups_of_chips
@@ -44,7 +43,7 @@ def write_run(
     # TensorBoard takes time to import, and most commands do without
     from torch.utils.tensorboard import SummaryWriter
 
-    with naming([run.folder]), SummaryWriter(str(run.folder), filename_suffix=_SUFFIX) as writer:
+    with SummaryWriter(str(run.folder), filename_suffix=_SUFFIX) as writer:
         if curves:
             writer.add_custom_scalars({"Sweep": charts_of(list(curves))})
         for tag, points in curves.items():

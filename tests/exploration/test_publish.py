@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.labels import in_one_unit
@@ -82,4 +84,4 @@ def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: s
 def test_titles_name_what_is_the_same_at_all_points(axes: SearchSpace, axis: str, title: str) -> None:
     rows = rows_of(axes)
     assert plot_axis(rows) == axis
-    assert _title("tiny", MACRO, rows, axis=axis) == title
+    assert _title("tiny", MACRO, Run(Path("a"), tuple(rows)), axis=axis) == title
