@@ -211,6 +211,10 @@ class Result:
         """Number of the chip; None if the point names none."""
         return self.axes.get("chip")  # type: ignore[return-value]  # of this axis
 
+    def without(self, axis: str) -> dict[str, AxisValue]:
+        """Values of its other axes."""
+        return {name: value for name, value in self.axes.items() if name != axis}
+
     @property
     def energy_uj(self) -> float | None:
         """Energy of a sample, uJ; None if it is not known."""

@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import difference_interval
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    axes_text,
-    axis_text,
-    canonical_json,
-    distinct_values,
-    is_number,
-    noise_unit,
-)
+from asim_lightning.evaluation.results import Result, axes_text, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
@@ -30,7 +21,7 @@ from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.report.accuracy import accuracy_picture
+from asim_lightning.report.accuracy import accuracy_picture, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import in_one_unit, macro_words
 from asim_lightning.report.picture import MOST_CURVES, Format
@@ -76,7 +67,7 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(run, sweep.records.names)
     yields = ["", yields_text(found, sweep), "", *_yield_files(found, sweep, name, suffix)] if found.yields else []
-    earlier = len(rows) - len({(row.kind, canonical_json(row.axes)) for row in found})
+    earlier = len(rows) - len(found)
     more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
     return "\n".join([sweep_text(found, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
@@ -171,16 +162,11 @@ def _write_differences(run: Run, names: Sequence[str]) -> None:
 
 def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
     """The change at each step along an axis, for each combination of the other axes."""
-    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
-
-    def others(row: Result) -> dict[str, AxisValue]:
-        return {name: value for name, value in row.axes.items() if name != axis}
-
     found = []
-    for line in grouped(points, lambda row: canonical_json(others(row))):
-        for before, after in pairwise(sorted(line, key=lambda row: order.index(axis_text(row.axes[axis])))):
+    for _, line in sweep_lines(points, axis):
+        for before, after in pairwise(line):
             change = difference_interval(_numbers(after, sweep), _numbers(before, sweep))
-            found.append(Difference(others(before), before.axes[axis], after.axes[axis], change))
+            found.append(Difference(before.without(axis), before.axes[axis], after.axes[axis], change))
     return found
 
 

@@ -9,7 +9,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds, good_chips
-from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, canonical_json
+from asim_lightning.evaluation.results import Outcomes, Result, canonical_json
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import Target, grouped
 from asim_lightning.exploration.figures import CostFigures
@@ -102,11 +102,11 @@ class Sweep(Study):
         """The chips of each point that has several, in the first process; none if yields are not asked for."""
         if self._thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
             return []
-        found = []
-        for rows in grouped([row for row in results if CHIP in row.axes], lambda row: canonical_json(_others(row))):
+        found, on_chips = [], [row for row in results if CHIP in row.axes]
+        for rows in grouped(on_chips, lambda row: canonical_json(row.without(CHIP))):
             if len(rows) > 1:
                 reads = {int(row.axes[CHIP]): self.records.reads(row) for row in rows}  # type: ignore[arg-type]
-                found.append(chip_yield(_others(rows[0]), reads, self.chips_may_end))
+                found.append(chip_yield(rows[0].without(CHIP), reads, self.chips_may_end))
         return found
 
     def _levels(self) -> list[float]:
@@ -123,11 +123,6 @@ class Sweep(Study):
 
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))
-
-
-def _others(row: Result) -> dict[str, AxisValue]:
-    """The axes of a point without its chip."""
-    return {name: value for name, value in row.axes.items() if name != CHIP}
 
 
 def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:

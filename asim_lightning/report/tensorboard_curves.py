@@ -103,7 +103,7 @@ def charts_of(tags: Sequence[str]) -> Charts:
 def over_chips(rows: Sequence[Result]) -> list[Result]:
     """Results with the chips of each point merged: their mean accuracy, the lowest, and the highest."""
     found = []
-    without = [replace(row, axes={name: value for name, value in row.axes.items() if name != CHIP}) for row in rows]
+    without = [replace(row, axes=row.without(CHIP)) for row in rows]
     for chips in grouped(without, lambda row: (row.kind, values_of(row, row.axes))):
         merged = chips[0]
         if len(chips) > 1:
