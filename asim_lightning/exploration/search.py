@@ -130,9 +130,7 @@ class Search(Study):
         self.figures = CostFigures(work.model, technology)
         # the settings of a run; more trials continue the same run
         described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
-        for checkpoint in checkpoints:
-            self.switch(checkpoint)
-            self.by_checkpoint[checkpoint] = Records(work, names, "search", settings.ends, described)
+        self.by_checkpoint = {each: Records(work, names, "search", settings.ends, described) for each in checkpoints}
         self.records, self.may_end = self.by_checkpoint[checkpoints[0]], settings.ends is not None
         self.listed = self._known()
         """The points that are known from the start; a method does not learn from them."""
