@@ -10,7 +10,7 @@ from asim_lightning import MacroConfig, Rule
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.exploration.axes import SweepAxes, axes_of, condition_at, lsb_note
+from asim_lightning.exploration.axes import axes_of, condition_at, lsb_note
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
@@ -89,17 +89,6 @@ def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make:
 def test_axes_that_change_nothing_are_refused(axes: dict[str, Any], message: str, make: Make) -> None:
     with pytest.raises(ValueError, match=message):
         make(grid(**axes))
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [("static", wrong) for wrong in ([], {}, 3, "offset")]
-    + [("rules", wrong) for wrong in ({"fc": [3]}, {"fc": {}}, [3], {"fc": {"rows": 3}}, {"fc": {"rows": []}})],
-    ids=str,
-)
-def test_axes_of_another_shape_are_refused(name: str, wrong: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^`axes\.{name}(\.fc\.rows)?` must be a (list|mapping)"):
-        SweepAxes(**{name: wrong})
 
 
 LSB = MacroConfig(random_noise="0.3 lsb", static={"offset": "0.10 lsb"}, full_scale_mv=1000)

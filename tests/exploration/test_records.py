@@ -161,17 +161,6 @@ def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any],
     assert make(**other).folder != make().folder == make(fidelity="float", trials=5).folder
 
 
-def test_other_axes_find_what_any_sweep_has_computed(make: Make) -> None:
-    make(grid(random_noise=[0.3, 1.0])).run()
-    rows_too = make(grid(rows=[255, 64], random_noise=[0.3]))
-    rows_too.run()
-    assert rows_too.evaluations == 2  # both reads of 64 rows
-    ruled = make(grid(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
-    ruled.run()
-    assert ruled.evaluations == 0
-    assert len({rows_too.folder, ruled.folder, make().folder}) == 3
-
-
 def test_more_images_compute_only_the_new_ones(make: Make) -> None:
     few = make(images=6)
     few.run()

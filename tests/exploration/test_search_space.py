@@ -120,6 +120,8 @@ def test_optuna_learns_where_points_are_best_and_keep_a_target() -> None:
         {"random_noise": {"low": 0, "high": 1, "log": True}}, {"rows": {"low": 1, "high": 8, "step": 1, "log": True}},
         {"random_noise": {"low": "0.1 lsb", "high": "1 lsb"}},
         {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]}, {"technology": {}},
+        {"static": []}, {"static": {}}, {"static": 3}, {"static": "offset"}, {"static": [{}], "static.offset": [1]},
+        {"rules": [3]}, {"rules": {"fc": [3]}}, {"rules": {"fc": {}}}, {"rules": {"fc": {"rows": 3}}},
     ],
     ids=str,
 )  # fmt: skip
