@@ -1,5 +1,6 @@
 """Entry point of the command line: errors in one line, with exit code 2 for the user's errors, 1 for others."""
 
+import gc
 import io
 import logging
 import os
@@ -10,8 +11,9 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -70,8 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     before = kill_raises()
+    gc.disable()  # imports make a million objects and no garbage; looking for it takes an eighth of a short command
     try:
-        _run(given)
+        work = _parsed(given)
+        gc.freeze()
+        gc.enable()
+        work()
         print(end="", flush=True)
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,17 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         _refuse(error)
     finally:
+        gc.unfreeze()
+        gc.enable()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 
 
-def _run(given: list[str]) -> None:
+def _parsed(given: list[str]) -> Callable[[], object]:
+    """A command with its settings, as a function without arguments."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # finds a user's column model or data module, like python -m
     if given in (["--help"], ["-h"], ["--version"]):
-        print(f"asim {__version__}\n" if given == ["--version"] else help_text(), end="")
-        return
+        return partial(print, f"asim {__version__}\n" if given == ["--version"] else help_text(), end="")
     check_command(given)
     from asim_lightning.cli.command_line import read_arguments
 
@@ -107,16 +115,12 @@ def _run(given: list[str]) -> None:
 
     _quieten()
     if arguments is None:
-        command.function(*read_options(given[0], given[1:]))
-        return
+        return partial(command.function, *read_options(given[0], given[1:]))
     if {"-h", "--help"} & set(arguments.flags):
-        print_help(arguments.command)
-        return
-    from asim_lightning.classifier.processes import leave
+        return partial(print_help, arguments.command)
     from asim_lightning.cli.parser import cli_of
 
-    cli_of(arguments).run()
-    leave()
+    return cli_of(arguments).run
 
 
 def _say_last(line: str) -> None:

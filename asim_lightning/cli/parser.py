@@ -21,6 +21,7 @@ from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.outcome import Outcome
+from asim_lightning.classifier.processes import leave
 from asim_lightning.classifier.resumed_checkpoint import is_folded
 from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, shorter_path
 from asim_lightning.cli.commands import COMMANDS
@@ -144,6 +145,7 @@ class CommandCLI(LightningCLI):
             if kill is not None:
                 kill(signal.SIGKILL)
             raise
+        leave()
 
     def work(self) -> None:
         """Do what the command is for."""

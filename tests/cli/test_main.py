@@ -1,6 +1,7 @@
 """Output that nobody takes or that cannot be written, errors of the code, signals, and what starts without torch."""
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -94,6 +95,19 @@ def test_what_needs_no_network_does_not_wait_for_torch(given: list[str], code: i
     done = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
+
+
+def test_garbage_is_collected_while_a_command_works_and_after_it(
+    asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        CimClassifier, "validation_step", lambda *_: seen.append((gc.isenabled(), gc.get_freeze_count()))
+    )
+    asim("validate", "-c", run.config)
+    assert seen[0][0]
+    assert seen[0][1] > 100_000
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
 
 
 def test_a_column_in_the_current_folder_is_found(asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
