@@ -59,10 +59,10 @@ class AnswersCallback(Callback):
     on_test_end = on_validation_end
 
 
-class ImageCounter(AnswersCallback):
+class ImageValues(AnswersCallback):
     """Collects the number that the outcome gives each image of a validation or test, over all processes."""
 
-    METRIC = "images"
+    METRIC = "image_values"
     """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:

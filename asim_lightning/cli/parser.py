@@ -16,7 +16,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWriter
+from asim_lightning.callbacks import ImageValues, LastCheckpoint, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
@@ -121,7 +121,7 @@ class CommandCLI(LightningCLI):
             found = evaluation_arguments(given)
         if self.command != "fit" and isinstance(self.model, CimClassifier):
             predicts = self.command == "predict"
-            found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageCounter()]
+            found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageValues()]
             if self.command not in ("validate", "test", "predict"):
                 found["enable_progress_bar"] = False  # a sweep has another bar, over all points
         if isinstance(self.datamodule, ImageDataModule):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from asim_lightning.callbacks import ImageCounter
+from asim_lightning.callbacks import ImageValues
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import Outcome
@@ -146,14 +146,14 @@ def _estimate(measure: Measure, answers: ArrayLike) -> str:
 
 
 def _accuracy_line(cli: AsimCLI) -> str:
-    """The accuracy, or mean of another outcome, from an `ImageCounter`, and how it was computed: noise, and the chip if
+    """The accuracy, or mean of another outcome, from an `ImageValues`, and how it was computed: noise, and the chip if
     chips differ."""
     model, measure = cli.model, Measure.of(cli.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     if model.fidelity == "estimated":
         what = "estimate"
         how = f"quantized with train_noise {model.train_noise:g}, not simulated"
-    values = cli.trainer.callback_metrics.get(ImageCounter.METRIC)  # (images,)
+    values = cli.trainer.callback_metrics.get(ImageValues.METRIC)  # (images,)
     if values is None or not len(values):
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     how = ", ".join(filter(None, [how, noise_text(model)]))

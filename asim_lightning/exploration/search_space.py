@@ -64,7 +64,7 @@ class SearchSpace:
         for name, values in _flat(setting, ((str(name), values) for name, values in given.items())):
             names = [*axes, name]
             if name in axes or ("static" in names and any(each.startswith("static.") for each in names)):
-                raise ValueError(f"`{setting}` must name each axis once, got {name} twice")
+                raise ValueError(f"`{setting}` must name each axis once, got {' and '.join(names)}")
             axes[name] = _values(setting, name, values)
         return cls(axes, setting)
 

@@ -120,7 +120,7 @@ class Study:
 
     def check(self, point: Point) -> None:
         """Refuse a point that cannot be measured or priced."""
-        self._on_chips(point)
+        self.records_of(point).points.add(of_network(point), "simulated")
         if self.figures is not None:
             self.figures.at({name: value for name, value in point.items() if name.startswith(TECHNOLOGY)})
 
@@ -130,7 +130,8 @@ class Study:
             try:
                 self.check(point)
             except ValueError as error:
-                raise ValueError(f"{error}, at the point {axes_text(point)} of `{setting}`") from None
+                given = {name: value for name, value in point.items() if name != CHIP or not self.chips}
+                raise ValueError(f"{error}, at the point {axes_text(given)} of `{setting}`") from None
 
     def planned(self, point: Point) -> Planned:
         """The trials of a proposed point."""

@@ -80,8 +80,9 @@ class Sweep(Study):
         return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(levels))
 
     def check(self, point: Point) -> None:
-        """Refuse a point that cannot be measured; a technology is no axis of a sweep."""
+        """Refuse a point that cannot be measured on each chip; a technology is no axis of a sweep."""
         self.records.points.add(point, "simulated")
+        self._on_chips(point)
         super().check(point)
 
     def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asim_lightning.callbacks import ImageCounter, PredictionWriter
+from asim_lightning.callbacks import ImageValues, PredictionWriter
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
 from tests.conftest import rows_of
@@ -41,11 +41,11 @@ def test_an_image_that_two_processes_saw_is_written_once(tmp_path: Path) -> None
 
 
 def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
-    counter, model, data = ImageCounter(), make_model(), make_data()
-    trainer = quiet_trainer(tmp_path, counter, logger=False)
+    collected, model, data = ImageValues(), make_model(), make_data()
+    trainer = quiet_trainer(tmp_path, collected, logger=False)
     trainer.validate(model, datamodule=data, verbose=False)
-    values = trainer.callback_metrics[counter.METRIC]
+    values = trainer.callback_metrics[collected.METRIC]
     assert len(values) == 25
     assert values.mean() == pytest.approx(float(trainer.callback_metrics["val/acc"]))
     trainer.test(model, datamodule=data, verbose=False)
-    assert len(trainer.callback_metrics[counter.METRIC]) == 25
+    assert len(trainer.callback_metrics[collected.METRIC]) == 25
