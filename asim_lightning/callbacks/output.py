@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
 from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.tensorboard_curves import Charts
 
 
 def write_layout(trainer: Trainer) -> None:
@@ -17,12 +18,12 @@ def write_layout(trainer: Trainer) -> None:
     """
     if not trainer.is_global_zero:
         return
-    accuracy: dict[str, list[Any]] = {}
+    accuracy: Charts = {}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         accuracy.update(getattr(callback, "charts", dict)())
     # Tags of a Multiline chart are regular expressions, and "train/loss" would also find train/loss_epoch.
     # The loss also has a separate chart, because noise in percent flattens it on a shared axis.
-    training: dict[str, list[Any]] = {
+    training: Charts = {
         "training loss and noise": ["Multiline", ["train/loss$", "cim/train_noise$"]],
         "training loss": ["Multiline", ["train/loss$"]],
     }

@@ -13,7 +13,7 @@ several times. Transfer: schedule with its column.
 from asim_lightning.circuit.algorithm import Algorithm, algorithm
 from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
 from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, to_codes
-from asim_lightning.circuit.explain import explain
+from asim_lightning.circuit.explanation import explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
 from asim_lightning.circuit.static import StaticEffects

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     before = kill_raises()
-    gc.disable()  # imports make a million objects and no garbage; looking for it takes an eighth of a short command
+    gc.disable()  # imports make 800,000 objects and no garbage; looking for it takes an eighth of a short command
     try:
         work = _parsed(given)
         gc.freeze()

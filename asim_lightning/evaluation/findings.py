@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows
+from asim_lightning.circuit.explanation import distinct_adc_bits, exact_rows
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine.adc_range import overall, qualities

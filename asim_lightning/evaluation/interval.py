@@ -32,7 +32,7 @@ class Interval:
 
 
 def accuracy_interval(correct: ArrayLike) -> Interval:
-    """95 % interval of the mean accuracy by a percentile bootstrap over images.
+    """95 % interval of the mean accuracy by a percentile bootstrap over images; equal answers give equal intervals.
 
     An image is drawn with all its trials, because trials share the image's difficulty: 10 trials of 200 images say far
     less than 2,000 images. A resample draws as many images as there are, with replacement. Its mean is
@@ -51,8 +51,7 @@ def accuracy_interval(correct: ArrayLike) -> Interval:
     For other outcomes, such as a loss, few images widen the interval to include Student's: ``mean +- t s/sqrt(n)``.
 
     Args:
-        correct: Whether each answer was right, or another outcome of it; the same answers give the same interval. Shape
-            (images, trials).
+        correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
     """
     right, trials = _right_trials(correct)
     images, mean = right.size, float(right.sum()) / (right.size * trials)

@@ -190,9 +190,8 @@ def _changes(found: Run, sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis if there are a few; none if outcomes decided how much was computed."""
     if sweep.until is not None and sweep.until.ends_images:
         meaning = meaning_of_early_end(sweep.until, max(row.images for row in found))
-        return (
-            ["", meaning] if sweep.until.form == "width" else ["", f"answer   {verdict(found, sweep.until)}", meaning]
-        )
+        answer = [] if sweep.until.form == "width" else [f"answer   {verdict(found, sweep.until)}"]
+        return ["", *answer, meaning]
     # steps between values in several units would have no order
     units = noise_unit(row.axes[axis] for row in found if axis in row.axes) if axis in NOISE_AXES else "%"
     if CHIP in found[-1].axes or len(found) > _MOST_ROWS or units is None:

@@ -62,9 +62,10 @@ class SearchSpace:
         """The space of a setting; groups of axes may be nested, and a range is a mapping of low, high, step and log."""
         axes: dict[str, Axis] = {}
         for name, values in _flat(setting, ((str(name), values) for name, values in given.items())):
-            names = [*axes, name]
-            if name in axes or ("static" in names and any(each.startswith("static.") for each in names)):
-                raise ValueError(f"`{setting}` must name each axis once, got {' and '.join(names)}")
+            for other in axes:
+                both = {other, name}  # static stands for all of its effects
+                if len(both) == 1 or ("static" in both and all(each.split(".")[0] == "static" for each in both)):
+                    raise ValueError(f"`{setting}` must name each axis once, got {other} and {name}")
             axes[name] = _values(setting, name, values)
         return cls(axes, setting)
 

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Column, Conversion, Cycle, MacroConfig, transfer
-from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows, explain
+from asim_lightning.circuit.explanation import distinct_adc_bits, exact_rows, explain
 
 
 class Saturating(Column):
