@@ -66,14 +66,14 @@ class ImageValues(AnswersCallback):
     """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
-        """Gather the processes' numbers."""
-        mine = []
+        """Gather the processes' numbers, each image once: distributed samplers repeat some."""
+        mine = dict[int, float]()
         for batch in self.batches:
             values = batch["value"] if "value" in batch else batch["prediction"] == batch["label"]
-            mine += list(zip(batch["index"].tolist(), values.tolist(), strict=True))
-        found = sorted(pair for part in gather(mine) for pair in part)
+            mine.update(zip(batch["index"].tolist(), values.float().tolist(), strict=True))
+        found = {index: value for part in gather(mine) for index, value in part.items()}
         # only metrics come back from forked processes
-        trainer.callback_metrics[self.METRIC] = torch.tensor([float(value) for _, value in found])
+        trainer.callback_metrics[self.METRIC] = torch.tensor([found[index] for index in sorted(found)])
 
 
 class PredictionWriter(BasePredictionWriter):
