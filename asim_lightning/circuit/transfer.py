@@ -70,6 +70,12 @@ class Transfer:
         return bool(self.column.cell_sigma) or macro.converters_differ_by_chip or macro.static.has_stuck_cells
 
     @property
+    def bit_positions(self) -> int:
+        """Number of bit positions of a result: anti-diagonals of (weight bit, input group); 1 if weight-parallel."""
+        weights, inputs = {each.weight_bits for each in self.cycles}, {each.input_bits for each in self.cycles}
+        return len(weights) + len(inputs) - 1
+
+    @property
     def most_votes(self) -> int:
         """Largest number of votes whose codes are summed (mean); 1 for other rules."""
         return max(c.votes for c in self.cycles) if self.macro.vote == "mean" else 1

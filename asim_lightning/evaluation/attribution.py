@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Transfer
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.condition import Condition, under
@@ -78,7 +77,7 @@ def loss_map(
     for name, layer in layers.items():
         each, first, tried = shares[name] / images, layer.macro.digital_levels, len(_digital(layer))
         # what is left with 0, 1, 2, ... digital positions; one conversion of all bits is digital as a whole
-        levels = np.zeros(positions_of(layer.transfer) + 1)
+        levels = np.zeros(layer.transfer.bit_positions + 1)
         levels[:first] = each[0]
         levels[first : first + tried + 1] = each[: tried + 1]
         positions[name] = tuple(map(float, (levels[:-1] - levels[1:])[::-1]))
@@ -151,16 +150,10 @@ def _hooked(model: CimModule, call: Callable[..., Tensor | None]) -> Iterator[No
         yield
 
 
-def positions_of(circuit: Transfer) -> int:
-    """Bit positions of a macro: diagonals of cycles."""
-    weights, inputs = {each.weight_bits for each in circuit.cycles}, {each.input_bits for each in circuit.cycles}
-    return len(weights) + len(inputs) - 1
-
-
 def _digital(layer: OnMacro) -> list[Fields]:
     """The layer with more and more digital positions, the most significant first, without its present ones."""
     macro = layer.macro
     if macro.weight_parallel:
         return []
-    levels = range(macro.digital_levels + 1, positions_of(layer.transfer) + 1)
+    levels = range(macro.digital_levels + 1, layer.transfer.bit_positions + 1)
     return [{"digital_levels": level, "digital_adc": False} for level in levels]

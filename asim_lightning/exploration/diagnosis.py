@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.evaluation.attribution import positions_of
 from asim_lightning.evaluation.axis_settings import setting_of
 from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
@@ -154,7 +153,7 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
 
 def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
     """The change of a layer in a few words."""
-    positions, parts = positions_of(layer.transfer), []
+    positions, parts = layer.transfer.bit_positions, []
     if (digital := fields.get("digital_levels")) is not None:
         parts.append("digital" if digital == positions else f"{digital} digital positions")
     if "votes" in fields:

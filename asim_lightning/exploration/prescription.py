@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.attribution import Fields, positions_of
+from asim_lightning.evaluation.attribution import Fields
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
@@ -31,7 +31,7 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     `ranges` are ADC ranges that fit the layer's counts.
     """
     macro, found = layer.macro, list[Fields]()
-    positions = positions_of(layer.transfer)
+    positions = layer.transfer.bit_positions
     if any(layer.transfer.noisy):
         levels = sorted({positions // 2 or 1, positions})
         found += [{"vote_levels": level, "votes": votes} for level in levels for votes in (3, 5)]
@@ -65,7 +65,7 @@ def changes_of_macro(base: MacroConfig, figures: CostFigures) -> list[Candidate]
 def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
     """Fields of a digital layer on the rows that it uses, because all rows would be priced; other fields unchanged."""
     macro = layer.macro
-    if fields.get("digital_levels") != positions_of(layer.transfer):
+    if fields.get("digital_levels") != layer.transfer.bit_positions:
         return fields
     own = {**fields, "rows": min(macro.rows, layer.rows_in_use or macro.rows)}
     return own if _takes(layer, own) else fields

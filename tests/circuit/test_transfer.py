@@ -173,3 +173,9 @@ def test_conversions_are_lossy_with_a_pattern_and_known_for_equal_converters() -
     circuit = transfer(MacroConfig(column=f"{__name__}.Slope"), False)
     assert {*circuit.conversions} == {Conversion.LOSSY}
     assert circuit.equal_conversions == transfer(MacroConfig(), False).conversions
+
+
+def test_bit_positions_are_diagonals_of_cycles() -> None:
+    assert transfer(MacroConfig(4, 5, 16, 6), True).bit_positions == 8
+    assert transfer(MacroConfig(4, 6, 16, 6, encoding_bits=2), False).bit_positions == 6
+    assert transfer(MacroConfig(4, 6, 16, 6, weight_parallel=True), False).bit_positions == 1

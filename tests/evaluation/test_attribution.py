@@ -12,13 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_
-from asim_lightning.circuit import transfer
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cli.start import load_weights
 from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import SavedChip, noise_context
-from asim_lightning.evaluation.attribution import loss_map, positions_of
+from asim_lightning.evaluation.attribution import loss_map
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_inputs import chip_layers
 from asim_lightning.exchange.read import read_checkpoint
@@ -171,8 +170,6 @@ def test_the_network_is_what_it_was_also_after_a_wrong_change() -> None:
 
 
 def test_positions() -> None:
-    assert positions_of(transfer(MacroConfig(4, 5, 16, 6), True)) == 8
-    assert positions_of(transfer(MacroConfig(4, 6, 16, 6, encoding_bits=2), False)) == 6
     model, batch = lossy(Twice(), weight_parallel=True)
     assert {len(shares) for shares in loss_map(model, [batch]).layers.values()} == {1}
     model, batch = lossy(Twice(), digital_levels=3)
