@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -129,6 +130,11 @@ class Decision:
     """If it is undecided, about how many images would decide; None if images do not decide."""
     is_over: bool = False
     """Whether `images` is all images there are, and more would be needed."""
+    mean: float = field(default=nan, compare=False)
+    """The number that the target bounds, see `Target.bounds`, with its interval and the least number that keeps it."""
+    low: float = field(default=nan, compare=False)
+    high: float = field(default=nan, compare=False)
+    threshold: float = field(default=nan, compare=False)
 
     def __str__(self) -> str:
         over = "over " if self.is_over else ""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Any
 
@@ -157,22 +157,18 @@ class Target:
             most: Number of all images; None: more images would not decide.
             paired: Paired difference to the reference; None: the result's difference, to the quantised network.
         """
-        if self.form in UNITS:
-            return Decision("kept" if result.figures[FIGURES[self.form]] <= self.value else "missed")
         found, threshold = self.bounds(result, reference, paired)
         return decide(found, threshold, result.images, None if self.form == "yield" else most)
-
-    def margin(self, result: Result, reference: Result | None) -> float:
-        """How much better a point is than its target; as a part of the target for energy and latency."""
-        if self.form in UNITS:
-            return 1.0 - result.figures[FIGURES[self.form]] / self.value
-        found, threshold = self.bounds(result, reference)
-        return found.mean - threshold
 
     def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """The interval to compare, and its least value; see `decide`."""
+        """The interval to compare, and its least value; see `decide`.
+
+        For a cost, the interval is the share of the target that is left.
+        """
+        if self.form in UNITS:
+            return Interval(*[1.0 - result.figures[FIGURES[self.form]] / self.value] * 3), 0.0
         if self.form == "yield":
             return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
         own = Interval(result.accuracy, result.low, result.high)
@@ -223,16 +219,18 @@ def decide(found: Interval, threshold: float, images: int, most: int | None = No
     ``images ((mean - end) / (mean - threshold))^2`` images. There are `most` images in all; None: more of them would
     not decide.
     """
+    kept = Decision("kept", None, False, found.mean, found.low, found.high, threshold)
     if found.low >= threshold - CLOSE:
-        return Decision("kept")
+        return kept
     if found.high < threshold - CLOSE:
-        return Decision("missed")
+        return replace(kept, verdict="missed")
     margin = found.mean - threshold
     end = found.low if margin > 0 else found.high
     if most is None:
-        return Decision("undecided")
+        return replace(kept, verdict="undecided")
     needed = images * ((found.mean - end) / margin) ** 2 if margin else inf
-    return Decision("undecided", most, True) if needed > most else Decision("undecided", ceil(needed))
+    is_over = bool(needed > most)
+    return replace(kept, verdict="undecided", images=most if is_over else ceil(needed), is_over=is_over)
 
 
 def figure(result: Result, name: str) -> float:

@@ -13,9 +13,8 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import setting_of
 from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
-from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Result, Verdict, axis_text
+from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
@@ -114,24 +113,19 @@ class Diagnosis:
         }
 
 
-def plan_of(model: CimModule, result: Result, compared: tuple[Interval, float], target: Target) -> Plan:
-    """A plan from its result; the axes of the result are the changes of the network.
-
-    `compared` has the interval that the target bounds, and the least value that keeps the target.
-    """
+def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
+    """A plan from its result; the axes of the result are the changes of the network."""
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
     layers = macro_layers(model.backbone)
     changes = {name: condition.rules[of] for name in layers if (of := pattern_of(name)) in condition.rules}
     alike = dict[str, list[str]]()  # the layers of each change
     for name, fields in changes.items():
         alike.setdefault(_layer_text(layers[name], fields), []).append(name)
-    found, threshold = compared
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
-    decision = result.decisions[str(target)]
     return Plan(
         _text(condition.macro, alike, checkpoint), nested(condition.macro),
         layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
-        found.mean, float(found.low), float(found.high), threshold, decision.verdict, decision.images,
+        decision.mean, decision.low, decision.high, decision.threshold, decision.verdict, decision.images,
     )  # fmt: skip
 
 

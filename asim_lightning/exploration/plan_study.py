@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.chip_yield import good_chips
-from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Outcomes, Result, canonical_json
+from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.target import Target, decide, measured_target
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
-from asim_lightning.exploration.records import Records, paired_difference
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Planned, Study
 
@@ -176,7 +175,6 @@ class PlanStudy(Study):
         self.chips, self.reads, self._proves = chips, settings.reads, proves
         self.chips_may_end = self.target.form == "yield"
         self.most_images = _MANY
-        self._paired: dict[str, Interval] = {}
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         names = dict.fromkeys(name for family in families for each in family.candidates for name in each.point)
         axes = [*(name for name in names if name != CHECKPOINT), CHIP]
@@ -197,14 +195,11 @@ class PlanStudy(Study):
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""
-        if target.of is not None:
-            self._paired[canonical_json(result.axes)] = paired_difference(chips, self.outcomes[target.of])
         if target.form != "yield" or len(chips) == 1:
             return super().decision(target, result, chips)
+        found = decide(*target.bounds(result, None), len(chips), _MANY)
         answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
-        if answer is None:
-            return decide(*self.compared(result), len(chips), _MANY)
-        return Decision("kept" if answer else "missed")
+        return found if answer is None else replace(found, verdict="kept" if answer else "missed", images=None)
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the chips so far prove a yield, or show whether it is likely."""
@@ -215,8 +210,3 @@ class PlanStudy(Study):
             return self.target.answer_of_chips(good, len(chips)) is not None
         bad = len(chips) - good
         return bad > len(self.chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
-
-    def compared(self, result: Result) -> tuple[Interval, float]:
-        """The interval that the target bounds, and the least value that keeps the target."""
-        reference = self.references[self.target.of] if self.target.of else None
-        return self.target.bounds(result, reference, self._paired.get(canonical_json(result.axes)))

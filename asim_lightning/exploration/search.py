@@ -183,8 +183,7 @@ class Search(Study):
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
         """Objectives of a result, less is better, and its distance from each target."""
-        references = self.references
-        excesses = {str(each): -each.margin(result, references[each.of] if each.of else None) for each in self.targets}
+        excesses = {target: each.threshold - each.mean for target, each in result.decisions.items()}
         return costs(result, self.settings.objectives), excesses
 
     def _known(self) -> list[Point]:

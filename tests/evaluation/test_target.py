@@ -1,6 +1,8 @@
 """A target is read as it is written, in one grammar, and decided by bounds."""
 
+import json
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -65,7 +67,8 @@ def test_decisions_by_an_interval() -> None:
         found = decide(Interval(mean, mean - 0.02, mean + 0.02), 0.9, 400, 2000)
         assert (found.verdict, found.images) == ("undecided", 1600)  # the interval must be half as wide
         assert str(found) == "undecided (1,600 images)"
-    more = decide(Interval(0.9, 0.88, 0.92), 0.9, 400, 2000)
+    more = decide(Interval(*np.array([0.9, 0.88, 0.92])), 0.9, 400, 2000)
+    assert Decision(**json.loads(json.dumps(asdict(more)))) == more
     assert more == decide(Interval(0.91, 0.89, 0.93), 0.9, 800, 2000) == Decision("undecided", 2000, is_over=True)
     assert str(more) == "undecided (over 2,000 images)"
     assert str(decide(Interval(0.91, 0.89, 0.93), 0.9, 400)) == "undecided"
@@ -78,8 +81,9 @@ def test_a_share_is_decided_by_pairs() -> None:
     quantized = Result({}, "quantized", 1, 400, 0.92, 0.90, 0.94, 1.0, "exact")
     target = Target.read("accuracy 99 % of quantized", "`x`")
     close = Interval(-0.002, -0.004, 0.0)
-    assert target.decide(result(0.918, 1, difference=close), quantized, 400).verdict == "kept"
-    assert target.margin(result(0.918, 1, difference=close), quantized) == pytest.approx(-0.002 + 0.01 * 0.92)
+    found = target.decide(result(0.918, 1, difference=close), quantized, 400)
+    assert (found.verdict, found.mean, found.low, found.high) == ("kept", -0.002, -0.004, 0.0)
+    assert found.threshold == pytest.approx(-0.01 * 0.92)
     assert target.decide(result(0.918, 1), quantized, 400).verdict == "undecided"  # without pairs
     assert target.decide(result(0.88, 1), quantized, 400).verdict == "undecided"
     assert target.decide(result(0.80, 1), quantized, 400).verdict == "missed"
@@ -90,7 +94,8 @@ def test_a_share_is_decided_by_pairs() -> None:
 def test_energy_and_yields() -> None:
     assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 1.99), None).verdict == "kept"
     assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 2.01), None).verdict == "missed"
-    assert Target.read("energy 2 uJ", "`x`").margin(result(0.9, 3.0), None) == -0.5
+    over = Target.read("energy 2 uJ", "`x`").decide(result(0.9, 3.0), None)
+    assert over.mean - over.threshold == -0.5
     chips = Result({}, "simulated", 20, 400, 0.9, 0.88, 0.92, 1.0, "exact",
                    figures={"yield": 0.95, "yield_low": 0.75, "yield_high": 0.99})  # fmt: skip
     decided = [
