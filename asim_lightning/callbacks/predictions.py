@@ -66,14 +66,17 @@ class ImageValues(AnswersCallback):
     """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
-        """Gather the processes' numbers, each image once: distributed samplers repeat some."""
-        mine = dict[int, float]()
+        """Gather the processes' numbers, without images that another process has, too: distributed samplers repeat
+        some."""
+        mine, found = dict[int, list[float]](), dict[int, list[float]]()
         for batch in self.batches:
             values = batch["value"] if "value" in batch else batch["prediction"] == batch["label"]
-            mine.update(zip(batch["index"].tolist(), values.float().tolist(), strict=True))
-        found = {index: value for part in gather(mine) for index, value in part.items()}
+            for index, value in zip(batch["index"].tolist(), values.float().tolist(), strict=True):
+                mine.setdefault(index, []).append(value)
+        for part in gather(mine):
+            found = {**part, **found}
         # only metrics come back from forked processes
-        trainer.callback_metrics[self.METRIC] = torch.tensor([found[index] for index in sorted(found)])
+        trainer.callback_metrics[self.METRIC] = torch.tensor([each for index in sorted(found) for each in found[index]])
 
 
 class PredictionWriter(BasePredictionWriter):

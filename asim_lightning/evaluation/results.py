@@ -131,10 +131,13 @@ class Decision:
     is_over: bool = False
     """Whether `images` is all images there are, and more would be needed."""
     mean: float = field(default=nan, compare=False)
-    """The number that the target bounds, see `Target.bounds`, with its interval and the least number that keeps it."""
+    """The number that decides, see `Target.bounds`; NaN in runs of earlier versions, like the next three."""
     low: float = field(default=nan, compare=False)
+    """Lower end of its interval."""
     high: float = field(default=nan, compare=False)
+    """Upper end of its interval."""
     threshold: float = field(default=nan, compare=False)
+    """The least number that keeps the target."""
 
     def __str__(self) -> str:
         over = "over " if self.is_over else ""

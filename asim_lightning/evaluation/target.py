@@ -52,7 +52,8 @@ _NUMBERS = {
 }
 """Numbers that forms of a target take; the others take an accuracy."""
 CLOSE = 1e-9
-"""Tolerance for counts of answers: 90 % of 400 images are 360, even if a float is slightly larger."""
+"""Tolerance for shares of answers: 90 % of 400 images are 360, even if a float is slightly larger; and for costs, as a
+share of the target."""
 
 
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
@@ -163,9 +164,9 @@ class Target:
     def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """The interval to compare, and its least value; see `decide`.
+        """A number with its interval, and the least number that keeps the target; see `decide`.
 
-        For a cost, the interval is the share of the target that is left.
+        The number of a cost is the share of the target that is left.
         """
         if self.form in UNITS:
             return Interval(*[1.0 - result.figures[FIGURES[self.form]] / self.value] * 3), 0.0
@@ -213,16 +214,16 @@ def meaning_of_early_end(target: Target, total: int) -> str:
 
 
 def decide(found: Interval, threshold: float, images: int, most: int | None = None) -> Decision:
-    """Whether a mean over images is at least a threshold, by its interval.
+    """Whether a mean over images, a share of chips, or the rest of a cost is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images. If the mean stays, the far end crosses the threshold after
     ``images ((mean - end) / (mean - threshold))^2`` images. There are `most` images in all; None: more of them would
     not decide.
     """
-    kept = Decision("kept", None, False, found.mean, found.low, found.high, threshold)
+    kept = Decision("kept", None, False, *map(float, (found.mean, found.low, found.high, threshold)))
     if found.low >= threshold - CLOSE:
         return kept
-    if found.high < threshold - CLOSE:
+    if not found.high >= threshold - CLOSE:  # also a cost that is NaN
         return replace(kept, verdict="missed")
     margin = found.mean - threshold
     end = found.low if margin > 0 else found.high

@@ -207,12 +207,13 @@ class Doctor:
 
     def _margin_of(self, result: Result) -> float:
         """How much the proof, with its images or chips, would exceed the target if the mean stays."""
-        found = result.decisions[str(self.target)]
+        decision = result.decisions[str(self.target)]
         if self.target.form == "yield":
             chips, least = self.settings.chips, self.target.value
             good = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= least)
-            return found.mean - next(good, chips + 1) / chips  # with these good chips it is surely kept
-        return found.mean - (found.mean - found.low) * sqrt(result.images / len(self._proof_places)) - found.threshold
+            return decision.mean - next(good, chips + 1) / chips  # with these good chips it is surely kept
+        below = (decision.mean - decision.low) * sqrt(result.images / len(self._proof_places))
+        return decision.mean - below - decision.threshold
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
@@ -228,10 +229,10 @@ class Doctor:
             tried = study.run(proving(families, settings.plans), _PLANS, say, progress)
         finally:
             model.noise_seed = seed
-        last = {family: result for family, _, result in tried}
-        if more := len(tried) - len(last):
+        # the last of each kind; another plan without axes is the macro as it is
+        last = {family: result for family, _, result in tried if result.axes or not family}
+        if more := len(tried) - len({family for family, _, _ in tried}):
             self.notes.append(f"{more} more plans were tried on the same images, and each interval is of one plan")
-        # another plan without axes is the macro as it is
         different = {canonical_json(each.axes): each for each in last.values()}
         as_is, *plans = (plan_of(model, each, each.decisions[str(self.target)]) for each in different.values())
         kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)

@@ -194,12 +194,10 @@ class PlanStudy(Study):
         return found
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
-        """Whether a plan keeps the target; for a yield, by the sequential test that may end its chips."""
+        """Whether a plan keeps the target; for a yield, also how many chips would decide."""
         if target.form != "yield" or len(chips) == 1:
             return super().decision(target, result, chips)
-        found = decide(*target.bounds(result, None), len(chips), _MANY)
-        answer = target.answer_of_chips(good_chips(chips, target.accuracy), len(chips))
-        return found if answer is None else replace(found, verdict="kept" if answer else "missed", images=None)
+        return decide(*target.bounds(result, None), len(chips), _MANY)  # agrees with the test that may end the chips
 
     def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the chips so far prove a yield, or show whether it is likely."""

@@ -51,9 +51,12 @@ def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
     assert len(trainer.callback_metrics[collected.METRIC]) == 25
 
 
-def test_an_image_that_a_sampler_repeats_counts_once(tmp_path: Path) -> None:
+def test_an_image_that_a_sampler_gives_to_two_processes_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collected, trainer = ImageValues(), quiet_trainer(tmp_path, logger=False)
-    for index, value in ([3, 1], [1.0, 0.0]), ([3], [1.0]):
+    for index, value in ([3, 1], [1.0, 0.0]), ([1], [1.0]):
         collected.take({"index": torch.tensor(index), "value": torch.tensor(value)}, torch.zeros(0))
+    monkeypatch.setattr("asim_lightning.callbacks.predictions.gather", lambda mine: [mine, {3: [1.0], 2: [0.0]}])
     collected.finish(trainer, None)
-    assert trainer.callback_metrics[collected.METRIC].tolist() == [0.0, 1.0]
+    assert trainer.callback_metrics[collected.METRIC].tolist() == [0.0, 1.0, 0.0, 1.0]

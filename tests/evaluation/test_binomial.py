@@ -1,7 +1,7 @@
 """Bounds of a share hold with what they promise, and are the known ones."""
 
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, product
 from math import comb
 
 import numpy as np
@@ -31,6 +31,13 @@ def test_the_sequence_decides_for_all_good_ones_at_the_known_number(share: float
     assert all(sequence_decides(seen, seen, share) is None for seen in range(total))
     assert sequence_decides(total, total, share) is True
     assert sequence_decides(0, total, 1 - share) is False
+
+
+def test_where_the_sequence_decides_so_does_the_interval_of_a_fixed_number() -> None:
+    for total, share in product(range(2, 201, 9), (0.5, 0.7, 0.9, 0.95)):
+        for good in range(total + 1):
+            (low, high), decided = clopper_pearson(good, total), sequence_decides(good, total, share)
+            assert decided is None or (low >= share if decided else high < share)
 
 
 def test_evidence_is_the_integral_that_it_says() -> None:

@@ -68,7 +68,8 @@ def test_decisions_by_an_interval() -> None:
         assert (found.verdict, found.images) == ("undecided", 1600)  # the interval must be half as wide
         assert str(found) == "undecided (1,600 images)"
     more = decide(Interval(*np.array([0.9, 0.88, 0.92])), 0.9, 400, 2000)
-    assert Decision(**json.loads(json.dumps(asdict(more)))) == more
+    assert json.loads(json.dumps(asdict(more))) == asdict(more)
+    assert {type(each) for each in (more.mean, more.low, more.high, more.threshold)} == {float}
     assert more == decide(Interval(0.91, 0.89, 0.93), 0.9, 800, 2000) == Decision("undecided", 2000, is_over=True)
     assert str(more) == "undecided (over 2,000 images)"
     assert str(decide(Interval(0.91, 0.89, 0.93), 0.9, 400)) == "undecided"
@@ -92,8 +93,8 @@ def test_a_share_is_decided_by_pairs() -> None:
 
 
 def test_energy_and_yields() -> None:
-    assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 1.99), None).verdict == "kept"
-    assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 2.01), None).verdict == "missed"
+    for energy, verdict in (1.99, "kept"), (2.0, "kept"), (2.00001, "missed"), (np.inf, "missed"), (np.nan, "missed"):
+        assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, energy), None, 400).verdict == verdict
     over = Target.read("energy 2 uJ", "`x`").decide(result(0.9, 3.0), None)
     assert over.mean - over.threshold == -0.5
     chips = Result({}, "simulated", 20, 400, 0.9, 0.88, 0.92, 1.0, "exact",

@@ -50,13 +50,17 @@ def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     sweep = make(grid(adc_bits=[6, 8], random_noise=[0.3]), trials=1, batch=8)
     swept = sweep.run()
     counted.clear()
-    found = search(constraints=["accuracy 99 % of quantized", "energy 1 nJ"]).run(progress=False)
+    made = search(constraints=["accuracy 99 % of quantized", "energy 1 nJ"])
+    found = made.run(progress=False)
     assert [axes for _, axes, _ in counted] == [{"adc_bits": b, "random_noise": 1.0} for b in (6, 8)]
     assert [p.axes for p in found.points] == [{"adc_bits": b, "random_noise": n} for b in (6, 8) for n in (0.3, 1.0)]
     assert [found.points[place].right for place in (0, 2)] == [row.right for row in swept[2:]]
     assert [each.kind for each in found.references] == ["float", "quantized"]
     assert found.points[0].figures["energy_uj"] < found.points[2].figures["energy_uj"]
     assert {str(p.decisions["energy 0.001 uJ"]) for p in found.points} == {"missed"}
+    for p in found.points:
+        below = 0.99 * found.references[1].accuracy - p.accuracy
+        assert list(made._worth(p)[1].values()) == pytest.approx([below, p.figures["energy_uj"] / 0.001 - 1])
     counted.clear()
     again = make(grid(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
     again.run()
