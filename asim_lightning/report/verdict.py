@@ -73,12 +73,14 @@ def front_of(run: Run) -> list[Result]:
 def verdict(run: Run, target: Target) -> str:
     """The verdict of a run, in a line of facts. With several conditions, it is about the hardest one under which a
     point keeps the target."""
-    if run.yields:
-        return f"{_of_yields(run)}."
     if not run.points:
         return "No simulated point is finished."
+    reference = run.reference(target)
+    if run.yields:
+        asked = target.value * (1.0 if reference is None else reference.accuracy)
+        return f"{_of_yields(run, run.thresholds[-1] if target == run.own_target else asked)}."
     share, decided = "", run.decided(target)
-    if (reference := run.reference(target)) is not None:
+    if reference is not None:
         share = f" ({100 * target.value * reference.accuracy:.2f} of {100 * reference.accuracy:.2f} %)"
     if all(map(is_condition, varied(run))):
         facts = _of_conditions(decided)
@@ -160,13 +162,13 @@ def _listed(names: Sequence[str], points: Sequence[Result]) -> str:
     return f"{head} {listed}".strip()
 
 
-def _of_yields(run: Run) -> str:
-    """Share of chips that reach the highest threshold, for the first combinations."""
+def _of_yields(run: Run, accuracy: float) -> str:
+    """Share of chips that reach an accuracy, for the first combinations."""
     said = []
     for found in run.yields[:_MOST_VALUES]:
-        at, where = found.at(run.thresholds[-1]), legend_text(found.axes)
+        at, where = found.at(accuracy), legend_text(found.axes)
         bounds = f"{100 * at.share:.0f} %, of all chips {100 * at.low:.1f} to {100 * at.high:.1f} %"
         said.append(f"{at.good} of {at.total} chips ({bounds}){f' at {where}' if where else ''}")
     more = len(run.yields) - len(said)
     said += [f"{more} more combinations below"] if more > 0 else []
-    return f"{100 * run.thresholds[-1]:g} % on these {run.yields[0].images:,} images is reached by {'; '.join(said)}"
+    return f"{100 * accuracy:.4g} % on these {run.yields[0].images:,} images is reached by {'; '.join(said)}"

@@ -125,6 +125,9 @@ def test_yields_count_chips() -> None:
         "90 % on these 400 images is reached by 4 of 4 chips (100 %, of all chips 39.8 to 100.0 %) at offset "
         "0.1 lsb; 1 of 4 chips (25 %, of all chips 0.6 to 80.6 %) at offset 0.3 lsb."
     )
+    assert verdict(of_chips(), Target("accuracy", 0.05)).startswith(
+        "5 % on these 400 images is reached by 4 of 4 chips"
+    )
 
 
 @pytest.mark.parametrize(
