@@ -31,6 +31,10 @@ class Interval:
     high: float
 
 
+NO_DIFFERENCE = Interval(0.0, 0.0, 0.0)
+"""The difference of answers that are equal by construction; intervals from samples have a width."""
+
+
 def accuracy_interval(correct: ArrayLike) -> Interval:
     """95 % interval of the mean accuracy by a percentile bootstrap over images; equal answers give equal intervals.
 

@@ -103,10 +103,10 @@ def patterns_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
 
 
-def lsb_note(
+def lsb_notes(
     points: Iterable[Mapping[str, AxisValue]], macros_at: Callable[[Mapping[str, AxisValue]], Iterable[MacroConfig]]
-) -> str | None:
-    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not."""
+) -> list[str]:
+    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; empty if not."""
     macros, swept = set[MacroConfig](), set[str]()
     for point in points:
         macros.update(macros_at(point))
@@ -118,11 +118,11 @@ def lsb_note(
     changed = [name for name, values in lsb.items() if name in swept and len(values) > 1]
     given = _in_lsb(macros)
     if not changed or not given:
-        return None
+        return []
     follows, it = ("follows", "it") if len(given) == 1 else ("follow", "them")
     how = " and ".join(f"{_LSB_CHANGES[name]} {it}" for name in changed)
     line = f"{' and '.join(given)} {follows} the LSB of each {' and '.join(changed)}: {how} in volts"
-    return f"{line}; give {it} in % or mV to keep the voltage constant"
+    return [f"{line}; give {it} in % or mV to keep the voltage constant"]
 
 
 def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:

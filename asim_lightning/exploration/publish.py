@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.interval import difference_interval
+from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
 from asim_lightning.evaluation.results import Result, axes_text, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.exploration.axes import lsb_note
+from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
@@ -74,11 +74,10 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
 
 def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
     """The table of a sweep, and notes on it, such as the steps along an axis; None: the axis of the plot."""
-    note = lsb_note([row.axes for row in found.points], sweep.records.points.macros)
     lines = [
         _table(found),
         *_equal_points(found.points),
-        *([] if note is None else ["", f"note     {note}"]),
+        *(f"\nnote     {each}" for each in lsb_notes([row.axes for row in found.points], sweep.records.points.macros)),
         "",
         str(sweep.figures),
         *_changes(found, sweep, axis or plot_axis(found)),
@@ -119,10 +118,10 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
 
 def whole_search_text(found: Run, search: Search) -> str:
     """The table of a search, and notes on it."""
-    note, ends = lsb_note([point.axes for point in found.points], search.macros), search.settings.ends
+    ends = search.settings.ends
     lines = [
         search_text(found, str(search.technology)),
-        *([] if note is None else [f"Note: {note}."]),
+        *(f"Note: {each}." for each in lsb_notes([point.axes for point in found.points], search.macros)),
         *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
     ]
     return found.measure.words("\n".join(lines))
@@ -165,7 +164,8 @@ def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Diffe
     found = []
     for _, line in sweep_lines(points, axis):
         for before, after in pairwise(line):
-            change = difference_interval(_numbers(after, sweep), _numbers(before, sweep))
+            is_same = before.point == after.point or before.difference == after.difference == NO_DIFFERENCE
+            change = NO_DIFFERENCE if is_same else difference_interval(_numbers(after, sweep), _numbers(before, sweep))
             found.append(Difference(before.without(axis), before.axes[axis], after.axes[axis], change))
     return found
 

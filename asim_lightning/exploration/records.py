@@ -16,7 +16,7 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
-from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
 from asim_lightning.evaluation.results import (
     AxisValue,
     Kind,
@@ -82,7 +82,9 @@ class Records:
             self.points.add({}, kind)
 
     def open(self, has_table: bool = True) -> None:
-        """Name the run, once the known points were worked out; `has_table`: these records write the run's table."""
+        """Name the run, once the known points were worked out; `has_table`: these records write the run's table, and
+        its references have their weights."""
+        self._has_references = has_table
         trainer, model, data, until = self._work.trainer, self._work.model, self._work.data, self._until
         settings, shared = fingerprint(model, data, trainer, self.names, self._columns)
         unknown = settings.get("without_fingerprint", ())
@@ -210,7 +212,10 @@ class Records:
             mean = chip_yield(axes, dict(enumerate(chips))).mean
             found = replace(found, low=min(mean.low, found.accuracy), high=max(mean.high, found.accuracy))
         if kind == "simulated" and reference is not None:
-            found = replace(found, difference=paired_difference(chips, reference))
+            change = paired_difference(chips, reference)
+            if change.mean == 0.0 and self._has_references and self.points.is_quantized(axes):
+                change = NO_DIFFERENCE
+            found = replace(found, difference=change)
         return found
 
     def keep(self, result: Result) -> None:

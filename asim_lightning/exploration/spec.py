@@ -17,7 +17,7 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.results import AxisValue, Decision
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
-from asim_lightning.exploration.axes import flat, lsb_note, nested
+from asim_lightning.exploration.axes import flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
@@ -258,8 +258,7 @@ class SpecStudy(Study):
         if of_rules := sorted(frozenset().union(*ruled)):
             self.notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
         bits = [each.axes(rung) for each in self.properties if each.name == "adc_bits" for rung in each.rungs]
-        if (note := lsb_note([{**self._base, **each} for each in bits], self.records.points.macros)) is not None:
-            self.notes.append(note)
+        self.notes.extend(lsb_notes([{**self._base, **each} for each in bits], self.records.points.macros))
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""

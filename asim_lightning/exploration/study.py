@@ -182,7 +182,7 @@ class Study:
         most = self.most_images if len(chips) == 1 else None
         if target.of is None:
             return target.decide(result, None, most)
-        paired = paired_difference(chips, self.outcomes[target.of])
+        paired = paired_difference(chips, self.outcomes["float"]) if target.of == "float" else result.difference
         return target.decide(result, self.references[target.of], most, paired)
 
     def evaluate(

@@ -10,7 +10,7 @@ from asim_lightning import MacroConfig, Rule
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.exploration.axes import axes_of, condition_at, lsb_note
+from asim_lightning.exploration.axes import axes_of, condition_at, lsb_notes
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
@@ -119,6 +119,6 @@ def test_noise_in_lsb_is_named_where_the_lsb_is_swept(
         fields = {name.removeprefix("rules.fc."): value for name, value in point.items()}
         return [LSB.with_fields(**{**changes, **fields})]
 
-    found = lsb_note(points, macros_at) or ""
-    assert bool(found) == bool(note)
-    assert found.startswith(note)
+    found = lsb_notes(points, macros_at)
+    assert len(found) == bool(note)
+    assert "".join(found).startswith(note)

@@ -228,6 +228,17 @@ def test_a_network_is_the_macros_that_its_layers_get() -> None:
     assert of("simulated", votes=3) == of("simulated")
 
 
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [({}, True), ({"rows": 85}, True), ({"votes": 3}, True), ({"digital_levels": 2}, True), ({"adc_bits": 7}, False),
+     ({"weight_bits": 5}, False), ({"random_noise": 0.01}, False), ({"static.stuck_at_0": 0.01}, False),
+     ({"static.offset": "0.1 lsb"}, False), ({"static.cell_mismatch": 1}, False)],
+    ids=str,
+)  # fmt: skip
+def test_a_point_that_loses_nothing_is_the_quantised_network(axes: dict[str, Any], expected: bool) -> None:
+    assert Points(make_model(plan=Plan(MacroConfig(4, 4))), Contents()).is_quantized(axes) is expected
+
+
 def test_layers_that_share_macros_are_told_apart_by_what_parts_them() -> None:
     static = {"placement": "reuse", "macros": 2, "columns": 64, "offset": "1 lsb"}
     plan = Plan(MacroConfig(4, 4, static=static))

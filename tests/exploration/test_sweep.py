@@ -6,6 +6,7 @@ import pytest
 
 from asim_lightning import Rule
 from asim_lightning.evaluation.chip_yield import thresholds_of
+from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.publish import publish
@@ -22,6 +23,7 @@ def test_several_axes_give_every_combination(make: Make) -> None:
     assert [r.trials for r in results] == [1, 1, 1, 2, 1, 2]  # what has no noise gives the same each time
     assert all(r.images == IMAGES and r.low <= r.accuracy <= r.high for r in results)
     assert results[4].accuracy == results[1].accuracy  # an ideal converter is the quantised network
+    assert [row.difference == NO_DIFFERENCE for row in results[2:]] == [False, False, True, False]
 
 
 def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
