@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -15,8 +15,6 @@ from matplotlib.axes import Axes
 
 from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.checks import check_choice
-from asim_lightning.circuit import MacroConfig
-from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.parser import AsimCLI
@@ -24,23 +22,21 @@ from asim_lightning.cli.start import Drawing, load_weights, open_checkpoint, pre
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import COMMAND, MAP, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import ENDS_IMAGES, Target
-from asim_lightning.exploration.axes import SweepAxes, flat, grid_of
+from asim_lightning.exploration.axes import SweepAxes, grid_of
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.exploration.search import Search, SearchSettings
-from asim_lightning.exploration.search_space import Axis, SearchSpace
+from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.spec import SpecSettings, SpecStudy
 from asim_lightning.exploration.study import all_images
-from asim_lightning.exploration.sweep import Sweep, grid_line
+from asim_lightning.exploration.sweep import Sweep, grid_line, left_out
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file
@@ -163,7 +159,7 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
     made = Sweep(work, axes, options.trials, until, options.technology, levels if of_chips else None)
-    for line in left_out(axes.axes, made.macro, cli.by_flags):
+    for line in left_out(axes.axes, made.macro, cli.by_flags.get("axes") or {}):
         cli.say(line)
     found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
     write_cost(cli, options.technology, made.folder)
@@ -171,19 +167,6 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
         print(publish(found, made, cli.run_folder.name, options.format))
         if published:
             print(f"\n{published_text(found, published, options.against or '')}")
-
-
-def left_out(axes: Mapping[str, Axis], macro: MacroConfig, flags: Mapping[str, Any]) -> Iterator[str]:
-    """A line on each noise or spread that a recipe or preset gives, and the axes of another recipe leave out."""
-    own, usual, written = flat(asdict(macro)), flat(asdict(MacroConfig())), flags.get("axes") or {}
-    for name, values in axes.items():
-        value: Any = own.get(name)
-        if value == usual.get(name) or not is_condition(name) or name.partition(".")[0] in written:
-            continue
-        listed: Sequence[Any] = values if isinstance(values, Sequence) else [value]  # a range may have it
-        if canonical_quantity(value) not in map(canonical_quantity, listed):
-            given = ", ".join(map(axis_text, listed))
-            yield f"axes     {name} {given}; the macro's own {axis_text(value)} is not among them"
 
 
 def check_flags(axes: Iterable[str], flags: Mapping[str, Any]) -> None:
@@ -301,13 +284,14 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
         return
     base = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
     start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
-    plans = {f"plan-{number}.yaml": plan.recipe(base, start) for number, plan in enumerate(found.plans, 1)}
-    texts = {name: dump_yaml(json.loads(json.dumps(recipe))) for name, recipe in plans.items()}
+    plans = [replace(plan, file=f"plan-{number}.yaml") for number, plan in enumerate(found.plans, 1)]
+    found = replace(found, plans=tuple(plans))
+    texts = {str(each.file): dump_yaml(json.loads(json.dumps(each.recipe(base, start)))) for each in plans}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
-    texts["doctor.json"] = json.dumps(found.to_json(list(plans)), indent=2)  # last, because it names the others
+    texts["doctor.json"] = json.dumps(found.to_json(), indent=2)  # last, because it names the others
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
-    print(f"{found}\n\nfiles    {made.folder}/doctor.json, {MAP}, map.{options.format}, {', '.join(plans)}")
+    print(f"{found}\n\nfiles    {made.folder}/{', '.join(texts)}, map.{options.format}")
 
 
 def read_map(path: Path) -> LossMap:

@@ -26,6 +26,7 @@ class LossMap:
         images: Number of images.
         rest: The share of a layer that stays if all its bit positions are digital, if any: the share of stuck cells.
         changes: Changes of single layers, with the layer's remaining share.
+        made_for: Digest of the macros and weights of the network; empty if it is not known.
     """
 
     layers: Mapping[str, tuple[float, ...]]
@@ -34,6 +35,7 @@ class LossMap:
     images: int = 0
     rest: Mapping[str, float] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+    made_for: str = ""
 
     @property
     def by_layer(self) -> dict[str, float]:
@@ -63,4 +65,5 @@ class LossMap:
         for each in given["shares"]:
             layers[each["layer"]] = (*layers.get(each["layer"], ()), float(each["share"]))
         changes = tuple(Change(**each) for each in given["changes"])
-        return cls(layers, given["increase"], given["stepped_back_to"], given["images"], rest, changes)
+        made_for = given.get("made_for", "")
+        return cls(layers, given["increase"], given["stepped_back_to"], given["images"], rest, changes, made_for)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from asim_lightning.surgery import macro_layers
 
 _NAMED = 2
 """Most layers that the text of a plan names."""
-OWN = "the macro as it is"
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class Plan:
         threshold: The least value of `mean` that keeps the target.
         verdict: kept, missed or undecided.
         images_to_decide: About how many images (chips of a yield) would decide; None: decided, or more do not help.
+        file: Name of the recipe that has it; None: it is not written.
     """
 
     text: str
@@ -49,14 +48,15 @@ class Plan:
     rules: Sequence[Mapping[str, Any]]
     checkpoint: str | None
     energy_uj: float
-    energy_low_uj: float
-    energy_high_uj: float
+    energy_uj_low: float
+    energy_uj_high: float
     mean: float
     low: float
     high: float
     threshold: float
     verdict: Verdict
     images_to_decide: int | None = None
+    file: str | None = None
 
     def recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
         """Settings to add to a recipe of the network: the whole macro, based on the macro as it is, rules, and weights.
@@ -101,12 +101,12 @@ class Diagnosis:
         """The map of the loss, as matplotlib's axes."""
         return figure_of(loss_map_picture(self.map, title or "loss by layer and bit position")).axes[0]
 
-    def to_json(self, files: Sequence[str] = ()) -> dict[str, Any]:
-        """Plain values, as in doctor.json, with the file of each plan."""
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as in doctor.json."""
         return {
             "target": str(self.target),
-            "as_is": {**asdict(self.as_is), "file": None},
-            "plans": [{**asdict(plan), "file": file} for plan, file in zip_longest(self.plans, files)],
+            "as_is": asdict(self.as_is),
+            "plans": list(map(asdict, self.plans)),
             "findings": [asdict(each) for each in self.findings],
             "gap": self.gap,
             "notes": list(self.notes),
@@ -139,10 +139,10 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
     for change, names in groups[:_NAMED]:
         parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {change}")
     if rest := sum(len(names) for _, names in groups[_NAMED:]):
-        parts.append(f"{rest} layers otherwise")
+        parts.append(f"{rest} other layer{'s' * (rest > 1)} otherwise")
     if checkpoint is not None:
         parts.append(f"weights of {Path(checkpoint).stem}")
-    return "; ".join(each for each in parts if each) or OWN
+    return "; ".join(each for each in parts if each) or "the macro as it is"
 
 
 def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
@@ -154,6 +154,6 @@ def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
         levels = fields["vote_levels"]
         parts.append(f"{fields['votes']} votes at {'all' if levels == positions else levels} positions")
     if "adc_bits" in fields:
-        of = f" of {fields['adc_step']} counts an LSB" if "adc_step" in fields else ""
+        of = f", {fields['adc_step']} counts an LSB" if fields.get("adc_step", 1) > 1 else ""
         parts.append(f"{fields['adc_bits']} ADC bits{of}")
     return " and ".join(parts)

@@ -23,7 +23,7 @@ from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of
 from asim_lightning.evaluation.target import measured_target
-from asim_lightning.exploration.axes import lsb_note
+from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
 from asim_lightning.exploration.figures import CostFigures
@@ -86,12 +86,12 @@ class Doctor:
             raise ValueError(f"`data` must have 2 samples or more, for the choice of plans and a proof, got {count}")
         first, rest = (0, loaded_images(proof.data)) if proof else (mapped, count - mapped)
         self._places, self._proof_places = range(mapped), range(first, first + min(settings.proof_images, rest))
-        self.notes: list[str] = []
+        self.notes = [f"{mapped:,} images for map and choice of plans, {len(self._proof_places):,} for the proof"]
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
         """Map the loss, and list the plans; `say` takes each message."""
         self._work.model.to(self._work.trainer.strategy.root_device)
-        self._map = self._known or self._kept(say)
+        self._map = self._kept(say)
         self._families = list(self._likely())
         chips = range(_SCREENED_CHIPS if self.target.form == "yield" else self._chips)
         self._screens = self._study(self._work, chips, self._places, proves=False)
@@ -101,8 +101,7 @@ class Doctor:
             said = f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
             self.notes.append(said)
         points = [of_network(each.point) for family in self._families for each in family.candidates]
-        if (note := lsb_note(points, self._screens.records.points.macros)) is not None:
-            self.notes.append(note)
+        self.notes += lsb_notes(points, self._screens.records.points.macros)
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""
@@ -112,8 +111,8 @@ class Doctor:
         families = self._screens.run(screening(self._families, self._margin_of), _PLANS, say, progress)
         for family in families:
             if family.cheapest is None and family.tried:
-                short = f"the nearest is {-100 * max(margin for _, margin in family.tried):.1f} points short"
-                self.notes.append(f"no plan of {family.name} is likely to keep it: {short}")
+                short = f"{-100 * max(margin for _, margin in family.tried):.1f} points too low"
+                self.notes.append(f"no plan of {family.name} is likely to be proved: the best lower bound is {short}")
         as_is, plans, gap = self._proved(families, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
@@ -122,11 +121,16 @@ class Doctor:
         yield from loader_of(self._work.data.test_dataloader(), self._places[:images])
 
     def _kept(self, say: Callable[[str], None]) -> LossMap:
-        """The map of an earlier command, or a new one."""
+        """The known map, the map of an earlier command, or a new one."""
         work = self._work
         records = Records(work, [], "doctor", places=self._places)
         records.points.add({}, "simulated")
         records.open(has_table=False)
+        made_for = digest_of([records.points.digest({}, "simulated"), records.settings["weights"]])
+        if self._known is not None:
+            if self._known.made_for != made_for:
+                self.notes.append("the map is of another macro or of other weights: its loss is not this network's")
+            return self._known
         loss = digest_of(Contents().of([work.model.outcome.loss], "the loss of the outcome"))
         key = f"{records.key({}, 'simulated')} {self._places} {loss}"
         if work.trainer.is_global_zero and not work.fresh and (known := records.store.read(_MAPS, key)) is not None:
@@ -136,7 +140,7 @@ class Doctor:
         with kept_assignments(work.model.backbone):
             factor = self._step_back()  # to noise and spreads that leave something to rank
             found = loss_map(work.model, self._batches(), range(_MAPPED_CHIPS), self._changes())
-        found = replace(found, stepped_back_to=factor)
+        found = replace(found, stepped_back_to=factor, made_for=made_for)
         if work.trainer.is_global_zero:
             records.store.write(_MAPS, key, found.to_json())
         return found
@@ -232,7 +236,7 @@ class Doctor:
         # the last of each kind; another plan without axes is the macro as it is
         last = {family: result for family, _, result in tried if result.axes or not family}
         if more := len(tried) - len({family for family, _, _ in tried}):
-            self.notes.append(f"{more} more plans were tried on the same images, and each interval is of one plan")
+            self.notes.append(f"plans tried on the same images besides these: {more}; each interval is of one plan")
         different = {canonical_json(each.axes): each for each in last.values()}
         as_is, *plans = (plan_of(model, each, each.decisions[str(self.target)]) for each in different.values())
         kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)

@@ -26,7 +26,7 @@ from asim_lightning.exploration.python_arguments import SharedArguments, StudyAr
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
-from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.sweep import Sweep, left_out
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
@@ -54,7 +54,7 @@ def study(
             samples are evaluated.
         axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}, or ranges with
             a step, such as {"rows": {"low": 64, "high": 256, "step": 64}}; several give every combination. None and no
-            chips: four levels of random noise.
+            chips: four levels of random noise, in place of the macro's own.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
         until: A target that ends the samples of each point early, such as "accuracy 90 %" or "accuracy within 2 %", or
@@ -83,7 +83,7 @@ def study(
     with given.opened() as work:
         technology, thresholds = given.technology or Technology(), [each.accuracy for each in of_chips]
         sweep = Sweep(work, grid, given.trials, end, technology, thresholds)
-        said = list(sweep.notes)
+        said = [*sweep.notes, *left_out(grid.axes, sweep.macro, axes)]
         found = sweep.run(said.append)
         if not work.trainer.is_global_zero:
             return Results.of(found, "")

@@ -1,22 +1,26 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
 from asim_lightning.checks import check_whole
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds, good_chips
-from asim_lightning.evaluation.results import Outcomes, Result, canonical_json
+from asim_lightning.evaluation.results import Outcomes, Result, axis_text, canonical_json
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import Target, grouped
+from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.search_space import SearchSpace
+from asim_lightning.exploration.search_space import Axis, SearchSpace
 from asim_lightning.exploration.study import Planned, Study, loaded_images
 
 
@@ -124,6 +128,19 @@ class Sweep(Study):
 
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))
+
+
+def left_out(axes: Mapping[str, Axis], macro: MacroConfig, written: Collection[str]) -> Iterator[str]:
+    """A line on each noise or spread of the macro that axes leave out, except for axes that the user has written."""
+    own, usual = flat(asdict(macro)), flat(asdict(MacroConfig()))
+    for name, values in axes.items():
+        value: Any = own.get(name)
+        if value == usual.get(name) or not is_condition(name) or name.partition(".")[0] in written:
+            continue
+        listed: Sequence[Any] = values if isinstance(values, Sequence) else [value]  # a range may have it
+        if canonical_quantity(value) not in map(canonical_quantity, listed):
+            given = ", ".join(map(axis_text, listed))
+            yield f"axes     {name} {given}; the macro's own {axis_text(value)} is not among them"
 
 
 def grid_line(data: LightningDataModule, axes: SearchSpace, trials: int) -> str:

@@ -22,13 +22,15 @@ def facts(run: Run) -> list[tuple[str, str]]:
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
+    is_doctor = run.kind == "doctor"  # its notes have the images of both of its parts
+    seen = "" if is_doctor or not images else count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data)
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
-        ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
-        ("images", count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data) if images else ""),
+        ("macro", macro_words(run.macro, varied=() if run.document else varied(run)) if run.macro else ""),
+        ("images", seen),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
-        ("points", f"{len(run.points):,} simulated, {reads} each" if run.points or not run.document else ""),
+        ("points", "" if is_doctor else f"{len(run.points):,} simulated, {reads} each"),
         ("intervals", _intervals(run)),
         ("findings", "; ".join(each["text"] for each in run.document.get("findings", ()))),
         ("notes", "; ".join(run.document.get("notes", ()))),

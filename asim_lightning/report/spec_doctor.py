@@ -1,6 +1,7 @@
 """Limits of a spec; the map of the loss and the plans of a doctor: pictures, tables and words."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite, nan
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -18,8 +19,6 @@ from asim_lightning.table import Column, Rows, Table, plain
 Row: TypeAlias = Mapping[str, Any]
 """Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
-_LEAST = 0.5
-"""Least percent that is written into a cell."""
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _SAID = 1.0
@@ -34,7 +33,7 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
         drawn = limits_picture(limits, "How bad each property may be")
         kept = [f"{_words(each)} {_value(each, each.kept)}" for each in limits if each.kept is not None]
         never = [_words(each) for each in limits if each.kept is None]
-        said = {"surely kept up to": kept, "by no tried value of": never}
+        said = {"surely kept, each alone, up to": kept, "by no tried value of": never}
         facts = "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
         return f"{target}: {facts}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
     shown: Shown = [plans_table(found)]
@@ -65,7 +64,7 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
         Column("in other units", in_others, ends, side="l"),
         Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
-    return Table(columns, limits, title="Limits", file="limits.csv")
+    return Table(columns, limits, "each alone: other noise and spreads are 0 or as given", "Limits", "limits.csv")
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
@@ -82,7 +81,7 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
         Series(name, x, range(len(limits)), form="bar", colour=colour)
         for (name, colour), x in zip(_COLOURS.items(), zip(*parts, strict=True), strict=True)
     ]
-    along = Axis("numbers: kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
+    along = Axis("on a scale of its own; kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
     return Picture(title, along, Axis("", "names", names), bars)
 
 
@@ -108,7 +107,8 @@ def loss_map_table(found: LossMap) -> Table[Row]:
         first, last, within, percent = row["first_bit"], row["last_bit"], row["percent_in_them"], row["percent"] or 0.0
         if within is None or percent < _SAID:
             return ""
-        return f"{f'bit {first}' if first == last else f'bits {first} to {last}'}: {within:.0f} %"
+        share = f": {within:.0f} %" if within <= 100 else " (other bits help)"
+        return f"{f'bit {first}' if first == last else f'bits {first} to {last}'}{share}"
 
     rows: list[Row] = [
         {
@@ -131,7 +131,7 @@ def loss_map_picture(found: LossMap, title: str) -> Picture:
     count, total = max(map(len, found.layers.values())), found.sum if found.sum > 0 else nan
     percents = ([100 * share / total for share in shares] for shares in found.layers.values())
     cells = [row + [nan] * (count - len(row)) for row in percents]
-    texts = [[f"{value:.0f}" if abs(value) >= _LEAST else "" for value in row] for row in cells]
+    texts = [["" if (text := f"{value:.0f}") in ("0", "-0", "nan") else text for value in row] for row in cells]
     known = [0.0, *(value for row in cells for value in row if isfinite(value))]
     numbers: Rows = [["layer", "bit", "share"]]
     numbers += [[name, bit, share] for name, shares in found.layers.items() for bit, share in enumerate(shares)]
@@ -176,7 +176,7 @@ def plans_table(found: Row) -> Table[Row]:
     target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
     columns: list[Column[Row]] = [
         plain("plan", itemgetter("text"), "l"),
-        Column("energy", _energy, _cells("energy_uj", "energy_low_uj", "energy_high_uj")),
+        Column("energy", partial(cost_text, "energy_uj"), _cells("energy_uj", "energy_uj_low", "energy_uj_high")),
         Column(f"{_measured(target)}\n({_unit(target)})", _interval, _cells("mean", "low", "high", "threshold")),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
@@ -197,12 +197,13 @@ def plans_verdict(found: Row) -> str:
     best = _cheapest(plans)
     facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target)})"]
     if best is None:
-        nearest = max(plans, key=lambda each: each["low"] - each["threshold"])
+        is_doubtful = as_is["verdict"] == "undecided"  # then another macro may not be needed
+        nearest = as_is if is_doubtful else max(plans, key=lambda each: each["low"] - each["threshold"])
         facts.append("no plan surely keeps it")
         if nearest is not as_is:
             facts.append(f"nearest is {nearest['text']}, {nearest['verdict']} ({_numbers(nearest, target)})")
         if needed := _deciding(nearest, target):
-            facts.append(f"about {needed} would decide it")
+            facts.append(f"{needed} would decide it")
     elif best is not as_is:
         facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target)})")
     return f"{target}: {'; '.join(facts)}."
@@ -227,19 +228,15 @@ def _interval(plan: Row) -> str:
     return f"{Measure().text(plan['mean'])} {Measure().interval(plan['low'], plan['high'])}"
 
 
-def _energy(plan: Row) -> str:
-    ends = {f"energy_uj_{end}": plan[f"energy_{end}_uj"] for end in ("low", "high")}
-    return cost_text("energy_uj", {"energy_uj": plan["energy_uj"], **ends})
-
-
 def _numbers(plan: Row, target: Target) -> str:
-    return f"{_measured(target)} {_interval(plan)} {_unit(target)}, {_energy(plan)}"
+    return f"{_measured(target)} {_interval(plan)} {_unit(target)}, {cost_text('energy_uj', plan)}"
 
 
 def _deciding(plan: Row, target: Target) -> str:
-    """How many images or chips would decide a plan; empty if it is decided, or if they do not decide it."""
-    needed = plan["images_to_decide"]
-    return "" if needed is None else f"{needed:,} {'chips' if target.form == 'yield' else 'images'}"
+    """How many images or chips would decide a plan; empty if it is decided."""
+    needed, what = plan["images_to_decide"], "chips" if target.form == "yield" else "images"
+    about = "more chips" if needed is None else f"about {needed:,} {what}"
+    return about if plan["verdict"] == "undecided" else ""
 
 
 def _cells(*names: str) -> dict[str, Callable[[Row], object]]:

@@ -7,7 +7,7 @@ import pytest
 from asim_lightning.evaluation.loss_map import Change, LossMap
 
 MAPPED = LossMap(
-    {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, 40, {"conv1": 0.5}, (Change("head", {"votes": 3}, 0.5),)
+    {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, 40, {"conv1": 0.5}, (Change("head", {"votes": 3}, 0.5),), "it"
 )
 
 
@@ -25,6 +25,7 @@ def test_json_has_a_share_for_each_diagonal_and_is_the_same_map() -> None:
         "images": 40,
         "rest": {"conv1": 0.5},
         "changes": [{"layer": "head", "fields": {"votes": 3}, "share": 0.5}],
+        "made_for": "it",
     }
     assert LossMap.of_json(json.loads(text)) == MAPPED
 

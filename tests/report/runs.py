@@ -108,7 +108,7 @@ def plan(text: str, energy: float, mean: float, verdict: str, **others: Any) -> 
     """A plan as in doctor.json, of a target that is met from -0.045."""
     return {
         "text": text, "macro": {"adc_bits": 11}, "rules": [{"match": "fc", "macro": {"votes": 3}}], "checkpoint": None,
-        "energy_uj": energy, "energy_low_uj": energy / 2, "energy_high_uj": 2 * energy, "mean": mean,
+        "energy_uj": energy, "energy_uj_low": energy / 2, "energy_uj_high": 2 * energy, "mean": mean,
         "low": mean - 0.01, "high": mean + 0.01, "threshold": -0.045, "verdict": verdict, "images_to_decide": None,
         "file": None, **others,
     }  # fmt: skip
