@@ -42,9 +42,11 @@ class StaticEffects:
     offset: float | str = setting(0.0, label="offset", has_units=True, role="static", harder=1)
     """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); only
     lsb with `adc_step` and several bits a cycle."""
-    gain: float | str = setting(0.0, label="gain", has_units=True, role="static", harder=1, within=(0, 100))
+    gain: float | str = setting(0.0, label="gain", unit="%", has_units=True, role="static", harder=1, within=(0, 100))
     """Standard deviation of a converter's gain: percent, 0..100."""
-    inl: float | str | list[float] = setting(0.0, label="INL", has_units=True, role="static", harder=1, within=(0, 20))
+    inl: float | str | list[float] = setting(
+        0.0, label="INL", unit="%", has_units=True, role="static", harder=1, within=(0, 20)
+    )
     """INL of converters. A number: standard deviation of a unit capacitor of a binary C-DAC, percent, 0..20. A list,
     or a CSV file with a number a line: INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does
     not count). If thresholds are out of order (8 bits: above about 3 %), a search from the nearest code ends at
@@ -52,7 +54,7 @@ class StaticEffects:
     columns_per_adc: int = setting(1, label="columns per ADC")
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
     cell_mismatch: float | str = setting(
-        0.0, label="cell mismatch", has_units=True, role="static", harder=1, within=(0, 100)
+        0.0, label="cell mismatch", unit="%", has_units=True, role="static", harder=1, within=(0, 100)
     )
     """Standard deviation of a cell's capacitor or current: percent of its nominal value, 0..100."""
     reference: str = setting("ratiometric", label="reference")
@@ -143,7 +145,7 @@ class StaticEffects:
             if name == "inl" and self.inl_table is not None:
                 found.append(f"INL of all converters by a table, {max(map(abs, self.inl_table)):.3g} LSB at most")
             elif each.harder and name != "parasitics" and self.is_set(name):
-                unit = " %" if each.has_units and isinstance(value, (int, float)) else f" {each.unit}".rstrip()
+                unit = f" {each.unit or '%' * each.has_units}".rstrip() if isinstance(value, (int, float)) else ""
                 found.append(f"{name.replace('_', ' ')} {value}{unit}")
         if self.columns_per_adc > 1:
             found.append(f"{self.columns_per_adc} columns share a converter")

@@ -97,7 +97,7 @@ def _ranges(layers: Mapping[str, OnMacro], counts: Mapping[str, LayerCounts]) ->
         if kind == "clipped":
             text = f"{_percents(shares)} of the counts of {_named(each)} lie outside the range of the ADC"
         else:
-            text = f"99.9 % of the counts of {_named(each)} lie within {_percents(shares)} of the range of the ADC, "
+            text = f"99.9 % of the counts of {_named(each)} use only {_percents(shares)} of the range of the ADC, "
             text += "although an LSB is more than a count"
         numbers = {"least": min(shares), "most": max(shares)}
         if not is_mended:

@@ -142,7 +142,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         of(lambda row: row.difference, _DIFFERENCE),
         target_column(str(target), "target"),
         *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),
-        Column("front", lambda row: "front" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
+        Column("front", lambda row: "yes" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
         *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),
         _only_in_csv(_RIGHT),
     ]

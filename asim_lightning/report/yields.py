@@ -28,12 +28,13 @@ _HALF = 0.32
 
 
 def yield_picture(
-    found: Sequence[ChipYield], title: str = "Yield", thresholds: Sequence[float] = (), quantized: float | None = None
+    found: Sequence[ChipYield], title: str = "", thresholds: Sequence[float] = (), quantized: float | None = None
 ) -> Picture:
     """Share of chips with at least an accuracy on these images, one curve for each combination of the other axes.
 
     The bands are the pointwise bounds of `ChipYield`. If there are more than `MOST_CURVES` curves, some are drawn, from
-    the first to the last. Thresholds and the accuracy of the quantised network, 0..1, are marked.
+    the first to the last. Thresholds and the accuracy of the quantised network, 0..1, are marked. Without a title, the
+    title has the axes with the same value for all.
     """
     drawn, some = drawn_of(found, "curves")
     totals = {len(each.chips) for each in drawn}
@@ -66,7 +67,7 @@ def yield_picture(
     if found[0].stopped_by_outcomes:
         bands = "bands: at each accuracy, each end holds with 95 % at any number of chips"
     return Picture(
-        ", ".join(part for part in (title, legend_text(shared)) if part),
+        title or ", ".join(part for part in ("Yield", legend_text(shared)) if part),
         Axis(f"accuracy on these {found[0].images:,} images (%)", ends=ends),
         Axis(f"share of {several}chips at least so accurate", ends=(-0.02, 1.02)),
         series,

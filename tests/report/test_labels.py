@@ -28,7 +28,7 @@ from asim_lightning.table import short
         ({"rules.re:fc|conv1.adc_bits": 6}, "ADC bits of re:fc|conv1 6"),
         ({"static": {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}}, "static cell mismatch 3 %, stuck at 1 0.0001"),
         ({"static.offset": "0.3 lsb", "static.stuck_at_0": 0.01}, "offset 0.3 lsb, stuck at 0 0.01"),
-        ({"rules.layer1.*.static.gain": 1}, "gain of layer1.* 1"),
+        ({"rules.layer1.*.static.gain": 1}, "gain of layer1.* 1 %"),
         ({"technology.supply": 0.8, "checkpoint": "a"}, "supply 0.8 V, checkpoint a"),
         ({"my_axis": 3}, "my axis 3"),
     ],
@@ -68,7 +68,7 @@ def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:
     varied = ("random_noise", "column", "nonlinear_noise", "rows", "static.offset")
     assert macro_words(noisy, {"votes": 3}, varied) == "W8A8, 8-bit ADC, votes 3, trim offset"
     assert macro_words(noisy, {"adc_bits": None, "chip": 2}, (*varied, "static")) == "W8A8, ideal ADC, chip 2"
-    assert macro_words(noisy, {"static": {"gain": 1}}, varied) == "W8A8, 8-bit ADC, gain 1"
+    assert macro_words(noisy, {"static": {"gain": 1}}, varied) == "W8A8, 8-bit ADC, gain 1 %"
 
 
 @pytest.mark.parametrize(

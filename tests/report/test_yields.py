@@ -34,9 +34,9 @@ def test_the_band_is_that_of_the_yield() -> None:
 
 def test_each_combination_has_a_curve_and_what_they_share_is_in_the_headline() -> None:
     found = [chips([90, 91], random_noise=noise, rows=64) for noise in (0, 0.1)]
-    picture = yield_picture(found, "title")
+    picture = yield_picture(found)
     assert [each.name for each in picture.series] == ["random noise 0 %", "random noise 0.1 %"]
-    assert (picture.title, picture.y.label) == ("title, rows 64", "share of 2 chips at least so accurate")
+    assert (picture.title, picture.y.label) == ("Yield, rows 64", "share of 2 chips at least so accurate")
     found[1] = chips([90, 91, 92], random_noise=0.1, rows=64)
     names = [each.name for each in yield_picture(found).series]
     assert names == ["random noise 0 % (2 chips)", "random noise 0.1 % (3 chips)"]

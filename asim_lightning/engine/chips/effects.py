@@ -169,7 +169,7 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
     """Errors of a layer's converters, by all effects and the column's own pattern; None if there are none.
 
-    A warning says once if thresholds are out of order.
+    A warning says once for each number of ADC bits if thresholds are out of order.
     """
     macro = transfer.macro
     if not transfer.converters_differ or macro.top_code is None:
@@ -185,7 +185,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         gain, offset = own_converters(transfer.column, places.of_converters())
         found = found.changed(gain=chip.scaled(gain, 1.0), offset=chip.scaled(offset))
     if found.tables is not None and not in_order(found.tables, macro.signed_codes):
-        _warn_of_order()
+        _warn_of_order(macro.adc_bits)
     return found
 
 
@@ -227,10 +227,10 @@ def _macro_tensor(transfer: Transfer) -> Tensor:
 
 
 @lru_cache
-def _warn_of_order() -> None:
+def _warn_of_order(adc_bits: int | None) -> None:
     warnings.warn(
-        "The INL of a converter (`macro.static.inl`) is so large that its thresholds are out of order: a conversion "
-        "moves from the nearest code, one code at a time, until the value lies between the thresholds of the code; "
-        "this happens above about 3 % at 8 bits; use a smaller `inl`",
+        f"The INL of a converter (`macro.static.inl`) is so large for {adc_bits} bits that its thresholds are out of "
+        "order: a conversion moves from the nearest code, one code at a time, until the value lies between the "
+        "thresholds of the code; this happens above about 3 % at 8 bits; a smaller `inl` or fewer `adc_bits` avoid it",
         stacklevel=2,
     )
