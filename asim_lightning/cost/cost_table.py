@@ -117,7 +117,7 @@ def totals_text(report: "CostReport") -> str:
     if report.area is not None:
         area = f", {short(report.area)} mm^2 of both ({t.source('cell_area')}; {t.source('adc_area')})"
     lines: list[tuple[str, object]] = [
-        ("energy", f"{energy(report.energy.total)} an image, {_range(report.energy_range)} within the model's factor "
+        ("energy", f"{energy(report.energy.total)} an image, {_range(report.energy_range)} by the model's factor "
          f"({t.factor:g} of analog parts: {t.source('factor')}; {t.digital_factor:g} of digital ones: "
          f"{t.source('digital_factor')})"),
         ("digital", f"{energy(report.all_digital)} if all products were computed in a digital macro "

@@ -29,7 +29,7 @@ _CHIP, _DIFFERS = 30, 56
 _PRESETS_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
 --model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml.
 1b-TOPS/W: published operations of one bit by one bit a picojoule, two a product. By model: those of columns, ADCs
-and drivers with all rows in use, as in asim cost; the model is of charge columns."""
+and drivers with all rows in use; asim cost adds shift-adds. The model is of charge columns."""
 FIT_PARAMETERS = (
     ("alpha", "1/count", ".4g"),
     ("offset", "LSB", ".4g"),
