@@ -79,6 +79,10 @@ def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> 
     if isinstance(model, CimClassifier):
         metric = model.outcome.logged_as("val", model.fidelity == "estimated")
         noisy = model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
+        if not noisy and (kind := model.hparams["train_noise_model"]) in ("macro", "chip"):
+            said.append(
+                f"noise    none in training: `model.train_noise` is 0, so `train_noise_model` {kind} does nothing"
+            )
         measuring = accuracy_of_training(model) if noisy else None
         monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in callbacks)
         if measuring is not None and (monitored or not keeping):

@@ -96,11 +96,12 @@ SIMULATED = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chi
             "monitor  val/acc_simulated, because the fit trains for the macro: up to 200",
         ),
         ({"trainer__callbacks": [SIMULATED]}, ": up to 7 validation images on chip 3"),
+        ({"model__train_noise": 0}, "noise    none in training: `model.train_noise` is 0"),
     ],
-    ids=["none", "the user's callback"],
+    ids=["none", "the user's callback", "no noise"],
 )
 def test_what_is_said_of_noise_and_the_monitor(changes: dict[str, Any], said: str, asim: Asim, written: Write) -> None:
-    path = written(model__train_noise=1.0, model__train_noise_model="macro", **changes)
+    path = written(**{"model__train_noise": 1.0, "model__train_noise_model": "macro", **changes})
     assert said in asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]
     assert not Path("runs").exists()
 
