@@ -125,7 +125,8 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
     return Plan(
         _text(condition.macro, alike, checkpoint), nested(condition.macro),
         layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
-        decision.mean, decision.low, decision.high, decision.threshold, decision.verdict, decision.images,
+        decision.mean, decision.low, decision.high, decision.threshold, decision.verdict,
+        None if decision.is_over else decision.images,
     )  # fmt: skip
 
 

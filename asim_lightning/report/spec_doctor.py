@@ -235,7 +235,7 @@ def _numbers(plan: Row, target: Target) -> str:
 def _deciding(plan: Row, target: Target) -> str:
     """How many images or chips would decide a plan; empty if it is decided."""
     needed, what = plan["images_to_decide"], "chips" if target.form == "yield" else "images"
-    about = "more chips" if needed is None else f"about {needed:,} {what}"
+    about = f"more {what}" if needed is None else f"about {needed:,} {what}"
     return about if plan["verdict"] == "undecided" else ""
 
 
