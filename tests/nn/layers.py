@@ -43,7 +43,7 @@ _EFFECTS: dict[str, dict[str, Any]] = {
     "absolute": {"cell_mismatch": "5 %", "reference": "absolute", "parasitics": 0.3},
     "summing": {"cell_mismatch": "5 %", "reference": "summing"},
     "stuck": {"stuck_at_0": 0.1, "stuck_at_1": 0.05},
-    "all": {**_CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1},
+    "all": {**_CONVERTERS, "cell_mismatch": "5 %", "stuck_at_0": 0.05, "stuck_at_1": 0.1},
 }
 CHIPS = {name: MacroConfig(4, 4, 8, 5, random_noise=0.5, static=effects) for name, effects in _EFFECTS.items()} | {
     "weight-parallel": MacroConfig(
@@ -75,8 +75,12 @@ def inputs_of(kind: str) -> tuple[Tensor, ...]:
 
 
 def product_of(kind: str, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The float product of a kind of `ALL`."""
+    """The float product of a kind of layer."""
     if kind in ("conv", "digital"):
         return F.conv2d(x, w, bias, padding=int(kind == "conv"))
+    if kind == "line":
+        return F.conv1d(x, w, bias, groups=2)
+    if kind == "transposed":
+        return F.conv_transpose2d(x, w, bias, 2, groups=2)
     y = x @ w.transpose(-1, -2)
     return y if bias is None else y + bias

@@ -1,26 +1,21 @@
 """Layers agree with the published simulator."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from timm.layers import Attention
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention
 from asim_lightning.nn.on_macro import OnMacro
+from tests.conftest import relative
 from tests.golden_cases import arrays, cases, layer_of
 
 LAYERS, CIRCUITS = cases("layers"), cases("circuits")
 PLAIN = [("layers", name) for name, case in LAYERS.items() if case["kind"] != "attention"]
 PLAIN += [("circuits", name) for name, case in CIRCUITS.items() if case["repeats"] == 1]
 READS = 400
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return float((a - b).abs().max()) <= 1e-5 * float(b.abs().max())
 
 
 def wrong_sums(layer: OnMacro, x: torch.Tensor, y: torch.Tensor, expected: torch.Tensor) -> int:
@@ -38,7 +33,7 @@ def test_layer_and_deterministic_circuit_match(group: str, name: str) -> None:
         expected["quantized"] = "inference"
     for layer.fidelity, key in expected.items():
         y = layer(data["x"])
-        assert close(y, data[key])
+        assert relative(y, data[key]) <= 1e-5
         assert wrong_sums(layer, data["x"], y, data[key]) == 0
 
 
@@ -63,13 +58,9 @@ def test_noisy_circuit_has_the_published_distribution(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, c in LAYERS.items() if c["kind"] == "attention"])
 def test_attention_matches(name: str) -> None:
     case, data = LAYERS[name], arrays("layers", name)
-    dim, heads = data["x"].shape[-1], case["heads"]
-    parts = {p: nn.Identity() for p in ("q_norm", "k_norm", "attn_drop", "norm", "proj_drop")}
-    float_attention = SimpleNamespace(
-        num_heads=heads, head_dim=dim // heads, scale=dim**-0.5, training=False,
-        qkv=nn.Linear(dim, 3 * dim), proj=nn.Linear(dim, dim), **parts,
-        parameters=lambda: iter([data["x"]]),
-    )  # fmt: skip
+    dim = data["x"].shape[-1]
+    float_attention = Attention(dim, case["heads"], qkv_bias=True)
+    float_attention.scale = dim**-0.5
 
     def macro(weight: str, inputs: str, adc: str, encoding: str) -> MacroConfig:
         return MacroConfig(
@@ -77,13 +68,13 @@ def test_attention_matches(name: str) -> None:
         )
 
     layer = CimAttention.from_timm(
-        float_attention,  # type: ignore[arg-type]
+        float_attention,
         macro("weight_bits", "input_bits", "proj_adc_bits", "input_encoding_bits"),
         qk_macro=macro("q_bits", "k_bits", "qk_adc_bits", "k_encoding_bits"),
         av_macro=macro("v_bits", "a_bits", "av_adc_bits", "a_encoding_bits"),
     )
     layer.load_state_dict({k[6:]: v for k, v in data.items() if k.startswith("param.")}, strict=False)
     layer.eval()
-    assert close(layer.qk(data["k"], data["q"]).transpose(-1, -2), data["qk"])
-    assert close(layer.av(data["attn"], data["v"].transpose(-1, -2)), data["av"])
-    assert close(layer(data["x"]), data["simulation"])
+    assert relative(layer.qk(data["k"], data["q"]).transpose(-1, -2), data["qk"]) <= 1e-5
+    assert relative(layer.av(data["attn"], data["v"].transpose(-1, -2)), data["av"]) <= 1e-5
+    assert relative(layer(data["x"]), data["simulation"]) <= 1e-5

@@ -13,18 +13,17 @@ MACRO = MacroConfig(8, 6, rows=17)
 
 
 def linear(**settings: str) -> CimLinear:
-    torch.manual_seed(0)
-    return CimLinear(20, 3, macro=MACRO, name="head.fc", **settings).eval()
+    return layer_of("linear", MACRO, **settings).eval()  # type: ignore[no-any-return]
 
 
 def test_with_the_batch_range_an_answer_depends_on_batch_mates_as_published_and_calibrated_it_does_not() -> None:
-    layer, x = linear(), torch.rand(2, 20)
+    layer, x = linear(), torch.rand(2, 12)
     larger = x * torch.tensor([[1.0], [10.0]])
     assert not torch.allclose(layer(larger)[0], layer(larger[:1])[0], rtol=0.01)
     layer.calibrate(x)
     assert torch.equal(layer(larger)[0], layer(x[:1])[0])
     assert layer.input_range == "calibrated"
-    many = torch.rand(3000, 20)
+    many = torch.rand(3000, 12)
     many[0, 0] = 40.0
     layer.calibrate(many, method="percentile")
     assert 0.9 < float(layer.input_max) < 30.0
@@ -49,7 +48,7 @@ def test_a_product_with_the_range_of_one_operand_uses_the_batch_for_the_other() 
 
 
 def test_without_stored_ranges_the_batch_is_used_which_each_layer_says_once() -> None:
-    layers, x = [linear(input_range="calibrated") for _ in range(2)], torch.rand(2, 20)
+    layers, x = [linear(input_range="calibrated") for _ in range(2)], torch.rand(2, 12)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         answers = [layer(x) for layer in layers for _ in range(2)]
@@ -67,12 +66,12 @@ def test_without_stored_ranges_the_batch_is_used_which_each_layer_says_once() ->
 def test_zeros_and_negatives_under_an_unsigned_range_are_zeros() -> None:
     layer = linear()
     layer.macro = MACRO.with_fields(random_noise=0.5)
-    torch.testing.assert_close(layer(torch.zeros(2, 20)), layer.bias.expand(2, -1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(layer(torch.zeros(2, 12)), layer.bias.expand(2, -1), rtol=0, atol=1e-5)
     layer.macro = MACRO
-    for x in (torch.zeros(2, 20), torch.full((2, 20), 1e-3).index_fill_(0, torch.tensor(0), -1e-6)):
+    for x in (torch.zeros(2, 12), torch.full((2, 12), 1e-3).index_fill_(0, torch.tensor(0), -1e-6)):
         assert torch.equal(layer(x)[0], layer.bias.detach())
-    layer.calibrate(torch.zeros(2, 20))
-    assert torch.equal(layer(torch.zeros(2, 20)), layer.bias.detach().expand(2, 3))
+    layer.calibrate(torch.zeros(2, 12))
+    assert torch.equal(layer(torch.zeros(2, 12)), layer.bias.detach().expand(2, 4))
 
 
 def test_refusing_negative_values_does_not_depend_on_the_batch() -> None:

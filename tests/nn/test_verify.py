@@ -14,11 +14,10 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
 from asim_lightning.engine.program import Weights
-from asim_lightning.nn import CimConv1d, CimConv2d, CimConvTranspose2d, CimLinear, CimMatmul, QuantConv2d
-from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.verify import Verification, verify
 from asim_lightning.quant import levels, scale_of
-from tests.nn.layers import EVERY
+from tests.nn.layers import EVERY, inputs_of, layer_of
 
 SMALL = MacroConfig(4, 4, 63, 6)
 NOISY = SMALL.with_fields(random_noise="0.4 lsb")
@@ -30,16 +29,18 @@ MACROS = {
     "range": NOISY.with_fields(adc_bits=4, adc_step=2, adc_low=3, random_noise="0.2 lsb"),
     "parallel": NOISY.with_fields(weight_parallel=True),
     "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
-    "cells": NOISY.with_fields(column="current", column_args={"alpha": 1e-3, "cell_sigma": 5.0}),
+    "cells": NOISY.with_fields(column="current", column_args={"alpha": 0.1, "cell_sigma": 5.0}),
     "chip": NOISY.with_fields(
         static={"offset": "0.8 lsb", "gain": "3 %", "inl": "5 %", "columns_per_adc": 3, "stuck_at_0": 0.02}
     ),
 }
 ENGINES_OF = {"exact": "exact", "parallel": "reference", "ideal": "reference", "cells": "reference"}
 LOSSLESS = ("exact", "noisy", "votes", "ideal")
-LAYER = "layer"
-AUTOCAST = "layer, bfloat16 autocast"
+LAYER, AUTOCAST = "layer", "layer, bfloat16 autocast"
 ALONE, HALVES = "layer, one sample at a time", "layer, batch split in two"
+
+
+OUTPUTS = {"conv": 3 * 4 * 30, "linear": 3 * 2 * 4, "matmul": 3 * 2 * 20, "line": 3 * 6 * 5, "transposed": 3 * 24 * 12}
 
 
 def random(*shape: int) -> Tensor:
@@ -60,17 +61,10 @@ def linear(macro: MacroConfig, kind: type[CimLinear] = CimLinear) -> CimLinear:
 @pytest.mark.parametrize("kind", EVERY)
 def test_every_layer_verifies(kind: str, name: str) -> None:
     macro, engine = MACROS[name], ENGINES_OF.get(name, "native")
-    calls: dict[str, tuple[OnMacro, list[Tensor], int]] = {
-        "conv": (conv(macro), [random(5, 8, 6, 6)], 4 * 6 * 36),
-        "linear": (linear(macro), [random(5, 3, 150) - 0.5], 4 * 3 * 10),
-        "matmul": (CimMatmul(macro, name="qk"), [random(5, 2, n, 20) - 0.5 for n in (7, 4)], 4 * 2 * 28),
-        "line": (CimConv1d(16, 6, 5, groups=2, macro=macro), [random(5, 16, 9)], 4 * 6 * 5),
-        "transposed": (CimConvTranspose2d(24, 6, 3, 2, groups=2, macro=macro), [random(5, 24, 3, 2)], 4 * 24 * 12),
-    }
-    layer, inputs, outputs = calls[kind]
+    layer, inputs = layer_of(kind, macro), inputs_of(kind)
     found = verify(layer, *inputs)
     assert found.ok
-    assert (found.samples, found.outputs) == (4, outputs)
+    assert (found.samples, found.outputs) == (3, OUTPUTS[kind])
     *engines, called, autocast, alone, halves = [c.name for c in found.comparisons]
     assert [called, autocast, alone, halves] == [LAYER, AUTOCAST, ALONE, HALVES]
     assert found.lossless == (name in LOSSLESS)
@@ -94,6 +88,7 @@ def test_one_sample_cannot_be_split() -> None:
         assert (found.ok, found.samples) == (True, 1)
         assert [c.name for c in found.comparisons] == ["engine native", LAYER, AUTOCAST]
     assert [c.name for c in verify(conv(NOISY), random(9, 8, 5, 5), max_samples=2).comparisons][-1] == ALONE
+    assert verify(conv(NOISY), random(9, 8, 5, 5)).samples == 4
 
 
 def test_the_layer_is_left_as_it_was() -> None:
