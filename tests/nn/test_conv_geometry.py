@@ -1,4 +1,4 @@
-"""Convolutions of any geometry: torch's numbers, an oracle's codes, training.
+"""Convolutions of any geometry: torch's numbers and an oracle's codes.
 
 Those of one dimension and transposed ones are rearranged to convolutions of images.
 """
@@ -16,7 +16,6 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.operations import operations
 from asim_lightning.cost.product_shape import product_shape
 from asim_lightning.nn import CimConv1d, CimConv2d, CimConvTranspose2d, CimLinear, FloatConv2d, QuantConv2d
-from asim_lightning.quant import fake_quantize, scale_of
 from tests import oracle
 from tests.conftest import relative
 
@@ -195,20 +194,6 @@ def test_codes_of_a_transposed_convolution_are_the_oracles(geometry: dict[str, A
     bias = 0.0 if conv.bias is None else conv.bias.detach().numpy()[:, None, None]
     np.testing.assert_allclose(layer.eval()(x).detach().numpy(), sums * step + bias, rtol=1e-5, atol=1e-5)
     assert relative(layer(x), expected) > 0.02  # an ADC of 4 bits loses
-
-
-@pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)
-def test_training_is_that_of_fake_quantisation(kind: str, geometry: dict[str, Any]) -> None:
-    conv, layer, x = layer_of(kind, COARSE, **geometry)
-    x_rounded = fake_quantize(x, scale_of(x.abs().max()), 5, True)
-    w = conv.weight.detach().clone().requires_grad_()
-    w_rounded = fake_quantize(w, scale_of(w.detach().abs().max()), 5, True)
-    expected = torch.func.functional_call(conv, {"weight": w_rounded}, x_rounded)
-    (wanted,) = torch.autograd.grad(expected.square().sum(), w)
-    y = layer.train()(x)
-    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
-    (found,) = torch.autograd.grad(y.square().sum(), layer.weight)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_scales_of_channels_follow_the_columns() -> None:

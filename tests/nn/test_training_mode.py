@@ -15,7 +15,7 @@ from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear, CimMatmul
 from asim_lightning.quant import fake_quantize, scale_of
 from tests import oracle
-from tests.nn.layers import ALL, KINDS, inputs_of, layer_of, product_of
+from tests.nn.layers import ALL, EVERY, inputs_of, layer_of, product_of
 
 MACRO = MacroConfig(4, 5, rows=10, adc_bits=4, encoding_bits=2, random_noise=1.0)
 
@@ -30,7 +30,7 @@ def faked(x: Tensor, bits: int, signed: bool) -> Tensor:
     return torch.from_numpy(integers).float() / (2 ** (bits - signed) - 1) * float(scale)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
 def test_answer_and_gradients_are_those_of_rounded_operands_at_any_fidelity(kind: str, fidelity: str) -> None:
     layer, inputs = made(kind)
@@ -46,21 +46,6 @@ def test_answer_and_gradients_are_those_of_rounded_operands_at_any_fidelity(kind
     torch.testing.assert_close(operands[1].grad, w.grad, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
-def test_training_noise_is_only_there_while_training(kind: str, fidelity: str) -> None:
-    layer, inputs = made(kind)
-    layer.fidelity = fidelity
-    layer.eval()
-    quiet = layer(*inputs)
-    layer.train_noise = 50.0
-    assert torch.equal(layer(*inputs), quiet)
-    layer.train()
-    noisy = layer(*inputs)
-    layer.train_noise = 0.0
-    assert not torch.allclose(noisy, layer(*inputs))
-
-
 def test_training_noise_multiplies_the_output_bias_included_and_gradients() -> None:
     layer, x = CimLinear(8, 5000, macro=MACRO), torch.rand(4, 8)
     clean = layer(x).detach()
@@ -71,20 +56,6 @@ def test_training_noise_multiplies_the_output_bias_included_and_gradients() -> N
     assert abs(float(factor.mean()) - 1) < 4 * 0.2 / 20000**0.5
     assert abs(float(factor.std()) / 0.2 - 1) < 0.02
     torch.testing.assert_close(layer.bias.grad, factor.sum(0), rtol=1e-3, atol=1e-3)
-
-
-def test_training_noise_belongs_to_seed_step_and_sample() -> None:
-    layer, (x,) = made("conv")
-    layer.train_noise = 50.0
-
-    def step(seed: int, number: int, ids: list[int]) -> Tensor:
-        with noise_context(seed=seed, sample_ids=ids, step=number):
-            return layer(x[:2]).detach()
-
-    first = step(1, 7, [4, 5])
-    assert torch.equal(first, step(1, 7, [4, 5]))
-    for other in (step(2, 7, [4, 5]), step(1, 8, [4, 5]), step(1, 7, [5, 6])):
-        assert not torch.isclose(first, other).all(0).any()
 
 
 def test_training_noise_differs_from_step_to_step_without_a_context_in_one_and_in_several() -> None:

@@ -24,23 +24,23 @@ def moments(layer: OnMacro, inputs: list[Tensor], reads: int = READS) -> tuple[T
     """Predicted mean and deviation of each output of one sample, and those of simulated reads."""
     layer.eval()
     layer.fidelity = "quantized"
-    clean = layer(*inputs)
-    layer.fidelity = "simulated"
+    clean, size = layer(*inputs), 100
     # a read is a sample of its own, so that a batch holds many reads
-    size = 100
     batches = [x.expand(size, *x.shape[1:]) for x in inputs]
-    simulated = []
-    for first in range(0, reads, size):
-        with noise_context(seed=1, sample_ids=range(first, first + size)):
-            simulated.append(layer(*batches) - clean)
+
+    def errors(**context: int) -> Tensor:
+        found = []
+        for first in range(0, reads, size):
+            with noise_context(seed=1, sample_ids=range(first, first + size), **context):
+                found.append(layer(*batches).detach() - clean)
+        return torch.cat(found).flatten(1)
+
+    layer.fidelity = "simulated"
+    simulated = errors()
     layer.train()
     layer.train_noise_model, layer.train_noise = "macro", 1.0
-    trained = []
-    for first in range(0, reads, size):
-        with noise_context(seed=1, sample_ids=range(first, first + size), step=7):
-            trained.append(layer(*batches).detach() - clean)
-    errors, noise = torch.cat(simulated).flatten(1), torch.cat(trained).flatten(1)
-    return noise.mean(0), noise.std(0), errors.mean(0), errors.std(0)
+    noise = errors(step=7)
+    return noise.mean(0), noise.std(0), simulated.mean(0), simulated.std(0)
 
 
 def line(x: Tensor, y: Tensor) -> tuple[float, float]:
@@ -269,7 +269,6 @@ def test_the_amount_scales_the_spreads() -> None:
     ("arguments", "message"),
     [
         ({"chip": "frsh"}, r"^`train_noise_args.chip` must be 0\.\.4294967295, fresh or null, got 'frsh'$"),
-        ({"chip": -1}, r"^`train_noise_args.chip` must be 0\.\.4294967295, fresh or null, got -1$"),
         ({"read_noise": 1}, r"^`train_noise_args.read_noise` must be true or false, got 1$"),
     ],
 )
