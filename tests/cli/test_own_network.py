@@ -14,29 +14,35 @@ from asim_lightning import MacroConfig, Plan, convert_
 from tests.callbacks.conftest import read_events
 from tests.cli.conftest import Asim
 from tests.conftest import rows_of
+from tests.exploration.own_network import OwnNetwork, own_images
 
 GUIDE = Path(__file__).parents[2] / "notebooks" / "guide" / "own_network.md"
 MINE = """
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, TensorDataset
-from tests.exploration.own_network import OwnNetwork as Net, own_images
+from tests.cli.test_own_network import Data
+from tests.exploration.own_network import OwnNetwork as Net
+"""
 
 
 class Data(LightningDataModule):
-    def train_dataloader(self):
-        return DataLoader(TensorDataset(*own_images(64)), 32)
+    """Images that do not say how many classes they have."""
 
-    def val_dataloader(self):
-        return DataLoader(TensorDataset(*own_images(8)), 8)
+    def loader(self, count: int) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(*self.samples(count)), 16)
+
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        return own_images(count)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self.loader(160)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.loader(8)
 
     test_dataloader = predict_dataloader = val_dataloader
-"""
 
 
 @pytest.fixture
 def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from tests.exploration.own_network import OwnNetwork
-
     monkeypatch.syspath_prepend(folder)
     (folder / "my_net.py").write_text(MINE)
     (text,) = re.findall(r'```yaml title="own.yaml"\n(.*?)```', GUIDE.read_text(), re.S)
@@ -73,22 +79,13 @@ class Segmentation(nn.Sequential):
         super().__init__(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), up, nn.ReLU(), last)
 
 
-class Stripes(LightningDataModule):
+class Stripes(Data):
     num_classes = 2
 
-    def loader(self, count: int) -> DataLoader[Any]:
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
         draw = torch.Generator().manual_seed(count)
         targets = torch.randint(2, (count, 1, 4), generator=draw).repeat_interleave(4, 2).expand(-1, 16, -1)
-        images = targets[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=draw)
-        return DataLoader(TensorDataset(images, targets), 16)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return self.loader(320)
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        return self.loader(24)
-
-    val_dataloader = test_dataloader
+        return targets[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=draw), targets
 
 
 SEGMENTATION = """
@@ -102,7 +99,7 @@ model:
 axes: {random_noise: [0.1, 5.0]}
 trials: 1
 search: {space: {adc_bits: [8]}, constraints: [mean IoU 40 %]}
-trainer: {max_epochs: 2}
+trainer: {max_epochs: 4}
 """
 
 
@@ -113,7 +110,7 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(asim: Asim, folder: 
     best = folder / "runs/stripes/version_0/checkpoints/best.ckpt"
     given = ("-c", "stripes.yaml", "--ckpt_path", best)
     said = asim("validate", *given, "--compare", "[quantized]").out
-    first, last = re.findall(r"mean IoU ([\d.]+) % \[.*\] \(.*24 images\)", said)
+    first, last = re.findall(r"mean IoU ([\d.]+) % \[.*\] \(.*8 images\)", said)
     assert float(first) > 60
     assert float(last) <= 100
     said = asim("sweep", *given).out
@@ -126,27 +123,11 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(asim: Asim, folder: 
 # a user's LightningModule with converted layers, under the callbacks of this package
 
 
-class Clusters(LightningDataModule):
-    def loader(self, count: int, shuffle: bool = False) -> DataLoader[Any]:
-        labels = torch.arange(count) % 4
-        draw = torch.Generator().manual_seed(count)
-        inputs = torch.randn(count, 8, generator=draw) + 3 * nn.functional.one_hot(labels, 8)
-        return DataLoader(TensorDataset(inputs, labels), 16, shuffle)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return self.loader(160, True)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self.loader(48)
-
-    test_dataloader = val_dataloader
-
-
 class Mine(LightningModule):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 4))
-        convert_(self.net, Plan(MacroConfig(weight_bits=4, input_bits=4, rows=16)), torch.randn(2, 8))
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(768, width), nn.ReLU(), nn.Linear(width, 4))
+        convert_(self.net, Plan(MacroConfig(weight_bits=4, input_bits=4, rows=16)), own_images(2)[0])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # type: ignore[no-any-return]
@@ -164,7 +145,7 @@ class Mine(LightningModule):
 
 
 MODULE = """
-data: tests.cli.test_own_network.Clusters
+data: tests.cli.test_own_network.Data
 model: {class_path: tests.cli.test_own_network.Mine, init_args: {width: 12}}
 axes: {random_noise: [0.1]}
 trainer:
@@ -174,7 +155,7 @@ trainer:
   callbacks:
   - {class_path: NoiseRamp, init_args: {end: 5}}
   - {class_path: RangeCalibration, init_args: {images: 64}}
-  - {class_path: NoiseSweep, init_args: {levels: [0.1, 8.0], images: 40}}
+  - {class_path: NoiseSweep, init_args: {levels: [0.1, 8.0], images: 8}}
   - SimulatedAccuracy
   - HparamsTable
 """
@@ -186,7 +167,7 @@ def test_a_module_of_the_users_trains_and_goes_on(asim: Asim, folder: Path) -> N
     assert "2 of 2 layers on a macro" in answer.out
     run = folder / "runs/own/version_0"
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
-    assert float(state["state_dict"]["net.2.input_max"]) > 0  # by RangeCalibration
+    assert float(state["state_dict"]["net.3.input_max"]) > 0  # by RangeCalibration
     answer = asim("fit", "-c", "own.yaml", "--ckpt_path", "last", "--trainer.max_epochs", "2")
     assert answer.code == 0, answer.err
     assert not (folder / "runs/own/version_1").exists()
