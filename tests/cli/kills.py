@@ -1,7 +1,6 @@
 """Fits that a signal stops, and what is left to compare when they have gone on."""
 
 import contextlib
-import csv
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.cli import main
 from tests.cli.conftest import SECONDS, environment, last_of, write_config
+from tests.conftest import rows_of
 
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
@@ -77,11 +77,9 @@ def write(
     """A recipe of three epochs of four steps with a `KillAt`, on as many processes as the trainer has devices."""
     path = write_config(folder, data, every, model=model)
     config = yaml.safe_load(path.read_text())
-    trainer = dict(trainer or {})
-    callbacks = trainer.pop("callbacks", [])
-    config["trainer"].update({"max_epochs": 3, "log_every_n_steps": 1, **trainer})
-    config["trainer"]["callbacks"] += [*callbacks, {"class_path": "tests.cli.kills.KillAt"}]
-    config["data"]["init_args"]["batch_size"] //= trainer.get("devices", 1)
+    config["trainer"].update({"max_epochs": 3, "log_every_n_steps": 1, **(trainer or {})})
+    config["trainer"]["callbacks"].append({"class_path": "tests.cli.kills.KillAt"})
+    config["data"]["init_args"]["batch_size"] //= config["trainer"].get("devices", 1)
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -153,9 +151,8 @@ def _metrics(folder: Path) -> dict[tuple[str, str], set[str]]:
     """Every number that was logged, by name and step; a step that was made twice must have logged the same."""
     found: dict[tuple[str, str], set[str]] = {}
     for path in last_of(folder).parents[1].rglob("metrics.csv"):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name not in ("step", "epoch"):
-                        found.setdefault((name, row["step"]), set()).add(value)
+        for row in rows_of(path):
+            for name, value in row.items():
+                if value and name not in ("step", "epoch"):
+                    found.setdefault((name, row["step"]), set()).add(value)
     return found

@@ -2,14 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tests.cli.conftest import Asim, Run, Write
-
-
-def numbers(path: str | Path = "runs/tiny/bench.json") -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(Path(path).read_text())
-    return read
 
 
 def test_all_of_it(asim: Asim, run: Run) -> None:
@@ -17,7 +11,7 @@ def test_all_of_it(asim: Asim, run: Run) -> None:
     answer = asim("bench", "-c", run.config, "--ckpt_path", run.checkpoint, *options)
     assert answer.last == "numbers  runs/tiny/bench.json"
     assert {"batch 1, 3 repeats", "batch 2, 3 repeats", "layers, batch 1, 3 repeats"} <= set(answer.out.splitlines())
-    found = numbers()
+    found = json.loads(Path("runs/tiny/bench.json").read_text())
     ways = ["float32 torch", "quantized exact", "simulated exact", "simulated native"]
     assert [f"{each['inference']} {each['engine']}" for each in found["inference"]] == ways * 2
     assert [each["batch"] for each in found["inference"]] == [1] * 4 + [2] * 4
@@ -36,7 +30,8 @@ def test_the_reference_engine_and_random_images_if_there_are_none(asim: Asim, wr
     assert answer.last == "numbers  here/mine.json"
     why = "as the data cannot be read: The Fashion-MNIST folder nosuch does not exist"
     assert f"images   2 random ones (standard normal), {why}" in answer.out
-    found = [(each["inference"], each["engine"]) for each in numbers("here/mine.json")["inference"]]
+    times = json.loads(Path("here/mine.json").read_text())["inference"]
+    found = [(each["inference"], each["engine"]) for each in times]
     assert found[2:] == [("simulated", "native"), ("simulated", "reference")]
 
 

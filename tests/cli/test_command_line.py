@@ -9,19 +9,12 @@ import yaml
 
 import asim_lightning
 from asim_lightning.cli.command_line import Arguments, dump_yaml, load_yaml, read_arguments
-from asim_lightning.resources import shipped_file, shipped_folder
+from asim_lightning.resources import shipped_file
 from tests.commands import parsed
 
 
 def read(line: str) -> Arguments:
     return read_arguments(line.split())
-
-
-@pytest.mark.parametrize("given", ["-c quickstart", "-c=configs/quickstart.yaml"])
-def test_a_shipped_recipe_by_name(given: str, folder: Path) -> None:
-    found = read(f"fit {given} --x=1")
-    assert [recipe.path for recipe in found.recipes] == [shipped_folder("configs") / "quickstart.yaml"]
-    assert found.flags == ("--x=1",)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +83,7 @@ def test_a_file_comes_before_a_shipped_one_and_a_missing_one_names_the_nearest(f
         ("", "default"),
         ("-c a.yaml --config folder/b.yaml", "b"),
         ("-c runs/mine/version_3/config.yaml", "mine"),
+        ("-c runs/mine/version_3/config.yaml -c other.yaml", "other"),
     ],
 )
 def test_name_of_a_run(args: str, name: str, folder: Path) -> None:
@@ -97,16 +91,6 @@ def test_name_of_a_run(args: str, name: str, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     assert read(f"fit {args}").run_name == name
-
-
-def test_a_saved_configuration_is_known_by_its_folder(folder: Path) -> None:
-    place = folder / "runs" / "mine" / "version_0"
-    place.mkdir(parents=True)
-    for path in (place / "config.yaml", Path("other.yaml")):
-        path.write_text("{}")
-    args = f"validate -c {place / 'config.yaml'}"
-    assert read(args).saved_run == place
-    assert read(f"{args} -c other.yaml").saved_run is None  # the last file is the run's
 
 
 def test_keys_of_other_commands_are_left_out(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Every command from one configuration: what it prints last, what it leaves, and that the saved one serves all."""
 
-import csv
 import re
 from pathlib import Path
 
@@ -21,9 +20,7 @@ def test_fit_prints_the_run_and_how_to_look_at_it(run: Run) -> None:
         "charts   tensorboard --logdir runs",
     ]
     assert {"config.yaml", "metrics.csv", "checkpoints"} <= {path.name for path in run.version.iterdir()}
-    with (run.version / "metrics.csv").open() as file:
-        columns = set(next(csv.reader(file)))
-    assert {"train/loss", "val/acc", "val/acc5", "val/loss"} <= columns
+    assert {"train/loss", "val/acc", "val/acc5", "val/loss"} <= rows_of(run.version / "metrics.csv")[0].keys()
 
 
 def test_fit_starts_from_weights_alone_and_says_so(asim: Asim, run: Run) -> None:

@@ -1,6 +1,7 @@
 """`asim import` and `asim export`: weights of the published simulator, torchvision and timm, and back."""
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.nn.calibration import quantized_layers
 from tests.cli.conftest import Asim, Refused, Run
-from tests.cli.test_start import Hostile
+from tests.exchange.test_safe_load import Hostile
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
@@ -116,8 +117,9 @@ def test_a_key_that_is_not_accounted_for_stops_the_import_unless_asked(asim: Asi
 
 def test_files_that_hold_no_weights(asim: Asim, folder: Path) -> None:
     headless = {key: value for key, value in drawn_resnet().items() if key[:3] != "fc."}
+    hostile = Hostile(os.system, "touch it_ran")
     for whole, message in (
-        ({"model_state_dict": headless, "x": Hostile()}, "is refused: a checkpoint must hold tensors and plain values"),
+        ({"model_state_dict": headless, "x": hostile}, "is refused: a checkpoint must hold tensors and plain values"),
         ({"model_state_dict": headless}, "has no classifier: fc.weight is missing"),
         ({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, "is a checkpoint of this package already"),
     ):

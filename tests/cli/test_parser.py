@@ -24,7 +24,6 @@ def noisy(run: Run, folder: Path) -> str:
     """A checkpoint that was trained at 0.3 % of noise and 7 ADC bits."""
     checkpoint = torch.load(run.checkpoint, weights_only=True)
     checkpoint["hyper_parameters"]["plan"]["macro"].update(random_noise=0.3, adc_bits=7)
-    checkpoint["hyper_parameters"]["optimizer"]["lr"] = 0.003
     torch.save(checkpoint, "noisy.ckpt")
     return "noisy.ckpt"
 
@@ -123,10 +122,9 @@ def trained(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "tiny" / "version_0"
 
 
-@pytest.mark.parametrize("source", ["best.ckpt", "config.yaml"])
-def test_options_of_training_come_back(source: str, trained: Path) -> None:
-    best = source != "config.yaml"
-    arguments = ("--ckpt_path", trained / "checkpoints" / source) if best else ("-c", trained / source)
+@pytest.mark.parametrize(("flag", "file"), [("--ckpt_path", "checkpoints/best.ckpt"), ("-c", "config.yaml")])
+def test_options_of_training_come_back(flag: str, file: str, trained: Path) -> None:
+    arguments = (flag, trained / file)
     model = built(*arguments)
     assert (model.train_noise, model.mixup, model.label_smoothing) == (2.0, 0.4, 0.1)
     assert model.hparams["train_noise_model"] == "macro"

@@ -110,9 +110,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "options"),
     [
-        pytest.param(None, schedule("multistep", milestones=[0.5]), marks=SLOW),
         (2, schedule("cosine", warmup=0.3)),
-        pytest.param(None, schedule("cosine"), marks=SLOW),
         pytest.param(2, {"optimizer": OptimizerConfig("adamw", lr=0.01, schedule="cosine")}, marks=SLOW),
         (2, {"train_noise_model": "macro", "train_noise_args": None}),
         (3, {"accumulate_grad_batches": 2, "at": 3}),  # two steps an epoch; step 3 is the middle of the second one

@@ -14,27 +14,14 @@ from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.cli.start import load_weights, settle_pretrained
 from tests.classifier.conftest import make_model
+from tests.classifier.test_loading import HOSTILE
 from tests.cli.conftest import Asim, Run
-
-
-class Hostile:
-    """Makes a file when a careless reader unpickles it."""
-
-    def __reduce__(self) -> Any:
-        return os.system, ("touch it_ran",)
-
-
-MODULE = """
-from pathlib import Path
-from asim_lightning.circuit.columns import Column as Charge
-Path("it_ran").touch()
-class Curve(Charge): pass
-"""
+from tests.exchange.test_safe_load import Hostile
 
 
 @pytest.fixture
 def hostile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (folder / "hostile.py").write_text(MODULE)
+    (folder / "hostile.py").write_text(HOSTILE)
     (folder / "plan.yaml").write_text("macro: {column: hostile.Curve}\n")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, "hostile", raising=False)  # of a test before
@@ -51,7 +38,7 @@ def with_settings(run: Run, change: Callable[[dict[str, Any]], object], to: str 
 
 @pytest.mark.parametrize("command", ["fit", "validate"])
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(command: str, asim: Asim, run: Run) -> None:
-    path = with_settings(run, lambda settings: settings.update(extra=Hostile()))
+    path = with_settings(run, lambda settings: settings.update(extra=Hostile(os.system, "touch it_ran")))
     refused = f"{path} is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run"
     for recipe in ((), ("-c", run.config)):
         assert asim(command, *recipe, "--ckpt_path", path).error.startswith(refused)

@@ -7,7 +7,6 @@ import pytest
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cli.studies import check_flags, read_map
-from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import run_names
 from asim_lightning.exploration.sweep import left_out
 from tests.cli.conftest import Asim, Write
@@ -17,7 +16,7 @@ STATIC = ("--model.plan.macro.static", "{offset: 3 lsb}")
 QUIET = ("--progress", "false")
 
 
-def test_chips_give_a_yield(asim: Asim, written: Write) -> None:
+def test_chips_give_a_yield_until_a_target_is_answered(asim: Asim, written: Write) -> None:
     path = written(chips=2, trials=1, thresholds=[50, 5], data__init_args__test_images=4)
     sweep = ("sweep", "-c", path, *STATIC, "--model.plan.macro.random_noise", "0.5", *QUIET)
     answer = asim(*sweep)
@@ -27,11 +26,7 @@ def test_chips_give_a_yield(asim: Asim, written: Write) -> None:
     assert {"yield.csv", "yield.png", "results.csv"} <= {path.name for path in folder.iterdir()}
     assert len((folder / "yield.csv").read_text().splitlines()) == 1 + 2
     assert "record   all 4 trials are of an earlier run" in asim(*sweep).out
-
-
-def test_a_target_ends_the_chips(asim: Asim, written: Write) -> None:
-    path = written(data__init_args__test_images=4)
-    answer = asim("sweep", "-c", path, *STATIC, "--until", "yield 0.99 at 100 %", "--chips", "30", *QUIET)
+    answer = asim(*sweep, "--until", "yield 0.99 at 100 %", "--chips", "30")
     assert "fewer if the target of the yield is answered before" in answer.out
     assert ": no, at most 0." in answer.out
     assert answer.out.count("\nsimulated") == 2  # of 30
@@ -85,17 +80,11 @@ def test_a_doctor_and_its_plan(asim: Asim, folder: Path) -> None:
     assert found["target"] == "accuracy 60 %"
     assert found["as_is"]["verdict"] == "missed"
     assert [each["file"] for each in found["plans"]] == ["plan-1.yaml"]
-    mapped = json.loads((files / "map.json").read_text())
-    assert sum(each["share"] for each in mapped["shares"]) == pytest.approx(mapped["sum"])
-    assert LossMap.of_json(mapped).to_json() == mapped
-    assert mapped["images"] == 12
+    assert json.loads((files / "map.json").read_text())["images"] == 12
     assert (files / "map.png").read_bytes().startswith(b"\x89PNG")
     assert run_names("runs/quickstart") == [files.name]
     again = asim("validate", "-c", "quickstart", "-c", files / "plan-1.yaml", "--data.init_args.test_images", "64")
     assert again.accuracy >= 60
-    asim("cost", *noisy, "-c", files / "plan-1.yaml")
-    priced = json.loads(Path("runs/plan-1/cost.json").read_text())
-    assert 1e-6 * priced["total"]["energy_pj"] == pytest.approx(found["plans"][0]["energy_uj"])
 
 
 def test_a_sweep_is_put_next_to_published_accuracies(asim: Asim, written: Write) -> None:

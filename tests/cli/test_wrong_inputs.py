@@ -14,7 +14,6 @@ from tests.commands import parsed
 
 VALIDATE, FIT = ("validate", "-c", "tiny.yaml"), ("fit", "-c", "tiny.yaml")
 SWEEP = ("sweep", "-c", "tiny.yaml", "--ckpt_path", "trained.ckpt")
-CHECKPOINT = ("validate", "--ckpt_path", "x.ckpt")
 DOCTOR = ("doctor", "-c", "tiny.yaml")
 Row = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, Mapping[str, str | bytes]]
 ROWS: dict[str, Row] = {
@@ -59,7 +58,6 @@ ROWS: dict[str, Row] = {
         ("cost", "-c", "tiny.yaml", "--images", "0", "--technology.charging", "ground"),
         "`images` must be 1 or more, got 0",
     ),
-    "missing": (CHECKPOINT, "There is no file 'x.ckpt'; shipped checkpoints, nearest: "),
     "a name that is too long": ((*VALIDATE, "--ckpt_path", "a" * 300), "cannot be read or written: File name"),
 }
 
