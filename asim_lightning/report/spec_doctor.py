@@ -81,7 +81,7 @@ def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
         Series(name, x, range(len(limits)), form="bar", colour=colour)
         for (name, colour), x in zip(_COLOURS.items(), zip(*parts, strict=True), strict=True)
     ]
-    along = Axis("on a scale of its own; kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
+    along = Axis("bars have own scales; kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
     return Picture(title, along, Axis("", "names", names), bars)
 
 
