@@ -23,11 +23,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
     is_doctor = run.kind == "doctor"  # its notes have the images of both of its parts
+    several = () if run.document else varied(run)
+    axes = {} if run.document or not run.points else run.points[0].axes
+    single = {name: value for name, value in axes.items() if name not in several}
     seen = "" if is_doctor or not images else count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data)
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
-        ("macro", macro_words(run.macro, varied=() if run.document else varied(run)) if run.macro else ""),
+        ("macro", macro_words(run.macro, single, several) if run.macro else ""),
         ("images", seen),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
         ("points", "" if is_doctor else f"{len(run.points):,} simulated, {reads} each"),

@@ -4,13 +4,14 @@ import csv
 import io
 import re
 from base64 import b64decode
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asim_lightning import MacroConfig
 from asim_lightning.cost.operations import Operations
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
@@ -264,6 +265,14 @@ def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
 )
 def test_what_intervals_hold_for(found: Run, said: str) -> None:
     assert dict(facts(found))["intervals"].startswith(said)
+
+
+def test_the_macro_of_a_run_is_the_one_that_its_points_share() -> None:
+    own = asdict(MacroConfig(random_noise=0.3, adc_bits=9))
+    found = run([point(300, {"adc_bits": bits, "random_noise": 0.1}) for bits in (6, 7)])
+    assert dict(facts(replace(found, commands=(replace(COMMAND, macro=own),))))["macro"] == (
+        "W8A8, 255 rows, random noise 0.1 %"
+    )
 
 
 def test_a_page_says_what_it_was_computed_from() -> None:
