@@ -47,7 +47,14 @@ def fit_arguments(
         found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
     if given.get("logger") in (None, True):
         found["logger"] = _loggers(folder, start)
+    kind = model.hparams.get("train_noise_model")
+    if isinstance(model, CimClassifier) and kind in ("macro", "chip") and not _is_noisy(model, callbacks):
+        said.append(f"noise    none by `train_noise_model` {kind}, unless a callback raises `model.train_noise` from 0")
     return {**found, "callbacks": callbacks}, said
+
+
+def _is_noisy(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
+    return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
 
 
 def evaluation_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,12 +85,7 @@ def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> 
             )
     if isinstance(model, CimClassifier):
         metric = model.outcome.logged_as("val", model.fidelity == "estimated")
-        noisy = model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
-        if not noisy and (kind := model.hparams["train_noise_model"]) in ("macro", "chip"):
-            said.append(
-                f"noise    none in training: `model.train_noise` is 0, so `train_noise_model` {kind} does nothing"
-            )
-        measuring = accuracy_of_training(model) if noisy else None
+        measuring = accuracy_of_training(model) if _is_noisy(model, callbacks) else None
         monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in callbacks)
         if measuring is not None and (monitored or not keeping):
             installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)

@@ -61,9 +61,8 @@ class LossMap:
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "LossMap":
         """Read `to_json`; a KeyError or TypeError if it is not a map."""
-        layers, rest = dict[str, tuple[float, ...]](), given.get("rest", {})
+        layers, rest, made_for = dict[str, tuple[float, ...]](), given.get("rest", {}), given.get("made_for", "")
         for each in given["shares"]:
             layers[each["layer"]] = (*layers.get(each["layer"], ()), float(each["share"]))
         changes = tuple(Change(**each) for each in given["changes"])
-        made_for = given.get("made_for", "")
         return cls(layers, given["increase"], given["stepped_back_to"], given["images"], rest, changes, made_for)

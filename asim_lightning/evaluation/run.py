@@ -190,14 +190,17 @@ class Run(Sequence[Result]):
 
     @property
     def own_target(self) -> Target:
-        """The target of a spec or a doctor; else a search's first accuracy, the target that ended images, or 99 % of
-        quantized. If images ended, that share is a number, from the quantised accuracy on all of them.
+        """The target of a spec or a doctor; else a search's first accuracy, the target that ended images, the highest
+        threshold of yields, or 99 % of quantized. If images ended, that share is a number, from the quantised accuracy
+        on all of them.
         """
         if self.document:
             return Target.read(self.document["target"], "`target`")
         asked = [Target.read(text, "`--target`") for text in (*self.targets, *([self.until] if self.until else []))]
         accuracies = [each for each in asked if each.form in ("accuracy", "share")]
         quantized = self.of_kind("quantized")
+        if self.yields and not accuracies:
+            return Target("accuracy", self.thresholds[-1])
         if accuracies or self.until is None or not quantized:
             return accuracies[0] if accuracies else Target("share", 0.99, "quantized")
         return Target("accuracy", round(0.99 * quantized[0].accuracy, 4) or 1e-4)

@@ -155,6 +155,6 @@ def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:
         levels = fields["vote_levels"]
         parts.append(f"{fields['votes']} votes at {'all' if levels == positions else levels} positions")
     if "adc_bits" in fields:
-        of = f", {fields['adc_step']} counts an LSB" if fields.get("adc_step", 1) > 1 else ""
+        of = f", {step} count{'s' * (step > 1)} an LSB" if (step := fields.get("adc_step")) else ""
         parts.append(f"{fields['adc_bits']} ADC bits{of}")
     return " and ".join(parts)

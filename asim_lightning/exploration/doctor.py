@@ -128,7 +128,7 @@ class Doctor:
         records.open(has_table=False)
         made_for = digest_of([records.points.digest({}, "simulated"), records.settings["weights"]])
         if self._known is not None:
-            if self._known.made_for != made_for:
+            if self._known.made_for not in ("", made_for):
                 self.notes.append("the map is of another macro or of other weights: its loss is not this network's")
             return self._known
         loss = digest_of(Contents().of([work.model.outcome.loss], "the loss of the outcome"))

@@ -52,11 +52,11 @@ class Points:
         return any(transfer(macro, False).differs_by_chip for macro in self.macros(axes))
 
     def is_quantized(self, axes: Mapping[str, AxisValue]) -> bool:
-        """Whether a simulated point surely gives the answers of the quantised network: its bits are the same, cells are
-        equal, and conversions lose nothing and have no noise."""
+        """Whether a simulated point surely gives the answers of the quantised network: its bits are the same, no
+        cell is stuck, and conversions lose nothing and have no noise."""
         pairs = self._macros(self._at(axes, "simulated")[0])
         circuits = [transfer(*pair) for pair in dict.fromkeys(pairs) if pair is not None]
-        is_exact = all(each.exact and not each.differs_by_chip for each in circuits)
+        is_exact = all(each.exact and not each.macro.static.has_stuck_cells for each in circuits)
         return is_exact and self.digest(axes, "quantized") == self.digest({}, "quantized")
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:

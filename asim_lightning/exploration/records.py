@@ -81,10 +81,14 @@ class Records:
         for kind in REFERENCES:
             self.points.add({}, kind)
 
-    def open(self, has_table: bool = True) -> None:
-        """Name the run, once the known points were worked out; `has_table`: these records write the run's table, and
-        its references have their weights."""
-        self._has_references = has_table
+    def open(self, has_table: bool = True, knows_exact: bool = True) -> None:
+        """Name the run, once the known points were worked out.
+
+        Args:
+            has_table: Whether these records write the run's table, and the run's references have their weights.
+            knows_exact: Whether a point that surely equals the quantised network differs from it by exactly 0.
+        """
+        self._knows_exact = has_table and knows_exact
         trainer, model, data, until = self._work.trainer, self._work.model, self._work.data, self._until
         settings, shared = fingerprint(model, data, trainer, self.names, self._columns)
         unknown = settings.get("without_fingerprint", ())
@@ -212,10 +216,12 @@ class Records:
             mean = chip_yield(axes, dict(enumerate(chips))).mean
             found = replace(found, low=min(mean.low, found.accuracy), high=max(mean.high, found.accuracy))
         if kind == "simulated" and reference is not None:
-            change = paired_difference(chips, reference)
-            if change.mean == 0.0 and self._has_references and self.points.is_quantized(axes):
-                change = NO_DIFFERENCE
-            found = replace(found, difference=change)
+            same = part_of(reference, chips[0][0].sample_index).value
+            is_equal = all(np.array_equal(read.value, same) for reads in chips for read in reads)
+            if is_equal and self._knows_exact and self.points.is_quantized(axes):
+                found = replace(found, difference=NO_DIFFERENCE)
+            else:
+                found = replace(found, difference=paired_difference(chips, reference))
         return found
 
     def keep(self, result: Result) -> None:

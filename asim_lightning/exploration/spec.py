@@ -254,7 +254,7 @@ class SpecStudy(Study):
                     self._macros(each.axes(value))  # its error has the reason
         if not self.properties:
             raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
-        self.records.open()
+        self.records.open(knows_exact=False)  # an exact point proves nothing for its neighbours
         if of_rules := sorted(frozenset().union(*ruled)):
             self.notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
         bits = [each.axes(rung) for each in self.properties if each.name == "adc_bits" for rung in each.rungs]

@@ -135,7 +135,7 @@ def left_out(axes: Mapping[str, Axis], macro: MacroConfig, written: Collection[s
     own, usual = flat(asdict(macro)), flat(asdict(MacroConfig()))
     for name, values in axes.items():
         value: Any = own.get(name)
-        if value == usual.get(name) or not is_condition(name) or name.partition(".")[0] in written:
+        if value == usual.get(name) or not is_condition(name) or {name, name.partition(".")[0]} & {*written}:
             continue
         listed: Sequence[Any] = values if isinstance(values, Sequence) else [value]  # a range may have it
         if canonical_quantity(value) not in map(canonical_quantity, listed):

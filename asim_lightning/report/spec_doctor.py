@@ -18,6 +18,7 @@ from asim_lightning.table import Column, Rows, Table, plain
 
 Row: TypeAlias = Mapping[str, Any]
 """Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
+_ALONE = "single properties: all others are 0 or as given"
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
@@ -33,9 +34,9 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
         drawn = limits_picture(limits, "How bad each property may be")
         kept = [f"{_words(each)} {_value(each, each.kept)}" for each in limits if each.kept is not None]
         never = [_words(each) for each in limits if each.kept is None]
-        said = {"surely kept, each alone, up to": kept, "by no tried value of": never}
+        said = {"surely kept up to": kept, "by no tried value of": never}
         facts = "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
-        return f"{target}: {facts}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
+        return f"{target}: {facts}; {_ALONE}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
     shown: Shown = [plans_table(found)]
     if run.loss_map is not None:
         shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
@@ -64,7 +65,7 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
         Column("in other units", in_others, ends, side="l"),
         Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
-    return Table(columns, limits, "each alone: other noise and spreads are 0 or as given", "Limits", "limits.csv")
+    return Table(columns, limits, _ALONE, "Limits", "limits.csv")
 
 
 def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
@@ -235,7 +236,7 @@ def _numbers(plan: Row, target: Target) -> str:
 def _deciding(plan: Row, target: Target) -> str:
     """How many images or chips would decide a plan; empty if it is decided."""
     needed, what = plan["images_to_decide"], "chips" if target.form == "yield" else "images"
-    about = f"more {what}" if needed is None else f"about {needed:,} {what}"
+    about = f"more {what}{' or chips' * (what == 'images')}" if needed is None else f"about {needed:,} {what}"
     return about if plan["verdict"] == "undecided" else ""
 
 

@@ -77,8 +77,7 @@ def verdict(run: Run, target: Target) -> str:
         return "No simulated point is finished."
     reference = run.reference(target)
     if run.yields:
-        asked = target.value * (1.0 if reference is None else reference.accuracy)
-        return f"{_of_yields(run, run.thresholds[-1] if target == run.own_target else asked)}."
+        return f"{_of_yields(run, target.value * (1.0 if reference is None else reference.accuracy))}."
     share, decided = "", run.decided(target)
     if reference is not None:
         share = f" ({100 * target.value * reference.accuracy:.2f} of {100 * reference.accuracy:.2f} %)"

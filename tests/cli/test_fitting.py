@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
-from asim_lightning.cli.fitting import with_checkpoints
+from asim_lightning.cli.fitting import fit_arguments, with_checkpoints
+from asim_lightning.cli.start import Start
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
 from tests.conftest import rows_of
@@ -175,10 +176,13 @@ def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
     assert isinstance(last, LastCheckpoint)
     assert last.every_n_steps is None
     noisy = make_model(train_noise=1.0, train_noise_model="macro")
+    for made, lines in (noisy, 0), (make_model(train_noise_model="macro"), 1):
+        _, said = fit_arguments({"enable_checkpointing": False}, Path("x"), made, Start())
+        assert sum(each.startswith("noise    none by") for each in said) == lines
     measuring, best, _ = with_checkpoints([], noisy)[0]
     assert isinstance(measuring, SimulatedAccuracy)
-    given, (said,) = with_checkpoints([SimulatedAccuracy(images=7, chips=[3])], noisy)
-    assert said.endswith(": up to 7 validation images on chip 3")
+    given, said = with_checkpoints([SimulatedAccuracy(images=7, chips=[3])], noisy)
+    assert said[0].endswith(": up to 7 validation images on chip 3")
     assert sum(isinstance(each, SimulatedAccuracy) for each in given) == 1
     assert isinstance(best, ModelCheckpoint)
     assert (best.monitor, best.mode) == (measuring.METRIC, "max")

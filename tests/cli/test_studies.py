@@ -128,6 +128,9 @@ def test_noise_that_the_axes_leave_out_is_said() -> None:
     assert line == "axes     random_noise 0, 0.1; the macro's own 0.3 lsb is not among them"
     assert not [*left_out({"random_noise": ["0.30 lsb"]}, macro, {}), *left_out(axes, macro, axes)]
     assert not [*left_out(axes, MacroConfig(), {})]
+    offset, wider = MacroConfig(static={"offset": "1 lsb"}), {"static.offset": ["2 lsb"]}
+    assert len([*left_out(wider, offset, {})]) == 1
+    assert not [*left_out(wider, offset, wider), *left_out(wider, offset, {"static": {"offset": ["2 lsb"]}})]
 
 
 @pytest.mark.parametrize("text", ['{"shares": [{"layer": "fc", "share": NaN}]}', "{}", "[]", "no map"])

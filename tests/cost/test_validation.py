@@ -31,7 +31,7 @@ def test_the_fit_as_a_whole() -> None:
     assert len({each.chip.paper for each in found.chips if each.chip}) == 12
     assert found.bias == pytest.approx(1.0, abs=0.05)
     assert found.typical_factor == pytest.approx(1.45, abs=0.05)
-    assert found.within(2.0) == 16
+    assert (found.within(1.5), found.within(2.0)) == (9, 16)  # as README and `Technology` say
     assert found.within(1.0) == 0
 
 

@@ -66,6 +66,7 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp
     assert doctor(work(tmp_path, rules=RULES)) == found
     others = doctor(work(tmp_path, rules=RULES), known=replace(known, made_for="another macro")).notes
     assert any(note.startswith("the map is of another macro") for note in others)
+    assert doctor(work(tmp_path, rules=RULES), known=replace(known, made_for="")).notes == found.notes
     assert stored(tmp_path) == before
 
 

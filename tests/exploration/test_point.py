@@ -231,6 +231,7 @@ def test_a_network_is_the_macros_that_its_layers_get() -> None:
 @pytest.mark.parametrize(
     ("axes", "expected"),
     [({}, True), ({"rows": 85}, True), ({"votes": 3}, True), ({"digital_levels": 2}, True), ({"adc_bits": 7}, False),
+     ({"digital_levels": 7, "static.offset": "1 lsb"}, True), ({"digital_levels": 6, "static.offset": "1 lsb"}, False),
      ({"weight_bits": 5}, False), ({"random_noise": 0.01}, False), ({"static.stuck_at_0": 0.01}, False),
      ({"static.offset": "0.1 lsb"}, False), ({"static.cell_mismatch": 1}, False)],
     ids=str,

@@ -13,6 +13,7 @@ import asim_lightning
 from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.units import quantity
+from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
 from asim_lightning.exploration.methods import Point
@@ -54,6 +55,14 @@ def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path
     assert stored(tmp_path) == before
     for each, axis in ((noise, "random_noise"), (bits, "adc_bits")):
         assert verdicts(tmp_path / axis, each, axis) == ["kept", "missed"]
+
+
+def test_a_point_that_is_exact_by_construction_proves_nothing_for_other_rows(tmp_path: Path) -> None:
+    exact = QUIET.with_fields(rows=255, adc_bits=8)
+    assert Sweep(small_work(tmp_path / "a", exact), grid(votes=[1]), 1).run()[-1].difference == NO_DIFFERENCE
+    made = spec(tmp_path, exact, target="accuracy 99 % of quantized", properties=["rows"])
+    assert made.run(progress=False).limits[0].kept is None  # the images are too few
+    assert NO_DIFFERENCE not in [each.difference for each in made.results]
 
 
 def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) -> None:
