@@ -49,7 +49,7 @@ def fit_arguments(
         found["logger"] = _loggers(folder, start)
     kind = model.hparams.get("train_noise_model")
     if isinstance(model, CimClassifier) and kind in ("macro", "chip") and not _is_noisy(model, callbacks):
-        said.append(f"noise    none by `train_noise_model` {kind}, unless a callback raises `model.train_noise` from 0")
+        said.append(f"noise    none at the start, because `model.train_noise` is 0 (`train_noise_model` {kind})")
     return {**found, "callbacks": callbacks}, said
 
 

@@ -74,8 +74,8 @@ class CostReport:
             return ""
         (low, high), (there_low, there_high) = here.energy_range, here.all_digital_range
         less, more = high < there_low, low > there_high
-        said = f"{'less' if less else 'more'}, also at the ends of both ranges"
-        said = said if less or more else "within the factors of both"
+        ends = "also at the ends of both ranges"
+        said = f"less, {ends}" if less else f"more, {ends}" if more else "within the factors of both"
         return f"layers on macros take {here.energy.total / there:.2g} times as much there as in it: {said}"
 
     @property

@@ -169,7 +169,8 @@ class Target:
         The number of a cost is the share of the target that is left.
         """
         if self.form in UNITS:
-            return Interval(*[1.0 - result.figures[FIGURES[self.form]] / self.value] * 3), 0.0
+            left = 1.0 - result.figures[FIGURES[self.form]] / self.value
+            return Interval(left, left, left), 0.0
         if self.form == "yield":
             return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
         own = Interval(result.accuracy, result.low, result.high)
@@ -214,7 +215,7 @@ def meaning_of_early_end(target: Target, total: int) -> str:
 
 
 def decide(found: Interval, threshold: float, images: int, most: int | None = None) -> Decision:
-    """Whether a mean over images, a share of chips, or the rest of a cost is at least a threshold, by its interval.
+    """Whether a mean over images, or another number of `Target.bounds`, is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images. If the mean stays, the far end crosses the threshold after
     ``images ((mean - end) / (mean - threshold))^2`` images. There are `most` images in all; None: more of them would

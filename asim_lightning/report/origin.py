@@ -23,7 +23,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
     is_doctor = run.kind == "doctor"  # its notes have the images of both of its parts
-    has_points = not is_doctor if trials else not run.document
+    says_points = not run.document or (bool(trials) and not is_doctor)
     several = () if run.document else varied(run)
     axes = {} if run.document or not run.points else run.points[0].axes
     single = {name: value for name, value in axes.items() if name not in several}
@@ -34,7 +34,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("macro", macro_words(run.macro, single, several) if run.macro else ""),
         ("images", seen),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
-        ("points", f"{len(run.points):,} simulated, {reads} each" if has_points else ""),
+        ("points", f"{len(run.points):,} simulated, {reads} each" if says_points else ""),
         ("intervals", _intervals(run)),
         ("findings", "; ".join(each["text"] for each in run.document.get("findings", ()))),
         ("notes", "; ".join(run.document.get("notes", ()))),

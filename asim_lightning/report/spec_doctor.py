@@ -18,7 +18,7 @@ from asim_lightning.table import Column, Rows, Table, plain
 
 Row: TypeAlias = Mapping[str, Any]
 """Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
-_ALONE = "single properties: all others are 0 or as given"
+_ALONE = "single properties: other noise and spreads are 0 or as given"
 _COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""

@@ -178,7 +178,7 @@ def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
     noisy = make_model(train_noise=1.0, train_noise_model="macro")
     for made, lines in (noisy, 0), (make_model(train_noise_model="macro"), 1):
         _, said = fit_arguments({"enable_checkpointing": False}, Path("x"), made, Start())
-        assert sum(each.startswith("noise    none by") for each in said) == lines
+        assert sum(each.startswith("noise    none at the start") for each in said) == lines
     measuring, best, _ = with_checkpoints([], noisy)[0]
     assert isinstance(measuring, SimulatedAccuracy)
     given, said = with_checkpoints([SimulatedAccuracy(images=7, chips=[3])], noisy)
