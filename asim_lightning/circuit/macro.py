@@ -175,6 +175,19 @@ class MacroConfig:
             percents.append(self._percent(name) * (self._full_scale / full_scale if in_counts else 1.0))
         return percents[0], percents[1]
 
+    @property
+    def idle_settings(self) -> list[str]:
+        """Settings that change nothing because another one is off, such as "votes 3 while vote_levels is 0"."""
+        static = self.static
+        trimmed = [name for name in ("offset", "gain") if static.trims(name) and static.is_set(name)]
+        unused = {
+            f"votes {self.votes} while vote_levels is 0": self.votes > 1 and not self.vote_levels,
+            f"vote_levels {self.vote_levels} while votes is 1": bool(self.vote_levels) and self.votes == 1,
+            "digital_adc while digital_levels is 0": self.digital_adc and not self.digital_levels,
+            f"static.trim {static.trim} without a spread to trim": static.trim != "none" and not trimmed,
+        }
+        return [setting for setting, is_idle in unused.items() if is_idle]
+
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.
 

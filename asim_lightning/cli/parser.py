@@ -35,6 +35,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.read import read_checkpoint
+from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
 _OF_CLASSES = ("data", "trainer")
@@ -292,7 +293,8 @@ class AsimCLI(CommandCLI):
         model, start, fits = self.model, self.start, self.command == "fit"
         for note in model.pretrained:
             self.say(f"weights  {note}")
-        for note in self.notes:
+        idle = (each for layer in macro_layers(model.backbone).values() for each in layer.macro.idle_settings)
+        for note in (*self.notes, *(f"macro    no effect: {each}" for each in dict.fromkeys(idle))):
             self.say(note)
         if start.path is not None:
             classes = start.settings.get("num_classes") if fits else None

@@ -75,6 +75,8 @@ class ValidateOptions(TestOptions):
 def validate(cli: AsimCLI, options: ValidateOptions) -> None:
     """Accuracy on the validation images as configured, with its interval; before it, other ways if asked for."""
     trainer, model = cli.trainer, cli.model
+    if options.compare is None and "trials" in cli.by_flags:
+        raise ValueError("`trials` needs `compare`, because it counts the reads of its entries, got `compare` null")
     if options.compare is not None:
         prepare(trainer, model, cli.datamodule, "validate")
         _compare(cli, options.compare, options.trials)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
@@ -22,6 +23,11 @@ EQUAL_CHIPS = (
     "`macro.static` is 0; set a spread, such as {offset: 0.3 lsb}"
 )
 """Why a number of a chip is refused."""
+
+
+_SPREADS = [name for name, each in settings_of(StaticEffects).items() if each.role == "static" and name != "parasitics"]
+_OF_A_DRAW = {"static", *(f"static.{name}" for name in (*_SPREADS, "trim", "trim_step"))}
+"""Fields that a chip in a file replaces."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,20 @@ class Condition:
                 check_whole(f"`{name}`", value, 0, most)
 
 
+def check_one_chip(chip: int | SavedChip, condition: Condition) -> None:
+    """Refuse a condition that asks for another chip, or for other spreads, than those of a chip in a file."""
+    if not isinstance(chip, SavedChip):
+        return
+    changed = {} if condition.chip is None else {"`chip` and `chips`": condition.chip}
+    for fields in (condition.macro, *condition.rules.values()):
+        changed |= {f"`{name}`": value for name, value in fields.items() if name in _OF_A_DRAW}
+    for names, value in changed.items():
+        raise ValueError(
+            f"{names} must be left out with `model.chip_file` {chip.path}, which is one chip with its own spreads, got "
+            f"{value}"
+        )
+
+
 @contextmanager
 def under(model: CimModule, condition: Condition) -> Iterator[None]:
     """The network in evaluation mode under a condition; afterwards every layer is as before."""
@@ -67,11 +87,7 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
                     layers[name].fidelity = fidelity
             patterns = {pattern: matched(model, pattern, "compare.rules") for pattern in condition.rules}
             apply_point(model.backbone, condition.macro, condition.rules, patterns)
-            if condition.chip is not None and isinstance(model.chip, SavedChip):
-                raise ValueError(
-                    f"`chip` must be left out with `model.chip_file` {model.chip.path}, which is one chip, got "
-                    f"{condition.chip}"
-                )
+            check_one_chip(model.chip, condition)
             if condition.fidelity == "simulated":
                 check_chip(model.backbone, model.chip)
             model.trial = model.trial if condition.trial is None else condition.trial

@@ -15,7 +15,7 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
 from asim_lightning.engine.chips.places import Places
-from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, check_one_chip, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.described_values import Contents
@@ -100,7 +100,8 @@ class Points:
         if differs:
             content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
         if isinstance(self._chip, SavedChip):
-            self._check_chip(self._chip, assignments, chip)
+            check_one_chip(self._chip, condition_at(axes, kind))
+            self._check_chip(self._chip, assignments)
         elif chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(EQUAL_CHIPS)
@@ -138,13 +139,8 @@ class Points:
                         digest.update(f"{name} {len(values)}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
 
-    def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
-        """Refuse an axis of chips together with a chip in a file, and macros that do not fit the chip."""
-        if chip is not None:
-            raise ValueError(
-                f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got chip "
-                f"{chip}"
-            )
+    def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None]) -> None:
+        """Refuse macros that do not fit a chip in a file."""
         for family, pair in zip(self._families, self._macros(assignments), strict=True):
             if pair is not None and not pair[0].static.is_reused:  # shared macros are checked when placed
                 for name in family.layers:

@@ -38,7 +38,7 @@ def study(
     network: nn.Module,
     data: Any,
     *,
-    axes: Mapping[str, Sequence[Any]] = {},
+    axes: Mapping[str, Sequence[Any]] | None = None,
     chips: int | None = None,
     targets: Sequence[str] = (),
     until: str | None = None,
@@ -75,7 +75,7 @@ def study(
     """
     given = StudyArguments(network, data, chips, until=until, **shared)
     end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
-    grid = grid_of(_plain(axes), chips, end)
+    grid = grid_of(_plain(axes or {}), chips, end)
     wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
     of_chips = [each for each in wanted if each.form == "yield"]
     if len(of_chips) > 1 or (chips is None and of_chips):
@@ -83,7 +83,7 @@ def study(
     with given.opened() as work:
         technology, thresholds = given.technology or Technology(), [each.accuracy for each in of_chips]
         sweep = Sweep(work, grid, given.trials, end, technology, thresholds)
-        said = [*sweep.notes, *left_out(grid.axes, sweep.macro, axes)]
+        said = [*sweep.notes, *left_out(grid.axes, sweep.macro, axes or ())]
         found = sweep.run(said.append)
         if not work.trainer.is_global_zero:
             return Results.of(found, "")

@@ -5,6 +5,8 @@ from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
+import numpy as np
+
 from asim_lightning.evaluation.results import Result, axis_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import FIGURES, LARGE
@@ -24,7 +26,7 @@ _RATIO = 8.0
 def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Picture | None:
     """Accuracy with its interval over its cost; None if there is no other objective, or its cost is not known.
 
-    A line joins the points of the front under the same conditions; other points are pale, without interval. Points that
+    Stairs join the points of the front under the same conditions; other points are pale, without interval. Points that
     miss a target are crosses, undecided points are open, and the cheapest that keeps it has a ring. The all-digital
     point is at the quantised accuracy, with the factor of its energy.
     """
@@ -105,12 +107,15 @@ def _at(points: Sequence[Result], cost: str, name: str = "", has_bars: bool = Fa
 
 
 def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
-    """A line through the points of the front, and on it the points by verdict."""
+    """The front as stairs, because between two points only the cheaper one is known; and its points by verdict."""
     if not points:
         return []
-    is_line = len(run.objectives) == 2 and "accuracy" in run.objectives
-    drawn: dict[str, Any] = {"form": "line", "marker": "none"} if is_line else {"marker": "full"}
-    found = [_at(points, cost, f"front{where and ' at '}{where}", style=style, **drawn)]
+    line = _at(points, cost, f"front{where and ' at '}{where}", style=style, marker="full")
+    if len(run.objectives) == 2 and "accuracy" in run.objectives:
+        x, y = (np.repeat(each, 2).tolist() for each in (line.x, line.y))
+        x, y = (x[:-1], y[1:]) if cost in LARGE else (x[1:], y[:-1])
+        line = replace(line, x=x, y=y, form="line", marker="none")
+    found = [line]
     for verdict, marker in _VERDICTS.items():
         if some := [each for each in points if each.verdict == verdict]:
             texts = [_text(run, each) for each in some]

@@ -178,6 +178,18 @@ def test_noise_in_lsb_is_as_many_codes_in_every_cycle() -> None:
                 assert float(sigma) == pytest.approx(math.hypot(0.3, 0.2), rel=1e-6)
 
 
+def test_idle_settings_change_no_answer_until_the_other_one_is_on() -> None:
+    idle = MacroConfig(votes=3, digital_adc=True, static=StaticEffects(trim="both", cell_mismatch=1))
+    assert idle.idle_settings == [
+        "votes 3 while vote_levels is 0", "digital_adc while digital_levels is 0",
+        "static.trim both without a spread to trim",
+    ]  # fmt: skip
+    plain = idle.with_fields(votes=1, digital_adc=False, **{"static.trim": "none"})
+    assert schedule(idle, False) == schedule(plain, False)
+    assert not idle.with_fields(vote_levels=1, digital_levels=1, **{"static.offset": 1}).idle_settings
+    assert plain.with_fields(vote_levels=2).idle_settings == ["vote_levels 2 while votes is 1"]
+
+
 def test_equal_macros_have_equal_hashes() -> None:
     first = MacroConfig(random_noise=1, column="current", column_args={"alpha": 0.1, "cell_sigma": 1.0})
     second = MacroConfig(random_noise=1.0, column="current", column_args={"cell_sigma": 1.0, "alpha": 0.1})

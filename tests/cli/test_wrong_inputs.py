@@ -53,6 +53,7 @@ ROWS: dict[str, Row] = {
         "got 'layer2.0.conv9'; did you mean layer2.0.conv",
     ),
     "no comparison": ((*VALIDATE, "--compare", "[]"), "`compare` must be a list of one or more"),
+    "reads of nothing": ((*VALIDATE, "--trials", "3"), "`trials` needs `compare`, because it counts the reads"),
     "no checkpoint": ((*DOCTOR, "--checkpoints", "[none]"), "none"),
     "no counts": (
         ("cost", "-c", "tiny.yaml", "--images", "0", "--technology.charging", "ground"),

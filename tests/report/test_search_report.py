@@ -86,7 +86,8 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
         "cheapest that is kept", "all-digital", "factor of the energy model, at one point",
     ]  # fmt: skip
     assert by_name["front at random noise 0 %"].form == "line"
-    assert list(by_name["front at random noise 0 %"].x) == [60, 70, 80]
+    stairs = by_name["front at random noise 0 %"]
+    assert (list(stairs.x), list(stairs.y)) == ([60, 70, 70, 80, 80], [70, 70, 80, 80, 90])
     assert (by_name["cheapest that is kept"].x, by_name["cheapest that is kept"].marker) == ([80.0], "ring")
     digital = by_name["all-digital"]
     assert (digital.x, digital.left, digital.right, digital.y) == ([20.0], [10.0], [40.0], [92.0])
