@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.inference import Inference, algorithm_of, seconds_of, synchronize
+from asim_lightning.bench.times import InferenceTime, LayerTime, Repeats
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.condition import Condition, under
-from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.machine import Machine, versions
+from asim_lightning.bench.times import PROJECTED, InferenceTime, LayerTime, Repeats
 from asim_lightning.circuit import algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime, Repeats
 from asim_lightning.surgery import macro_layers
 
 

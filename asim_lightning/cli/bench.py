@@ -14,6 +14,7 @@ from asim_lightning.bench.inference import inferences
 from asim_lightning.bench.machine import this_machine
 from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
+from asim_lightning.bench.times import InferenceTime
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.parser import AsimCLI
@@ -22,7 +23,6 @@ from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
-from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, with_published
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration

@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from asim_lightning.bench.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.circuit import schedule
 from asim_lightning.circuit.model_fit import Estimate, ModelFit
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.cost.technology import Technology
-from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.labels import duration, milliseconds, rate
 from asim_lightning.table import Column, Table, short, text_table

@@ -11,8 +11,8 @@ from asim_lightning import CimClassifier
 from asim_lightning.bench import time_layers, time_network
 from asim_lightning.bench.inference import Inference, inferences, seconds_of, unconverted
 from asim_lightning.bench.network_times import conversions
+from asim_lightning.bench.times import Repeats
 from asim_lightning.engine import current_scope
-from asim_lightning.evaluation.times import Repeats
 from asim_lightning.nn import PACT
 from asim_lightning.surgery import macro_layers
 from tests.bench.conftest import classifier, some_images

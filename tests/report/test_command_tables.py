@@ -2,7 +2,7 @@
 
 import math
 
-from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
+from asim_lightning.bench.times import InferenceTime, LayerTime, Repeats
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.command_tables import layer_table, network_table, range_table
 
