@@ -19,6 +19,8 @@ FEWEST_COUNTS = 8
 PARAMETERS = ("offset", "gain", "bend", "random", "nonlinear")
 _BOUNDED = (False, False, True, True, True)
 _FAR = 1e4  # sigmas to a missing threshold: infinity has no derivative
+_ROUNDS, _FLAT = 3, 1e-12
+"""Searches, each from the result of the one before, and the least curvature of a parameter."""
 _SURE = 16.0
 """Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
@@ -154,9 +156,18 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -
         variance = random + nonlinear / (share * rows + 1.0)
         return codes.loss(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
 
-    start = _start(curve, top, bool(free[2]))
+    theta, least = np.array(_start(curve, top, bool(free[2]))), math.inf
     bounds = [(0.0 if bounded else None, None if each else 0.0) for bounded, each in zip(_BOUNDED, free, strict=True)]
-    theta, least = _least(loss, start, bounds)
+    for _ in range(_ROUNDS):
+        # in standard errors, because a search stops early if the sizes of parameters differ much
+        curvature = torch.func.hessian(loss)(torch.from_numpy(theta)).numpy().diagonal()
+        size = 1.0 / np.sqrt(np.abs(curvature).clip(_FLAT))
+
+        def in_errors(steps: Tensor, size: Array = size) -> Tensor:
+            return loss(steps * torch.from_numpy(size))
+
+        steps, least = _least(in_errors, theta / size, bounds)
+        theta = steps * size
     found = _estimates(loss, theta, free)
     random, nonlinear = (each.of(lambda variance: 100.0 / top * math.sqrt(variance)) for each in found[3:])
     alpha = found[2].of(lambda bend: bend / curve.full_scale) if free[2] else None

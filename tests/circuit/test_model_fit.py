@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
+from asim_lightning.resources import shipped_folder
 from tests.circuit.measured_chips import COUNTS, ROWS, TOP, bent_level, codes_of, moments_csv, reads_csv
 
 # alpha, offset, gain, random noise, nonlinear noise
@@ -52,6 +53,14 @@ def test_what_made_the_codes_lies_within_the_intervals(name: str, moments: bool)
         else:
             assert current.aic < charge.aic - 100
     assert missed <= 3  # of 10, 5 % of which are expected; more than 3 once in 1,000
+
+
+def test_current_explains_the_packaged_chip_as_well_as_charge_which_is_current_without_a_bend() -> None:
+    (curve,) = measured_curves(
+        (shipped_folder("configs") / "measured_chip.csv").read_bytes(), "chip.csv", None, TOP
+    ).values()
+    charge, current, _, _ = fit_models(curve, TOP, ROWS, 1000)
+    assert current.log_likelihood >= charge.log_likelihood - 1e-3
 
 
 def test_intervals_shrink_with_the_root_of_the_reads_and_likelihoods_are_of_all_reads() -> None:
