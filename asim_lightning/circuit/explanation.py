@@ -24,7 +24,10 @@ _LEGEND = (
     "conversion in mid-range gives another code than without noise; noise-free: each count comes back (exact), has its "
     "own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
-_WITHOUT_SPREADS = "sigma and P(wrong) are of the noise only: the static effects are not in them"
+_WITHOUT_SPREADS = (
+    "sigma and P(wrong) are of the noise only; differences between converters and cells are not in them, but decide "
+    "which cycles are lossy"
+)
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,11 @@ class Explanation:
             f"per output and tile: {plural(len(self.cycles), 'cycle')} ({kinds}; {digital} digital), "
             f"{plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
-            f"nearest exact row counts, noise aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
+            f"nearest exact rows, noise and spreads aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
             f"{self.exact_rows_above or 'none'} (above)",
-            f"fewest ADC bits that keep counts distinct: {fewest}",
+            f"fewest ADC bits that keep counts distinct, spreads aside: {fewest}",
             _LEGEND,
-            *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip else []),
+            *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip or self.circuit.converters_differ else []),
         ]
         heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
         return "\n".join([*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)])
@@ -224,7 +227,8 @@ def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCy
     if not cycle.converted:
         return ExplainedCycle(cycle, kind)
     half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32)
-    sigma = float(column.sigma(half, cycle)) if cycle.analog else 0.0
+    _, sigmas = column.of_curves(torch.arange(column.curves)[:, None], half, cycle)
+    sigma = float(sigmas.double().square().mean().sqrt()) if cycle.analog else 0.0  # over converters of all curves
     share = sigma / codes_of_full_scale(cycle)
     sigma_mv = None if full_scale_mv is None else share * full_scale_mv
     if cycle.top_code is None:

@@ -198,9 +198,10 @@ def error_probability(column: Column, cycle: Cycle) -> float:
 
 
 def error_probabilities(column: Column, cycle: Cycle, counts: Tensor) -> Tensor:
-    """`error_probability` count by count, without clamping, float64. # (counts,)"""
-    level, sigma = (f(counts, cycle).double().expand_as(counts) for f in (column.level, column.sigma))
-    return share_of_other_codes(level, sigma.clamp_min(1e-30))
+    """`error_probability` count by count, without clamping, float64; the mean over all curves. # (counts,)"""
+    curves = torch.arange(column.curves)[:, None]
+    level, sigma = (each.double() for each in column.of_curves(curves, counts, cycle))
+    return share_of_other_codes(level, sigma.clamp_min(1e-30)).expand(column.curves, len(counts)).mean(0)
 
 
 def share_of_other_codes(level: Tensor, sigma: Tensor | float) -> Tensor:

@@ -76,7 +76,7 @@ class CostReport:
         less, more = high < there_low, low > there_high
         ends = "also at the ends of both ranges"
         said = f"less, {ends}" if less else f"more, {ends}" if more else "within the factors of both"
-        return f"layers on macros take {here.energy.total / there:.2g} times as much there as in it: {said}"
+        return f"layers on macros take {here.energy.total / there:.2g} times the energy of a digital macro: {said}"
 
     @property
     def latency(self) -> float:

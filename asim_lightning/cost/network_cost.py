@@ -168,10 +168,9 @@ def _notes(
 ) -> list[str]:
     """Notes on assumptions and omissions."""
     t, kept = model.technology, sum(layer.macro is None for layer in layers)
-    written, (low, high) = sum(layer.done.cells_written for layer in layers), _FITTED_NODES
+    written = sum(layer.done.cells_written for layer in layers)
     priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
     by_user = f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
-    other_columns = any(macro.column not in ("charge", "measured") for macro in macros)
     notes = {
         f"{kept} {'layers are' if kept > 1 else 'layer is'} on no macro: priced as digital products of their bits "
         f"({t.float_bits} x {t.float_bits} where float), without time, memory and movement of data": kept,
@@ -182,13 +181,22 @@ def _notes(
         "in all, an image, or a batch that each layer computes as a whole; their energy"
         f"{'' if t.cell_write is None else by_user} is not in the totals, because no source prices a write; nor is "
         "the time of writing, or of waiting for each other": any(macro.static.is_reused for macro in macros),
+        **dict.fromkeys(doubts(macros, t), True),
+        "left out: softmax, norms, activations, pooling, memory and movement of data between layers": True,
+    }  # fmt: skip
+    return [note for note, holds in notes.items() if holds]
+
+
+def doubts(macros: Collection[MacroConfig], technology: Technology) -> list[str]:
+    """Notes on prices of macros outside the range that the energy model is fitted to."""
+    (low, high), other_columns = _FITTED_NODES, any(macro.column not in ("charge", "measured") for macro in macros)
+    notes = {
         "an ideal ADC is priced as one with bits for every count of a cycle":
             any(macro.adc_bits is None for macro in macros),
-        "the model is fitted to charge redistribution: for other columns no model is better than 3.7 times":
-            other_columns and type(model) is EnergyModel,
-        f"{t.nanometres:g} nm is outside the nodes that the model is fitted to, {low:g} to {high:g} nm":
-            not low <= t.nanometres <= high,
-        "left out: softmax, norms, activations, pooling, memory and movement of data between layers": True,
+        "the energy model is fitted to charge redistribution: for other columns no model is better than 3.7 times":
+            other_columns and type(energy_model(technology)) is EnergyModel,
+        f"{technology.nanometres:g} nm is outside the nodes that the energy model is fitted to, {low:g} to {high:g} nm":
+            not low <= technology.nanometres <= high,
     }  # fmt: skip
     return [note for note, holds in notes.items() if holds]
 

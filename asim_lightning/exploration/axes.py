@@ -1,6 +1,6 @@
 """The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, make_dataclass
 from types import GenericAlias
 from typing import Any, get_type_hints
@@ -103,14 +103,10 @@ def patterns_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
 
 
-def lsb_notes(
-    points: Iterable[Mapping[str, AxisValue]], macros_at: Callable[[Mapping[str, AxisValue]], Iterable[MacroConfig]]
-) -> list[str]:
-    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; empty if not."""
-    macros, swept = set[MacroConfig](), set[str]()
-    for point in points:
-        macros.update(macros_at(point))
-        swept.update(name.rpartition(".")[2] for name in point)
+def lsb_notes(points: Iterable[Mapping[str, AxisValue]], macros: Iterable[MacroConfig]) -> list[str]:
+    """A line on noise and offsets in LSB of the macros of some points, if these differ in the voltage of an LSB; empty
+    if not."""
+    swept = {name.rpartition(".")[2] for point in points for name in point}
     lsb = {
         "adc_bits": {macro.adc_bits for macro in macros if macro.adc_step is None},
         "adc_step": {macro.adc_step for macro in macros},

@@ -101,7 +101,8 @@ class Doctor:
             said = f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
             self.notes.append(said)
         points = [of_network(each.point) for family in self._families for each in family.candidates]
-        self.notes += lsb_notes(points, self._screens.records.points.macros)
+        macros_at = self._screens.records.points.macros
+        self.notes += lsb_notes(points, {macro for point in points for macro in macros_at(point)})
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""

@@ -27,7 +27,7 @@ class CostFigures:
     """Costs of the points of one network; each design is priced once."""
 
     def __init__(self, model: CimModule, technology: Technology) -> None:
-        self._model, self._technology = model, technology
+        self._model, self.technology = model, technology
         self._shape = network_shape(model.backbone, model.example)
         self._known: dict[str, dict[str, float]] = {}
 
@@ -51,14 +51,14 @@ class CostFigures:
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         """The axes on which a cost may depend: noise and chip only if the user's energy model may use them."""
-        own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
+        own = f"{TECHNOLOGY}energy_model" in axes or self.technology.energy_model != Technology().energy_model
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
 
     def report(self, axes: Mapping[str, AxisValue]) -> CostReport:
         """The cost of one image at a point, by layer."""
         fields: dict[str, Any] = of_technology(axes)
-        model, technology = self._model, self._technology.with_fields(**fields)
+        model, technology = self._model, self.technology.with_fields(**fields)
         if technology.charging != "fixed":
             raise ValueError(
                 f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
@@ -69,7 +69,7 @@ class CostFigures:
 
     def __str__(self) -> str:
         """The assumptions of the costs, in a line."""
-        t = self._technology
+        t = self.technology
         return (
             f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
             f"analog parts, {t.digital_factor:g} in digital ones; quantized: in a digital macro"

@@ -1,7 +1,7 @@
 """Output of a sweep or a search: table, pictures, TensorBoard."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.cost.network_cost import doubts
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
 from asim_lightning.evaluation.results import Result, axes_text, axis_text, distinct_values, is_number, noise_unit
@@ -18,6 +19,8 @@ from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_notes
+from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
@@ -58,7 +61,7 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     run = Run(sweep.folder, rows)
     title = _title(name, sweep.macro, run, _rules(sweep), axis)
-    if _is_of_chips(in_one_unit(rows, axis)[0], axis):
+    if found.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
         drawn = chips_picture(rows, title, found.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(sweep.model, "num_classes", None), adc_bits)
@@ -77,7 +80,7 @@ def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
     lines = [
         _table(found),
         *_equal_points(found.points),
-        *(f"\nnote     {each}" for each in lsb_notes([row.axes for row in found.points], sweep.records.points.macros)),
+        *(f"\nnote     {each}" for each in _notes(found, sweep.records.points.macros, sweep.figures)),
         "",
         str(sweep.figures),
         *_changes(found, sweep, axis or plot_axis(found)),
@@ -121,10 +124,17 @@ def whole_search_text(found: Run, search: Search) -> str:
     ends = search.settings.ends
     lines = [
         search_text(found, str(search.technology)),
-        *(f"Note: {each}." for each in lsb_notes([point.axes for point in found.points], search.macros)),
+        *(f"Note: {each}." for each in _notes(found, search.macros, search.figures)),
         *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
     ]
     return found.measure.words("\n".join(lines))
+
+
+def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: CostFigures) -> list[str]:
+    """Notes on noise in LSB, and on prices outside the range of the energy model."""
+    points = [dict(each.axes) for each in found.points]
+    macros = {macro for point in points for macro in macros_at(point)}
+    return [*lsb_notes(points, macros), *doubts(macros, figures.technology)]
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:

@@ -12,10 +12,10 @@ from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.chip_yield import ChipYield
+from asim_lightning.evaluation.chip_yield import YieldPoint
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.results import AxisValue, Result
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.diagnosis import Diagnosis
@@ -87,7 +87,8 @@ def study(
         found = sweep.run(said.append)
         if not work.trainer.is_global_zero:
             return Results.of(found, "")
-        results = tuple(_with_yield(each, found.yields, thresholds) for each in found)
+        at = [(each.axes, each.at(threshold)) for each in found.yields for threshold in thresholds]
+        results = tuple(_with_yield(each, at) for each in found)
         found = replace(found, results=results).decided(*wanted)
         yields = ["", yields_text(found, sweep)] if found.yields else []
         return Results.of(found, "\n".join([sweep_text(found, sweep), *yields, *said]))
@@ -214,14 +215,12 @@ def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values.tolist() if hasattr(values, "tolist") else values for name, values in axes.items()}
 
 
-def _with_yield(result: Result, yields: Sequence[ChipYield], thresholds: Sequence[float]) -> Result:
+def _with_yield(result: Result, yields: Sequence[tuple[Mapping[str, AxisValue], YieldPoint]]) -> Result:
     """A result on a chip with the yield of all chips of its point, if a target is on it."""
     figures = dict(result.figures)
-    for found in yields:
-        for threshold in thresholds:
-            if found.axes.items() <= result.axes.items() and result.kind == "simulated":
-                at = found.at(threshold)
-                figures |= {"yield": at.share, "yield_low": at.low, "yield_high": at.high}
+    for axes, at in yields:
+        if axes.items() <= result.axes.items() and result.kind == "simulated":
+            figures |= {"yield": at.share, "yield_low": at.low, "yield_high": at.high}
     return replace(result, figures=figures)
 
 

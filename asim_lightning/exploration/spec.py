@@ -258,7 +258,7 @@ class SpecStudy(Study):
         if of_rules := sorted(frozenset().union(*ruled)):
             self.notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
         bits = [each.axes(rung) for each in self.properties if each.name == "adc_bits" for rung in each.rungs]
-        self.notes.extend(lsb_notes([{**self._base, **each} for each in bits], self.records.points.macros))
+        self.notes.extend(lsb_notes(bits, [macro for each in bits for macro in self._macros(each)]))
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""

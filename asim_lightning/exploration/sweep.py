@@ -107,6 +107,8 @@ class Sweep(Study):
         """The chips of each point that has several, in the first process; none if yields are not asked for."""
         if self._thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
             return []
+        if self.until is not None and self.until.ends_images:  # chips saw different images
+            return []
         found, on_chips = [], [row for row in results if CHIP in row.axes]
         for rows in grouped(on_chips, lambda row: canonical_json(row.without(CHIP))):
             if len(rows) > 1:

@@ -6,6 +6,7 @@ from operator import attrgetter
 from textwrap import fill
 from typing import Any, TypeAlias
 
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
@@ -60,7 +61,8 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
 def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> Points:
     """Axes, accuracies, costs and decisions of points, as text."""
     measure = rows[0].measure
-    decisions = [target_column(target, measure.words(target)) for target in targets]
+    of_all = ", all chips" * any(CHIP in row.axes for row in rows)  # the row of a chip has the yield of all chips
+    decisions = [target_column(each, measure.words(each) + of_all * each.startswith("yield")) for each in targets]
     return [*axis_columns(rows), *accuracy_columns(measure), *costs, *decisions]
 
 

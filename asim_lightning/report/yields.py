@@ -227,7 +227,7 @@ def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]
 def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     images, reads = found[0].images, max(each.reads for each in found)
     mean = f", as the mean of {reads} reads" if reads > 1 else ""
-    bounds = "at any number of chips, which outcomes decided" if stops else "Clopper and Pearson"
+    bounds = "each end, at any number of chips, which outcomes decided" if stops else "Clopper and Pearson"
     has_spread = all(each.read_spread is not None for each in found)
     noise = "without read noise (read sd: of a chip from read to read)" if has_spread else "with read noise, if any"
     lines = [

@@ -15,6 +15,7 @@ from asim_lightning.circuit import (
     Cycle,
     MacroConfig,
     build_column,
+    explain,
     schedule,
     to_codes,
     transfer,
@@ -41,6 +42,15 @@ class Louder(Bent):
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         return super().sigma(count, cycle) + self.macro.random_noise_percent
+
+
+class TwoKinds(Bent):
+    """Half of its converters have no noise."""
+
+    curves = 2
+
+    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        return self.level(count, cycle), 0.3 * curve
 
 
 def kinds(signed: bool = False, rows_in_use: int | None = None, **fields: Any) -> list[str]:
@@ -146,6 +156,9 @@ def test_error_probability_of_a_cycle_is_the_average_over_the_middle_half_of_its
 
     found = error_probability(build_column(macro), schedule(macro, False)[0])
     assert found == pytest.approx(sum(map(wrong, range(64, 192))) / 128, rel=1e-4)
+    half = explain(MacroConfig(column=f"{__name__}.TwoKinds")).cycles[0]
+    assert half.error_probability == pytest.approx(math.erfc(0.5 / (0.3 * math.sqrt(2))) / 2, rel=1e-4)
+    assert half.sigma_lsb == pytest.approx(0.3 / math.sqrt(2))  # of all converters
 
 
 def test_a_users_column_is_named_by_its_import_path() -> None:

@@ -64,9 +64,9 @@ def test_parts_have_shares_and_sources() -> None:
 @pytest.mark.parametrize(
     ("technology", "verdict"),
     [
-        (Technology(), "in it: more, also at the ends"),
-        (Technology(digital_mac=10.0), "in it: within the factors of both"),
-        (Technology(digital_mac=200.0), "in it: less, also at the ends"),
+        (Technology(), "digital macro: more, also at the ends"),
+        (Technology(digital_mac=10.0), "digital macro: within the factors of both"),
+        (Technology(digital_mac=200.0), "digital macro: less, also at the ends"),
     ],
 )
 def test_the_verdict_knows_the_factors(technology: Technology, verdict: str) -> None:

@@ -93,6 +93,14 @@ def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
     assert recognise(file, "resnetblur18").backbone.name == "resnetblur18"
 
 
+def test_a_deep_stem_may_be_of_small_images() -> None:
+    file = WeightFile("x", on_meta(timm.create_model, "resnet18d"))
+    assert recognise(file).said == (
+        "no key tells the stride of the stem; taken is the one of large images, --small true takes the other",
+    )
+    assert not any("stride" in said for said in recognise(file, small=True).said)
+
+
 def test_a_network_of_other_widths_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = on_meta(timm.create_model, "resnet18")
     monkeypatch.setattr(timm, "list_models", lambda pattern: ["resnet18"])

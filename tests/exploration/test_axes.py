@@ -1,6 +1,5 @@
 """The grid of a sweep has each combination once, and is checked against the rules before anything is computed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -115,10 +114,7 @@ BOTH = "random_noise 0.3 lsb and offset 0.1 lsb follow the LSB of each adc_bits:
 def test_noise_in_lsb_is_named_where_the_lsb_is_swept(
     points: list[dict[str, Any]], changes: dict[str, Any], note: str
 ) -> None:
-    def macros_at(point: Mapping[str, Any]) -> list[MacroConfig]:
-        fields = {name.removeprefix("rules.fc."): value for name, value in point.items()}
-        return [LSB.with_fields(**{**changes, **fields})]
-
-    found = lsb_notes(points, macros_at)
+    fields = ({name.removeprefix("rules.fc."): value for name, value in point.items()} for point in points)
+    found = lsb_notes(points, [LSB.with_fields(**{**changes, **each}) for each in fields])
     assert len(found) == bool(note)
     assert "".join(found).startswith(note)

@@ -8,6 +8,7 @@ import pytest
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.labels import in_one_unit
@@ -15,9 +16,11 @@ from tests.exploration.conftest import MACRO, Make, grid, made_up
 
 
 def test_publish_writes_a_plot_and_names_the_files_and_noise_in_lsb(make: Make) -> None:
-    sweep = make(grid(random_noise=["0.3 lsb", "1 lsb"], adc_bits=[6, 7]), trials=1, images=2)
+    axes = grid(random_noise=["0.3 lsb", "1 lsb"], adc_bits=[6, 7])
+    sweep = make(axes, trials=1, images=2, macro=MACRO.with_fields(column="current"))
     said = publish(sweep.run(), sweep, "tiny").splitlines()
-    assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise in lsb follows"]
+    notes = ["note     random_noise in lsb follows", "note     the energy model is fitted "]
+    assert [line[:36] for line in said if line.startswith("note")] == notes
     assert said[-3:] == [
         f"numbers  {sweep.folder / 'results.csv'}",
         f"picture  {sweep.folder / 'accuracy_vs_random_noise.png'}",
@@ -48,10 +51,15 @@ def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SearchSpace
 
 
 def test_chips_have_a_picture_of_their_own(make: Make) -> None:
-    sweep = make(grid(chip=[0, 1, 2]), trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
+    sweep_axes = grid(chip=[0, 1, 2])
+    sweep = make(sweep_axes, trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
     picture = sweep.folder / "accuracy_of_chips.svg"
     assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", suffix="svg")
     assert picture.read_bytes().startswith(b"<?xml")
+    ended = make(sweep_axes, trials=1, macro=sweep.macro, until=Target.read("accuracy 50 %", "`until`"), thresholds=())
+    found = ended.run()
+    assert "accuracy_vs_chip.svg" in publish(found, ended, "tiny", suffix="svg")  # chips saw different images
+    assert not found.yields
 
 
 NAMED = "random_noise 0.3, votes {}; random_noise 0.3, votes {}"

@@ -89,7 +89,7 @@ def test_chips_yield_targets_and_what_shows_them(network: nn.Module) -> None:
     (chips,) = found.yields
     assert found.points[0].figures["yield"] == chips.at(0.25).share
     assert "good chips" in str(found)
-    assert "yield 0.5 at 25 %" in found._repr_html_()
+    assert "yield 0.5 at 25 %, all chips" in found._repr_html_()
 
 
 def test_a_search_finds_the_cheapest_point(network: nn.Module, tmp_path: Path) -> None:
