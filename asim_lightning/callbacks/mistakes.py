@@ -12,8 +12,8 @@ from asim_lightning.callbacks.output import class_names, is_due, output_folder, 
 from asim_lightning.callbacks.predictions import FIELDS, AnswersCallback, Batch, answers_of
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.processes import gather
-from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.classifier_figures import confusion_figure, mistakes_figure
+from asim_lightning.whole_file import write_lines
 
 _MOST_IMAGES = 400
 

@@ -23,12 +23,12 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import evaluated
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.results import Result, axis_text
-from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.accuracy import accuracy_picture, epoch_rows
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import Rows
+from asim_lightning.whole_file import write_lines
 
 SPLITS = ("val", "test")
 

@@ -7,8 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.tensorboard_curves import Charts
+from asim_lightning.whole_file import write_whole
 
 
 def write_layout(trainer: Trainer) -> None:

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from asim_lightning.classifier.processes import gather
-from asim_lightning.evaluation.whole_file import write_lines
+from asim_lightning.whole_file import write_lines
 
 FIELDS = ("index", "label", "prediction", "confidence")
 Batch = Mapping[str, Tensor]

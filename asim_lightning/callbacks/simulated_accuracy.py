@@ -16,7 +16,7 @@ from asim_lightning.classifier.network import CimModule, evaluated
 from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import AxisValue, Measure, Result, result_of
+from asim_lightning.evaluation.results import AxisValue, Measure, Result
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -64,7 +64,7 @@ class MacroAccuracy(Callback):
         loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
         batches, measure = held_out_batches(trainer, loader, self.images), Measure.of(model.outcome)
         return [
-            result_of(axes, "simulated", [evaluate(trainer, model, batches, each) for each in conditions], measure)
+            Result.of(axes, "simulated", [evaluate(trainer, model, batches, each) for each in conditions], measure)
             for axes, conditions in points
         ]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.resources import shipped_file, shipped_folder
+from asim_lightning.whole_file import write_whole
 
 _FILES = ("chip_file", "inl")
 """Settings with a file of a chip; `column_args.file` names a measured column."""

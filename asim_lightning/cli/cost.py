@@ -17,11 +17,11 @@ from asim_lightning.evaluation.condition import matched
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.run import COST
 from asim_lightning.evaluation.store import Store
-from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.energies import cost_pictures, validation_pictures
 from asim_lightning.surgery import macro_layers
+from asim_lightning.whole_file import write_lines
 
 
 @dataclass(frozen=True)

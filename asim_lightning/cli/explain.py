@@ -15,7 +15,6 @@ from asim_lightning.cli.start import Drawing, prepare
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.chip_report import chip_figure, chip_table
 from asim_lightning.report.command_tables import preset_table
@@ -23,6 +22,7 @@ from asim_lightning.report.count_figure import count_figure
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.measured_figure import draw_measured
 from asim_lightning.surgery import macro_layers
+from asim_lightning.whole_file import write_whole
 
 
 @dataclass(frozen=True)

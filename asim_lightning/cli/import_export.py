@@ -14,13 +14,13 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path, write_text
 from asim_lightning.cli.start import open_checkpoint
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.layouts import LAYOUTS, SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
+from asim_lightning.whole_file import write_whole
 
 KEPT = "imported"
 """Key of a checkpoint for the data that an export needs to write the imported file again."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 
@@ -53,9 +52,8 @@ class ChipLayer:
             return None
         if self.inl.dim() == 2:
             return self.inl.abs().amax(1)
-        nibbles = self.inl.shape[1]
-        most = torch.zeros(len(self.inl))
-        for code in range(16 ** min(nibbles, 2)):  # what lies above two nibbles is added as it is at its largest
-            at = sum((self.inl[:, n, code >> 4 * n & 15] for n in range(min(nibbles, 2))), torch.zeros(len(self.inl)))
-            most = torch.maximum(most, at.abs())
-        return most + sum((self.inl[:, n].abs().amax(1) for n in range(2, nibbles)), torch.zeros(len(self.inl)))
+        codes = self.inl[:, 0]
+        if self.inl.shape[1] > 1:
+            codes = (self.inl[:, 0, :, None] + self.inl[:, 1, None]).flatten(1)  # each low with each high nibble
+        # what lies above two nibbles is added as it is at its largest
+        return codes.abs().amax(1) + self.inl[:, 2:].abs().amax(2).sum(1)

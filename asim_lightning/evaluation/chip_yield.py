@@ -91,10 +91,6 @@ class ChipYield:
         between = float(self.accuracies.var(ddof=1))
         return sqrt(max(between - (self.read_spread or 0.0) ** 2 / self.reads, 0.0))
 
-    def good(self, accuracy: float) -> int:
-        """How many chips have at least an accuracy, 0..1, on these images."""
-        return _good(self.right, self.images, accuracy)
-
     def at(self, accuracy: float) -> YieldPoint:
         """The yield at an accuracy, 0..1.
 
@@ -102,15 +98,13 @@ class ChipYield:
         bound if the interval reaches it. Each takes half of the error probability of an end, and the chips take the
         rest. The bounds are wider than needed, because it is not known whether chips share the luck of their images.
         """
-        good, total = self.good(accuracy), len(self.chips)
-        low, high = self.bounds(good)
+        good = _good(self.right, self.images, accuracy)
         end = 0.025 if self.stopped_by_outcomes else 0.0125
         z = NormalDist().inv_cdf(1.0 - end)
         reached = [wilson(share, self.images, z) for share in self.accuracies.tolist()]
         surely, perhaps = (sum(ends[side] >= accuracy - CLOSE for ends in reached) for side in (0, 1))
-        return YieldPoint(
-            accuracy, good, total, low, high, self._bounds(min(surely, good), end)[0], self._bounds(perhaps, end)[1]
-        )
+        low_all, high_all = self.bounds(min(surely, good), 0.5)[0], self.bounds(perhaps, 0.5)[1]
+        return YieldPoint(accuracy, good, len(self.chips), *self.bounds(good), low_all, high_all)
 
     def to_json(self) -> dict[str, object]:
         """Plain values of all fields."""
@@ -122,15 +116,12 @@ class ChipYield:
         right, mean = np.array(given["right"]), Interval(**given["mean"])
         return cls(**{**given, "chips": tuple(given["chips"]), "right": right, "mean": mean})
 
-    def bounds(self, good: int) -> tuple[float, float]:
-        """The bounds of the share of all chips if `good` simulated ones are good: 95 %, or each end 95 %."""
-        return self._bounds(good, 0.05 if self.stopped_by_outcomes else 0.025)
-
-    def _bounds(self, good: int, end: float) -> tuple[float, float]:
-        total = len(self.chips)
+    def bounds(self, good: int, part: float = 1.0) -> tuple[float, float]:
+        """The bounds of the share of all chips if `good` simulated ones are good: 95 %, or each end 95 %; `part` is
+        their part of the probability of an error."""
         if self.stopped_by_outcomes:
-            return sequence_interval(good, total, end)
-        return clopper_pearson(good, total, 1.0 - 2.0 * end)
+            return sequence_interval(good, len(self.chips), 0.05 * part)
+        return clopper_pearson(good, len(self.chips), 1.0 - 0.05 * part)
 
 
 def chip_yield(

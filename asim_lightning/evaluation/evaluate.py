@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import SimpleNamespace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -27,15 +27,10 @@ from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
 Split = Literal["val", "test"]
+Evaluate: TypeAlias = Callable[[Condition, Sequence[int] | None], Outcomes]
+"""Gives the answers to images under a condition, by index in the data set; None: to all images of the run."""
 Answers = NDArray[Any]
 """Which images are right in which read of the chip, or numbers of another outcome. # (images, reads)"""
-
-
-class Evaluate(Protocol):
-    """Evaluates the images of a run under a condition."""
-
-    def __call__(self, condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
-        """The answers to images by index in the data set; None: to all images of the run."""
 
 
 _FIELDS = ("index", "value", "prediction")
@@ -70,7 +65,13 @@ def evaluate(
     of_processes = gather((mine, time.perf_counter() - start))
     parts = [each for each, _ in of_processes if each]
     for each in parts:
-        _check_indices(each["index"])
+        values, counts = np.unique(each["index"], return_counts=True)
+        if counts.size and counts.max() > 1:
+            given = f"{counts.max()} images of index {values[counts.argmax()]}"
+            raise ValueError(
+                "Every image must have a unique index in its batch, as data sets in "
+                f"asim_lightning.data.IndexedDataset give them, got {given}"
+            )
     if not parts:
         limits = "`trainer.limit_val_batches` or `limit_test_batches`"
         raise ValueError(f"No image was evaluated; the data is empty, or {limits} leaves no batch")
@@ -80,6 +81,14 @@ def evaluate(
     predicted = whole["prediction"].astype(np.int64)[first] if "prediction" in whole else None
     seconds = max(each for _, each in of_processes)
     return Outcomes(index, whole["value"].astype(np.float32)[first], seconds, algorithm, predicted)
+
+
+def quiet_trainer(**settings: Any) -> Trainer:
+    """A Lightning trainer that only evaluates, and writes and shows nothing."""
+    return Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, **settings,
+    )  # fmt: skip
 
 
 def run_evaluations(
@@ -110,7 +119,8 @@ def run_evaluations(
     """
     if pickles_work(trainer):
         raise ValueError("The trainer must use the strategy ddp or ddp_fork, got one that spawns processes")
-    loop = _Loop(trainer, split, work, advance)
+    loop = _Loop(trainer, split == "test")
+    loop.work, loop.advance = work, advance
     kept = trainer.test_loop, trainer.validate_loop
     try:
         if split == "test":
@@ -182,7 +192,7 @@ def evaluate_each(
             answers = []
             for read in range(count):
                 bar.set_description(f"{name}, read {read}" if count > 1 else name, refresh=False)
-                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).numbers)
+                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF), None).numbers)
             found.append(np.stack(answers, 1))
             bar.clear()  # the line stands above the bar
             say(line(name, found[-1]))
@@ -197,11 +207,8 @@ def evaluate_each(
 class _Loop(EvaluationLoop):
     """Lightning's test or validation loop, with other work instead of one pass over the images."""
 
-    def __init__(
-        self, trainer: Trainer, split: Split, work: Callable[[Evaluate], Any], advance: Callable[[], None]
-    ) -> None:
-        super().__init__(trainer, split == "test")
-        self._work, self._advance = work, advance
+    work: Callable[[Evaluate], Any]
+    advance: Callable[[], None]
 
     def run(self) -> Any:
         """Lightning calls it instead of its pass over the images."""
@@ -215,11 +222,11 @@ class _Loop(EvaluationLoop):
         loader, most = self.loaders[0], sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
-        def evaluate_under(condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
+        def evaluate_under(condition: Condition, places: Sequence[int] | None) -> Outcomes:
             batches = islice(loader, limit) if places is None else loader_of(loader, places)
-            return evaluate(trainer, model, batches, condition, self._advance)
+            return evaluate(trainer, model, batches, condition, self.advance)
 
-        return SimpleNamespace(value=self._work(evaluate_under))  # Lightning returns it unchanged
+        return SimpleNamespace(value=self.work(evaluate_under))  # Lightning returns it unchanged
 
 
 def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:
@@ -231,16 +238,6 @@ def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]
         sampler=evaluation_sampler(images),
         collate_fn=loader.collate_fn,  # type: ignore
     )
-
-
-def _check_indices(index: NDArray[np.int64]) -> None:
-    values, counts = np.unique(index, return_counts=True)
-    if counts.size and counts.max() > 1:
-        given = f"{counts.max()} images of index {values[counts.argmax()]}"
-        raise ValueError(
-            "Every image must have a unique index in its batch, as data sets in "
-            f"asim_lightning.data.IndexedDataset give them, got {given}"
-        )
 
 
 def _algorithm(model: CimModule, device: torch.device) -> str:

@@ -1,8 +1,10 @@
 """Data of layers on macros for some images: their inputs, the counts of their cycles, and their part of a chip."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,13 +38,10 @@ def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor
         found.setdefault(layer, arguments)
 
     layers = macro_layers(model.backbone).values()
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-    try:
-        with under(model, Condition("quantized")):
-            model(images.to(model.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, under(model, Condition("quantized")):
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(keep))
+        model(images.to(model.device))
     return {layer: found[layer] for layer in layers if layer in found}
 
 
@@ -94,8 +93,9 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
     found = converters_of(chip, product, circuit, shape)
     place, offset, gain, inl = torch.zeros(0, 4, dtype=torch.int64), None, None, None
     if found is not None:
-        used, index = found.index.unique(return_inverse=True)  # shared macros also have converters of other layers
-        place = _first_places(index)
+        # shared macros also have converters of other layers; a converter's place is that of its first column
+        used, first = np.unique(found.index, return_index=True)
+        place = torch.stack(torch.unravel_index(torch.from_numpy(first), found.index.shape), 1)
         offset, gain = (None if values is None else values[used] for values in (found.offset, found.gain))
         inl = None if found.tables is None or found.curve is None else found.tables[found.curve[used]]
     stuck = stuck_bits(chip, product, circuit, shape)
@@ -105,11 +105,3 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
         cells=shape.numel() * circuit.macro.weight_bits, stuck=(zeros, ones),
         cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip
-
-
-def _first_places(index: Tensor) -> Tensor:
-    """Tile, group or head, output and weight bit of the first column of each converter, int64. # (converters, 4)"""
-    columns, count = index.numel(), int(index.max()) + 1
-    every = torch.arange(columns, device="cpu")
-    first = torch.full((count,), columns, device="cpu").scatter_reduce(0, index.flatten(), every, "amin")
-    return torch.stack(torch.unravel_index(first, index.shape), 1)

@@ -83,42 +83,31 @@ class Outcomes:
     prediction: NDArray[np.int64] | None = None
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether each answer is right. Shape (samples,)."""
-        return self.value > 0.5
-
-    @property
     def numbers(self) -> NDArray[Any]:
         """The value of each sample: boolean if all are right or wrong, else float64. Shape (samples,)."""
         is_right = self.value == 1
         return is_right if bool((is_right | (self.value == 0)).all()) else self.value.astype(np.float64)
 
+    def joined(self, other: "Outcomes") -> "Outcomes":
+        """The trial with another part of its samples, rising; if both have a sample, this part's outcome counts."""
+        index, places = np.unique(np.concatenate([self.sample_index, other.sample_index]), return_index=True)
+        value = np.concatenate([self.value, other.value])[places]
+        algorithm = "+".join(dict.fromkeys((self.algorithm, other.algorithm)))
+        prediction = None
+        if self.prediction is not None and other.prediction is not None:
+            prediction = np.concatenate([self.prediction, other.prediction])[places]
+        return Outcomes(index, value, self.seconds + other.seconds, algorithm, prediction)
 
-def joined(first: Outcomes, second: Outcomes) -> Outcomes:
-    """A trial from two parts of its samples, rising; if both have a sample, the first part's outcome counts."""
-    index, places = np.unique(np.concatenate([first.sample_index, second.sample_index]), return_index=True)
-    predictions = None
-    if first.prediction is not None and second.prediction is not None:
-        predictions = np.concatenate([first.prediction, second.prediction])[places]
-    return Outcomes(
-        index,
-        np.concatenate([first.value, second.value])[places],
-        first.seconds + second.seconds,
-        "+".join(dict.fromkeys((first.algorithm, second.algorithm))),
-        predictions,
-    )
-
-
-def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
-    """A trial on some of its samples, by their indices, with their share of the seconds."""
-    kept = np.isin(outcomes.sample_index, index)
-    if kept.sum() != len(index):
-        raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
-    if kept.all():
-        return outcomes
-    prediction = None if outcomes.prediction is None else outcomes.prediction[kept]
-    seconds = outcomes.seconds * (len(index) / len(kept))
-    return Outcomes(outcomes.sample_index[kept], outcomes.value[kept], seconds, outcomes.algorithm, prediction)
+    def part(self, index: NDArray[np.int64]) -> "Outcomes":
+        """The trial on some of its samples, by their indices, with their share of the seconds."""
+        kept = np.isin(self.sample_index, index)
+        if kept.sum() != len(index):
+            raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
+        if kept.all():
+            return self
+        prediction = None if self.prediction is None else self.prediction[kept]
+        seconds = self.seconds * (len(index) / len(kept))
+        return Outcomes(self.sample_index[kept], self.value[kept], seconds, self.algorithm, prediction)
 
 
 @dataclass(frozen=True)
@@ -236,6 +225,29 @@ class Result:
         return "missed" if "missed" in verdicts else "undecided" if "undecided" in verdicts else "kept"
 
     @classmethod
+    def of(
+        cls, axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
+    ) -> "Result":
+        """The mean outcome of a point over its trials, with its 95 % interval over images, equal in all trials."""
+        if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
+            raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
+        numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
+        interval = accuracy_interval(numbers)
+        return cls(
+            axes=axes,
+            kind=kind,
+            trials=len(trials),
+            images=len(numbers),
+            accuracy=interval.mean,
+            low=interval.low,
+            high=interval.high,
+            seconds=sum(one.seconds for one in trials),
+            algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
+            right=tuple(numbers.sum(axis=0).tolist()) if numbers.dtype == bool else (),
+            measure=measure,
+        )
+
+    @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "Result":
         """Read `dataclasses.asdict`, from JSON."""
         difference = given["difference"]
@@ -248,29 +260,6 @@ class Result:
                 "measure": Measure(**given.get("measure", {})),
             }
         )
-
-
-def result_of(
-    axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
-) -> Result:
-    """The mean outcome of a point over its trials, with its 95 % interval over images, equal in all trials."""
-    if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
-        raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
-    numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
-    interval = accuracy_interval(numbers)
-    return Result(
-        axes=axes,
-        kind=kind,
-        trials=len(trials),
-        images=len(numbers),
-        accuracy=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        seconds=sum(one.seconds for one in trials),
-        algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
-        right=tuple(numbers.sum(axis=0).tolist()) if numbers.dtype == bool else (),
-        measure=measure,
-    )
 
 
 def is_number(value: AxisValue) -> bool:

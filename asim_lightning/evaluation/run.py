@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
@@ -78,11 +78,7 @@ class Run(Sequence[Result]):
     loss_map: LossMap | None = None
     """The map of a doctor."""
 
-    @overload
-    def __getitem__(self, place: int) -> Result: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
-    def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
+    def __getitem__(self, place: Any) -> Any:
         return self.results[place]
 
     def __len__(self) -> int:
@@ -149,7 +145,7 @@ class Run(Sequence[Result]):
         """The Pareto front under each condition."""
         if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
             return []
-        return pareto(self.points, self.objectives, _group)
+        return [each for points in grouped(self.points, _group) for each in pareto(points, self.objectives)]
 
     @cached_property
     def cheapest(self) -> list[Result | None]:

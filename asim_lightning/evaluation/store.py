@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_lightning.evaluation.results import Outcomes, joined
+from asim_lightning.evaluation.results import Outcomes
 
 try:
     import fcntl
@@ -64,14 +64,12 @@ class Store:
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
             if before is not None:
-                outcomes = joined(outcomes, before)
-            predictions = (
-                None if outcomes.prediction is None else zlib.compress(outcomes.prediction.astype("<i4").tobytes())
-            )
+                outcomes = outcomes.joined(before)
             row = (
-                key, trial, point, _packed(outcomes.sample_index),
-                zlib.compress(outcomes.value.astype("<f4").tobytes()), predictions, outcomes.seconds,
-                outcomes.algorithm,
+                key, trial, point, _packed(np.diff(outcomes.sample_index, prepend=0), "<i8"),
+                _packed(outcomes.value, "<f4"),
+                None if outcomes.prediction is None else _packed(outcomes.prediction, "<i4"),
+                outcomes.seconds, outcomes.algorithm,
             )  # fmt: skip
             connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({', '.join('?' * len(row))})", row)
         return outcomes
@@ -95,17 +93,15 @@ class Store:
 
     def keep_point(self, run: str, point: str, trials: int, result: Mapping[str, Any]) -> None:
         """Store the result of a point of a run, unless the stored result has more trials."""
-        with self._transaction(write=True) as connection:
-            connection.execute(
-                "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = "
-                "excluded.trials, result = excluded.result WHERE excluded.trials >= trials",
-                (run, point, trials, json.dumps(result)),
-            )
+        query = (
+            "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = excluded.trials, "
+            "result = excluded.result WHERE excluded.trials >= trials"
+        )
+        self._rows(query, run, point, trials, json.dumps(result), write=True)
 
     def clear_points(self, run: str) -> None:
         """Remove all points of a run; their trials stay."""
-        with self._transaction(write=True) as connection:
-            connection.execute("DELETE FROM points WHERE run = ?", (run,))
+        self._rows("DELETE FROM points WHERE run = ?", run, write=True)
 
     def points(self, run: str) -> list[Any]:
         """The results of the points of a run, in the order in which they were first finished."""
@@ -116,8 +112,7 @@ class Store:
     def write(self, run: str, name: str, content: object) -> None:
         """Store a document of a run, such as its settings; it replaces one of the same name."""
         text = json.dumps(content, default=str)
-        with self._transaction(write=True) as connection:
-            connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (run, name, text))
+        self._rows("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", run, name, text, write=True)
 
     def read(self, run: str, name: str) -> Any:
         """A document of a run; None if it is not there."""
@@ -133,8 +128,8 @@ class Store:
         """Names of all runs that have a point."""
         return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY run")]
 
-    def _rows(self, query: str, *values: str | int) -> list[Any]:
-        with self._transaction() as connection:
+    def _rows(self, query: str, *values: str | int, write: bool = False) -> list[Any]:
+        with self._transaction(write) as connection:
             return connection.execute(query, values).fetchall()
 
     @contextmanager
@@ -184,11 +179,15 @@ class Store:
 
 def unpacked(samples: bytes) -> NDArray[np.int64]:
     """Indices of samples, rising."""
-    return np.cumsum(np.frombuffer(zlib.decompress(samples), "<i8"), dtype=np.int64)
+    return np.cumsum(_unpacked(samples, "<i8"), dtype=np.int64)
 
 
-def _packed(index: NDArray[np.int64]) -> bytes:
-    return zlib.compress(np.diff(index, prepend=0).astype("<i8").tobytes())
+def _packed(values: NDArray[Any], kind: str) -> bytes:
+    return zlib.compress(values.astype(kind).tobytes())
+
+
+def _unpacked(content: bytes, kind: str) -> NDArray[Any]:
+    return np.frombuffer(zlib.decompress(content), kind)
 
 
 def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | None:
@@ -198,8 +197,8 @@ def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | N
     if row is None:
         return None
     samples, outcomes, predictions, seconds, engine = row
-    prediction = None if predictions is None else np.frombuffer(zlib.decompress(predictions), "<i4").astype(np.int64)
-    return Outcomes(unpacked(samples), np.frombuffer(zlib.decompress(outcomes), "<f4"), seconds, engine, prediction)
+    prediction = None if predictions is None else _unpacked(predictions, "<i4").astype(np.int64)
+    return Outcomes(unpacked(samples), _unpacked(outcomes, "<f4"), seconds, engine, prediction)
 
 
 _files: dict[Path, tuple[int, BinaryIO]] = {}

@@ -91,18 +91,12 @@ class Target:
         if found is None or found.form not in forms:
             allowed = [EXAMPLES[form] for form in forms]
             raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
-        if not found.is_possible:
+        most = inf if found.form in UNITS else _WIDEST if found.form == "width" else 1
+        is_possible = found.form != "yield" or (found.value < 1 and 0 < found.accuracy <= 1)
+        if not is_possible or not 0 < found.value <= most:
             allowed_numbers = _NUMBERS.get(found.form, "an accuracy above 0 % and at most 100 %")
             raise ValueError(f"{setting} must have {allowed_numbers}, got {text!r}")
         return found
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether a point may keep it and miss it."""
-        if self.form == "yield":
-            return 0 < self.value < 1 and 0 < self.accuracy <= 1
-        most = inf if self.form in UNITS else _WIDEST if self.form == "width" else 1
-        return 0 < self.value <= most
 
     def __str__(self) -> str:
         if self.form == "yield":
@@ -251,21 +245,15 @@ def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
     return tuple(-figure(result, name) if name in large else figure(result, name) for name in objectives)
 
 
-def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Hashable]) -> list[Result]:
-    """The Pareto front of each group of points.
-
-    Groups are in the order of their first point; within a group the first objective gets worse. A group is the points
-    under the same conditions, which nobody chooses.
-    """
-    found = []
-    for points in grouped(results, group):
-        front: list[tuple[float, ...]] = []
-        for point in sorted(points, key=lambda each: costs(each, objectives)):  # a better point always comes earlier
-            mine = costs(point, objectives)
-            known = np.array(front[-1:] if len(objectives) <= 2 else front)  # the last has the least second cost
-            if not front or not ((known <= mine).all(axis=1) & (known < mine).any(axis=1)).any():
-                front.append(mine)
-                found.append(point)
+def pareto(results: Sequence[Result], objectives: Sequence[str]) -> list[Result]:
+    """The Pareto front of points under the same conditions, which nobody chooses; the first objective gets worse."""
+    found, front = list[Result](), list[tuple[float, ...]]()
+    for point in sorted(results, key=lambda each: costs(each, objectives)):  # a better point always comes earlier
+        mine = costs(point, objectives)
+        known = np.array(front[-1:] if len(objectives) <= 2 else front)  # the last has the least second cost
+        if not front or not ((known <= mine).all(axis=1) & (known < mine).any(axis=1)).any():
+            front.append(mine)
+            found.append(point)
     return found
 
 

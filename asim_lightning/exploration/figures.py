@@ -10,10 +10,10 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES
 from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.search_space import of_network, of_technology
+from asim_lightning.whole_file import write_whole
 
 _FREE = (CHIP, *NOISE_AXES)
 """Axes that change no cost in the package's energy model."""

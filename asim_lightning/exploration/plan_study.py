@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import gt
 
 from asim_lightning.checks import check_whole
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
@@ -12,7 +13,7 @@ from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.study import Study
 
 _ATTEMPTS = 4
 """Most proved plans of a family."""
@@ -78,11 +79,7 @@ def screening(families: Sequence[Family], margin_of: Callable[[Result], float]) 
 
 def _stronger(plans: Sequence[Candidate], failed: Sequence[Candidate]) -> list[Candidate]:
     """Plans that are stronger than each failed one in some way."""
-
-    def is_stronger(plan: Candidate, other: Candidate) -> bool:
-        return any(mine > its for mine, its in zip(plan.strength, other.strength, strict=True))
-
-    return [plan for plan in plans if all(is_stronger(plan, other) for other in failed)]
+    return [plan for plan in plans if all(any(map(gt, plan.strength, other.strength)) for other in failed)]
 
 
 def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, float | None, Result]]]:
@@ -173,7 +170,7 @@ class PlanStudy(Study):
         self.target, self.figures = measured_target(settings.target), figures
         self.targets = [self.target]
         self.chips, self.reads, self._proves = chips, settings.reads, proves
-        self.chips_may_end = self.target.form == "yield"
+        self.until = self.target if self.target.form == "yield" else None
         self.most_images = _MANY
         of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
         names = dict.fromkeys(name for family in families for each in family.candidates for name in each.point)
@@ -199,12 +196,9 @@ class PlanStudy(Study):
             return super().decision(target, result, chips)
         return decide(*target.bounds(result, None), len(chips), _MANY)  # agrees with the test that may end the chips
 
-    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
+    def is_over(self, chips: Sequence[Sequence[Outcomes]]) -> bool:
         """Whether the chips so far prove a yield, or show whether it is likely."""
-        if self.target.form != "yield":
-            return False
-        good = good_chips(chips, self.target.accuracy)
-        if self._proves:
-            return self.target.answer_of_chips(good, len(chips)) is not None
-        bad = len(chips) - good
+        if self._proves or not self.chips_may_end:
+            return super().is_over(chips)
+        bad = len(chips) - good_chips(chips, self.target.accuracy)
         return bad > len(self.chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)

@@ -17,7 +17,6 @@ from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interva
 from asim_lightning.evaluation.results import Result, axes_text, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
-from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
@@ -40,6 +39,7 @@ from asim_lightning.report.yields import (
     yield_picture,
     yield_text,
 )
+from asim_lightning.whole_file import write_lines
 
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4

@@ -1,7 +1,7 @@
 """Arguments that `study`, `search`, `spec` and `doctor` share: network, samples, and how to evaluate them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
-from asim_lightning.exploration.runner import RunnerSettings, Work, quiet_trainer, runner_of
+from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.nn.calibration import needs_calibration
 
 
@@ -63,7 +64,8 @@ class SharedArguments:
         level = logger.level
         with ExitStack() as stack:
             stack.callback(network.to, device)  # Lightning leaves it on the CPU
-            stack.callback(_set_modes, {module: module.training for module in network.modules()})
+            for module in network.modules():
+                stack.callback(setattr, module, "training", module.training)
             stack.callback(logger.setLevel, level)
             logger.setLevel(logging.WARNING)  # its messages on devices do not help here
             # titles show the folder's name; a temporary folder has the network's name
@@ -117,11 +119,6 @@ def _model(network: nn.Module, samples: LightningDataModule, outcome: Outcome, s
     model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
     model.noise_seed = seed
     return model
-
-
-def _set_modes(training: Mapping[nn.Module, bool]) -> None:
-    for module, mode in training.items():
-        module.training = mode
 
 
 def _calibrate(model: CimModule, data: Any) -> None:

@@ -199,11 +199,7 @@ def doctor(
     chips, names = others.chips or 200, list(weights)
     settings = DoctorSettings(wanted, images, proof_images, chips, others.trials, checkpoints=names)
     with others.opened() as work:
-
-        def load(name: str) -> None:
-            network.load_state_dict(weights[name])
-
-        work = replace(work, load=load)
+        work = replace(work, load=lambda name: network.load_state_dict(weights[name]))
         proof = None if proof_data is None else replace(work, data=samples(proof_data, None), runner=None)
         made = Doctor(work, settings, technology or Technology(), map, proof)
         made.map_loss()

@@ -7,7 +7,6 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from asim_lightning.evaluation.run import Run
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.publish import plot_axis
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
@@ -15,6 +14,7 @@ from asim_lightning.report.results_table import results_table
 from asim_lightning.report.run_section import report_of, run_title
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.yields import yield_picture
+from asim_lightning.whole_file import write_whole
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,19 +23,9 @@ from packaging.version import Version
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.data.given import give_indices_
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.evaluation.evaluate import run_evaluations
+from asim_lightning.evaluation.evaluate import quiet_trainer, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.runner import (
-    Compute,
-    Done,
-    Evaluation,
-    Result,
-    Runner,
-    RunnerSettings,
-    Steps,
-    proceed,
-    quiet_trainer,
-)
+from asim_lightning.exploration.runner import Compute, Done, Evaluation, Result, Runner, RunnerSettings, Steps, proceed
 
 MOST_DEATHS = 3
 """Workers that a trial may lose; at the next death it is given up."""

@@ -17,27 +17,16 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Kind,
-    Measure,
-    Outcomes,
-    Result,
-    canonical_json,
-    digest_of,
-    joined,
-    part_of,
-    result_of,
-)
+from asim_lightning.evaluation.results import AxisValue, Kind, Measure, Outcomes, Result, canonical_json, digest_of
 from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result_rows
 from asim_lightning.evaluation.store import FileLocks, Store, unpacked
 from asim_lightning.evaluation.target import Target
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work
 from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
+from asim_lightning.whole_file import write_lines, write_whole
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 _ORDER = 0
@@ -185,7 +174,7 @@ class Records:
             self.computed.add(trial)
             if is_first:
                 self.store.add(trial.key, trial.read, new, str(trial))
-            found = new if found is None else joined(new, found)
+            found = new if found is None else new.joined(found)
         return asked
 
     def claim(self, trial: Trial, wait: bool) -> bool:
@@ -207,7 +196,7 @@ class Records:
         ended the images, it is the interval of the target's sequential test.
         """
         measure = Measure.of(self._work.model.outcome)
-        found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
+        found = Result.of(axes, kind, [read for reads in chips for read in reads], measure)
         found = replace(found, point=self.key(axes, kind)[:12])
         if self._may_stop(kind) and self._needed is not None:
             sequence = hypergeometric_interval(sum(found.right), found.images, len(self._needed))
@@ -216,12 +205,10 @@ class Records:
             mean = chip_yield(axes, dict(enumerate(chips))).mean
             found = replace(found, low=min(mean.low, found.accuracy), high=max(mean.high, found.accuracy))
         if kind == "simulated" and reference is not None:
-            same = part_of(reference, chips[0][0].sample_index).value
+            same = reference.part(chips[0][0].sample_index).value
             is_equal = all(np.array_equal(read.value, same) for reads in chips for read in reads)
-            if is_equal and self._knows_exact and self.points.is_quantized(axes):
-                found = replace(found, difference=NO_DIFFERENCE)
-            else:
-                found = replace(found, difference=paired_difference(chips, reference))
+            is_exact = is_equal and self._knows_exact and self.points.is_quantized(axes)
+            found = replace(found, difference=NO_DIFFERENCE if is_exact else paired_difference(chips, reference))
         return found
 
     def keep(self, result: Result) -> None:
@@ -256,7 +243,7 @@ class Records:
         if found is None:
             return None
         wanted = self._wanted(found, kind)
-        return part_of(found, wanted) if np.isin(wanted, found.sample_index).all() else None
+        return found.part(wanted) if np.isin(wanted, found.sample_index).all() else None
 
     def _wanted(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
         """The images that a trial needs: all, or those after which the target is answered, if the known ones decide."""
@@ -267,7 +254,7 @@ class Records:
         known = np.isin(self._needed, found.sample_index)
         seen = len(known) if known.all() else int(known.argmin())  # images in order, before the first gap
         first = np.searchsorted(found.sample_index, self._needed[:seen])
-        return self._needed[: self._until.images(found.correct[first], len(self._needed))]
+        return self._needed[: self._until.images(found.numbers[first], len(self._needed))]
 
     def _lacking(self, found: Outcomes | None, kind: Kind) -> tuple[int, ...] | None:
         """Places of the next images that a trial lacks in the test loader; None: all images of the loader."""
@@ -281,5 +268,5 @@ class Records:
 
 def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:
     """Accuracy of all reads of all chips minus a reference's on the same images; the reference may have more images."""
-    same = part_of(reference, chips[0][0].sample_index).numbers
+    same = reference.part(chips[0][0].sample_index).numbers
     return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)

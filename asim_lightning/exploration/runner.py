@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -146,14 +146,6 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data
     from asim_lightning.exploration.ray_runner import RayRunner
 
     return RayRunner(trainer, model, data, settings)
-
-
-def quiet_trainer(**settings: Any) -> Trainer:
-    """A Lightning trainer that only evaluates, and writes and shows nothing."""
-    return Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, **settings,
-    )  # fmt: skip
 
 
 def proceed(steps: Steps[Result], outcomes: Outcomes | None) -> Evaluation | Result:

@@ -131,13 +131,13 @@ class Search(Study):
         # the settings of a run; more trials continue the same run
         described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
         self.by_checkpoint = {each: Records(work, names, "search", settings.ends, described) for each in checkpoints}
-        self.records, self.may_end = self.by_checkpoint[checkpoints[0]], settings.ends is not None
+        self.records, self.until = self.by_checkpoint[checkpoints[0]], settings.ends
         self.listed = self._known()
         """The points that are known from the start; a method does not learn from them."""
         for checkpoint, records in self.by_checkpoint.items():
             self.switch(checkpoint)
             records.open(has_table=records is self.records)  # the key includes its weights
-        if self.may_end:
+        if self.until is not None:
             self.most_images = None  # the images that answer one target decide no other target
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:

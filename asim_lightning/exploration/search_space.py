@@ -115,13 +115,6 @@ def of_technology(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     return {name.removeprefix(TECHNOLOGY): value for name, value in point.items() if name.startswith(TECHNOLOGY)}
 
 
-def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
-    """Each value of an axis once; equal quantities count as one."""
-    if setting_of(name).has_units:
-        values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
-    return list({axis_text(value): value for value in values}.values())
-
-
 def _flat(setting: str, given: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Axes by full name, from groups that may be nested."""
     for name, values in given:
@@ -148,7 +141,9 @@ def _values(setting: str, name: str, given: Any) -> Axis:
         raise ValueError(f"`{setting}.{name}` must be {allowed}, got {given!r}")
     if name.startswith(TECHNOLOGY):
         values = [_number(name.removeprefix(TECHNOLOGY), value) for value in values]
-    return distinct(name, values)
+    if setting_of(name).has_units:
+        values = [canonical_quantity(value) for value in values]
+    return list({axis_text(value): value for value in values}.values())  # equal quantities count as one
 
 
 def _number(field: str, value: Any) -> Any:

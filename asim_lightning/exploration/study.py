@@ -13,7 +13,7 @@ from torch import Tensor
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import CHIP, TECHNOLOGY
-from asim_lightning.evaluation.chip_yield import yield_figures
+from asim_lightning.evaluation.chip_yield import good_chips, yield_figures
 from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, axes_text
@@ -52,10 +52,8 @@ class Study:
     layer is on a macro.
     """
 
-    may_end = False
-    """Whether outcomes decide how much is computed."""
-    chips_may_end = False
-    """Whether `is_over` may end the chips of a point."""
+    until: Target | None = None
+    """The target that ends the images or the chips of each point when it is answered."""
     goes_on = False
     """Whether the run also has points of earlier calls that this call may not ask for."""
     figures: CostFigures | None = None
@@ -173,17 +171,22 @@ class Study:
         """Costs and other numbers of a simulated point, next to its outcomes."""
         return {} if self.figures is None else self.figures.at(point)
 
-    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips of a point so far, by chip and read, are enough."""
-        return False
+    @property
+    def chips_may_end(self) -> bool:
+        """Whether `is_over` may end the chips of a point."""
+        return self.until is not None and self.until.form == "yield"
+
+    def is_over(self, chips: Sequence[Sequence[Outcomes]]) -> bool:
+        """Whether the chips of a point so far, by chip and read, answer the target on the yield."""
+        if self.until is None or not self.chips_may_end or len(chips) < 2:
+            return False
+        return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
 
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a point keeps a target; the target may be a share of a reference, see `Target.decide`."""
         most = self.most_images if len(chips) == 1 else None
-        if target.of is None:
-            return target.decide(result, None, most)
-        paired = paired_difference(chips, self.outcomes["float"]) if target.of == "float" else result.difference
-        return target.decide(result, self.references[target.of], most, paired)
+        paired = paired_difference(chips, self.outcomes["float"]) if target.of == "float" else None
+        return target.decide(result, target.of and self.references[target.of], most, paired)
 
     def evaluate(
         self,
@@ -219,7 +222,7 @@ class Study:
         self._say = say
         self._seconds, self._is_time_said = list[float](), False
         if self._read and not self._learns:
-            say(_record_line(len(self._read), self._left, self.may_end))
+            say(_record_line(len(self._read), self._left, self.until is not None))
 
         def work(run: Compute) -> tuple[list[Result], Found]:
             results = self._kept(self._evaluated(run, batch, missing))
@@ -298,7 +301,7 @@ class Study:
                         stored = planned.records.outcomes(trial) if self.trainer.is_global_zero else None
                         found[trial] = self.work.agreed(stored)  # type: ignore[assignment]  # of the first process
                     chips[-1].append(found.pop(trial))
-                if self.is_over(planned, chips):
+                if self.is_over(chips):
                     break
             over.add(planned)
             yield planned, chips
@@ -343,7 +346,7 @@ class Study:
             if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
                 self._is_time_said = True
                 self._bar.clear()  # the line stands above the bar
-                self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
+                self._say(f"time     {'at most ' * (self.until is not None or self._learns)}{line}")
         return trial, found
 
     def _leave_out(self, trials: int) -> None:

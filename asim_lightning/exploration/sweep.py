@@ -11,7 +11,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP, is_condition
-from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds, good_chips
+from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds
 from asim_lightning.evaluation.results import Outcomes, Result, axis_text, canonical_json
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import Target, grouped
@@ -56,8 +56,7 @@ class Sweep(Study):
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
-        self.until, self.may_end, self._thresholds = until, until is not None, thresholds
-        self.chips_may_end = until is not None and until.form == "yield"
+        self.until, self._thresholds = until, thresholds
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         self.records = Records(work, list(axes.axes), "sweep", of_images)
@@ -73,8 +72,10 @@ class Sweep(Study):
 
         `say` and the processes are as for `Study.evaluate`. Chips after an answer to `until` have no result.
         """
-        if self.trainer.is_global_zero:
-            self._price_again()
+        if self.trainer.is_global_zero:  # the run's table also has points of earlier commands, with other technologies
+            for result in self.records.results():
+                if (priced := self._priced(result)) != result:
+                    self.records.keep(priced)
         results, _ = self.evaluate([self.planned(each) for each in self._points], no_points(), 0, progress, say)
         yields, levels = self._yields(results), list[float]()
         if yields:
@@ -97,12 +98,6 @@ class Sweep(Study):
             for trials, reads in zip(planned.trials, chips, strict=False)  # no chips after an answer
         ]
 
-    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips so far answer the target on the yield."""
-        if self.until is None or not self.chips_may_end or len(chips) < 2:
-            return False
-        return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
-
     def _yields(self, results: Sequence[Result]) -> list[ChipYield]:
         """The chips of each point that has several, in the first process; none if yields are not asked for."""
         if self._thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
@@ -121,12 +116,6 @@ class Sweep(Study):
         if self.until is not None and not self._thresholds and self.chips_may_end:
             return [self.until.accuracy]
         return sorted(set(self._thresholds or default_thresholds(self.references["quantized"].accuracy)))
-
-    def _price_again(self) -> None:
-        """Apply this command's technology to points of earlier commands, because the run's table has them, too."""
-        for result in self.records.results():
-            if (priced := self._priced(result)) != result:
-                self.records.keep(priced)
 
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))

@@ -16,8 +16,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox, ScaledTranslation
 from numpy.typing import NDArray
 
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.picture import Axis, Grid, Picture, Series
+from asim_lightning.whole_file import write_whole
 
 WIDTH, HEIGHT = 7.2, 4.3
 """Size of a figure, inches: the width of a page of two columns."""

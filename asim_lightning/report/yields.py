@@ -14,12 +14,12 @@ from asim_lightning.evaluation.chip_yield import ChipYield, YieldPoint, yield_cu
 from asim_lightning.evaluation.results import AxisValue, Measure, Result, axes_text, axis_text, value_words
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.accuracy import Curve, accuracy_series, reference_marks, sweep_lines
 from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.report.table_columns import axis_columns, interval, valued
 from asim_lightning.table import Column, Rows, Table, plain
+from asim_lightning.whole_file import write_lines
 
 MOST_GROUPS = 12
 """Most combinations of the other axes with chips next to each other."""
@@ -244,14 +244,12 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
 
 
 def _answer(found: ChipYield, question: Target) -> str:
-    total, good = len(found.chips), found.good(question.accuracy)
-    low, high = found.bounds(good)
+    at = found.at(question.accuracy)
     where = f", {axes_text(found.axes)}" if found.axes else ""
     answer = {
-        True: f"yes, at least {low:.3f}",
-        False: f"no, at most {high:.3f}",
-        None: f"undecided at the limit, {low:.3f} to {high:.3f}",
-    }[question.answer_of_chips(good, total)]
-    return (
-        f"answer   {question}{where}: {answer}, after {total} chips with {good} good on these {found.images:,} images"
-    )
+        True: f"yes, at least {at.low:.3f}",
+        False: f"no, at most {at.high:.3f}",
+        None: f"undecided at the limit, {at.low:.3f} to {at.high:.3f}",
+    }[question.answer_of_chips(at.good, at.total)]
+    said = f"{at.total} chips with {at.good} good on these {found.images:,} images"
+    return f"answer   {question}{where}: {answer}, after {said}"

@@ -34,7 +34,7 @@ def make_trainer(**options: Any) -> Trainer:
 
 def outcomes_of(condition: Condition, split: Any = "test", model: Any = None, **options: Any) -> Outcomes:
     return run_evaluations(
-        make_trainer(**options), model or make_model(), make_data(), lambda evaluate: evaluate(condition), split
+        make_trainer(**options), model or make_model(), make_data(), lambda evaluate: evaluate(condition, None), split
     )
 
 
@@ -46,7 +46,7 @@ def test_outcomes_are_those_of_lightnings_own_loop(split: Any) -> None:
     model = make_model(plan=Plan(macro, plan["rules"], plan["keep"]), fidelity="simulated", trial=3)
     trainer = make_trainer()
     (metrics,) = (trainer.test if split == "test" else trainer.validate)(model, datamodule=make_data(), verbose=False)
-    assert found.correct.mean() == pytest.approx(metrics[f"{split}/acc"], abs=1e-6)
+    assert found.numbers.mean() == pytest.approx(metrics[f"{split}/acc"], abs=1e-6)
     answers = trainer.predict(model, make_data())
     assert found.prediction.tolist() == torch.cat([each["prediction"] for each in answers]).tolist()  # type: ignore
     assert found.sample_index.tolist() == list(range(25))
@@ -86,7 +86,9 @@ class Wrong(LightningDataModule):
 )
 def test_other_loaders_are_refused(loaders: list[Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        run_evaluations(make_trainer(), make_model(), Wrong(*loaders), lambda evaluate: evaluate(Condition("float")))
+        run_evaluations(
+            make_trainer(), make_model(), Wrong(*loaders), lambda evaluate: evaluate(Condition("float"), None)
+        )
 
 
 def test_only_setup_and_teardown_of_callbacks_are_called() -> None:
@@ -120,8 +122,8 @@ def test_each_condition_has_its_line_and_reads_and_leaves_the_network_as_it_was(
     assert said == ["noisy (25, 2)", "real (25, 1)"]
     for read in range(2):
         alone = outcomes_of(Condition(macro={"random_noise": 1.0}, layers={"fc": "float"}, trial=7 + read))
-        assert np.array_equal(noisy[:, read], alone.correct)
-    assert np.array_equal(real[:, 0], outcomes_of(Condition("float")).correct)
+        assert np.array_equal(noisy[:, read], alone.numbers)
+    assert np.array_equal(real[:, 0], outcomes_of(Condition("float")).numbers)
     assert (model.fidelity, model.trial) == ("quantized", 7)
     assert {layer.fidelity for layer in macro_layers(model.backbone).values()} == {"quantized"}
 

@@ -13,10 +13,7 @@ from asim_lightning.evaluation.results import (
     axis_text,
     canonical_json,
     distinct_values,
-    joined,
     noise_unit,
-    part_of,
-    result_of,
 )
 
 
@@ -74,37 +71,37 @@ def outcomes(index, right, seconds=2.0, algorithm="exact", predicted=True):
 
 
 def test_a_trial_is_joined_from_two_parts_and_the_first_ones_outcomes_stay():
-    found = joined(outcomes([1, 4], [4]), outcomes([0, 1, 2, 4], [0, 1], 1.0, "events"))
+    found = outcomes([1, 4], [4]).joined(outcomes([0, 1, 2, 4], [0, 1], 1.0, "events"))
     assert found.sample_index.tolist() == [0, 1, 2, 4]
-    assert found.correct.tolist() == [True, False, False, True]
+    assert found.numbers.tolist() == [True, False, False, True]
     assert found.prediction.tolist() == [0, 1, 2, 1]
     assert (found.seconds, found.algorithm) == (3.0, "exact+events")
-    assert joined(outcomes([1], []), outcomes([2], [], predicted=False)).prediction is None
+    assert outcomes([1], []).joined(outcomes([2], [], predicted=False)).prediction is None
 
 
 def test_a_part_of_a_trial_has_its_share_of_the_time():
     whole = outcomes([0, 2, 5, 7], [5])
-    part = part_of(whole, np.array([5, 0]))
-    assert (part.sample_index.tolist(), part.correct.tolist(), part.prediction.tolist()) == (
+    part = whole.part(np.array([5, 0]))
+    assert (part.sample_index.tolist(), part.numbers.tolist(), part.prediction.tolist()) == (
         [0, 5],
         [False, True],
         [0, 2],
     )
     assert part.seconds == 1.0
-    assert part_of(whole, np.array([7, 5, 2, 0])) is whole
+    assert whole.part(np.array([7, 5, 2, 0])) is whole
     with pytest.raises(ValueError, match="must have all of 2 images, and lacks 1"):
-        part_of(whole, np.array([0, 4]))
+        whole.part(np.array([0, 4]))
 
 
 def test_a_result_is_of_all_trials():
     trials = [outcomes(range(120), range(wrong, 120), 1.5, name) for wrong, name in ((20, "exact"), (30, "events"))]
-    found = result_of({"adc_bits": 8}, "simulated", trials)
-    interval = accuracy_interval(np.stack([each.correct for each in trials], axis=1))
+    found = Result.of({"adc_bits": 8}, "simulated", trials)
+    interval = accuracy_interval(np.stack([each.numbers for each in trials], axis=1))
     assert (found.accuracy, found.low, found.high) == (interval.mean, interval.low, interval.high)
     assert (found.trials, found.images, found.seconds, found.algorithm) == (2, 120, 3.0, "exact+events")
     assert found.right == (100, 90)
     with pytest.raises(ValueError, match="trials of simulated at adc_bits 8 must see the same images"):
-        result_of({"adc_bits": 8}, "simulated", [trials[0], outcomes(range(1, 121), [])])
+        Result.of({"adc_bits": 8}, "simulated", [trials[0], outcomes(range(1, 121), [])])
 
 
 def test_reading_a_run_needs_no_matplotlib():

@@ -21,13 +21,14 @@ from asim_lightning.cli.start import load_weights
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.data.given import GivenData
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.methods import Found, Method, Point
-from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed, quiet_trainer
+from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings
 from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.exploration.sweep import Sweep

@@ -21,7 +21,7 @@ from asim_lightning import (
     describe_chip,
 )
 from asim_lightning.cost import cost
-from asim_lightning.exploration.runner import quiet_trainer
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, grid, without_time
 from tests.exploration.own_network import own_images, own_network

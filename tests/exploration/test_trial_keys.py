@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp, NoiseSweep, RangeCalibration
 from asim_lightning.data import ImageFolder
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
-from asim_lightning.exploration.runner import quiet_trainer
 from asim_lightning.exploration.trial_keys import fingerprint
 from tests.classifier.conftest import make_data, make_model
 from tests.exploration.conftest import Load

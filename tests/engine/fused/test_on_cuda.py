@@ -146,7 +146,9 @@ def test_an_evaluation_finds_what_one_on_a_cpu_finds(
         quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         trainer = Trainer(accelerator=accelerator, devices=1, enable_model_summary=False, **quiet)
         data = FashionMNIST(test_images=64, eval_batch_size=32)
-        return run_evaluations(trainer, copy.deepcopy(trained), data, lambda evaluate: evaluate(Condition(macro=macro)))
+        return run_evaluations(
+            trainer, copy.deepcopy(trained), data, lambda evaluate: evaluate(Condition(macro=macro), None)
+        )
 
     expected, found = outcomes("cpu"), outcomes("gpu" if device.type == "cuda" else "cpu")
     assert found.sample_index.tolist() == expected.sample_index.tolist()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.whole_file import write_lines, write_whole
 
 
 def test_a_file_and_its_folders(tmp_path: Path) -> None:
