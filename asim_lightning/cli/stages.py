@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import ArrayLike
 
 from asim_lightning.callbacks import ImageValues
@@ -47,6 +48,9 @@ def fit(cli: AsimCLI, options: FitOptions) -> None:
             reason = why.removesuffix(" Signaling Trainer to stop.")
             cli.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
     cli.say(f"run      {trainer.log_dir}")
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger):  # a continued fit has a folder of its own
+            cli.say(f"numbers  {logger.log_dir}/metrics.csv")
     if weights := weights_line(trainer.checkpoint_callbacks):
         cli.say(f"weights  {weights}")
     for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(trainer)):

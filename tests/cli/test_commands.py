@@ -14,8 +14,9 @@ from tests.conftest import rows_of
 
 
 def test_fit_prints_the_run_and_how_to_look_at_it(run: Run) -> None:
-    assert run.said.splitlines()[-3:] == [
+    assert run.said.splitlines()[-4:] == [
         "run      runs/tiny/version_0",
+        "numbers  runs/tiny/version_0/metrics.csv",
         "weights  runs/tiny/version_0/checkpoints/best.ckpt",
         "charts   tensorboard --logdir runs",
     ]

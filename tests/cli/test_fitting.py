@@ -121,7 +121,7 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     more = ("--trainer.max_epochs", "2", "--model.optimizer.lr", "0.002")
     answer = asim("fit", "-c", path, "--ckpt_path", "last", *more)
     assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
-    assert "run      runs/tiny/version_0\n" in answer.out
+    assert "run      runs/tiny/version_0\nnumbers  runs/tiny/version_0/from_step_4/metrics.csv\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
     assert (version / "metrics.csv").read_text() == before
     steps = [int(row["step"]) for row in rows_of(version / "from_step_4" / "metrics.csv")]
