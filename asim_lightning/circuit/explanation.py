@@ -25,8 +25,8 @@ _LEGEND = (
     "own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
 _WITHOUT_SPREADS = (
-    "sigma and P(wrong) are of the noise only; differences between converters and cells are not in them, but decide "
-    "which cycles are lossy"
+    "sigma and P(wrong) are of the noise only; differences between converters and cells are not in them, but may make "
+    "cycles lossy"
 )
 
 
@@ -137,9 +137,9 @@ class Explanation:
             f"per output and tile: {plural(len(self.cycles), 'cycle')} ({kinds}; {digital} digital), "
             f"{plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
-            f"nearest exact rows, noise and spreads aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
+            f"nearest exact rows, noise and `static` aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
             f"{self.exact_rows_above or 'none'} (above)",
-            f"fewest ADC bits that keep counts distinct, spreads aside: {fewest}",
+            f"fewest ADC bits that keep counts distinct, `static` aside: {fewest}",
             _LEGEND,
             *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip or self.circuit.converters_differ else []),
         ]

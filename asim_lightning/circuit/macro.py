@@ -176,17 +176,18 @@ class MacroConfig:
         return percents[0], percents[1]
 
     @property
-    def idle_settings(self) -> list[str]:
-        """Settings that change nothing because another one is off, such as "votes 3 while vote_levels is 0"."""
-        static = self.static
-        trimmed = [name for name in ("offset", "gain") if static.trims(name) and static.is_set(name)]
+    def idle_settings(self) -> dict[str, str]:
+        """Settings that change nothing, such as "votes 3 while vote_levels is 0", each with the setting that is off."""
+        static, levels = self.static, self.vote_levels
+        kinds = [name for name in ("offset", "gain") if static.trims(name)]
         unused = {
-            f"votes {self.votes} while vote_levels is 0": self.votes > 1 and not self.vote_levels,
-            f"vote_levels {self.vote_levels} while votes is 1": bool(self.vote_levels) and self.votes == 1,
-            "digital_adc while digital_levels is 0": self.digital_adc and not self.digital_levels,
-            f"static.trim {static.trim} without a spread to trim": static.trim != "none" and not trimmed,
-        }
-        return [setting for setting, is_idle in unused.items() if is_idle]
+            (f"votes {self.votes} while vote_levels is 0", "vote_levels"): self.votes > 1 and not levels,
+            (f"vote_levels {levels} while votes is 1", "votes"): levels > 0 and self.votes == 1,
+            ("digital_adc while digital_levels is 0", "digital_levels"): self.digital_adc and not self.digital_levels,
+            (f"static.trim {static.trim} while static.{' and static.'.join(kinds)} is 0", " ".join(kinds)):
+                kinds and not any(map(static.is_set, kinds)),
+        }  # fmt: skip
+        return dict(name for name, is_idle in unused.items() if is_idle)
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.

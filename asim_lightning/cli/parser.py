@@ -287,14 +287,20 @@ class AsimCLI(CommandCLI):
             if technology is not None and technology.preset != self.preset.name:
                 configured = f"costs are of technology {technology.preset}, as configured"
                 self.say(f"note     {configured}; the chip has {self.preset.node} nm")
+        given = {**self.by_recipes, **self.by_flags}
+        varied = str([given.get(name) for name in ("axes", "search", "given", "compare")])
+        macros = dict.fromkeys(layer.macro for layer in macro_layers(self.model.backbone).values())
+        idle = {setting: off for macro in macros for setting, off in macro.idle_settings.items()}
+        for setting, off in idle.items():
+            if not any(name in varied for name in off.split()):
+                self.say(f"macro    no effect: {setting}")
         uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
         if not {"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
         for note in model.pretrained:
             self.say(f"weights  {note}")
-        idle = (each for layer in macro_layers(model.backbone).values() for each in layer.macro.idle_settings)
-        for note in (*self.notes, *(f"macro    no effect: {each}" for each in dict.fromkeys(idle))):
+        for note in self.notes:
             self.say(note)
         if start.path is not None:
             classes = start.settings.get("num_classes") if fits else None

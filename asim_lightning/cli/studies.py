@@ -149,8 +149,6 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
     of_chips = options.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(options.thresholds, of_chips)
-    if of_chips and until is not None and until.ends_images:
-        raise ValueError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {options.chips}")
     axes = grid_of(options.axes.given(), options.chips, until)
     check_flags(axes.axes, cli.by_flags)
     published = _published(options, axes, of_chips or not model.outcome.is_share, cli.by_flags)

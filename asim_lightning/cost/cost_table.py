@@ -1,6 +1,7 @@
 """The cost of a network as tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -142,11 +143,12 @@ def totals_text(report: "CostReport") -> str:
 
 def validation_text(found: Validation) -> str:
     """The model against silicon, in tables."""
+    plain = replace(found, chips=tuple(each for each in found.chips if not each.note))
     parts = [
         _comparisons("column", found.chips),
-        f"{found.within(1.5)} of {len(found.chips)} within 1.5, {found.within(2.0)} within 2, geometric mean "
-        f"{found.bias:.2f}, typical factor {found.typical_factor:.2f} (on the rows that it is fitted to; one paper "
-        "left out at a time: 1.47)",
+        f"{plain.within(1.5)} of {len(plain.chips)} rows without a note within 1.5, {plain.within(2.0)} within 2; of "
+        f"all, geometric mean {found.bias:.2f}, typical factor {found.typical_factor:.2f} (on the rows that it is "
+        "fitted to; one paper left out at a time: 1.47)",
         _comparisons("component", found.components),
         _comparisons("V^2 of the supply", found.supplies),
         _comparisons("model at the supply", found.absolute),

@@ -61,8 +61,8 @@ SOURCES = {
     "flip_flop": f"{_ZIGZAG}, at 28 nm",
     "cell_write": "nobody's: written cells are counted, and not priced",
     "float_bits": "an assumption: a layer that stays float is computed by integers",
-    "factor": "typical factor between model and silicon: 9 of 16 published results, which the model is fitted to, are "
-    "within it, 15 within 2; the other one, and single parts such as the ADC, are farther off (asim cost --validate)",
+    "factor": "typical factor between model and silicon: 8 of 15 published results, which the model is fitted to, are "
+    "within it, all within 2; another chip, and single parts such as the ADC, are farther off (asim cost --validate)",
     "digital_factor": "spread of published digital macros",
 }
 """Source of the default of each other coefficient."""

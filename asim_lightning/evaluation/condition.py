@@ -1,7 +1,7 @@
 """The condition of an accuracy, and a network under it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
+from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
@@ -26,8 +27,6 @@ EQUAL_CHIPS = (
 
 
 _SPREADS = [name for name, each in settings_of(StaticEffects).items() if each.role == "static" and name != "parasitics"]
-_OF_A_DRAW = {"static", *(f"static.{name}" for name in (*_SPREADS, "trim", "trim_step"))}
-"""Fields that a chip in a file replaces."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +57,31 @@ class Condition:
                 check_whole(f"`{name}`", value, 0, most)
 
 
-def check_one_chip(chip: int | SavedChip, condition: Condition) -> None:
-    """Refuse a condition that asks for another chip, or for other spreads, than those of a chip in a file."""
-    if not isinstance(chip, SavedChip):
-        return
-    changed = {} if condition.chip is None else {"`chip` and `chips`": condition.chip}
-    for fields in (condition.macro, *condition.rules.values()):
-        changed |= {f"`{name}`": value for name, value in fields.items() if name in _OF_A_DRAW}
-    for names, value in changed.items():
+def check_one_chip(saved: SavedChip, chip: int | None, macros: Iterable[tuple[MacroConfig, MacroConfig]]) -> None:
+    """Refuse another chip than the one in a file, and spreads other than before, because the file has its own.
+
+    `macros` has the macro of each layer before and after a change.
+    """
+    if chip is not None:
         raise ValueError(
-            f"{names} must be left out with `model.chip_file` {chip.path}, which is one chip with its own spreads, got "
-            f"{value}"
+            f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got {chip}"
         )
+    for before, after in dict.fromkeys(macros):
+        was, now = _spreads(before), _spreads(after)
+        for name in (each for each in was if was[each] != now[each]):
+            raise ValueError(
+                f"`{name}` must stay {was[name]} with `model.chip_file` {saved.path}, whose chip has its own spreads, "
+                f"got {now[name]}"
+            )
+
+
+def _spreads(macro: MacroConfig) -> dict[str, Any]:
+    """Settings of a macro that draw a chip, by name."""
+    static = macro.static
+    drawn = {f"static.{name}": getattr(static, name) if static.is_drawn(name) else 0 for name in _SPREADS}
+    trims = {f"static.{name}": getattr(static, name) for name in ("trim", "trim_step")}
+    sigma = {"column_args.cell_sigma": macro.column_args.get("cell_sigma", 0)}
+    return {name: canonical_quantity(value) for name, value in {**drawn, **trims, **sigma}.items()}
 
 
 @contextmanager
@@ -86,8 +98,11 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
                 for name in matched(model, pattern, "compare.layers"):
                     layers[name].fidelity = fidelity
             patterns = {pattern: matched(model, pattern, "compare.rules") for pattern in condition.rules}
+            macros = [layer.macro for layer in macro_layers(model.backbone).values()]
             apply_point(model.backbone, condition.macro, condition.rules, patterns)
-            check_one_chip(model.chip, condition)
+            if isinstance(model.chip, SavedChip):
+                changed = [layer.macro for layer in macro_layers(model.backbone).values()]
+                check_one_chip(model.chip, condition.chip, zip(macros, changed, strict=True))
             if condition.fidelity == "simulated":
                 check_chip(model.backbone, model.chip)
             model.trial = model.trial if condition.trial is None else condition.trial

@@ -64,6 +64,8 @@ def grid_of(axes: Mapping[str, Any], chips: int | None = None, until: Target | N
     space = SearchSpace.read(axes, "axes")
     if chips is None and (until is None or until.form != "yield"):
         return space if space.axes else SearchSpace(DEFAULT_AXES)
+    if until is not None and until.ends_images:
+        raise ValueError(f"`until` '{until}' ends the images of a chip, so `chips` must be null, got {chips}")
     count = MOST_CHIPS if chips is None else chips
     check_whole("`chips`", count, 2, 10000)
     if CHIP in space.axes:

@@ -100,7 +100,9 @@ class Points:
         if differs:
             content["chips"] = "by number, converters in place"  # chips drawn by other rules need other keys
         if isinstance(self._chip, SavedChip):
-            check_one_chip(self._chip, condition_at(axes, kind))
+            own = self._macros(self._at({}, kind)[0])
+            changed = [(before[0], after[0]) for before, after in zip(own, pairs, strict=True) if before and after]
+            check_one_chip(self._chip, chip, changed)
             self._check_chip(self._chip, assignments)
         elif chip is not None and chip != self._chip:
             if not differs:

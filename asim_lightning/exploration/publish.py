@@ -132,9 +132,12 @@ def whole_search_text(found: Run, search: Search) -> str:
 
 def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: CostFigures) -> list[str]:
     """Notes on noise in LSB, and on prices outside the range of the energy model."""
-    points = [dict(each.axes) for each in found.points]
-    macros = {macro for point in points for macro in macros_at(point)}
-    return [*lsb_notes(points, macros), *doubts(macros, figures.technology)]
+    points, macros, prices = [dict(each.axes) for each in found.points], set[MacroConfig](), dict[str, None]()
+    for point in points:
+        here = macros_at(point)
+        macros |= here
+        prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
+    return [*lsb_notes(points, macros), *prices]
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:

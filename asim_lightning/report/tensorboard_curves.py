@@ -105,6 +105,8 @@ def over_chips(rows: Sequence[Result]) -> list[Result]:
     found = []
     without = [replace(row, axes=row.without(CHIP)) for row in rows]
     for chips in grouped(without, lambda row: (row.kind, values_of(row, row.axes))):
+        if len({row.images for row in chips}) > 1:
+            continue  # a target ended the images of each chip, so that chips have no mean
         merged = chips[0]
         if len(chips) > 1:
             accuracies = [row.accuracy for row in chips]  # `mean` is exact, so within the ends

@@ -227,12 +227,12 @@ def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]
 def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     images, reads = found[0].images, max(each.reads for each in found)
     mean = f", as the mean of {reads} reads" if reads > 1 else ""
-    bounds = "each end, at any number of chips, which outcomes decided" if stops else "Clopper and Pearson"
+    bounds = "each end holds with 95 %, at any number of chips" if stops else "95 %, Clopper and Pearson"
     has_spread = all(each.read_spread is not None for each in found)
     noise = "without read noise (read sd: of a chip from read to read)" if has_spread else "with read noise, if any"
     lines = [
         f"Good: the accuracy on these {images:,} images is at least so much{mean}.",
-        f"On these images: bounds of the share of all chips that are good on these images (95 %, {bounds}).",
+        f"On these images: bounds of the share of all chips that are good on these images ({bounds}).",
         "On all images: bounds of the share of all chips that are so accurate on all images of the kind.",
         "Mean: over all chips and all images; its interval covers the choice of both.",
         f"Chip sd: points from chip to chip on these images, {noise}.",

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, explain, resolved, schedule
+from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear
 from asim_lightning.surgery import Plan
 
@@ -179,15 +180,25 @@ def test_noise_in_lsb_is_as_many_codes_in_every_cycle() -> None:
 
 
 def test_idle_settings_change_no_answer_until_the_other_one_is_on() -> None:
-    idle = MacroConfig(votes=3, digital_adc=True, static=StaticEffects(trim="both", cell_mismatch=1))
-    assert idle.idle_settings == [
-        "votes 3 while vote_levels is 0", "digital_adc while digital_levels is 0",
-        "static.trim both without a spread to trim",
-    ]  # fmt: skip
-    plain = idle.with_fields(votes=1, digital_adc=False, **{"static.trim": "none"})
-    assert schedule(idle, False) == schedule(plain, False)
-    assert not idle.with_fields(vote_levels=1, digital_levels=1, **{"static.offset": 1}).idle_settings
-    assert plain.with_fields(vote_levels=2).idle_settings == ["vote_levels 2 while votes is 1"]
+    idle = MacroConfig(4, 4, 15, votes=3, digital_adc=True, random_noise=1, static=StaticEffects(trim="both", inl=1))
+    assert idle.idle_settings == {
+        "votes 3 while vote_levels is 0": "vote_levels", "digital_adc while digital_levels is 0": "digital_levels",
+        "static.trim both while static.offset and static.gain is 0": "offset gain",
+    }  # fmt: skip
+    on = {"vote_levels": 1, "digital_levels": 1, "static.offset": 1}
+    assert not idle.with_fields(**on).idle_settings
+    assert idle.with_fields(votes=1, vote_levels=2).idle_settings["vote_levels 2 while votes is 1"] == "votes"
+
+    def answers(**fields: Any) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer = CimLinear(8, 8, macro=idle.with_fields(**fields), input_range="batch").eval()
+        layer.fidelity = "simulated"
+        with torch.no_grad(), noise_context(seed=1, sample_ids=torch.arange(2)):
+            return layer(torch.rand(2, 8))
+
+    off = {"votes": 1, "digital_adc": False, "static.trim": "none"}
+    assert torch.equal(answers(), answers(**off))
+    assert not torch.equal(answers(**on), answers(**on, **off))
 
 
 def test_equal_macros_have_equal_hashes() -> None:

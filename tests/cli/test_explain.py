@@ -88,8 +88,8 @@ def test_a_fit_takes_the_chip_into_the_loop_and_its_checkpoint_keeps_it(asim: As
     [
         ("validate", ("--model.plan.macro.static", "{offset: 0, gain: 0, stuck_at_1: 0}"), "because chips with this"),
         ("sweep", ("--chips", "3"), "`chip` and `chips` must be left out with `model.chip_file`"),
-        ("validate", ("--compare", "[{macro: {static.gain: 9}}]"), "`static.gain` must be left out with `model.chip_f"),
-        ("sweep", ("-c", "rules.yaml"), "its own spreads, got 1 lsb, at the point rules.fc.static.offset 1 lsb"),
+        ("validate", ("--compare", "[{macro: {static.gain: 9}}]"), "`static.gain` must stay 2.0 with `model.chip_file"),
+        ("sweep", ("-c", "rules.yaml"), "whose chip has its own spreads, got 1 lsb, at the point rules.fc.static.of"),
         ("sweep", ("--axes.adc_bits", "[8, 7]"), "of a macro with adc_bits 7, got one with 8, at the point adc_bits 7"),
     ],
 )

@@ -1,11 +1,14 @@
 """A network under a condition: what each field sets, and that everything is afterwards as it was."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from asim_lightning import CimClassifier
-from asim_lightning.evaluation.condition import Condition, noise_text, under
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.engine import SavedChip
+from asim_lightning.evaluation.condition import Condition, check_one_chip, noise_text, under
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
@@ -105,3 +108,29 @@ def test_a_name_that_matches_nothing_is_refused_and_nothing_changes(
 def test_the_noise_of_simulated_layers_is_named(condition: Condition, expected: str, model: CimClassifier) -> None:
     with under(model, condition):
         assert noise_text(model) == expected
+
+
+OWN = MacroConfig(column="current", static=StaticEffects(offset="0.3 lsb", cell_mismatch=5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"static.offset": "0.30 lsb", "static.inl": [0.1] * 256, "static.reference": "absolute"}, ""),
+        ({"static": {"offset": "0.3 lsb", "cell_mismatch": "5 %", "columns_per_adc": 2}, "random_noise": 1}, ""),
+        ({"static.offset": "0.4 lsb"}, "`static.offset` must stay 0.3 lsb"),
+        ({"static": {"offset": "0.3 lsb"}}, "`static.cell_mismatch` must stay 5"),
+        ({"static.trim": "both"}, "`static.trim` must stay none"),
+    ],
+    ids=str,
+)
+def test_a_chip_from_a_file_keeps_its_spreads(changes: dict[str, Any], refused: str) -> None:
+    saved, macros = SavedChip("digest", "chip.safetensors", {}), [(OWN, OWN), (OWN, OWN.with_fields(**changes))]
+    with pytest.raises(ValueError, match=refused) if refused else nullcontext():
+        check_one_chip(saved, None, macros)
+    plain = OWN.with_fields(static={})
+    sigma = [(plain, plain.with_fields(column_args={"cell_sigma": 5}))]
+    with pytest.raises(
+        ValueError, match=r"`column_args.cell_sigma` must stay 0 with `model.chip_file` chip.safetensors"
+    ):
+        check_one_chip(saved, None, sigma)

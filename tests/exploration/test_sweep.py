@@ -115,6 +115,8 @@ def test_chips_that_are_none_are_refused() -> None:
         grid_of({"chip": [1]}, 3)
     with pytest.raises(ValueError, match=r"`until` 'yield 0.3 at 1 %' takes chips"):
         grid_of({"chip": [1]}, None, EASY)
+    with pytest.raises(ValueError, match="ends the images of a chip, so `chips` must be null, got 3"):
+        grid_of({}, 3, Target.read("accuracy 50 %", "`until`"))
     assert grid_of({}, None, EASY).axes == {"chip": list(range(500))}
 
 
