@@ -13,6 +13,7 @@ import pytest
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.run import Run
+from asim_lightning.exploration.publish import whole_search_text
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Trial, Work, proceed
@@ -73,6 +74,12 @@ def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rule
     one = {"rules": {"fc": {"adc_bits": [7]}}, "adc_bits": [8]}
     with pytest.raises(ValueError, match=r"takes adc_bits if all layers .* got 7 and 8 by rules, at the point"):
         search(space=one, objectives=["accuracy", "adc_bits"])
+
+
+def test_notes_on_prices_are_of_each_points_technology(search: MakeSearch) -> None:
+    for nodes, note in (([28, 5], 1), ([28, 32], 0)):
+        made = search(space={"technology": {"node": nodes}})
+        assert whole_search_text(made.run(progress=False), made).count("5 nm is outside the nodes") == note
 
 
 def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSearch, counted: list[Any]) -> None:
