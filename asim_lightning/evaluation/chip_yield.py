@@ -91,6 +91,10 @@ class ChipYield:
         between = float(self.accuracies.var(ddof=1))
         return sqrt(max(between - (self.read_spread or 0.0) ** 2 / self.reads, 0.0))
 
+    def good(self, accuracy: float) -> int:
+        """How many chips have at least an accuracy, 0..1, on these images."""
+        return _good(self.right, self.images, accuracy)
+
     def at(self, accuracy: float) -> YieldPoint:
         """The yield at an accuracy, 0..1.
 
@@ -98,7 +102,7 @@ class ChipYield:
         bound if the interval reaches it. Each takes half of the error probability of an end, and the chips take the
         rest. The bounds are wider than needed, because it is not known whether chips share the luck of their images.
         """
-        good = _good(self.right, self.images, accuracy)
+        good = self.good(accuracy)
         end = 0.025 if self.stopped_by_outcomes else 0.0125
         z = NormalDist().inv_cdf(1.0 - end)
         reached = [wilson(share, self.images, z) for share in self.accuracies.tolist()]

@@ -71,7 +71,7 @@ _ONES = np.ones((2, 10), dtype=np.float32)
 
 def test_a_share_of_answers_is_whole() -> None:
     found = ChipYield({}, (0, 1, 2), np.array([[360], [367], [359]]), 400, crossed_interval(_ONES))
-    assert (found.at(0.9).good, found.at(91.75 / 100).good) == (2, 1)
+    assert (found.good(0.9), found.good(91.75 / 100)) == (2, 1)
 
 
 def test_one_read_does_not_tell_its_noise() -> None:

@@ -90,7 +90,7 @@ def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make)
     run = whole.run()
     found = without_time(run)
     assert len(found) == 2 + 7 + 7  # of coins that all fall alike
-    assert [(len(each.chips), each.at(0.5).good) for each in run.yields] == [(7, 7), (7, 0)]
+    assert [(len(each.chips), each.good(0.5)) for each in run.yields] == [(7, 7), (7, 0)]
     for workers in (5, 100):  # the answer comes in the middle of the second five; with all under way
         other = make(axes, until=target, folder=f"of {workers}")
         other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
