@@ -226,8 +226,8 @@ def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCy
     column, full_scale_mv = circuit.column, circuit.macro.full_scale_mv
     if not cycle.converted:
         return ExplainedCycle(cycle, kind)
-    half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32)
-    _, sigmas = column.of_curves(torch.arange(column.curves)[:, None], half, cycle)
+    half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32, device="cpu")
+    _, sigmas = column.of_curves(torch.arange(column.curves, device="cpu")[:, None], half, cycle)
     sigma = float(sigmas.double().square().mean().sqrt()) if cycle.analog else 0.0  # over converters of all curves
     share = sigma / codes_of_full_scale(cycle)
     sigma_mv = None if full_scale_mv is None else share * full_scale_mv

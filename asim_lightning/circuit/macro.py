@@ -176,18 +176,19 @@ class MacroConfig:
         return percents[0], percents[1]
 
     @property
-    def idle_settings(self) -> dict[str, str]:
-        """Settings that change nothing, such as "votes 3 while vote_levels is 0", each with the setting that is off."""
+    def idle_settings(self) -> dict[str, tuple[str, ...]]:
+        """Settings without effect, such as "votes 3 while vote_levels is 0", each with the settings that are off."""
         static, levels = self.static, self.vote_levels
-        kinds = [name for name in ("offset", "gain") if static.trims(name)]
-        unused = {
-            (f"votes {self.votes} while vote_levels is 0", "vote_levels"): self.votes > 1 and not levels,
-            (f"vote_levels {levels} while votes is 1", "votes"): levels > 0 and self.votes == 1,
-            ("digital_adc while digital_levels is 0", "digital_levels"): self.digital_adc and not self.digital_levels,
-            (f"static.trim {static.trim} while static.{' and static.'.join(kinds)} is 0", " ".join(kinds)):
-                kinds and not any(map(static.is_set, kinds)),
-        }  # fmt: skip
-        return dict(name for name, is_idle in unused.items() if is_idle)
+        kinds = tuple(name for name in ("offset", "gain") if static.trims(name))
+        trim = f"static.trim {static.trim} while {' and '.join(f'static.{name} is 0' for name in kinds)}"
+        idle: dict[str, tuple[str, ...]] = {}
+        if self.votes > 1 and not levels:
+            idle[f"votes {self.votes} while vote_levels is 0"] = ("vote_levels",)
+        if levels and self.votes == 1:
+            idle[f"vote_levels {levels} while votes is 1"] = ("votes",)
+        if self.digital_adc and not self.digital_levels:
+            idle["digital_adc while digital_levels is 0"] = ("digital_levels",)
+        return idle if not kinds or any(map(static.is_set, kinds)) else {**idle, trim: kinds}
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.

@@ -199,7 +199,7 @@ def error_probability(column: Column, cycle: Cycle) -> float:
 
 def error_probabilities(column: Column, cycle: Cycle, counts: Tensor) -> Tensor:
     """`error_probability` count by count, without clamping, float64; the mean over all curves. # (counts,)"""
-    curves = torch.arange(column.curves)[:, None]
+    curves = torch.arange(column.curves, device=counts.device)[:, None]
     level, sigma = (each.double() for each in column.of_curves(curves, counts, cycle))
     return share_of_other_codes(level, sigma.clamp_min(1e-30)).expand(column.curves, len(counts)).mean(0)
 

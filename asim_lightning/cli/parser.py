@@ -292,7 +292,7 @@ class AsimCLI(CommandCLI):
         macros = dict.fromkeys(layer.macro for layer in macro_layers(self.model.backbone).values())
         idle = {setting: off for macro in macros for setting, off in macro.idle_settings.items()}
         for setting, off in idle.items():
-            if not any(name in varied for name in off.split()):
+            if not any(name in varied for name in off):  # else the command itself switches it on
                 self.say(f"macro    no effect: {setting}")
         uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
         if not {"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True):

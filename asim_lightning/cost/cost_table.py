@@ -143,10 +143,10 @@ def totals_text(report: "CostReport") -> str:
 
 def validation_text(found: Validation) -> str:
     """The model against silicon, in tables."""
-    plain = replace(found, chips=tuple(each for each in found.chips if not each.note))
+    sound = replace(found, chips=tuple(each for each in found.chips if not each.note))
     parts = [
         _comparisons("column", found.chips),
-        f"{plain.within(1.5)} of {len(plain.chips)} rows without a note within 1.5, {plain.within(2.0)} within 2; of "
+        f"{sound.within(1.5)} of {len(sound.chips)} rows without a note within 1.5, {sound.within(2.0)} within 2; of "
         f"all, geometric mean {found.bias:.2f}, typical factor {found.typical_factor:.2f} (on the rows that it is "
         "fitted to; one paper left out at a time: 1.47)",
         _comparisons("component", found.components),

@@ -25,8 +25,8 @@ EQUAL_CHIPS = (
 )
 """Why a number of a chip is refused."""
 
-
 _SPREADS = [name for name, each in settings_of(StaticEffects).items() if each.role == "static" and name != "parasitics"]
+"""Static effects that a chip is drawn from."""
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,7 @@ def run_evaluations(
     """
     if pickles_work(trainer):
         raise ValueError("The trainer must use the strategy ddp or ddp_fork, got one that spawns processes")
-    loop = _Loop(trainer, split == "test")
-    loop.work, loop.advance = work, advance
+    loop = _Loop(trainer, split, work, advance)
     kept = trainer.test_loop, trainer.validate_loop
     try:
         if split == "test":
@@ -207,8 +206,11 @@ def evaluate_each(
 class _Loop(EvaluationLoop):
     """Lightning's test or validation loop, with other work instead of one pass over the images."""
 
-    work: Callable[[Evaluate], Any]
-    advance: Callable[[], None]
+    def __init__(
+        self, trainer: Trainer, split: Split, work: Callable[[Evaluate], Any], advance: Callable[[], None]
+    ) -> None:
+        super().__init__(trainer, split == "test")
+        self._work, self._advance = work, advance
 
     def run(self) -> Any:
         """Lightning calls it instead of its pass over the images."""
@@ -224,9 +226,9 @@ class _Loop(EvaluationLoop):
 
         def evaluate_under(condition: Condition, places: Sequence[int] | None) -> Outcomes:
             batches = islice(loader, limit) if places is None else loader_of(loader, places)
-            return evaluate(trainer, model, batches, condition, self.advance)
+            return evaluate(trainer, model, batches, condition, self._advance)
 
-        return SimpleNamespace(value=self.work(evaluate_under))  # Lightning returns it unchanged
+        return SimpleNamespace(value=self._work(evaluate_under))  # Lightning returns it unchanged
 
 
 def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
@@ -78,7 +78,11 @@ class Run(Sequence[Result]):
     loss_map: LossMap | None = None
     """The map of a doctor."""
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Result: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
         return self.results[place]
 
     def __len__(self) -> int:

@@ -97,38 +97,38 @@ class Store:
             "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = excluded.trials, "
             "result = excluded.result WHERE excluded.trials >= trials"
         )
-        self._rows(query, run, point, trials, json.dumps(result), write=True)
+        self._execute(query, run, point, trials, json.dumps(result), write=True)
 
     def clear_points(self, run: str) -> None:
         """Remove all points of a run; their trials stay."""
-        self._rows("DELETE FROM points WHERE run = ?", run, write=True)
+        self._execute("DELETE FROM points WHERE run = ?", run, write=True)
 
     def points(self, run: str) -> list[Any]:
         """The results of the points of a run, in the order in which they were first finished."""
         return [
-            json.loads(text) for (text,) in self._rows("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
+            json.loads(text) for (text,) in self._execute("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
         ]
 
     def write(self, run: str, name: str, content: object) -> None:
         """Store a document of a run, such as its settings; it replaces one of the same name."""
         text = json.dumps(content, default=str)
-        self._rows("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", run, name, text, write=True)
+        self._execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", run, name, text, write=True)
 
     def read(self, run: str, name: str) -> Any:
         """A document of a run; None if it is not there."""
-        found = self._rows("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
+        found = self._execute("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
         return json.loads(found[0][0]) if found else None
 
     def documents_of(self, run: str, start: str) -> list[Any]:
         """The documents of a run whose names begin with a text."""
         query = "SELECT content FROM documents WHERE run = ? AND substr(name, 1, ?) = ? ORDER BY rowid"
-        return [json.loads(text) for (text,) in self._rows(query, run, len(start), start)]
+        return [json.loads(text) for (text,) in self._execute(query, run, len(start), start)]
 
     def runs(self) -> list[str]:
         """Names of all runs that have a point."""
-        return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY run")]
+        return [run for (run,) in self._execute("SELECT DISTINCT run FROM points ORDER BY run")]
 
-    def _rows(self, query: str, *values: str | int, write: bool = False) -> list[Any]:
+    def _execute(self, query: str, *values: str | int, write: bool = False) -> list[Any]:
         with self._transaction(write) as connection:
             return connection.execute(query, values).fetchall()
 

@@ -74,7 +74,7 @@ def _candidates(file: WeightFile, name: str | None, small: bool | None, kwargs: 
     elif sign == "layer1.0.conv1.weight" and small is None and "conv1.weight" in state:
         smalls = [state["conv1.weight"].shape[-1] == 3]
     elif sign == "layer1.0.conv1.weight" and small is None and "conv1.0.weight" in state:
-        said = "no key tells the stride of the stem; taken is the one of large images, --small true takes the other"
+        said = "keys do not tell the stem's stride: taken is the stem for large images, --small true takes the other"
     elif sign == "blocks.0.attn.qkv.weight":
         names = _transformers(state)
     if name is None and layout == "timm" and timm.is_model((file.architecture or "").split(".")[0]):

@@ -1,6 +1,6 @@
 """The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, make_dataclass
 from types import GenericAlias
 from typing import Any, get_type_hints
@@ -105,7 +105,7 @@ def patterns_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
 
 
-def lsb_notes(points: Iterable[Mapping[str, AxisValue]], macros: Iterable[MacroConfig]) -> list[str]:
+def lsb_notes(points: Iterable[Mapping[str, AxisValue]], macros: Collection[MacroConfig]) -> list[str]:
     """A line on noise and offsets in LSB of the macros of some points, if these differ in the voltage of an LSB; empty
     if not."""
     swept = {name.rpartition(".")[2] for point in points for name in point}

@@ -182,12 +182,13 @@ def test_noise_in_lsb_is_as_many_codes_in_every_cycle() -> None:
 def test_idle_settings_change_no_answer_until_the_other_one_is_on() -> None:
     idle = MacroConfig(4, 4, 15, votes=3, digital_adc=True, random_noise=1, static=StaticEffects(trim="both", inl=1))
     assert idle.idle_settings == {
-        "votes 3 while vote_levels is 0": "vote_levels", "digital_adc while digital_levels is 0": "digital_levels",
-        "static.trim both while static.offset and static.gain is 0": "offset gain",
+        "votes 3 while vote_levels is 0": ("vote_levels",),
+        "digital_adc while digital_levels is 0": ("digital_levels",),
+        "static.trim both while static.offset is 0 and static.gain is 0": ("offset", "gain"),
     }  # fmt: skip
     on = {"vote_levels": 1, "digital_levels": 1, "static.offset": 1}
     assert not idle.with_fields(**on).idle_settings
-    assert idle.with_fields(votes=1, vote_levels=2).idle_settings["vote_levels 2 while votes is 1"] == "votes"
+    assert idle.with_fields(votes=1, vote_levels=2).idle_settings["vote_levels 2 while votes is 1"] == ("votes",)
 
     def answers(**fields: Any) -> torch.Tensor:
         torch.manual_seed(0)

@@ -128,9 +128,10 @@ def test_a_chip_from_a_file_keeps_its_spreads(changes: dict[str, Any], refused: 
     saved, macros = SavedChip("digest", "chip.safetensors", {}), [(OWN, OWN), (OWN, OWN.with_fields(**changes))]
     with pytest.raises(ValueError, match=refused) if refused else nullcontext():
         check_one_chip(saved, None, macros)
+
+
+def test_a_chip_from_a_file_keeps_the_cells_of_its_column() -> None:
     plain = OWN.with_fields(static={})
-    sigma = [(plain, plain.with_fields(column_args={"cell_sigma": 5}))]
-    with pytest.raises(
-        ValueError, match=r"`column_args.cell_sigma` must stay 0 with `model.chip_file` chip.safetensors"
-    ):
-        check_one_chip(saved, None, sigma)
+    changed = plain.with_fields(column_args={"cell_sigma": 5})
+    with pytest.raises(ValueError, match=r"`column_args.cell_sigma` must stay 0 with `model.chip_file` chip"):
+        check_one_chip(SavedChip("digest", "chip.safetensors", {}), None, [(plain, changed)])

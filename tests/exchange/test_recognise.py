@@ -96,7 +96,7 @@ def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
 def test_a_deep_stem_may_be_of_small_images() -> None:
     file = WeightFile("x", on_meta(timm.create_model, "resnet18d"))
     assert recognise(file).said == (
-        "no key tells the stride of the stem; taken is the one of large images, --small true takes the other",
+        "keys do not tell the stem's stride: taken is the stem for large images, --small true takes the other",
     )
     assert not any("stride" in said for said in recognise(file, small=True).said)
 
