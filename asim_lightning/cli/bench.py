@@ -21,7 +21,7 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import prepare
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.interval import Interval, accuracy_interval, difference_interval
+from asim_lightning.evaluation.interval import Interval, difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, with_published
 from asim_lightning.nn import OnMacro
@@ -147,12 +147,12 @@ def _verify_published(cli: AsimCLI, code: PublishedCode, layers: dict[str, OnMac
         return evaluate(cli.trainer, cli.model, cli.datamodule.test_dataloader(), Condition()).value[:, None]
 
     ours = answers()
-    print(f"ours       {_percent(accuracy_interval(ours))}", flush=True)
+    print(f"ours       {_percent(mean_interval(ours, True))}", flush=True)
     with with_published(code, layers) as reasons:
         theirs = answers()
     kept = {name: why for name, why in reasons.items() if why}
-    print(f"published  {_percent(accuracy_interval(theirs))}, {len(reasons) - len(kept)} of {len(reasons)} layers")
-    print(f"difference {_percent(difference_interval(ours, theirs), '+')}")
+    print(f"published  {_percent(mean_interval(theirs, True))}, {len(reasons) - len(kept)} of {len(reasons)} layers")
+    print(f"difference {_percent(difference_interval(ours, theirs, True), '+')}")
     for name, why in kept.items():
         print(f"ours in both: {name}, because the published code does not compute {why}")
 

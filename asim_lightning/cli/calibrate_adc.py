@@ -10,7 +10,7 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import prepare
 from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
-from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
+from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
 from asim_lightning.evaluation.results import Measure, axes_text
 from asim_lightning.nn.count_histograms import fitted_range
@@ -57,7 +57,7 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     measure = Measure.of(model.outcome)
 
     def line(name: str, correct: Answers) -> str:
-        found, (images, reads) = accuracy_interval(correct), correct.shape
+        found, (images, reads) = mean_interval(correct, measure.is_share), correct.shape
         mean, ends = measure.quantity(found.mean), measure.interval(found.low, found.high)
         return f"{measure.name} {mean} {ends} {name} ({images} test images, {reads} reads)"
 
@@ -65,7 +65,7 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     answers = evaluate_each(cli.trainer, model, cli.datamodule, list(conditions.items()), trials, line, cli.say)
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
-            change = difference_interval(answers[1], correct)
+            change = difference_interval(answers[1], correct, measure.is_share)
             mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
             cli.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)

@@ -18,7 +18,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Kind, Measure, axes_text
 from asim_lightning.report.labels import count_text
@@ -147,7 +147,7 @@ def _count(cli: AsimCLI, right: Sequence[int], images: int) -> str:
 
 def _estimate(measure: Measure, answers: ArrayLike) -> str:
     """The mean of the outcomes of images, with its 95 % interval. # (images, reads)"""
-    found = accuracy_interval(answers)
+    found = mean_interval(answers, measure.is_share)
     return f"{measure.quantity(found.mean)} {measure.interval(found.low, found.high)}"
 
 

@@ -1,7 +1,7 @@
 """Yields: how many chips are good enough, from chips that all saw the same images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, floor, hypot, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import clopper_pearson, sequence_interval
-from asim_lightning.evaluation.interval import AT_ONCE, RESAMPLES, Interval, difference_interval, student, wilson
-from asim_lightning.evaluation.results import AxisValue, Outcomes
+from asim_lightning.evaluation.interval import (
+    AT_ONCE,
+    RESAMPLES,
+    Interval,
+    difference_interval,
+    mean_interval,
+    student,
+    wilson,
+)
+from asim_lightning.evaluation.results import AxisValue, Outcomes, stacked
 from asim_lightning.evaluation.target import CLOSE
 
 _MANY_CHIPS = 50
@@ -140,8 +148,8 @@ def chip_yield(
         not np.array_equal(read.sample_index, first) for each in reads for read in each
     ):
         raise ValueError("chips of a yield must have the same reads of the same images")
-    shares = np.stack([np.mean([read.numbers for read in each], axis=0, dtype=np.float32) for each in reads])
-    return ChipYield(axes, tuple(chips), _right(reads), len(first), crossed_interval(shares), stopped_by_outcomes)
+    mean = crossed_interval(list(map(stacked, reads)), is_share=True)
+    return ChipYield(axes, tuple(chips), _right(reads), len(first), mean, stopped_by_outcomes)
 
 
 def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
@@ -168,67 +176,85 @@ def _good(right: NDArray[Any], images: int, accuracy: float) -> int:
     return int((right.sum(axis=1) >= accuracy * images * right.shape[1] - CLOSE).sum())
 
 
-def crossed_interval(shares: NDArray[np.float32]) -> Interval:
+def crossed_interval(chips: Sequence[NDArray[Any]], is_share: bool) -> Interval:
     """95 % interval of a mean over chips and images, both random samples.
 
-    Every chip saw the same images, so the pairs are not independent. From 50 chips on, a resample draws as many chips
-    and images as there are, each with replacement, and takes the mean over all pairs. Fewer chips would give too narrow
-    an interval; then the parts of images and of chips add as in `crossed_difference`. `shares` has the right answers of
-    each chip at each image, as a share of its reads. # (chips, images)
+    Every chip saw the same images, so the pairs are not independent. Right or wrong answers: from 50 chips on, a
+    resample draws as many chips and images as there are, each with replacement, and takes the mean over all pairs.
+    Fewer chips would give too narrow an interval; then the parts of images and of chips add as in `crossed_difference`.
+    For other numbers, the parts always add, and `mean_interval` gives the part of images.
+
+    Args:
+        chips: The outcomes of each chip. # (images, reads)
+        is_share: Whether the outcome lies between 0 and 1 by its definition.
     """
-    chips, images = shares.shape
-    mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
-    is_bounded = bool(shares.min() >= 0 and shares.max() <= 1)
-    if chips >= _MANY_CHIPS:
+    shares = np.stack([np.mean(each, axis=1, dtype=np.float32) for each in chips])  # (chips, images)
+    if not (is_share and _are_answers(chips)):
+        of_images = mean_interval(shares.mean(axis=0, dtype=np.float64)[:, None], is_share)
+        return _with_chips(of_images, shares.mean(axis=1, dtype=np.float64), is_share)
+    images, mean, z = shares.shape[1], float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
+    if len(chips) >= _MANY_CHIPS:
         low, high = _resampled(shares)
     else:
         half = z * float(shares.mean(axis=0, dtype=np.float64).std()) / sqrt(images)
         low, high = mean - half, mean + half
     # else all right or all wrong answers have no width
-    wilson_low, wilson_high = wilson(mean, images, z) if is_bounded else (low, high)
     if images < 100 or images * min(mean, 1.0 - mean) < 10:
+        wilson_low, wilson_high = wilson(mean, images, z)
         low, high = min(low, wilson_low), max(high, wilson_high)
-    if chips < _MANY_CHIPS:
-        low, high = _with_chips(Interval(mean, low, high), shares.mean(axis=1, dtype=np.float64))
-    if not is_bounded:
-        return Interval(mean, min(low, mean), max(high, mean))
-    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+    found = Interval(mean, low, high)
+    if len(chips) < _MANY_CHIPS:
+        found = _with_chips(found, shares.mean(axis=1, dtype=np.float64), is_share)
+    return Interval(mean, max(0.0, min(found.low, mean)), min(1.0, max(found.high, mean)))
 
 
-def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any]) -> Interval:
+def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], is_share: bool) -> Interval:
     """95 % interval of a mean over chips and images minus a reference's on the same images.
 
-    It is at least as wide as the interval by images, which one chip has. From 50 chips on, both are resampled. With
-    fewer chips, the distance of an end from the mean is ``sqrt(images^2 + chips^2)``, from the distances in two
-    intervals: by images, and by chips. The second is Student's interval of the logit of the mean accuracy a:
-    ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s. Both arguments are right
-    answers: of each chip, (images, reads), and of the reference, (images,).
+    It is at least as wide as the interval by images, which one chip has. From 50 chips on, right or wrong answers are
+    resampled over both. Else the distance of an end from the mean is ``sqrt(images^2 + chips^2)``, from the distances
+    in two intervals: by images, and by chips. The second is Student's interval of the chips' means; for a share, of the
+    logit of its mean a: ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s.
+
+    Args:
+        chips: The outcomes of each chip. # (images, reads)
+        reference: Outcomes of the reference. # (images,)
+        is_share: Whether the outcome lies between 0 and 1 by its definition.
     """
-    of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None])
+    of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None], is_share)
     if len(chips) == 1:
         return of_images
-    if len(chips) < _MANY_CHIPS:
-        low, high = _with_chips(of_images, np.array([each.mean() for each in chips]))
-        return Interval(of_images.mean, max(min(-1.0, of_images.low), low), min(max(1.0, of_images.high), high))
+    if len(chips) < _MANY_CHIPS or not (is_share and _are_answers([*chips, reference])):
+        found = _with_chips(of_images, np.array([each.mean() for each in chips]), is_share)
+        if not is_share:
+            return found
+        low, high = max(min(-1.0, of_images.low), found.low), min(max(1.0, of_images.high), found.high)
+        return replace(found, low=low, high=high)
     shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
     low, high = _resampled(shares.astype(np.float32))
-    return Interval(of_images.mean, min(low, of_images.low), max(high, of_images.high))
+    return replace(of_images, low=min(low, of_images.low), high=max(high, of_images.high))
 
 
-def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[float, float]:
-    """Ends of an interval by images, widened for few chips. # (chips,)"""
-    mean, chips = float(accuracies.mean()), len(accuracies)
-    half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
+def _are_answers(numbers: Sequence[NDArray[Any]]) -> bool:
+    """Whether all outcomes are right or wrong, 1 or 0."""
+    return all(each.dtype == bool or bool(((each == 0) | (each == 1)).all()) for each in numbers)
+
+
+def _with_chips(of_images: Interval, means: NDArray[np.float64], is_share: bool) -> Interval:
+    """An interval by images, widened for the choice of chips. # (chips,)"""
+    mean, chips = float(means.mean()), len(means)
+    half = student(chips - 1) * float(means.std(ddof=1)) / sqrt(chips)
     below = above = half
-    if accuracies.min() >= 0.0 and accuracies.max() <= 1.0:  # only a share has a logit
+    if is_share:  # only a share has a logit
         if not 0.0 < mean < 1.0:
-            return of_images.low, of_images.high
+            return of_images
         # far out the ends are 0 and 1, and exp would overflow
         step = exp(min(half / (mean * (1.0 - mean)), 700.0))
         low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))
         below, above = mean - low, high - mean
     center = of_images.mean
-    return center - hypot(center - of_images.low, below), center + hypot(of_images.high - center, above)
+    low, high = center - hypot(center - of_images.low, below), center + hypot(of_images.high - center, above)
+    return replace(of_images, low=low, high=high)
 
 
 def _resampled(shares: NDArray[np.float32]) -> tuple[float, float]:

@@ -1,17 +1,17 @@
-"""How far an accuracy on some images may lie from the accuracy on all images of that kind."""
+"""How far a mean over some samples may lie from the mean over all samples of that kind."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 
-# Below these numbers, the bootstrap resamples are too coarse or too alike, so the binomial bound is used, too.
+# Below these numbers, the bootstrap resamples are too coarse or too alike, so another bound is used, too.
 _FEW_IMAGES = 100
-_FEW_ANSWERS = 10
+_FEW_DIFFER = 10
 _MANY_VALUES = 1000
 """Number of different values from which images are drawn one by one."""
 _TAIL = (1.0 - 0.95) / 2.0
@@ -20,110 +20,210 @@ _DEVIATIONS = NormalDist().inv_cdf(1.0 - _TAIL)
 RESAMPLES = 2000
 AT_ONCE = 2**24
 """Number of bootstrap resamples, and images of one block of them."""
+_NO_SPREAD = 1e-12
+"""A resample has no t if its variance is below this share of the variance of the samples."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An accuracy, or a difference of two, and the interval around it, low <= mean <= high."""
+    """A mean, or a difference of two, and the interval around it, low <= mean <= high."""
 
     mean: float
     low: float
     high: float
+    differing: int | None = None
+    """How many samples differ, if fewer than ten do: from the most frequent number, or for a difference from 0. The
+    interval is then wider than the samples tell. None: ten or more, or the interval is not of samples."""
 
 
 NO_DIFFERENCE = Interval(0.0, 0.0, 0.0)
 """The difference of answers that are equal by construction; intervals from samples have a width."""
 
 
-def accuracy_interval(correct: ArrayLike) -> Interval:
-    """95 % interval of the mean accuracy by a percentile bootstrap over images; equal answers give equal intervals.
+def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
+    """95 % interval of the mean of an outcome, by a bootstrap over samples; equal numbers give equal intervals.
 
-    An image is drawn with all its trials, because trials share the image's difficulty: 10 trials of 200 images say far
-    less than 2,000 images. A resample draws as many images as there are, with replacement. Its mean is
-    ``sum_v weight_v v / (images trials)``, where v runs over the possible numbers of right trials of an image and the
-    weights are one multinomial draw. This equals drawing rows, at a cost that does not grow with images.
+    A sample is drawn with all its reads, because reads share the sample's difficulty: 10 reads of 200 images say far
+    less than 2,000 images. A resample draws as many samples as there are, with replacement.
 
-    The bootstrap only knows the images it has. It is too narrow if all images (or all except 10) have the same number
-    of right trials, if right or wrong answers amount to fewer than 10 images, or if there are fewer than 100 images:
-    200 right of 200 would give [1, 1]. Then the interval is widened to include Wilson's score interval of a binomial
-    with n = images: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``. It is valid for any correlation of
-    trials, because at least n answers are independent.
+    **Right or wrong answers** (shares, each read 0 or 1) have a percentile bootstrap. The mean of a resample is
+    ``sum_v weight_v v / (images reads)``, where v runs over the possible numbers of right reads of an image and the
+    weights are one multinomial draw. This equals drawing rows, at a cost that does not grow with images. The bootstrap
+    only knows the images it has: 200 right of 200 would give [1, 1]. Therefore the interval is widened to include
+    Wilson's if there are fewer than 100 images, if right or wrong answers amount to fewer than 10 images, or if fewer
+    than 10 images differ from the most frequent one. Wilson's score interval of a binomial with n = images is
+    ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``. It is valid for any correlation of reads, because at
+    least n answers are independent.
 
-    Effects that all images share, such as the mismatch of one simulated chip, are not part of the interval.
+    **Other numbers** have a bootstrap-t (Efron 1981; Hall 1988): with m and s of n samples, and m* and s* of a
+    resample, the ends are ``m - q s / sqrt(n)`` for the quantiles q of ``(m* - m) / (s* / sqrt(n))`` at
+    ``Phi(+-1.96 sqrt(n / (n - 1)))``. The mean of a share stays in 0..1. Simulated coverage, 2,000 runs each:
 
-    Outcomes between 0 and 1 are treated alike, because none varies more than right and wrong answers of the same mean.
-    For other outcomes, such as a loss, few images widen the interval to include Student's: ``mean +- t s/sqrt(n)``.
+    ======================================  ====  =====  =====  =====  ======
+    numbers                                 n 10  n 30   n 100  n 300  n 2000
+    ======================================  ====  =====  =====  =====  ======
+    exponential                             COV_EXP
+    shares of a sample, Beta(8, 1)          COV_B81
+    shares of a sample, Beta(0.5, 0.5)      COV_B55
+    shares of 63 tokens                     COV_TOK
+    lognormal, sigma 1.5                    COV_LOG
+    ======================================  ====  =====  =====  =====  ======
+
+    If fewer than ten samples differ from the most frequent number, the interval is widened: for shares to include
+    Wilson's, for other numbers to include Student's interval of the samples and two more, the median plus and minus the
+    largest distance from it. If all numbers are equal, other numbers have no bounds.
+
+    Effects that all samples share, such as the mismatch of one simulated chip, are not part of the interval.
 
     Args:
-        correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
+        numbers: The outcome of each read of each sample, such as whether an answer was right. # (samples, reads)
+        is_share: Whether the outcome lies between 0 and 1 by its definition.
+
+    Raises:
+        ValueError: The shape is wrong or empty, or a number is not finite.
     """
-    right, trials = _right_trials(correct)
-    images, mean = right.size, float(right.sum()) / (right.size * trials)
-    low, high, most = _resampled(right, images * trials)
-    if not 0 <= right.min() <= right.max() <= trials:
-        return _without_bounds(right / trials, low, high)
-    if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
-        wilson_low, wilson_high = wilson(mean, images, _DEVIATIONS)
-        low, high = min(low, wilson_low), max(high, wilson_high)
-    # Rounding must not push an end past the mean: error bars have no negative length.
-    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+    sums, reads, is_binary = _sums(numbers)
+    if is_share and is_binary:
+        return _mean_of_answers(sums, reads)
+    values = sums / reads  # (samples,)
+    differing = values.size - int(np.unique(values, return_counts=True)[1].max())
+    found = _by_samples(values, differing, float(np.median(values)), is_share)
+    if not is_share:
+        return found
+    if found.differing is not None:
+        found = _including(found, *wilson(found.mean, values.size, _DEVIATIONS))
+    return _within(found, 0.0, 1.0)
 
 
-def difference_interval(correct: ArrayLike, other: ArrayLike) -> Interval:
-    """95 % interval of the difference of two mean accuracies on the same images: bootstrap over images, in pairs.
+def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -> Interval:
+    """95 % interval of the difference of two means over the same samples: bootstrap over samples, in pairs.
 
-    If few images differ, resamples are too much alike. The interval is then widened to include Agresti and Min's for
-    pairs (Statistics in Medicine 24, 2005), with half an image more on each side:
+    Right or wrong answers have a percentile bootstrap, widened to include Agresti and Min's interval for pairs
+    (Statistics in Medicine 24, 2005), with half an image more on each side:
     ``(c - b) / (n + 2) +- z sqrt(b + c - (c - b)^2 / (n + 2)) / (n + 2)`` for b and c images lost and won.
 
+    Differences of other numbers have the bootstrap-t of `mean_interval`. If fewer than ten samples differ from 0, the
+    interval is widened: for shares by Agresti and Min's, for other numbers by Student's interval of the differences and
+    two more, plus and minus the largest. If no sample differs, other numbers have no bounds.
+
     Args:
-        correct: Whether each answer was right. Shape (images, trials).
-        other: Answers to compare with. Shape (images, trials), with any number of trials.
+        numbers: The outcome of each read of each sample. # (samples, reads)
+        others: Outcomes to compare with. # (samples, reads), with any number of reads
+        is_share: Whether the outcome lies between 0 and 1 by its definition.
+
+    Raises:
+        ValueError: The shapes do not fit, or a number is not finite.
     """
-    (right, trials), (others, other_trials) = _right_trials(correct), _right_trials(other)
-    if right.size != others.size:
-        raise ValueError(f"both answers must be to the same images, got {right.size} and {others.size} images")
-    won = right / trials - others / other_trials  # (images,)
-    low, high, _ = _resampled(won, won.size)
-    if np.abs(won).max() > 1:
-        return _without_bounds(won, low, high)
-    c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
-    middle, mean = (c - b) / n, float(won.mean())
-    half = _DEVIATIONS * sqrt(b + c - (c - b) ** 2 / n) / n
-    return Interval(mean, max(-1.0, min(low, middle - half, mean)), min(1.0, max(high, middle + half, mean)))
+    (sums, reads, is_binary), (other, other_reads, other_is_binary) = _sums(numbers), _sums(others)
+    if sums.size != other.size:
+        raise ValueError(f"both answers must be to the same images, got {sums.size} and {other.size} images")
+    won = sums / reads - other / other_reads  # (samples,)
+    differing = int(np.count_nonzero(won))
+    if is_share and is_binary and other_is_binary:
+        low, high = _percentiles(won, won.size)
+        found = Interval(float(won.mean()), low, high, differing if differing < _FEW_DIFFER else None)
+        return _within(_including(found, *_agresti_min(won)), -1.0, 1.0)
+    found = _by_samples(won, differing, 0.0, is_share)
+    if not is_share:
+        return found
+    if found.differing is not None:
+        found = _including(found, *_agresti_min(won))
+    return _within(found, -1.0, 1.0)
 
 
-def _resampled(values: NDArray[Any], divisor: int) -> tuple[float, float, int]:
-    """Ends of the sum of resampled values over a divisor, and the number of images with the most frequent value."""
+def _mean_of_answers(right: NDArray[Any], reads: int) -> Interval:
+    """The interval of right or wrong answers, from the number of right reads of each image. # (images,)"""
+    images, mean = right.size, float(right.sum()) / (right.size * reads)
+    low, high = _percentiles(right, images * reads)
+    differing = images - int(np.unique(right, return_counts=True)[1].max())
+    found = Interval(mean, low, high, differing if differing < _FEW_DIFFER else None)
+    if images < _FEW_IMAGES or min(differing, images * min(mean, 1.0 - mean)) < _FEW_DIFFER:
+        found = _including(found, *wilson(mean, images, _DEVIATIONS))
+    # Rounding must not push an end past the mean: error bars have no negative length.
+    return _within(found, 0.0, 1.0)
+
+
+def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_share: bool) -> Interval:
+    """The bootstrap-t of numbers; if few differ and they are no share, widened as `mean_interval` says."""
+    mean, (low, high) = float(values.mean()), _bootstrap_t(values)
+    if differing >= _FEW_DIFFER:
+        return Interval(mean, min(low, mean), max(high, mean))
+    found = Interval(mean, min(low, mean), max(high, mean), differing)
+    if is_share:
+        return found
+    far = float(np.abs(values - center).max())
+    if far == 0.0:
+        return Interval(mean, -inf, inf, differing)
+    more = np.append(values, [center - far, center + far])
+    half = student(more.size - 1) * float(more.std(ddof=1)) / sqrt(more.size)
+    return _including(found, float(more.mean()) - half, float(more.mean()) + half)
+
+
+def _bootstrap_t(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of the bootstrap-t; the mean if the values do not differ. # (samples,)"""
+    n, mean = values.size, float(values.mean())
+    from_mean = values - mean
+    variance = float(from_mean @ from_mean) / n
+    if variance == 0.0:
+        return mean, mean
+    sums, squares = _resampled(from_mean, squared=True)
+    variances = squares / n - (sums / n) ** 2
+    has_t = variances > _NO_SPREAD * variance
+    t = sums[has_t] / n / np.sqrt(variances[has_t])
+    tail = float(ndtr(-_DEVIATIONS * sqrt(n / (n - 1))))
+    low, high = np.quantile(t, [tail, 1.0 - tail]) * sqrt(variance)
+    return mean - float(high), mean - float(low)
+
+
+def _percentiles(values: NDArray[Any], divisor: int) -> tuple[float, float]:
+    """Ends of the sum of resampled values over a divisor."""
+    low, high = np.quantile(_resampled(values)[0] / divisor, [_TAIL, 1.0 - _TAIL])
+    return float(low), float(high)
+
+
+def _resampled(values: NDArray[Any], squared: bool = False) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The sum of each resample, and if asked for the sum of its squares. # (resamples,) both"""
     kinds, counts = np.unique(values, return_counts=True)
     rng = np.random.default_rng(0)
-    if kinds.size > _MANY_VALUES:
-        step = max(1, AT_ONCE // values.size)
-        blocks = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
-        sums = np.concatenate([values[rng.integers(values.size, size=(n, values.size))].sum(axis=1) for n in blocks])
-    else:
-        sums = rng.multinomial(values.size, counts / values.size, size=RESAMPLES) @ kinds
-    low, high = np.quantile(sums / divisor, [_TAIL, 1.0 - _TAIL])
-    return float(low), float(high), int(counts.max())
+    if kinds.size <= _MANY_VALUES:
+        weights = rng.multinomial(values.size, counts / values.size, size=RESAMPLES)  # (resamples, kinds)
+        sums = weights @ kinds
+        return sums, weights @ kinds**2 if squared else sums
+    step, sums, squares = max(1, AT_ONCE // values.size), list[NDArray[Any]](), list[NDArray[Any]]()
+    for start in range(0, RESAMPLES, step):
+        drawn = values[rng.integers(values.size, size=(min(step, RESAMPLES - start), values.size))]
+        sums.append(drawn.sum(axis=1))
+        squares.append(np.einsum("ij,ij->i", drawn, drawn) if squared else sums[-1])
+    return np.concatenate(sums), np.concatenate(squares)
 
 
-def _without_bounds(values: NDArray[np.float64], low: float, high: float) -> Interval:
-    """The mean of unbounded numbers, with the ends of their resamples, wider if there are few."""
-    mean = float(values.mean())
-    if 1 < values.size < _FEW_IMAGES:
-        half = student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
-        low, high = min(low, mean - half), max(high, mean + half)
-    return Interval(mean, min(low, mean), max(high, mean))
+def _agresti_min(won: NDArray[np.float64]) -> tuple[float, float]:
+    """Agresti and Min's interval for pairs, see `difference_interval`. # (samples,)"""
+    c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
+    middle, half = (c - b) / n, _DEVIATIONS * sqrt(b + c - (c - b) ** 2 / n) / n
+    return float(middle - half), float(middle + half)
 
 
-def _right_trials(correct: ArrayLike) -> tuple[NDArray[Any], int]:
-    """Sum of the trials of each image, shape (images,), and the number of trials."""
-    answers = np.asarray(correct)
+def _including(found: Interval, low: float, high: float) -> Interval:
+    return Interval(found.mean, min(found.low, low), max(found.high, high), found.differing)
+
+
+def _within(found: Interval, least: float, most: float) -> Interval:
+    """The interval inside bounds; it still includes its mean."""
+    low, high = max(least, min(found.low, found.mean)), min(most, max(found.high, found.mean))
+    return Interval(found.mean, low, high, found.differing)
+
+
+def _sums(numbers: ArrayLike) -> tuple[NDArray[Any], int, bool]:
+    """Sum of the reads of each sample, shape (samples,), the number of reads, and whether each read is 0 or 1."""
+    answers = np.asarray(numbers)
     if answers.ndim != 2 or answers.size == 0:
-        raise ValueError(f"`correct` must have the shape (images, trials), neither of them 0, got {answers.shape}")
+        raise ValueError(f"`numbers` must have the shape (samples, reads), neither of them 0, got {answers.shape}")
     if answers.dtype.kind not in "buif" or not bool(np.isfinite(answers).all()):
-        raise ValueError(f"`correct` must hold booleans or finite numbers, got {answers.dtype}")
-    return answers.sum(axis=1, dtype=np.float64 if answers.dtype.kind == "f" else np.int64), answers.shape[1]
+        raise ValueError(f"`numbers` must hold booleans or finite numbers, got {answers.dtype}")
+    is_binary = answers.dtype == bool or bool(((answers == 0) | (answers == 1)).all())
+    sums = answers.sum(axis=1, dtype=np.float64 if answers.dtype.kind == "f" and not is_binary else np.int64)
+    return sums, answers.shape[1], is_binary
 
 
 def wilson(share: float, count: int, z: float) -> tuple[float, float]:

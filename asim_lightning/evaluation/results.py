@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.interval import Interval, accuracy_interval
+from asim_lightning.evaluation.interval import Interval, mean_interval
 
 AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "simulated"]
@@ -110,9 +110,14 @@ class Outcomes:
         return Outcomes(self.sample_index[kept], self.value[kept], seconds, self.algorithm, prediction)
 
 
+def stacked(reads: Sequence[Outcomes]) -> NDArray[Any]:
+    """The outcomes of some reads of the same samples; boolean if all are right or wrong. # (samples, reads)"""
+    return np.stack([read.numbers for read in reads], axis=1)
+
+
 @dataclass(frozen=True)
 class Decision:
-    """Whether a point keeps a target."""
+    """Whether a point keeps a target. Numbers are in the unit of the outcome, or a share of a cost that is left."""
 
     verdict: Verdict
     images: int | None = None
@@ -126,7 +131,21 @@ class Decision:
     high: float = field(default=nan, compare=False)
     """Upper end of its interval."""
     threshold: float = field(default=nan, compare=False)
-    """The least number that keeps the target."""
+    """The least number that keeps the target; the largest if less is better."""
+    less_is_better: bool = field(default=False, compare=False)
+    differing: int | None = field(default=None, compare=False)
+    """How many samples decide, if fewer than ten differ; see `Interval`."""
+
+    @property
+    def margin(self) -> float:
+        """How much the number exceeds the target; below 0 if it misses."""
+        return self.threshold - self.mean if self.less_is_better else self.mean - self.threshold
+
+    @property
+    def reaches(self) -> tuple[float, float]:
+        """How far the worse and the better end of the interval are from the number."""
+        ends = self.mean - self.low, self.high - self.mean
+        return ends[::-1] if self.less_is_better else ends
 
     def __str__(self) -> str:
         over = "over " if self.is_over else ""
@@ -142,6 +161,27 @@ def images_needed(decisions: Iterable[Decision]) -> str:
     images = f"{hardest.images:,} images"
     needed = f"more than the {images} there are" if hardest.is_over else f"about {images}"
     return f"{needed} would decide{' all of them' if len(some) > 1 else ''}"
+
+
+def differing_words(count: int | None) -> str:
+    """How few samples decide, as in "only 3 samples differ"; empty for None, which is ten or more."""
+    if count is None:
+        return ""
+    return f"only {count} sample{'s differ' if count > 1 else ' differs'}" if count else "no sample differs"
+
+
+_SAMPLES = 200
+"""Below this number of samples, skewed numbers without bounds have too narrow intervals."""
+
+
+def narrow_notes(measure: Measure, samples: int) -> list[str]:
+    """A line if the interval of so few samples may be too narrow; see the coverage in `mean_interval`."""
+    if measure.is_share or samples >= _SAMPLES:
+        return []
+    return [
+        f"{samples:,} samples: the 95 % interval of {measure.name}, which has no bounds, may be too narrow below "
+        f"{_SAMPLES} samples"
+    ]
 
 
 @dataclass(frozen=True)
@@ -164,6 +204,7 @@ class Result:
         difference: Accuracy minus the quantised network's on the same images, -1..1; None if it is not known.
         decisions: Whether it keeps each target, by the target's text.
         measure: The measure of its mean, such as accuracy.
+        differing: How many samples differ from the most frequent number, if fewer than ten do; see `Interval`.
     """
 
     axes: Mapping[str, AxisValue]
@@ -181,6 +222,7 @@ class Result:
     difference: Interval | None = None
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     measure: Measure = Measure()
+    differing: int | None = None
 
     def __post_init__(self) -> None:
         is_share = self.measure.is_share
@@ -231,8 +273,8 @@ class Result:
         """The mean outcome of a point over its trials, with its 95 % interval over images, equal in all trials."""
         if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
             raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
-        numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
-        interval = accuracy_interval(numbers)
+        numbers = stacked(trials)
+        interval = mean_interval(numbers, measure.is_share)
         return cls(
             axes=axes,
             kind=kind,
@@ -245,6 +287,7 @@ class Result:
             algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
             right=tuple(numbers.sum(axis=0).tolist()) if numbers.dtype == bool else (),
             measure=measure,
+            differing=interval.differing,
         )
 
     @classmethod
@@ -260,6 +303,18 @@ class Result:
                 "measure": Measure(**given.get("measure", {})),
             }
         )
+
+
+def interval_notes(results: Sequence[Result]) -> list[str]:
+    """Lines on intervals of too few samples, and on verdicts that few samples decide."""
+    if not results:
+        return []
+    notes = narrow_notes(results[0].measure, min(each.samples for each in results))
+    few = sum(any(one.differing is not None for one in each.decisions.values()) for each in results)
+    if few:
+        at = f"at {few:,} point{'s' * (few > 1)}, fewer than ten samples differ"
+        notes.append(f"{at}: few samples decide there, and the interval is widened")
+    return notes
 
 
 def is_number(value: AxisValue) -> bool:

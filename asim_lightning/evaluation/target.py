@@ -38,7 +38,10 @@ OF_A_POINT = (*MEASURED, *UNITS)
 ENDS_IMAGES = ("accuracy", "width")
 """Forms of a target that ends the images of a point when it is answered."""
 _NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?)"
-_ACCURACY = re.compile(rf"(?:accuracy\s+)?(within\s+)?{_NUMBER}\s*(%?)(?:\s+of\s+(?:the\s+)?(quantized|float))?")
+_OF = r"\s+of\s+(?:the\s+)?(quantized|float)"
+_ACCURACY = re.compile(rf"(?:accuracy\s+)?(within\s+)?{_NUMBER}\s*(%?)(?:{_OF})?")
+_OTHER = re.compile(rf"(\S.*?)\s+(?:within\s+{_NUMBER}\s*%{_OF}|(-?){_NUMBER})")
+"""A target on an outcome that is no share, by its name."""
 _YIELD = re.compile(rf"yield\s+{_NUMBER}\s*(%?)\s+at\s+{_NUMBER}\s*%")
 _FIGURE = re.compile(rf"({'|'.join(UNITS)})\s+{_NUMBER}\s*([a-zA-Z]+)")
 _LOOKS = 100
@@ -57,14 +60,22 @@ share of the target."""
 
 
 def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
-    """Targets as texts; if the measure is a share, its name may stand for accuracy."""
-    texts = [re.sub(rf"^{re.escape(measure.name)}(?=\s)", "accuracy", each) for each in texts]
+    """Targets as texts, on an outcome; the name of a share becomes accuracy.
+
+    Raises:
+        ValueError: A target is on another outcome.
+    """
+    name = re.escape(measure.name)
+    if measure.is_share:
+        texts = [re.sub(rf"^{name}(?=\s)", "accuracy", each) for each in texts]
     for text in texts:
-        if not measure.is_share and not text.startswith(("energy", "latency")):
-            raise ValueError(
-                f"`{setting}` on {measure.name}, which is not a share of 1, may be on energy or latency, got {text!r}"
-            )
-    return texts
+        found = _read(text)
+        if found is None or found.form in UNITS or found.name == ("accuracy" if measure.is_share else measure.name):
+            continue  # a text that is no target is refused when it is read
+        forms = ("88 %", "99 % of quantized") if measure.is_share else ("2.1", "within 1 % of quantized")
+        allowed = " or ".join(f"'{measure.name} {form}'" for form in forms)
+        raise ValueError(f"`{setting}` must be on the outcome {measure.name}, as in {allowed}, got {text!r}")
+    return list(texts)
 
 
 @dataclass(frozen=True)
@@ -72,17 +83,20 @@ class Target:
     """A target of a point, or a question about it.
 
     Attributes:
-        form: accuracy (at least), share (of the accuracy of another network, at least), width (of the interval of the
-            accuracy, at most), yield (share of chips, at least), energy or latency (at most).
-        value: A share of 0..1; energy in uJ, latency in ms.
+        form: accuracy (at least; an outcome of which less is better: at most), share (of the accuracy of another
+            network), width (of the interval of the accuracy, at most), yield (share of chips, at least), energy or
+            latency (at most).
+        value: A share of 0..1; a mean outcome in its unit, energy in uJ, latency in ms.
         of: float or quantized: the network whose accuracy it is a share of.
         accuracy: For a yield: accuracy from which a chip is good, 0..1.
+        name: Name of an outcome that is no share; accuracy stands for every share.
     """
 
     form: str
     value: float
     of: Kind | None = None
     accuracy: float = 0.0
+    name: str = "accuracy"
 
     @classmethod
     def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
@@ -93,7 +107,7 @@ class Target:
             raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
         most = inf if found.form in UNITS else _WIDEST if found.form == "width" else 1
         is_possible = found.form != "yield" or (found.value < 1 and 0 < found.accuracy <= 1)
-        if not is_possible or not 0 < found.value <= most:
+        if found.measure.is_share and not (is_possible and 0 < found.value <= most):
             allowed_numbers = _NUMBERS.get(found.form, "an accuracy above 0 % and at most 100 %")
             raise ValueError(f"{setting} must have {allowed_numbers}, got {text!r}")
         return found
@@ -103,8 +117,19 @@ class Target:
             return f"yield {self.value:.12g} at {100 * self.accuracy:.12g} %"
         if self.form in UNITS:
             return f"{self.form} {self.value:.12g} {UNITS[self.form][0]}"
+        if not self.measure.is_share:
+            return (
+                f"{self.name} within {100 * (1 - self.value):.12g} % of {self.of}"
+                if self.of
+                else (f"{self.name} {self.value:.12g}")
+            )
         within, of = "within " if self.form == "width" else "", f" of {self.of}" if self.of else ""
         return f"accuracy {within}{100 * self.value:.12g} %{of}"
+
+    @property
+    def measure(self) -> Measure:
+        """Name and format of the number; a share is called accuracy."""
+        return Measure(self.name, self.name == "accuracy")
 
     @property
     def ends_images(self) -> bool:
@@ -143,8 +168,9 @@ class Target:
         """Whether a point keeps it, by 95 % bounds.
 
         A share of another accuracy q is decided on the paired difference: its lower bound must be at least
-        ``(share - 1) q``. Without pairs it is decided on ``accuracy - share q``, with bounds that hold for any
-        dependence of the answers.
+        ``(share - 1) |q|``. Without pairs it is decided on ``accuracy - share q``, with bounds that hold for any
+        dependence of the answers. If less of the outcome is better, its upper bound must be at most the mirrored
+        number, ``(1 - share) |q|``.
 
         Args:
             result: A simulated point.
@@ -153,12 +179,13 @@ class Target:
             paired: Paired difference to the reference; None: the result's difference, to the quantised network.
         """
         found, threshold = self.bounds(result, reference, paired)
-        return decide(found, threshold, result.images, None if self.form == "yield" else most)
+        is_less = self.form in ("accuracy", "share") and not result.measure.more_is_better
+        return decide(found, threshold, result.images, None if self.form == "yield" else most, is_less)
 
     def bounds(
         self, result: Result, reference: Result | None, paired: Interval | None = None
     ) -> tuple[Interval, float]:
-        """A number with its interval, and the least number that keeps the target; see `decide`.
+        """A number with its interval, and the last number that keeps the target; see `decide`.
 
         The number of a cost is the share of the target that is left.
         """
@@ -166,17 +193,21 @@ class Target:
             left = 1.0 - result.figures[FIGURES[self.form]] / self.value
             return Interval(left, left, left), 0.0
         if self.form == "yield":
-            return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
-        own = Interval(result.accuracy, result.low, result.high)
+            share, low, high = (result.figures[name] for name in ("yield", "yield_low", "yield_high"))
+            return Interval(share, low, high), self.value
+        own = Interval(result.accuracy, result.low, result.high, result.differing)
         if self.of is None:
             return own, self.value
         if reference is None:
             raise ValueError(f"the target '{self}' needs a point of kind {self.of}, and there is none")
         paired = result.difference if paired is None and self.of == "quantized" else paired
+        sign = 1.0 if result.measure.more_is_better else -1.0
         if paired is not None:
-            return paired, (self.value - 1.0) * reference.accuracy
+            return paired, sign * (self.value - 1.0) * abs(reference.accuracy)
+        share = 1.0 + sign * (self.value - 1.0) * (1.0 if reference.accuracy >= 0 else -1.0)
         ends = (own.mean, reference.accuracy), (own.low, reference.high), (own.high, reference.low)
-        return Interval(*(end - self.value * other for end, other in ends)), 0.0
+        mean, low, high = (end - share * other for end, other in ends)
+        return Interval(mean, low, high, own.differing), 0.0
 
 
 def measured_target(text: str) -> Target:
@@ -193,11 +224,24 @@ def _read(text: str) -> Target | None:
         unit = UNITS[found[1]][1].get(found[3])
         return None if unit is None else Target(found[1], float(found[2]) * unit)
     found = _ACCURACY.fullmatch(text)
-    if found is None or (found[4] and (found[1] or not found[3])):
+    if found is None:
+        return _read_other(text)
+    if found[4] and not found[3]:
         return None
     value = float(found[2]) / (100 if found[3] else 1)
+    value = 1.0 - value if found[1] and found[4] else value
     form = "share" if found[4] else "width" if found[1] or not found[3] else "accuracy"
     return Target(form, value, found[4])  # type: ignore[arg-type]  # of the pattern
+
+
+def _read_other(text: str) -> Target | None:
+    """The target of a text on an outcome that is no share; None if it has no known form."""
+    found = _OTHER.fullmatch(text)
+    if found is None or found[1].partition(" ")[0] in ("accuracy", "yield", "within", *UNITS):
+        return None
+    if found[3]:
+        return Target("share", 1.0 - float(found[2]) / 100, found[3], name=found[1])  # type: ignore[arg-type]  # see _OF
+    return Target("accuracy", float(found[4] + found[5]), name=found[1])
 
 
 def meaning_of_early_end(target: Target, total: int) -> str:
@@ -208,23 +252,25 @@ def meaning_of_early_end(target: Target, total: int) -> str:
     )
 
 
-def decide(found: Interval, threshold: float, images: int, most: int | None = None) -> Decision:
+def decide(
+    found: Interval, threshold: float, images: int, most: int | None = None, less_is_better: bool = False
+) -> Decision:
     """Whether a mean over images, or another number of `Target.bounds`, is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images. If the mean stays, the far end crosses the threshold after
     ``images ((mean - end) / (mean - threshold))^2`` images. There are `most` images in all; None: more of them would
-    not decide.
+    not decide. If less is better, the number must be at most the threshold.
     """
-    kept = Decision("kept", None, False, *map(float, (found.mean, found.low, found.high, threshold)))
-    if found.low >= threshold - CLOSE:
+    mean, low, high = float(found.mean), float(found.low), float(found.high)
+    kept = Decision("kept", None, False, mean, low, high, float(threshold), less_is_better, found.differing)
+    margin, (below, above), tolerance = kept.margin, kept.reaches, CLOSE * (abs(threshold) or 1.0)
+    if margin - below >= -tolerance:
         return kept
-    if not found.high >= threshold - CLOSE:  # also a cost that is NaN
+    if not margin + above >= -tolerance:  # also a cost that is NaN
         return replace(kept, verdict="missed")
-    margin = found.mean - threshold
-    end = found.low if margin > 0 else found.high
     if most is None:
         return replace(kept, verdict="undecided")
-    needed = images * ((found.mean - end) / margin) ** 2 if margin else inf
+    needed = images * ((below if margin > 0 else above) / margin) ** 2 if margin else inf
     is_over = bool(needed > most)
     return replace(kept, verdict="undecided", images=most if is_over else ceil(needed), is_over=is_over)
 

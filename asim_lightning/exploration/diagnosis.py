@@ -37,10 +37,12 @@ class Plan:
         checkpoint: Other weights; None: the network's own.
         energy_uj: Energy of an image; low and high follow from the factors of the energy model.
         mean: The number that the target bounds, with its interval: accuracy, difference to another network, or yield.
-        threshold: The least value of `mean` that keeps the target.
+        threshold: The least value of `mean` that keeps the target; the largest if less is better.
         verdict: kept, missed or undecided.
         images_to_decide: About how many images (chips of a yield) would decide; None: decided, or more do not help.
         file: Name of the recipe that has it; None: it is not written.
+        less_is_better: Whether less of the outcome is better, as of a loss.
+        differing: How many samples decide, if fewer than ten differ; see `Interval`.
     """
 
     text: str
@@ -57,6 +59,8 @@ class Plan:
     verdict: Verdict
     images_to_decide: int | None = None
     file: str | None = None
+    less_is_better: bool = False
+    differing: int | None = None
 
     def recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
         """Settings to add to a recipe of the network: the whole macro, based on the macro as it is, rules, and weights.
@@ -127,6 +131,7 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
         layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
         decision.mean, decision.low, decision.high, decision.threshold, decision.verdict,
         None if decision.is_over else decision.images,
+        less_is_better=decision.less_is_better, differing=decision.differing,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from asim_lightning.evaluation.evaluate import loader_of
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Result, canonical_json, digest_of
+from asim_lightning.evaluation.results import Result, canonical_json, digest_of, interval_notes
 from asim_lightning.evaluation.target import measured_target
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.described_values import Contents
@@ -112,8 +112,9 @@ class Doctor:
         families = self._screens.run(screening(self._families, self._margin_of), _PLANS, say, progress)
         for family in families:
             if family.cheapest is None and family.tried:
-                short = f"{-100 * max(margin for _, margin in family.tried):.1f} points too low"
-                self.notes.append(f"no plan of {family.name} is likely to be proved: the best lower bound is {short}")
+                short = -max(margin for _, margin in family.tried)
+                by = f"{100 * short:.1f} points" if self.target.measure.is_share else f"{short:.3g}"
+                self.notes.append(f"no plan of {family.name} is likely to be proved: the best bound is off by {by}")
         as_is, plans, gap = self._proved(families, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
 
@@ -217,8 +218,7 @@ class Doctor:
             chips, least = self.settings.chips, self.target.value
             good = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= least)
             return decision.mean - next(good, chips + 1) / chips  # with these good chips it is surely kept
-        below = (decision.mean - decision.low) * sqrt(result.images / len(self._proof_places))
-        return decision.mean - below - decision.threshold
+        return decision.margin - decision.reaches[0] * sqrt(result.images / len(self._proof_places))
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
@@ -239,8 +239,11 @@ class Doctor:
         if more := len(tried) - len({family for family, _, _ in tried}):
             self.notes.append(f"plans tried on the same images besides these: {more}; each interval is of one plan")
         different = {canonical_json(each.axes): each for each in last.values()}
-        as_is, *plans = (plan_of(model, each, each.decisions[str(self.target)]) for each in different.values())
+        first, *rest = different.values()
+        rest.sort(key=lambda each: -each.decisions[str(self.target)].margin)
+        as_is, *plans = (plan_of(model, each, each.decisions[str(self.target)]) for each in (first, *rest))
         kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)
-        others = sorted((each for each in plans if each.verdict != "kept"), key=lambda each: each.threshold - each.mean)
+        others = [each for each in plans if each.verdict != "kept"]
+        self.notes += interval_notes(list(different.values()))
         gaps = [gap for _, gap, _ in tried if gap is not None]
         return as_is, (*kept, *others), gaps[-1] if gaps else None

@@ -6,15 +6,22 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
-from asim_lightning.evaluation.results import Result, axes_text, axis_text, distinct_values, is_number, noise_unit
+from asim_lightning.evaluation.results import (
+    Result,
+    axes_text,
+    axis_text,
+    distinct_values,
+    interval_notes,
+    is_number,
+    noise_unit,
+    stacked,
+)
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.exploration.axes import lsb_notes
@@ -131,13 +138,13 @@ def whole_search_text(found: Run, search: Search) -> str:
 
 
 def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: CostFigures) -> list[str]:
-    """Notes on noise in LSB, and on prices outside the range of the energy model."""
+    """Notes on intervals, on noise in LSB, and on prices outside the range of the energy model."""
     points, macros, prices = [dict(each.axes) for each in found.points], set[MacroConfig](), dict[str, None]()
     for point in points:
         here = macros_at(point)
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
-    return [*lsb_notes(points, macros), *prices]
+    return [*interval_notes(found.results), *lsb_notes(points, macros), *prices]
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
@@ -167,7 +174,7 @@ def _write_differences(run: Run, names: Sequence[str]) -> None:
     for row in run:
         if row.difference is not None:
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in names]
-            numbers = [f"{each:.6f}" for each in vars(row.difference).values()]
+            numbers = [f"{each:.6f}" for each in (row.difference.mean, row.difference.low, row.difference.high)]
             lines.append([*axes, row.trials, row.images, *numbers])
     write_lines(run.folder / DIFFERENCES, lines, "\n")
 
@@ -178,14 +185,12 @@ def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Diffe
     for _, line in sweep_lines(points, axis):
         for before, after in pairwise(line):
             is_same = before.point == after.point or before.difference == after.difference == NO_DIFFERENCE
-            change = NO_DIFFERENCE if is_same else difference_interval(_numbers(after, sweep), _numbers(before, sweep))
+            change = NO_DIFFERENCE
+            if not is_same:
+                one, other = (stacked(sweep.records.reads(row)) for row in (after, before))
+                change = difference_interval(one, other, after.measure.is_share)
             found.append(Difference(before.without(axis), before.axes[axis], after.axes[axis], change))
     return found
-
-
-def _numbers(row: Result, sweep: Sweep) -> NDArray[np.generic]:
-    """The outcomes of a point. # (images, trials)"""
-    return np.stack([read.numbers for read in sweep.records.reads(row)], axis=1)
 
 
 def _equal_points(points: Sequence[Result]) -> list[str]:

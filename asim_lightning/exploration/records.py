@@ -15,9 +15,18 @@ from asim_lightning.classifier.outcome import right
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
-from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
+from asim_lightning.evaluation.chip_yield import crossed_difference, crossed_interval
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
-from asim_lightning.evaluation.results import AxisValue, Kind, Measure, Outcomes, Result, canonical_json, digest_of
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Kind,
+    Measure,
+    Outcomes,
+    Result,
+    canonical_json,
+    digest_of,
+    stacked,
+)
 from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result_rows
 from asim_lightning.evaluation.store import FileLocks, Store, unpacked
 from asim_lightning.evaluation.target import Target
@@ -85,7 +94,10 @@ class Records:
         if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
         if until is not None and model.outcome.number is not right:
-            raise ValueError(f"'{until}' counts right answers, got the outcome {model.outcome.name}")
+            raise ValueError(
+                f"'{until}' ends images early, which only right or wrong answers can; leave it out for the outcome "
+                f"{model.outcome.name}, whose targets are decided on all samples"
+            )
         if until is not None and images is None:
             raise ValueError(
                 f"'{until}' ends images early only with a data module of asim_lightning.data and all its test images, "
@@ -202,13 +214,16 @@ class Records:
             sequence = hypergeometric_interval(sum(found.right), found.images, len(self._needed))
             found = replace(found, low=sequence.low, high=sequence.high)
         if len(chips) > 1:
-            mean = chip_yield(axes, dict(enumerate(chips))).mean
-            found = replace(found, low=min(mean.low, found.accuracy), high=max(mean.high, found.accuracy))
+            mean = crossed_interval(list(map(stacked, chips)), measure.is_share)
+            ends = min(mean.low, found.accuracy), max(mean.high, found.accuracy)
+            found = replace(found, low=ends[0], high=ends[1], differing=mean.differing)
         if kind == "simulated" and reference is not None:
             same = reference.part(chips[0][0].sample_index).value
             is_equal = all(np.array_equal(read.value, same) for reads in chips for read in reads)
-            is_exact = is_equal and self._knows_exact and self.points.is_quantized(axes)
-            found = replace(found, difference=NO_DIFFERENCE if is_exact else paired_difference(chips, reference))
+            # numbers without bounds have no other interval if none differs
+            is_exact = is_equal and (self._knows_exact or not measure.is_share) and self.points.is_quantized(axes)
+            difference = NO_DIFFERENCE if is_exact else paired_difference(chips, reference, measure)
+            found = replace(found, difference=difference)
         return found
 
     def keep(self, result: Result) -> None:
@@ -266,7 +281,7 @@ class Records:
         return tuple(self._order[~np.isin(self._needed, known)][:most].tolist())
 
 
-def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:
-    """Accuracy of all reads of all chips minus a reference's on the same images; the reference may have more images."""
+def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes, measure: Measure) -> Interval:
+    """Mean of all reads of all chips minus a reference's on the same images; the reference may have more images."""
     same = reference.part(chips[0][0].sample_index).numbers
-    return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)
+    return crossed_difference(list(map(stacked, chips)), same, measure.is_share)

@@ -183,7 +183,7 @@ class Search(Study):
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
         """Objectives of a result, less is better, and its distance from each target."""
-        excesses = {name: each.threshold - each.mean for name, each in result.decisions.items()}
+        excesses = {name: -each.margin for name, each in result.decisions.items()}
         return costs(result, self.settings.objectives), excesses
 
     def _known(self) -> list[Point]:

@@ -15,7 +15,7 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.results import AxisValue, Decision
+from asim_lightning.evaluation.results import AxisValue, Decision, interval_notes
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
@@ -266,6 +266,7 @@ class SpecStudy(Study):
         trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
         self.results, (limits, keeps) = self.evaluate([], self._method(), most, progress, say)
+        self.notes.extend(interval_notes(self.results))
         return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))
 
     def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None]]:

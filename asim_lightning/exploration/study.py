@@ -185,7 +185,7 @@ class Study:
     def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
         """Whether a point keeps a target; the target may be a share of a reference, see `Target.decide`."""
         most = self.most_images if len(chips) == 1 else None
-        paired = paired_difference(chips, self.outcomes["float"]) if target.of == "float" else None
+        paired = paired_difference(chips, self.outcomes["float"], result.measure) if target.of == "float" else None
         return target.decide(result, target.of and self.references[target.of], most, paired)
 
     def evaluate(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Decision, Measure, images_needed
+from asim_lightning.evaluation.results import Decision, differing_words, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.html_page import Shown
@@ -175,15 +175,22 @@ def _map_note(found: LossMap) -> str:
 def plans_table(found: Row) -> Table[Row]:
     """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
     target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
+    unit = _unit(target)
     columns: list[Column[Row]] = [
         plain("plan", itemgetter("text"), "l"),
         Column("energy", partial(cost_text, "energy_uj"), _cells("energy_uj", "energy_uj_low", "energy_uj_high")),
-        Column(f"{_measured(target)}\n({_unit(target)})", _interval, _cells("mean", "low", "high", "threshold")),
+        Column(
+            "\n".join([_measured(target), *([f"({unit})"] if unit else [])]),
+            lambda row: _interval(row, target),
+            _cells("mean", "low", "high", "threshold"),
+        ),
         Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
         Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
     ]
-    note = f"kept: the whole interval is at least {100 * found['as_is']['threshold']:.2f} {_unit(target)}"
+    bound = "at most" if found["as_is"].get("less_is_better") else "at least"
+    least = f"{target.measure.text(found['as_is']['threshold'])} {unit}".rstrip()
+    note = f"kept: the whole interval is {bound} {least}"
     if found["gap"] is not None:
         note += f"; energies of the layers' options are within {100 * found['gap']:.2g} % of the least"
     cheapest = _cheapest(plans)
@@ -199,7 +206,7 @@ def plans_verdict(found: Row) -> str:
     facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target)})"]
     if best is None:
         is_doubtful = as_is["verdict"] == "undecided"  # then another macro may not be needed
-        nearest = as_is if is_doubtful else max(plans, key=lambda each: each["low"] - each["threshold"])
+        nearest = as_is if is_doubtful else max(plans, key=_excess)
         facts.append("no plan surely keeps it")
         if nearest is not as_is:
             facts.append(f"nearest is {nearest['text']}, {nearest['verdict']} ({_numbers(nearest, target)})")
@@ -210,6 +217,12 @@ def plans_verdict(found: Row) -> str:
     return f"{target}: {'; '.join(facts)}."
 
 
+def _excess(plan: Row) -> float:
+    """How much the worse end of a plan's interval exceeds the target."""
+    is_less = plan.get("less_is_better", False)
+    return float(plan["threshold"] - plan["high"] if is_less else plan["low"] - plan["threshold"])
+
+
 def _cheapest(plans: Sequence[Row]) -> Row | None:
     return min((each for each in plans if each["verdict"] == "kept"), key=lambda each: each["energy_uj"], default=None)
 
@@ -217,20 +230,22 @@ def _cheapest(plans: Sequence[Row]) -> Row | None:
 def _measured(target: Target) -> str:
     if target.form == "yield":
         return f"yield at {100 * target.accuracy:g} %"
-    return "accuracy" if target.of is None else f"difference to {target.of}"
+    return target.measure.name if target.of is None else f"difference to {target.of}"
 
 
 def _unit(target: Target) -> str:
-    """The unit of a measured share, or of the difference of two."""
-    return "%" if target.of is None else "points"
+    """The unit of a measured share, or of the difference of two; empty for other numbers."""
+    return "" if not target.measure.is_share else "%" if target.of is None else "points"
 
 
-def _interval(plan: Row) -> str:
-    return f"{Measure().text(plan['mean'])} {Measure().interval(plan['low'], plan['high'])}"
+def _interval(plan: Row, target: Target) -> str:
+    return f"{target.measure.text(plan['mean'])} {target.measure.interval(plan['low'], plan['high'])}"
 
 
 def _numbers(plan: Row, target: Target) -> str:
-    return f"{_measured(target)} {_interval(plan)} {_unit(target)}, {cost_text('energy_uj', plan)}"
+    numbers = f"{_measured(target)} {_interval(plan, target)} {_unit(target)}".rstrip()
+    few = differing_words(plan.get("differing"))
+    return ", ".join(filter(None, [numbers, few, cost_text("energy_uj", plan)]))
 
 
 def _deciding(plan: Row, target: Target) -> str:

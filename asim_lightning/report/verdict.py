@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
-from asim_lightning.evaluation.results import AxisValue, Result, Verdict, distinct_values, images_needed, noise_unit
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Result,
+    Verdict,
+    differing_words,
+    distinct_values,
+    images_needed,
+    noise_unit,
+)
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
@@ -105,6 +113,7 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
         shown = min(choice.points, key=lambda point: (-point.merit, *run.price(point)))
         facts = [f"{keeping}, {len(undecided)} undecided"]
         facts += [f"the nearest {_numbers(run, shown, given)} {shown.verdict}", *_deciding([shown])]
+    facts += _few([shown])
     own = run.own(choice.points)
     if own is not None and own is not shown:
         facts.append(f"the recipe's macro, {_numbers(run, own, given)}, {own.verdict}")
@@ -140,6 +149,14 @@ def _deciding(points: Sequence[Result]) -> list[str]:
     return [needed for needed in [images_needed(decisions)] if needed] if decisions else []
 
 
+def _few(points: Sequence[Result]) -> list[str]:
+    """How few samples decide some points, if fewer than ten differ."""
+    few = [each.differing for point in points for each in point.decisions.values() if each.differing is not None]
+    if not few or len(points) == 1:
+        return [differing_words(min(few))] if few else []
+    return [f"at {len(few)} of {len(points)} points fewer than ten samples differ"]
+
+
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
     names, points = list(varied(run)), [each.points[0] for each in choices(run)]
@@ -147,7 +164,7 @@ def _of_conditions(run: Run) -> list[str]:
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:
             facts.append(f"{kind} at {_listed(names, found)}" if names else f"{kind} by {_numbers(run, found[0])}")
-            facts += _deciding(found)
+            facts += [*_few(found), *_deciding(found)]
     return facts
 
 

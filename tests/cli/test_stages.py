@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import mean_interval
 from tests.cli.conftest import Asim, Run, Write
 
 LINE = re.compile(
@@ -37,7 +37,7 @@ def test_each_way_gets_a_line(asim: Asim, run: Run) -> None:
     last = asim("validate", *trained)
     assert lines(last.out) == [configured]
     right = int(configured[2] or "")
-    found = accuracy_interval([[True]] * right + [[False]] * (20 - right))
+    found = mean_interval([[True]] * right + [[False]] * (20 - right), True)
     assert f"[{100 * found.low:.2f}, {100 * found.high:.2f}]" in last.last
     spread = ("--model.fidelity", "simulated", "--model.plan.macro.static.offset", "0.3 lsb", "--model.chip", "3")
     assert [each[1] for each in lines(asim("test", *trained, *spread).out)] == ["simulated, no noise, chip 3"]

@@ -13,7 +13,7 @@ from asim_lightning.evaluation.chip_yield import (
     default_thresholds,
     yield_curve,
 )
-from asim_lightning.evaluation.interval import Interval, accuracy_interval
+from asim_lightning.evaluation.interval import Interval, mean_interval
 from asim_lightning.evaluation.results import Outcomes
 
 
@@ -58,7 +58,7 @@ def test_the_spread_of_chips_is_without_read_noise(reads: int, common: float) ->
     for _ in range(40):
         share = 0.8 + 0.02 * rng.normal(size=(50, 1)) + 0.03 * rng.normal(size=(50, reads))
         share = share + common * rng.normal(size=(1, reads))
-        each = ChipYield({}, tuple(range(50)), np.round(share * images).astype(int), images, crossed_interval(_ONES))
+        each = ChipYield({}, tuple(range(50)), np.round(share * images).astype(int), images, _ANY)
         found.append(each.spread**2)
         assert each.read_spread is not None
         read.append(each.read_spread**2)
@@ -66,11 +66,11 @@ def test_the_spread_of_chips_is_without_read_noise(reads: int, common: float) ->
     assert np.sqrt(np.mean(read)) == pytest.approx(0.03, rel=0.05)
 
 
-_ONES = np.ones((2, 10), dtype=np.float32)
+_ANY = Interval(0.9, 0.8, 0.95)
 
 
 def test_a_share_of_answers_is_whole() -> None:
-    found = ChipYield({}, (0, 1, 2), np.array([[360], [367], [359]]), 400, crossed_interval(_ONES))
+    found = ChipYield({}, (0, 1, 2), np.array([[360], [367], [359]]), 400, _ANY)
     assert (found.good(0.9), found.good(91.75 / 100)) == (2, 1)
 
 
@@ -97,8 +97,8 @@ def test_intervals_of_few_chips_hold_the_truth(chips: int, student: float, sprea
     held, intervals = np.zeros(2), []
     for _ in range(300):
         ease, share, luck = 1.3 + 0.8 * rng.normal(size=400), spread * rng.normal(size=(chips, 1)), rng.random(400)
-        found = crossed_interval((rng.random((chips, 400)) < right(ease + share)).astype(np.float32))
-        less = crossed_difference([each[:, None] for each in luck < right(ease + share)], luck < right(ease))
+        found = crossed_interval([each[:, None] for each in rng.random((chips, 400)) < right(ease + share)], True)
+        less = crossed_difference([each[:, None] for each in luck < right(ease + share)], luck < right(ease), True)
         held += (found.low <= truth <= found.high, less.low <= difference <= less.high)
         intervals.append([(found.mean, less.mean), (found.low, less.low), (found.high, less.high)])
     assert (held / 300 >= 0.93).all()
@@ -110,14 +110,27 @@ def test_intervals_of_few_chips_hold_the_truth(chips: int, student: float, sprea
 def test_equal_chips_are_as_one() -> None:
     rng = np.random.default_rng(0)
     chip, reference = rng.random((400, 1)) < 0.9, rng.random(400) < 0.92
-    one, five = crossed_difference([chip], reference), crossed_difference([chip] * 5, reference)
+    one, five = (crossed_difference([chip] * count, reference, True) for count in (1, 5))
     assert (five.mean, five.low, five.high) == pytest.approx((one.mean, one.low, one.high), abs=0.005)
-    interval, pairs = crossed_interval(np.repeat(chip.T, 5, axis=0).astype(np.float32)), accuracy_interval(chip)
+    interval, pairs = crossed_interval([chip] * 5, True), mean_interval(chip, True)
     assert (interval.low, interval.high) == pytest.approx((pairs.low, pairs.high), abs=0.003)
 
 
+@pytest.mark.parametrize("chips", [3, 60])
+def test_chips_widen_the_interval_of_a_loss(chips: int) -> None:
+    """A chip adds its own number to the loss of each of 100 samples; 93 % or more hold the truth."""
+    rng, held = np.random.default_rng(2), np.zeros(2)
+    for _ in range(200):
+        before, own = rng.exponential(1, (100, 1)), rng.normal(0.2, 0.1, chips)
+        after = [before + each for each in own]
+        mean = crossed_interval(after, False)
+        change = crossed_difference(after, before[:, 0], False)
+        held += (mean.low <= 1.2 <= mean.high, change.low <= 0.2 <= change.high)
+    assert (held / 200 >= 0.91).all()
+
+
 def test_all_right_answers_still_have_an_interval() -> None:
-    found = crossed_interval(np.ones((50, 20), dtype=np.float32))
+    found = crossed_interval([np.ones((20, 1), dtype=bool)] * 50, True)
     assert (found.mean, found.high) == (1.0, 1.0)
     assert found.low < 0.85
 

@@ -1,9 +1,11 @@
 """Intervals hold the truth, also where trials of an image agree and where nothing is wrong."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.interval import accuracy_interval, difference_interval, student
+from asim_lightning.evaluation.interval import difference_interval, mean_interval, student
 
 
 def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
@@ -21,25 +23,87 @@ def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarr
 @pytest.mark.parametrize("accuracy", [0.1, 0.5, 0.9, 0.99])
 def test_at_least_90_percent_of_intervals_hold_the_truth(accuracy, agreement):
     experiments = draws(accuracy, agreement, np.random.default_rng(20261124))
-    found = [accuracy_interval(correct) for correct in experiments]
+    found = [mean_interval(correct, True) for correct in experiments]
     low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
     assert np.mean((low <= accuracy) & (accuracy <= high)) >= 0.90
     # No wider than what one trial alone would say, of which Wilson's interval is the yardstick.
     assert np.mean(high - low) < 1.15 * 2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 200 + 1 / 200**2)
 
 
-@pytest.mark.parametrize("scale", [1.0, 5.0])
-def test_intervals_of_other_numbers_hold_the_truth(scale):
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+SHARES: dict[str, tuple[Draw, float]] = {
+    "beta 8 1": (lambda rng, n: rng.beta(8, 1, n), 8 / 9),
+    "63 tokens": (lambda rng, n: rng.binomial(63, rng.beta(2, 1, n)) / 63, 2 / 3),
+}
+NUMBERS: dict[str, tuple[Draw, float]] = {
+    "exponential": (lambda rng, n: rng.exponential(1, n), 1.0),
+    "lognormal": (lambda rng, n: rng.lognormal(0, 1.5, n), float(np.exp(1.125))),
+}
+
+
+def coverage(drawn: tuple[Draw, float], samples: int, is_share: bool, runs: int = 300) -> float:
+    rng, (draw, mean) = np.random.default_rng(20261201), drawn
+    found = [mean_interval(draw(rng, samples)[:, None], is_share) for _ in range(runs)]
+    return sum(one.low <= mean <= one.high for one in found) / runs
+
+
+# 300 runs tell 2 points; the docstring has the coverage of 2,000
+@pytest.mark.parametrize(
+    ("numbers", "samples", "least"),
+    [("beta 8 1", 30, 0.91), ("63 tokens", 30, 0.91), ("exponential", 30, 0.91), ("lognormal", 10, 0.84),
+     ("lognormal", 100, 0.84)],
+)  # fmt: skip
+def test_intervals_of_other_numbers_hold_the_truth(numbers: str, samples: int, least: float) -> None:
+    assert coverage({**SHARES, **NUMBERS}[numbers], samples, numbers in SHARES) >= least
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1000.0])
+def test_the_unit_of_a_loss_is_no_matter(factor: float) -> None:
     rng = np.random.default_rng(3)
-    found = [accuracy_interval(scale * rng.beta(2, 3, (40, 2))) for _ in range(100)]
-    assert sum(one.low <= 0.4 * scale <= one.high for one in found) >= 92
-    pairs = [difference_interval(scale * rng.beta(2, 3, (40, 1)), np.zeros((40, 1))) for _ in range(100)]
-    assert sum(one.low <= 0.4 * scale <= one.high for one in pairs) >= 92
+    loss = rng.exponential(0.5, (64, 2))
+    one, other = (mean_interval(each * loss, False) for each in (1.0, factor))
+    assert (other.low, other.high) == pytest.approx((factor * one.low, factor * one.high))
+    one, other = (difference_interval(each * loss[:, :1], each * loss[:, 1:], False) for each in (1.0, factor))
+    assert (other.low, other.high) == pytest.approx((factor * one.low, factor * one.high))
+    binary = rng.integers(0, 2, (64, 1))  # right or wrong only by chance: it has no bounds
+    assert mean_interval(binary, False) != mean_interval(binary, True)
+
+
+@pytest.mark.parametrize("is_share", [True, False])
+def test_pairs_of_shares_of_a_sample_are_as_wide_as_by_hand(is_share: bool) -> None:
+    """64 windows of 63 tokens, of which a few turn."""
+    rng = np.random.default_rng(4)
+    before = rng.binomial(63, rng.beta(2, 1, 64)) / 63
+    after = before + rng.choice([-2, -1, 0, 1], 64) / 63
+    found, change = difference_interval(after[:, None], before[:, None], is_share), after - before
+    half = student(63) * change.std(ddof=1) / 8
+    assert (found.low, found.high) == pytest.approx((change.mean() - half, change.mean() + half), abs=half / 10)
+    assert found.differing is None
+
+
+def test_few_differences_widen() -> None:
+    before = np.random.default_rng(5).exponential(1, (400, 1))
+    for few in 1, 3, 9, 10:
+        after = before.copy()
+        after[:few] += 0.3
+        loss, share = (difference_interval(after, before, is_share) for is_share in (False, True))
+        assert loss.differing == share.differing == (few if few < 10 else None)
+        more = np.append(after - before, [0.3, -0.3])
+        half = student(401) * more.std(ddof=1) / np.sqrt(402)
+        is_widened = loss.low <= more.mean() - half + 1e-12 and loss.high >= more.mean() + half - 1e-12
+        assert is_widened == (few < 10)
+        assert (share.low < 0) == (few < 10)  # half an image lost
+    same = difference_interval(before, before, False)
+    assert (same.mean, same.low, same.high, same.differing) == (0.0, -np.inf, np.inf, 0)
+    assert mean_interval(np.ones((400, 1)), False).differing == 0
+    alike = mean_interval(np.append(np.full(395, 0.5), np.arange(5))[:, None], False)
+    assert alike.differing == 5
+    assert alike.high - alike.mean > 0.02  # as if one more sample was 4 away
 
 
 def test_many_different_numbers_give_the_interval_of_their_mean():
     values = np.random.default_rng(4).random((5000, 1))
-    found = accuracy_interval(values)
+    found = mean_interval(values, True)
     half = 1.96 * values.std() / np.sqrt(5000)
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half), abs=half / 10)
 
@@ -47,9 +111,9 @@ def test_many_different_numbers_give_the_interval_of_their_mean():
 def test_agreeing_trials_add_no_certainty_and_independent_ones_do():
     rng = np.random.default_rng(1)
     one = rng.random((400, 1)) < 0.7
-    alone = accuracy_interval(one)
-    agreeing = accuracy_interval(np.repeat(one, 16, axis=1))
-    independent = accuracy_interval(rng.random((400, 16)) < 0.7)
+    alone = mean_interval(one, True)
+    agreeing = mean_interval(np.repeat(one, 16, axis=1), True)
+    independent = mean_interval(rng.random((400, 16)) < 0.7, True)
     assert (agreeing.mean, agreeing.low, agreeing.high) == pytest.approx((alone.mean, alone.low, alone.high))
     assert independent.high - independent.low == pytest.approx((alone.high - alone.low) / 4, rel=0.2)
 
@@ -59,21 +123,21 @@ def test_equals_the_plain_bootstrap_over_rows():
     correct = rng.random((300, 4)) < rng.beta(2, 1, (300, 1))
     rows = rng.integers(0, 300, (4000, 300))
     low, high = np.quantile(correct.mean(axis=1)[rows].mean(axis=1), [0.025, 0.975])
-    found = accuracy_interval(correct)
+    found = mean_interval(correct, True)
     assert found.mean == pytest.approx(correct.mean())
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_all_alike_gives_wilsons_interval(right):
-    found = accuracy_interval(np.full((200, 3), right))
+    found = mean_interval(np.full((200, 3), right), True)
     reach = 1.959964**2 / (200 + 1.959964**2)
     expected = (1.0, 1.0 - reach, 1.0) if right else (0.0, 0.0, reach)
     assert (found.mean, found.low, found.high) == pytest.approx(expected, abs=1e-6)
 
 
 def test_images_alike_at_one_half_are_not_certain():
-    found = accuracy_interval(np.tile([True, False], (150, 1)))
+    found = mean_interval(np.tile([True, False], (150, 1)), True)
     assert found.mean == 0.5
     assert found.high - found.low > 0.15
 
@@ -95,27 +159,27 @@ def wilson(right: float, images: int) -> tuple[float, float]:
 def test_few_answers_or_images_widen_to_wilsons_interval(few, answers, images, trials, widened):
     correct = np.zeros((images, trials), bool)
     correct[:answers, 0] = True
-    found = accuracy_interval(correct if few == "right" else ~correct)
+    found = mean_interval(correct if few == "right" else ~correct, True)
     low, high = wilson(answers / trials, images)
     low, high = (low, high) if few == "right" else (1 - high, 1 - low)
     assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
 
 
 def test_one_image_leaves_almost_everything_open():
-    found = accuracy_interval(np.array([[1]], dtype=np.uint8))
+    found = mean_interval(np.array([[1]], dtype=np.uint8), True)
     assert found.low < 0.25
     assert found.high == 1.0
 
 
 def test_the_same_answers_give_the_same_interval():
     correct = np.random.default_rng(3).random((2000, 5)) < 0.8
-    assert accuracy_interval(correct) == accuracy_interval(correct.astype(np.uint8))
+    assert mean_interval(correct, True) == mean_interval(correct.astype(np.uint8), True)
 
 
 @pytest.mark.parametrize(
     ("correct", "message"),
     [
-        (np.ones(3, bool), r"shape \(images, trials\).*got \(3,\)"),
+        (np.ones(3, bool), r"shape \(samples, reads\).*got \(3,\)"),
         (np.ones((0, 3), bool), r"got \(0, 3\)"),
         (np.full((3, 1), np.nan), "finite numbers"),
         (np.full((3, 1), "right"), "finite numbers"),
@@ -123,7 +187,7 @@ def test_the_same_answers_give_the_same_interval():
 )
 def test_refuses(correct, message):
     with pytest.raises(ValueError, match=message):
-        accuracy_interval(correct)
+        mean_interval(correct, True)
 
 
 @pytest.mark.parametrize(("won", "lost"), [(0.05, 0.05), (0.01, 0.01), (0.02, 0.1), (0.0, 0.005)])
@@ -134,7 +198,7 @@ def test_intervals_of_paired_differences_hold_the_truth(won: float, lost: float,
     for _ in range(200):
         before = rng.random((300, 1)) < 0.8
         flip = np.where(before, rng.random((300, 1)) < lost / 0.8, rng.random((300, 1)) < won / 0.2)
-        found = difference_interval(np.repeat(before ^ flip, trials, 1), before)
+        found = difference_interval(np.repeat(before ^ flip, trials, 1), before, True)
         assert found.low <= found.mean <= found.high
         held.append(found.low <= won - lost <= found.high)
     assert np.mean(held) >= 0.92
@@ -145,16 +209,16 @@ def test_pairs_tell_more_than_two_intervals() -> None:
     before = rng.random((400, 1)) < 0.7
     after = before.copy()
     after[:4] = ~after[:4]
-    found, alone = difference_interval(after, before), accuracy_interval(before)
+    found, alone = difference_interval(after, before, True), mean_interval(before, True)
     assert found.high - found.low < 0.3 * (alone.high - alone.low)
-    same = difference_interval(before, before)
+    same = difference_interval(before, before, True)
     assert same.mean == 0.0
     assert -0.02 < same.low < 0 < same.high < 0.02  # none of 400 is not none of all
 
 
 def test_pairs_of_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^both answers must be to the same images, got 3 and 4 images$"):
-        difference_interval(np.ones((3, 1), bool), np.ones((4, 1), bool))
+        difference_interval(np.ones((3, 1), bool), np.ones((4, 1), bool), True)
 
 
 def test_quantiles_of_student_are_those_of_tables() -> None:

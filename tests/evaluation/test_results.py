@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.results import (
     Outcomes,
     Result,
@@ -96,7 +96,7 @@ def test_a_part_of_a_trial_has_its_share_of_the_time():
 def test_a_result_is_of_all_trials():
     trials = [outcomes(range(120), range(wrong, 120), 1.5, name) for wrong, name in ((20, "exact"), (30, "events"))]
     found = Result.of({"adc_bits": 8}, "simulated", trials)
-    interval = accuracy_interval(np.stack([each.numbers for each in trials], axis=1))
+    interval = mean_interval(np.stack([each.numbers for each in trials], axis=1), True)
     assert (found.accuracy, found.low, found.high) == (interval.mean, interval.low, interval.high)
     assert (found.trials, found.images, found.seconds, found.algorithm) == (2, 120, 3.0, "exact+events")
     assert found.right == (100, 90)

@@ -2,14 +2,14 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Result, images_needed
-from asim_lightning.evaluation.target import Target, decide, pareto
+from asim_lightning.evaluation.results import Decision, Measure, Result, images_needed
+from asim_lightning.evaluation.target import Target, decide, pareto, target_texts
 
 UNTIL = ("accuracy", "width", "yield")
 
@@ -25,7 +25,7 @@ def result(accuracy: float, energy: float, noise: float = 0.1, **more: object) -
 @pytest.mark.parametrize(
     "text",
     ["accuracy 99 % of quantized", "accuracy 99.5 % of float", "accuracy 88 %", "accuracy within 2 %", "energy 2 uJ",
-     "latency 5 ms", "yield 0.9 at 85 %"],
+     "latency 5 ms", "yield 0.9 at 85 %", "loss 2.1", "mean log p -0.3", "loss within 1 % of quantized"],
 )  # fmt: skip
 def test_targets_are_read(text: str) -> None:
     assert str(Target.read(text, "`x`")) == text
@@ -37,6 +37,7 @@ def test_targets_are_read(text: str) -> None:
      ("energy 500 nJ", "energy 0.5 uJ"), ("latency 2 s", "latency 2000 ms"),
      ("yield 95 % at 90 %", "yield 0.95 at 90 %"),
      ("energy 1e3 mJ", "energy 1000000 uJ"), ("accuracy 88.12345 %", "accuracy 88.12345 %"),
+     ("accuracy within 1 % of quantized", "accuracy 99 % of quantized"),
      ("accuracy 0.02", "accuracy within 2 %"), (" accuracy  90%", "accuracy 90 %")],
 )  # fmt: skip
 def test_ways_to_write_the_same(text: str, as_written: str) -> None:
@@ -47,8 +48,9 @@ def test_ways_to_write_the_same(text: str, as_written: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "acuracy 99 %", "accuracy", "accuracy many %", "accuracy 120 %", "accuracy 0 %", "accuracy 9.0.5 %",
-     "accuracy 99 % of analog", "accuracy within 1 % of quantized", "accuracy within 60 %", "energy 2", "energy -2 uJ",
-     "latency 5 pJ", "energy 2 uJ at 85 %", "yield 2 at 85 %", "yield 0.9", "yield 1 at 85 %", 3, None],
+     "accuracy 99 % of analog", "accuracy within 60 %", "energy 2", "energy -2 uJ",
+     "loss within 1 % of analog", "loss within 2.1 of float", "latency 5 pJ",
+     "energy 2 uJ at 85 %", "yield 2 at 85 %", "yield 0.9", "yield 1 at 85 %", 3, None],
 )  # fmt: skip
 def test_what_is_no_target(text: object) -> None:
     with pytest.raises(ValueError, match=r"in `x` must|`x` must"):
@@ -90,6 +92,46 @@ def test_a_share_is_decided_by_pairs() -> None:
     assert target.decide(result(0.80, 1), quantized, 400).verdict == "missed"
     with pytest.raises(ValueError, match="needs a point of kind float"):
         Target.read("accuracy 99 % of float", "`x`").decide(result(0.9, 1), None)
+
+
+LOSS = Measure("loss", is_share=False, more_is_better=False)
+
+
+def of_loss(loss: float, half: float = 0.1, **more: object) -> Result:
+    ends = loss, loss - half, loss + half
+    return Result({}, "simulated", 1, 400, *ends, 1.0, "exact", measure=LOSS, **more)  # type: ignore[arg-type]
+
+
+def test_targets_on_a_loss_are_bounds_from_above() -> None:
+    absolute = Target.read("loss 2.1", "`x`")
+    decided = [absolute.decide(of_loss(loss), None, 2000) for loss in (1.9, 2.05, 2.15, 2.3)]
+    assert [each.verdict for each in decided] == ["kept", "undecided", "undecided", "missed"]
+    assert [each.images for each in decided[1:3]] == pytest.approx([1600, 1600], abs=1)
+    assert decided[0].margin == pytest.approx(0.2)
+    within = Target.read("loss within 1 % of quantized", "`x`")
+    quantized = of_loss(2.0)
+    for change, verdict in (0.01, "kept"), (0.018, "undecided"), (0.03, "missed"):
+        found = within.decide(of_loss(2.0, difference=Interval(change, change - 0.005, change + 0.005)), quantized)
+        assert (found.verdict, found.threshold) == (verdict, pytest.approx(0.02))
+    alone = [within.decide(of_loss(loss, half=0.001), of_loss(2.0, half=0.001)).verdict for loss in (2.01, 2.02, 2.03)]
+    assert alone == ["kept", "undecided", "missed"]  # without pairs
+    none = within.decide(of_loss(2.0, difference=Interval(0.0, -np.inf, np.inf, 0)), quantized, 400)
+    assert (none.verdict, none.images, none.is_over, none.differing) == ("undecided", 400, True, 0)
+    more = Measure("score", is_share=False)
+    low = Result({}, "quantized", 1, 400, -2.0, -2.1, -1.9, 1.0, "exact", measure=more)
+    score = Target.read("score within 10 % of quantized", "`x`")
+    for change, verdict in (-0.1, "kept"), (-0.3, "missed"):
+        point = replace(low, difference=Interval(change, change - 0.05, change + 0.05))
+        assert score.decide(point, low).verdict == verdict
+
+
+def test_targets_are_on_the_outcome() -> None:
+    share = Measure("mean IoU")
+    assert target_texts("x", ["mean IoU 50 %", "energy 2 uJ"], share) == ["accuracy 50 %", "energy 2 uJ"]
+    assert target_texts("x", ["loss 2.1", "no target"], LOSS) == ["loss 2.1", "no target"]
+    for texts, measure in (["accuracy 88 %"], LOSS), (["loss 2.1"], share), (["yield 0.9 at 85 %"], LOSS):
+        with pytest.raises(ValueError, match=f"`x` must be on the outcome {measure.name}, as in '{measure.name} "):
+            target_texts("x", texts, measure)
 
 
 def test_energy_and_yields() -> None:

@@ -147,8 +147,10 @@ def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
     assert chips.plot().get_ylabel() == "loss"
     with pytest.raises(ValueError, match="got loss"):
         found.report(tmp_path / "page.html")
-    with pytest.raises(ValueError, match="on loss"):
-        study(network, targets=["loss 1 %"], outcome="loss")
+    bound = f"loss {(coarse.value + fine.value) / 2:.4g}"
+    judged = study(network, targets=[bound, "loss within 5 % of quantized"], outcome="loss", axes=space)
+    assert [point.decisions[bound].margin > 0 for point in judged.points] == [False, True]
+    assert "24 samples" in str(judged)
 
 
 def test_two_processes_give_the_same(network: nn.Module) -> None:
@@ -194,8 +196,9 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("`macro.technology.supply` is no field", {"axes": {"technology": {"supply": [0.8]}}}),
         ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),
         ("ddp or ddp_fork, got one that spawns", {"runner": SPAWNING}),
-        ("counts right answers, got the outcome brightness", {"outcome": brightness, "until": "brightness 50 %"}),
-        ("on loss, which is not a share", {"outcome": "loss", "until": "accuracy 50 %"}),
+        ("on all samples", {"outcome": brightness, "until": "brightness 50 %"}),
+        ("on all samples", {"outcome": "loss", "until": "loss 2"}),
+        ("on the outcome loss, as in 'loss 2.1'", {"outcome": "loss", "until": "accuracy 50 %"}),
         ("does not take outputs (24, 4) and targets (24,)", {"outcome": "segmentation"}),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
         [[outcomes(np.arange(100, 300), read) for read in reads]],
         outcomes(np.arange(300), reference),
     )
-    assert result.difference == difference_interval(np.stack(reads, axis=1), reference[100:, None])
+    assert result.difference == difference_interval(np.stack(reads, axis=1), reference[100:, None], True)
     records.keep(result)
     (row,) = rows(records.folder)
     assert float(row["difference"]) == pytest.approx(result.difference.mean, abs=1e-6)
