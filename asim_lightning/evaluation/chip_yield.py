@@ -157,13 +157,15 @@ def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
     return _good(_right(chips), len(chips[0][0].value), accuracy)
 
 
-def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> dict[str, float]:
-    """Share of the chips with at least an accuracy, 0..1, and its bounds by Clopper and Pearson, by name.
+def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float, stopped_by_outcomes: bool) -> dict[str, float]:
+    """Share of the chips with at least an accuracy, 0..1, and its bounds as of `ChipYield`, by name.
 
     A single chip stands for all chips, because all are equal.
     """
     good = good_chips(chips, accuracy)
-    low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
+    low = high = float(good)
+    if len(chips) > 1:
+        low, high = (sequence_interval if stopped_by_outcomes else clopper_pearson)(good, len(chips))
     return {"yield": good / len(chips), "yield_low": low, "yield_high": high}
 
 

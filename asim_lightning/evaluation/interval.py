@@ -57,16 +57,17 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
 
     **Other numbers** have a bootstrap-t (Efron 1981; Hall 1988): with m and s of n samples, and m* and s* of a
     resample, the ends are ``m - q s / sqrt(n)`` for the quantiles q of ``(m* - m) / (s* / sqrt(n))`` at
-    ``Phi(+-1.96 sqrt(n / (n - 1)))``. The mean of a share stays in 0..1. Simulated coverage, 2,000 runs each:
+    ``Phi(+-1.96 sqrt(n / (n - 1)))``. The interval of a share stays in 0..1. Simulated coverage in percent, 2,000 runs
+    each:
 
     ======================================  ====  =====  =====  =====  ======
     numbers                                 n 10  n 30   n 100  n 300  n 2000
     ======================================  ====  =====  =====  =====  ======
-    exponential                             COV_EXP
-    shares of a sample, Beta(8, 1)          COV_B81
-    shares of a sample, Beta(0.5, 0.5)      COV_B55
-    shares of 63 tokens                     COV_TOK
-    lognormal, sigma 1.5                    COV_LOG
+    exponential                             95.5  94.7   94.5   95.4   93.8
+    shares of a sample, Beta(8, 1)         100.0  95.0   95.0   95.9   94.8
+    shares of a sample, Beta(0.5, 0.5)      99.8  96.1   94.7   94.7   95.2
+    shares of 63 tokens                    100.0  96.1   96.0   95.3   95.0
+    lognormal, sigma 1.5                    87.5  90.0   91.0   91.8   93.4
     ======================================  ====  =====  =====  =====  ======
 
     If fewer than ten samples differ from the most frequent number, the interval is widened: for shares to include

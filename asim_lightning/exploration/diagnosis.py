@@ -1,7 +1,7 @@
 """The result of `doctor`: measured plans, the map of the loss, and problems that cost nothing to mend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ from matplotlib.axes import Axes
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import setting_of
+from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
+from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, flat, nested
+from asim_lightning.exploration.plan_study import PlanStudy
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.draw import figure_of
@@ -84,6 +87,7 @@ class Diagnosis:
         findings: Problems that cost nothing to mend.
         notes: What a reader should know, a line each.
         gap: How much more the plan of single layers costs than the lower bound, as a share; None: no such plan.
+        digital: A purely digital macro, which computes the quantised network; None in results of earlier versions.
     """
 
     target: Target
@@ -93,6 +97,7 @@ class Diagnosis:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     gap: float | None = None
+    digital: Plan | None = None
 
     def __str__(self) -> str:
         found = self.to_json()
@@ -113,6 +118,7 @@ class Diagnosis:
             "plans": list(map(asdict, self.plans)),
             "findings": [asdict(each) for each in self.findings],
             "gap": self.gap,
+            "digital": None if self.digital is None else asdict(self.digital),
             "notes": list(self.notes),
         }
 
@@ -135,6 +141,18 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
     )  # fmt: skip
 
 
+def plan_of_digital(model: CimModule, study: PlanStudy) -> Plan:
+    """A purely digital macro with the bits of the network's macro, from the references of a study of plans."""
+    target, outcomes, result = study.target, study.outcomes["quantized"], study.references["quantized"]
+    figures = study.figures_at({})
+    figures |= {f"energy_uj{end}": figures[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
+    if target.form == "yield":
+        figures |= yield_figures([[outcomes]], target.accuracy, False)
+    result = replace(result, axes={}, figures=figures, difference=NO_DIFFERENCE)
+    plan = plan_of(model, result, study.decision(target, result, [[outcomes]]))
+    return replace(plan, text="a purely digital macro of the same bits")
+
+
 def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoint: str | None) -> str:
     """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat"."""
     words = {name: f"{axis_text(value)} {setting_of(name).label}" for name, value in macro.items()}
@@ -144,8 +162,8 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
     groups = sorted(alike.items(), key=lambda each: -len(each[1]))
     for change, names in groups[:_NAMED]:
         parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {change}")
-    if rest := sum(len(names) for _, names in groups[_NAMED:]):
-        parts.append(f"{rest} other layer{'s' * (rest > 1)} otherwise")
+    if rest := [name for _, names in groups[_NAMED:] for name in names]:
+        parts.append(f"{', '.join(rest) if len(rest) <= _NAMED else f'{len(rest)} other layers'} otherwise")
     if checkpoint is not None:
         parts.append(f"weights of {Path(checkpoint).stem}")
     return "; ".join(each for each in parts if each) or "the macro as it is"

@@ -1,6 +1,6 @@
 """Finds changes with which a network keeps a target: maps its loss, ranks plans by cost, and proves them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 from typing import Any
@@ -10,25 +10,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.classifier.outcome import right
+from asim_lightning.classifier.outcome import cross_entropy, right
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.attribution import Fields, loss_map
 from asim_lightning.evaluation.axis_settings import CHECKPOINT
-from asim_lightning.evaluation.binomial import clopper_pearson
+from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import loader_of
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of, interval_notes
-from asim_lightning.evaluation.target import measured_target
+from asim_lightning.evaluation.target import measured_target, near_notes
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.described_values import Contents
-from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of
+from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of, plan_of_digital
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, proving, screening
-from asim_lightning.exploration.prescription import TRIM, changes_of, changes_of_macro, prescriptions
+from asim_lightning.exploration.prescription import (
+    Digital,
+    changes_of,
+    changes_of_bits,
+    changes_of_macro,
+    changes_of_positions,
+    prescriptions,
+)
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
@@ -44,8 +51,16 @@ _MAPS = "maps of the loss"
 """Key of the maps in the store."""
 _RANGED, _STEPPING, _BISECTIONS = 100, 100, 7
 """Images that ADC ranges are fitted to, images that a step back looks at, and most bisections of a step back."""
+_FEW_PROVE = 100
+"""Number of images below which a line says that they prove little."""
 _MEAN_CHIPS = 10
 """Most chips of a mean accuracy; a yield takes more."""
+_OF_LAYERS: Mapping[str, Digital] = {
+    "single layers": "all",
+    "single layers, at most half digital": "half",
+    "single layers without more digital positions": "none",
+}
+"""Families of changes of single layers, and how many more digital positions a layer may have."""
 _PLANS = 30
 """About how many trials a study of plans has."""
 _LEAST_FACTOR = 1e-3
@@ -86,7 +101,9 @@ class Doctor:
             raise ValueError(f"`data` must have 2 samples or more, for the choice of plans and a proof, got {count}")
         first, rest = (0, loaded_images(proof.data)) if proof else (mapped, count - mapped)
         self._places, self._proof_places = range(mapped), range(first, first + min(settings.proof_images, rest))
-        self.notes = [f"{mapped:,} images for map and choice of plans, {len(self._proof_places):,} for the proof"]
+        proving = len(self._proof_places)
+        few = f": {proving:,} images prove little, because they cannot tell small losses apart" * (proving < _FEW_PROVE)
+        self.notes = [f"{mapped:,} images for map and choice of plans, {proving:,} for the proof{few}"]
 
     def map_loss(self, say: Callable[[str], None] = lambda line: None) -> None:
         """Map the loss, and list the plans; `say` takes each message."""
@@ -97,7 +114,8 @@ class Doctor:
         self._screens = self._study(self._work, chips, self._places, proves=False)
         self.folder = self._screens.folder
         self.notes += self._screens.notes
-        if (outcome := self._work.model.outcome).loss is F.cross_entropy and outcome.number is not right:
+        outcome = self._work.model.outcome
+        if outcome.loss is F.cross_entropy and outcome.number not in (right, cross_entropy):
             said = f"the map is of the cross-entropy; an Outcome with a `loss` maps the loss of {outcome.name}"
             self.notes.append(said)
         points = [of_network(each.point) for family in self._families for each in family.candidates]
@@ -115,8 +133,8 @@ class Doctor:
                 short = -max(margin for _, margin in family.tried)
                 by = f"{100 * short:.1f} points" if self.target.measure.is_share else f"{short:.3g}"
                 self.notes.append(f"no plan of {family.name} is likely to be proved: the best bound is off by {by}")
-        as_is, plans, gap = self._proved(families, say, progress)
-        return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap)
+        as_is, plans, digital, gap = self._proved(families, say, progress)
+        return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap, digital)
 
     def _batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
         """Inputs, targets and indices of the first images of the map."""
@@ -196,14 +214,16 @@ class Doctor:
 
     def _likely(self) -> Iterator[Family]:
         """Changes of single layers, of the macro of all layers, and of this macro with each other checkpoint."""
-        for name, with_digital in ("single layers", True), ("single layers without more digital positions", False):
-            yield Family(name, name, prescriptions(self._layers, self._map, self._figures, with_digital))
-        candidates = changes_of_macro(next(iter(self._layers.values())).assignment.base, self._figures)
-        plain = [each for each in candidates if TRIM not in each.point]
+        base, figures = next(iter(self._layers.values())).assignment.base, self._figures
+        for name, digital in _OF_LAYERS.items():
+            yield Family(name, name, prescriptions(self._layers, self._map, figures, digital))
+        plain = changes_of_macro(base, figures)
         yield Family("all layers alike", "macro", plain)
-        if trimmed := [each for each in candidates if TRIM in each.point]:
-            yield Family("all layers alike and trimmed", "macro", trimmed)
+        if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
+            yield Family("all layers alike and trimmed", "trimmed", changes_of_macro(base, figures, trims=True))
             self.notes.append("the energy of a trim is not counted")
+        yield Family("digital positions of all layers alike", "positions", changes_of_positions(base, figures))
+        yield Family("fewer bits of all layers alike", "bits", changes_of_bits(base, figures))
         for name in self.settings.checkpoints:
             others = [replace(each, point={**each.point, CHECKPOINT: name}) for each in plain]
             yield Family(f"all layers alike with the weights of {name}", name, others)
@@ -216,14 +236,15 @@ class Doctor:
         decision = result.decisions[str(self.target)]
         if self.target.form == "yield":
             chips, least = self.settings.chips, self.target.value
-            good = (good for good in range(chips + 1) if clopper_pearson(good, chips)[0] >= least)
+            good = (good for good in range(chips + 1) if sequence_decides(good, chips, least))
             return decision.mean - next(good, chips + 1) / chips  # with these good chips it is surely kept
         return decision.margin - decision.reaches[0] * sqrt(result.images / len(self._proof_places))
 
     def _proved(
         self, families: Sequence[Family], say: Callable[[str], None], progress: bool
-    ) -> tuple[Plan, tuple[Plan, ...], float | None]:
-        """Measure the macro as it is, and the cheapest plans, on other images, noise and chips; return also the gap."""
+    ) -> tuple[Plan, tuple[Plan, ...], Plan, float | None]:
+        """Measure the macro as it is, the cheapest plans, and a purely digital macro, on other images, noise and chips;
+        return also the gap."""
         settings, model = self.settings, self._proof.model
         seed = model.noise_seed
         model.noise_seed = (seed + 1) % 2**32
@@ -245,5 +266,10 @@ class Doctor:
         kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)
         others = [each for each in plans if each.verdict != "kept"]
         self.notes += interval_notes(list(different.values()))
-        gaps = [gap for _, gap, _ in tried if gap is not None]
-        return as_is, (*kept, *others), gaps[-1] if gaps else None
+        self.notes += near_notes([self.target], [study.references["quantized"]])
+        gaps = {family: gap for family, gap, _ in tried if gap is not None}
+        if gaps:
+            most = ", ".join(f"{100 * gap:.2g} % ({family})" for family, gap in gaps.items())
+            options = "digital positions, votes, ADC bits and ADC ranges of layers"
+            self.notes.append(f"energies are at most {most} above the least of all combinations of {options}")
+        return as_is, (*kept, *others), plan_of_digital(model, study), [None, *gaps.values()][-1]

@@ -129,7 +129,7 @@ class DoctorSettings:
     """Most chips of a proof: 2..10000."""
     reads: int = 1
     """Reads of each chip of a noisy plan: 1..65535."""
-    plans: int = 3
+    plans: int = 6
     """Most plans that are surely kept, each the cheapest of its kind."""
     checkpoints: list[str] = field(default_factory=list)
     """Other weights to try, such as from training under noise."""

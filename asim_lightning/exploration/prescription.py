@@ -1,28 +1,33 @@
 """Possible changes of a layer's macro, their energy, and the cheapest sets of changes for each loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.evaluation.attribution import Fields
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
 from asim_lightning.nn import OnMacro
 
+Digital: TypeAlias = Literal["all", "half", "none"]
 _STEPS = 2000
 """Energy steps of the search for cheapest changes."""
 TRIM = "static.trim"
 _MORE_BITS, _SHARES_OF_ROWS, _TRIM_STEP = 6, (1, 0.75, 0.5, 0.375, 0.25, 0.125), "0.5 lsb"
-"""For the macro of all layers: most additional ADC bits, shares of rows to try, and the step of a new trim."""
+"""For the macro of all layers: how many ADC resolutions and which shares of rows to try, and the step of a new trim."""
+_MORE_POSITION_BITS, _FEWEST_BITS = 3, 4
+"""How many ADC resolutions to try with digital positions, and the fewest bits of weights and inputs."""
 
 
 def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
@@ -40,25 +45,68 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     return [each for each in [*found, *ranges] if _takes(layer, each)]
 
 
-def changes_of_macro(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
-    """Changes of the macro of all layers, the cheapest first. The strength of each is its ADC bits, rows, encoding and
-    trim: more never loses answers."""
+def changes_of_macro(base: MacroConfig, figures: CostFigures, trims: bool = False) -> list[Candidate]:
+    """Changes of ADC bits, rows and encoding of all layers, the cheapest first; with `trims`, each with a new trim.
+
+    The strength of each is its ADC bits, rows and encoding: more bits and fewer rows never lose answers.
+    """
+    trim: Point = {TRIM: "both", "static.trim_step": _TRIM_STEP} if trims else {}
+    return _priced(base, figures, ((axes | trim, strength) for axes, strength in _conversions(base, _MORE_BITS)))
+
+
+def changes_of_positions(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
+    """Digital positions of all layers alike, with ADC bits and encodings, the cheapest first.
+
+    At most half of the cycles are digital: else a digital macro is the better idea.
+    The strength of each is its ADC bits, encoding, and how little the most significant analog cycle counts.
+    """
+    found = []
+    for axes, strength in _conversions(base, _MORE_POSITION_BITS, rows=(base.rows,)):
+        with suppress(ValueError):
+            circuit = transfer(base.with_fields(**axes), False)
+            for levels in range(base.digital_levels + 1, 0 if base.weight_parallel else circuit.bit_positions):
+                axes_here = {**axes, "digital_levels": levels, "digital_adc": False}
+                changed = transfer(base.with_fields(**axes_here), False)
+                if _is_half_analog(changed):
+                    most = max(2.0**each.shift for each in changed.cycles if each.analog)
+                    found.append((axes_here, (*strength, -most)))
+    return _priced(base, figures, found)
+
+
+def changes_of_bits(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
+    """Fewer bits of weights and inputs of all layers alike, with ADC bits, rows and encodings, the cheapest first.
+
+    The network stays as it is trained. The strength of each is its bits, ADC bits, rows and encoding.
+    """
+    found = []
+    for fewer in range(1, min(base.weight_bits, base.input_bits) - _FEWEST_BITS + 1):
+        bits: Point = {"weight_bits": base.weight_bits - fewer, "input_bits": base.input_bits - fewer}
+        found += [({**bits, **axes}, (*strength, -fewer)) for axes, strength in _conversions(base, _MORE_BITS)]
+    return _priced(base, figures, found)
+
+
+def _conversions(
+    base: MacroConfig, more_bits: int, rows: Sequence[int] | None = None
+) -> Iterator[tuple[Point, tuple[float, ...]]]:
+    """Combinations of ADC bits, rows and encoding, each with its strength."""
     bits: list[Any] = [base.adc_bits]
     if base.adc_bits is not None and base.adc_step is None:
-        bits = [each for each in range(base.adc_bits, base.adc_bits + _MORE_BITS) if each <= 16]
-    rows = list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
-    encodings = list(dict.fromkeys([base.encoding_bits, max(1, base.encoding_bits // 2), 1]))
-    trims, found = [base.static.trim], list[Candidate]()
-    if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
-        trims.append("both")
-    for adc_bits, row, encoding, trim in product(bits, rows, encodings, trims):
-        fields: Point = {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}
-        changed = {name: value for name, value in fields.items() if value != getattr(base, name)}
-        if trim != base.static.trim:
-            changed |= {TRIM: trim, "static.trim_step": _TRIM_STEP}
+        bits = [each for each in range(base.adc_bits, base.adc_bits + more_bits) if each <= 16]
+    every = rows or list(dict.fromkeys(max(1, round(base.rows * share)) for share in _SHARES_OF_ROWS))
+    encodings = sorted({1, max(1, base.encoding_bits // 2), base.encoding_bits, 2 * base.encoding_bits})
+    for adc_bits, row, encoding in product(bits, every, encodings):
+        yield {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}, (adc_bits or 0, -row, -encoding)
+
+
+def _priced(
+    base: MacroConfig, figures: CostFigures, points: Iterable[tuple[Point, tuple[float, ...]]]
+) -> list[Candidate]:
+    """Candidates of some points, without fields that are the macro's own; the cheapest first."""
+    own, found = flat(asdict(base)), list[Candidate]()
+    for axes, strength in points:
+        changed = {name: value for name, value in axes.items() if value != own[name]}
         with suppress(ValueError):  # a layer, or a rule, does not allow it
-            energy = figures.at(changed)["energy_uj"]
-            found.append(Candidate(changed, energy, (adc_bits or 0, -row, -encoding, trims.index(trim))))
+            found.append(Candidate(changed, figures.at(changed)["energy_uj"], strength))
     return sorted(found, key=lambda each: each.energy)
 
 
@@ -80,18 +128,19 @@ def _takes(layer: OnMacro, fields: Fields) -> bool:
 
 
 def prescriptions(
-    layers: Mapping[str, OnMacro], found: LossMap, figures: CostFigures, with_digital: bool = True
+    layers: Mapping[str, OnMacro], found: LossMap, figures: CostFigures, digital: Digital = "all"
 ) -> list[Candidate]:
     """The cheapest changes of layers for lower and lower loss: a multiple-choice knapsack by dynamic programming.
 
-    Each layer has one of its changes or stays as it is; `with_digital` allows more digital positions. Energies are
-    rounded up to 1/2000 of the dearest choice. The strength of a plan is the remaining share of the loss, negated. The
-    gap compares with the least energy of fractions of changes. The cheapest plan comes first.
+    Each layer has one of its changes or stays as it is. `digital` says how many more digital positions a layer may
+    have: all, half (at most half of its cycles are digital), or none. Energies are rounded up to 1/2000 of the dearest
+    choice. The strength of a plan is the remaining share of the loss, negated. The gap compares with the least energy
+    of fractions of changes. The cheapest plan comes first.
     """
     own, choices, losses = found.by_layer, dict[str, list[Fields]](), list[NDArray[Any]]()
     for name in found.layers:
         options = [({}, own[name]), *((each.fields, each.share) for each in found.changes if each.layer == name)]
-        options = [each for each in options if with_digital or "digital_levels" not in each[0]]
+        options = [each for each in options if _is_among(layers[name], each[0], digital)]
         choices[name] = [_on_own_rows(layers[name], fields) for fields, _ in options]
         # a negative share is chance, and the search would prefer it
         losses.append(np.array([max(0.0, share) for _, share in options]))
@@ -108,6 +157,17 @@ def prescriptions(
         if not kept or each.strength > kept[-1].strength:
             kept.append(each)
     return kept
+
+
+def _is_among(layer: OnMacro, fields: Fields, digital: Digital) -> bool:
+    """Whether a change has no more digital positions than `prescriptions` may give."""
+    if "digital_levels" not in fields or digital == "all":
+        return True
+    return digital == "half" and _is_half_analog(transfer(layer.macro.with_fields(**fields), layer.signed_input))
+
+
+def _is_half_analog(circuit: Transfer) -> bool:
+    return 2 * sum(each.analog for each in circuit.cycles) >= len(circuit.cycles)
 
 
 def _point(changes: Mapping[str, Fields]) -> Point:

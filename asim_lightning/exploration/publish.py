@@ -23,7 +23,7 @@ from asim_lightning.evaluation.results import (
     stacked,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
-from asim_lightning.evaluation.target import figure, grouped, has_figure, meaning_of_early_end
+from asim_lightning.evaluation.target import Target, figure, grouped, has_figure, meaning_of_early_end, near_notes
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
@@ -51,8 +51,8 @@ from asim_lightning.whole_file import write_lines
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
 """Most points in a note."""
-_MOST_ROWS = 102
-"""Most rows of a printed table of chips, with the float and the quantised network."""
+_MOST_ROWS, _MOST_CHIPS = 102, 10
+"""Most points with a table of steps along an axis; most points of chips in a table."""
 
 
 def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
@@ -76,15 +76,18 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(run, sweep.records.names)
-    yields = ["", yields_text(found, sweep), "", *_yield_files(found, sweep, name, suffix)] if found.yields else []
+    yields = _yield_files(found, sweep, name, suffix) if found.yields else []
     earlier = len(rows) - len(found)
     more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
     return "\n".join([sweep_text(found, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
 
 def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
-    """The table of a sweep, and notes on it, such as the steps along an axis; None: the axis of the plot."""
+    """The yields of a sweep over chips, the highest threshold first; its table, and notes, such as the steps along an
+    axis; None: the axis of the plot."""
+    yields = [yield_text(found.yields, found.thresholds[::-1], sweep.until), ""] if found.yields else []
     lines = [
+        *yields,
         _table(found),
         *_equal_points(found.points),
         *(f"\nnote     {each}" for each in _notes(found, sweep.records.points.macros, sweep.figures)),
@@ -93,11 +96,6 @@ def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
         *_changes(found, sweep, axis or plot_axis(found)),
     ]
     return found.measure.words("\n".join(lines))
-
-
-def yields_text(found: Run, sweep: Sweep) -> str:
-    """The yields of a sweep over chips, the highest threshold first."""
-    return found.measure.words(yield_text(found.yields, found.thresholds[::-1], sweep.until))
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
@@ -144,7 +142,13 @@ def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: 
         here = macros_at(point)
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
-    return [*interval_notes(found.results), *lsb_notes(points, macros), *prices]
+    texts = [*found.targets, *([found.until] if found.until else [])]
+    targets = [
+        *(Target.read(each, "`targets`") for each in texts),
+        *(Target("accuracy", at) for at in found.thresholds),
+    ]
+    near = near_notes(targets, found.of_kind("quantized"))
+    return [*interval_notes(found.results), *near, *lsb_notes(points, macros), *prices]
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
@@ -253,7 +257,8 @@ def _rules(sweep: Sweep) -> int:
 
 
 def _table(results: Sequence[Result]) -> str:
-    if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
-        return str(results_table(results))
     references = [row for row in results if row.kind != "simulated"]
-    return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
+    chips, more = results[len(references) :], len(results) - len(references) - _MOST_CHIPS
+    if more <= 0 or CHIP not in results[-1].axes:
+        return str(results_table(results))
+    return f"{results_table([*references, *chips[:_MOST_CHIPS]])}\n{more:,} more points of chips: see numbers"

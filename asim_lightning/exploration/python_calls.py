@@ -21,7 +21,7 @@ from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
-from asim_lightning.exploration.publish import sweep_text, whole_search_text, yields_text
+from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import SharedArguments, StudyArguments, samples
 from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import Search, SearchSettings
@@ -90,8 +90,7 @@ def study(
         at = [(each.axes, each.at(threshold)) for each in found.yields for threshold in thresholds]
         results = tuple(_with_yield(each, at) for each in found)
         found = replace(found, results=results).decided(*wanted)
-        yields = ["", yields_text(found, sweep)] if found.yields else []
-        return Results.of(found, "\n".join([sweep_text(found, sweep), *yields, *said]))
+        return Results.of(found, "\n".join([sweep_text(found, sweep), *said]))
 
 
 def search(

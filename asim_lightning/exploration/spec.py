@@ -16,7 +16,7 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.results import AxisValue, Decision, interval_notes
-from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes
 from asim_lightning.exploration.axes import flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records
@@ -267,6 +267,7 @@ class SpecStudy(Study):
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
         self.results, (limits, keeps) = self.evaluate([], self._method(), most, progress, say)
         self.notes.extend(interval_notes(self.results))
+        self.notes.extend(near_notes([self.target], [each for each in self.results if each.kind == "quantized"]))
         return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))
 
     def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None]]:

@@ -162,7 +162,7 @@ class Study:
         figures = self.figures_at(planned.point)
         for target in self.targets:
             if target.form == "yield":
-                figures |= yield_figures(chips, target.accuracy)
+                figures |= yield_figures(chips, target.accuracy, self.chips_may_end)
         result = replace(result, figures=figures)
         decisions = {str(each): self.decision(each, result, chips) for each in self.targets}
         return [replace(result, decisions=decisions)]

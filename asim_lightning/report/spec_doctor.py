@@ -167,6 +167,10 @@ def _map_note(found: LossMap) -> str:
     said += f" ({found.images:,} images)"
     if found.increase > _TOLD and abs(found.sum / found.increase - 1) > _OFF:
         said += "; the sum is far off, so take the order of the layers with care"
+    if found.increase <= _TOLD:
+        said += "; that is too little to rank layers by"
+    else:
+        said += ". A share is a mean over errors of all sizes: mending one layer alone may gain more than its share"
     if found.stepped_back_to is None:
         return said
     return f"{said}; of noise and spreads times {found.stepped_back_to:.3g}, because the network has collapsed"
@@ -191,9 +195,8 @@ def plans_table(found: Row) -> Table[Row]:
     bound = "at most" if found["as_is"].get("less_is_better") else "at least"
     least = f"{target.measure.text(found['as_is']['threshold'])} {unit}".rstrip()
     note = f"kept: the whole interval is {bound} {least}"
-    if found["gap"] is not None:
-        note += f"; energies of the layers' options are within {100 * found['gap']:.2g} % of the least"
     cheapest = _cheapest(plans)
+    plans += [digital] if (digital := found.get("digital")) else []
     marked = [place for place, each in enumerate(plans) if each is cheapest]
     return Table(columns, plans, note, f"Plans for {target}", "plans.csv", marked)
 
@@ -214,6 +217,8 @@ def plans_verdict(found: Row) -> str:
             facts.append(f"{needed} would decide it")
     elif best is not as_is:
         facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target)})")
+    if digital := found.get("digital"):
+        facts.append(f"{digital['text']} takes {cost_text('energy_uj', digital)}, {digital['verdict']}")
     return f"{target}: {'; '.join(facts)}."
 
 

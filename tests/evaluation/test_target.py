@@ -9,7 +9,7 @@ import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Decision, Measure, Result, images_needed
-from asim_lightning.evaluation.target import Target, decide, pareto, target_texts
+from asim_lightning.evaluation.target import Target, decide, near_notes, pareto, target_texts
 
 UNTIL = ("accuracy", "width", "yield")
 
@@ -132,6 +132,14 @@ def test_targets_are_on_the_outcome() -> None:
     for texts, measure in (["accuracy 88 %"], LOSS), (["loss 2.1"], share), (["yield 0.9 at 85 %"], LOSS):
         with pytest.raises(ValueError, match=f"`x` must be on the outcome {measure.name}, as in '{measure.name} "):
             target_texts("x", texts, measure)
+
+
+def test_targets_near_the_quantized_network_are_said() -> None:
+    quantized = Result({}, "quantized", 1, 400, 0.92, 0.90, 0.94, 1.0, "exact")
+    texts = ["accuracy 91 %", "yield 0.9 at 90 %", "accuracy 89.9 %", "accuracy 99 % of quantized", "energy 0.92 uJ"]
+    (said,) = near_notes([Target.read(each, "`x`") for each in texts], [quantized])
+    assert said.startswith("90 % and 91 % is within 2 points of the quantized network's 92.00 % on these 400 images")
+    assert near_notes([Target.read("accuracy 89 %", "`x`")], [quantized]) == []
 
 
 def test_energy_and_yields() -> None:

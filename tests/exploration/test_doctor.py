@@ -9,6 +9,7 @@ import pytest
 
 import asim_lightning
 from asim_lightning import MacroConfig, Rule
+from asim_lightning.circuit import transfer
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
@@ -17,7 +18,12 @@ from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.plan_study import DoctorSettings
-from asim_lightning.exploration.prescription import prescriptions
+from asim_lightning.exploration.prescription import (
+    changes_of_bits,
+    changes_of_macro,
+    changes_of_positions,
+    prescriptions,
+)
 from asim_lightning.exploration.runner import Work
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import small_work, stored, trials
@@ -50,7 +56,7 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp
     assert images == {tuple(range(20)), tuple(range(20, 80))}  # of the choice, and of the proof
 
     layers, figures = macro_layers(of.model.backbone), CostFigures(of.model, Technology())
-    for each in prescriptions(layers, found.map, figures, with_digital=False)[:3]:
+    for each in prescriptions(layers, found.map, figures, "none")[:3]:
         with under(of.model, condition_at(each.point, "simulated")):
             assert energy(of) == pytest.approx(each.energy)
     for plan in found.plans:
@@ -83,6 +89,37 @@ def test_the_map_of_a_network_that_has_collapsed_is_of_less_noise(tmp_path: Path
     assert "no plan of all layers alike is likely" in " ".join(found.notes)
 
 
+def test_changes_of_all_layers_are_priced_and_keep_half_of_the_cycles_analog(tmp_path: Path) -> None:
+    of = work(tmp_path, macro := NOISY.with_fields(weight_bits=6, input_bits=6))
+    figures = CostFigures(of.model, Technology())
+    for changes, names in (
+        (changes_of_macro, {"adc_bits", "rows", "encoding_bits"}),
+        (changes_of_positions, {"adc_bits", "encoding_bits", "digital_levels"}),
+        (changes_of_bits, {"adc_bits", "rows", "encoding_bits", "weight_bits", "input_bits"}),
+    ):
+        found = changes(macro, figures)
+        assert {name for each in found for name in each.point} - {"digital_adc"} == names
+        assert [each.energy for each in found] == sorted(figures.at(each.point)["energy_uj"] for each in found)
+        if changes is changes_of_positions:
+            cycles = [transfer(macro.with_fields(**each.point), False).cycles for each in found]
+            assert all(2 * sum(one.analog for one in each) >= len(each) for each in cycles)
+            least = min(found, key=lambda each: each.strength[-1])  # the weakest has the fewest digital positions
+            assert least.point["digital_levels"] == 1
+
+
+def test_a_target_on_a_loss(tmp_path: Path) -> None:
+    network = own_network(macro=NOISY)
+    found = asim_lightning.doctor(network, own_images(80), "loss within 30 % of quantized", outcome="loss", images=20)
+    assert found.as_is.less_is_better
+    assert found.as_is.verdict == "missed"
+    assert all(each.high <= each.threshold for each in found.plans if each.verdict == "kept")
+    assert not any(note.startswith("the map is of the cross-entropy") for note in found.notes)
+    digital = found.digital
+    assert digital is not None
+    assert (digital.mean, digital.low, digital.high, digital.verdict) == (0.0, 0.0, 0.0, "kept")
+    assert digital.energy_uj == pytest.approx(1e-9 * cost(network).all_digital)
+
+
 @pytest.mark.slow
 def test_chips_of_a_yield(tmp_path: Path) -> None:
     macro = NOISY.with_fields(random_noise=0, static={"offset": "4 lsb"})
@@ -100,8 +137,8 @@ def test_other_weights_and_other_samples_that_prove() -> None:
     found = asim_lightning.doctor(network, (images, labels), "accuracy 60 %", **given)
     assert all(each.mean < 0.5 for each in (found.as_is, *found.plans))
     (same,) = [each for each in found.plans if each.checkpoint == "same"]
-    (macro,) = [each for each in found.plans if not each.checkpoint and not each.rules]
-    assert (same.macro, same.mean, same.energy_uj) == (macro.macro, macro.mean, macro.energy_uj)
+    (macro,) = [each for each in found.plans if not each.checkpoint and each.macro == same.macro]
+    assert (same.mean, same.energy_uj) == (macro.mean, macro.energy_uj)
     assert same.text == f"{macro.text}; weights of same"
     assert same.recipe(NOISY, "its own")["ckpt_path"] == "same"
     assert found.plans[0].text in str(found)

@@ -86,7 +86,10 @@ def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stan
     ]
     assert table.marked == [2]
     assert "-4.50 points" in table.note
-    assert "1 %" in table.note
+    digital = plan("a digital macro", 1.0, 0.0, "kept")
+    with_digital = plans_table(doctor_document(digital=digital))  # no plan of this macro, whatever it takes
+    assert (with_digital.shown[-1][0], with_digital.marked) == ("a digital macro", [2])
+    assert "a digital macro takes 1 [0.5, 2] µJ, kept" in plans_verdict(doctor_document(digital=digital))
     head, *rows = table.numbers
     second = dict(zip(head, rows[1], strict=True))
     assert (second["energy_uj_low"], second["threshold"], second["images_to_decide"]) == (5.5, -0.045, 4000)
@@ -103,7 +106,18 @@ def test_what_was_measured_is_what_the_target_bounds(target: str, head: str, nee
     table = plans_table(doctor_document(target=target, gap=None))
     assert table.shown[0][2] == head
     assert table.shown[2][4] == f"about 4,000 {needed}"
-    assert "1 %" not in table.note
+
+
+def test_a_loss_has_no_percents_and_less_is_better() -> None:
+    plans = [plan("worse", 9.8, 0.4, "missed"), plan("near", 11.0, 0.05, "undecided", differing=3)]
+    plans = [{**each, "threshold": 0.045, "less_is_better": True} for each in plans]
+    document = doctor_document(plans[1:], as_is=plans[0], target="loss within 2 % of quantized")
+    table = plans_table(document)
+    assert table.shown[0][2] == "difference to quantized"
+    assert [row[2] for row in table.shown[1:]] == ["0.4 [0.39, 0.41]", "0.05 [0.04, 0.06]"]
+    assert table.note == "kept: the whole interval is at most 0.045"
+    said = plans_verdict(document)
+    assert "nearest is near, undecided (difference to quantized 0.05 [0.04, 0.06], only 3 samples differ" in said
 
 
 def test_the_verdict_names_the_cheapest_plan_that_is_kept_or_the_nearest() -> None:
