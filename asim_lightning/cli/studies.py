@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -27,7 +27,7 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import COMMAND, MAP, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import ENDS_IMAGES, Target
-from asim_lightning.exploration.axes import SweepAxes, grid_of
+from asim_lightning.exploration.axes import SweepAxes, base_macro, grid_of, recipe_of
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import publish, publish_search
@@ -40,7 +40,6 @@ from asim_lightning.exploration.sweep import Sweep, grid_line, left_out
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file
-from asim_lightning.surgery import macro_layers
 
 Found = TypeVar("Found")
 
@@ -76,14 +75,12 @@ def run_recorded(cli: AsimCLI, folder: Path, run: Callable[[], Found], notes: It
     if not cli.trainer.is_global_zero:
         return run()
     arguments, chip = cli.arguments, cli.model.chip
-    # the plan's, unless a layer was given another by hand
-    macro = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
     record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
         recipe=arguments.recipes[-1].path.stem if arguments.recipes else "",
         differences=dict(_differences(cli.by_recipes, cli.by_flags)),
         preset=None if cli.preset is None else cli.preset.name,
-        macro=asdict(macro),
+        macro=asdict(base_macro(cli.model)),
         images=all_images(cli.datamodule),
         seeds={
             "seed_everything": {**cli.by_recipes, **cli.by_flags}.get("seed_everything", 0),
@@ -231,7 +228,7 @@ class SpecOptions(StudyOptions, SpecSettings):
 def spec(cli: AsimCLI, options: SpecOptions) -> None:
     """How bad each property of the macro may be, first each one, then all together, for a network that keeps a target.
 
-    The macro of spec.yaml keeps the target.
+    The macro of spec.yaml keeps the target; every command takes spec.yaml as a second recipe.
     """
     made = SpecStudy(work_of(cli, options, cli.datamodule), options)
     known = len(made.notes)
@@ -240,11 +237,19 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
         return
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
     if found.keeps is not None:
-        texts["spec.yaml"] = dump_yaml({"model": {"plan": {"macro": dict(found.keeps)}}})
+        texts["spec.yaml"] = _recipe(cli, found.keeps)
     drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}")
     _write(made.folder, texts, drawn, f"spec.{options.format}")
     said = "\n".join([str(found.table), *found.notes[known:]])
     print(f"{said}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
+
+
+def _recipe(
+    cli: AsimCLI, macro: Mapping[str, Any], rules: Sequence[Mapping[str, Any]] = (), checkpoint: str | None = None
+) -> str:
+    """A recipe with a found macro, rules, and the command's weights unless others are given; see `recipe_of`."""
+    start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
+    return dump_yaml(json.loads(json.dumps(recipe_of(cli.model, macro, rules, checkpoint or start))))
 
 
 def _write(folder: Path, texts: Mapping[str, str], drawn: Axes, picture: str) -> None:
@@ -280,11 +285,9 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress))
     if not cli.trainer.is_global_zero:
         return
-    base = next(iter(macro_layers(cli.model.backbone).values())).assignment.base
-    start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
     plans = [replace(plan, file=f"plan-{number}.yaml") for number, plan in enumerate(found.plans, 1)]
     found = replace(found, plans=tuple(plans))
-    texts = {str(each.file): dump_yaml(json.loads(json.dumps(each.recipe(base, start)))) for each in plans}
+    texts = {str(each.file): _recipe(cli, each.macro, each.rules, each.checkpoint) for each in plans}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(), indent=2)  # last, because it names the others
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")

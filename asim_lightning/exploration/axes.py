@@ -1,7 +1,7 @@
 """The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, make_dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, make_dataclass
 from types import GenericAlias
 from typing import Any, get_type_hints
 
@@ -9,11 +9,13 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of
-from asim_lightning.evaluation.condition import Condition
+from asim_lightning.evaluation.condition import Condition, layer_rules
 from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.search_space import SearchSpace
+from asim_lightning.surgery import macro_layers
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid if no axis is given."""
@@ -98,6 +100,27 @@ def flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a macro as a recipe nests them, by the names of their axes."""
     static = {f"static.{name}": value for name, value in (fields.get("static") or {}).items()}
     return {**{name: value for name, value in fields.items() if name != "static"}, **static}
+
+
+def base_macro(model: CimModule) -> MacroConfig:
+    """The macro of a network's plan, before rules. A layer may have been given another one by hand."""
+    return next(iter(macro_layers(model.backbone).values())).assignment.base
+
+
+def recipe_of(
+    model: CimModule, macro: Mapping[str, Any], rules: Sequence[Mapping[str, Any]] = (), checkpoint: str | None = None
+) -> dict[str, Any]:
+    """Settings to add to a recipe of a network: its whole macro with some fields changed, rules of layers, and weights.
+
+    Args:
+        model: The network.
+        macro: Changed fields, as a recipe nests them.
+        rules: Rules that replace the rules of the network's plan; empty: the plan's own rules.
+        checkpoint: File of the weights; None: the recipe's.
+    """
+    changed = base_macro(model).with_fields(**flat(macro))
+    plan = {"macro": asdict(changed), "rules": [*(rules or layer_rules(model, {}))]}
+    return {**({} if checkpoint is None else {"ckpt_path": checkpoint}), "model": {"plan": plan}}
 
 
 def patterns_of(names: Iterable[str]) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import setting_of
 from asim_lightning.evaluation.chip_yield import yield_figures
@@ -17,7 +16,7 @@ from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import condition_at, flat, nested
+from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.plan_study import PlanStudy
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.nn import OnMacro
@@ -64,15 +63,6 @@ class Plan:
     file: str | None = None
     less_is_better: bool = False
     differing: int | None = None
-
-    def recipe(self, base: MacroConfig, checkpoint: str | None) -> dict[str, Any]:
-        """Settings to add to a recipe of the network: the whole macro, based on the macro as it is, rules, and weights.
-
-        The weights are the network's `checkpoint` unless the plan has others; None: they are not in a file.
-        """
-        macro, weights = asdict(base.with_fields(**flat(self.macro))), self.checkpoint or checkpoint
-        plan = {"macro": macro, **({"rules": self.rules} if self.rules else {})}
-        return {**({} if weights is None else {"ckpt_path": weights}), "model": {"plan": plan}}
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from asim_lightning.circuit import transfer
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.exploration.axes import condition_at, flat, nested
+from asim_lightning.exploration.axes import condition_at, flat, nested, recipe_of
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import Doctor
 from asim_lightning.exploration.figures import CostFigures
@@ -60,10 +60,10 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp
         with under(of.model, condition_at(each.point, "simulated")):
             assert energy(of) == pytest.approx(each.energy)
     for plan in found.plans:
-        recipe = plan.recipe(NOISY, "weights")
+        recipe = recipe_of(of.model, plan.macro, plan.rules, "weights")
         assert recipe["ckpt_path"] == "weights"
         settings = recipe["model"]["plan"]
-        rules = [Rule(**each) for each in settings["rules"]] if plan.rules else RULES
+        rules = [Rule(**each) for each in settings["rules"]]
         assert energy(work(tmp_path, MacroConfig(**settings["macro"]), rules)) == pytest.approx(plan.energy_uj)
 
     before = stored(tmp_path)
@@ -140,7 +140,6 @@ def test_other_weights_and_other_samples_that_prove() -> None:
     (macro,) = [each for each in found.plans if not each.checkpoint and each.macro == same.macro]
     assert (same.mean, same.energy_uj) == (macro.mean, macro.energy_uj)
     assert same.text == f"{macro.text}; weights of same"
-    assert same.recipe(NOISY, "its own")["ckpt_path"] == "same"
     assert found.plans[0].text in str(found)
     assert found.plot("a map").figure.get_suptitle() == "a map"
 
