@@ -34,7 +34,8 @@ class CalibrateAdcOptions:
 def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show its benefit.
 
-    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error.
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. All
+    accuracies are at the same noise in volts.
     """
     check_whole("`images`", options.images, 1)
     check_whole("`trials`", options.trials, 1, 65535)
@@ -46,6 +47,8 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     counts, images = training_counts(model, layers, cli.datamodule, options.images)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
+    if noise := dict.fromkeys(name for each in ranges for name in each.noise):
+        cli.say(f"noise    the same in volts before and after: the rules have {' and '.join(noise)} for each new range")
     rules = layer_rules(model, {each.name: each.fields for each in ranges})
     write_text(file, dump_yaml({"model": {"plan": {"rules": rules}}}))
     conditions = {
@@ -53,7 +56,7 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
         "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),
     }
     if options.against:
-        conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against)
+        conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against, noise_in="volts")
     measure = Measure.of(model.outcome)
 
     def line(name: str, correct: Answers) -> str:

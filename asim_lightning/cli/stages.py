@@ -136,7 +136,8 @@ def _name(condition: Condition, noise: str) -> str:
     """The changes of a condition, and `noise_text`: "simulated, adc_bits 7, no noise"."""
     macro = {name: value for name, value in condition.macro.items() if name not in NOISE_AXES}
     rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
-    parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), noise)
+    volts = "noise in volts" if condition.noise_in == "volts" else ""
+    parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), volts, noise)
     return ", ".join(part for part in parts if part)
 
 

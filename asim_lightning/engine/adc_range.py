@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, Transfer, build_column
 from asim_lightning.circuit.columns import in_range
+from asim_lightning.circuit.voltage import with_adc_range
 from asim_lightning.engine.moments import moments_at
 
 _MOST_STEPS, _MOST_LOWS = 32, 256
@@ -114,6 +115,8 @@ def _quality(column: Column, cycle: Cycle, histogram: Histogram) -> Quality:
 def fit_range(circuit: Transfer, histograms: Sequence[Histogram]) -> tuple[int, int]:
     """The range of an ADC, the same for all cycles, with the least ``sum of 4^shift * mean square error``.
 
+    All ranges have the same noise in volts.
+
     Args:
         circuit: A macro with an ADC, whose range may be set already.
         histograms: Counts that each cycle meets.
@@ -163,7 +166,7 @@ class _Search:
     """Errors of ranges (step, low) that were tried."""
 
     def __init__(self, circuit: Transfer, kinds: list[tuple[Cycle, Histogram]], largest_low: int) -> None:
-        self.macro, self.kinds, self.largest_low = circuit.macro, kinds, largest_low
+        self.circuit, self.kinds, self.largest_low = circuit, kinds, largest_low
         self.tried: dict[tuple[int, int], float] = {}
 
     @property
@@ -195,7 +198,7 @@ class _Search:
         return float(sum(lost)) if low else 0.0
 
     def _error(self, step: int, low: int) -> float:
-        column = in_range(build_column(self.macro.with_fields(adc_step=step, adc_low=low)))
+        column = in_range(build_column(with_adc_range(self.circuit.macro, self.circuit.signed_input, step, low)))
         total = 0.0
         for cycle, histogram in self.kinds:
             mean, variance = moments_at(column, replace(cycle, adc_step=step, adc_low=low), histogram.counts)

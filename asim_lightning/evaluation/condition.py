@@ -10,6 +10,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.circuit.voltage import NOISE_IN
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
@@ -41,6 +42,8 @@ class Condition:
         chip: Number of the chip: 0..2^32-1; None: the classifier's.
         rules: Changed fields of the macro of some layers, by glob, `re:` or kind; they replace the plan's rules for
             these fields. If several rules name a field, the first counts.
+        noise_in: Noise in LSB with other bits or another range of the ADC: written (as many LSB of each ADC) or volts
+            (the voltage that it has with the macro as it is).
     """
 
     fidelity: str = "simulated"
@@ -49,9 +52,11 @@ class Condition:
     trial: int | None = None
     chip: int | None = None
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    noise_in: str = "written"
 
     def __post_init__(self) -> None:
         check_choice("`fidelity`", self.fidelity, FIDELITIES)
+        check_choice("`noise_in`", self.noise_in, NOISE_IN)
         for name, value, most in (("trial", self.trial, 2**16 - 1), ("chip", self.chip, 2**32 - 1)):
             if value is not None:
                 check_whole(f"`{name}`", value, 0, most)
@@ -99,7 +104,7 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
                     layers[name].fidelity = fidelity
             patterns = {pattern: matched(model, pattern, "compare.rules") for pattern in condition.rules}
             macros = [layer.macro for layer in macro_layers(model.backbone).values()]
-            apply_point(model.backbone, condition.macro, condition.rules, patterns)
+            apply_point(model.backbone, condition.macro, condition.rules, patterns, condition.noise_in)
             if isinstance(model.chip, SavedChip):
                 changed = [layer.macro for layer in macro_layers(model.backbone).values()]
                 check_one_chip(model.chip, condition.chip, zip(macros, changed, strict=True))

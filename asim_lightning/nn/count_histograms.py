@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import Cycle, Transfer, transfer
+from asim_lightning.circuit.voltage import at_voltage_of, with_adc_range
 from asim_lightning.engine import Product
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
@@ -109,6 +110,7 @@ class AdcRange:
         before: CSNR with the previous range, dB.
         after: CSNR with this range, dB.
         clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
+        noise: Noise and spreads that the macro has in LSB, at the same voltage with this range, by the name of a field.
     """
 
     name: str
@@ -118,18 +120,20 @@ class AdcRange:
     before: float
     after: float
     clipped: tuple[float, ...]
+    noise: Mapping[str, float | str] = field(default_factory=dict)
 
     @property
-    def fields(self) -> dict[str, int]:
-        """The fields of a macro with this range."""
-        return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low}
+    def fields(self) -> dict[str, int | float | str]:
+        """The fields of a macro with this range, by the name of their axis."""
+        return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low, **self.noise}
 
 
 def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
     """The range of a layer's ADC with the least sum over cycles of 4^shift times the mean square error."""
     circuit = counts.circuit
     step, low = fit_range(circuit, counts.histograms)
-    fitted = transfer(circuit.macro.with_fields(adc_step=step, adc_low=low), layer.signed_input, layer.rows_in_use)
+    macro = with_adc_range(circuit.macro, layer.signed_input, step, low)
+    fitted = transfer(macro, layer.signed_input, layer.rows_in_use)
     before, after = qualities(circuit, counts.histograms), qualities(fitted, counts.histograms)
     diagonals: dict[int, list[Quality]] = {}
     groups = list(dict.fromkeys(cycle.input_bits for cycle in fitted.cycles))
@@ -138,4 +142,6 @@ def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
             diagonals.setdefault(cycle.weight_bits[0] + groups.index(cycle.input_bits), []).append(quality)
     clipped = tuple(sum(each.clipped for each in found) / len(found) for _, found in sorted(diagonals.items()))
     decibels = overall(circuit, before).csnr, overall(fitted, after).csnr
-    return AdcRange(name, circuit.macro.adc_bits or 0, step, low, *decibels, clipped)
+    written = circuit.macro.with_fields(adc_step=step, adc_low=low)
+    noise = at_voltage_of(written, circuit.macro, layer.signed_input)
+    return AdcRange(name, circuit.macro.adc_bits or 0, step, low, *decibels, clipped, noise)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from asim_lightning.circuit.voltage import at_voltage_of
 from asim_lightning.nn import Assignment, OnMacro
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
@@ -36,6 +37,12 @@ class Family:
         """Refuse an assignment that the layers do not take."""
         self._first.check_assignment(assignment)
 
+    def at_voltage(self, assignment: Assignment | None) -> Assignment | None:
+        """An assignment whose noise in LSB keeps the voltage that it has with the layers' own ADC."""
+        if assignment is None or self.assignment is None or not self.is_on_macro:
+            return assignment
+        return assignment.ruled_by(at_voltage_of(assignment.macro, self.assignment.macro, self.signed_input))
+
     def bits(self, assignment: Assignment | None) -> tuple[int, int]:
         """Bits of the layers' weights and inputs with an assignment of `assignments_at`."""
         if assignment is None:
@@ -60,11 +67,15 @@ def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) 
 
 
 def assignments_at(
-    families: Sequence[Family], point: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]] = {}
+    families: Sequence[Family],
+    point: Mapping[str, Any],
+    rules: Mapping[str, Mapping[str, Any]] = {},
+    noise_in: str = "written",
 ) -> tuple[Assignment | None, ...]:
     """Assignment of each family at a point of a sweep, which sets fields of the plan's macro; no layer is changed.
 
     Rules set fields for the layers of a pattern and override the plan; of several rules for a field the first counts.
+    `noise_in` is one of `NOISE_IN`. With "volts", an LSB of noise is the voltage of an LSB of the layer as it is.
 
     Raises:
         ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule
@@ -95,6 +106,8 @@ def assignments_at(
                 "rules or leave it out"
             )
     _check_rules(families, rules)
+    if noise_in == "volts":
+        return tuple(family.at_voltage(each) for family, each in zip(families, found, strict=True))
     return tuple(found)
 
 

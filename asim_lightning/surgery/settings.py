@@ -60,6 +60,7 @@ def apply_point(
     point: Mapping[str, Any],
     rules: Mapping[str, Mapping[str, Any]] = {},
     patterns: Mapping[str, Collection[str]] = {},
+    noise_in: str = "written",
 ) -> None:
     """Change fields of the plan's macro, in place: the network is then as if converted with that plan.
 
@@ -71,13 +72,14 @@ def apply_point(
         point: Values of macro fields.
         rules: Values of macro fields for the layers of a pattern; they override the plan's rules.
         patterns: Full names of the layers that each pattern matches.
+        noise_in: See `assignments_at`.
 
     Raises:
         ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule
             decides nothing; no layer is changed then.
     """
     families = families_of(model, patterns)
-    for family, assignment in zip(families, assignments_at(families, point, rules), strict=True):
+    for family, assignment in zip(families, assignments_at(families, point, rules, noise_in), strict=True):
         for layer in family.layers.values():
             if assignment is not None:
                 layer.assignment = assignment

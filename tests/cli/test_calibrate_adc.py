@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.conftest import Asim, Run, Write
@@ -38,3 +39,19 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, written: Write, ru
     of_fc = [rule["macro"] for rule in fitted if rule["match"] == "fc"]
     assert [(rule["rows"], rule["adc_bits"]) for rule in of_fc] == [(40, 5)]
     assert asim("test", *recipe, "-c", file).accuracy == float(after[1])
+
+
+def test_noise_in_lsb_keeps_its_voltage(asim: Asim, written: Write, run: Run) -> None:
+    macro = {**MACRO, "random_noise": "1 lsb", "static": {"offset": "0.5 lsb"}}
+    recipe = ("-c", str(written(model__plan={"macro": macro})), "--ckpt_path", str(run.checkpoint))
+    answer = asim("calibrate-adc", *recipe, "--model.fidelity", "simulated", "--images", "8", "--trials", "1")
+    (after,) = [line.split()[1] for line in answer.out.splitlines() if " after (" in line]
+    assert "noise    the same in volts" in answer.out
+    file = Path("runs/tiny/adc_ranges.yaml")
+    fields = [rule["macro"] for rule in yaml.safe_load(file.read_text())["model"]["plan"]["rules"]]
+    fitted = [each for each in fields if "adc_step" in each]
+    assert len(fitted) == 14
+    for each in fitted:
+        assert each["random_noise"] == pytest.approx(100 / 31)
+        assert each["static.offset"] == f"{0.5 / 31 * (255 / each['adc_step'])} lsb"
+    assert asim("test", *recipe, "--model.fidelity", "simulated", "-c", file).accuracy == float(after)

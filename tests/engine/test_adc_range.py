@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.circuit.voltage import with_adc_range
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 
 NOISE = 100 * 0.3 / 255
@@ -107,7 +108,7 @@ def test_the_fit_is_the_best_of_all_ranges(p: float, bits: int, rows: int, noise
     for step in range(1, largest + 2):
         for low in range(largest + 1):
             if not isinstance(noise, str) or step <= rows:
-                ranged = transfer(macro.with_fields(adc_step=step, adc_low=low), True)
+                ranged = transfer(with_adc_range(macro, True, step, low), True)
                 errors[step, low] = overall(ranged, qualities(ranged, histograms)).mse
     least, of_zero = min(errors.values()), min(error for (_, low), error in errors.items() if low == 0)
     assert errors[fit_range(circuit, histograms)] == pytest.approx(of_zero if of_zero <= 1.01 * least else least)
