@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from matplotlib.axes import Axes
 
@@ -56,7 +56,16 @@ class StudyOptions(Drawing):
     """Whether to compute every trial again, even if an earlier command finished it."""
 
 
-def work_of(cli: AsimCLI, options: StudyOptions, data: Any) -> Work:
+@dataclass(frozen=True)
+class GridOptions(StudyOptions):
+    """Runner and display of a study of points, and the meaning of LSB at them."""
+
+    noise_in: Literal["written", "volts"] = "written"
+    """Noise, offsets and trim steps in LSB while bits or range of the ADC vary: written (as many LSB of each ADC) or
+    volts (the voltage that they have with the ADC of model.plan.macro)."""
+
+
+def work_of(cli: AsimCLI, options: StudyOptions, data: Any, noise_in: str = "written") -> Work:
     """Inputs of a study; images are read, and missing input ranges are fitted."""
     trainer, model = cli.trainer, cli.model
     runner = runner_of(options.runner, trainer, model, data)
@@ -65,7 +74,7 @@ def work_of(cli: AsimCLI, options: StudyOptions, data: Any) -> Work:
     def load(checkpoint: str) -> None:
         load_weights(model, *open_checkpoint(checkpoint))
 
-    return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load)
+    return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load, noise_in)
 
 
 def run_recorded(cli: AsimCLI, folder: Path, run: Callable[[], Found], notes: Iterable[str] = ()) -> Found:
@@ -117,7 +126,7 @@ def _differences(
 
 
 @dataclass(frozen=True)
-class SweepOptions(StudyOptions):
+class SweepOptions(GridOptions):
     """Points of the grid, reads, targets, and runner."""
 
     axes: SweepAxes = field(default_factory=SweepAxes)
@@ -149,7 +158,7 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     axes = grid_of(options.axes.given(), options.chips, until)
     check_flags(axes.axes, cli.by_flags)
     published = _published(options, axes, of_chips or not model.outcome.is_share, cli.by_flags)
-    work = work_of(cli, options, cli.datamodule)
+    work = work_of(cli, options, cli.datamodule, options.noise_in)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
     cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
@@ -198,7 +207,7 @@ def _published(options: SweepOptions, axes: SearchSpace, is_other: bool, flags: 
 
 
 @dataclass(frozen=True)
-class SearchOptions(StudyOptions):
+class SearchOptions(GridOptions):
     """The search, and its runner."""
 
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -210,7 +219,7 @@ class SearchOptions(StudyOptions):
 def search(cli: AsimCLI, options: SearchOptions) -> None:
     """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time."""
     asked = options.search
-    made = Search(work_of(cli, options, cli.datamodule), asked, options.technology)
+    made = Search(work_of(cli, options, cli.datamodule, options.noise_in), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
     cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")

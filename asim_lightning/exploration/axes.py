@@ -76,7 +76,9 @@ def grid_of(axes: Mapping[str, Any], chips: int | None = None, until: Target | N
     return SearchSpace({**space.axes, CHIP: list(range(count))})
 
 
-def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:
+def condition_at(
+    point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None, noise_in: str = "written"
+) -> Condition:
     """The condition of a point."""
     macro = {name: value for name, value in point.items() if name != CHIP and not name.startswith(RULES)}
     rules: dict[str, dict[str, AxisValue]] = {}
@@ -85,7 +87,7 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
             pattern, field = rule_of(name)
             rules.setdefault(pattern, {})[field] = value
     chip: Any = point.get(CHIP)
-    return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)
+    return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules, noise_in=noise_in)
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def lsb_notes(points: Iterable[Mapping[str, AxisValue]], macros: Collection[Macr
     follows, it = ("follows", "it") if len(given) == 1 else ("follow", "them")
     how = " and ".join(f"{_LSB_CHANGES[name]} {it}" for name in changed)
     line = f"{' and '.join(given)} {follows} the LSB of each {' and '.join(changed)}: {how} in volts"
-    return [f"{line}; give {it} in % or mV to keep the voltage constant"]
+    return [f"{line}; --noise_in volts of asim sweep and asim search, or % or mV, keeps the voltage constant"]
 
 
 def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:

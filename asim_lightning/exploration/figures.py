@@ -26,8 +26,8 @@ FIGURES = ("energy", "latency", "tops_per_watt")
 class CostFigures:
     """Costs of the points of one network; each design is priced once."""
 
-    def __init__(self, model: CimModule, technology: Technology) -> None:
-        self._model, self.technology = model, technology
+    def __init__(self, model: CimModule, technology: Technology, noise_in: str = "written") -> None:
+        self._model, self.technology, self.noise_in = model, technology, noise_in
         self._shape = network_shape(model.backbone, model.example)
         self._known: dict[str, dict[str, float]] = {}
 
@@ -64,7 +64,7 @@ class CostFigures:
                 f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
                 f"{technology.charging!r}; asim cost takes it"
             )
-        with under(model, condition_at(of_network(self.deciding(axes)), "simulated")):
+        with under(model, condition_at(of_network(self.deciding(axes)), "simulated", noise_in=self.noise_in)):
             return cost(model.backbone, technology, report=model.report, shape=self._shape)
 
     def __str__(self) -> str:

@@ -28,11 +28,13 @@ class Points:
 
     It uses the layers' assignments at its creation. `contents` describes users' columns, and `patterns` are the layer
     patterns in the names of axes. It refuses a point that a layer's macro does not take, and a point whose axis has no
-    effect because rules decide it for every layer.
+    effect because rules decide it for every layer. `noise_in` is as in a `Condition`.
     """
 
-    def __init__(self, model: CimModule, contents: Contents, patterns: Iterable[str] = ()) -> None:
-        self._contents, self._chip = contents, model.chip
+    def __init__(
+        self, model: CimModule, contents: Contents, patterns: Iterable[str] = (), noise_in: str = "written"
+    ) -> None:
+        self._contents, self._chip, self._noise_in = contents, model.chip, noise_in
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
@@ -115,7 +117,8 @@ class Points:
         condition = condition_at(axes, kind)
         asked = repr((condition.macro, condition.rules))
         if asked not in self._assignments:  # another chip of the same point needs no new work
-            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
+            found = assignments_at(self._families, condition.macro, condition.rules, self._noise_in)
+            self._assignments[asked] = found
         return self._assignments[asked], condition.chip
 
     def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:

@@ -142,13 +142,13 @@ def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: 
         here = macros_at(point)
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
-    texts = [*found.targets, *([found.until] if found.until else [])]
-    targets = [
-        *(Target.read(each, "`targets`") for each in texts),
-        *(Target("accuracy", at) for at in found.thresholds),
-    ]
-    near = near_notes(targets, found.of_kind("quantized"))
-    return [*interval_notes(found.results), *near, *lsb_notes(points, macros), *prices]
+    targets = [Target.read(each, "`targets`") for each in (*found.targets, *([found.until] if found.until else []))]
+    levels = [Target("accuracy", level) for level in found.thresholds]
+    notes = [*interval_notes(found.results), *near_notes([*targets, *levels], found.of_kind("quantized"))]
+    if figures.noise_in == "written":
+        return [*notes, *lsb_notes(points, macros), *prices]
+    volts = "an LSB of noise, offset or trim step is one voltage at all points: an LSB of the network's own ADC"
+    return [*notes, volts, *prices]
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,8 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 
-from asim_lightning.checks import check_whole
+from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.circuit.voltage import NOISE_IN
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
@@ -82,6 +83,14 @@ class StudyArguments(SharedArguments):
 
     until: str | None = None
     technology: Technology | None = None
+    noise_in: str = "written"
+
+    @contextmanager
+    def opened(self) -> Iterator[Work]:
+        """As `SharedArguments.opened`, with `noise_in`."""
+        check_choice("`noise_in`", self.noise_in, NOISE_IN)
+        with super().opened() as work:
+            yield replace(work, noise_in=self.noise_in)
 
     @property
     def ends(self) -> str | None:

@@ -64,6 +64,9 @@ def study(
             outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
                 next_token, loss; a function of outputs and targets; or an `Outcome`.
             technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
+            noise_in: Only for `study` and `search`: the meaning of noise, offsets and trim steps in LSB while bits or
+                range of the ADC vary: "written" (as many LSB of each ADC) or "volts" (the voltage that they have with
+                the network's own ADC).
             images: Number of random samples, the same in every call; None: all.
             seed: Seed of the noise, and of the methods random and optuna; a `CimClassifier` has its own noise seed.
             runner: Who computes the trials: None (this process), "ray", `RunnerSettings`, or a Lightning Trainer.

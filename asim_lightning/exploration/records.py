@@ -75,7 +75,7 @@ class Records:
         self.names, self._parent, self._what, self._until = list(names), Path(work.folder), what, until
         self._described, self._places = described, places
         self._columns = Contents()
-        self.points = Points(work.model, self._columns, patterns_of(names))
+        self.points = Points(work.model, self._columns, patterns_of(names), work.noise_in)
         for kind in REFERENCES:
             self.points.add({}, kind)
 
@@ -115,6 +115,8 @@ class Records:
         self.settings: dict[str, Any] = {**settings, "axes": sorted(self.names), **self._described}
         if until is not None:
             self.settings["until"] = str(until)
+        if self._work.noise_in != "written":
+            self.settings["noise_in"] = self._work.noise_in
         # without a complete fingerprint, trials must never be found again
         self._shared = digest_of([shared, secrets.token_hex() if unknown else ""])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
@@ -178,7 +180,8 @@ class Records:
 
     def steps(self, trial: Trial) -> Steps[Outcomes]:
         """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
-        condition, is_first = condition_at(trial.axes, trial.kind, trial.read), self._work.trainer.is_global_zero
+        condition = condition_at(trial.axes, trial.kind, trial.read, self._work.noise_in)
+        is_first = self._work.trainer.is_global_zero
         is_known = is_first and self._may_use(trial)
         found = self._work.agreed(self.store.trial(trial.key, trial.read) if is_known else None)
         while (asked := self._asked(found, trial.kind)) is None:

@@ -104,6 +104,8 @@ class Work:
     """Whether to ignore trials of earlier commands."""
     load: Callable[[str], None] | None = None
     """Loads a checkpoint's weights into the model; None: there are no checkpoints."""
+    noise_in: str = "written"
+    """Noise in LSB at other points than the macro's own, as in a `Condition`: written or volts."""
 
     def agreed(self, value: Result) -> Result:
         """The first process's value, on every process."""

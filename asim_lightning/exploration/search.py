@@ -127,7 +127,7 @@ class Search(Study):
         if self.chips and CHIP in self.space.axes:
             raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
         names = list(of_network({**dict.fromkeys(self.space.axes), **({CHIP: None} if self.chips else {})}))
-        self.figures = CostFigures(work.model, technology)
+        self.figures = CostFigures(work.model, technology, work.noise_in)
         # the settings of a run; more trials continue the same run
         described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
         self.by_checkpoint = {each: Records(work, names, "search", settings.ends, described) for each in checkpoints}

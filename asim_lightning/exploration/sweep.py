@@ -60,7 +60,7 @@ class Sweep(Study):
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         self.records = Records(work, list(axes.axes), "sweep", of_images)
-        self.figures = CostFigures(work.model, technology)
+        self.figures = CostFigures(work.model, technology, work.noise_in)
         self.chips, self.reads = axes.values_of(CHIP) if CHIP in axes.axes else (), trials
         first_chip = {CHIP: self.chips[:1]} if self.chips else {}  # each point has all chips
         self._points = list(SearchSpace({**axes.axes, **first_chip}).grid())

@@ -41,6 +41,21 @@ def test_macros_that_compute_the_same(one: dict[str, Any], other: dict[str, Any]
     assert content(BASE.with_fields(**one)) == content(BASE.with_fields(**other))
 
 
+def test_noise_in_volts_is_that_of_the_recipes_adc_in_every_layer() -> None:
+    plan = Plan(MacroConfig(adc_bits=7, random_noise="0.3 lsb"), [Rule("layer1.*", {"adc_bits": 9})])
+    points = Points(make_model(plan=plan), Contents(), noise_in="volts")
+    noise = {each.adc_bits: each.random_noise_percent for each in points.macros({"adc_bits": 8})}
+    assert noise == pytest.approx({8: 30 / 127, 9: 30 / 511})
+    noise = {
+        each.adc_bits: each.random_noise_percent for each in points.macros({"adc_bits": 8, "random_noise": "1 lsb"})
+    }
+    assert noise == pytest.approx({8: 100 / 127, 9: 100 / 511})
+    assert points.content({}, "simulated") == Points(make_model(plan=plan), Contents()).content({}, "simulated")
+    plain, percent = Plan(MacroConfig(adc_bits=7, random_noise="1 lsb")), {"adc_bits": 8, "random_noise": 100 / 127}
+    in_volts = Points(make_model(plan=plain), Contents(), noise_in="volts").digest({"adc_bits": 8}, "simulated")
+    assert in_volts == Points(make_model(plan=plain), Contents()).digest(percent, "simulated")
+
+
 EVERYTHING: dict[str, Any] = {
     "offset": "1 mV", "gain": 1.0, "inl": 1.0, "cell_mismatch": 1.0, "reference": "absolute", "parasitics": 0.1,
     "stuck_at_0": 0.01, "stuck_at_1": 0.01, "trim": "offset", "trim_step": "0.1 mV", "placement": "reuse", "macros": 2,

@@ -24,7 +24,7 @@ from asim_lightning.cost import cost
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, grid, without_time
-from tests.exploration.own_network import own_images, own_network
+from tests.exploration.own_network import MACRO, own_images, own_network
 
 AXES = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
 
@@ -47,6 +47,21 @@ def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
     # the classifier's network alone, with its noise
     alone = asim_lightning.study(sweep.model.backbone, sweep.data, axes=AXES, trials=2)
     assert without_time(alone) == without_time(expected)
+
+
+def test_noise_in_volts_is_what_the_same_percents_are() -> None:
+    axes = {"adc_bits": [5, 8]}
+    lsb, percent = (
+        own_network(macro=MACRO.with_fields(adc_bits=6, random_noise=noise, static={})) for noise in ("1 lsb", 100 / 63)
+    )
+    volts = asim_lightning.study(lsb, own_images(40), axes=axes, noise_in="volts")
+    assert values(volts) == values(asim_lightning.study(percent, own_images(40), axes=axes))
+    assert values(volts) != values(asim_lightning.study(lsb, own_images(40), axes=axes))
+    assert "an LSB of noise, offset or trim step is one voltage" in str(volts)
+    asked = {"space": axes, "noise_in": "volts"}
+    assert values(asim_lightning.search(lsb, own_images(40), **asked))[-2:] == values(volts)[-2:]
+    with pytest.raises(ValueError, match="`noise_in` must be"):
+        asim_lightning.study(lsb, own_images(40), axes=axes, noise_in="mV")
 
 
 class OwnModule(LightningModule):
