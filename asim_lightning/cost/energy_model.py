@@ -5,7 +5,7 @@ from typing import Any
 
 from asim_lightning.checks import built, named_class
 from asim_lightning.circuit import Cycle, MacroConfig
-from asim_lightning.cost.technology import Technology
+from asim_lightning.cost.technology import MEASURED_ADCS, Technology
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,17 @@ def charge_column(
     ``V^2 (C charged weight_bits + adc_bit adc_bits + adc_noise codes^2 + driver input_bits rows / converters)``, where
     C is the capacitance that a row switches. The last term is 0 for one input bit. `converters` columns are converted
     at the same time, and share the drivers of the rows. `codes` of the full scale are 2^adc_bits by default, and all
-    rows are `charged`.
+    rows are `charged`. The terms of the ADC are multiplied for a measured converter, or replaced by `adc_pj`.
     """
     t, square = technology, technology.volts**2
     drivers = t.driver * input_bits * rows / converters if input_bits > 1 else 0.0
     resolved = 2.0**adc_bits if codes is None else codes
+    adc = square * (t.adc_bit * adc_bits + t.adc_noise * resolved**2)
+    if t.adc in MEASURED_ADCS:
+        adc *= MEASURED_ADCS[t.adc][0]
     return ConversionEnergy(
         array=square * t.cell_capacitance * weight_bits * (rows if charged is None else charged),
-        adc=square * (t.adc_bit * adc_bits + t.adc_noise * resolved**2),
+        adc=adc if t.adc_pj is None else 1e3 * t.adc_pj,
         drivers=square * drivers,
     )
 

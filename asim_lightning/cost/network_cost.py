@@ -191,6 +191,8 @@ def doubts(macros: Collection[MacroConfig], technology: Technology) -> list[str]
     """Notes on prices of macros outside the range that the energy model is fitted to."""
     (low, high), other_columns = _FITTED_NODES, any(macro.column not in ("charge", "measured") for macro in macros)
     notes = {
+        f"a conversion in the ADC takes {technology.adc_pj or 0:g} pJ (`adc_pj`), whatever its bits, range and supply":
+            technology.adc_pj is not None,
         "an ideal ADC is priced as one with bits for every count of a cycle":
             any(macro.adc_bits is None for macro in macros),
         "the energy model is fitted to charge redistribution: for other columns no model is better than 3.7 times":

@@ -31,6 +31,15 @@ def test_bit_serial_conversion() -> None:
     assert found.total == pytest.approx(1006.45, abs=0.01)
 
 
+def test_a_measured_converter_and_an_energy_of_ones_own() -> None:
+    """2.86 times 0.81 (100 x 8 + 0.001 x 4^8) fJ, or 600 fJ whatever the bits."""
+    measured = conversion(MacroConfig(), Technology(adc="jia_2020"))
+    assert measured.adc == pytest.approx(2.86 * 0.81 * 865.536)
+    assert measured.array == conversion(MacroConfig()).array
+    for technology in (Technology(adc_pj=0.6), Technology(adc_pj=0.6, adc="jia_2020", supply=0.7)):
+        assert [conversion(MacroConfig(adc_bits=bits), technology).adc for bits in (4, 8)] == [600.0, 600.0]
+
+
 def test_drivers_of_several_input_bits() -> None:
     """50 fF x bits x rows / columns; a remainder digit of one bit has none."""
     macro = MacroConfig(input_bits=7, encoding_bits=3)

@@ -63,6 +63,8 @@ def test_a_field_beside_a_preset_wins_and_is_given() -> None:
     assert t.source("adc_bit") == "given"
     assert "CiMLoop" in t.source("cell_area")
     assert t.source("unit_capacitor") == "not known"
+    assert "Jia, JSSC 2020" in Technology(adc="jia_2020").source("adc")
+    assert Technology(adc_pj=0.6).source("adc_pj") == "given"
 
 
 def test_another_preset_takes_its_own_values() -> None:
@@ -94,6 +96,8 @@ def test_units_are_taken_and_give_the_number() -> None:
         ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
         ({"float_bits": 0}, "`technology.float_bits` must be 1..32, got 0"),
+        ({"adc": "jia"}, "`technology.adc` must be one of model, jia_2020, got 'jia'"),
+        ({"adc_pj": -1}, "`technology.adc_pj` must be 0..1000000 pJ, got -1"),
         ({"charging": "fix"}, "`technology.charging` must be one of fixed, redistribution, ground, got 'fix'; did"),
         ({"energy_model_args": [1]}, "`technology.energy_model_args` must be a mapping of argument names, got [1]"),
     ],

@@ -43,6 +43,9 @@ def test_components_of_jia() -> None:
     assert (array.reported, array.ratio) == (9700.0, pytest.approx(1.0, abs=0.02))
     adc = found["Jia 65 nm, 0.85 V: ADC", ""]
     assert (adc.reported, adc.ratio) == (1790.0, pytest.approx(0.35, abs=0.02))
+    measured = {(each.what, each.note[:8]): each for each in validate_model(Technology(adc="jia_2020")).components}
+    for supply in ("0.85", "1.2"):
+        assert measured[f"Jia 65 nm, {supply} V: ADC", ""].ratio == pytest.approx(1.0, abs=0.002)
     assert found["Jia 65 nm, 1.2 V: array", "measured"].ratio == pytest.approx(0.95, abs=0.02)
 
 
