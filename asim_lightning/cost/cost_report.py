@@ -131,12 +131,29 @@ class CostReport:
         return chip.tops_per_watt if all(map(chip.describes, macros)) else None
 
     @property
+    def converters(self) -> int:
+        """Number of ADCs; layers share them if they share macros (placement reuse)."""
+        return self._arrays[0]
+
+    @cached_property
+    def _arrays(self) -> tuple[int, int]:
+        """Converters and cells of all arrays."""
+        shared = {layer.macro for layer in self.layers if layer.macro is not None and layer.macro.static.is_reused}
+        own = [layer.done for layer in self.layers if layer.macro not in shared]
+        converters, cells = sum(each.converters for each in own), sum(each.all_cells for each in own)
+        for macro in shared:
+            macros, columns = macro.static.macros or 0, macro.static.columns or 0
+            converters += macros * -(-columns // macro.static.columns_per_adc)
+            cells += macros * columns * macro.rows
+        return converters, cells
+
+    @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None if the technology lacks one of them."""
         cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
         if cell is None or adc is None:
             return None
-        return 1e-6 * float(self.done.all_cells * cell + self.done.converters * adc)
+        return 1e-6 * float(self._arrays[1] * cell + self.converters * adc)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON: technology with sources, layers, totals; energies in pJ, times in s."""
@@ -145,6 +162,7 @@ class CostReport:
             "technology": {f.name: {"value": t.value(f.name), "source": t.source(f.name)} for f in fields(t)},
             "total": {
                 **asdict(self.done),
+                "converters": self.converters,
                 "weight_loads": self.reloads.loads,
                 "weight_cells_loaded": self.reloads.cells,
                 **self._numbers,

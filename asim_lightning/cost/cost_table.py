@@ -103,8 +103,11 @@ def part_table(report: "CostReport") -> Table[Sequence[str]]:
         first = [known.label, short(value / size), f"{100 * value / whole:.1f}", known.what]
         if part == "array" and t.value("unit_capacitor") is not None:
             names = ("unit_capacitor", "parasitics")
+        if part == "adc" and (t.adc_pj is not None or t.adc != "model"):
+            names = (*names, "adc") if t.adc_pj is None else ("adc_pj",)
         for name in names:
-            rows.append((*first, f"{name} {t.value(name):g}", t.source(name)))
+            value = t.value(name)
+            rows.append((*first, f"{name} {value if isinstance(value, str) else f'{value:g}'}", t.source(name)))
             first = [""] * 4
     heads = ("part", unit, "%", "of", "decided by", "from")
     return Table([plain(head, itemgetter(at), "r" if at in (1, 2) else "l") for at, head in enumerate(heads)], rows)
@@ -114,13 +117,14 @@ def totals_text(report: "CostReport") -> str:
     """Totals in lines: energy with its range, the all-digital point, time, efficiency, area."""
     t, done, bits = report.technology, report.done, report.bit_mac_energy
     published, takes_time = report.published_bit_tops_per_watt, report.tops is not None
-    area = ""
+    area = "area not known (`technology.cell_area` and `adc_area`)"
     if report.area is not None:
-        area = f", {short(report.area)} mm^2 of both ({t.source('cell_area')}; {t.source('adc_area')})"
+        area = f"{short(report.area)} mm^2 with all cells ({t.source('cell_area')}; {t.source('adc_area')})"
     lines: list[tuple[str, object]] = [
         ("energy", f"{energy(report.energy.total)} an image, {_range(report.energy_range)} by the model's factor "
          f"({t.factor:g} of analog parts: {t.source('factor')}; {t.digital_factor:g} of digital ones: "
          f"{t.source('digital_factor')})"),
+        ("ADCs", report.converters and f"{count(report.converters)}, {area}"),
         ("digital", f"{energy(report.all_digital)} if all products were computed in a digital macro "
          f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "
          f"{t.source('digital_mac')}"),
@@ -134,8 +138,7 @@ def totals_text(report: "CostReport") -> str:
          f"{_efficiency(report.peak_tops_per_watt)} at peak: if every row of the layers on macros held a weight"),
         ("1b-TOPS/W", published and f"{_efficiency(report.peak_bit_tops_per_watt)} at peak by the model, "
          f"{short(published)} published of {t.preset} (operations of one bit by one bit, two a product)"),
-        ("cells", f"{count(done.cells)} hold weights of {count(done.all_cells)} in columns in use, "
-         f"{count(done.converters)} converters{area}"),
+        ("cells", f"{count(done.cells)} hold weights of {count(done.all_cells)} in columns in use"),
         *(("note", note) for note in report.notes),
     ]  # fmt: skip
     return "\n".join(f"{head:<10}{said}" for head, said in lines if said)

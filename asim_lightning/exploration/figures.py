@@ -29,7 +29,7 @@ class CostFigures:
     def __init__(self, model: CimModule, technology: Technology, noise_in: str = "written") -> None:
         self._model, self.technology, self.noise_in = model, technology, noise_in
         self._shape = network_shape(model.backbone, model.example)
-        self._known: dict[str, dict[str, float]] = {}
+        self._known: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
     def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
         """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W.
@@ -39,15 +39,25 @@ class CostFigures:
         """
         if kind == "float":
             return {}
-        key = canonical_json(self.deciding(axes))
-        if key not in self._known:
-            self._known[key] = _figures_of(self.report(axes))
-        found = dict(self._known[key])
+        found = dict(self._priced(axes)[0])
         if kind == "quantized":
             energy, digital = found["energy_uj"], found["all_digital_uj"]
             priced = {f"energy_uj{end}": found[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
             return {**priced, "tops_per_watt": found["tops_per_watt"] * energy / digital if digital else 0.0}
         return found
+
+    def sizes_at(self, axes: Mapping[str, AxisValue]) -> dict[str, float]:
+        """Number of ADCs, and area (mm^2) if the technology knows it, of a simulated point."""
+        return self._priced(axes)[1]
+
+    def _priced(self, axes: Mapping[str, AxisValue]) -> tuple[dict[str, float], dict[str, float]]:
+        """Costs and sizes of a point."""
+        key = canonical_json(self.deciding(axes))
+        if key not in self._known:
+            report = self.report(axes)
+            area = {} if report.area is None else {"area_mm2": report.area}
+            self._known[key] = _figures_of(report), {"adcs": float(report.converters), **area}
+        return self._known[key]
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         """The axes on which a cost may depend: noise and chip only if the user's energy model may use them."""
@@ -71,8 +81,8 @@ class CostFigures:
         """The assumptions of the costs, in a line."""
         t = self.technology
         return (
-            f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
-            f"analog parts, {t.digital_factor:g} in digital ones; quantized: in a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}), within {t.factor:g} times in analog parts "
+            f"({t.source('factor')}), {t.digital_factor:g} in digital ones; quantized: in a digital macro"
         )
 
 

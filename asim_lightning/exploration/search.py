@@ -155,8 +155,8 @@ class Search(Study):
         return self.run_of(results)
 
     def figures_at(self, point: Point) -> dict[str, float]:
-        """The cost of a point, and the traded numbers of its macro."""
-        return super().figures_at(point) | self._numbers(point)
+        """The cost of a point, its size, and the traded numbers of its macro."""
+        return super().figures_at(point) | self.figures.sizes_at(point) | self._numbers(point)
 
     def check(self, point: Point) -> None:
         """Refuse a point that cannot be measured or priced, or has no single number to trade."""

@@ -12,8 +12,8 @@ from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_n
 from asim_lightning.table import short
 
 COSTS = {
-    "energy_uj": Setting("energy", "µJ"), "latency_ms": Setting("latency", "ms"), "yield": Setting("yield"),
-    "tops_per_watt": Setting("TOPS/W"),
+    "energy_uj": Setting("energy", "µJ"), "adcs": Setting("ADCs"), "area_mm2": Setting("area", "mm²"),
+    "latency_ms": Setting("latency", "ms"), "yield": Setting("yield"), "tops_per_watt": Setting("TOPS/W"),
 }  # fmt: skip
 """Figures of a point in pictures and tables; next to them are their ends, and the costs of a digital macro."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits")

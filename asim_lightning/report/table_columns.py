@@ -74,8 +74,9 @@ def accuracy_columns(measure: Measure) -> list[Column[Result]]:
 
 def cost_column(name: str, digits: int, head: str = "") -> Column[Result]:
     """A cost with `digits` digits; the default heading is its name, with u for µ, because terminals may lack it."""
-    head = head or label_of(name).replace("µ", "u")
-    return valued(head, name, lambda row: row.figures.get(name), f"{{:.{digits}g}}".format)
+    head = head or label_of(name).replace("µ", "u").replace("²", "^2")
+    text = "{:,.0f}" if name == "adcs" else f"{{:.{digits}g}}"
+    return valued(head, name, lambda row: row.figures.get(name), text.format)
 
 
 def target_column(target: str, head: str) -> Column[Result]:

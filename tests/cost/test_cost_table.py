@@ -1,6 +1,7 @@
 """Costs as tables: units, dashes, columns that stand where something is in them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from asim_lightning.cost.validation import validate_model
 from asim_lightning.report.energies import cost_pictures, validation_pictures
 
 
-def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
+def report(*rules: Rule, technology: Technology = Technology(), **macro: Any) -> CostReport:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 10))
     found = convert_(model.eval(), Plan(macro=MacroConfig(**macro), rules=list(rules)), torch.randn(1, 3, 8, 8))
     return cost(model, technology, torch.zeros(1, 3, 8, 8), report=found)
@@ -59,6 +60,31 @@ def test_parts_have_shares_and_sources() -> None:
     ]  # fmt: skip
     assert "driver 10" in text
     assert text.count("given") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"), [({"adc": "jia_2020"}, ["adc jia_2020"]), ({"adc_pj": 0.6}, ["adc_pj 0.6"])]
+)
+def test_the_adc_says_what_decides_its_energy(fields: dict[str, Any], rows: list[str]) -> None:
+    found = report(technology=Technology(**fields))
+    text = str(part_table(found))
+    assert all(row in text for row in rows)
+    assert ("adc_bit" in text) is ("adc" in fields)
+    assert any("0.6 pJ" in note for note in found.notes) is ("adc_pj" in fields)
+
+
+def test_converters_and_area_stand_next_to_the_energy() -> None:
+    unrolled = report()
+    assert unrolled.converters == 8 * (8 + 10)  # one for each bit of each output; the stem is digital
+    energy_line, size, *_ = totals_text(unrolled).splitlines()
+    assert energy_line.startswith("energy")
+    assert size == "ADCs      144, area not known (`technology.cell_area` and `adc_area`)"
+    known = report(technology=Technology(cell_area=1.0, adc_area=1e3))
+    assert "ADCs      144, 0.18 mm^2" in totals_text(known)
+    shared = report(static={"placement": "reuse", "macros": 3, "columns": 64, "columns_per_adc": 4})
+    assert shared.converters == 3 * 16
+    priced = replace(shared, technology=Technology(cell_area=1.0, adc_area=1e3))
+    assert priced.area == pytest.approx(1e-6 * (3 * 64 * 255 + 48 * 1e3))
 
 
 @pytest.mark.parametrize(

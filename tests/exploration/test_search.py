@@ -58,6 +58,7 @@ def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     assert [found.points[place].right for place in (0, 2)] == [row.right for row in swept[2:]]
     assert [each.kind for each in found.references] == ["float", "quantized"]
     assert found.points[0].figures["energy_uj"] < found.points[2].figures["energy_uj"]
+    assert all(point.figures["adcs"] > 0 and "area_mm2" not in point.figures for point in found.points)
     assert {str(p.decisions["energy 0.001 uJ"]) for p in found.points} == {"missed"}
     for p in found.points:
         below = 0.99 * found.references[1].accuracy - p.accuracy
