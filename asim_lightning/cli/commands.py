@@ -34,8 +34,8 @@ COMMANDS = {
     "fit": Command("stages:fit", "Train a network, quantised and with noise."),
     "validate": Command(
         "stages:validate",
-        "Accuracy on the validation images (which may be test images, if none are held out), as configured and, with "
-        "--compare, in other ways next to it.",
+        "Accuracy on the validation images (which may be test images, if none are held out), as configured, or in each "
+        "way that --compare names.",
     ),
     "test": Command("stages:evaluate", "Accuracy on the test images."),
     "predict": Command("stages:predict", "A CSV of labels, predictions and confidences."),

@@ -67,23 +67,24 @@ class TestOptions:
 
 @dataclass(frozen=True)
 class ValidateOptions(TestOptions):
-    """Other ways to compute the network, and what to print."""
+    """Ways to compute the network, and what to print."""
 
     compare: list[Condition | Kind] | None = None
-    """Other ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized], or
-    mappings that change a macro or the fidelity of some layers."""
+    """Ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized, simulated],
+    or mappings that change a macro or the fidelity of some layers; null: as configured."""
     trials: int = 2
     """Reads of the chip for each noisy entry of `compare`: 1..65535."""
 
 
 def validate(cli: AsimCLI, options: ValidateOptions) -> None:
-    """Accuracy on the validation images as configured, with its interval; before it, other ways if asked for."""
+    """Accuracy on the validation images as configured, or in each way of `compare`, with its interval."""
     trainer, model = cli.trainer, cli.model
     if options.compare is None and "trials" in cli.by_flags:
         raise ValueError("`trials` needs `compare`, because it counts the reads of its entries, got `compare` null")
     if options.compare is not None:
         prepare(trainer, model, cli.datamodule, "validate")
         _compare(cli, options.compare, options.trials)
+        return
     trainer.validate(model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
     cli.say(_accuracy_line(cli))
 
