@@ -231,7 +231,7 @@ def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.Ca
     digital = {"depthwise": "quantized"}
     noises = [({"random_noise": noise}, layers) for layers in ({}, digital) for noise in (0, 0.05)]
     assert ways == ["float", "quantized", *noises]
-    quiet = ["--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"]
+    quiet = ["--compare", "[float, quantized, simulated]", "--model.plan.macro.random_noise", "0"]
     main(["validate", "-c", str(path), *quiet, "--data.init_args.test_images", "2"])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
     assert said[0] == "accuracy 100.00 % [34.24, 100.00] (float, 2 of 2 images)"
