@@ -98,11 +98,16 @@ def in_one_unit(rows: Sequence[Result], axis: str) -> tuple[Sequence[Result], st
     return list(map(in_unit, rows)), f"{head_of(axis)}{unit}"
 
 
+def cost_number(name: str, value: float, digits: int = 4) -> str:
+    """A cost with some digits; a number of ADCs with all."""
+    return f"{value:,.0f}" if name == "adcs" else f"{value:.{digits}g}"
+
+
 def cost_text(name: str, costs: Mapping[str, float]) -> str:
     """A number with four digits, its low and high, and its unit: "1.234 [0.9, 1.6] µJ"."""
     low, high = (costs.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
-    return f"{costs[name]:.4g}{ends} {COSTS[name].unit}".rstrip()
+    return f"{cost_number(name, costs[name])}{ends} {COSTS[name].unit}".rstrip()
 
 
 def mean_count(right: Sequence[int]) -> str:

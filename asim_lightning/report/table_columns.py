@@ -1,11 +1,12 @@
 """Columns that several tables share: values, intervals, axes, accuracies, costs, decisions."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 from asim_lightning.evaluation.results import Measure, Result, axis_text, is_number
-from asim_lightning.report.labels import head_of, label_of, value_text
+from asim_lightning.report.labels import cost_number, head_of, label_of, value_text
 from asim_lightning.table import Column, Row
 
 Held = TypeVar("Held")
@@ -75,8 +76,7 @@ def accuracy_columns(measure: Measure) -> list[Column[Result]]:
 def cost_column(name: str, digits: int, head: str = "") -> Column[Result]:
     """A cost with `digits` digits; the default heading is its name, with u for µ, because terminals may lack it."""
     head = head or label_of(name).replace("µ", "u").replace("²", "^2")
-    text = "{:,.0f}" if name == "adcs" else f"{{:.{digits}g}}"
-    return valued(head, name, lambda row: row.figures.get(name), text.format)
+    return valued(head, name, lambda row: row.figures.get(name), partial(cost_number, name, digits=digits))
 
 
 def target_column(target: str, head: str) -> Column[Result]:

@@ -8,6 +8,7 @@ from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
 from asim_lightning.report.labels import (
+    cost_text,
     count_text,
     duration,
     head_of,
@@ -90,3 +91,8 @@ def test_times_and_rates_have_a_few_digits() -> None:
     assert duration(300, 0) == "5 min"
     assert [short(value) for value in (0.128, 12.34, 1234.5)] == ["0.13", "12.3", "1,234"]
     assert [rate(value) for value in (None, 8e6, 2.74e12)] == ["-", "8.00e6", "2.74e12"]
+
+
+def test_a_number_of_adcs_has_all_its_digits() -> None:
+    assert cost_text("adcs", {"adcs": 11696.0}) == "11,696"
+    assert cost_text("area_mm2", {"area_mm2": 1.23456}) == "1.235 mm²"
