@@ -20,7 +20,7 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_di
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import Kind, Measure, axes_text
+from asim_lightning.evaluation.results import Kind, Measure, axes_text, narrow_notes
 from asim_lightning.report.labels import count_text
 from asim_lightning.surgery import macro_layers
 
@@ -86,13 +86,13 @@ def validate(cli: AsimCLI, options: ValidateOptions) -> None:
         _compare(cli, options.compare, options.trials)
         return
     trainer.validate(model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
-    cli.say(_accuracy_line(cli))
+    _say_accuracy(cli)
 
 
 def evaluate(cli: AsimCLI, options: TestOptions) -> None:
     """Accuracy on the test images."""
     cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=options.verbose, weights_only=True)
-    cli.say(_accuracy_line(cli))
+    _say_accuracy(cli)
 
 
 def predict(cli: AsimCLI) -> None:
@@ -153,9 +153,9 @@ def _estimate(measure: Measure, answers: ArrayLike) -> str:
     return f"{measure.quantity(found.mean)} {measure.interval(found.low, found.high)}"
 
 
-def _accuracy_line(cli: AsimCLI) -> str:
-    """The accuracy, or mean of another outcome, from an `ImageValues`, and how it was computed: noise, and the chip if
-    chips differ."""
+def _say_accuracy(cli: AsimCLI) -> None:
+    """Print the accuracy, or mean of another outcome, from an `ImageValues`, and how it was computed: noise, and the
+    chip if chips differ."""
     model, measure = cli.model, Measure.of(cli.model.outcome)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     if model.fidelity == "estimated":
@@ -165,4 +165,6 @@ def _accuracy_line(cli: AsimCLI) -> str:
     if values is None or not len(values):
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     how = ", ".join(filter(None, [how, noise_text(model)]))
-    return f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})"
+    cli.say(f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})")
+    for note in narrow_notes(measure, len(values)):
+        cli.say(f"note     {note}")
