@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
@@ -38,8 +39,8 @@ class Contents:
     def of(self, value: object, where: str, objects: bool = False) -> object:
         """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
 
-        A value that is not plain is noted in `unknown` under `where`. With `objects`, an object is described by class
-        and attributes. A library's object is described by class only, because the key has the library's version.
+        A value that is not plain is noted in `unknown` under `where`. With `objects`, an object is described by its
+        class, its attributes, and the values that a copy of it is made of.
         """
         try:
             return self.plain(value, where, objects)
@@ -78,6 +79,8 @@ class Contents:
         if dataclasses.is_dataclass(value):
             fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
             return [self.code(type(value), where), self.plain(fields, where, objects)]
+        if isinstance(value, RemovableHandle):  # its number counts the hooks of the process; modules have the hooks
+            return self.code(type(value), where)
         if objects:
             return self._once(value, type(value).__qualname__, lambda: self._object(value, where))
         raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain")
@@ -116,21 +119,17 @@ class Contents:
         return [f"{name}:{value.__code__.co_firstlineno}", inside]
 
     def _object(self, value: Any, where: str) -> object:
-        kind = self.code(type(value), where)
-        if not hasattr(value, "__dict__") or isinstance(value, (str, int, list, tuple, set)):
-            try:  # the values that a copy is made of: vars lacks them
-                made = copyreg.dispatch_table.get(type(value), lambda each: each.__reduce_ex__(2))(value)
-            except TypeError as error:
-                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
-            parts = made if isinstance(made, str) else [[*x] if isinstance(x, Iterator) else x for x in made]
-            return [kind, self.plain(parts, where, True)]
-        deep = isinstance(value, nn.Module) or is_own(file_of(type(value).__module__))
+        kind, held, parts = type(value), getattr(value, "__dict__", {}), list[object]()
         try:
-            return [kind, self.plain(vars(value), where, deep)]
+            if not isinstance(value, nn.Module):
+                # the values that a copy is made of: attributes lack slots and what C code holds
+                made = copyreg.dispatch_table.get(kind, lambda each: each.__reduce_ex__(2))(value)
+                parts = [made] if isinstance(made, str) else [[*x] if isinstance(x, Iterator) else x for x in made]
+                is_whole = not isinstance(made, str) and not is_own(file_of(kind.__module__))
+                held = {} if is_whole or any(each is held for each in parts) else held
+            return [self.code(kind, where), self.plain([parts, held], where, True)]
         except (TypeError, *_NOT_PLAIN) as error:
-            if deep:
-                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
-            return kind
+            raise _OpaqueError(f"a {kind.__qualname__}, which is not plain") from error
 
     def _note_source(self, value: Any, where: str) -> None:
         """Note a class or function without a file, or its installed package."""
@@ -145,8 +144,8 @@ class _OpaqueError(Exception):
     """A value is not plain."""
 
 
-_NOT_PLAIN = (_OpaqueError, RecursionError, ValueError)
-"""Raised for a value that is not plain, a value that contains itself, and a function that is still being defined."""
+_NOT_PLAIN = (_OpaqueError, RuntimeError, ValueError)
+"""Raised for a value that is not plain or contains itself, a compiled object, and a function still being defined."""
 
 
 def _counts(name: str, value: object) -> bool:

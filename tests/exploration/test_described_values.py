@@ -3,16 +3,20 @@
 import functools
 import json
 import operator
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 from torch import nn
+from torchvision.transforms import Compose, Normalize
 
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.exploration import trial_keys
@@ -101,6 +105,12 @@ def described(value: Any) -> str:
         lambda n: Score(0, Score(n)),
         lambda n: Score(n).__call__,
         lambda n: [Score(0), SimpleNamespace(n=n)],
+        lambda n: SimpleNamespace(a=SimpleNamespace(b=[n])),
+        lambda n: Score(0, Compose([Normalize([0.5], [1.0 + n])])),
+        lambda n: Score(0, CubicSpline(range(4), [0, 1, 2, n])),  # its values are in slots
+        lambda n: Score(0, random.Random(n)),  # its state is in C
+        lambda n: Score(n, nn.ReLU().register_forward_hook(print)),  # each has another number
+        lambda n: functools.lru_cache(lambda x: x + n),
         lambda n: adder(Score(n)),
         lambda n: adder(nn.Linear(2, 2, bias=bool(n)).requires_grad_(False).eval().apply(zero_)),
         class_of,
@@ -141,7 +151,8 @@ def test_a_value_that_is_not_plain_is_noted() -> None:
     itself.append(itself)
     for name, value in {"a": object(), "b": itself, "c": torch.zeros(2, device="meta")}.items():
         contents.of({"x": [value]}, name)
-    assert [each.partition(":")[0] for each in contents.unknown] == ["a", "b", "c"]
+    contents.of(SimpleNamespace(n=[SimpleNamespace(lock=Lock())]), "d", objects=True)
+    assert [each.partition(":")[0] for each in contents.unknown] == ["a", "b", "c", "d"]
 
 
 def test_an_outcome_is_told_apart_by_its_number() -> None:
