@@ -31,7 +31,21 @@ class ReportOptions:
 
 
 def report(options: ReportOptions) -> None:
-    """Write the report and its numbers, and print the verdicts and the paths of the files."""
+    """Write the report and its numbers, and print the verdicts and the paths of the files.
+
+    Raises:
+        ValueError: The runs are of several networks, a target does not fit, or a folder holds other results than a
+            study writes.
+    """
+    try:
+        _report(options)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{' '.join(options.runs)} must hold results as a study writes them, got {type(error).__name__}: {error}"
+        ) from error
+
+
+def _report(options: ReportOptions) -> None:
     asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
     first, *others = ((_network(run), run.folder) for run in runs)

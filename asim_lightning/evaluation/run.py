@@ -272,8 +272,8 @@ def read_run(folder: str | Path) -> Run:
         thresholds=tuple(yields.get("thresholds", ())),
         network_cost=store.read(name, COST) or {},
         designs=tuple(store.read(name, LAYERS) or ()),
-        document={} if document is None else json.loads(document.read_bytes()),
-        loss_map=LossMap.of_json(json.loads(drawn.read_bytes())) if (drawn := folder / MAP).is_file() else None,
+        document={} if document is None else _json_of(document),
+        loss_map=LossMap.of_json(_json_of(drawn)) if (drawn := folder / MAP).is_file() else None,
         **{key: tuple(values) for key, values in traded.items()},
     )
 
@@ -287,6 +287,13 @@ def run_names(folder: str | Path) -> list[str]:
     found = Store(folder, read_only=True).runs() if (folder / STORE).is_file() else []
     ended = [path.parent.name for kind in STUDIES for path in sorted(folder.glob(f"{kind}-*/{kind}.json"))]
     return [*(name for name in found if _document(folder / name) is None), *ended]
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} must be a file of JSON, got none: {error}") from None
 
 
 def _document(folder: Path) -> Path | None:

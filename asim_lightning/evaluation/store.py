@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
@@ -34,8 +34,16 @@ _WAIT = 60.0
 """Seconds that a transaction waits for other processes."""
 _AT_ONCE = 500
 """Most keys of one query."""
+_PARTS, _KINDS = "samples, outcomes, predictions", ("<i8", "<f4", "<i4")
+"""The arrays of a trial, and the types of their numbers; the last may be missing."""
 _OF_DAMAGE = ("malformed", "not a database")
 """SQLite's messages for a damaged file."""
+_MOST_SAMPLES = 2**24
+"""Most samples of a trial; a few kilobytes could expand to gigabytes."""
+
+
+class _DamagedError(Exception):
+    """The file holds something that this version does not write."""
 
 
 class Store:
@@ -45,13 +53,18 @@ class Store:
     transaction on a new connection. So a killed process leaves all of it or nothing, several processes may write at
     once, and nothing is open when a process forks.
 
-    Folder and file are made at the first write. A damaged file is renamed, unless the store is `read_only`.
+    Folder and file are made at the first write. A file with damage, other tables or broken content is renamed, unless
+    the store is `read_only`.
     """
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
         self.path, self._read_only = Path(folder) / STORE, read_only
         with self._transaction() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
+            tables = {text for (text,) in connection.execute("SELECT sql FROM sqlite_master")}
+            lacking = [each for each in _TABLES if f"CREATE TABLE {each}" not in tables]
+            if tables and lacking and version in (0, _VERSION):
+                raise _DamagedError(f"it lacks the table {lacking[0].partition(',')[0]}, ...)")
         if version not in (0, _VERSION):
             raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start over")
 
@@ -66,30 +79,31 @@ class Store:
             if before is not None:
                 outcomes = outcomes.joined(before)
             row = (
-                key, trial, point, _packed(np.diff(outcomes.sample_index, prepend=0), "<i8"),
-                _packed(outcomes.value, "<f4"),
-                None if outcomes.prediction is None else _packed(outcomes.prediction, "<i4"),
+                key, trial, point, _packed(np.diff(outcomes.sample_index, prepend=0), _KINDS[0]),
+                _packed(outcomes.value, _KINDS[1]),
+                None if outcomes.prediction is None else _packed(outcomes.prediction, _KINDS[2]),
                 outcomes.seconds, outcomes.algorithm,
             )  # fmt: skip
             connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({', '.join('?' * len(row))})", row)
         return outcomes
 
     def trial(self, key: str, trial: int) -> Outcomes | None:
-        """A trial; None if it is not there."""
+        """A trial; None if it is not there, or if samples and outcomes differ in number."""
         with self._transaction() as connection:
             return _trial(connection, key, trial)
 
     def samples(self, keys: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Key, number and samples of the trials of some keys; equal samples are equal bytes (`unpacked`)."""
+        """Key, number and samples of the trials of some keys; equal samples are equal bytes (`unpacked`).
+
+        A trial whose samples and outcomes differ in number is left out.
+        """
         keys = list(dict.fromkeys(keys))
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
-            asked = f"SELECT key, trial, samples FROM trials WHERE key IN ({', '.join('?' * len(some))})"
+            asked = f"SELECT key, trial, {_PARTS} FROM trials WHERE key IN ({', '.join('?' * len(some))})"
             with self._transaction() as connection:
-                found = connection.execute(asked, some).fetchall()
-                for samples in {each for _, _, each in found}:
-                    unpacked(samples)  # raises an error for damaged samples
-                yield from found
+                found = [row for row in connection.execute(asked, some) if _arrays(row[2:]) is not None]
+            yield from (row[:3] for row in found)
 
     def keep_point(self, run: str, point: str, trials: int, result: Mapping[str, Any]) -> None:
         """Store the result of a point of a run, unless the stored result has more trials."""
@@ -105,9 +119,7 @@ class Store:
 
     def points(self, run: str) -> list[Any]:
         """The results of the points of a run, in the order in which they were first finished."""
-        return [
-            json.loads(text) for (text,) in self._execute("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
-        ]
+        return self._values("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
 
     def write(self, run: str, name: str, content: object) -> None:
         """Store a document of a run, such as its settings; it replaces one of the same name."""
@@ -116,13 +128,13 @@ class Store:
 
     def read(self, run: str, name: str) -> Any:
         """A document of a run; None if it is not there."""
-        found = self._execute("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
-        return json.loads(found[0][0]) if found else None
+        found = self._values("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
+        return found[0] if found else None
 
     def documents_of(self, run: str, start: str) -> list[Any]:
         """The documents of a run whose names begin with a text."""
         query = "SELECT content FROM documents WHERE run = ? AND substr(name, 1, ?) = ? ORDER BY rowid"
-        return [json.loads(text) for (text,) in self._execute(query, run, len(start), start)]
+        return self._values(query, run, len(start), start)
 
     def runs(self) -> list[str]:
         """Names of all runs that have a point."""
@@ -131,6 +143,14 @@ class Store:
     def _execute(self, query: str, *values: str | int, write: bool = False) -> list[Any]:
         with self._transaction(write) as connection:
             return connection.execute(query, values).fetchall()
+
+    def _values(self, query: str, *values: str | int) -> list[Any]:
+        """The values of a column of JSON texts."""
+        with self._transaction() as connection:
+            try:
+                return [json.loads(text) for (text,) in connection.execute(query, values)]
+            except (ValueError, TypeError, RecursionError) as error:
+                raise _DamagedError(f"a text is no JSON: {error}") from error
 
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -146,11 +166,11 @@ class Store:
                     if write:
                         connection.execute(f"PRAGMA user_version = {_VERSION}")
                 yield connection
-        except (sqlite3.DatabaseError, zlib.error) as error:
-            if isinstance(error, zlib.error) or (
-                any(words in str(error) for words in _OF_DAMAGE) and not self._is_whole()
-            ):
-                raise self._set_aside(error) from error
+        except _DamagedError as error:
+            raise self.set_aside(error) from error
+        except sqlite3.DatabaseError as error:
+            if any(words in str(error) for words in _OF_DAMAGE) and not self._is_whole():
+                raise self.set_aside(error) from error
             raise OSError(f"{self.path} cannot be {'written' if write else 'read'}: {error}") from error
 
     def _connected(self, write: bool) -> sqlite3.Connection:
@@ -166,8 +186,8 @@ class Store:
             return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)  # type: ignore[no-any-return]
         return False
 
-    def _set_aside(self, error: Exception) -> Exception:
-        """The error for a damaged file, which is renamed if this is allowed."""
+    def set_aside(self, error: Exception) -> ValueError:
+        """The error for a damaged file, which is renamed unless the store is `read_only`."""
         if self._read_only:
             return ValueError(f"{self.path} is damaged ({error}); the command that wrote it computes it again")
         names = (self.path.with_suffix(f".sqlite.damaged{number or ''}") for number in count())
@@ -179,7 +199,7 @@ class Store:
 
 def unpacked(samples: bytes) -> NDArray[np.int64]:
     """Indices of samples, rising."""
-    return np.cumsum(_unpacked(samples, "<i8"), dtype=np.int64)
+    return np.cumsum(_unpacked(samples, _KINDS[0]), dtype=np.int64)
 
 
 def _packed(values: NDArray[Any], kind: str) -> bytes:
@@ -187,18 +207,31 @@ def _packed(values: NDArray[Any], kind: str) -> bytes:
 
 
 def _unpacked(content: bytes, kind: str) -> NDArray[Any]:
-    return np.frombuffer(zlib.decompress(content), kind)
+    most = _MOST_SAMPLES * np.dtype(kind).itemsize
+    try:
+        unpacking = zlib.decompressobj()
+        found = np.frombuffer(unpacking.decompress(content, most), kind)
+    except (zlib.error, TypeError, ValueError) as error:
+        raise _DamagedError(error) from error
+    if not unpacking.eof:
+        raise _DamagedError(f"a trial is cut off, or has more than {_MOST_SAMPLES:,} samples")
+    return found
+
+
+def _arrays(parts: Sequence[Any]) -> list[NDArray[Any]] | None:
+    """Steps between samples, outcomes and, if known, predictions of a trial; None if they differ in number."""
+    found = [_unpacked(part, kind) for part, kind in zip(parts[: 2 + (parts[2] is not None)], _KINDS, strict=False)]
+    return found if len({len(each) for each in found}) == 1 else None
 
 
 def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | None:
     row = connection.execute(
-        "SELECT samples, outcomes, predictions, seconds, engine FROM trials WHERE key = ? AND trial = ?", (key, trial)
+        f"SELECT {_PARTS}, seconds, engine FROM trials WHERE key = ? AND trial = ?", (key, trial)
     ).fetchone()
-    if row is None:
+    if row is None or (found := _arrays(row[:3])) is None:
         return None
-    samples, outcomes, predictions, seconds, engine = row
-    prediction = None if predictions is None else _unpacked(predictions, "<i4").astype(np.int64)
-    return Outcomes(unpacked(samples), _unpacked(outcomes, "<f4"), seconds, engine, prediction)
+    prediction = found[2].astype(np.int64) if len(found) > 2 else None
+    return Outcomes(np.cumsum(found[0], dtype=np.int64), found[1], row[3], row[4], prediction)
 
 
 _files: dict[Path, tuple[int, BinaryIO]] = {}

@@ -240,7 +240,10 @@ class Records:
 
     def results(self) -> tuple[Result, ...]:
         """The finished points of the run, in the order in which they were first finished."""
-        return tuple(map(Result.of_json, self.store.points(self.folder.name)))
+        try:
+            return tuple(map(Result.of_json, self.store.points(self.folder.name)))
+        except (LookupError, TypeError, AttributeError) as error:
+            raise self.store.set_aside(error) from error
 
     def export(self) -> None:
         """Write results.csv: one row for each finished point of the run."""

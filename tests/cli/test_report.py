@@ -36,6 +36,17 @@ def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
     assert not list(Path.cwd().rglob("*.html"))
 
 
+def test_one_line_for_json_that_no_study_wrote(sweep: Path, asim: Asim) -> None:
+    folder = studied(sweep, "doctor-1", [1])
+    assert f"{folder} must hold results as a study writes them" in asim("report", folder).error
+    (folder / "doctor.json").write_text("nope")
+    assert f"{folder.absolute()}/doctor.json must be a file of JSON" in asim("report", folder).error
+    for text in ("[1]", "{}", "null"):
+        with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
+            store.execute("UPDATE points SET result = ?", [text])
+        assert f"{sweep} must hold results as a study writes them" in asim("report", sweep).error
+
+
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly", "plotly.offline", "plotly.io", "plotly.graph_objects"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,51 @@ def test_a_damaged_store_is_set_aside_and_never_overwritten(tmp_path: Path) -> N
     assert (tmp_path / f"{STORE}.damaged").read_text().startswith("no database")
     Store(tmp_path).add("a", 0, outcomes())
     assert Store(tmp_path).trial("a", 0) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "values"),
+    [
+        ("UPDATE points SET result = ?", ["{broken"]),
+        ("UPDATE documents SET content = ?", [b"[" * 5000]),
+        ("UPDATE trials SET outcomes = ?", ["text"]),
+        ("UPDATE trials SET outcomes = ?", [zlib.compress(b"abc")]),
+        ("UPDATE trials SET samples = ?", [zlib.compress(bytes(8 * (2**24 + 1)))]),
+        ("DROP TABLE documents", []),
+        ("ALTER TABLE trials RENAME COLUMN key TO name", []),
+    ],
+)
+def test_a_store_with_other_content_is_set_aside(tmp_path: Path, change: str, values: list[Any]) -> None:
+    def read(read_only: bool = False) -> None:
+        store = Store(tmp_path, read_only)
+        assert store.trial("a", 0) is None or list(store.samples("a"))
+        assert len(store.points("x")) == len(store.documents_of("x", "y"))
+
+    store = Store(tmp_path)
+    store.add("a", 0, outcomes())
+    store.keep_point("x", "p", 1, {})
+    store.write("x", "y", {})
+    read()
+    with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
+        connection.execute(change, values)
+    with pytest.raises(ValueError, match=r"runs.sqlite is damaged"):
+        read(read_only=True)
+    with pytest.raises(ValueError, match=r"is now .*runs.sqlite.damaged"):
+        read()
+    read()
+
+
+def test_a_trial_with_too_few_outcomes_is_not_known(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name, kind in {"outcomes": "<f4", "predictions": "<i4"}.items():
+        store.add("a", 0, outcomes())
+        store.add("a", 1, outcomes())
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            few = zlib.compress(np.ones(4, kind).tobytes())
+            connection.execute(f"UPDATE trials SET {name} = ? WHERE trial = 0", [few])
+        assert store.trial("a", 0) is None
+        assert [trial for _, trial, _ in store.samples("a")] == [1]
+        assert same(store.add("a", 0, outcomes(value=0.5)), outcomes(value=0.5))
 
 
 def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
