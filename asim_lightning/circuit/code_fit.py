@@ -87,6 +87,13 @@ def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
     return level, sigma
 
 
+def too_wide(mean: Array, std: Array, top: int) -> NDArray[np.bool_]:
+    """Whether a deviation is larger than that of any codes 0..top with the mean, whose variance is at most
+    ``mean (top - mean)``; the given numbers may be rounded by 0.02. # (counts,)"""
+    wide: NDArray[np.bool_] = std * 0.98 - 0.02 > np.sqrt((mean + 0.02) * (top - mean + 0.02))
+    return wide
+
+
 def impossible_moments(mean: Array, std: Array, level: Array, sigma: Array, top: int) -> NDArray[np.bool_]:
     """Whether no codes of 0..top have the mean and deviation to which a level and a sigma were fitted.
 
@@ -95,7 +102,7 @@ def impossible_moments(mean: Array, std: Array, level: Array, sigma: Array, top:
     """
     fraction = mean - np.floor(mean)
     too_small = std < np.sqrt(fraction * (1.0 - fraction)) - 0.02
-    found_mean, variance = _moments(level, np.maximum(sigma, 1e-9), mean, _reach(std), top)
+    found_mean, variance = _moments(level, np.maximum(sigma, 1e-9), mean, _reach(std, top), top)
     found_std = np.sqrt(np.maximum(variance, 0.0))
     wrong: NDArray[np.bool_] = too_small | (np.abs(found_mean - mean) > 0.02) | (found_std < std * 0.98 - 0.02)
     return wrong
@@ -200,7 +207,7 @@ def _of_two_codes(upper: NDArray[np.int64], above: Array, allowed: Array, top: i
 
 
 def _of_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
-    reach = _reach(std)
+    reach = _reach(std, top)
 
     def level_at(sigma: Array, mean: Array) -> Array:
         """Level of the wanted mean."""
@@ -220,9 +227,9 @@ def _of_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
     return level_at(sigma, mean), sigma
 
 
-def _reach(std: Array) -> int:
-    """Number of codes on each side of a mean that matter."""
-    return int(np.ceil(8 * std.max())) + 2
+def _reach(std: Array, top: int) -> int:
+    """Number of codes on each side of a mean that matter: all codes are 0..top, whatever deviation a file claims."""
+    return min(int(np.ceil(8 * std.max())) + 2, top + 1)
 
 
 def _moments(level: Array, sigma: Array, around: Array, reach: int, top: int) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
-from asim_lightning.circuit.measured_file import EACH, Array, content_of, read_measurement
+from asim_lightning.circuit.measured_file import EACH, Array, Measurement, content_of, read_measurement
 from asim_lightning.circuit.schedule import Cycle
 
 
@@ -162,7 +162,7 @@ def measured_curves(
         setting: The user's setting for the bits of the ADC.
     """
     # importing scipy.optimize takes as long as all else here
-    from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
+    from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments, too_wide
 
     found = read_measurement(content, name, converter)
     mean, std, reads = found.mean, found.std, found.reads
@@ -179,18 +179,22 @@ def measured_curves(
     if reads is not None:
         level, sigma = fit_reads(reads.reshape(mean.size, -1), top)
     else:
+        _refuse_moments(too_wide(mean, std, top), found, name)
         level, sigma = fit_moments(mean.ravel(), std.ravel(), top)
-        wrong = np.flatnonzero(impossible_moments(mean.ravel(), std.ravel(), level, sigma, top))
-        if len(wrong):
-            raise ValueError(
-                f"{name} must have mean and std of whole codes, got {mean.flat[wrong[0]]:g} and {std.flat[wrong[0]]:g} "
-                f"at count {wrong[0] % mean.shape[1]}, which no whole codes have"
-            )
+        _refuse_moments(impossible_moments(mean.ravel(), std.ravel(), level, sigma, top), found, name)
     level, sigma = level.reshape(mean.shape), sigma.reshape(mean.shape)
     return {
         number: MeasuredCurve(level[at], sigma[at], None if reads is None else reads[at])
         for at, number in enumerate([None] if converter is None else found.converters)
     }
+
+
+def _refuse_moments(wrong: NDArray[np.bool_], found: Measurement, name: str) -> None:
+    for at in np.flatnonzero(wrong)[:1]:
+        raise ValueError(
+            f"{name} must have mean and std of whole codes, got {found.mean.flat[at]:g} and {found.std.flat[at]:g} "
+            f"at count {at % found.mean.shape[1]}, which no whole codes have"
+        )
 
 
 def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         "every count from 0 to its last, 255, got 19 of count 255",
     ),
     "deviation too small": (line("7,7.5,0.1"), {}, "mean and std of whole codes, got 7.5 and 0.1 at count 7"),
+    "deviation too large": (line("7,7,65536"), {}, "mean and std of whole codes, got 7 and 65536 at count 7"),
     "converter not named": (CONVERTERS, {}, "`converter` must be a converter in chip.csv, 0, or in a macro `each`"),
     "one converter": (IDEAL, {"converter": 3}, "must be left out, because chip.csv has no column `column`, got 3"),
     "converter": (IDEAL, {"converter": "a"}, "`converter` must be 0..1048576, each or null, got 'a'"),
