@@ -55,10 +55,14 @@ class Measure:
         return f"[{self.text(low)}, {self.text(high)}]"
 
     def words(self, text: str) -> str:
-        """A text with this measure's name instead of accuracy, except in names of files and settings."""
+        """A text with this measure's name instead of accuracy, except in names of files and settings.
+
+        For HTML, whose other texts are escaped, the measure must have an escaped name.
+        """
         if self.name == "accuracy":
             return text
-        return re.sub(r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)", lambda _: self.name, text)
+        word = r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)"
+        return re.sub(f"{re.escape(self.name)}|{word}", lambda _: self.name, text)  # the name may have the word
 
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")

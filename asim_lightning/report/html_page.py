@@ -1,7 +1,7 @@
 """An offline HTML page: text, tables with their CSV, and figures by plotly's script in the page's head."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, TypeAlias
 
@@ -100,10 +100,13 @@ def _plotly() -> Any:
     return plotly
 
 
-def figure_html(picture: Picture, identifier: str) -> str:
-    """A figure with its caption: how to read it, and a link to the CSV of its numbers."""
+def figure_html(picture: Picture, identifier: str, words: Callable[[str], str] = str) -> str:
+    """A figure with its caption: how to read it, and a link to the CSV of its numbers.
+
+    `words` changes the texts, which are escaped.
+    """
     drawn = _plotly().io.to_html(
-        {"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}},
+        _with_texts({"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}}, words),
         full_html=False,
         include_plotlyjs=False,
         div_id=identifier,
@@ -112,9 +115,18 @@ def figure_html(picture: Picture, identifier: str) -> str:
     note = f"{picture.note[:1].upper()}{picture.note[1:]}{'.' * bool(picture.note and picture.note[-1] != '.')}"
     numbers = f" Numbers: {csv_link(picture.numbers, picture.file)}." if picture.numbers else ""
     return (
-        f"<figure>\n<h3>{escape(picture.title)}</h3>\n{drawn}\n"
-        f"<figcaption>{escape(note)}{numbers}</figcaption>\n</figure>"
+        f"<figure>\n<h3>{words(escape(picture.title))}</h3>\n{drawn}\n"
+        f"<figcaption>{words(escape(note))}{numbers}</figcaption>\n</figure>"
     )
+
+
+def _with_texts(value: Any, words: Callable[[str], str]) -> Any:
+    """Nested lists and dictionaries with changed texts."""
+    if isinstance(value, dict):
+        return {key: _with_texts(each, words) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_texts(each, words) for each in value]
+    return words(value) if isinstance(value, str) else value
 
 
 _BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]

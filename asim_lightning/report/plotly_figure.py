@@ -30,7 +30,7 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
         found.append(
             {"type": "heatmap", "z": [list(row) for row in grid.values], "colorscale": "Viridis", "text": written}
             | {"zmin": grid.ends[0], "zmax": grid.ends[1], "texttemplate": "%{text}"}
-            | {"colorbar": {"title": {"text": grid.label, "side": "right"}}}
+            | {"colorbar": {"title": {"text": escape(grid.label), "side": "right"}}}
         )
     if picture.labels:
         x, y, texts = zip(*picture.labels, strict=True)

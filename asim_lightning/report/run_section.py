@@ -59,18 +59,20 @@ class Section:
 
     def html(self, number: int = 0) -> str:
         """The part of the page: `number` counts from 1; 0 for the only run, which has the headline of the page."""
-        parts = [
+        words = replace(self.run.measure, name=escape(self.run.measure.name)).words
+        before = [
             *([f"<h2>{escape(self.title)}</h2>"] if number else []),
             f'<p class="verdict">{escape(self.verdict)}</p>',
             list_html(facts(self.run)),
-            f'<div class="figures{" one" * (len(self.pictures) == 1)}">',
-            *(figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)),
-            "</div>",
-            *map(table_html, self.tables),
-            "<h3>What it was computed from</h3>",
-            *origin_html(self.run),
         ]
-        return self.run.measure.words(f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>")
+        figures = [
+            f'<div class="figures{" one" * (len(self.pictures) == 1)}">',
+            *(figure_html(each, f"figure-{number}-{place}", words) for place, each in enumerate(self.pictures, 1)),
+            "</div>",
+        ]
+        after = [*map(table_html, self.tables), "<h3>What it was computed from</h3>", *origin_html(self.run)]
+        parts = [*map(words, before), *figures, *map(words, after)]
+        return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
 
     @property
     def numbers(self) -> dict[str, Rows]:

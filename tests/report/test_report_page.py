@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import re
 from base64 import b64decode
 from dataclasses import asdict, replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from asim_lightning import MacroConfig
 from asim_lightning.cost.operations import Operations
+from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
@@ -110,6 +113,20 @@ def test_the_page_parses_and_needs_no_network(found: Run) -> None:
     policy = next(found for tag, found in parsed.elements if tag == "meta" and "http-equiv" in found)
     assert str(policy["content"]).startswith("default-src 'none'")
     assert "a &lt;title&gt;" in whole
+
+
+@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
+def test_the_name_of_an_outcome_is_escaped(found: Run) -> None:
+    """It is in the page as text, and in the figures as the text of a JSON."""
+    name = 'pixel accuracy</script><script>alert("1\\'
+    results = tuple(replace(each, measure=Measure(name)) for each in found.results)
+    plain, named = (Section.of(replace(found, results=each), TARGET).html() for each in (found.results, results))
+    parsed = Page(named)
+    assert [tag for tag, _ in parsed.elements] == [tag for tag, _ in Page(plain).elements]
+    assert name in " ".join(parsed.texts)
+    assert "pixel pixel" not in named
+    drawn = re.findall(r'"text": ?("(?:[^"\\]|\\.)*")', named)
+    assert any(json.loads(each).startswith(escape(name)) for each in drawn)
 
 
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
