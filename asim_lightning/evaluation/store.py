@@ -53,12 +53,13 @@ class Store:
     transaction on a new connection. So a killed process leaves all of it or nothing, several processes may write at
     once, and nothing is open when a process forks.
 
-    Folder and file are made at the first write. A file with damage, other tables or broken content is renamed, unless
-    the store is `read_only`.
+    Folder and file are made at the first write. If the file is removed after that, every call raises an OSError,
+    because a new file would lack the earlier points. A file with damage, other tables or broken content is renamed,
+    unless the store is `read_only`.
     """
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
-        self.path, self._read_only = Path(folder) / STORE, read_only
+        self.path, self._read_only, self._is_begun = Path(folder) / STORE, read_only, False
         with self._transaction() as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             tables = {text for (text,) in connection.execute("SELECT sql FROM sqlite_master")}
@@ -155,6 +156,8 @@ class Store:
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
         """A connection within a transaction, which is rolled back if it fails."""
+        if self._is_begun and not self.path.exists():
+            raise FileNotFoundError(f"{self.path} was removed while the command ran; run it again to start over")
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -166,6 +169,7 @@ class Store:
                     if write:
                         connection.execute(f"PRAGMA user_version = {_VERSION}")
                 yield connection
+                self._is_begun |= write
         except _DamagedError as error:
             raise self.set_aside(error) from error
         except sqlite3.DatabaseError as error:

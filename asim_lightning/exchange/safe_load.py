@@ -38,6 +38,7 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(names):
             warnings.simplefilter("ignore")  # warnings about pickle protocols, before the error
+            _check_sums(file)
             return torch.load(file, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(file))
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
@@ -50,6 +51,17 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
         lines = str(error).splitlines() if isinstance(error, RuntimeError) else []
         reason = next((f": {line.split('. ')[0]}" for line in lines if not line.startswith("[")), "")  # torch's source
         raise ValueError(f"{path} is no checkpoint, or a damaged one{reason}") from None
+
+
+def _check_sums(file: str | PathLike[str] | IO[bytes]) -> None:
+    """Refuse a zip file in which a checksum is wrong; torch.load does not look at them."""
+    start = 0 if isinstance(file, (str, PathLike)) else file.tell()
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as opened:
+            if (wrong := opened.testzip()) is not None:
+                raise RuntimeError(f"the checksum of {wrong} in it is wrong")
+    if not isinstance(file, (str, PathLike)):
+        file.seek(start)
 
 
 def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:

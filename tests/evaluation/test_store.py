@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -189,6 +190,17 @@ def test_a_trial_with_too_few_outcomes_is_not_known(tmp_path: Path) -> None:
         assert store.trial("a", 0) is None
         assert [trial for _, trial, _ in store.samples("a")] == [1]
         assert same(store.add("a", 0, outcomes(value=0.5)), outcomes(value=0.5))
+
+
+def test_a_store_that_was_removed_is_not_begun_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a")
+    store.keep_point("x", "p", 1, {})
+    shutil.rmtree(tmp_path / "a")
+    for call in (lambda: store.points("x"), lambda: store.keep_point("x", "q", 1, {})):
+        with pytest.raises(OSError, match="was removed while the command ran"):
+            call()
+    assert not (tmp_path / "a").exists()
+    Store(tmp_path / "a").keep_point("x", "p", 1, {})
 
 
 def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,18 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
         assert "is no checkpoint, or a damaged one" in message or "is refused" in message
 
 
+def test_a_checkpoint_with_a_wrong_checksum(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "x.ckpt")
+    with (tmp_path / "x.ckpt").open("rb") as opened:
+        whole = opened.read()
+        opened.seek(0)
+        assert load_torch(opened)["a"].sum() == 0
+    changed = whole.replace(bytes(4000), bytes(2000) + b"1" + bytes(1999))  # a number of the tensor
+    assert len(changed) == len(whole)
+    (tmp_path / "x.ckpt").write_bytes(changed)
+    assert "the checksum of x/data/0 in it is wrong" in refusal(load_torch, tmp_path / "x.ckpt")
+
+
 WIDE = b'{"w": {"dtype": "F32", "shape": [1073741824, 64], "data_offsets": [0, 274877906944]}}'
 
 
