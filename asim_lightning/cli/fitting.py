@@ -33,6 +33,12 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
     return f"resumes at {epoch}, {step}, from {path}; --resume false starts from its weights at epoch 0"
 
 
+def ended_by(start: Start, trainer: Trainer) -> str:
+    """The limit that a resumed fit has just reached, such as "max_epochs 2"; empty if there is none."""
+    limits = {"max_epochs": (start.epoch, trainer.max_epochs), "max_steps": (start.step, trainer.max_steps)}
+    return next((f"{name} {most}" for name, (done, most) in limits.items() if most == done), "")
+
+
 def fit_arguments(
     given: Mapping[str, Any], folder: Path, model: LightningModule, start: Start
 ) -> tuple[dict[str, Any], list[str]]:

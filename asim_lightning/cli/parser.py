@@ -35,11 +35,13 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.read import read_checkpoint
+from asim_lightning.exploration.search_space import Range, SearchSpace
 from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
 _OF_CLASSES = ("data", "trainer")
 """Groups of settings with classes of the user's choice; their arguments need the class."""
+_FULL_SCALE = "full_scale_mv"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
@@ -251,6 +253,17 @@ class AsimCLI(CommandCLI):
             search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
+        self._settle_full_scale()
+
+    def _settle_full_scale(self) -> None:
+        """Give the macro the first full scale of an axis: noise in mV needs one before a point gives its own."""
+        search, macro = self.config.get("search"), self.config.model.plan.macro
+        given = {"axes": self.config.get("axes"), "search.space": search and search.space}
+        for setting, axes in given.items():
+            values = (axes or {}).get(_FULL_SCALE)
+            if values is not None and macro.get(_FULL_SCALE) is None:
+                axis = SearchSpace.read({_FULL_SCALE: values}, setting).axes[_FULL_SCALE]
+                macro[_FULL_SCALE] = axis.low if isinstance(axis, Range) else axis[0]
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""

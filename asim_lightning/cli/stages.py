@@ -11,7 +11,7 @@ from asim_lightning.callbacks import ImageValues
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import Outcome
-from asim_lightning.cli.fitting import weights_line
+from asim_lightning.cli.fitting import ended_by, weights_line
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import PREDICTIONS, prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -36,10 +36,13 @@ class FitOptions:
 
 def fit(cli: AsimCLI, options: FitOptions) -> None:
     """Train a network, quantised and with noise, and say how it ended and where its files are."""
-    trainer = cli.trainer
+    trainer, start = cli.trainer, cli.start
+    if start.resumes and (ended := ended_by(start, trainer)):
+        cli.say(f"nothing is trained, because `trainer.{ended}` is reached; raise it to train further")
+        return
     if isinstance(cli.datamodule, ImageDataModule) and trainer.world_size == 1:  # else the first process downloads
         read_data(cli.model, cli.datamodule, "fit")  # before loggers make files
-    resumed = cli.start.path if cli.start.resumes else None
+    resumed = start.path if start.resumes else None
     trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
     if getattr(trainer, "fast_dev_run", False):
         return

@@ -152,7 +152,13 @@ def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_
     before = last_of(folder).read_bytes()
     answer = asim("fit", "-c", path, "--ckpt_path=last")
     assert f"resumes at epoch 1 of 1, step 2, from {last}; " in answer.out
+    assert answer.last.startswith("nothing is trained, because `trainer.max_epochs 1` is reached")
     assert last_of(folder).read_bytes() == before
+    (folder / "runs").rename(folder / "moved")
+    checkpoint = ("--ckpt_path", f"moved/{last.removeprefix('runs/')}", "--trainer.max_epochs", "9")
+    answer = asim("fit", "-c", path, *checkpoint, "--trainer.max_steps", "2")
+    assert "`trainer.max_steps 2` is reached" in answer.last
+    assert not (folder / "runs").exists()
 
 
 def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: Asim, run: Run, folder: Path) -> None:

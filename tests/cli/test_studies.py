@@ -127,6 +127,18 @@ def test_a_flag_for_an_axis_is_refused(flags: tuple[str, ...], axes: tuple[str, 
         check_flags(axes, given)
 
 
+def test_a_full_scale_may_be_an_axis_of_noise_in_mv(asim: Asim, written: Write) -> None:
+    """The macro of the recipe lacks it; every point has its own."""
+    own = ("-c", written(), "--model.plan.macro.static.offset", "1 mV", "--data.init_args.test_images", "8")
+    axis = "full_scale_mv: [500, 900]"
+    assert asim("sweep", *own, "--trials", "1", f"--axes={{{axis}}}").code == 0
+    assert asim("search", *own, f"--search.space={{{axis}}}", "--search.method", "grid").code == 0
+    for kind in ("sweep", "search"):
+        (path,) = Path("runs/tiny").glob(f"{kind}-*/results.csv")
+        rows = [each["full_scale_mv"] for each in rows_of(path) if each["kind"] == "simulated"]
+        assert sorted(set(rows)) == ["500", "900"]
+
+
 def test_noise_that_the_axes_leave_out_is_said() -> None:
     macro = MacroConfig(random_noise="0.3 lsb", adc_bits=6)
     axes = {"random_noise": [0.0, 0.1], "adc_bits": [7]}
