@@ -64,6 +64,7 @@ class CimModule(LightningModule):
     def answered(self, batch: Any) -> tuple[Any, Any, Tensor]:
         """Outputs of a batch in evaluation, its targets, and the index of each sample."""
         inputs, targets, ids = unpack(batch, self._classes)
+        self.outcome.check(inputs, targets)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             return self(inputs), targets, ids
 

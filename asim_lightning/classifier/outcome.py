@@ -1,7 +1,7 @@
 """An outcome: one number a sample, from a network's outputs and their targets."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -14,6 +14,8 @@ from asim_lightning.checks import check_choice
 
 IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
+_NO_CLASS = (IGNORED, 255)
+"""Targets of pixels that are not counted."""
 TRAINING_LOSS = "train/loss"
 """Name of the loss that a fit logs."""
 
@@ -30,7 +32,19 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
             "the outcome accuracy takes outputs (batch, classes) and one label a sample, got outputs "
             f"{tuple(outputs.shape)} and targets {tuple(targets.shape)}; `outcome` names another one"
         )
+    _check_classes("labels", targets, outputs.shape[1])
     return predictions(outputs) == targets
+
+
+def _check_classes(what: str, targets: Tensor, classes: int, but: Sequence[int] = ()) -> None:
+    """Refuse targets that are no class, which would count as wrong or be left out, and are not in `but`."""
+    wrong = (targets < 0) | (targets >= classes)
+    for each in but:
+        wrong &= targets != each
+    if bool(wrong.any()):
+        allowed = ", ".join(map(str, (f"0..{classes - 1}", *but)))
+        given = f"{targets[wrong].min().item()}..{targets[wrong].max().item()}"
+        raise ValueError(f"{what} must be {allowed}, because the network has {classes} outputs, got {given}")
 
 
 def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -42,8 +56,9 @@ def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
 def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
     """Intersection over union, averaged over the classes in a sample's target or prediction.
 
-    Pixels with a target that is no class, such as 255, do not count. # (batch, classes, ...), (batch, ...) to (batch,)
+    Pixels with the target 255 or -100 do not count. # (batch, classes, ...), (batch, ...) to (batch,)
     """
+    _check_classes("targets of pixels", targets, outputs.shape[1], _NO_CLASS)
     classes, found = outputs.shape[1], outputs.argmax(dim=1).flatten(1)
     wanted = targets.flatten(1)
     counted = (wanted >= 0) & (wanted < classes)
@@ -62,6 +77,7 @@ def right_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
     # (batch, tokens, vocabulary), (batch, tokens)
     """
     wanted = targets[:, 1:]
+    _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
     counted = wanted != IGNORED
     hits = (outputs[:, :-1].argmax(dim=-1) == wanted) & counted
     return hits.sum(dim=1).double() / counted.sum(dim=1).clamp(min=1)
@@ -156,6 +172,25 @@ class Outcome:
         if given not in named:
             check_choice("`outcome`, if it is no function and no Outcome,", given, tuple(OUTCOMES))
         return named[given]
+
+    def check(self, inputs: Any, targets: Any) -> None:
+        """Refuse targets of next tokens that are the inputs shifted by one: they would be shifted twice.
+
+        Raises:
+            ValueError: They are.
+        """
+        if self.number is not right_tokens or not isinstance(inputs, Tensor) or inputs.is_floating_point():
+            return
+        if inputs.shape != targets.shape or inputs.dim() != 2 or inputs.shape[1] < 2:
+            return
+        idle = targets == IGNORED
+        if bool(((targets == inputs) | idle).all()):
+            return
+        if bool(((targets[:, :-1] == inputs[:, 1:]) | idle[:, :-1]).all()):
+            raise ValueError(
+                f"targets of {self.name} must be the input tokens, because the outcome compares each output with the "
+                "token after it, got the tokens shifted by one"
+            )
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """The number of each sample of a batch, and for an accuracy the predicted class."""

@@ -49,9 +49,11 @@ def calibrate_(
         missing: Whether layers that have a range keep it.
 
     Raises:
-        ValueError: The method is unknown, or there is no batch.
+        ValueError: The method is unknown, `batches` is one tensor, or there is no batch.
     """
     check_choice("`method`", method, METHODS)
+    if isinstance(batches, Tensor):
+        raise ValueError(f"`batches` must be batches, such as [x] or a DataLoader, got a tensor {tuple(batches.shape)}")
     named = quantized_layers(model)
     for name, layer in named.items():
         layer.name = layer.name or name  # layers without names would share noise

@@ -27,6 +27,42 @@ def test_an_outcome_is_one_number_a_sample(name: str, outputs: Any, targets: Any
     assert ("prediction" in found) == (name == "accuracy")
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "wrong", "allowed"),
+    [
+        ("accuracy", (2, 3), (3, -1, 255, -100), ()),
+        ("segmentation", (2, 3, 4), (3, -1, 254), (255, -100)),
+        ("next_token", (2, 4, 3), (3, -1, 255), (-100,)),
+    ],
+)
+def test_targets_that_are_no_class_are_refused(
+    name: str, shape: tuple[int, ...], wrong: tuple[int, ...], allowed: tuple[int, ...]
+) -> None:
+    targets = torch.zeros((2, 4)[: len(shape) - 1], dtype=torch.int64)
+    for each in (*wrong, *allowed):
+        targets[-1] = each
+        if each in allowed:
+            Outcome.of(name).numbers(torch.zeros(shape), targets)
+            continue
+        with pytest.raises(ValueError, match=rf"must be 0\.\.2.* has 3 outputs, got {each}\.\.{each}"):
+            Outcome.of(name).numbers(torch.zeros(shape), targets)
+
+
+def test_next_tokens_that_are_shifted_already_are_refused() -> None:
+    tokens = torch.randint(9, (3, 6), generator=torch.Generator().manual_seed(0))
+    padded = tokens.clone()
+    padded[:, 4:] = -100
+    outcome = Outcome.of("next_token")
+    for targets in (tokens[:, 1:], padded[:, 1:]):
+        with pytest.raises(ValueError, match=r"must be the input tokens, .* got the tokens shifted by one"):
+            outcome.check(tokens[:, :-1], targets)
+        Outcome.of("loss").check(tokens[:, :-1], targets)
+    for same in (tokens, torch.ones_like(tokens)):  # equal tokens look shifted
+        outcome.check(same, same)
+    outcome.check(tokens, padded)
+    outcome.check(torch.zeros(3, 6, 2), tokens)
+
+
 def test_a_loss_is_the_cross_entropy_of_each_sample() -> None:
     outputs, targets = torch.randn(3, 4, 5), torch.randint(4, (3, 5))
     found = Outcome.of("loss").numbers(outputs, targets)["value"]

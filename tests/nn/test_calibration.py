@@ -77,6 +77,8 @@ def test_no_batch_and_no_such_method_are_refused() -> None:
     network = Pair(input_range="calibrated")
     with pytest.raises(ValueError, match="calibrate_ needs at least one batch, got none"):
         calibrate_(network, [])
+    with pytest.raises(ValueError, match=r"`batches` must be batches, such as .*, got a tensor \(2, 3, 8, 8\)"):
+        calibrate_(network, torch.ones(2, 3, 8, 8))
     with pytest.raises(ValueError, match="`method` must be one of max, percentile, mse, got 'entropy'"):
         calibrate_(network, BATCHES, "entropy")
     assert needs_calibration(network)
