@@ -33,7 +33,7 @@ COUNTS = (3, 1)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
 TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_batch_size", "7")
 TRAINED += ("--model.plan.macro.weight_bits", "4", "--model.plan.macro.input_bits", "4")  # few conversions
-TRAINED += ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
+COMPARED = ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
 normals: list[Tensor] = []
 
 
@@ -130,7 +130,8 @@ def program(folder: Path) -> None:
         callbacks = [*files, {"class_path": "tests.cli.test_processes.Measuring"}]
         strategy = {"strategy": "ddp" if count == 1 else "ddp_fork", "devices": count}
         Path("watched.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks, **strategy}}))
-        Path("said.txt").write_text(said_by("validate", "-c", "watched.yaml", *TRAINED))
+        said = [said_by("validate", "-c", "watched.yaml", *TRAINED, *more) for more in (COMPARED, ())]
+        Path("said.txt").write_text("".join(said))
     (folder / "left.json").write_text(json.dumps(torch.distributed.is_initialized()))
 
 
