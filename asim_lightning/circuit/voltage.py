@@ -8,6 +8,8 @@ NOISE_IN = ("written", "volts")
 """What a noise in LSB means if bits or range of the ADC change: that many LSB of each ADC, or one voltage."""
 _NOISE = ("random_noise", "nonlinear_noise")
 _SPREADS = ("static.offset", "static.trim_step")
+IN_VOLTS = (*_NOISE, *_SPREADS)
+"""Fields that may be in LSB, by the name of their axis."""
 
 
 def at_voltage_of(macro: MacroConfig, before: MacroConfig, signed_input: bool) -> dict[str, float | str]:

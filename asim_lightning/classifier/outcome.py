@@ -38,7 +38,10 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _check_classes(what: str, targets: Tensor, classes: int, but: Sequence[int] = ()) -> None:
     """Refuse targets that are no class, which would count as wrong or be left out, and are not in `but`."""
+    targets = targets if targets.is_floating_point() else targets.long()  # a byte cannot be compared with -100
     wrong = (targets < 0) | (targets >= classes)
+    if targets.is_floating_point():
+        wrong |= targets != targets.round()
     for each in but:
         wrong &= targets != each
     if bool(wrong.any()):
@@ -49,7 +52,12 @@ def _check_classes(what: str, targets: Tensor, classes: int, but: Sequence[int] 
 
 def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of a sample's labels that are right: logits above 0 are yes. # (batch, labels) both"""
-    answers, wanted = outputs.reshape(len(outputs), -1), targets.reshape(len(outputs), -1)
+    answers, wanted = outputs.reshape(len(outputs), -1), targets.reshape(len(targets), -1)
+    if answers.shape != wanted.shape or not bool(((wanted >= 0) & (wanted <= 1)).all()):
+        raise ValueError(
+            f"targets of multi-label must be 0 or 1 for each of the {answers.shape[1]} outputs, got "
+            f"{tuple(targets.shape)} with {float(wanted.min()):g} to {float(wanted.max()):g}"
+        )
     return ((answers > 0) == (wanted > 0.5)).float().mean(dim=1)
 
 
@@ -60,7 +68,7 @@ def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     _check_classes("targets of pixels", targets, outputs.shape[1], _NO_CLASS)
     classes, found = outputs.shape[1], outputs.argmax(dim=1).flatten(1)
-    wanted = targets.flatten(1)
+    wanted = targets.long().flatten(1)
     counted = (wanted >= 0) & (wanted < classes)
     one, other = (
         F.one_hot(each.where(counted, torch.zeros_like(each)).long(), classes) * counted[..., None]
@@ -179,14 +187,16 @@ class Outcome:
         Raises:
             ValueError: They are.
         """
-        if self.number is not right_tokens or not isinstance(inputs, Tensor) or inputs.is_floating_point():
+        are_tokens = all(isinstance(each, Tensor) and not each.is_floating_point() for each in (inputs, targets))
+        if self.number is not right_tokens or not are_tokens:
             return
         if inputs.shape != targets.shape or inputs.dim() != 2 or inputs.shape[1] < 2:
             return
         idle = targets == IGNORED
         if bool(((targets == inputs) | idle).all()):
             return
-        if bool(((targets[:, :-1] == inputs[:, 1:]) | idle[:, :-1]).all()):
+        is_shifted, counted = targets[:, :-1] == inputs[:, 1:], ~idle[:, :-1]
+        if bool(counted.any()) and bool(is_shifted[counted].all()):
             raise ValueError(
                 f"targets of {self.name} must be the input tokens, because the outcome compares each output with the "
                 "token after it, got the tokens shifted by one"

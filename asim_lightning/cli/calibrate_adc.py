@@ -1,5 +1,6 @@
 """`asim calibrate-adc`: ADC ranges fitted to training images, as a table, as rules in a file, and by accuracy."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
-from asim_lightning.evaluation.results import Measure, axes_text
-from asim_lightning.nn.count_histograms import fitted_range
+from asim_lightning.evaluation.results import Measure, axes_text, narrow_notes
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.command_tables import range_table
 
 
@@ -48,9 +50,11 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
     if noise := dict.fromkeys(name for each in ranges for name in each.noise):
-        cli.say(f"noise    the same in volts before and after: the rules have {' and '.join(noise)} for each new range")
-    rules = layer_rules(model, {each.name: each.fields for each in ranges})
-    write_text(file, dump_yaml({"model": {"plan": {"rules": rules}}}))
+        cli.say(f"noise    the same in volts before and after: the file has {' and '.join(noise)} for the new ranges")
+    shared = _shared_noise(ranges, layers)
+    own = {each.name: {name: x for name, x in each.fields.items() if name not in shared} for each in ranges}
+    macro = {"macro": shared} if shared else {}
+    write_text(file, dump_yaml({"model": {"plan": {**macro, "rules": layer_rules(model, own)}}}))
     conditions = {
         "before": Condition(),
         "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),
@@ -71,4 +75,16 @@ def calibrate_adc(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
             change = difference_interval(answers[1], correct, measure.is_share)
             mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
             cli.say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
+    for note in narrow_notes(measure, len(answers[0])):
+        cli.say(f"note     {note}")
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)
+
+
+def _shared_noise(ranges: Sequence[AdcRange], layers: Mapping[str, OnMacro]) -> dict[str, float | str]:
+    """Noise that all layers have alike, percent: the macro has it, so that flags and axes still decide it."""
+    ruled = frozenset().union(*(layer.assignment.ruled for layer in layers.values()))
+    return {
+        name: value
+        for name, value in ranges[0].noise.items()
+        if name not in ruled and "." not in name and all(each.noise.get(name) == value for each in ranges)
+    }

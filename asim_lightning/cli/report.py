@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +49,7 @@ def report(options: ReportOptions) -> None:
 def _report(options: ReportOptions) -> None:
     asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
-    first, *others = ((_network(run), run.folder) for run in runs)
-    for network, folder in others:  # a reader would compare accuracies of different networks
-        if network != first[0]:
-            raise ValueError(
-                f"runs of a report must be of one network, got {first[0]} in {first[1]} and {network} in {folder}"
-            )
+    runs = list(_comparable(runs, {os.path.realpath(folder) for folder in options.runs}))
     shared = os.path.commonpath([os.path.abspath(folder) for folder in options.runs])
     output = Path(options.output if options.output is not None else f"{shorter_path(shared)}/report.html")
     if output.suffix.lower() not in _SUFFIXES:
@@ -70,6 +66,27 @@ def _report(options: ReportOptions) -> None:
             ended = f"images of {run.folder} ended by '{run.until}', which decides no share of another network"
             print(f"note     {f'{run.folder} has its own target' if run.document else ended}")
     print(f"numbers  {beside}\nreport   {output}")
+
+
+def _comparable(runs: Sequence[Run], named: Collection[str]) -> Iterator[Run]:
+    """The runs of shares of the network with most runs; a line says which others are left out.
+
+    Raises:
+        ValueError: A run whose folder is named is of another network, or of an outcome that is no share.
+    """
+    networks = Counter(_network(run) for run in runs if run.measure.is_share)
+    for run in runs:
+        network, is_named = _network(run), os.path.realpath(run.folder) in named
+        if not run.measure.is_share:
+            why = f"its outcome is {run.measure.name}, and a report is of outcomes between 0 and 1"
+        elif network != (usual := networks.most_common(1)[0][0]):  # a reader would compare their accuracies
+            why = f"it is of {network}, and the report of {usual}"
+        else:
+            yield run
+            continue
+        if is_named or not networks:
+            raise ValueError(f"{run.folder} cannot be in this report: {why}")
+        print(f"note     {run.folder} is left out: {why}")
 
 
 def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:

@@ -133,7 +133,9 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
         return f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"
 
-    evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
+    answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
+    for note in narrow_notes(measure, len(answers[0])):
+        cli.say(f"note     {note}")
 
 
 def _name(condition: Condition, noise: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ class GridOptions(StudyOptions):
 
     noise_in: Literal["written", "volts"] = "written"
     """Noise, offsets and trim steps in LSB while bits or range of the ADC vary: written (as many LSB of each ADC) or
-    volts (the voltage that they have with the ADC of model.plan.macro)."""
+    volts (the voltage that they have with each layer's own ADC)."""
 
 
 def work_of(cli: AsimCLI, options: StudyOptions, data: Any, noise_in: str = "written") -> Work:
@@ -258,7 +259,9 @@ def _recipe(
 ) -> str:
     """A recipe with a found macro, rules, and the command's weights unless others are given; see `recipe_of`."""
     start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
-    return dump_yaml(json.loads(json.dumps(recipe_of(cli.model, macro, rules, checkpoint or start))))
+    found = recipe_of(cli.model, macro, rules, checkpoint or start)
+    found["model"] |= {"fidelity": "simulated", "outcome": cli.config.model.outcome}
+    return dump_yaml(json.loads(json.dumps(found)))
 
 
 def _write(folder: Path, texts: Mapping[str, str], drawn: Axes, picture: str) -> None:
@@ -298,10 +301,19 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     found = replace(found, plans=tuple(plans))
     texts = {str(each.file): _recipe(cli, each.macro, each.rules, each.checkpoint) for each in plans}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
-    texts["doctor.json"] = json.dumps(found.to_json(), indent=2)  # last, because it names the others
+    texts["doctor.json"] = json.dumps(_finite(found.to_json()), indent=2)  # last, because it names the others
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/{', '.join(texts)}, map.{options.format}")
+
+
+def _finite(value: Any) -> Any:
+    """A value of JSON, with null for the ends of intervals without bounds, for which JSON has no number."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_map(path: Path) -> LossMap:

@@ -169,6 +169,8 @@ class Technology:
         check_whole("`technology.float_bits`", self.float_bits, 1, 32)
         check_choice("`technology.charging`", self.charging, CHARGING)
         check_choice("`technology.adc`", self.adc, ("model", *MEASURED_ADCS))
+        if self.adc_pj is not None and self.adc != "model":
+            raise ValueError(f"`technology.adc_pj` is the whole energy; leave out `technology.adc`, got {self.adc}")
         if not isinstance(self.energy_model_args, dict):
             raise ValueError(
                 f"`technology.energy_model_args` must be a mapping of argument names, got {self.energy_model_args!r}"

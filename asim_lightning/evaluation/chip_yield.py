@@ -204,10 +204,11 @@ def crossed_interval(chips: Sequence[NDArray[Any]], is_share: bool) -> Interval:
     if images < 100 or images * min(mean, 1.0 - mean) < 10:
         wilson_low, wilson_high = wilson(mean, images, z)
         low, high = min(low, wilson_low), max(high, wilson_high)
-    found = Interval(mean, low, high)
+    differing = images - int(np.unique(shares.mean(axis=0, dtype=np.float64), return_counts=True)[1].max())
+    found = Interval(mean, low, high, differing if differing < 10 else None)
     if len(chips) < _MANY_CHIPS:
         found = _with_chips(found, shares.mean(axis=1, dtype=np.float64), is_share)
-    return Interval(mean, max(0.0, min(found.low, mean)), min(1.0, max(found.high, mean)))
+    return replace(found, low=max(0.0, min(found.low, mean)), high=min(1.0, max(found.high, mean)))
 
 
 def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], is_share: bool) -> Interval:

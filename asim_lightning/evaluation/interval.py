@@ -105,7 +105,7 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
 
     Differences of other numbers have the bootstrap-t of `mean_interval`. If fewer than ten samples differ from 0, the
     interval is widened: for shares by Agresti and Min's, for other numbers by Student's interval of the differences and
-    two more, plus and minus the largest. If no sample differs, other numbers have no bounds.
+    two more, plus and minus the largest. If all differences are equal, other numbers have no bounds.
 
     Args:
         numbers: The outcome of each read of each sample. # (samples, reads)
@@ -119,7 +119,7 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     if sums.size != other.size:
         raise ValueError(f"both answers must be to the same images, got {sums.size} and {other.size} images")
     won = sums / reads - other / other_reads  # (samples,)
-    differing = int(np.count_nonzero(won))
+    differing = int(np.count_nonzero(won)) if won.min() < won.max() else 0  # equal differences do not tell their spread
     if is_share and is_binary and other_is_binary:
         low, high = _percentiles(won, won.size)
         found = Interval(float(won.mean()), low, high, differing if differing < _FEW_DIFFER else None)
@@ -152,9 +152,9 @@ def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_s
     found = Interval(mean, min(low, mean), max(high, mean), differing)
     if is_share:
         return found
+    if not differing:
+        return Interval(mean, -inf, inf, 0)
     far = float(np.abs(values - center).max())
-    if far == 0.0:
-        return Interval(mean, -inf, inf, differing)
     more = np.append(values, [center - far, center + far])
     half = student(more.size - 1) * float(more.std(ddof=1)) / sqrt(more.size)
     return _including(found, float(more.mean()) - half, float(more.mean()) + half)
@@ -163,10 +163,10 @@ def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_s
 def _bootstrap_t(values: NDArray[np.float64]) -> tuple[float, float]:
     """Ends of the bootstrap-t; the mean if the values do not differ. # (samples,)"""
     n, mean = values.size, float(values.mean())
+    if values.min() == values.max():  # the mean of equal numbers may be rounded
+        return mean, mean
     from_mean = values - mean
     variance = float(from_mean @ from_mean) / n
-    if variance == 0.0:
-        return mean, mean
     sums, squares = _resampled(from_mean, squared=True)
     variances = squares / n - (sums / n) ** 2
     has_t = variances > _NO_SPREAD * variance

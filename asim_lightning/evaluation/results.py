@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import nan
+from math import isfinite, nan
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -51,8 +51,8 @@ class Measure:
         return f"{self.text(value)}{' %' * self.is_share}"
 
     def interval(self, low: float, high: float) -> str:
-        """The ends of an interval, as in "[88.50, 94.00]"."""
-        return f"[{self.text(low)}, {self.text(high)}]"
+        """The ends of an interval, as in "[88.50, 94.00]"; "no bounds" if it has none."""
+        return f"[{self.text(low)}, {self.text(high)}]" if isfinite(high - low) else "no bounds"
 
     def words(self, text: str) -> str:
         """A text with this measure's name instead of accuracy, except in names of files and settings.
@@ -168,10 +168,10 @@ def images_needed(decisions: Iterable[Decision]) -> str:
 
 
 def differing_words(count: int | None) -> str:
-    """How few samples decide, as in "only 3 samples differ"; empty for None, which is ten or more."""
+    """How few samples decide, as in "only 3 samples decide"; empty for None, which is ten or more."""
     if count is None:
         return ""
-    return f"only {count} sample{'s differ' if count > 1 else ' differs'}" if count else "no sample differs"
+    return f"only {count} sample{'s decide' if count > 1 else ' decides'}" if count else "no sample differs"
 
 
 _SAMPLES = 200
@@ -182,10 +182,8 @@ def narrow_notes(measure: Measure, samples: int) -> list[str]:
     """A line if the interval of so few samples may be too narrow; see the coverage in `mean_interval`."""
     if measure.is_share or samples >= _SAMPLES:
         return []
-    return [
-        f"{samples:,} samples: the 95 % interval of {measure.name}, which has no bounds, may be too narrow below "
-        f"{_SAMPLES} samples"
-    ]
+    interval = f"the 95 % interval of {measure.name}, which has no bounds, may be too narrow"
+    return [f"{samples:,} sample{'s' * (samples > 1)}: {interval} below {_SAMPLES} samples"]
 
 
 @dataclass(frozen=True)

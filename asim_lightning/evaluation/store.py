@@ -74,7 +74,12 @@ class Store:
 
         The key is for everything that decides the outcomes except the number of the trial; `point` is a name for
         people.
+
+        Raises:
+            ValueError: There are more than 2^24 samples, which no trial may have.
         """
+        if len(outcomes.value) > _MOST_SAMPLES:
+            raise ValueError(f"a trial may have {_MOST_SAMPLES:,} samples at most, got {len(outcomes.value):,}")
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
             if before is not None:

@@ -70,12 +70,20 @@ def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[s
         texts = [re.sub(rf"^{name}(?=\s)", "accuracy", each) for each in texts]
     for text in texts:
         found = _read(text)
-        if found is None or found.form in UNITS or found.name == ("accuracy" if measure.is_share else measure.name):
-            continue  # a text that is no target is refused when it is read
+        if found is None and measure.is_share:
+            continue  # it is refused when it is read
+        if found is not None and (found.form in UNITS or found.name == _called(measure)):
+            continue
         forms = ("88 %", "99 % of quantized") if measure.is_share else ("2.1", "within 1 % of quantized")
         allowed = " or ".join(f"'{measure.name} {form}'" for form in forms)
-        raise ValueError(f"`{setting}` must be on the outcome {measure.name}, as in {allowed}, got {text!r}")
+        asked = f"`{setting}` must be on the outcome {measure.name}, as in {allowed}"
+        raise ValueError(f"{asked}, got {text!r}; `outcome` chooses what is measured")
     return list(texts)
+
+
+def _called(measure: Measure) -> str:
+    """The name of an outcome in targets."""
+    return "accuracy" if measure.is_share else measure.name
 
 
 @dataclass(frozen=True)
@@ -107,8 +115,12 @@ class Target:
             raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
         most = inf if found.form in UNITS else _WIDEST if found.form == "width" else 1
         is_possible = found.form != "yield" or (found.value < 1 and 0 < found.accuracy <= 1)
-        if found.measure.is_share and not (is_possible and 0 < found.value <= most):
+        if found.measure.is_share:
             allowed_numbers = _NUMBERS.get(found.form, "an accuracy above 0 % and at most 100 %")
+        else:
+            is_possible = found.of is None or 0 <= found.value <= 1
+            allowed_numbers, most = "within 0 to 100 %", inf
+        if not is_possible or (found.measure.is_share and not 0 < found.value <= most):
             raise ValueError(f"{setting} must have {allowed_numbers}, got {text!r}")
         return found
 
@@ -118,11 +130,8 @@ class Target:
         if self.form in UNITS:
             return f"{self.form} {self.value:.12g} {UNITS[self.form][0]}"
         if not self.measure.is_share:
-            return (
-                f"{self.name} within {100 * (1 - self.value):.12g} % of {self.of}"
-                if self.of
-                else (f"{self.name} {self.value:.12g}")
-            )
+            within = f"within {100 * (1 - self.value):.12g} % of {self.of}"
+            return f"{self.name} {within if self.of else format(self.value, '.12g')}"
         within, of = "within " if self.form == "width" else "", f" of {self.of}" if self.of else ""
         return f"accuracy {within}{100 * self.value:.12g} %{of}"
 
@@ -289,11 +298,10 @@ def near_notes(targets: Iterable[Target], quantized: Sequence[Result]) -> list[s
     near = sorted(level for level in levels if quantized and abs(level - quantized[0].accuracy) <= _NEAR + CLOSE)
     if not near:
         return []
-    said, own = " and ".join(f"{100 * level:g} %" for level in near), quantized[0]
-    return [
-        f"{said} is within {100 * _NEAR:g} points of the quantized network's {100 * own.accuracy:.2f} % on these "
-        f"{own.images:,} images: other images may give another verdict"
-    ]
+    own, said = quantized[0], " and ".join(f"{100 * level:g} %" for level in near)
+    distance = f"within {100 * _NEAR:g} points of the quantized network's {100 * own.accuracy:.2f} %"
+    where = f"on these {own.images:,} images: other images may give another verdict"
+    return [f"{said} {'is' if len(near) == 1 else 'are'} {distance} {where}"]
 
 
 def figure(result: Result, name: str) -> float:

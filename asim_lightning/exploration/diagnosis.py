@@ -76,7 +76,7 @@ class Diagnosis:
         map: Shares of the loss by layer and bit position.
         findings: Problems that cost nothing to mend.
         notes: What a reader should know, a line each.
-        gap: How much more the plan of single layers costs than the lower bound, as a share; None: no such plan.
+        gap: How much more the last tried plan of single layers costs than its lower bound, as a share; None: no plan.
         digital: A purely digital macro, which computes the quantised network; None in results of earlier versions.
     """
 

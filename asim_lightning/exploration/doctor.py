@@ -132,7 +132,7 @@ class Doctor:
             if family.cheapest is None and family.tried:
                 short = -max(margin for _, margin in family.tried)
                 by = f"{100 * short:.1f} points" if self.target.measure.is_share else f"{short:.3g}"
-                self.notes.append(f"no plan of {family.name} is likely to be proved: the best bound is off by {by}")
+                self.notes.append(f"no plan of {family.name} is likely to be proved: the nearest misses by {by}")
         as_is, plans, digital, gap = self._proved(families, say, progress)
         return Diagnosis(self.target, as_is, plans, self._map, tuple(said), tuple(self.notes), gap, digital)
 
@@ -269,7 +269,7 @@ class Doctor:
         self.notes += near_notes([self.target], [study.references["quantized"]])
         gaps = {family: gap for family, gap, _ in tried if gap is not None}
         if gaps:
-            most = ", ".join(f"{100 * gap:.2g} % ({family})" for family, gap in gaps.items())
-            options = "digital positions, votes, ADC bits and ADC ranges of layers"
-            self.notes.append(f"energies are at most {most} above the least of all combinations of {options}")
+            most = ", ".join(f"{family} {100 * gap:.2g} %" for family, gap in gaps.items())
+            options = "digital positions, votes, ADC bits and ADC ranges"
+            self.notes.append(f"energy above the cheapest combination of {options}, at most: {most}")
         return as_is, (*kept, *others), plan_of_digital(model, study), [None, *gaps.values()][-1]

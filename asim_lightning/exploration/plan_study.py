@@ -120,7 +120,8 @@ class DoctorSettings:
     """The target, and the samples that measure plans."""
 
     target: str = "accuracy 99 % of quantized"
-    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %", "yield 0.9 at 85 %", or for the outcome
+    loss "loss within 5 % of quantized" or "loss 0.3"."""
     images: int = 400
     """Test images for the map and for the choice of plans."""
     proof_images: int = 1600

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
+from asim_lightning.circuit.voltage import IN_VOLTS, at_voltage_of
 from asim_lightning.evaluation.attribution import Fields
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
@@ -76,12 +77,14 @@ def changes_of_positions(base: MacroConfig, figures: CostFigures) -> list[Candid
 def changes_of_bits(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
     """Fewer bits of weights and inputs of all layers alike, with ADC bits, rows and encodings, the cheapest first.
 
-    The network stays as it is trained. The strength of each is its bits, ADC bits, rows and encoding.
+    The network stays as it is trained. The strength of each is its bits, ADC bits, rows and encoding. One conversion of
+    all bits has finer steps with fewer bits, so plans of other bits are not compared then.
     """
-    found = []
+    found = list[tuple[Point, tuple[float, ...]]]()
     for fewer in range(1, min(base.weight_bits, base.input_bits) - _FEWEST_BITS + 1):
         bits: Point = {"weight_bits": base.weight_bits - fewer, "input_bits": base.input_bits - fewer}
-        found += [({**bits, **axes}, (*strength, -fewer)) for axes, strength in _conversions(base, _MORE_BITS)]
+        order = (-fewer, fewer) if base.weight_parallel else (-fewer,)
+        found += [({**bits, **axes}, (*strength, *order)) for axes, strength in _conversions(base, _MORE_BITS)]
     return _priced(base, figures, found)
 
 
@@ -119,6 +122,15 @@ def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
     return own if _takes(layer, own) else fields
 
 
+def _at_own_voltage(layer: OnMacro, fields: Fields) -> Fields:
+    """Fields with an ADC range, with the layer's own noise in volts: the map may be of less noise, or of another macro.
+    Other fields unchanged."""
+    if "adc_step" not in fields:
+        return fields
+    ranged = {name: value for name, value in fields.items() if name not in IN_VOLTS}
+    return ranged | at_voltage_of(layer.macro.with_fields(**ranged), layer.macro, layer.signed_input)
+
+
 def _takes(layer: OnMacro, fields: Fields) -> bool:
     try:
         layer.check_assignment(layer.assignment.ruled_by(fields))
@@ -141,7 +153,7 @@ def prescriptions(
     for name in found.layers:
         options = [({}, own[name]), *((each.fields, each.share) for each in found.changes if each.layer == name)]
         options = [each for each in options if _is_among(layers[name], each[0], digital)]
-        choices[name] = [_on_own_rows(layers[name], fields) for fields, _ in options]
+        choices[name] = [_on_own_rows(layers[name], _at_own_voltage(layers[name], fields)) for fields, _ in options]
         # a negative share is chance, and the search would prefer it
         losses.append(np.array([max(0.0, share) for _, share in options]))
     costs, rest = _energies(figures, choices)

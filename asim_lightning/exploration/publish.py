@@ -67,7 +67,7 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     run = Run(sweep.folder, rows)
-    title = _title(name, sweep.macro, run, _rules(sweep), axis)
+    title = _title(name, sweep.macro, run, _rules(sweep), axis) + _volts(sweep)
     if found.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
         drawn = chips_picture(rows, title, found.thresholds)
     else:
@@ -86,11 +86,12 @@ def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
     """The yields of a sweep over chips, the highest threshold first; its table, and notes, such as the steps along an
     axis; None: the axis of the plot."""
     yields = [yield_text(found.yields, found.thresholds[::-1], sweep.until), ""] if found.yields else []
+    notes = _notes(found, sweep.records.points.macros, sweep.figures, sweep.thresholds or ())
     lines = [
         *yields,
         _table(found),
         *_equal_points(found.points),
-        *(f"\nnote     {each}" for each in _notes(found, sweep.records.points.macros, sweep.figures)),
+        *(f"\nnote     {each}" for each in notes),
         "",
         str(sweep.figures),
         *_changes(found, sweep, axis or plot_axis(found)),
@@ -111,7 +112,7 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
     title = f"{name}, {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     macros = search.macros(found.points[0].axes)
-    title = _title(title, min(macros, key=str), found, len(macros) - 1)
+    title = _title(title, min(macros, key=str), found, len(macros) - 1) + _volts(search)
     figures = _figures(found, title)
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
     known = [name for name in _SCALARS if all(has_figure(each, name) for each in found.points)]
@@ -135,19 +136,25 @@ def whole_search_text(found: Run, search: Search) -> str:
     return found.measure.words("\n".join(lines))
 
 
-def _notes(found: Run, macros_at: Callable[[Point], set[MacroConfig]], figures: CostFigures) -> list[str]:
-    """Notes on intervals, on noise in LSB, and on prices outside the range of the energy model."""
+def _notes(
+    found: Run,
+    macros_at: Callable[[Point], set[MacroConfig]],
+    figures: CostFigures,
+    levels: Sequence[float] = (),
+) -> list[str]:
+    """Notes on intervals, targets and given `levels`, on noise in LSB, and on prices outside the range of the energy
+    model."""
     points, macros, prices = [dict(each.axes) for each in found.points], set[MacroConfig](), dict[str, None]()
     for point in points:
         here = macros_at(point)
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
     targets = [Target.read(each, "`targets`") for each in (*found.targets, *([found.until] if found.until else []))]
-    levels = [Target("accuracy", level) for level in found.thresholds]
-    notes = [*interval_notes(found.results), *near_notes([*targets, *levels], found.of_kind("quantized"))]
+    targets += [Target("accuracy", level) for level in levels]
+    notes = [*interval_notes(found.results), *near_notes(targets, found.of_kind("quantized"))]
     if figures.noise_in == "written":
         return [*notes, *lsb_notes(points, macros), *prices]
-    volts = "an LSB of noise, offset or trim step is one voltage at all points: an LSB of the network's own ADC"
+    volts = "an LSB of noise, offset or trim step is at all points an LSB of each layer's own ADC (noise_in volts)"
     return [*notes, volts, *prices]
 
 
@@ -225,7 +232,7 @@ def _changes(found: Run, sweep: Sweep, axis: str) -> list[str]:
 def _yield_files(found: Run, sweep: Sweep, name: str, suffix: Format) -> list[str]:
     """Write picture and table of the yields of a sweep over chips; return their paths."""
     (quantized,) = found.of_kind("quantized")
-    title = _title(name, sweep.macro, found, _rules(sweep))
+    title = _title(name, sweep.macro, found, _rules(sweep)) + _volts(sweep)
     drawn = yield_picture(found.yields, title, found.thresholds, quantized.accuracy)
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found.yields, found.thresholds[::-1], sweep.folder / YIELDS)
@@ -250,6 +257,10 @@ def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, axis: str = 
     single = {each: value for each, value in run.points[0].axes.items() if each not in several}
     said = f", {rules} rule{'s' * (rules > 1)} for some layers" if rules else ""
     return f"{name}: {macro_words(asdict(macro), single, several)}{said}"
+
+
+def _volts(study: Sweep | Search) -> str:
+    return "" if study.figures.noise_in == "written" else ", noise_in volts"
 
 
 def _rules(sweep: Sweep) -> int:

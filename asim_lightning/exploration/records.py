@@ -71,6 +71,11 @@ class Records:
         described: Mapping[str, object] = {},
         places: range | None = None,
     ) -> None:
+        if until is not None and work.model.outcome.number is not right:
+            raise ValueError(
+                f"'{until}' ends images early, which only right or wrong answers can; leave it out for the outcome "
+                f"{work.model.outcome.name}, whose targets are decided on all samples"
+            )
         self._work, self._fresh = work, work.fresh
         self.names, self._parent, self._what, self._until = list(names), Path(work.folder), what, until
         self._described, self._places = described, places
@@ -93,11 +98,6 @@ class Records:
         images: NDArray[np.int64] | None = None
         if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
-        if until is not None and model.outcome.number is not right:
-            raise ValueError(
-                f"'{until}' ends images early, which only right or wrong answers can; leave it out for the outcome "
-                f"{model.outcome.name}, whose targets are decided on all samples"
-            )
         if until is not None and images is None:
             raise ValueError(
                 f"'{until}' ends images early only with a data module of asim_lightning.data and all its test images, "
@@ -215,7 +215,7 @@ class Records:
         found = replace(found, point=self.key(axes, kind)[:12])
         if self._may_stop(kind) and self._needed is not None:
             sequence = hypergeometric_interval(sum(found.right), found.images, len(self._needed))
-            found = replace(found, low=sequence.low, high=sequence.high)
+            found = replace(found, low=sequence.low, high=sequence.high, differing=None)
         if len(chips) > 1:
             mean = crossed_interval(list(map(stacked, chips)), measure.is_share)
             ends = min(mean.low, found.accuracy), max(mean.high, found.accuracy)

@@ -200,7 +200,8 @@ class SpecSettings:
     """The target, the properties to limit, and the samples that measure them."""
 
     target: str = "accuracy 99 % of quantized"
-    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %"."""
+    """Target to keep, such as "accuracy 99 % of quantized", "accuracy 88 %", "yield 0.9 at 85 %", or for the outcome
+    loss "loss within 5 % of quantized" or "loss 0.3"."""
     properties: list[str] | None = None
     """Properties to find limits for, such as [random_noise, offset, adc_bits]; null: all."""
     given: dict[str, Any] = field(default_factory=dict)

@@ -54,12 +54,14 @@ class Sweep(Study):
         super().__init__(work)
         check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
-        if of_images is not None and trials > 1:
-            raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
-        self.until, self._thresholds = until, thresholds
+        self.until, self.thresholds = until, thresholds
         # the plan's macro, unless a layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         self.records = Records(work, list(axes.axes), "sweep", of_images)
+        if of_images is not None and trials > 1:
+            raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
+        if thresholds and not work.model.outcome.is_share:
+            raise ValueError(f"`thresholds` are accuracies, which the outcome {work.model.outcome.name} has not")
         self.figures = CostFigures(work.model, technology, work.noise_in)
         self.chips, self.reads = axes.values_of(CHIP) if CHIP in axes.axes else (), trials
         first_chip = {CHIP: self.chips[:1]} if self.chips else {}  # each point has all chips
@@ -100,7 +102,7 @@ class Sweep(Study):
 
     def _yields(self, results: Sequence[Result]) -> list[ChipYield]:
         """The chips of each point that has several, in the first process; none if yields are not asked for."""
-        if self._thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
+        if self.thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
             return []
         if self.until is not None and self.until.ends_images:  # chips saw different images
             return []
@@ -113,9 +115,9 @@ class Sweep(Study):
 
     def _levels(self) -> list[float]:
         """Accuracies from which a chip is good, rising."""
-        if self.until is not None and not self._thresholds and self.chips_may_end:
+        if self.until is not None and not self.thresholds and self.chips_may_end:
             return [self.until.accuracy]
-        return sorted(set(self._thresholds or default_thresholds(self.references["quantized"].accuracy)))
+        return sorted(set(self.thresholds or default_thresholds(self.references["quantized"].accuracy)))
 
     def _priced(self, result: Result) -> Result:
         return replace(result, figures=self.figures.at(result.axes, result.kind))

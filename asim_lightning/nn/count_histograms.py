@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import Cycle, Transfer, transfer
-from asim_lightning.circuit.voltage import at_voltage_of, with_adc_range
+from asim_lightning.circuit.voltage import at_voltage_of
 from asim_lightning.engine import Product
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
@@ -132,7 +132,8 @@ def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
     """The range of a layer's ADC with the least sum over cycles of 4^shift times the mean square error."""
     circuit = counts.circuit
     step, low = fit_range(circuit, counts.histograms)
-    macro = with_adc_range(circuit.macro, layer.signed_input, step, low)
+    noise = at_voltage_of(circuit.macro.with_fields(adc_step=step, adc_low=low), circuit.macro, layer.signed_input)
+    macro = circuit.macro.with_fields(adc_step=step, adc_low=low, **noise)
     fitted = transfer(macro, layer.signed_input, layer.rows_in_use)
     before, after = qualities(circuit, counts.histograms), qualities(fitted, counts.histograms)
     diagonals: dict[int, list[Quality]] = {}
@@ -142,6 +143,4 @@ def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
             diagonals.setdefault(cycle.weight_bits[0] + groups.index(cycle.input_bits), []).append(quality)
     clipped = tuple(sum(each.clipped for each in found) / len(found) for _, found in sorted(diagonals.items()))
     decibels = overall(circuit, before).csnr, overall(fitted, after).csnr
-    written = circuit.macro.with_fields(adc_step=step, adc_low=low)
-    noise = at_voltage_of(written, circuit.macro, layer.signed_input)
     return AdcRange(name, circuit.macro.adc_bits or 0, step, low, *decibels, clipped, noise)

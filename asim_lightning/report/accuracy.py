@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, isfinite
 from statistics import fmean
 from typing import Any, TypeAlias
 
@@ -119,7 +119,7 @@ def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, lis
     """The axis of accuracies, and a mark for guessing unless it would squeeze all points into a band at the top."""
     measure, marks = drawn[0].measure, []
     ends = [(row.low, row.high) if row.kind == "simulated" else (row.accuracy,) for row in drawn]
-    shown = [measure.shown(end) for some in ends for end in some]
+    shown = [measure.shown(end) for some in ends for end in some if isfinite(end)] or [0.0]
     bottom, top = min(shown), max(shown)
     if num_classes is not None and measure.name == "accuracy":
         chance = 100.0 / num_classes

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from operator import attrgetter
 from textwrap import fill
 from typing import Any, TypeAlias
@@ -194,7 +195,12 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
         Column(f"{axis} from", lambda row: value_words(row.before)),
         Column("to", lambda row: value_words(row.after)),
         Column("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
-        Column("95 % interval", lambda row: f"[{text(row.change.low)}, {text(row.change.high)}]"),
+        Column(
+            "95 % interval",
+            lambda row: (
+                f"[{text(row.change.low)}, {text(row.change.high)}]" if isfinite(row.change.low) else "no bounds"
+            ),
+        ),
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return f"{head}\n{Table(columns, found)}"

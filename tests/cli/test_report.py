@@ -29,11 +29,22 @@ def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
     assert "empty holds no run" in asim("report", "empty").error
     assert "must be an HTML file (.html or .htm), got x.pdf" in asim("report", sweep, "--output", "x.pdf").error
     copied(sweep, 'replace(content, \'"weights": "\', \'"weights": "f00\')')
-    assert "must be of one network, got resnet10t with weights" in asim("report", "runs/tiny").error
+    others = sweep, sweep.with_name("sweep-other")
+    assert "cannot be in this report: it is of resnet10t with weights" in asim("report", *others).error
     (sweep.parent / STORE).write_bytes(b"This was a store. " * 100)
     damaged = "runs.sqlite is damaged (file is not a database); the command that wrote it computes it again"
     assert damaged in asim("report", sweep).error
     assert not list(Path.cwd().rglob("*.html"))
+
+
+def test_a_folder_leaves_out_runs_that_cannot_be_compared(sweep: Path, asim: Asim) -> None:
+    copied(sweep, 'replace(content, \'"weights": "\', \'"weights": "f00\')')
+    said = asim("report", "runs/tiny").out
+    assert "note     runs/tiny/sweep-other is left out: it is of resnet10t with weights" in said
+    assert len(json.loads(Path("runs/tiny/report.json").read_text())["runs"]) == 1
+    with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
+        store.execute("UPDATE points SET result = replace(result, '\"is_share\": true', '\"is_share\": false')")
+    assert "its outcome is accuracy, and a report is of outcomes between 0 and 1" in asim("report", sweep).error
 
 
 def test_one_line_for_json_that_no_study_wrote(sweep: Path, asim: Asim) -> None:

@@ -36,7 +36,7 @@ def test_a_measured_converter_and_an_energy_of_ones_own() -> None:
     measured = conversion(MacroConfig(), Technology(adc="jia_2020"))
     assert measured.adc == pytest.approx(2.86 * 0.81 * 865.536)
     assert measured.array == conversion(MacroConfig()).array
-    for technology in (Technology(adc_pj=0.6), Technology(adc_pj=0.6, adc="jia_2020", supply=0.7)):
+    for technology in (Technology(adc_pj=0.6), Technology(adc_pj=0.6, supply=0.7)):
         assert [conversion(MacroConfig(adc_bits=bits), technology).adc for bits in (4, 8)] == [600.0, 600.0]
 
 

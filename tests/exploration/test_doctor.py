@@ -107,6 +107,23 @@ def test_changes_of_all_layers_are_priced_and_keep_half_of_the_cycles_analog(tmp
             assert least.point["digital_levels"] == 1
 
 
+def test_ranges_have_the_noise_of_the_macro_and_not_of_the_map(tmp_path: Path) -> None:
+    macro = NOISY.with_fields(random_noise="12 lsb", rows=256)  # of which the map steps back
+    of = work(tmp_path, macro)
+    made = Doctor(of, DoctorSettings("accuracy 60 %", images=20, proof_images=20), Technology())
+    made.map_loss()
+    assert made._map.stepped_back_to is not None
+    layers, figures = macro_layers(of.model.backbone), CostFigures(of.model, Technology())
+    ranged = [
+        (name, value)
+        for plan in prescriptions(layers, made._map, figures, "none")
+        for name, value in plan.point.items()
+        if name.endswith(".random_noise")
+    ]
+    assert ranged
+    assert all(value == pytest.approx(100 * 12 / 127) for _, value in ranged)
+
+
 def test_a_target_on_a_loss(tmp_path: Path) -> None:
     network = own_network(macro=NOISY)
     found = asim_lightning.doctor(network, own_images(80), "loss within 30 % of quantized", outcome="loss", images=20)

@@ -57,7 +57,7 @@ def test_noise_in_volts_is_what_the_same_percents_are() -> None:
     volts = asim_lightning.study(lsb, own_images(40), axes=axes, noise_in="volts")
     assert values(volts) == values(asim_lightning.study(percent, own_images(40), axes=axes))
     assert values(volts) != values(asim_lightning.study(lsb, own_images(40), axes=axes))
-    assert "an LSB of noise, offset or trim step is one voltage" in str(volts)
+    assert "an LSB of each layer's own ADC (noise_in volts)" in str(volts)
     asked = {"space": axes, "noise_in": "volts"}
     assert values(asim_lightning.search(lsb, own_images(40), **asked))[-2:] == values(volts)[-2:]
     with pytest.raises(ValueError, match="`noise_in` must be"):

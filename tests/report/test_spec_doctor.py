@@ -117,7 +117,7 @@ def test_a_loss_has_no_percents_and_less_is_better() -> None:
     assert [row[2] for row in table.shown[1:]] == ["0.4 [0.39, 0.41]", "0.05 [0.04, 0.06]"]
     assert table.note == "kept: the whole interval is at most 0.045"
     said = plans_verdict(document)
-    assert "nearest is near, undecided (difference to quantized 0.05 [0.04, 0.06], only 3 samples differ" in said
+    assert "nearest is near, undecided (difference to quantized 0.05 [0.04, 0.06], only 3 samples decide" in said
 
 
 def test_the_verdict_names_the_cheapest_plan_that_is_kept_or_the_nearest() -> None:
