@@ -311,7 +311,8 @@ def interval_notes(results: Sequence[Result]) -> list[str]:
     """Lines on intervals of too few samples, and on verdicts that few samples decide."""
     if not results:
         return []
-    notes = narrow_notes(results[0].measure, min(each.samples for each in results))
+    bounded = [each for each in results if isfinite(each.high - each.low)]
+    notes = narrow_notes(bounded[0].measure, min(each.samples for each in bounded)) if bounded else []
     few = sum(any(one.differing is not None for one in each.decisions.values()) for each in results)
     if few:
         at = f"at {few:,} point{'s' * (few > 1)}, fewer than ten samples differ"
