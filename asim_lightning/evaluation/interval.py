@@ -57,8 +57,8 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
 
     **Other numbers** have a bootstrap-t (Efron 1981; Hall 1988): with m and s of n samples, and m* and s* of a
     resample, the ends are ``m - q s / sqrt(n)`` for the quantiles q of ``(m* - m) / (s* / sqrt(n))`` at
-    ``Phi(+-1.96 sqrt(n / (n - 1)))``. The interval of a share stays in 0..1. Simulated coverage in percent, 2,000 runs
-    each:
+    ``Phi(+-1.96 sqrt(n / (n - 1)))``. The interval also includes Student's, ``m +- t s / sqrt(n)``, which holds better
+    if most samples are equal. The interval of a share stays in 0..1. Simulated coverage in percent, 2,000 runs each:
 
     ======================================  ====  =====  =====  =====  ======
     numbers                                 n 10  n 30   n 100  n 300  n 2000
@@ -145,19 +145,16 @@ def _mean_of_answers(right: NDArray[Any], reads: int) -> Interval:
 
 
 def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_share: bool) -> Interval:
-    """The bootstrap-t of numbers; if few differ and they are no share, widened as `mean_interval` says."""
+    """The bootstrap-t of numbers, with Student's interval; if few differ and they are no share, of two more numbers."""
     mean, (low, high) = float(values.mean()), _bootstrap_t(values)
-    if differing >= _FEW_DIFFER:
-        return Interval(mean, min(low, mean), max(high, mean))
-    found = Interval(mean, min(low, mean), max(high, mean), differing)
-    if is_share:
-        return found
+    found = Interval(mean, min(low, mean), max(high, mean), differing if differing < _FEW_DIFFER else None)
     if not differing:
-        return Interval(mean, -inf, inf, 0)
-    far = float(np.abs(values - center).max())
-    more = np.append(values, [center - far, center + far])
-    half = student(more.size - 1) * float(more.std(ddof=1)) / sqrt(more.size)
-    return _including(found, float(more.mean()) - half, float(more.mean()) + half)
+        return found if is_share else Interval(mean, -inf, inf, 0)
+    if found.differing is not None and not is_share:
+        far = float(np.abs(values - center).max())
+        values = np.append(values, [center - far, center + far])
+    half = student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
+    return _including(found, float(values.mean()) - half, float(values.mean()) + half)
 
 
 def _bootstrap_t(values: NDArray[np.float64]) -> tuple[float, float]:
