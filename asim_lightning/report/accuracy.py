@@ -118,8 +118,8 @@ def _text(name: str, row: Result, where: str) -> str:
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:
     """The axis of accuracies, and a mark for guessing unless it would squeeze all points into a band at the top."""
     measure, marks = drawn[0].measure, []
-    ends = [(row.low, row.high) if row.kind == "simulated" else (row.accuracy,) for row in drawn]
-    shown = [measure.shown(end) for some in ends for end in some if isfinite(end)] or [0.0]
+    ends = [(row.low, row.accuracy, row.high) if row.kind == "simulated" else (row.accuracy,) for row in drawn]
+    shown = [measure.shown(end) for some in ends for end in some if isfinite(end)]
     bottom, top = min(shown), max(shown)
     if num_classes is not None and measure.name == "accuracy":
         chance = 100.0 / num_classes

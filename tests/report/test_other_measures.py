@@ -1,6 +1,7 @@
 """Pictures and tables of a mean outcome that is no share, and of which less is better."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -8,6 +9,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Measure, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epoch_rows
+from asim_lightning.report.draw import figure_of
 from asim_lightning.report.results_table import Difference, differences_text
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.verdict import choice_facts, choices
@@ -40,6 +42,15 @@ def test_the_trade_off_has_its_numbers_at_the_points() -> None:
 def test_references_are_where_they_are_and_have_no_chance() -> None:
     picture = accuracy_picture(of_bits().results, "adc_bits", num_classes=10)
     assert [(mark.name, mark.at) for mark in picture.marks] == [("float 0.2", 0.2), ("quantized 0.201", 0.201)]
+
+
+def test_a_point_without_bounds_is_in_the_picture() -> None:
+    unbounded = replace(of_loss(0.5, adc_bits=8), low=-inf, high=inf)
+    picture = accuracy_picture([of_loss(0.2, "quantized"), unbounded], "adc_bits")
+    assert picture.y.ends is not None
+    low, high = picture.y.ends
+    assert 0.1 < low < 0.2 < 0.5 < high < 0.6
+    assert figure_of(picture).axes[0].get_ylim() == pytest.approx((low, high))
 
 
 def test_the_best_has_the_least() -> None:
