@@ -63,11 +63,11 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
     ======================================  ====  =====  =====  =====  ======
     numbers                                 n 10  n 30   n 100  n 300  n 2000
     ======================================  ====  =====  =====  =====  ======
-    exponential                             95.5  94.7   94.5   95.4   93.8
-    shares of a sample, Beta(8, 1)         100.0  95.0   95.0   95.9   94.8
-    shares of a sample, Beta(0.5, 0.5)      99.8  96.1   94.7   94.7   95.2
-    shares of 63 tokens                    100.0  96.1   96.0   95.3   95.0
-    lognormal, sigma 1.5                    87.5  90.0   91.0   91.8   93.4
+    exponential                             95.5  95.8   95.3   95.7   94.7
+    shares of a sample, Beta(8, 1)         100.0  96.2   96.3   96.0   94.9
+    shares of a sample, Beta(0.5, 0.5)      99.8  96.1   94.9   94.7   95.0
+    shares of 63 tokens                    100.0  96.3   96.5   95.7   95.4
+    lognormal, sigma 1.5                    87.5  90.7   92.4   93.8   95.2
     ======================================  ====  =====  =====  =====  ======
 
     If fewer than ten samples differ from the most frequent number, the interval is widened: for shares to include
@@ -105,7 +105,9 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
 
     Differences of other numbers have the bootstrap-t of `mean_interval`. If fewer than ten samples differ from 0, the
     interval is widened: for shares by Agresti and Min's, for other numbers by Student's interval of the differences and
-    two more, plus and minus the largest. If all differences are equal, other numbers have no bounds.
+    two more, plus and minus the largest. If all differences are equal, other numbers have no bounds. Simulated coverage
+    if 5 % of 300 samples differ: 97.6 % (exponential), 95.5 % (normal), 94.2 % (+1 twice as often as -1); if 5 % of 64
+    differ: 89.4, 100 and 99.5 %.
 
     Args:
         numbers: The outcome of each read of each sample. # (samples, reads)
