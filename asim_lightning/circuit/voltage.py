@@ -1,15 +1,17 @@
 """Noise and offsets in LSB, at the voltage that they have with another ADC."""
 
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import schedule
+from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
 
 NOISE_IN = ("written", "volts")
 """What a noise in LSB means if bits or range of the ADC change: that many LSB of each ADC, or one voltage."""
-_NOISE = ("random_noise", "nonlinear_noise")
-_SPREADS = ("static.offset", "static.trim_step")
+_NOISE = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
+_SPREADS = tuple(f"static.{name}" for name, each in settings_of(StaticEffects).items() if each.has_units)
 IN_VOLTS = (*_NOISE, *_SPREADS)
-"""Fields that may be in LSB, by the name of their axis."""
+"""Fields with a unit, so that they may be in LSB, by the name of their axis."""
 
 
 def at_voltage_of(macro: MacroConfig, before: MacroConfig, signed_input: bool) -> dict[str, float | str]:

@@ -14,6 +14,7 @@ from asim_lightning.evaluation.interval import (
     AT_ONCE,
     RESAMPLES,
     Interval,
+    are_answers,
     difference_interval,
     mean_interval,
     student,
@@ -191,7 +192,7 @@ def crossed_interval(chips: Sequence[NDArray[Any]], is_share: bool) -> Interval:
         is_share: Whether the outcome lies between 0 and 1 by its definition.
     """
     shares = np.stack([np.mean(each, axis=1, dtype=np.float32) for each in chips])  # (chips, images)
-    if not (is_share and _are_answers(chips)):
+    if not (is_share and all(map(are_answers, chips))):
         of_images = mean_interval(shares.mean(axis=0, dtype=np.float64)[:, None], is_share)
         return _with_chips(of_images, shares.mean(axis=1, dtype=np.float64), is_share)
     images, mean, z = shares.shape[1], float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
@@ -227,7 +228,7 @@ def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], i
     of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None], is_share)
     if len(chips) == 1:
         return of_images
-    if len(chips) < _MANY_CHIPS or not (is_share and _are_answers([*chips, reference])):
+    if len(chips) < _MANY_CHIPS or not (is_share and all(map(are_answers, [*chips, reference]))):
         found = _with_chips(of_images, np.array([each.mean() for each in chips]), is_share)
         if not is_share:
             return found
@@ -236,11 +237,6 @@ def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], i
     shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
     low, high = _resampled(shares.astype(np.float32))
     return replace(of_images, low=min(low, of_images.low), high=max(high, of_images.high))
-
-
-def _are_answers(numbers: Sequence[NDArray[Any]]) -> bool:
-    """Whether all outcomes are right or wrong, 1 or 0."""
-    return all(each.dtype == bool or bool(((each == 0) | (each == 1)).all()) for each in numbers)
 
 
 def _with_chips(of_images: Interval, means: NDArray[np.float64], is_share: bool) -> Interval:

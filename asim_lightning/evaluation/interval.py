@@ -33,7 +33,7 @@ class Interval:
     high: float
     differing: int | None = None
     """How many samples differ, if fewer than ten do: from the most frequent number, or for a difference from 0. The
-    interval is then wider than the samples tell. None: ten or more, or the interval is not of samples."""
+    interval is then widened. None: ten or more, or the interval is not of samples."""
 
 
 NO_DIFFERENCE = Interval(0.0, 0.0, 0.0)
@@ -121,12 +121,12 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     if sums.size != other.size:
         raise ValueError(f"both answers must be to the same images, got {sums.size} and {other.size} images")
     won = sums / reads - other / other_reads  # (samples,)
-    differing = int(np.count_nonzero(won)) if won.min() < won.max() else 0  # equal differences do not tell their spread
+    differing = int(np.count_nonzero(won))
     if is_share and is_binary and other_is_binary:
         low, high = _percentiles(won, won.size)
         found = Interval(float(won.mean()), low, high, differing if differing < _FEW_DIFFER else None)
         return _within(_including(found, *_agresti_min(won)), -1.0, 1.0)
-    found = _by_samples(won, differing, 0.0, is_share)
+    found = _by_samples(won, differing if won.min() < won.max() else 0, 0.0, is_share)  # equal ones tell no spread
     if not is_share:
         return found
     if found.differing is not None:
@@ -221,9 +221,14 @@ def _sums(numbers: ArrayLike) -> tuple[NDArray[Any], int, bool]:
         raise ValueError(f"`numbers` must have the shape (samples, reads), neither of them 0, got {answers.shape}")
     if answers.dtype.kind not in "buif" or not bool(np.isfinite(answers).all()):
         raise ValueError(f"`numbers` must hold booleans or finite numbers, got {answers.dtype}")
-    is_binary = answers.dtype == bool or bool(((answers == 0) | (answers == 1)).all())
+    is_binary = are_answers(answers)
     sums = answers.sum(axis=1, dtype=np.float64 if answers.dtype.kind == "f" and not is_binary else np.int64)
     return sums, answers.shape[1], is_binary
+
+
+def are_answers(numbers: NDArray[Any]) -> bool:
+    """Whether all numbers are right or wrong answers, 1 or 0."""
+    return numbers.dtype == bool or bool(((numbers == 0) | (numbers == 1)).all())
 
 
 def wilson(share: float, count: int, z: float) -> tuple[float, float]:
