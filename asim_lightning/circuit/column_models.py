@@ -3,13 +3,9 @@
 Engines tabulate level and sigma, so that they may depend on nothing else.
 """
 
-import pickle
-import random
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +28,6 @@ COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "measu
 _MOST_CELLS = 2**28
 _OWN = frozenset(COLUMNS.values())
 _MOST_COUNTS = 2048
-_SEED = 0x5EEDF0C5  # an unusual seed: a column that seeds with the same number would pass
 _CLOSE = 1e-6  # of the largest code: vector instructions may round float32 in another order
 
 
@@ -97,17 +92,14 @@ def checked_column(macro: MacroConfig, cycles: Sequence[Cycle]) -> Column:
 
     Level and sigma must be finite, and sigma 0 or more. A user's level and sigma must depend only on the count: not on
     the order, on other counts, on the call, on building the column again, or on the cycle if cycles convert alike.
-    Neither they nor building the column may change global random numbers.
     """
     alike: dict[tuple[object, ...], list[Cycle]] = {}
     for cycle in cycles:
         alike.setdefault(cycle.kind, []).append(full_range(cycle))
-    # the package's columns draw no random numbers
-    with nullcontext() if column_class(macro) in _OWN else _global_random_numbers_kept(macro.column):
-        column = build_column(macro)
-        column.check_cycles([cycle for each in alike.values() for cycle in each])
-        for each in alike.values():
-            _check_functions(column, each)
+    column = build_column(macro)
+    column.check_cycles([cycle for each in alike.values() for cycle in each])
+    for each in alike.values():
+        _check_functions(column, each)
     if column.converters_differ and macro.top_code is None:
         raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
     own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
@@ -254,30 +246,3 @@ def _same(codes: Tensor, expected: Tensor) -> bool:
 
 def _name(column: Column, function: str) -> str:
     return f"`macro.column` {column.macro.column}: {function}"
-
-
-def global_random_state() -> bytes:
-    """The states of the global generators of torch, numpy and Python, for comparison."""
-    return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
-
-
-@contextmanager
-def _global_random_numbers_kept(column: str) -> Iterator[None]:
-    """Refuse a change of the global random numbers of torch, numpy and Python, and restore them in any case."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
-    np.random.seed(_SEED)
-    random.seed(_SEED)
-    known = global_random_state()
-    try:
-        yield
-        changed = global_random_state() != known
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
-    if changed:
-        raise ValueError(
-            f"`macro.column` {column} must leave the global random numbers of torch, numpy and Python as they are, but "
-            "changes them; draw from a separate generator"
-        )

@@ -46,7 +46,7 @@ class Column:
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
     around it. Both are elementwise and accept counts of any shape. Engines tabulate them. So they must not depend on
-    other counts, on positions in the tensor or on the call, and not change global random numbers; this is checked.
+    other counts, on positions in the tensor or on the call; this is checked.
     To add a circuit, inherit, override `level`, `sigma` or both, and name the class by its import path in
     ``macro.column``; arguments come from ``macro.column_args``.
 

@@ -50,6 +50,11 @@ class GivenData(LightningDataModule):
         """Index of each evaluated sample."""
         return torch.tensor(self._places)
 
+    def first_test_batches(self, samples: int, size: int) -> DataLoader[Any]:
+        """Batches of some samples in random order, always the same ones, whatever `images` is."""
+        places = np.random.default_rng(_ORDER).permutation(self.all_test_images)[:samples].tolist()
+        return DataLoader(Subset(self._samples, places), size, collate_fn=self._collate)
+
     def test_dataloader(self) -> DataLoader[Any]:
         """The evaluated samples, in their order."""
         samples = Subset(self._samples, self._places)

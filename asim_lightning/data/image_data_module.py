@@ -124,6 +124,11 @@ class ImageDataModule(LightningDataModule):
 
     predict_dataloader = test_dataloader
 
+    def first_test_batches(self, samples: int, size: int) -> DataLoader[Sample]:
+        """Batches of the first test images in the order of their loader, even if `test_images` is smaller."""
+        split = self._split("test")
+        return DataLoader(self._dataset(split, split.order[:samples], augment=False), size)
+
     def test_split(self) -> ImageSplit[Any]:
         """All test images with their labels and their order, even if `test_images` is smaller."""
         return self._split("test")

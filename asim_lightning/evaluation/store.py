@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 STORE = "runs.sqlite"
-_VERSION = 1
+_VERSION = 2
 _TABLES = (
     "trials (key TEXT, trial INTEGER, point TEXT, samples BLOB, outcomes BLOB, predictions BLOB, seconds REAL, "
     "engine TEXT, PRIMARY KEY (key, trial))",
@@ -51,7 +51,8 @@ class Store:
 
     A trial is found by the key of everything that decides its outcomes, whichever run asked for it. Every call is one
     transaction on a new connection. So a killed process leaves all of it or nothing, several processes may write at
-    once, and nothing is open when a process forks.
+    once, and nothing is open when a process forks. The first write renames the tables of an earlier version; they stay
+    in the file, and are not read.
 
     Folder and file are made at the first write. If the file is removed after that, every call raises an OSError,
     because a new file would lack the earlier points. A file with damage, other tables or broken content is renamed,
@@ -60,14 +61,18 @@ class Store:
 
     def __init__(self, folder: str | Path, read_only: bool = False) -> None:
         self.path, self._read_only, self._is_begun = Path(folder) / STORE, read_only, False
+        self.earlier_version: int | None = None
+        """The version of the tables in the file if it is an earlier one."""
         with self._transaction() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            tables = {text for (text,) in connection.execute("SELECT sql FROM sqlite_master")}
+            version = _version_of(connection)
+            tables = {text for (text,) in connection.execute("SELECT sql FROM main.sqlite_master")}
             lacking = [each for each in _TABLES if f"CREATE TABLE {each}" not in tables]
             if tables and lacking and version in (0, _VERSION):
                 raise _DamagedError(f"it lacks the table {lacking[0].partition(',')[0]}, ...)")
-        if version not in (0, _VERSION):
+        if version > _VERSION:
             raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start over")
+        if 0 < version < _VERSION:
+            self.earlier_version = version
 
     def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
         """Store a trial, or more samples of it, which replace old ones; return all known samples.
@@ -168,11 +173,12 @@ class Store:
         try:
             with closing(self._connected(write)) as connection, connection:
                 connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                if (version := _version_of(connection)) < _VERSION:
+                    if write:
+                        _rename_tables(connection, f"_{version}")
+                        connection.execute(f"PRAGMA user_version = {_VERSION}")
                     for table in _TABLES:  # a reader may see a new, empty file of another process
                         connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
-                    if write:
-                        connection.execute(f"PRAGMA user_version = {_VERSION}")
                 yield connection
                 self._is_begun |= write
         except _DamagedError as error:
@@ -204,6 +210,16 @@ class Store:
         with suppress(FileNotFoundError):  # another command has set it aside
             self.path.rename(aside)
         return ValueError(f"{self.path} was damaged ({error}) and is now {aside}; run the command again to start over")
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    """Version of the tables; 0: a new file, or one without a version."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _rename_tables(connection: sqlite3.Connection, ending: str) -> None:
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        connection.execute(f'ALTER TABLE "{name}" RENAME TO "{name}{ending}"')
 
 
 def unpacked(samples: bytes) -> NDArray[np.int64]:

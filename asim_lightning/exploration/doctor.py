@@ -24,7 +24,6 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Result, canonical_json, digest_of, interval_notes
 from asim_lightning.evaluation.target import measured_target, near_notes
 from asim_lightning.exploration.axes import lsb_notes
-from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.diagnosis import Diagnosis, Plan, plan_of, plan_of_digital
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, proving, screening
@@ -36,6 +35,7 @@ from asim_lightning.exploration.prescription import (
     changes_of_positions,
     prescriptions,
 )
+from asim_lightning.exploration.probe import loss_of
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search_space import of_network
@@ -151,7 +151,7 @@ class Doctor:
             if self._known.made_for not in ("", made_for):
                 self.notes.append("the map is of another macro or of other weights: its loss is not this network's")
             return self._known
-        loss = digest_of(Contents().of([work.model.outcome.loss], "the loss of the outcome"))
+        loss = loss_of(work.model, work.data) if work.trainer.is_global_zero else ""
         key = f"{records.key({}, 'simulated')} {self._places} {loss}"
         if work.trainer.is_global_zero and not work.fresh and (known := records.store.read(_MAPS, key)) is not None:
             say("map      of an earlier run")

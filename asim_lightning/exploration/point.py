@@ -9,7 +9,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.column_models import COLUMNS, own_converters
-from asim_lightning.circuit.columns import ColumnInRange, possible_counts
+from asim_lightning.circuit.columns import possible_counts
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier.network import CimModule
@@ -18,23 +18,24 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, check_one_chip, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.described_values import Contents
+from asim_lightning.exploration.plain_values import plain
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
+
+_OF_ACTIVATIONS = torch.Size((12, 64, 256))
+"""Shape of a usual product of two activations: heads, columns, rows."""
 
 
 class Points:
     """The points of one network, each worked out without a change to its layers.
 
-    It uses the layers' assignments at its creation. `contents` describes users' columns, and `patterns` are the layer
-    patterns in the names of axes. It refuses a point that a layer's macro does not take, and a point whose axis has no
-    effect because rules decide it for every layer. `noise_in` is as in a `Condition`.
+    It uses the layers' assignments at its creation. `patterns` are the layer patterns in the names of axes. It refuses
+    a point that a layer's macro does not take, and a point whose axis has no effect because rules decide it for every
+    layer. `noise_in` is as in a `Condition`.
     """
 
-    def __init__(
-        self, model: CimModule, contents: Contents, patterns: Iterable[str] = (), noise_in: str = "written"
-    ) -> None:
-        self._contents, self._chip, self._noise_in = contents, model.chip, noise_in
+    def __init__(self, model: CimModule, patterns: Iterable[str] = (), noise_in: str = "written") -> None:
+        self._chip, self._noise_in = model.chip, noise_in
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
@@ -77,7 +78,7 @@ class Points:
         if kind == "float":
             return {"kind": kind}
         pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
-        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
+        known = {pair: macro_content(*pair) for pair in dict.fromkeys(pairs) if pair is not None}
         digests = {pair: digest_of(macro) for pair, macro in known.items()}
         # by what layers compute, because patterns of axes may split a family into equal ones
         layers: dict[tuple[str | None, tuple[int, int]], list[str]] = {}
@@ -123,7 +124,7 @@ class Points:
 
     def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
         """Digest of gain and offset that users' columns give each layer's converters. For products of two activations,
-        whose sizes depend on a call, it has the content of the columns."""
+        whose sizes depend on a call, it has the converters of a product of usual size."""
         digest = hashlib.sha256()
         for family, pair in zip(self._families, pairs, strict=True):
             if pair is None or not transfer(*pair).column.converters_differ:
@@ -132,14 +133,11 @@ class Points:
             shared = [f"macros {number}" for number in range(pools)] if pair[0].static.is_reused else None
             for name, layer in family.layers.items():
                 weight = getattr(layer, "weight", None)
-                if weight is None:
-                    held = {key: value for key, value in vars(circuit.column).items() if key != "macro"}
-                    digest.update(canonical_json(self._contents.of(held, f"macro.column {pair[0].column}")).encode())
-                    continue
-                groups = int(getattr(layer, "groups", 1))
-                product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
+                shape, groups = _OF_ACTIVATIONS if weight is None else weight.shape, int(getattr(layer, "groups", 1))
+                is_matrix = weight is None or weight.dim() == 2
+                product = MatmulProduct() if is_matrix else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
                 for each in shared or [name]:
-                    places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
+                    places = Places(Chip(layer=each), product, circuit, shape).of_converters()
                     for values in own_converters(circuit.column, places):
                         digest.update(f"{name} {len(values)}".encode() + values.numpy().tobytes())
         return digest.hexdigest()
@@ -159,13 +157,13 @@ class Points:
         ]
 
 
-def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:
+def macro_content(macro: MacroConfig, signed_input: bool) -> dict[str, object]:
     """What a macro computes: equal for macros that differ only in fields without effect, such as votes of no cycle."""
     is_users = macro.column not in COLUMNS  # a user's column may use the value of any field
     cycles, (offset, trim_step) = schedule(macro, signed_input), macro.converter_spreads
     content: dict[str, object] = {
         **_values(macro, is_users),
-        "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
+        "column_args": plain(macro.column_args),
         # as engines use them: offset and trim step in LSB, other spreads in percent
         "static": {**_values(macro.static, False), "offset": offset, "trim_step": trim_step},
         "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
@@ -175,8 +173,6 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
     }
     if is_users:
         found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
-        column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
-        contents.code(type(column), f"macro.column {macro.column}")
         content["tables"] = _tables(found)
     return content
 

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,13 @@ from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result
 from asim_lightning.evaluation.store import FileLocks, Store, unpacked
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, patterns_of
-from asim_lightning.exploration.described_values import Contents
+from asim_lightning.exploration.fingerprint import Fingerprint, fingerprint, idle_callbacks, images_are_apart
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work
-from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
 from asim_lightning.whole_file import write_lines, write_whole
 
+ANSWERS = "answers"
+"""Name of the documents with the answers of networks to their probes."""
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 _ORDER = 0
 """Seed of the order of images that may end early."""
@@ -79,8 +80,7 @@ class Records:
         self._work, self._fresh = work, work.fresh
         self.names, self._parent, self._what, self._until = list(names), Path(work.folder), what, until
         self._described, self._places = described, places
-        self._columns = Contents()
-        self.points = Points(work.model, self._columns, patterns_of(names), work.noise_in)
+        self.points = Points(work.model, patterns_of(names), work.noise_in)
         for kind in REFERENCES:
             self.points.add({}, kind)
 
@@ -93,8 +93,7 @@ class Records:
         """
         self._knows_exact = has_table and knows_exact
         trainer, model, data, until = self._work.trainer, self._work.model, self._work.data, self._until
-        settings, shared = fingerprint(model, data, trainer, self.names, self._columns)
-        unknown = settings.get("without_fingerprint", ())
+        made = fingerprint(model, data, trainer, self.names)
         images: NDArray[np.int64] | None = None
         if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
@@ -112,34 +111,48 @@ class Records:
         self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
         self._order = self._order if self._places is None else np.arange(count)[self._places]
         self._needed = None if images is None else images[self._order]
-        self.settings: dict[str, Any] = {**settings, "axes": sorted(self.names), **self._described}
+        self.settings: dict[str, Any] = {**made.settings, "axes": sorted(self.names), **self._described}
         if until is not None:
             self.settings["until"] = str(until)
         if self._work.noise_in != "written":
             self.settings["noise_in"] = self._work.noise_in
-        # without a complete fingerprint, trials must never be found again
-        self._shared = digest_of([shared, secrets.token_hex() if unknown else ""])
+        # if the network answers otherwise each time, trials must never be found again
+        repeats = made.answers is None or made.answers.repeat
+        self._shared = digest_of([made.shared, "" if repeats else secrets.token_hex()])
         self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
         self.computed = set[Trial]()
         """The trials that this command computed, in whole or in part."""
         self._next_export = 0.0
         self.notes = list[str]()
         """Messages for the user before the points are evaluated, a line each."""
-        if unknown:
-            why = "; ".join(unknown)
-            self.notes.append(f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
+        if not repeats:
+            self.notes.append(
+                "store    the float network gives other answers at a second call, so no trial of another run is used"
+            )
         for name in idle_callbacks(trainer):
             self.notes.append(f"a {self._what} calls no hook of {name} for a test; asim test does")
         if trainer.is_global_zero:
             self.store, self._locks = Store(self._parent), FileLocks(self._parent / "runs.locks")
             if not has_table:
                 return
-            if list(self._parent.glob("records-*/trials")):
-                old = f"{self._parent}/records-*"
-                self.notes.append(f"trials of an earlier version in {old} are not read; delete them to free space")
+            self.notes += self._changes(made)
             self.store.write(self.folder.name, SETTINGS, self.settings)
             text = json.dumps(self.settings, indent=2, sort_keys=True, default=str) + "\n"
             write_whole(self.folder / SETTINGS, lambda file: file.write(text.encode()))
+
+    def _changes(self, made: Fingerprint) -> Iterator[str]:
+        """A line if the trials of earlier commands have other keys only because of a version, processor or object."""
+        if (earlier := self.store.earlier_version) is not None:
+            yield f"store    trials of version {earlier} stay in {self.store.path}, and are not read"
+        now, last = made.answers, self.store.read(ANSWERS, made.by_values)
+        if now is None or not now.repeat:
+            return
+        if last is not None and last["digest"] != now.digest:
+            why = "an object, file or variable that it uses has changed"
+            if last["processor"] != now.processor:
+                why = f"{now.processor} rounds in another way than {last['processor']}"
+            yield f"store    the network answers otherwise than in its last run, so all is computed again: {why}"
+        self.store.write(ANSWERS, made.by_values, asdict(now))
 
     def key(self, axes: Axes, kind: Kind) -> str:
         """Key of a point's trials, equal for points that compute the same."""

@@ -1,17 +1,14 @@
 """A user's column must be two functions of the count alone; whatever else it is, one sentence says so."""
 
-import random
 import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Current, Cycle, MacroConfig, to_codes, transfer
-from asim_lightning.circuit.column_models import global_random_state
 
 
 def own(name: str, base: type[Column] = Column, **functions: Any) -> str:
@@ -44,14 +41,8 @@ def built_with_an_offset(self: Column, macro: MacroConfig) -> None:
     self.level = lambda count, cycle: to_codes(count, cycle) + offset  # type: ignore[method-assign]
 
 
-def built_with_a_seed(self: Column, macro: MacroConfig) -> None:
-    Column.__init__(self, macro)
-    torch.manual_seed(0)
-
-
 OTHERS = "must depend only on the count, but gives others"
 BESIDE = f"{OTHERS} for"
-GLOBAL = "must leave the global random numbers of torch, numpy and Python as they are, but changes them"
 # name: functions, and what is said
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "RandomOffset": (changed(lambda count: torch.randn(count.shape)), f": level {OTHERS} at a second call"),
@@ -74,10 +65,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         sigma(lambda count, cycle: torch.zeros(1, *count.shape)),
         ": sigma must keep the shape of the counts, or give one number for all, got (1, 256) for (256,)",
     ),
-    "Seeding": (changed(lambda count: torch.manual_seed(0) and 0), f" {GLOBAL}"),
-    "SeedingNumpy": (sigma(lambda *_: torch.full((), np.random.seed(0) or 0.0)), f" {GLOBAL}"),
-    "Drawing": (changed(lambda count: 0 * random.random()), f" {GLOBAL}"),
-    "BuiltSeeding": ({"__init__": built_with_a_seed}, f" {GLOBAL}"),
     "InPlace": (level(lambda count, cycle: count.mul_(0.5)), ": level must leave the counts as they are"),
     "Forgot": (level(lambda *_: None), ": level must give a tensor of finite codes, got None"),
     "Raises": (
@@ -105,16 +92,6 @@ def test_all_counts_are_asked_for_twice(rows: int) -> None:
     path = own("ThirdRandom", **changed(lambda count: 0.3 * torch.rand(()) * (count % 3 == 1)))
     with pytest.raises(ValueError, match=rf"ThirdRandom: level {OTHERS} at a second call"):
         transfer(MacroConfig(column=path, rows=rows), False)
-
-
-def test_a_check_leaves_global_random_numbers_alone() -> None:
-    torch.manual_seed(7), np.random.seed(7), random.seed(7)
-    before = global_random_state()
-    transfer(macro(Looked, rows=99), False)
-    assert global_random_state() == before
-    with pytest.raises(ValueError, match="global random numbers"):
-        transfer(MacroConfig(column=own("Seeding", **REFUSED["Seeding"][0])), False)
-    assert global_random_state() == before
 
 
 def macro(kind: type[Column], **fields: Any) -> MacroConfig:

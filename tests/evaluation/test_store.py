@@ -203,6 +203,22 @@ def test_a_store_that_was_removed_is_not_begun_anew(tmp_path: Path) -> None:
     Store(tmp_path / "a").keep_point("x", "p", 1, {})
 
 
+def test_tables_of_an_earlier_version_stay_and_are_not_read(tmp_path: Path) -> None:
+    Store(tmp_path).add("a", 0, outcomes())
+    with sqlite3.connect(tmp_path / STORE) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    store = Store(tmp_path)
+    assert store.earlier_version == 1
+    assert store.trial("a", 0) is None
+    store.add("b", 0, outcomes())
+    again = Store(tmp_path)
+    assert again.earlier_version is None
+    assert again.trial("a", 0) is None
+    assert again.trial("b", 0) is not None
+    with sqlite3.connect(tmp_path / STORE) as connection:
+        assert connection.execute("SELECT key FROM trials_1").fetchall() == [("a",)]
+
+
 def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Store(tmp_path)
     opened.add("a", 0, outcomes())
@@ -216,7 +232,7 @@ def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytes
         connection.execute("ROLLBACK")
         assert Store(tmp_path).trial("a", 0) is not None
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(ValueError, match="must be of version 1, got 7"):
+    with pytest.raises(ValueError, match="must be of version 2, got 7"):
         Store(tmp_path)
     assert list(tmp_path.glob("*.damaged")) == []
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from torch import Tensor
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
@@ -132,9 +133,12 @@ def make(tmp_path: Path) -> Make:
         technology: Technology = Technology(),
         fresh: bool = False,
         thresholds: Sequence[float] = (),
+        hook: Callable[[Tensor], Tensor] | None = None,
         **model_options: Any,
     ) -> CountingSweep:
         model = network(Plan(macro, list(rules)), **model_options)
+        if hook is not None:
+            model.backbone.fc.register_forward_hook(lambda module, inputs, output: hook(output))
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
         work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)

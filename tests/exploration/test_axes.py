@@ -10,7 +10,6 @@ from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.exploration.axes import axes_of, condition_at, lsb_notes
-from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
 from tests.exploration.conftest import Make, grid, predictions
@@ -29,7 +28,7 @@ def test_a_field_that_is_added_is_an_axis_with_its_label_and_in_the_key(monkeypa
     monkeypatch.setitem(SETTINGS, "spare_rows", settings_of(Added)["spare_rows"])  # type: ignore[arg-type]
     assert (label_of("spare_rows"), is_condition("spare_rows")) == ("spare rows (rows)", False)
     for column in ("charge", "asim_lightning.circuit.columns.Charge"):
-        one, other = (macro_content(Added(column=column, spare_rows=rows), False, Contents()) for rows in (1, 2))
+        one, other = (macro_content(Added(column=column, spare_rows=rows), False) for rows in (1, 2))
         assert one != other
 
 

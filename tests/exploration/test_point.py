@@ -12,7 +12,6 @@ from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.results import KINDS, digest_of
-from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points, macro_content
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
@@ -22,7 +21,7 @@ BASE = MacroConfig(random_noise=0.3)
 
 
 def content(macro: MacroConfig) -> dict[str, object]:
-    return macro_content(macro, False, Contents())
+    return macro_content(macro, False)
 
 
 @pytest.mark.parametrize(
@@ -43,17 +42,17 @@ def test_macros_that_compute_the_same(one: dict[str, Any], other: dict[str, Any]
 
 def test_noise_in_volts_is_that_of_the_recipes_adc_in_every_layer() -> None:
     plan = Plan(MacroConfig(adc_bits=7, random_noise="0.3 lsb"), [Rule("layer1.*", {"adc_bits": 9})])
-    points = Points(make_model(plan=plan), Contents(), noise_in="volts")
+    points = Points(make_model(plan=plan), noise_in="volts")
     noise = {each.adc_bits: each.random_noise_percent for each in points.macros({"adc_bits": 8})}
     assert noise == pytest.approx({8: 30 / 127, 9: 30 / 511})
     noise = {
         each.adc_bits: each.random_noise_percent for each in points.macros({"adc_bits": 8, "random_noise": "1 lsb"})
     }
     assert noise == pytest.approx({8: 100 / 127, 9: 100 / 511})
-    assert points.content({}, "simulated") == Points(make_model(plan=plan), Contents()).content({}, "simulated")
+    assert points.content({}, "simulated") == Points(make_model(plan=plan)).content({}, "simulated")
     plain, percent = Plan(MacroConfig(adc_bits=7, random_noise="1 lsb")), {"adc_bits": 8, "random_noise": 100 / 127}
-    in_volts = Points(make_model(plan=plain), Contents(), noise_in="volts").digest({"adc_bits": 8}, "simulated")
-    assert in_volts == Points(make_model(plan=plain), Contents()).digest(percent, "simulated")
+    in_volts = Points(make_model(plan=plain), noise_in="volts").digest({"adc_bits": 8}, "simulated")
+    assert in_volts == Points(make_model(plan=plain)).digest(percent, "simulated")
 
 
 EVERYTHING: dict[str, Any] = {
@@ -131,7 +130,7 @@ def test_a_full_scale_is_part_of_a_point_with_effects_in_mv(where: str, effect: 
         plan = Plan(MacroConfig(4, 4, full_scale_mv=full_scale if where == "plan" else 1000.0, static=effect))
         name = {"axes": "full_scale_mv", "rules": "rules.*.full_scale_mv"}.get(where)
         axes: dict[str, Any] = {name: full_scale} if name else {}
-        points = Points(make_model(plan=plan), Contents(), ["*"] if where == "rules" else [])
+        points = Points(make_model(plan=plan), ["*"] if where == "rules" else [])
         points.add(axes, "simulated")
         return points.digest(axes, "simulated")
 
@@ -172,10 +171,7 @@ def test_a_column_is_its_table_wherever_that_comes_from(
         (tmp_path / "curve.txt").write_text(curve)
         monkeypatch.setenv("ASIM_GAIN", curve)
         load("my_curve", READING.format(gain=gain, function=function))
-        contents = Contents()
-        found = macro_content(MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine"), False, contents)
-        assert not contents.unknown
-        return found
+        return macro_content(MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine"), False)
 
     assert of("1.0") == of("1.0")
     assert of("1.0")["tables"] != of("0.5")["tables"]
@@ -219,7 +215,7 @@ def test_what_converters_have_by_place_counts(
         (tmp_path / "tester.txt").write_text(offset)
         load("my_pattern", PATTERN.format(column=column, curves=curves))
         model = make_model(plan=Plan(MacroConfig(4, 4, column="my_pattern.Mine", static=static)))
-        return Points(model, Contents()).content({}, "simulated")
+        return Points(model).content({}, "simulated")
 
     assert of("0.5") == of("0.5")
     assert (of("0.5") != of("1.5")) is counts
@@ -228,14 +224,14 @@ def test_what_converters_have_by_place_counts(
 @pytest.mark.parametrize("kind", ["quantized", "simulated"])
 def test_signs_of_inputs_are_part_of_a_point(kind: Any) -> None:
     plans = Plan(), Plan(rules=[Rule("stem", signed_input=False)]), Plan(signed_input=True)  # the stem is digital
-    digests = {Points(make_model(plan=plan), Contents()).digest({}, kind) for plan in plans}
+    digests = {Points(make_model(plan=plan)).digest({}, kind) for plan in plans}
     assert len(digests) == 3
 
 
 def test_a_network_is_the_macros_that_its_layers_get() -> None:
     def of(kind: Any, **macro: Any) -> object:
         plan = Plan(MacroConfig(4, 4).with_fields(**macro), [Rule("fc", {"adc_bits": 8})])
-        return Points(make_model(plan=plan), Contents()).content({}, kind)
+        return Points(make_model(plan=plan)).content({}, kind)
 
     assert of("float", rows=64) == of("float")
     assert of("quantized", rows=64) == of("quantized") != of("quantized", weight_bits=5)
@@ -252,20 +248,20 @@ def test_a_network_is_the_macros_that_its_layers_get() -> None:
     ids=str,
 )  # fmt: skip
 def test_a_point_that_loses_nothing_is_the_quantised_network(axes: dict[str, Any], expected: bool) -> None:
-    assert Points(make_model(plan=Plan(MacroConfig(4, 4))), Contents()).is_quantized(axes) is expected
+    assert Points(make_model(plan=Plan(MacroConfig(4, 4)))).is_quantized(axes) is expected
 
 
 def test_layers_that_share_macros_are_told_apart_by_what_parts_them() -> None:
     static = {"placement": "reuse", "macros": 2, "columns": 64, "offset": "1 lsb"}
     plan = Plan(MacroConfig(4, 4, static=static))
     alike, parted = (
-        Points(make_model(plan=plan), Contents(), patterns).content(axes, "simulated")
+        Points(make_model(plan=plan), patterns).content(axes, "simulated")
         for patterns, axes in (((), {}), (("fc",), {"rules.fc.votes": 3}))
     )
     # votes of no cycle change nothing but which layers share macros
     assert alike != parted
     respelled = make_model(plan=Plan(MacroConfig(4, 4, static={**static, "offset": "1.0LSB"})))
-    assert Points(respelled, Contents()).content({}, "simulated") == alike
+    assert Points(respelled).content({}, "simulated") == alike
 
 
 def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
@@ -273,10 +269,10 @@ def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
     base, axes = MacroConfig(4, 4), {"rows": 64, "random_noise": 0.5, "weight_bits": 5}
     model = make_model(plan=Plan(base, rules))
     before = {name: layer.assignment for name, layer in macro_layers(model.backbone).items()}
-    points = Points(model, Contents())
+    points = Points(model)
     converted = make_model(plan=Plan(base.with_fields(**axes), rules))
     for kind in KINDS:
-        expected = Points(converted, Contents()).content({}, kind)
+        expected = Points(converted).content({}, kind)
         assert points.content(axes, kind) == expected
         noisy = points.add(axes, kind)
         assert points.digest(axes, kind) == digest_of(expected)
@@ -286,7 +282,7 @@ def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
 
 
 def test_no_point_walks_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = Points(make_model(), Contents())
+    points = Points(make_model())
     monkeypatch.delattr(nn.Module, "named_modules")
     for rows in range(1, 20):
         points.add({"rows": rows}, "simulated")

@@ -1,11 +1,12 @@
 """What the records of a network know of a trial, what they compute, and what a point's result is made of."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from lightning.pytorch import Callback
+import torch
 
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
@@ -66,16 +67,18 @@ def test_fresh_computes_anew_and_replaces_its_images(make: Make) -> None:
     assert make().records.outcomes(trial).value.sum() == IMAGES - 6
 
 
-def test_what_has_no_fingerprint_is_never_found_again(make: Make) -> None:
-    scope: dict[str, Any] = {"__name__": "typed_in", "Callback": Callback}
-    exec("class Lost(Callback):\n    def setup(self, *arguments, **options): pass", scope)
-    first, again = (make(trainer_options={"callbacks": [scope["Lost"]()]}) for _ in range(2))
-    assert "no outcome of an earlier run is used, as this has no fingerprint: trainer.callbacks.Lost" in first.notes[0]
+def test_a_network_that_draws_is_never_found_again_and_a_changed_one_is_told(make: Make) -> None:
+    first, again = (make(hook=lambda y: y + torch.rand(1)) for _ in range(2))
+    assert "the float network gives other answers at a second call" in first.notes[0]
     for sweep in (first, again):
         trial = trial_of(sweep)
         assert sweep.records.finished([trial]) == set()
         assert len(computed(sweep)) == IMAGES
         assert sweep.records.finished([trial]) == {trial}
+    one, other, same = (make(hook=partial(torch.add, other=torch.eye(10)[n])) for n in (1, 2, 2))
+    assert one.notes == same.notes == []
+    assert "an object, file or variable that it uses has changed" in other.notes[0]
+    assert trial_of(one) != trial_of(other) == trial_of(same)
 
 
 def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:

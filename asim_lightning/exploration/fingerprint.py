@@ -3,10 +3,14 @@
 import functools
 import hashlib
 import os
+import pickle
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,18 +23,22 @@ from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
-from asim_lightning.exploration.described_values import PACKAGE, Contents, array_content, file_of, is_own
+from asim_lightning.exploration.plain_values import array_content, class_name, plain
+from asim_lightning.exploration.probe import Answers, answers_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.surgery.conversion_report import KEPT
 
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
+_INSTALLED = tuple(each + os.sep for path in (*_PATHS, PACKAGE) for each in (path, os.path.realpath(path)))
+_SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets, that decide no outcome, or whose content is in the key."""
@@ -58,22 +66,71 @@ _HARMLESS_CALLBACKS = {
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
 
 
-_read: dict[str, tuple[object, str]] = {}
-"""By name of a module: its loader, and the digest of its file when first asked for.
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that decides a trial's outcome except the point and the trial.
 
-An edit of the file has no effect until the module is loaded again."""
+    Attributes:
+        settings: As plain JSON values; points decide the swept fields of the plan's macro.
+        shared: Digest of what decides the answer to one image: without the plan's macro, which is in the point, and
+            without the number of images.
+        by_values: `shared` without the answers of the network.
+        answers: The network's answers to its first samples; None in other processes than the first.
+    """
+
+    settings: dict[str, Any]
+    shared: str
+    by_values: str
+    answers: Answers | None
+
+
+def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, swept: Iterable[str]) -> Fingerprint:
+    """The fingerprint of a study whose axes are the fields `swept`.
+
+    Settings, weights, samples and files of code count by their contents, layers and callbacks by their classes and
+    plain attributes. Objects in memory count by what the network answers (`answers_of`), in the first process only:
+    the other ones ask for the same trials. Test samples of users' data modules are read in full.
+    """
+    apart = images_are_apart(model, data, trainer)
+    weights = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    outcome = {name: value for name, value in vars(model.outcome).items() if name != "loss"}
+    settings: dict[str, Any] = {
+        "weights": digest_of([[name, array_content(value)] for name, value in weights]),
+        "structure": _structure(model),
+        "model": _hyperparameters(model, swept, trainer),
+        "outcome": [class_name(model.outcome), plain(outcome)],
+        "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
+        "data": _data(model, data, trainer),
+        "trainer": _trainer(trainer),
+        "code": loaded_code(),
+        "versions": _versions(),
+    }
+    shared = {**settings, "model": _without(settings["model"], "plan", "macro")}
+    if apart:
+        shared["data"] = _without(settings["data"], "test_images")
+    if not trainer.is_global_zero:
+        return Fingerprint(settings, digest_of(shared), "", None)
+    answers = answers_of(model, data)
+    seen = answers.digest if answers.repeat else "not repeated"
+    return Fingerprint({**settings, "answers": seen}, digest_of([shared, seen]), digest_of(shared), answers)
 
 
 def loaded_code() -> dict[str, str]:
     """Digest of the file of every loaded module that is not installed, not Python's and not in this package."""
     found = {}
     for name in sorted(sys.modules):
-        if is_own(file := file_of(name)):
+        if _is_own(file := _file_of(name)):
             by = getattr(sys.modules[name], "__spec__", None) or sys.modules[name]  # a reload makes a new one
             if name not in _read or _read[name][0] is not by:
                 _read[name] = by, _digest_of_file(file)
             found[name] = _read[name][1]
     return found
+
+
+_read: dict[str, tuple[object, str]] = {}
+"""By name of a module: its loader, and the digest of its file when first asked for.
+
+An edit of the file has no effect until the module is loaded again."""
 
 
 @functools.cache
@@ -89,75 +146,44 @@ def _digest_of_file(file: str) -> str:
         return hashlib.sha256(content.read()).hexdigest()
 
 
-def fingerprint(
-    model: CimModule,
-    data: LightningDataModule,
-    trainer: Trainer,
-    swept: Iterable[str],
-    columns: Contents | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Everything that decides a trial's outcome except the point and the trial, as plain JSON values.
+def _file_of(module: str) -> str:
+    """Path of a loaded module; empty if it has no file."""
+    loaded = sys.modules.get(module)
+    file = vars(loaded).get("__file__") if isinstance(loaded, ModuleType) else None
+    return file if isinstance(file, str) and os.path.isabs(file) else ""
 
-    Data modules of users are read in full. Points decide the `swept` fields of the plan's macro. `columns` has the
-    descriptions of their columns. `without_fingerprint` has a line on each thing without a description. The second
-    mapping decides the answer to one image: without the plan's macro, which is in the point, and the number of images.
+
+def _is_own(file: str) -> bool:
+    """Whether a file is the user's: not Python's, not in an installed package, and not in this package."""
+    if not file or _SITES[0] in file or _SITES[1] in file or file.startswith(_INSTALLED):
+        return False
+    return os.path.isfile(file) and not os.path.realpath(file).startswith(_INSTALLED)
+
+
+def _structure(model: CimModule) -> str:
+    """Digest of the class and the plain attributes of every module, and of hooks by name.
+
+    They tell apart networks that only differ under noise.
     """
-    contents = columns or Contents()
-    apart = images_are_apart(model, data, trainer)
-    weights = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    settings: dict[str, Any] = {
-        "weights": digest_of([[name, array_content(value)] for name, value in weights]),
-        "structure": _structure(model, contents),
-        "model": _hyperparameters(model, swept, trainer, contents),
-        "outcome": _outcome(model.outcome, contents),
-        "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
-        "data": _data(model, data, trainer, contents),
-        "trainer": _trainer(trainer, contents),
-        "code": loaded_code(),
-    }
-    settings["versions"] = _versions(contents.packages)
-    if contents.unknown:
-        settings["without_fingerprint"] = list(contents.unknown)
-    shared = {**settings, "model": _without(settings["model"], "plan", "macro")}
-    if apart:
-        shared["data"] = _without(settings["data"], "test_images")
-    return settings, shared
-
-
-def _structure(model: CimModule, contents: Contents) -> str:
-    """Digest of the class and the plain attributes of every module, so a new attribute changes it."""
-    found = [contents.code(type(model), "model")]
+    found: list[object] = [class_name(model)]
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, Metric) or module is model:
             continue  # the hyperparameters cover the classifier's attributes
-        found.append([name, contents.code(type(module), f"model.{name}")])
-        own = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-        hooks = [("hook", each) for each in own]
-        plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
-        idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
+        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+        found.append([name, class_name(module), *map(class_name, hooks)])
+        bare = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # a trainer wraps a user's so
+        idle = {*vars(bare), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         idle |= {"_bits"} if isinstance(module, OnMacro) else set()  # the point has their macro
-        for key, value in [*vars(module).items(), *hooks]:
-            if key not in idle:
-                if getattr(value, "__self__", None) is module:  # a method of this module
-                    value = value.__func__
-                found.append([key, contents.of(value, f"model.{name}.{key}", objects=True)])
+        found += [[key, plain(value)] for key, value in vars(module).items() if key not in idle]
     return digest_of(found)
 
 
-def _outcome(outcome: Outcome, contents: Contents) -> list[object]:
-    """An outcome; its function may be an object that is called, from the user or a network."""
-    known = isinstance(outcome.number, nn.Module) or is_own(file_of(type(outcome.number).__module__))
-    number = contents.of(outcome.number, "outcome", objects=known)
-    rest = {name: value for name, value in vars(outcome).items() if name not in ("loss", "number")}
-    return [contents.code(type(outcome), "outcome"), contents.of(rest, "outcome", objects=True), number]
-
-
-def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:
+def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer) -> Any:
     idle = set(_NO_SETTING)
     if type(model) is CimClassifier:
         fits = needs_calibration(model.backbone) or _counting(trainer)
         idle |= _OF_TRAINING | (set() if fits else _OF_RANGES)
-    found = {name: contents.of(value, f"model.{name}") for name, value in model.hparams.items() if name not in idle}
+    found: Any = {name: plain(value) for name, value in model.hparams.items() if name not in idle}
     for name in swept:
         found = _without(found, "plan", "macro", name)
     return found
@@ -184,26 +210,22 @@ def _takes_all_batches(trainer: Trainer) -> bool:
     return isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1.0
 
 
-def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, contents: Contents) -> dict[str, object]:
-    kind = type(data)
-    found: dict[str, object] = {
-        "class": f"{kind.__module__}.{kind.__qualname__}", "code": contents.code(kind, "data")
-    }  # fmt: skip
+def _data(model: CimModule, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:
+    found: dict[str, object] = {"class": class_name(data)}
     with isolate_rng():  # a pass must not change later random draws of a loader
         if needs_calibration(model.backbone):
             batches = calibration_images_of(data, model.calibration_images)
-            found["calibration"] = digest_of([contents.of(batch, "data") for batch in batches])
+            found["calibration"] = digest_of([plain(batch, _pickled) for batch in batches])
         if isinstance(data, ImageDataModule) and type(data).__module__.startswith("asim_lightning.data."):
-            return {**found, **_our_data(data, images_are_apart(model, data, trainer), trainer, contents)}
+            return {**found, **_our_data(data, images_are_apart(model, data, trainer), trainer)}
         loader = data.test_dataloader()
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader  # an evaluation refuses several loaders
-        contents.code(type(getattr(loader, "dataset", None)), "data")
         most = trainer.limit_test_batches
         batches = islice(loader, most * trainer.world_size if isinstance(most, int) else None)
-        return {**found, "samples": digest_of([contents.of(batch, "data") for batch in batches])}
+        return {**found, "samples": digest_of([plain(batch, _pickled) for batch in batches])}
 
 
-def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer, contents: Contents) -> dict[str, object]:
+def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer) -> dict[str, object]:
     """Settings of our data module, and its test images, even if `test_images` takes fewer."""
     idle = _HARMLESS | (_BATCHES if apart else set()) | (set() if _counting(trainer) else _OF_OTHER_IMAGES)
     public = {name: value for name, value in vars(data).items() if not name.startswith("_") and name not in idle}
@@ -212,11 +234,15 @@ def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer, contents: Co
     if not isinstance(images, Tensor):  # there may be too many files to read
         states = [(str(images.path(n)), os.stat(images.path(n))) for n in split.order.tolist()]
         images = digest_of([[path, state.st_size, state.st_mtime_ns] for path, state in states])
-    samples = [contents.of(each, "data") for each in (images, split.labels, split.order)]
-    return {**{name: contents.of(value, f"data.{name}") for name, value in public.items()}, "samples": samples}
+    return {**plain(public), "samples": plain([images, split.labels, split.order])}
 
 
-def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
+def _pickled(value: Any) -> str:
+    """Digest of a sample that is not plain; if its bytes change from process to process, it is computed again."""
+    return hashlib.sha256(pickle.dumps(value)).hexdigest()
+
+
+def _trainer(trainer: Trainer) -> dict[str, object]:
     found: dict[str, object] = {
         "precision": str(trainer.precision),
         "float32_matmul": torch.get_float32_matmul_precision(),  # affects layers that stay float
@@ -225,8 +251,7 @@ def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
     if not _takes_all_batches(trainer):
         found["processes"] = trainer.world_size  # the limit counts the batches of each process
     for number, each in enumerate(_counting(trainer)):
-        where = f"trainer.callbacks.{type(each).__name__}"
-        found[f"callback {number}"] = [contents.code(type(each), where), contents.of(vars(each), where)]
+        found[f"callback {number}"] = [class_name(each), plain(vars(each))]
     return found
 
 
@@ -248,12 +273,10 @@ def idle_callbacks(trainer: Any) -> list[str]:
     return [kind.__name__ for kind in own if any(getattr(kind, name) is not getattr(Callback, name) for name in _HOOKS)]
 
 
-def _versions(packages: set[str]) -> dict[str, object]:
-    others = {name: getattr(sys.modules[name], "__version__", None) for name in sorted(packages)}
+def _versions() -> dict[str, object]:
     return {
         "asim_lightning": __version__,
         "source": package_code(),
         "noise": STREAM_VERSION,
-        **{name: str(each) for name, each in others.items() if each is not None},
         **{name: version(name) for name in _PACKAGES},
     }

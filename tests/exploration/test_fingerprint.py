@@ -6,7 +6,6 @@ from copy import deepcopy
 from functools import cache
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,15 +16,17 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
+import asim_lightning.exploration.fingerprint as keys
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp, NoiseSweep, RangeCalibration
+from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import digest_of
-from asim_lightning.exploration import trial_keys
-from asim_lightning.exploration.trial_keys import fingerprint
+from asim_lightning.exploration.fingerprint import Fingerprint, fingerprint, loaded_code, package_code
 from tests.classifier.conftest import make_data, make_model
 from tests.exploration.conftest import Load
+from tests.exploration.own_network import own_network
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 
@@ -54,22 +55,13 @@ def plain() -> CimClassifier:
     return fitted()
 
 
-def found(
-    data: Any = None, model: CimClassifier | None = None, **trainer: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def found(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> Fingerprint:
     made = quiet_trainer(accelerator="cpu", **trainer)
     return fingerprint(model or plain(), data or make_data(), made, ["random_noise"])
 
 
-def unknown(*arguments: Any, **options: Any) -> list[str]:
-    """What has no fingerprint."""
-    return found(*arguments, **options)[0]["without_fingerprint"]  # type: ignore[no-any-return]
-
-
 def key(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> str:
-    settings, _ = found(data, model, **trainer)
-    assert "without_fingerprint" not in settings
-    return digest_of(settings)
+    return digest_of(found(data, model, **trainer).settings)
 
 
 def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
@@ -87,8 +79,7 @@ def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
         lambda model: setattr(model.backbone.bn1, "eps", 1e-3),
         lambda model: setattr(model.backbone.bn1, "new_attribute", (1, None)),
         lambda model: setattr(model.backbone.bn1, "pool", "max"),
-        lambda model: setattr(model.backbone, "act1", nn.GELU()),
-        lambda model: setattr(model.backbone, "cfg", SimpleNamespace(scale=3)),
+        lambda model: setattr(model.backbone, "act1", nn.ReLU6()),
         lambda model: setattr(model.backbone, "activation", nn.functional.relu),
         lambda model: setattr(model.backbone.layer1[0].conv1, "signed_input", True),
         lambda model: model.backbone.fc.register_forward_hook(lambda *_: None),
@@ -106,8 +97,8 @@ def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
     assert key(model=changed(lambda model: setattr(model.backbone.fc, "warned", True))) == key()
     assert key(model=fitted(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == key()
     other = [found(model=fitted(plan=Plan(MacroConfig(4, 4, rows=rows)))) for rows in (64, 65)]
-    assert other[0][0] != other[1][0]
-    assert other[0][1] == other[1][1]
+    assert other[0].settings != other[1].settings
+    assert other[0].shared == other[1].shared
 
 
 def test_settings_of_our_data_count_if_a_test_image_depends_on_them() -> None:
@@ -116,8 +107,8 @@ def test_settings_of_our_data_count_if_a_test_image_depends_on_them() -> None:
     assert key(other) == key()
     assert key(make_data(image_size=29)) != key()
     fewer = [found(make_data(test_images=images)) for images in (25, 10)]
-    assert fewer[0][0] != fewer[1][0]
-    assert fewer[0][1] == fewer[1][1]
+    assert fewer[0].settings != fewer[1].settings
+    assert fewer[0].shared == fewer[1].shared
 
 
 def test_batches_count_if_answers_depend_on_them() -> None:
@@ -137,33 +128,38 @@ def test_files_of_our_data_count(tmp_path: Path) -> None:
     for split, name in product(("train", "test"), "ab"):
         folder = tmp_path / split / name
         folder.mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(folder / "0.png")
+        Image.new("RGB", (16, 16)).save(folder / "0.png")
 
     def saved(height: int, file: str) -> str:
-        Image.new("RGB", (8, height)).save(tmp_path / file)
-        return key(ImageFolder(str(tmp_path), image_size=8), model)
+        Image.new("RGB", (16, height)).save(tmp_path / file)
+        return key(ImageFolder(str(tmp_path), image_size=16), model)
 
-    model = fitted(num_classes=2)
-    seen = [saved(8, "test/a/0.png"), saved(9, "test/a/0.png"), saved(8, "test/b/1.png")]
+    model = GivenNetwork(own_network())
+    seen = [saved(16, "test/a/0.png"), saved(17, "test/a/0.png"), saved(16, "test/b/1.png")]
     assert len(set(seen)) == 3
-    assert saved(8, "train/b/1.png") == seen[-1]
+    assert saved(16, "train/b/1.png") == seen[-1]
+
+
+def batch(value: float, *more: Any) -> list[Any]:
+    return [torch.full((2, 3, 16, 16), value), torch.zeros(2, dtype=torch.int64), torch.arange(2), *more]
 
 
 def test_of_other_data_every_test_image_counts_and_their_order() -> None:
-    one, two = torch.zeros(2, 3), torch.ones(2, 3)
-    cases = [Own(one, two), Own(two, one), Own(one), Own({"image": one, "id": 3}), Own({"image": one, "id": 4})]
-    digests = [key(case) for case in cases]
+    model = GivenNetwork(own_network())
+    cases = [[0.0, 1.0], [1.0, 0.0], [0.0], [0.0, 2.0]]
+    digests = [key(Own(*map(batch, case)), model) for case in cases]
     assert len(set(digests)) == len(cases)
-    assert key(Own(one.clone(), two, handle=object())) == digests[0]
-    assert key(Own(one), limit_test_batches=1) == key(Own(one, two), limit_test_batches=1)
+    assert key(Own(batch(0.0), batch(1.0), handle=object()), model) == digests[0]
+    limited = [key(Own(*map(batch, case)), model, limit_test_batches=1) for case in cases]
+    assert limited[0] == limited[2] == limited[3] != limited[1]
 
 
 def test_a_pass_over_the_images_leaves_random_numbers_as_they_were() -> None:
-    model = fitted()
+    model = GivenNetwork(own_network())
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    key(Own(torch.zeros(2)), model)
+    key(Own(batch(0.0)), model)
     assert torch.rand(1) == expected
 
 
@@ -193,7 +189,6 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
     ]  # fmt: skip
     digests = [key(), key(precision="bf16-mixed"), *(key(callbacks=[each]) for each in counting)]
     assert len(set(digests)) == len(digests)
-    assert unknown(callbacks=[Disturbing(object())]) == ["trainer.callbacks.Disturbing: a object, which is not plain"]
 
 
 def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, tmp_path: Path) -> None:
@@ -204,40 +199,17 @@ def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, 
     importlib.reload(module)
     after = key()
     assert after != before
-    assert "my_module" in trial_keys.loaded_code()
-    assert not {"torch", "os", "asim_lightning", trial_keys.__name__} & trial_keys.loaded_code().keys()
+    assert "my_module" in loaded_code()
+    assert not {"torch", "os", "asim_lightning", fingerprint.__module__} & loaded_code().keys()
     load("my_module", "A = 1\n")
     assert key() == before
 
 
 def test_sources_of_this_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_keys, "PACKAGE", str(tmp_path))
+    monkeypatch.setattr(keys, "PACKAGE", str(tmp_path))
     seen = []
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.cpp", "1"), ("b.cpp", "2"), ("c.md", "1")):
         (tmp_path / name).write_text(text)
-        seen.append(trial_keys.package_code.__wrapped__())
+        seen.append(package_code.__wrapped__())
     assert len(set(seen)) == 4
     assert seen[3] == seen[4]
-
-
-def of_no_file(text: str) -> Any:
-    space: dict[str, Any] = {"Callback": Callback, "nn": nn, "LightningDataModule": LightningDataModule}
-    exec(text, space)
-    return space["Made"]
-
-
-def test_code_without_a_file_is_told() -> None:
-    module = of_no_file("class Made(nn.ReLU): ...")
-    model = changed(lambda model: setattr(model.backbone, "act1", module()))
-    assert unknown(model=model) == ["model.backbone.act1: builtins.Made, whose code is in no file"]
-    hook = of_no_file("Made = lambda *_: None")
-    assert len(unknown(model=changed(lambda model: model.backbone.fc.register_forward_hook(hook)))) == 1
-    callback = of_no_file("class Made(Callback):\n    def setup(self, *_): ...")
-    assert len(unknown(callbacks=[callback()])) == 1
-    data = of_no_file("class Made(LightningDataModule):\n    def test_dataloader(self): return [[1]]")
-    assert len(unknown(data())) == 1
-    Own.__module__, module = "nowhere", Own.__module__
-    try:
-        assert len(unknown(Own(torch.zeros(2)))) == 1
-    finally:
-        Own.__module__ = module

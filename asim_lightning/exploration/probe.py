@@ -1,0 +1,131 @@
+"""The answers of a network to its first test samples: they tell networks apart, whatever their programs say."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.classifier.outcome import OUTCOMES
+from asim_lightning.data.given import GivenData
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.results import digest_of
+from asim_lightning.exploration.plain_values import plain
+from asim_lightning.nn.calibration import needs_calibration
+
+PRODUCTS, LEAST, MOST = 2e10, 2, 512
+"""Multiplications of a probe, and its least and most samples."""
+_UNKNOWN = 64
+"""Samples of a probe if the products of a network were not counted."""
+OF_OUTCOME = 2048
+"""Most samples of an outcome that is not this package's."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a network to the samples of its probe."""
+
+    digest: str
+    """Digest of the bytes of the float and quantised outputs, and of the numbers of a user's outcome."""
+    repeat: bool
+    """Whether the float network gives the same bytes twice."""
+    processor: str
+    """The instructions that rounded the answers, such as "x86_64 AVX512"."""
+
+
+def answers_of(model: CimModule, data: LightningDataModule) -> Answers:
+    """The float and quantised answers to the first test samples, as many as cost 2e10 products: 2 to 512.
+
+    They tell apart networks, data modules and outcomes that hold objects of the user's: tables, splines, closures,
+    files and variables that a forward pass reads. The batch is always the same, on the CPU, in one thread, so that the
+    bytes are equal in every process. An outcome that is not this package's gives its numbers on the float outputs of
+    the first 2,048 samples. Random states, buffers, device and modes are as before afterwards.
+
+    A probe does not see an effect on none of its samples, code that acts only under noise, and a change between the
+    probe and the run.
+    """
+    size, is_own = _size(model), all(model.outcome.number is not each.number for each in OUTCOMES.values())
+    with _at_rest(model):
+        batches = list(_first_batches(data, max(size, OF_OUTCOME if is_own else 0), size))
+        with under(model, Condition("float")):
+            once, again = (_answered(model, batches[0], is_own) for _ in range(2))
+            others = [_answered(model, batch, is_own) for batch in batches[1:]]
+        quantized: object = None
+        if not needs_calibration(model.backbone):  # else a callback fits them at the start of the run
+            with _quantized(model):
+                quantized = _answered(model, batches[0], False)
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return Answers(digest_of([once, others, quantized]), once == again, f"{platform.machine()} {instructions}")
+
+
+@contextmanager
+def _quantized(model: CimModule) -> Iterator[None]:
+    """The quantised network with 8 bits, because each point has bits of its own; with its bits if 8 are refused."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(under(model, Condition("quantized", {"weight_bits": 8, "input_bits": 8})))
+        except ValueError:
+            stack.enter_context(under(model, Condition("quantized")))
+        yield
+
+
+def loss_of(model: CimModule, data: LightningDataModule) -> str:
+    """Digest of the outcome's loss of the float network on the samples of its probe."""
+    with _at_rest(model), under(model, Condition("float")):
+        outputs, targets, _ = model.answered(next(iter(_first_batches(data, size := _size(model), size))))
+        return digest_of(plain(model.outcome.loss(outputs, targets)))
+
+
+def _size(model: CimModule) -> int:
+    macs = sum(row.macs or 0 for row in model.report)
+    return min(max(int(PRODUCTS / macs), LEAST), MOST) if macs else _UNKNOWN
+
+
+def _answered(model: CimModule, batch: Any, with_numbers: bool) -> object:
+    outputs, targets, _ = model.answered(batch)
+    return [plain(outputs), plain(model.outcome.numbers(outputs, targets)) if with_numbers else None]
+
+
+def _first_batches(data: LightningDataModule, samples: int, size: int) -> Iterator[Any]:
+    """The first test samples in batches of a size; a loader without a data set to index gives its own batches."""
+    if isinstance(data, (ImageDataModule, GivenData)):
+        yield from data.first_test_batches(samples, size)
+        return
+    loader: Any = data.test_dataloader()
+    loader = loader[0] if isinstance(loader, (list, tuple)) else loader
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+        yield from islice(loader, max(samples // size, 1))
+        return
+    first = Subset(loader.dataset, list(islice(loader.sampler, samples)))
+    yield from DataLoader(first, size, collate_fn=loader.collate_fn)
+
+
+@contextmanager
+def _at_rest(model: CimModule) -> Iterator[None]:
+    """The network, and a network in its outcome, on the CPU in one thread; afterwards as before."""
+    given: list[Any] = [model, model.outcome.number]
+    networks = [each for each in given if isinstance(each, nn.Module)]
+    devices = [next((value.device for value in each.parameters()), None) for each in networks]
+    buffers = {value: value.clone() for value in model.buffers()}
+    threads = torch.get_num_threads()
+    with isolate_rng(), torch.no_grad():
+        try:
+            for each in networks:
+                each.cpu()
+            torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            for each, device in zip(networks, devices, strict=True):
+                each.to(device)
+            for value, before in buffers.items():
+                value.copy_(before)
