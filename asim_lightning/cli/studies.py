@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from matplotlib.axes import Axes
 
@@ -23,26 +22,23 @@ from asim_lightning.cli.start import Drawing, load_weights, open_checkpoint, pre
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.chip_yield import thresholds_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import COMMAND, MAP, CommandRecord
 from asim_lightning.evaluation.store import Store
-from asim_lightning.evaluation.target import ENDS_IMAGES, Target
-from asim_lightning.exploration.axes import SweepAxes, base_macro, grid_of, recipe_of
-from asim_lightning.exploration.doctor import Doctor
+from asim_lightning.exploration.axes import SweepAxes, base_macro, recipe_of
+from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
-from asim_lightning.exploration.search import Search, SearchSettings
-from asim_lightning.exploration.search_space import SearchSpace
-from asim_lightning.exploration.spec import SpecSettings, SpecStudy
-from asim_lightning.exploration.study import all_images
-from asim_lightning.exploration.sweep import Sweep, grid_line, left_out
+from asim_lightning.exploration.search import SearchSettings, open_search
+from asim_lightning.exploration.spec import SpecSettings, open_spec
+from asim_lightning.exploration.study import Say, all_images
+from asim_lightning.exploration.sweep import SweepSettings, grid_line, left_out, open_sweep
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -78,12 +74,23 @@ def work_of(cli: AsimCLI, options: StudyOptions, data: Any, noise_in: str = "wri
     return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load, noise_in)
 
 
-def run_recorded(cli: AsimCLI, folder: Path, run: Callable[[], Found], notes: Iterable[str] = ()) -> Found:
-    """Print notes, run a study, and save the command in a folder at its start, and again with its time at its end."""
+class Opened(Protocol[Answer]):
+    """A study that is ready to run."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+
+    def run(self, say: Say, progress: bool) -> Answer:
+        """Compute what is missing, and give the result."""
+
+
+def run_recorded(cli: AsimCLI, options: StudyOptions, made: Opened[Answer], notes: Iterable[str] = ()) -> Answer:
+    """Print notes, run a study, and save the command in its folder at its start, and again with its time at its end."""
     for note in notes:
         cli.say(note)
     if not cli.trainer.is_global_zero:
-        return run()
+        return made.run(cli.say, options.progress)
     arguments, chip = cli.arguments, cli.model.chip
     record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
@@ -104,13 +111,13 @@ def run_recorded(cli: AsimCLI, folder: Path, run: Callable[[], Found], notes: It
     )
     name = COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest()
     store = Store(cli.run_folder)
-    if (before := store.read(folder.name, name)) is not None:
+    if (before := store.read(made.folder.name, name)) is not None:
         record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
     start = time.monotonic()
-    store.write(folder.name, name, asdict(record))
-    found = run()
+    store.write(made.folder.name, name, asdict(record))
+    found = made.run(cli.say, options.progress)
     seconds = (record.seconds or 0.0) + time.monotonic() - start
-    store.write(folder.name, name, asdict(replace(record, seconds=seconds)))
+    store.write(made.folder.name, name, asdict(replace(record, seconds=seconds)))
     return found
 
 
@@ -127,46 +134,29 @@ def _differences(
 
 
 @dataclass(frozen=True)
-class SweepOptions(GridOptions):
+class SweepOptions(GridOptions, SweepSettings):
     """Points of the grid, reads, targets, and runner."""
 
     axes: SweepAxes = field(default_factory=SweepAxes)
     """Values of macro fields; several axes give every combination."""
-    trials: int = 2
-    """Reads of the chip for each noisy point: 1..65535."""
-    chips: int | None = None
-    """Number of chips at each point, for a yield: 2..10000; null: only the model's chip."""
-    until: str | None = None
-    """A target that ends the work when it is decided. "yield 0.95 at 90 %" ends the chips, at most 500 or `chips`.
-    "accuracy 90 %" ends the images of each point, or "accuracy within 2 %" for the width of its interval."""
-    thresholds: list[float] | None = None
-    """Accuracies, percent, from which a chip is good; null: the one of `until`, or 1, 2 and 5 points below
-    quantized."""
     published: dict[str, list[float]] = field(default_factory=dict)
     """Published accuracies, percent, for the points of the grid, in their order, by the name of a network."""
     against: str | None = None
     """A network in `published` to print next to the sweep's accuracies."""
-    technology: Technology = field(default_factory=Technology)
-    """Technology for energy, latency and TOPS/W of each point."""
 
 
 def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point."""
-    model = cli.model
-    until = None if options.until is None else Target.read(options.until, "`until`", ("yield", *ENDS_IMAGES))
-    of_chips = options.chips is not None or (until is not None and until.form == "yield")
-    levels = thresholds_of(options.thresholds, of_chips)
-    axes = grid_of(options.axes.given(), options.chips, until)
-    check_flags(axes.axes, cli.by_flags)
-    published = _published(options, axes, of_chips or not model.outcome.is_share, cli.by_flags)
-    work = work_of(cli, options, cli.datamodule, options.noise_in)
-    what = "the yield" if of_chips else "the accuracy"
+    axes, until = options.grid.axes, options.end
+    check_flags(axes, cli.by_flags)
+    published = _published(options, not cli.model.outcome.is_share, cli.by_flags)
+    made = open_sweep(work_of(cli, options, cli.datamodule, options.noise_in), options)
+    what = "the yield" if options.of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
-    cli.say(f"grid     {grid_line(cli.datamodule, axes, options.trials)}{fewer}")
-    made = Sweep(work, axes, options.trials, until, options.technology, levels if of_chips else None)
-    for line in left_out(axes.axes, made.macro, cli.by_flags.get("axes") or {}):
+    cli.say(f"grid     {grid_line(cli.datamodule, options.grid, options.trials)}{fewer}")
+    for line in left_out(axes, made.macro, cli.by_flags.get("axes") or {}):
         cli.say(line)
-    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
+    found = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
         print(publish(found, made, cli.run_folder.name, options.format))
@@ -188,18 +178,18 @@ def check_flags(axes: Iterable[str], flags: Mapping[str, Any]) -> None:
             )
 
 
-def _published(options: SweepOptions, axes: SearchSpace, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
+def _published(options: SweepOptions, is_other: bool, flags: Mapping[str, Any]) -> list[float]:
     """The accuracies to compare with, one a point of the grid; none: there is no comparison."""
     if options.against is None:
         return []
     check_choice("`against`", options.against, list(options.published))
-    if is_other:
+    if is_other or options.of_chips:
         raise ValueError(
             "`against` compares accuracies of one chip; leave out `chips`, a yield in `until`, and another outcome"
         )
     if "axes" in flags and "published" not in flags:
         raise ValueError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
-    found, points = options.published[options.against], axes.count()
+    found, points = options.published[options.against], options.grid.count()
     if len(found) != points:
         raise ValueError(
             f"`published` must have an accuracy for each of the {points} points, got {len(found)} for {options.against}"
@@ -220,11 +210,11 @@ class SearchOptions(GridOptions):
 def search(cli: AsimCLI, options: SearchOptions) -> None:
     """The macros, chips, checkpoints and technologies with the best trade-offs of accuracy, energy and time."""
     asked = options.search
-    made = Search(work_of(cli, options, cli.datamodule, options.noise_in), asked, options.technology)
+    made = open_search(work_of(cli, options, cli.datamodule, options.noise_in), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
     cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
-    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
+    found = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
         print(publish_search(found, made, cli.run_folder.name, options.format))
@@ -240,9 +230,8 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
 
     The macro of spec.yaml keeps the target; every command takes spec.yaml as a second recipe.
     """
-    made = SpecStudy(work_of(cli, options, cli.datamodule), options)
-    known = len(made.notes)
-    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress), made.notes)
+    made = open_spec(work_of(cli, options, cli.datamodule), options)
+    found = run_recorded(cli, options, made, made.notes)
     if not cli.trainer.is_global_zero:
         return
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
@@ -250,7 +239,7 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
         texts["spec.yaml"] = _recipe(cli, found.keeps)
     drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}")
     _write(made.folder, texts, drawn, f"spec.{options.format}")
-    said = "\n".join([str(found.table), *found.notes[known:]])
+    said = "\n".join([str(found.table), *found.notes[len(made.notes) :]])
     print(f"{said}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
 
 
@@ -292,28 +281,16 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
         data.test_images = None
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a wrong name early
-    made = Doctor(work_of(cli, options, data), options, options.technology, known)
-    made.map_loss(cli.say)
-    found = run_recorded(cli, made.folder, lambda: made.run(cli.say, options.progress))
+    made = open_doctor(work_of(cli, options, data), options, options.technology, known, say=cli.say)
+    found = run_recorded(cli, options, made)
     if not cli.trainer.is_global_zero:
         return
-    plans = [replace(plan, file=f"plan-{number}.yaml") for number, plan in enumerate(found.plans, 1)]
-    found = replace(found, plans=tuple(plans))
-    texts = {str(each.file): _recipe(cli, each.macro, each.rules, each.checkpoint) for each in plans}
+    texts = {str(each.file): _recipe(cli, each.macro, each.rules, each.checkpoint) for each in found.plans}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
-    texts["doctor.json"] = json.dumps(_finite(found.to_json()), indent=2)  # last, because it names the others
+    texts["doctor.json"] = json.dumps(found.to_json(), indent=2)  # last, because it names the others
     drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/{', '.join(texts)}, map.{options.format}")
-
-
-def _finite(value: Any) -> Any:
-    """A value of JSON, with null for the ends of intervals without bounds, for which JSON has no number."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_map(path: Path) -> LossMap:

@@ -20,7 +20,7 @@ from asim_lightning.evaluation.interval import (
     student,
     wilson,
 )
-from asim_lightning.evaluation.results import AxisValue, Outcomes, stacked
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result
 from asim_lightning.evaluation.target import CLOSE
 
 _MANY_CHIPS = 50
@@ -65,6 +65,14 @@ class ChipYield:
     mean: Interval
     """Mean accuracy of all chips over all images."""
     stopped_by_outcomes: bool = False
+
+    @classmethod
+    def of(cls, result: Result) -> "ChipYield":
+        """The chips of a point."""
+        right = np.array([each.right or each.sums for each in result.chips])
+        mean = Interval(result.accuracy, result.low, result.high, result.differing)
+        numbers = tuple(each.chip or 0 for each in result.chips)
+        return cls(result.axes, numbers, right, result.images, mean, result.chips_ended)
 
     @property
     def reads(self) -> int:
@@ -119,38 +127,12 @@ class ChipYield:
         low_all, high_all = self.bounds(min(surely, good), 0.5)[0], self.bounds(perhaps, 0.5)[1]
         return YieldPoint(accuracy, good, len(self.chips), *self.bounds(good), low_all, high_all)
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values of all fields."""
-        return {**vars(self), "right": self.right.tolist(), "mean": vars(self.mean)}
-
-    @classmethod
-    def of_json(cls, given: Mapping[str, Any]) -> "ChipYield":
-        """Read `to_json`."""
-        right, mean = np.array(given["right"]), Interval(**given["mean"])
-        return cls(**{**given, "chips": tuple(given["chips"]), "right": right, "mean": mean})
-
     def bounds(self, good: int, part: float = 1.0) -> tuple[float, float]:
         """The bounds of the share of all chips if `good` simulated ones are good: 95 %, or each end 95 %; `part` is
         their part of the probability of an error."""
         if self.stopped_by_outcomes:
             return sequence_interval(good, len(self.chips), 0.05 * part)
         return clopper_pearson(good, len(self.chips), 1.0 - 0.05 * part)
-
-
-def chip_yield(
-    axes: Mapping[str, AxisValue], chips: Mapping[int, Sequence[Outcomes]], stopped_by_outcomes: bool = False
-) -> ChipYield:
-    """Accuracies of two or more chips, from the reads of each by its number, and the interval of their mean."""
-    if len(chips) < 2:
-        raise ValueError(f"a yield needs two chips or more, got {len(chips)}")
-    reads = list(chips.values())
-    first = reads[0][0].sample_index
-    if any(len(each) != len(reads[0]) for each in reads) or any(
-        not np.array_equal(read.sample_index, first) for each in reads for read in each
-    ):
-        raise ValueError("chips of a yield must have the same reads of the same images")
-    mean = crossed_interval(list(map(stacked, reads)), is_share=True)
-    return ChipYield(axes, tuple(chips), _right(reads), len(first), mean, stopped_by_outcomes)
 
 
 def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:

@@ -201,12 +201,15 @@ class Result:
         seconds: Time of all trials together.
         algorithm: Engine or algorithm ("exact", "events", "native", ...), joined by "+" if trials differ.
         right: Right answers of each trial; empty if they are not known.
+        sums: The sum of the outcomes of each trial; empty if they are right or wrong answers.
         point: Name of the point's computation: equal for points that compute the same.
         figures: Other numbers by name: energy_uj, latency_ms, tops_per_watt and the like; yield 0..1.
         difference: Accuracy minus the quantised network's on the same images, -1..1; None if it is not known.
         decisions: Whether it keeps each target, by the target's text.
         measure: The measure of its mean, such as accuracy.
         differing: How many samples differ from the most frequent number, if fewer than ten do; see `Interval`.
+        chips: The result of each chip of the point, in order; empty if there is one chip or if they are not kept.
+        chips_ended: Whether outcomes decided how many chips there are.
     """
 
     axes: Mapping[str, AxisValue]
@@ -225,6 +228,9 @@ class Result:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     measure: Measure = Measure()
     differing: int | None = None
+    sums: tuple[float, ...] = ()
+    chips: tuple["Result", ...] = ()
+    chips_ended: bool = False
 
     def __post_init__(self) -> None:
         is_share = self.measure.is_share
@@ -276,6 +282,7 @@ class Result:
         if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
             raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
         numbers = stacked(trials)
+        sums = tuple(numbers.sum(axis=0).tolist())
         interval = mean_interval(numbers, measure.is_share)
         return cls(
             axes=axes,
@@ -287,7 +294,8 @@ class Result:
             high=interval.high,
             seconds=sum(one.seconds for one in trials),
             algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
-            right=tuple(numbers.sum(axis=0).tolist()) if numbers.dtype == bool else (),
+            right=sums if numbers.dtype == bool else (),
+            sums=() if numbers.dtype == bool else sums,
             measure=measure,
             differing=interval.differing,
         )
@@ -300,9 +308,11 @@ class Result:
             **{
                 **given,
                 "right": tuple(given["right"]),
+                "sums": tuple(given["sums"]),
+                "chips": tuple(map(cls.of_json, given["chips"])),
                 "difference": None if difference is None else Interval(**difference),
                 "decisions": {name: Decision(**each) for name, each in given["decisions"].items()},
-                "measure": Measure(**given.get("measure", {})),
+                "measure": Measure(**given["measure"]),
             }
         )
 

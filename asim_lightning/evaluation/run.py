@@ -1,6 +1,5 @@
 """A sweep, search, spec or doctor in its store and folder: points, commands, settings, costs, documents."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,10 +19,11 @@ RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
 )  # fmt: skip
 """Files of a run that are only written; the store has the last three as documents, too."""
-YIELD_DOCUMENT, TRADED, COMMAND = "yields", "traded", "command "
-"""Documents of the store: yields with thresholds, objectives with targets, and commands by their digest."""
+THRESHOLDS, TRADED, COMMAND, DOCUMENT = "thresholds", "traded", "command ", "document"
+"""Documents of the store: thresholds of yields, objectives with targets, commands by their digest, and the result of a
+spec or doctor."""
 STUDIES, MAP = ("spec", "doctor"), "map.json"
-"""Runs that write spec.json or doctor.json at their end; and the map of a doctor."""
+"""Runs with a result at their end; and the map of a doctor, in the store and as a file."""
 _FIELDS = settings_of(MacroConfig)
 
 
@@ -58,13 +58,13 @@ class Run(Sequence[Result]):
 
     folder: Path
     results: tuple[Result, ...]
+    """A result a point, with its chips inside."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything that outcomes depend on except the point, as in settings.json."""
     commands: tuple[CommandRecord, ...] = ()
     """Commands of the run, the first one first."""
-    yields: tuple[ChipYield, ...] = ()
     thresholds: tuple[float, ...] = ()
-    """Accuracies from which a chip is good, rising: 0..1."""
+    """Accuracies from which a chip is good, rising: 0..1; empty: yields are not asked for."""
     network_cost: Mapping[str, Any] = field(default_factory=dict)
     """Technology, totals and layers of the configured network, as in cost.json."""
     designs: tuple[Mapping[str, Any], ...] = ()
@@ -102,27 +102,37 @@ class Run(Sequence[Result]):
     @property
     def images(self) -> int | None:
         """Number of test images; None if a target ended the images of each point, because more decide nothing."""
-        known = [*(each.images or 0 for each in self.commands), *(result.images for result in self.results)]
+        known = [*(each.images or 0 for each in self.commands), *(row.images for row in self.rows)]
         return max(known) if self.until is None and known else None
+
+    @cached_property
+    def rows(self) -> tuple[Result, ...]:
+        """The rows of results.csv: a point each, or a chip each of a point with chips."""
+        return tuple(row for result in self.results for row in (result.chips or (result,)))
+
+    @cached_property
+    def yields(self) -> tuple[ChipYield, ...]:
+        """The chips of each point that has several, if yields are asked for."""
+        return tuple(ChipYield.of(each) for each in self.results if self.thresholds and len(each.chips) > 1)
 
     @cached_property
     def axes(self) -> list[str]:
         """Names of the axes."""
-        return list(dict.fromkeys(name for result in self.results for name in result.axes))
+        return list(dict.fromkeys(name for row in self.rows for name in row.axes))
 
     @cached_property
     def costs(self) -> list[str]:
         """Names of the figures that are not fields of the macro."""
-        names = dict.fromkeys(name for result in self.results for name in result.figures)
+        names = dict.fromkeys(name for row in self.rows for name in row.figures)
         return [name for name in names if name not in _FIELDS]
 
     def of_kind(self, kind: str) -> list[Result]:
-        """Points of a kind."""
-        return [result for result in self.results if result.kind == kind]
+        """Rows of a kind."""
+        return [row for row in self.rows if row.kind == kind]
 
     @cached_property
     def points(self) -> list[Result]:
-        """The simulated points."""
+        """The simulated rows."""
         return self.of_kind("simulated")
 
     @property
@@ -182,11 +192,12 @@ class Run(Sequence[Result]):
 
     def decided(self, *targets: Target) -> "Run":
         """The same run with decisions on some targets for each simulated point."""
-        results = [
-            replace(each, decisions={str(one): self.decision(one, each) for one in targets if each.kind == "simulated"})
-            for each in self.results
-        ]
-        return replace(self, results=tuple(results), targets=tuple(map(str, targets)))
+
+        def of(result: Result) -> Result:
+            decisions = {str(each): self.decision(each, result) for each in targets if result.kind == "simulated"}
+            return replace(result, decisions=decisions, chips=tuple(map(of, result.chips)))
+
+        return replace(self, results=tuple(map(of, self.results)), targets=tuple(map(str, targets)))
 
     @property
     def own_target(self) -> Target:
@@ -250,31 +261,28 @@ def is_among(result: Result, others: Sequence[Result | None]) -> bool:
 
 
 def read_run(folder: str | Path) -> Run:
-    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it and its document."""
+    """The run in a folder such as runs/quickstart/sweep-39d02d15, from the store next to it."""
     folder = Path(folder)
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
-    results = tuple(map(Result.of_json, store.points(name)))
-    document = _document(folder.absolute())
-    has_ended = document is not None and document.is_file()
-    if not results and not has_ended:
+    results, document = tuple(map(Result.of_json, store.points(name))), store.read(name, DOCUMENT)
+    if not results:
         what = "holds no run" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {what}; asim sweep and asim search write runs/NAME and runs/NAME/sweep-HASH")
-    if document is not None and not has_ended:
-        raise FileNotFoundError(f"{folder} has no {document.name}, because it has not ended; run its command again")
-    yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
+    if document is None and (kind := name.partition("-")[0]) in STUDIES:
+        raise FileNotFoundError(f"{folder} has no {kind}.json, because it has not ended; run its command again")
     commands = (CommandRecord(**each) for each in store.documents_of(name, COMMAND))
+    drawn = store.read(name, MAP)
     return Run(
         folder,
         results,
         settings=store.read(name, SETTINGS) or {},
         commands=tuple(sorted(commands, key=lambda each: (each.started, each.command))),
-        yields=tuple(map(ChipYield.of_json, yields.get("chips", ()))),
-        thresholds=tuple(yields.get("thresholds", ())),
+        thresholds=tuple(store.read(name, THRESHOLDS) or ()),
         network_cost=store.read(name, COST) or {},
         designs=tuple(store.read(name, LAYERS) or ()),
-        document={} if document is None else _json_of(document),
-        loss_map=LossMap.of_json(_json_of(drawn)) if (drawn := folder / MAP).is_file() else None,
-        **{key: tuple(values) for key, values in traded.items()},
+        document=document or {},
+        loss_map=None if drawn is None else LossMap.of_json(drawn),
+        **{key: tuple(values) for key, values in (store.read(name, TRADED) or {}).items()},
     )
 
 
@@ -283,23 +291,13 @@ def run_names(folder: str | Path) -> list[str]:
 
     Unfinished specs and doctors are left out, because their points mean nothing without the document.
     """
-    folder = Path(folder)
-    found = Store(folder, read_only=True).runs() if (folder / STORE).is_file() else []
-    ended = [path.parent.name for kind in STUDIES for path in sorted(folder.glob(f"{kind}-*/{kind}.json"))]
-    return [*(name for name in found if _document(folder / name) is None), *ended]
-
-
-def _json_of(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} must be a file of JSON, got none: {error}") from None
-
-
-def _document(folder: Path) -> Path | None:
-    """The file that a spec or a doctor writes at its end; None for other runs."""
-    kind = folder.name.partition("-")[0]
-    return folder / f"{kind}.json" if kind in STUDIES else None
+    if not (Path(folder) / STORE).is_file():
+        return []
+    store = Store(folder, read_only=True)
+    kinds = {name: name.partition("-")[0] for name in store.runs()}
+    others = [name for name, kind in kinds.items() if kind not in STUDIES]
+    studies = [name for each in STUDIES for name, kind in kinds.items() if kind == each]
+    return [*others, *(name for name in studies if store.read(name, DOCUMENT) is not None)]
 
 
 _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
@@ -307,13 +305,13 @@ _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "a
 
 def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
     """The lines of results.csv, column names first; shares are 0..1."""
-    figures = list(dict.fromkeys(name for result in run.results for name in result.figures))
+    figures = list(dict.fromkeys(name for row in run.rows for name in row.figures))
     differences = ("difference", "difference_low", "difference_high")
     rows: list[list[object]] = [
         [*axes, *_COLUMNS, *(name for name in figures if name not in axes), *differences, *run.targets,
          "front", "cheapest"]
     ]  # fmt: skip
-    for result in run.results:
+    for result in run.rows:
         is_point, difference = result.kind == "simulated", result.difference
         rows.append([
             *(axis_text(result.axes[name]) if name in result.axes else "" for name in axes),

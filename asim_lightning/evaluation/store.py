@@ -1,26 +1,18 @@
-"""Finished trials and points of a recipe's runs, with settings and commands, in one SQLite file; locks of trials."""
+"""Finished trials and points of a recipe's runs, with settings and commands, in one SQLite file."""
 
-import errno
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from hashlib import blake2b
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.results import Outcomes
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 STORE = "runs.sqlite"
 _VERSION = 2
@@ -74,11 +66,11 @@ class Store:
         if 0 < version < _VERSION:
             self.earlier_version = version
 
-    def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
-        """Store a trial, or more samples of it, which replace old ones; return all known samples.
+    def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "", replaces: bool = False) -> Outcomes:
+        """Store a trial, or more samples of it; return all known samples.
 
         The key is for everything that decides the outcomes except the number of the trial; `point` is a name for
-        people.
+        people. Of a sample that is known already, the first outcome stays, unless the new one `replaces` it.
 
         Raises:
             ValueError: There are more than 2^24 samples, which no trial may have.
@@ -87,8 +79,10 @@ class Store:
             raise ValueError(f"a trial may have {_MOST_SAMPLES:,} samples at most, got {len(outcomes.value):,}")
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
+            if before is not None and not replaces and np.isin(outcomes.sample_index, before.sample_index).all():
+                return before
             if before is not None:
-                outcomes = outcomes.joined(before)
+                outcomes = outcomes.joined(before) if replaces else before.joined(outcomes)
             row = (
                 key, trial, point, _packed(np.diff(outcomes.sample_index, prepend=0), _KINDS[0]),
                 _packed(outcomes.value, _KINDS[1]),
@@ -257,48 +251,3 @@ def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | N
         return None
     prediction = found[2].astype(np.int64) if len(found) > 2 else None
     return Outcomes(np.cumsum(found[0], dtype=np.int64), found[1], row[3], row[4], prediction)
-
-
-_files: dict[Path, tuple[int, BinaryIO]] = {}
-"""By path: the process that opened a file, and the file.
-
-If a process closes a file, it loses all its locks in that file. So each file is opened once, and stays open. A forked
-process opens it again."""
-
-
-class FileLocks:
-    """Named locks between processes of a machine or a shared filesystem; a process that ends loses its locks.
-
-    Each name is a byte of one file, which stays empty. If a filesystem or system has no locks, all are free.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
-
-    def take(self, name: str, wait: bool) -> bool:
-        """Lock a name, or wait until it is free; False if another process has it."""
-        if fcntl is None:
-            return True
-        try:
-            fcntl.lockf(self._opened(), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, _place(name))
-        except OSError as error:
-            return error.errno not in (errno.EACCES, errno.EAGAIN)
-        return True
-
-    def give(self, name: str) -> None:
-        """Unlock a name."""
-        if fcntl is not None:
-            with suppress(OSError):
-                fcntl.lockf(self._opened(), fcntl.LOCK_UN, 1, _place(name))
-
-    def _opened(self) -> BinaryIO:
-        process, file = _files.get(self._path, (0, None))
-        if file is None or process != os.getpid() or not self._path.exists():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.open("ab")
-            _files[self._path] = os.getpid(), file
-        return file
-
-
-def _place(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=7).digest(), "big")

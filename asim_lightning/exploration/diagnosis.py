@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.plan_study import PlanStudy
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
+from asim_lightning.exploration.study import Others
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table, plans_table, plans_verdict
@@ -29,7 +31,7 @@ _NAMED = 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasuredPlan:
     """A plan and its measured result.
 
     Attributes:
@@ -81,13 +83,13 @@ class Diagnosis:
     """
 
     target: Target
-    as_is: Plan
-    plans: tuple[Plan, ...]
+    as_is: MeasuredPlan
+    plans: tuple[MeasuredPlan, ...]
     map: LossMap
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     gap: float | None = None
-    digital: Plan | None = None
+    digital: MeasuredPlan | None = None
 
     def __str__(self) -> str:
         found = self.to_json()
@@ -102,18 +104,29 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in doctor.json."""
-        return {
-            "target": str(self.target),
-            "as_is": asdict(self.as_is),
-            "plans": list(map(asdict, self.plans)),
-            "findings": [asdict(each) for each in self.findings],
-            "gap": self.gap,
-            "digital": None if self.digital is None else asdict(self.digital),
-            "notes": list(self.notes),
-        }
+        return _finite(
+            {
+                "target": str(self.target),
+                "as_is": asdict(self.as_is),
+                "plans": list(map(asdict, self.plans)),
+                "findings": [asdict(each) for each in self.findings],
+                "gap": self.gap,
+                "digital": None if self.digital is None else asdict(self.digital),
+                "notes": list(self.notes),
+            }
+        )
 
 
-def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
+def _finite(value: Any) -> Any:
+    """A value of JSON, with null for the ends of intervals without bounds, for which JSON has no number."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def plan_of(model: CimModule, result: Result, decision: Decision) -> MeasuredPlan:
     """A plan from its result; the axes of the result are the changes of the network."""
     condition, checkpoint = condition_at(of_network(result.axes), "simulated"), checkpoint_of(result.axes)
     layers = macro_layers(model.backbone)
@@ -122,7 +135,7 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
     for name, fields in changes.items():
         alike.setdefault(_layer_text(layers[name], fields), []).append(name)
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
-    return Plan(
+    return MeasuredPlan(
         _text(condition.macro, alike, checkpoint), nested(condition.macro),
         layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
         decision.mean, decision.low, decision.high, decision.threshold, decision.verdict,
@@ -131,15 +144,15 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> Plan:
     )  # fmt: skip
 
 
-def plan_of_digital(model: CimModule, study: PlanStudy) -> Plan:
+def plan_of_digital(model: CimModule, study: PlanStudy, others: Others) -> MeasuredPlan:
     """A purely digital macro with the bits of the network's macro, from the references of a study of plans."""
-    target, outcomes, result = study.target, study.outcomes["quantized"], study.references["quantized"]
-    figures = study.figures_at({})
+    (target,), (result, outcomes) = study.settings.targets, others["quantized"]
+    figures = dict(study.figures_at({}, "simulated"))
     figures |= {f"energy_uj{end}": figures[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
     if target.form == "yield":
         figures |= yield_figures([[outcomes]], target.accuracy, False)
     result = replace(result, axes={}, figures=figures, difference=NO_DIFFERENCE)
-    plan = plan_of(model, result, study.decision(target, result, [[outcomes]]))
+    plan = plan_of(model, result, study.decision(target, result, [[outcomes]], others))
     return replace(plan, text="a purely digital macro of the same bits")
 
 

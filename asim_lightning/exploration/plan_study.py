@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from operator import gt
 
 from asim_lightning.checks import check_whole
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import good_chips
-from asim_lightning.evaluation.results import Decision, Outcomes, Result
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import Target, decide, measured_target
-from asim_lightning.exploration.figures import CostFigures
-from asim_lightning.exploration.methods import Found, Method, Point
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.methods import Method, Point
+from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.study import Study
+from asim_lightning.exploration.study import Others, Read, Study, StudySettings
 
 _ATTEMPTS = 4
 """Most proved plans of a family."""
@@ -135,6 +135,11 @@ class DoctorSettings:
     checkpoints: list[str] = field(default_factory=list)
     """Other weights to try, such as from training under noise."""
 
+    @property
+    def measured(self) -> Target:
+        """`target` as a target."""
+        return measured_target(self.target)
+
     def __post_init__(self) -> None:
         check_whole("`images`", self.images, 1)
         check_whole("`proof_images`", self.proof_images, 1)
@@ -144,62 +149,53 @@ class DoctorSettings:
         measured_target(self.target)
 
 
+@dataclass(frozen=True, eq=False)
 class PlanStudy(Study):
-    """Measures plans one after another.
+    """A study of plans.
+
+    Attributes:
+        proves: Whether chips end when the target is answered; else they end when it is clear whether it is likely.
+    """
+
+    proves: bool = True
+
+    def decision(self, target: Target, result: Result, chips: Read, others: Others) -> Decision:
+        """Whether a plan keeps the target; for a yield, also how many chips would decide."""
+        if target.form != "yield" or len(chips) == 1:
+            return super().decision(target, result, chips, others)
+        return decide(*target.bounds(result, None), len(chips), _MANY)  # agrees with the test that may end the chips
+
+    def is_over(self, chips: Read) -> bool:
+        """Whether the chips so far prove a yield, or show whether it is likely."""
+        if self.proves or not self.settings.chips_may_end:
+            return super().is_over(chips)
+        (target,) = self.settings.targets
+        bad = len(chips) - good_chips(chips, target.accuracy)
+        most = len(self.settings.chips) * (1.0 - target.value)
+        return bad > most or (bad == 0 and len(chips) >= _ALL_GOOD)
+
+
+def open_plans(
+    work: Work, settings: DoctorSettings, costs: CostFigures, axes: Sequence[str], chips: range, places: range
+) -> PlanStudy:
+    """Make a study of plans ready.
 
     Args:
         work: Network, data and trainer.
         settings: The settings of `doctor`.
-        figures: Costs of plans.
-        families: All plans.
+        costs: Costs of plans.
+        axes: Names of all changes.
         chips: Numbers of the chips of a plan whose chips differ.
-        places: Indices of the images.
-        proves: Whether chips end when the target is answered; else they end when it is clear whether it is likely.
+        places: Places of the images in the test loader.
     """
-
-    def __init__(
-        self,
-        work: Work,
-        settings: DoctorSettings,
-        figures: CostFigures,
-        families: Sequence[Family],
-        chips: range,
-        places: range,
-        proves: bool,
-    ) -> None:
-        super().__init__(work)
-        self.target, self.figures = measured_target(settings.target), figures
-        self.targets = [self.target]
-        self.chips, self.reads, self._proves = chips, settings.reads, proves
-        self.until = self.target if self.target.form == "yield" else None
-        self.most_images = _MANY
-        of = {"target": str(self.target), "chips": str(chips), "images": str(places)}
-        names = dict.fromkeys(name for family in families for each in family.candidates for name in each.point)
-        axes = [*(name for name in names if name != CHECKPOINT), CHIP]
-        for checkpoint in (None, *settings.checkpoints):
-            self.switch(checkpoint)
-            records = Records(work, axes, "doctor", described={"doctor": of}, places=places)
-            records.points.add({}, "simulated")
-            records.open(has_table=checkpoint is None)  # the key includes the weights
-            self.by_checkpoint[checkpoint] = records
-        self.switch(None)
-        self.records = self.by_checkpoint[None]
-
-    def run(self, method: Method[Found], most: int, say: Callable[[str], None], progress: bool) -> Found:
-        """Measure the plans of a method; return what it finds. `Study.evaluate` explains the arguments."""
-        _, found = self.evaluate([], method, most, progress, say)
-        self.switch(None)
-        return found
-
-    def decision(self, target: Target, result: Result, chips: Sequence[Sequence[Outcomes]]) -> Decision:
-        """Whether a plan keeps the target; for a yield, also how many chips would decide."""
-        if target.form != "yield" or len(chips) == 1:
-            return super().decision(target, result, chips)
-        return decide(*target.bounds(result, None), len(chips), _MANY)  # agrees with the test that may end the chips
-
-    def is_over(self, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the chips so far prove a yield, or show whether it is likely."""
-        if self._proves or not self.chips_may_end:
-            return super().is_over(chips)
-        bad = len(chips) - good_chips(chips, self.target.accuracy)
-        return bad > len(self.chips) * (1.0 - self.target.value) or (bad == 0 and len(chips) >= _ALL_GOOD)
+    target, axes = settings.measured, [*axes, CHIP]
+    of = {"target": str(target), "chips": str(chips), "images": str(places)}
+    return PlanStudy.open(
+        work,
+        StudySettings(
+            "doctor", axes, [target], target if target.form == "yield" else None, chips, settings.reads,
+            (None, *settings.checkpoints), places, _MANY, {"doctor": of},
+        ),
+        Points.of(work, axes),
+        costs,
+    )  # type: ignore[no-any-return]  # fmt: skip

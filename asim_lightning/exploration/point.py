@@ -1,9 +1,10 @@
 """A point of a sweep, described by what its layers compute: equal descriptions are computed once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -16,9 +17,10 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, check_one_chip, matched
-from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
-from asim_lightning.exploration.axes import condition_at
+from asim_lightning.evaluation.results import AxisValue, Kind, axes_text, canonical_json, digest_of
+from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.plain_values import plain
+from asim_lightning.exploration.runner import Work
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 
@@ -40,10 +42,15 @@ class Points:
         self._digests: dict[str, str] = {}
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
 
-    def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
-        """Work a point out; return whether any of its conversions is noisy."""
-        self.digest(axes, kind)
-        pairs = set(self._macros(self._at(axes, kind)[0])) if kind == "simulated" else set()
+    @classmethod
+    def of(cls, work: Work, names: Iterable[str]) -> "Points":
+        """The points of a study with axes of some names."""
+        return cls(work.model, patterns_of(names), work.noise_in)
+
+    def is_noisy(self, axes: Mapping[str, AxisValue]) -> bool:
+        """Whether any conversion of a simulated point is noisy; refuses a point that is not allowed."""
+        self.digest(axes, "simulated")
+        pairs = set(self._macros(self._at(axes, "simulated")[0]))
         return any(any(transfer(*pair).noisy) for pair in pairs if pair is not None)
 
     def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
@@ -155,6 +162,15 @@ class Points:
             (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
             for family, each in zip(self._families, assignments, strict=True)
         ]
+
+
+def check_points(given: Iterable[Mapping[str, AxisValue]], setting: str, check: Callable[[Any], object]) -> None:
+    """Refuse points of a setting by name, if a check raises a ValueError."""
+    for point in given:
+        try:
+            check(point)
+        except ValueError as error:
+            raise ValueError(f"{error}, at the point {axes_text(point)} of `{setting}`") from None
 
 
 def macro_content(macro: MacroConfig, signed_input: bool) -> dict[str, object]:

@@ -16,9 +16,9 @@ from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.axes import flat
-from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
+from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.nn import OnMacro
 
 Digital: TypeAlias = Literal["all", "half", "none"]

@@ -25,8 +25,8 @@ from asim_lightning.evaluation.results import (
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
 from asim_lightning.evaluation.target import Target, figure, grouped, has_figure, meaning_of_early_end, near_notes
 from asim_lightning.exploration.axes import lsb_notes
-from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
@@ -46,6 +46,7 @@ from asim_lightning.report.yields import (
     yield_picture,
     yield_text,
 )
+from asim_lightning.surgery import macro_layers
 from asim_lightning.whole_file import write_lines
 
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
@@ -61,23 +62,24 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     The table and the yields of chips have the points of this call; plot, dashboard and results.csv have all points of
     the run.
     """
-    rows, swept = sweep.records.results(), list(found[-1].axes)
-    axis = plot_axis([*rows, found[-1]])
+    run = Run(sweep.folder, sweep.study.folder.results())
+    rows, swept, model = run.rows, list(found.rows[-1].axes), sweep.study.work.model
+    axis = plot_axis([*rows, found.rows[-1]])
     # a weight-parallel cycle has signed codes and so another LSB
-    bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
+    macros = [layer.macro for layer in macro_layers(model.backbone).values()]
+    bits = {None if each.weight_parallel else each.adc_bits for each in macros}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    run = Run(sweep.folder, rows)
     title = _title(name, sweep.macro, run, _rules(sweep), axis) + _volts(sweep)
     if found.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
         drawn = chips_picture(rows, title, found.thresholds)
     else:
-        drawn = accuracy_picture(rows, axis, title, getattr(sweep.model, "num_classes", None), adc_bits)
+        drawn = accuracy_picture(rows, axis, title, getattr(model, "num_classes", None), adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
-    _write_differences(run, sweep.records.names)
+    _write_differences(run, sweep.study.settings.axes)
     yields = _yield_files(found, sweep, name, suffix) if found.yields else []
-    earlier = len(rows) - len(found)
+    earlier = len(rows) - len(found.rows)
     more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
     return "\n".join([sweep_text(found, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
@@ -85,16 +87,16 @@ def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
 def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
     """The yields of a sweep over chips, the highest threshold first; its table, and notes, such as the steps along an
     axis; None: the axis of the plot."""
-    yields = [yield_text(found.yields, found.thresholds[::-1], sweep.until), ""] if found.yields else []
-    notes = _notes(found, sweep.records.points.macros, sweep.figures, sweep.thresholds or ())
+    yields = [yield_text(found.yields, found.thresholds[::-1], sweep.settings.end), ""] if found.yields else []
+    notes = _notes(found, sweep.study.points.macros, sweep.costs, sweep.thresholds or ())
     lines = [
         *yields,
-        _table(found),
+        _table(found.rows),
         *_equal_points(found.points),
         *(f"\nnote     {each}" for each in notes),
         "",
-        str(sweep.figures),
-        *_changes(found, sweep, axis or plot_axis(found)),
+        str(sweep.costs),
+        *_changes(found, sweep, axis or plot_axis(found.rows)),
     ]
     return found.measure.words("\n".join(lines))
 
@@ -130,7 +132,7 @@ def whole_search_text(found: Run, search: Search) -> str:
     ends = search.settings.ends
     lines = [
         search_text(found, str(search.technology)),
-        *(f"Note: {each}." for each in _notes(found, search.macros, search.figures)),
+        *(f"Note: {each}." for each in _notes(found, search.macros, search.costs)),
         *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
     ]
     return found.measure.words("\n".join(lines))
@@ -151,7 +153,7 @@ def _notes(
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
     targets = [Target.read(each, "`targets`") for each in (*found.targets, *([found.until] if found.until else []))]
     targets += [Target("accuracy", level) for level in levels]
-    notes = [*interval_notes(found.results), *near_notes(targets, found.of_kind("quantized"))]
+    notes = [*interval_notes(found.rows), *near_notes(targets, found.of_kind("quantized"))]
     if figures.noise_in == "written":
         return [*notes, *lsb_notes(points, macros), *prices]
     volts = "an LSB of noise, offset or trim step is at all points an LSB of each layer's own ADC (noise_in volts)"
@@ -182,7 +184,7 @@ def _figures(found: Run, title: str) -> dict[str, Figure]:
 def _write_differences(run: Run, names: Sequence[str]) -> None:
     """Write differences.csv: paired accuracies of points minus the quantised network's; shares -1..1."""
     lines: list[Sequence[object]] = [[*names, "trials", "images", "difference", "low", "high"]]
-    for row in run:
+    for row in run.rows:
         if row.difference is not None:
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in names]
             numbers = [f"{each:.6f}" for each in (row.difference.mean, row.difference.low, row.difference.high)]
@@ -198,7 +200,7 @@ def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Diffe
             is_same = before.point == after.point or before.difference == after.difference == NO_DIFFERENCE
             change = NO_DIFFERENCE
             if not is_same:
-                one, other = (stacked(sweep.records.reads(row)) for row in (after, before))
+                one, other = (stacked(sweep.study.reads(row)) for row in (after, before))
                 change = difference_interval(one, other, after.measure.is_share)
             found.append(Difference(before.without(axis), before.axes[axis], after.axes[axis], change))
     return found
@@ -217,13 +219,14 @@ def _equal_points(points: Sequence[Result]) -> list[str]:
 
 def _changes(found: Run, sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis if there are a few; none if outcomes decided how much was computed."""
-    if sweep.until is not None and sweep.until.ends_images:
-        meaning = meaning_of_early_end(sweep.until, max(row.images for row in found))
-        answer = [] if sweep.until.form == "width" else [f"answer   {verdict(found, sweep.until)}"]
+    until, rows = sweep.settings.end, found.rows
+    if until is not None and until.ends_images:
+        meaning = meaning_of_early_end(until, max(row.images for row in rows))
+        answer = [] if until.form == "width" else [f"answer   {verdict(found, until)}"]
         return ["", *answer, meaning]
     # steps between values in several units would have no order
-    units = noise_unit(row.axes[axis] for row in found if axis in row.axes) if axis in NOISE_AXES else "%"
-    if CHIP in found[-1].axes or len(found) > _MOST_ROWS or units is None:
+    units = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
+    if CHIP in rows[-1].axes or len(rows) > _MOST_ROWS or units is None:
         return []
     steps = differences(found.points, sweep, axis)
     return ["", differences_text(axis, steps, found.measure)] if steps else []
@@ -260,11 +263,11 @@ def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, axis: str = 
 
 
 def _volts(study: Sweep | Search) -> str:
-    return "" if study.figures.noise_in == "written" else ", noise_in volts"
+    return "" if study.costs.noise_in == "written" else ", noise_in volts"
 
 
 def _rules(sweep: Sweep) -> int:
-    return len(sweep.model.hparams.get("plan", {}).get("rules", ()))
+    return len(sweep.study.work.model.hparams.get("plan", {}).get("rules", ()))
 
 
 def _table(results: Sequence[Result]) -> str:

@@ -1,18 +1,17 @@
 """Arguments that `study`, `search`, `spec` and `doctor` share: network, samples, and how to evaluate them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from copy import copy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from copy import copy, deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias, get_type_hints
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit.voltage import NOISE_IN
@@ -22,80 +21,115 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.evaluate import quiet_trainer
-from asim_lightning.evaluation.results import Measure
-from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
-from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.surgery import Plan, convert_, macro_layers
+
+OutcomeLike: TypeAlias = str | Callable[..., Tensor] | Outcome
 
 
-@dataclass(frozen=True)
-class SharedArguments:
-    """Arguments of all calls; `study` explains them."""
+class WorkArguments(TypedDict, total=False):
+    """Arguments of all calls."""
 
-    network: Any
-    data: Any
-    chips: int | None = None
-    trials: int = 1
-    outcome: str | Callable[..., Tensor] | Outcome = "accuracy"
-    images: int | None = None
-    seed: int = 0
-    runner: str | RunnerSettings | Trainer | None = None
-    folder: str | Path | None = None
-    fresh: bool = False
-
-    @cached_property
-    def measured(self) -> Outcome:
-        """The outcome."""
-        return Outcome.of(self.outcome)
-
-    def texts(self, name: str, targets: Sequence[str]) -> list[str]:
-        """Targets as texts; the name of the outcome may stand for accuracy."""
-        return target_texts(name, targets, Measure.of(self.measured))
-
-    @contextmanager
-    def opened(self) -> Iterator[Work]:
-        """Network, data and trainer of a study; afterwards the network is on its device again, and in its modes."""
-        network, runner = self.network, self.runner
-        check_whole("`seed`", self.seed, 0, 2**32 - 1)
-        found = samples(self.data, self.images)
-        model = _model(network, found, self.measured, self.seed)
-        _calibrate(model, self.data)
-        device = next((each.device for each in network.parameters()), torch.device("cpu"))
-        logger = logging.getLogger("lightning.pytorch")
-        level = logger.level
-        with ExitStack() as stack:
-            stack.callback(network.to, device)  # Lightning leaves it on the CPU
-            for module in network.modules():
-                stack.callback(setattr, module, "training", module.training)
-            stack.callback(logger.setLevel, level)
-            logger.setLevel(logging.WARNING)  # its messages on devices do not help here
-            # titles show the folder's name; a temporary folder has the network's name
-            where = Path(self.folder or Path(stack.enter_context(TemporaryDirectory()), type(network).__name__))
-            given = None if isinstance(runner, Trainer) else runner
-            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
-            settings = given if isinstance(given, RunnerSettings) else RunnerSettings(given or "trainer")
-            yield Work(trainer, model, found, where, runner_of(settings, trainer, model, found), self.fresh)
+    plan: Plan | None
+    """Plan of a network that is not converted; a copy of it is converted, and calibrated on `data`."""
+    outcome: OutcomeLike
+    """Number measured for a sample."""
+    images: int | None
+    """Number of random samples; None: all."""
+    seed: int
+    """Seed of the noise."""
+    runner: str | RunnerSettings | Trainer | None
+    """Who computes the trials."""
+    folder: str | Path | None
+    """Folder of the store; None: nothing is saved."""
+    fresh: bool
+    """Whether to ignore trials of earlier calls."""
+    trials: int
+    """Reads of the chip for each noisy point."""
 
 
-@dataclass(frozen=True)
-class StudyArguments(SharedArguments):
+class PricedArguments(WorkArguments, total=False):
     """Arguments of calls whose points have a cost."""
 
-    until: str | None = None
-    technology: Technology | None = None
-    noise_in: str = "written"
+    until: str | None
+    """A target that ends the samples of each point."""
+    technology: Technology | None
+    """Technology of the costs."""
+    noise_in: str
+    """Meaning of noise in LSB at other ADCs: written or volts."""
 
-    @contextmanager
-    def opened(self) -> Iterator[Work]:
-        """As `SharedArguments.opened`, with `noise_in`."""
-        check_choice("`noise_in`", self.noise_in, NOISE_IN)
-        with super().opened() as work:
-            yield replace(work, noise_in=self.noise_in)
 
-    @property
-    def ends(self) -> str | None:
-        """`until` as a text."""
-        return None if self.until is None else self.texts("until", [self.until])[0]
+def check_names(call: str, kind: type, given: Mapping[str, object]) -> None:
+    """Refuse keyword arguments that are not in a TypedDict, as Python does."""
+    for name in given:
+        if name not in get_type_hints(kind):
+            raise TypeError(f"{call}() got an unexpected keyword argument '{name}'")
+
+
+def outcome_of(given: WorkArguments) -> Outcome:
+    """The outcome of a call."""
+    return Outcome.of(given.get("outcome", "accuracy"))
+
+
+@contextmanager
+def opened_work(network: nn.Module, data: Any, given: WorkArguments, noise_in: str = "written") -> Iterator[Work]:
+    """Network, data and trainer of a study; afterwards the network is on its device again, and in its modes.
+
+    Raises:
+        ValueError: An argument is not allowed, or the network has no input ranges.
+    """
+    seed, runner, folder = given.get("seed", 0), given.get("runner"), given.get("folder")
+    check_whole("`seed`", seed, 0, 2**32 - 1)
+    check_choice("`noise_in`", noise_in, NOISE_IN)
+    evaluated = samples(data, given.get("images"))
+    if (plan := given.get("plan")) is not None:
+        network = _converted(network, plan, data, evaluated)
+    model = _model(network, evaluated, outcome_of(given), seed)
+    _calibrate(model, data)
+    device = next((each.device for each in network.parameters()), torch.device("cpu"))
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with ExitStack() as stack:
+        stack.callback(network.to, device)  # Lightning leaves it on the CPU
+        for module in network.modules():
+            stack.callback(setattr, module, "training", module.training)
+        stack.callback(logger.setLevel, level)
+        logger.setLevel(logging.WARNING)  # its messages on devices do not help here
+        # titles show the folder's name; a temporary folder has the network's name
+        where = Path(folder or Path(stack.enter_context(TemporaryDirectory()), type(network).__name__))
+        named = None if isinstance(runner, Trainer) else runner
+        trainer = runner if isinstance(runner, Trainer) else _trainer(device)
+        settings = named if isinstance(named, RunnerSettings) else RunnerSettings(named or "trainer")
+        computes, fresh = runner_of(settings, trainer, model, evaluated), given.get("fresh", False)
+        yield Work(trainer, model, evaluated, where, computes, fresh, noise_in=noise_in)
+
+
+def _converted(network: nn.Module, plan: Plan, data: Any, evaluated: LightningDataModule) -> nn.Module:
+    """A copy of a network on macros, with input ranges from training samples of a data module, else from `data`."""
+    if macro_layers(network):
+        raise ValueError("`plan` is for a network that is not converted, got one with layers on macros")
+    network = deepcopy(network)
+    convert_(network, plan, _example(evaluated))
+    if not isinstance(data, LightningDataModule):
+        batches = (batch[0] for batch in evaluated.test_dataloader())
+        calibrate_(network, _first(batches, CimModule.calibration_images))
+    return network
+
+
+def _first(batches: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
+    for batch in batches:
+        yield batch[:samples]
+        samples -= len(batch)
+        if samples <= 0:
+            return
+
+
+def _example(evaluated: LightningDataModule) -> Any:
+    """The first input, as a batch of one."""
+    if isinstance(evaluated, GivenData):
+        return evaluated.example
+    return next(iter(evaluated.test_dataloader()))[0][:1]
 
 
 def samples(data: Any, images: int | None) -> LightningDataModule:
@@ -120,10 +154,7 @@ def _model(network: nn.Module, samples: LightningDataModule, outcome: Outcome, s
             )
         network.check_data(samples)
         return network
-    if isinstance(samples, GivenData):
-        example = samples.example
-    else:
-        example = next(iter(samples.test_dataloader()))[0][:1]
+    example = _example(samples)
     device = next((each.device for each in network.parameters()), None)
     model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
     model.noise_seed = seed

@@ -6,27 +6,33 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.chip_yield import YieldPoint
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import AxisValue, Result
-from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
-from asim_lightning.exploration.axes import grid_of
+from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exploration.diagnosis import Diagnosis
-from asim_lightning.exploration.doctor import Doctor
+from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
-from asim_lightning.exploration.python_arguments import SharedArguments, StudyArguments, samples
+from asim_lightning.exploration.python_arguments import (
+    PricedArguments,
+    WorkArguments,
+    check_names,
+    opened_work,
+    outcome_of,
+    samples,
+)
 from asim_lightning.exploration.python_results import Results
-from asim_lightning.exploration.search import Search, SearchSettings
-from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
-from asim_lightning.exploration.sweep import Sweep, left_out
+from asim_lightning.exploration.search import SearchSettings, open_search
+from asim_lightning.exploration.spec import Spec, SpecSettings, open_spec
+from asim_lightning.exploration.sweep import SweepSettings, left_out, open_sweep
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
@@ -41,8 +47,7 @@ def study(
     axes: Mapping[str, Sequence[Any]] | None = None,
     chips: int | None = None,
     targets: Sequence[str] = (),
-    until: str | None = None,
-    **shared: Any,
+    **shared: Unpack[PricedArguments],
 ) -> Results:
     """Accuracy of a converted network over a grid of macros, with a 95 % interval a point, like `asim sweep`.
 
@@ -57,10 +62,13 @@ def study(
             chips: four levels of random noise, in place of the macro's own.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
-        until: A target that ends the samples of each point early, such as "accuracy 90 %" or "accuracy within 2 %", or
-            its chips, such as "yield 0.9 at 85 %"; None: all are evaluated.
         shared: Arguments that `search`, `spec` and `doctor` take, too.
+            plan: Plan of a network that is not converted. A copy of it is converted, and its input ranges are fitted to
+                training samples of a data module, else to the first 512 samples of `data`.
             trials: Reads of the chip for each noisy point; 1 by default.
+            until: Only for `study` and `search`: a target that ends the samples of each point early, such as "accuracy
+                90 %" or "accuracy within 2 %", or in `study` its chips, such as "yield 0.9 at 85 %"; None: all are
+                evaluated.
             outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
                 next_token, loss; a function of outputs and targets; or an `Outcome`.
             technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
@@ -76,24 +84,17 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    given = StudyArguments(network, data, chips, until=until, **shared)
-    end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
-    grid = grid_of(_plain(axes or {}), chips, end)
-    wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
-    of_chips = [each for each in wanted if each.form == "yield"]
-    if len(of_chips) > 1 or (chips is None and of_chips):
-        raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {list(targets)}")
-    with given.opened() as work:
-        technology, thresholds = given.technology or Technology(), [each.accuracy for each in of_chips]
-        sweep = Sweep(work, grid, given.trials, end, technology, thresholds)
-        said = [*sweep.notes, *left_out(grid.axes, sweep.macro, axes or ())]
-        found = sweep.run(said.append)
-        if not work.trainer.is_global_zero:
-            return Results.of(found, "")
-        at = [(each.axes, each.at(threshold)) for each in found.yields for threshold in thresholds]
-        results = tuple(_with_yield(each, at) for each in found)
-        found = replace(found, results=results).decided(*wanted)
-        return Results.of(found, "\n".join([sweep_text(found, sweep), *said]))
+    check_names("study", PricedArguments, shared)
+    technology = shared.get("technology") or Technology()
+    settings = SweepSettings(
+        _plain(axes or {}), shared.get("trials", 1), chips, shared.get("until"), None, list(targets), technology
+    )
+    with opened_work(network, data, shared, shared.get("noise_in", "written")) as work:
+        sweep = open_sweep(work, settings)
+        said = [*sweep.notes, *left_out(settings.grid.axes, sweep.macro, axes or ())]
+        run = sweep.run(said.append)
+        text = "\n".join([sweep_text(run, sweep), *said]) if work.trainer.is_global_zero else ""
+        return Results.of(run, text)
 
 
 def search(
@@ -105,7 +106,8 @@ def search(
     constraints: Sequence[str] = (),
     method: str = "grid",
     points: int | Sequence[Mapping[str, Any]] | None = None,
-    **shared: Any,
+    chips: int | None = None,
+    **shared: Unpack[PricedArguments],
 ) -> Results:
     """Points of a space with the best trade-offs of accuracy, energy and time, like `asim search`.
 
@@ -117,23 +119,26 @@ def search(
         constraints: Targets of each point, as `targets` of `study`.
         method: grid, list, random or optuna.
         points: Most points; with the method list, the points.
+        chips: Chips of each point; None: one.
         shared: The other arguments of `study`.
     """
-    given = StudyArguments(network, data, **shared)
+    check_names("search", PricedArguments, shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
+    measure = Measure.of(outcome_of(shared))
     settings = SearchSettings(
-        _plain(space), method, points if isinstance(points, int) else None, given.seed,
-        ["accuracy" if each == given.measured.name else each for each in objectives],
-        given.texts("constraints", constraints), listed, given.trials, given.chips, given.ends,
+        _plain(space), method, points if isinstance(points, int) else None, shared.get("seed", 0),
+        ["accuracy" if each == measure.name else each for each in objectives],
+        target_texts("constraints", constraints, measure), listed, shared.get("trials", 1), chips,
+        None if (until := shared.get("until")) is None else target_texts("until", [until], measure)[0],
     )  # fmt: skip
-    with given.opened() as work:
-        made = Search(work, settings, given.technology or Technology())
+    with opened_work(network, data, shared, shared.get("noise_in", "written")) as work:
+        made = open_search(work, settings, shared.get("technology") or Technology())
         said = list(made.notes)
-        found = made.run(said.append)
-        text = "\n".join([whole_search_text(found, made), *said]) if work.trainer.is_global_zero else ""
-        return Results.of(found, text)
+        run = made.run(said.append)
+        text = "\n".join([whole_search_text(run, made), *said]) if work.trainer.is_global_zero else ""
+        return Results.of(run, text)
 
 
 def spec(
@@ -144,7 +149,7 @@ def spec(
     properties: Sequence[str] | None = None,
     given: Mapping[str, Any] = {},
     chips: int = 10,
-    **shared: Any,
+    **shared: Unpack[WorkArguments],
 ) -> Spec:
     """How bad each property of the macro may be for a network that keeps a target, like `asim spec`.
 
@@ -157,12 +162,11 @@ def spec(
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    others = SharedArguments(network, data, chips, **shared)
-    (wanted,) = others.texts("target", [target])
+    check_names("spec", WorkArguments, shared)
     names = None if properties is None else list(properties)
-    settings = SpecSettings(wanted, names, {**given}, chips, others.trials)
-    with others.opened() as work:
-        return SpecStudy(work, settings).run()
+    settings = SpecSettings(_read(target, shared), names, {**given}, chips, shared.get("trials", 1))
+    with opened_work(network, data, shared) as work:
+        return open_spec(work, settings).run()
 
 
 def doctor(
@@ -175,7 +179,8 @@ def doctor(
     weights: Mapping[str, Mapping[str, Tensor]] = {},
     proof_images: int = 1600,
     technology: Technology | None = None,
-    **shared: Any,
+    chips: int = 200,
+    **shared: Unpack[WorkArguments],
 ) -> Diagnosis:
     """The cheapest proved plans with which the network keeps a target, like `asim doctor`.
 
@@ -189,37 +194,32 @@ def doctor(
         weights: Other state dictionaries of the network to try, by name.
         proof_images: Most samples of the proof.
         technology: Technology for the energies; None: the default one.
+        chips: Most chips of a proof.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
+    check_names("doctor", WorkArguments, shared)
     images = shared.pop("images", None)
     images = 400 if images is None else images
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
-    others = SharedArguments(network, data, **shared)
-    (wanted,) = others.texts("target", [target])
-    chips, names = others.chips or 200, list(weights)
-    settings = DoctorSettings(wanted, images, proof_images, chips, others.trials, checkpoints=names)
-    with others.opened() as work:
-        work = replace(work, load=lambda name: network.load_state_dict(weights[name]))
+    wanted, trials, names = _read(target, shared), shared.get("trials", 1), list(weights)
+    settings = DoctorSettings(wanted, images, proof_images, chips, trials, checkpoints=names)
+    with opened_work(network, data, shared) as work:
+        loaded = work.model if isinstance(network, CimModule) else work.model.backbone
+        work = replace(work, load=lambda name: loaded.load_state_dict(weights[name]))
         proof = None if proof_data is None else replace(work, data=samples(proof_data, None), runner=None)
-        made = Doctor(work, settings, technology or Technology(), map, proof)
-        made.map_loss()
-        return made.run()
+        return open_doctor(work, settings, technology or Technology(), map, proof).run()
+
+
+def _read(target: str, shared: WorkArguments) -> str:
+    """A target on the outcome of a call; the name of a share becomes accuracy."""
+    return target_texts("target", [target], Measure.of(outcome_of(shared)))[0]
 
 
 def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
     """Axes with lists in place of arrays."""
     return {name: values.tolist() if hasattr(values, "tolist") else values for name, values in axes.items()}
-
-
-def _with_yield(result: Result, yields: Sequence[tuple[Mapping[str, AxisValue], YieldPoint]]) -> Result:
-    """A result on a chip with the yield of all chips of its point, if a target is on it."""
-    figures = dict(result.figures)
-    for axes, at in yields:
-        if axes.items() <= result.axes.items() and result.kind == "simulated":
-            figures |= {"yield": at.share, "yield_low": at.low, "yield_high": at.high}
-    return replace(result, figures=figures)
 
 
 def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64) -> Table[AdcRange]:

@@ -19,7 +19,7 @@ from asim_lightning.whole_file import write_whole
 
 @dataclass(frozen=True, repr=False)
 class Results(Run):
-    """The results of a study or search: float, quantised, then one result for each point and chip."""
+    """The results of a study or search: float, quantised, then one result for each point, with its chips in `chips`."""
 
     text: str = ""
     """The printed text of the command."""
@@ -36,10 +36,10 @@ class Results(Run):
 
     def _repr_html_(self) -> str:
         """The results as a table in a notebook."""
-        return results_table(self.results)._repr_html_()
+        return results_table(self.rows)._repr_html_()
 
     def frame(self) -> Any:
-        """The results as a pandas DataFrame, one row each; needs pandas."""
+        """The results as a pandas DataFrame, a row each as in results.csv; needs pandas."""
         import pandas  # type: ignore[import-untyped]
 
         names = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
@@ -48,7 +48,7 @@ class Results(Run):
                 **each.axes, **{name: getattr(each, name) for name in names}, **each.figures,
                 **{name: str(decision) for name, decision in each.decisions.items()},
             }
-            for each in self
+            for each in self.rows
         )  # fmt: skip
 
     def plot(self, axis: str | None = None) -> Axes:
@@ -64,7 +64,7 @@ class Results(Run):
             drawn = yield_picture(self.yields, thresholds=self.thresholds)
         elif axis is None and "search" in self.settings:
             drawn = trade_off_picture(self, run_title(self))
-        drawn = drawn or accuracy_picture(self.results, axis or plot_axis(self.results))
+        drawn = drawn or accuracy_picture(self.rows, axis or plot_axis(self.rows))
         words = self[0].measure.words
         drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
         return figure_of(drawn).axes[0]

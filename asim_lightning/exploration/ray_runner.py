@@ -86,29 +86,25 @@ def _computed(trials: Iterable[Steps[Done]], idle: list[Any], advance: Callable[
     import ray
 
     waiting, jobs = iter(trials), dict[Any, tuple[Steps[Done], Any, str]]()
-    try:
-        while True:
-            outcomes = None
-            if idle and (started := next(waiting, None)) is not None:
-                steps, worker = started, idle.pop()
-            elif jobs:
-                (done,), _ = ray.wait(list(jobs))
-                steps, worker, name = jobs[done]
-                outcomes, batches = _received(done, name)
-                del jobs[done]
-                for _ in range(batches):
-                    advance()
-            else:
-                return
-            asked = proceed(steps, outcomes)
-            if isinstance(asked, Evaluation):
-                jobs[worker.evaluate.remote(asked.condition, asked.places)] = steps, worker, asked.name
-            else:
-                idle.append(worker)
-                yield asked
-    finally:
-        for steps, _, _ in jobs.values():
-            steps.close()  # a failed trial releases its claim
+    while True:
+        outcomes = None
+        if idle and (started := next(waiting, None)) is not None:
+            steps, worker = started, idle.pop()
+        elif jobs:
+            (done,), _ = ray.wait(list(jobs))
+            steps, worker, name = jobs[done]
+            outcomes, batches = _received(done, name)
+            del jobs[done]
+            for _ in range(batches):
+                advance()
+        else:
+            return
+        asked = proceed(steps, outcomes)
+        if isinstance(asked, Evaluation):
+            jobs[worker.evaluate.remote(asked.condition, asked.places)] = steps, worker, asked.name
+        else:
+            idle.append(worker)
+            yield asked
 
 
 def _received(done: Any, name: str) -> tuple[Outcomes, int]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, axes_text
+from asim_lightning.nn.calibration import quantized_layers
 
 Result = TypeVar("Result")
 
@@ -76,12 +78,9 @@ class Runner:
         def on_each_rank(evaluate: Evaluate) -> Result:
             def run(trials: Iterable[Steps[Done]]) -> Iterator[Done]:
                 for steps in trials:
-                    try:
-                        asked = proceed(steps, None)
-                        while isinstance(asked, Evaluation):
-                            asked = proceed(steps, evaluate(asked.condition, asked.places))
-                    finally:
-                        steps.close()  # a failed trial releases its claim
+                    asked = proceed(steps, None)
+                    while isinstance(asked, Evaluation):
+                        asked = proceed(steps, evaluate(asked.condition, asked.places))
                     yield asked
 
             return work(run)
@@ -110,6 +109,37 @@ class Work:
     def agreed(self, value: Result) -> Result:
         """The first process's value, on every process."""
         return self.trainer.strategy.broadcast(value) if self.trainer.world_size > 1 else value
+
+
+class Weights:
+    """Gives the network of a study the weights of a checkpoint, or its own again."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._own: dict[str, Tensor] = {}
+        self._loaded: str | None = None
+
+    def switch(self, checkpoint: str | None) -> None:
+        """Load a checkpoint's weights, with input ranges that fit them; None: the network's own."""
+        if checkpoint == self._loaded:
+            return
+        model, runner = self._work.model, self._work.runner
+        if self._work.load is None or not (runner is None or runner.follows_network):
+            raise ValueError(
+                f"other weights need a way to load them, and a runner that sees them, which `runner: ray` does not, "
+                f"got the checkpoint {checkpoint}"
+            )
+        if self._loaded is None:
+            self._own = {name: value.clone() for name, value in model.state_dict().items()}
+        if checkpoint is None:
+            model.load_state_dict(self._own)
+        else:
+            for layer in quantized_layers(model.backbone).values():
+                if layer.input_range == "calibrated":
+                    layer.clear_range(model.device)  # else others' ranges would stay for weights without ranges
+            self._work.load(checkpoint)
+            model.calibrate_where_missing(self._work.data)
+        self._loaded = checkpoint
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,28 @@
 """A search over macros, chips, checkpoints and technologies for the best trade-offs of accuracy, energy and time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from math import inf
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, TECHNOLOGY
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
-from asim_lightning.evaluation.results import AxisValue, Result
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.results import AxisValue, Kind, Measure, Result
 from asim_lightning.evaluation.run import TRADED, Run
-from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
-from asim_lightning.exploration.figures import FIGURES, CostFigures
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs, target_texts
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.point import Points, check_points
+from asim_lightning.exploration.point_costs import FIGURES, CostFigures
 from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.running import measure
 from asim_lightning.exploration.search_space import MOST_POINTS, Range, SearchSpace, of_network
-from asim_lightning.exploration.study import Study
+from asim_lightning.exploration.study import Say, Study, StudySettings, all_images, silent
 
 MACRO_FIGURES = tuple(name for name, kind in get_type_hints(MacroConfig).items() if kind in (int, int | None))
 """Fields of the macro that are numbers of bits, rows or reads."""
@@ -90,6 +93,13 @@ class SearchSettings:
                 f"good, as in 'yield 0.9 at 85 %', got {self.constraints}"
             )
 
+    def on(self, measure: Measure) -> "SearchSettings":
+        """The same search with the name of an outcome in its targets read as accuracy, if it is a share."""
+        (until,) = [None] if self.until is None else target_texts("search.until", [self.until], measure)
+        constraints = target_texts("search.constraints", self.constraints, measure)
+        objectives = ["accuracy" if each == measure.name else each for each in self.objectives]
+        return replace(self, until=until, constraints=constraints, objectives=objectives)
+
     @property
     def targets(self) -> list[Target]:
         """The constraints."""
@@ -107,101 +117,130 @@ class SearchSettings:
         return default if self.trials is None else self.trials
 
 
-class Search(Study):
-    """Evaluates points of a space, one after another, and stores each finished trial.
+@dataclass(frozen=True, eq=False)
+class SearchStudy(Study):
+    """A study whose points have the sizes of a macro and the traded numbers of its fields."""
 
-    If you stop a search, the next run finds its trials and proposes the same points. Settings and points that are not
-    allowed are refused before the work.
+    objectives: Sequence[str] = ()
+
+    def figures_at(self, point: Point, kind: Kind) -> Mapping[str, float]:
+        """The cost of a point, its size, and the traded numbers of its macro."""
+        if kind != "simulated" or self.costs is None:
+            return {}
+        return {**self.costs.at(point), **self.costs.sizes_at(point), **_numbers(self.points, self.objectives, point)}
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A search that is ready to run.
+
+    If you stop a search, the next run finds its trials and proposes the same points.
     """
 
-    figures: CostFigures
+    study: SearchStudy
+    settings: SearchSettings
+    technology: Technology
+    space: SearchSpace
+    costs: CostFigures
+    listed: Sequence[Point]
+    """The points that are known from the start; a method does not learn from them."""
+    notes: tuple[str, ...]
+    """Messages for the user before the points are evaluated, a line each."""
 
-    def __init__(self, work: Work, settings: SearchSettings, technology: Technology) -> None:
-        super().__init__(work)
-        self.settings, self.technology, self.targets = settings, technology, settings.targets
-        self.chips, self.reads = range(settings.chips or 0), settings.reads
-        self.space = _space(settings)
-        axis = self.space.axes.get(CHECKPOINT)
-        checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
-        self.owner = {} if axis is None else {CHECKPOINT: checkpoints[0]}
-        if self.chips and CHIP in self.space.axes:
-            raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
-        names = list(of_network({**dict.fromkeys(self.space.axes), **({CHIP: None} if self.chips else {})}))
-        self.figures = CostFigures(work.model, technology, work.noise_in)
-        # the settings of a run; more trials continue the same run
-        described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
-        self.by_checkpoint = {each: Records(work, names, "search", settings.ends, described) for each in checkpoints}
-        self.records, self.until = self.by_checkpoint[checkpoints[0]], settings.ends
-        self.listed = self._known()
-        """The points that are known from the start; a method does not learn from them."""
-        for checkpoint, records in self.by_checkpoint.items():
-            self.switch(checkpoint)
-            records.open(has_table=records is self.records)  # the key includes its weights
-        if self.until is not None:
-            self.most_images = None  # the images that answer one target decide no other target
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.study.folder.path
 
-    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
-        """Evaluate the unfinished points; `say` and the results are as for `Study.evaluate`."""
-        settings = self.settings
-        if self.trainer.is_global_zero:
-            traded = {"objectives": settings.objectives, "targets": list(map(str, self.targets))}
-            self.records.store.write(self.folder.name, TRADED, traded)
+    def run(self, say: Say = silent, progress: bool = True) -> Run:
+        """Evaluate the unfinished points; `say` and the results are as for `measure`."""
+        settings, study = self.settings, self.study
+        if study.work.trainer.is_global_zero:
+            traded = {"objectives": settings.objectives, "targets": list(map(str, study.settings.targets))}
+            study.folder.write(TRADED, traded)
         method, most = no_points(), 0
         if settings.method in LEARNING:
             learning = LEARNING[settings.method]
             method = learning(self.space, settings.most, settings.seed, len(settings.objectives), self._worth)
             most = settings.most * settings.reads * (settings.chips or 1)
-        results, _ = self.evaluate([self.planned(each) for each in self.listed], method, most, progress, say)
-        return self.run_of(results)
-
-    def figures_at(self, point: Point) -> dict[str, float]:
-        """The cost of a point, its size, and the traded numbers of its macro."""
-        return super().figures_at(point) | self.figures.sizes_at(point) | self._numbers(point)
-
-    def check(self, point: Point) -> None:
-        """Refuse a point that cannot be measured or priced, or has no single number to trade."""
-        super().check(point)
-        self._numbers(point)
-
-    def _numbers(self, point: Point) -> dict[str, float]:
-        """The traded numbers of a point's macro; refuses a number that differs by layer, because of rules."""
-        found = {}
-        for name in [each for each in MACRO_FIGURES if each in self.settings.objectives]:
-            values = {getattr(macro, name) for macro in self.macros(point)}
-            if len(values) > 1:
-                raise ValueError(
-                    f"`search.objectives` takes {name} if all layers on a macro have the same, got "
-                    f"{' and '.join(sorted(map(str, values)))} by rules"
-                )
-            (value,) = values
-            found[name] = inf if value is None else float(value)
-        return found
+        return study.run_of(measure(study, self.listed, method, most, progress, say).results)
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on macros, at a point."""
-        return self.records_of(dict(point)).points.macros(of_network(point))
+        return self.study.points.macros(of_network(point))
 
     def _worth(self, result: Result) -> tuple[tuple[float, ...], dict[str, float]]:
         """Objectives of a result, less is better, and its distance from each target."""
         excesses = {name: -each.margin for name, each in result.decisions.items()}
         return costs(result, self.settings.objectives), excesses
 
-    def _known(self) -> list[Point]:
-        """The points of a method that knows them from the start; refuses points and values that are not allowed."""
-        settings, space = self.settings, self.space
-        known, checked = list[Point](), list[Point]()
-        if settings.method in LEARNING:
-            LEARNING[settings.method](space, 1, 0, 1, self._worth)  # refuses a missing package
-            checked = list(_one_at_a_time(space))
-        elif settings.method == "random":
-            known = checked = random_points(space, settings.most, settings.seed)
-        else:
-            given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
-            known = checked = [dict(point) for point in islice(given, settings.most)]
-        self.check_all(checked, "search.space")
-        if self.chips and not any(self.records_of(each).points.chips_differ(of_network(each)) for each in checked):
-            raise ValueError(EQUAL_CHIPS)
-        return known
+
+def open_search(work: Work, settings: SearchSettings, technology: Technology = Technology()) -> Search:
+    """Make a search ready; a wrong setting or point is refused before the work.
+
+    Raises:
+        ValueError: A setting or point is not allowed, or no layer is on a macro.
+    """
+    needed_layers(work.model, "A sweep or search")
+    settings, space = settings.on(Measure.of(work.model.outcome)), _space(settings)
+    axis, chips = space.axes.get(CHECKPOINT), range(settings.chips or 0)
+    checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
+    if chips and CHIP in space.axes:
+        raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
+    names = list(of_network({**dict.fromkeys(space.axes), **({CHIP: None} if chips else {})}))
+    figures, points = CostFigures(work.model, technology, work.noise_in), Points.of(work, names)
+    listed, checked = _known(settings, space)
+
+    def check(point: Point) -> None:
+        points.is_noisy(of_network(point))
+        figures.at({name: value for name, value in point.items() if name.startswith(TECHNOLOGY)})
+        _numbers(points, settings.objectives, point)
+
+    check_points(checked, "search.space", check)
+    if chips and not any(points.chips_differ(of_network(each)) for each in checked):
+        raise ValueError(EQUAL_CHIPS)
+    # the settings of a run; more trials continue the same run
+    described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
+    study = SearchStudy.open(
+        work,
+        StudySettings(
+            "search", names, settings.targets, settings.ends, chips, settings.reads, checkpoints, described=described,
+            # the images that answer one target decide no other target
+            most_images=None if settings.until is not None else all_images(work.data),
+        ),
+        points,
+        figures,
+    )  # fmt: skip
+    study = replace(study, objectives=tuple(settings.objectives))
+    return Search(study, settings, technology, space, figures, listed, study.folder.notes)
+
+
+def _numbers(points: Points, objectives: Sequence[str], point: Point) -> dict[str, float]:
+    """The traded numbers of a point's macro; refuses a number that differs by layer, because of rules."""
+    numbers = {}
+    for name in [each for each in MACRO_FIGURES if each in objectives]:
+        values = {getattr(macro, name) for macro in points.macros(of_network(point))}
+        if len(values) > 1:
+            raise ValueError(
+                f"`search.objectives` takes {name} if all layers on a macro have the same, got "
+                f"{' and '.join(sorted(map(str, values)))} by rules"
+            )
+        (value,) = values
+        numbers[name] = inf if value is None else float(value)
+    return numbers
+
+
+def _known(settings: SearchSettings, space: SearchSpace) -> tuple[list[Point], list[Point]]:
+    """The points of a method that knows them from the start, and the points to check."""
+    if settings.method in LEARNING:
+        LEARNING[settings.method](space, 1, 0, 1, lambda result: ((), {}))  # refuses a missing package
+        return [], list(_one_at_a_time(space))
+    if settings.method == "random":
+        known = random_points(space, settings.most, settings.seed)
+    else:
+        given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
+        known = [dict(point) for point in islice(given, settings.most)]
+    return known, known
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,13 +16,16 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.results import AxisValue, Decision, interval_notes
-from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes
-from asim_lightning.exploration.axes import flat, lsb_notes, nested
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.results import AxisValue, Decision, Measure, interval_notes
+from asim_lightning.evaluation.run import DOCUMENT
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes, target_texts
+from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.study import Study
+from asim_lightning.exploration.running import measure
+from asim_lightning.exploration.study import Say, Study, StudySettings, all_images, silent
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.labels import legend_text
 from asim_lightning.report.spec_doctor import limits_picture, limits_table
@@ -217,82 +221,124 @@ class SpecSettings:
         measured_target(self.target)
 
 
-class SpecStudy(Study):
-    """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
+@dataclass(frozen=True, eq=False)
+class SpecStudy:
+    """A spec that is ready to run: the limit of each property by bisection, with the same random numbers everywhere.
 
-    It refuses properties or axes that are not allowed.
+    Attributes:
+        study: The study.
+        target: The target.
+        macro: The macro, without its noise and spreads.
+        base: Axes of every point.
+        own: Noise and spreads of the recipe, by the name of their axis.
+        given: Fields of every macro.
+        properties: Properties, each with the values that the macros of all layers take.
+        notes: Messages for the user before the points are evaluated, a line each.
     """
 
-    def __init__(self, work: Work, settings: SpecSettings) -> None:
-        super().__init__(work)
-        properties, chips = settings.properties, settings.chips
-        self.target = target = measured_target(settings.target)
-        self.targets, self.chips, self.reads = [target], range(chips), settings.trials
-        if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
-            least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
-            raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
-        base = next(iter(self.layers.values())).assignment.base
-        ruled = [layer.assignment.ruled for layer in self.layers.values()]
-        self._own = {
-            name: value
-            for name, value in spreads_of(base).items()
-            if not all({name, name.partition(".")[0]} & each for each in ruled)
-        }
-        self._given: Point = flat(settings.given)
-        self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
-        self.macro = base.with_fields(**self._base)
-        offered = [each for each in properties_of(self.macro, properties) if not each.worst.keys() & self._given.keys()]
-        names = [*self._base, *(name for each in offered for name in each.worst), CHIP]
-        described = {"spec": {"target": str(target), "base": self._base, "chips": chips}}
-        self.records = Records(work, list(dict.fromkeys(names)), "spec", described=described)
-        self.records.points.add(self._base, "simulated")
-        self.properties = []
-        for each in offered:
-            if len((taken := each.allowed(self._macros)).rungs) > 1:
-                self.properties.append(taken)
-            elif properties:
-                for value in each.rungs:
-                    self._macros(each.axes(value))  # its error has the reason
-        if not self.properties:
-            raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
-        self.records.open(knows_exact=False)  # an exact point proves nothing for its neighbours
-        if of_rules := sorted(frozenset().union(*ruled)):
-            self.notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
-        bits = [each.axes(rung) for each in self.properties if each.name == "adc_bits" for rung in each.rungs]
-        self.notes.extend(lsb_notes(bits, [macro for each in bits for macro in self._macros(each)]))
+    study: Study
+    target: Target
+    macro: MacroConfig
+    base: Point
+    own: Point
+    given: Point
+    properties: Sequence[Property]
+    notes: tuple[str, ...]
 
-    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.study.folder.path
+
+    def run(self, say: Say = silent, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
-        planned = [self.planned({**self._base, **each.worst}) for each in self.properties]
+        planned = [self.study.planned({**self.base, **each.worst}) for each in self.properties]
         trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
         most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
-        self.results, (limits, keeps) = self.evaluate([], self._method(), most, progress, say)
-        self.notes.extend(interval_notes(self.results))
-        self.notes.extend(near_notes([self.target], [each for each in self.results if each.kind == "quantized"]))
-        return Spec(self.target, tuple(limits), self.macro, keeps, tuple(self.notes))
+        measured = measure(self.study, [], self._method(), most, progress, say)
+        limits, keeps, joint = measured.answer
+        results = measured.results
+        near = near_notes([self.target], [each for each in results if each.kind == "quantized"])
+        notes = (*self.notes, *joint, *interval_notes(results), *near)
+        spec = Spec(self.target, tuple(limits), self.macro, keeps, notes)
+        if self.study.work.trainer.is_global_zero:
+            self.study.folder.write(DOCUMENT, spec.to_json())
+        return spec
 
-    def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None]]:
-        """Find the limit of each property, then of all together; and the macro that keeps the target with all.
+    def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None, list[str]]]:
+        """Find the limit of each property, then of all together; the macro that keeps the target with all; and a note
+        on what they are.
 
         All together are noise and spreads of the recipe times a factor; if it has none, the single limits times one.
         """
         limits = []
         for each in self.properties:
-            limits.append((yield from limit_of(each, self._base)))
-        spreads = {name: value for name, value in self._own.items() if name not in self._given}
-        if not self._own:
+            limits.append((yield from limit_of(each, self.base)))
+        spreads = {name: value for name, value in self.own.items() if name not in self.given}
+        if not self.own:
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
-        if len(spreads) < (1 if self._own else 2):
-            return limits, None
-        joint = scaled(spreads, self.macro).allowed(self._macros)
-        scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self._own else 'limits above'}"
-        self.records.notes.append(f"{TOGETHER}: {scaled_ones}, each times the factor; nothing else is in it")
-        limits.append((yield from limit_of(joint, self._base)))
+        if len(spreads) < (1 if self.own else 2):
+            return limits, None, []
+        joint = scaled(spreads, self.macro).allowed(lambda axes: self.study.points.macros({**self.base, **axes}))
+        scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self.own else 'limits above'}"
+        note = f"{TOGETHER}: {scaled_ones}, each times the factor; nothing else is in it"
+        limits.append((yield from limit_of(joint, self.base)))
         kept = limits[-1].kept
-        return limits, None if kept is None else nested({**self._base, **joint.axes(kept)})
+        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [note]
 
-    def _macros(self, axes: Point) -> set[MacroConfig]:
-        """The macros of all layers at a point with some axes; a rule or a signed input may refuse it."""
-        return self.records.points.macros({**self._base, **axes})
+
+def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
+    """Make a spec ready; properties or axes that are not allowed are refused before the work.
+
+    Raises:
+        ValueError: A setting is not allowed, or no layer is on a macro.
+    """
+    layers = needed_layers(work.model, "A spec").values()
+    (text,) = target_texts("target", [settings.target], Measure.of(work.model.outcome))
+    target, chips = measured_target(text), settings.chips
+    if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
+        least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
+        raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
+    plain_macro, ruled = base_macro(work.model), [layer.assignment.ruled for layer in layers]
+    own = {
+        name: value
+        for name, value in spreads_of(plain_macro).items()
+        if not all({name, name.partition(".")[0]} & each for each in ruled)
+    }
+    given: Point = flat(settings.given)
+    base: Point = {**dict.fromkeys(own, 0), **given}
+    macro = plain_macro.with_fields(**base)
+    offered = [each for each in properties_of(macro, settings.properties) if not each.worst.keys() & given.keys()]
+    axes = list(dict.fromkeys([*base, *(name for each in offered for name in each.worst), CHIP]))
+    points = Points.of(work, axes)
+    points.is_noisy(base)
+
+    def macros(fields: Point) -> set[MacroConfig]:  # a rule or a signed input may refuse them
+        return points.macros({**base, **fields})
+
+    properties = []
+    for each in offered:
+        if len((taken := each.allowed(macros)).rungs) > 1:
+            properties.append(taken)
+        elif settings.properties:
+            for value in each.rungs:
+                macros(each.axes(value))  # its error has the reason
+    if not properties:
+        raise ValueError("`properties` leaves nothing to vary: `given` or rules of the plan decide all of them")
+    described = {"spec": {"target": str(target), "base": base, "chips": chips}}
+    study = Study.open(
+        work,
+        StudySettings(
+            "spec", axes, [target], chips=range(chips), reads=settings.trials, most_images=all_images(work.data),
+            described=described, knows_exact=False,  # an exact point proves nothing for its neighbours
+        ),
+        points,
+    )  # fmt: skip
+    notes = list(study.folder.notes)
+    if of_rules := sorted(frozenset().union(*ruled)):
+        notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
+    bits = [each.axes(rung) for each in properties if each.name == "adc_bits" for rung in each.rungs]
+    notes += lsb_notes(bits, [each for fields in bits for each in macros(fields)])
+    return SpecStudy(study, target, macro, base, own, given, properties, tuple(notes))

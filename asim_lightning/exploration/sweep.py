@@ -1,7 +1,8 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -11,116 +12,183 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP, is_condition
-from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, default_thresholds
-from asim_lightning.evaluation.results import Outcomes, Result, axis_text, canonical_json
-from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run
-from asim_lightning.evaluation.target import Target, grouped
-from asim_lightning.exploration.axes import flat
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.evaluation.chip_yield import default_thresholds, thresholds_of
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.results import Kind, Measure, Result, axis_text
+from asim_lightning.evaluation.run import THRESHOLDS, TRADED, Run
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
+from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of
 from asim_lightning.exploration.methods import Point, no_points
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.point import Points, check_points
+from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.running import measure
 from asim_lightning.exploration.search_space import Axis, SearchSpace
-from asim_lightning.exploration.study import Planned, Study, loaded_images
+from asim_lightning.exploration.study import Measured, Say, Study, StudySettings, all_images, loaded_images, silent
 
 
-class Sweep(Study):
-    """Evaluates every point of a grid, and stores each finished trial.
+@dataclass(frozen=True)
+class SweepSettings:
+    """Points of the grid, reads, chips and targets."""
+
+    axes: Mapping[str, Any] | SweepAxes = field(default_factory=SweepAxes)
+    """Values of macro fields; several axes give every combination."""
+    trials: int = 2
+    """Reads of the chip for each noisy point: 1..65535."""
+    chips: int | None = None
+    """Number of chips at each point, for a yield: 2..10000; null: only the model's chip."""
+    until: str | None = None
+    """A target that ends the work when it is decided. "yield 0.95 at 90 %" ends the chips, at most 500 or `chips`.
+    "accuracy 90 %" ends the images of each point, or "accuracy within 2 %" for the width of its interval."""
+    thresholds: list[float] | None = None
+    """Accuracies, percent, from which a chip is good; null: the one of `until` or of a yield in `targets`, or 1, 2 and
+    5 points below quantized."""
+    targets: list[str] = field(default_factory=list)
+    """Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %" or "energy 2 uJ"."""
+    technology: Technology = field(default_factory=Technology)
+    """Technology for energy, latency and TOPS/W of each point."""
+
+    def __post_init__(self) -> None:
+        check_whole("`trials`", self.trials, 1, 65535)
+
+    def on(self, measure: Measure) -> "SweepSettings":
+        """The same sweep with the name of an outcome in its targets read as accuracy, if it is a share."""
+        (until,) = [None] if self.until is None else target_texts("until", [self.until], measure)
+        return replace(self, until=until, targets=target_texts("targets", self.targets, measure))
+
+    @property
+    def end(self) -> Target | None:
+        """`until` as a target."""
+        return None if self.until is None else Target.read(self.until, "`until`", ("yield", *ENDS_IMAGES))
+
+    @property
+    def of_chips(self) -> bool:
+        """Whether yields are asked for."""
+        return self.chips is not None or (self.end is not None and self.end.form == "yield")
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The axes that are given, nested as in a recipe."""
+        return self.axes.given() if isinstance(self.axes, SweepAxes) else self.axes
+
+    @property
+    def grid(self) -> SearchSpace:
+        """The grid."""
+        return grid_of(self.given, self.chips, self.end)
+
+    @property
+    def wanted(self) -> list[Target]:
+        """`targets`; refuses two yields, and a yield of one chip."""
+        wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in self.targets]
+        of_chips = [each for each in wanted if each.form == "yield"]
+        if len(of_chips) > 1 or (self.chips is None and of_chips):
+            raise ValueError(f"`targets` may have one yield, and it needs `chips`, such as 20, got {self.targets}")
+        return wanted
+
+
+@dataclass(frozen=True, eq=False)
+class SweepStudy(Study):
+    """A study whose references have costs too."""
+
+    def figures_at(self, point: Point, kind: Kind) -> Mapping[str, float]:
+        """Costs of a point; the quantised network has those of a digital macro."""
+        return {} if self.costs is None else self.costs.at(point, kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A sweep that is ready to run.
 
     Chips are not separate points: the chips of a point are evaluated in order, until enough are known.
-
-    Args:
-        work: Network, data and trainer.
-        axes: The grid; a wrong point is refused before the work.
-        trials: Reads of the chip for each noisy point.
-        until: A target on the yield ends the chips of each point early; a target on the accuracy ends its images early.
-        technology: Technology of the costs.
-        thresholds: Accuracies from which a chip is good, 0..1, for the yields of points with several chips; empty: that
-            of `until`, or 1, 2 and 5 points below the quantised network's; None: no yields.
     """
 
-    goes_on = True
-    figures: CostFigures
+    study: SweepStudy
+    settings: SweepSettings
+    costs: CostFigures
+    macro: MacroConfig
+    """The plan's macro, unless a layer was given another by hand."""
+    known: Sequence[Point]
+    """The points of the grid, without chips."""
+    thresholds: Sequence[float] | None
+    """Accuracies from which a chip is good, 0..1; empty: 1, 2 and 5 points below the quantised network's; None: no
+    yields."""
+    notes: tuple[str, ...]
+    """Messages for the user before the points are evaluated, a line each."""
 
-    def __init__(
-        self,
-        work: Work,
-        axes: SearchSpace,
-        trials: int,
-        until: Target | None = None,
-        technology: Technology = Technology(),
-        thresholds: Sequence[float] | None = (),
-    ) -> None:
-        super().__init__(work)
-        check_whole("`trials`", trials, 1, 65535)
-        of_images = until if until is not None and until.ends_images else None
-        self.until, self.thresholds = until, thresholds
-        # the plan's macro, unless a layer was given another by hand
-        self.macro = next(iter(self.layers.values())).assignment.base
-        self.records = Records(work, list(axes.axes), "sweep", of_images)
-        if of_images is not None and trials > 1:
-            raise ValueError(f"`trials` must be 1 with `until` '{until}', because an image counts once, got {trials}")
-        if thresholds and not work.model.outcome.is_share:
-            raise ValueError(f"`thresholds` are accuracies, which the outcome {work.model.outcome.name} has not")
-        self.figures = CostFigures(work.model, technology, work.noise_in)
-        self.chips, self.reads = axes.values_of(CHIP) if CHIP in axes.axes else (), trials
-        first_chip = {CHIP: self.chips[:1]} if self.chips else {}  # each point has all chips
-        self._points = list(SearchSpace({**axes.axes, **first_chip}).grid())
-        self.check_all(self._points, "axes")
-        self.records.open()
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.study.folder.path
 
-    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
-        """Evaluate the unfinished points: a result for each point and chip, float and quantised first.
+    def run(self, say: Say = silent, progress: bool = True) -> Run:
+        """Evaluate the unfinished points: a result for each point with its chips, float and quantised first.
 
-        `say` and the processes are as for `Study.evaluate`. Chips after an answer to `until` have no result.
+        `say` and the processes are as for `measure`. Chips after an answer to `until` have no result.
         """
-        if self.trainer.is_global_zero:  # the run's table also has points of earlier commands, with other technologies
-            for result in self.records.results():
+        study = self.study
+        if study.work.trainer.is_global_zero:  # the table also has points of earlier commands, with other technologies
+            for result in study.folder.results():
                 if (priced := self._priced(result)) != result:
-                    self.records.keep(priced)
-        results, _ = self.evaluate([self.planned(each) for each in self._points], no_points(), 0, progress, say)
-        yields, levels = self._yields(results), list[float]()
-        if yields:
-            levels = self._levels()
-            content = {"chips": [each.to_json() for each in yields], "thresholds": levels}
-            self.records.store.write(self.folder.name, YIELD_DOCUMENT, content)
-        return replace(self.run_of(results), yields=tuple(yields), thresholds=tuple(levels))
+                    study.folder.keep(priced)
+            study.folder.write(TRADED, {"targets": list(map(str, study.settings.targets))})
+        measured = measure(study, self.known, no_points(), 0, progress, say)
+        if study.work.trainer.is_global_zero:
+            study.folder.write(THRESHOLDS, self._levels(measured))
+        return study.run_of(measured.results)
 
-    def check(self, point: Point) -> None:
-        """Refuse a point that cannot be measured on each chip; a technology is no axis of a sweep."""
-        self.records.points.add(point, "simulated")
-        self._on_chips(point)
-        super().check(point)
-
-    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
-        """A result for each chip of a point, with its cost."""
-        quantized = self.outcomes.get("quantized")
-        return [
-            self._priced(self.records.result(trials[0].axes, planned.kind, [reads], quantized))
-            for trials, reads in zip(planned.trials, chips, strict=False)  # no chips after an answer
-        ]
-
-    def _yields(self, results: Sequence[Result]) -> list[ChipYield]:
-        """The chips of each point that has several, in the first process; none if yields are not asked for."""
-        if self.thresholds is None or not self.model.outcome.is_share or not self.trainer.is_global_zero:
+    def _levels(self, measured: Measured[None]) -> list[float]:
+        """Accuracies from which a chip is good, rising; empty without yields."""
+        if self.thresholds is None or not any(len(each.chips) > 1 for each in measured.results):
             return []
-        if self.until is not None and self.until.ends_images:  # chips saw different images
-            return []
-        found, on_chips = [], [row for row in results if CHIP in row.axes]
-        for rows in grouped(on_chips, lambda row: canonical_json(row.without(CHIP))):
-            if len(rows) > 1:
-                reads = {int(row.axes[CHIP]): self.records.reads(row) for row in rows}  # type: ignore[arg-type]
-                found.append(chip_yield(rows[0].without(CHIP), reads, self.chips_may_end))
-        return found
-
-    def _levels(self) -> list[float]:
-        """Accuracies from which a chip is good, rising."""
-        if self.until is not None and not self.thresholds and self.chips_may_end:
-            return [self.until.accuracy]
-        return sorted(set(self.thresholds or default_thresholds(self.references["quantized"].accuracy)))
+        return sorted(set(self.thresholds or default_thresholds(measured.others["quantized"][0].accuracy)))
 
     def _priced(self, result: Result) -> Result:
-        return replace(result, figures=self.figures.at(result.axes, result.kind))
+        figures = {**result.figures, **self.study.figures_at(dict(result.axes), result.kind)}
+        return replace(result, figures=figures, chips=tuple(map(self._priced, result.chips)))
+
+
+def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
+    """Make a sweep ready; a wrong setting or point is refused before the work.
+
+    Raises:
+        ValueError: A setting or point is not allowed, or no layer is on a macro.
+    """
+    needed_layers(work.model, "A sweep or search")
+    outcome = Measure.of(work.model.outcome)
+    settings = settings.on(outcome)
+    grid, until = settings.grid, settings.end
+    if until is not None and until.ends_images and settings.trials > 1:
+        said = f"because an image counts once, got {settings.trials}"
+        raise ValueError(f"`trials` must be 1 with `until` '{until}', {said}")
+    wanted = settings.wanted
+    thresholds = thresholds_of(settings.thresholds, settings.of_chips)
+    if thresholds and not outcome.is_share:
+        raise ValueError(f"`thresholds` are accuracies, which the outcome {outcome.name} has not")
+    yields = [each.accuracy for each in wanted if each.form == "yield"]
+    yields += [until.accuracy] if until is not None and until.form == "yield" else []
+    costs, points = CostFigures(work.model, settings.technology, work.noise_in), Points.of(work, grid.axes)
+    ends_images = until is not None and until.ends_images
+    chips = () if ends_images else grid.values_of(CHIP) if CHIP in grid.axes else ()  # else chips see other images
+    known = list(SearchSpace({name: axis for name, axis in grid.axes.items() if not (chips and name == CHIP)}).grid())
+
+    def check(point: Point) -> None:
+        for place in [{**point, CHIP: number} for number in chips[:2]] or [point]:
+            points.is_noisy(place)
+        costs.at({})
+
+    check_points(known, "axes", check)
+    study = SweepStudy.open(
+        work,
+        StudySettings(
+            "sweep", list(grid.axes), wanted, until, chips, settings.trials, most_images=all_images(work.data),
+            by_chip=True, goes_on=True,
+        ),
+        points,
+        costs,
+    )  # fmt: skip
+    has_yields = outcome.is_share and bool(chips)
+    levels = (thresholds or yields) if has_yields and settings.of_chips else None
+    return Sweep(study, settings, costs, base_macro(work.model), known, levels, study.folder.notes)
 
 
 def left_out(axes: Mapping[str, Axis], macro: MacroConfig, written: Collection[str]) -> Iterator[str]:

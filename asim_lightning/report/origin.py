@@ -18,7 +18,7 @@ from asim_lightning.table import Table, plain
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """Data, weights and samples of the numbers."""
-    images, trials = [row.images for row in run.results], [point.trials for point in run.points]
+    images, trials = [row.images for row in run.rows], [point.trials for point in run.points]
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
     reads = "1 read" if {*trials} == {1} else f"{count_range(trials)} reads" if trials else "none"
@@ -46,7 +46,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
 def _intervals(run: Run) -> str:
     """The meaning of the intervals of a run."""
     if run.until is not None:
-        images = max(each.images for each in run.results)
+        images = max(each.images for each in run.rows)
         return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
     if run.document:
         of = "over images, and over chips of a macro with spreads"

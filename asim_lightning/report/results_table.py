@@ -132,7 +132,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
     A column in which all simulated points agree becomes a note, so that the table fits a page; its CSV has all columns.
     """
     run = run.decided(target)
-    rows = sorted(run.results, key=lambda row: KINDS.index(row.kind))
+    rows = sorted(run.rows, key=lambda row: KINDS.index(row.kind))
     front, measure = front_of(run), rows[0].measure
 
     def on_front(row: Result) -> bool:

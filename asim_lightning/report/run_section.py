@@ -130,7 +130,7 @@ def _of_points(run: Run, target: Target) -> tuple[str, Shown]:
     if run.yields:
         shown.append(yield_picture(run.yields, thresholds=run.thresholds))
     else:
-        shown += [accuracy_picture(run.results, axis) for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]]
+        shown += [accuracy_picture(run.rows, axis) for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]]
         shown += map_pictures(run)[:1] if len(varied(run)) == 2 else []
     if (layers := layers_table(run, target)) is not None:
         whole = energy_picture(layers.rows, run.network_cost.get("technology", {}), "Energy by layer")

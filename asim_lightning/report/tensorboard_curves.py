@@ -50,7 +50,7 @@ def write_run(
             add_curve(writer, tag, points)
         for row in run.references:
             writer.add_scalar(_tag(f"sweep/accuracy_{row.kind}", row.axes, "_"), row.accuracy, 0)
-        for others, chips in groups_of_chips(run.results):
+        for others, chips in groups_of_chips(run.rows):
             accuracies = np.array([row.accuracy for row in chips])
             writer.add_histogram(_tag("sweep/accuracy_of_chips", others, ","), accuracies, 0)
         for tag, figure in figures.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.cli.report import targets_of
-from asim_lightning.evaluation.run import SETTINGS, Run
+from asim_lightning.evaluation.run import DOCUMENT, MAP, SETTINGS, Run
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from tests.cli.conftest import Asim
@@ -48,10 +48,9 @@ def test_a_folder_leaves_out_runs_that_cannot_be_compared(sweep: Path, asim: Asi
 
 
 def test_one_line_for_json_that_no_study_wrote(sweep: Path, asim: Asim) -> None:
-    folder = studied(sweep, "doctor-1", [1])
+    studied(sweep, "doctor-1", [1])
+    folder = sweep.with_name("doctor-1")
     assert f"{folder} must hold results as a study writes them" in asim("report", folder).error
-    (folder / "doctor.json").write_text("nope")
-    assert f"{folder.absolute()}/doctor.json must be a file of JSON" in asim("report", folder).error
     for text in ("[1]", "{}", "null"):
         with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
             store.execute("UPDATE points SET result = ?", [text])
@@ -98,7 +97,8 @@ def test_a_run_whose_images_ended_is_judged_by_its_own_target_beside_others() ->
 def test_a_spec_and_a_doctor_have_sections_and_targets_of_their_own(sweep: Path, asim: Asim) -> None:
     pytest.importorskip("plotly")
     studied(sweep, "spec-1", spec_document())
-    studied(sweep, "doctor-1", doctor_document()).joinpath("map.json").write_text(json.dumps(MAPPED.to_json()))
+    studied(sweep, "doctor-1", doctor_document())
+    Store(sweep.parent).write("doctor-1", MAP, MAPPED.to_json())
     answer = asim("report", "runs/tiny", str(sweep))  # which is in the folder, and counts once
     assert answer.last == "report   runs/tiny/report.html"
     found = json.loads(Path("runs/tiny/report.json").read_text())["runs"]
@@ -113,11 +113,9 @@ def test_a_spec_and_a_doctor_have_sections_and_targets_of_their_own(sweep: Path,
     assert "`--target` must be left out for runs/tiny/spec-1" in wrong
 
 
-def studied(sweep: Path, name: str, document: object) -> Path:
-    """A folder of a spec or doctor of the network of a sweep."""
-    store, folder = Store(sweep.parent), sweep.with_name(name)
+def studied(sweep: Path, name: str, document: object) -> None:
+    """Store a spec or doctor of the network of a sweep."""
+    store = Store(sweep.parent)
     store.write(name, SETTINGS, store.read(sweep.name, SETTINGS))
     store.keep_point(name, "", 1, store.points(sweep.name)[0])
-    folder.mkdir()
-    (folder / f"{name.partition('-')[0]}.json").write_text(json.dumps(document))
-    return folder
+    store.write(name, DOCUMENT, document)

@@ -27,7 +27,7 @@ def test_chips_give_a_yield_until_a_target_is_answered(asim: Asim, written: Writ
     (folder,) = Path("runs/tiny").glob("sweep-*")
     assert {"yield.csv", "yield.png", "results.csv"} <= {path.name for path in folder.iterdir()}
     assert len((folder / "yield.csv").read_text().splitlines()) == 1 + 2
-    assert "record   all 4 trials are of an earlier run" in asim(*sweep).out
+    assert "Reusing 4 stored results; nothing to compute." in asim(*sweep).out
     answer = asim(*sweep, "--until", "yield 0.99 at 100 %", "--chips", "30")
     assert "fewer if the target of the yield is answered before" in answer.out
     assert ": no, at most 0." in answer.out
@@ -47,7 +47,7 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
         each.name for each in folder.iterdir()
     }
     again = asim("search", "-c", path, "--technology.supply", "0.7", *QUIET)
-    assert "record   all 6 trials are of an earlier run" in again.out  # the technology changes no answer
+    assert "Reusing 6 stored results; nothing to compute." in again.out  # the technology changes no answer
     assert len(list(Path("runs/tiny").glob("search-*"))) == 2
 
 

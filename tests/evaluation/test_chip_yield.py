@@ -1,5 +1,7 @@
 """Mean, spread and yield of chips whose truth is known."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -7,14 +9,13 @@ import pytest
 
 from asim_lightning.evaluation.chip_yield import (
     ChipYield,
-    chip_yield,
     crossed_difference,
     crossed_interval,
     default_thresholds,
     yield_curve,
 )
 from asim_lightning.evaluation.interval import Interval, mean_interval
-from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.results import Outcomes, Result, stacked
 
 
 def outcomes(correct: np.ndarray) -> Outcomes:
@@ -23,8 +24,15 @@ def outcomes(correct: np.ndarray) -> Outcomes:
 
 def chips_of(rights: list[int], images: int = 100, stopped: bool = False) -> ChipYield:
     """Chips with so many right answers each."""
-    each = {chip: [outcomes(np.arange(images) < right)] for chip, right in enumerate(rights)}
-    return chip_yield({}, each, stopped)
+    return chip_yield({chip: [outcomes(np.arange(images) < right)] for chip, right in enumerate(rights)}, stopped)
+
+
+def chip_yield(chips: Mapping[int, Sequence[Outcomes]], stopped: bool = False) -> ChipYield:
+    """The yield of chips by number and read, from the result of their point."""
+    results = tuple(Result.of({"chip": number}, "simulated", reads) for number, reads in chips.items())
+    mean = crossed_interval(list(map(stacked, chips.values())), True)
+    whole = Result.of({}, "simulated", [read for reads in chips.values() for read in reads])
+    return ChipYield.of(replace(whole, low=mean.low, high=mean.high, chips=results, chips_ended=stopped))
 
 
 def test_a_yield_counts_chips_that_are_at_least_so_accurate() -> None:
@@ -145,16 +153,6 @@ def test_thresholds_are_below_the_quantised_network() -> None:
     assert default_thresholds(0.9175) == [0.86, 0.89, 0.9]
     assert default_thresholds(0.9) == [0.85, 0.88, 0.89]
     assert default_thresholds(0.02) == [0.01]
-
-
-def test_chips_of_different_reads_are_refused() -> None:
-    right = outcomes(np.arange(10) < 9)
-    with pytest.raises(ValueError, match="two chips or more, got 1"):
-        chip_yield({}, {0: [right]})
-    with pytest.raises(ValueError, match="same reads of the same images"):
-        chip_yield({}, {0: [right], 1: [right, right]})
-    with pytest.raises(ValueError, match="same reads of the same images"):
-        chip_yield({}, {0: [right], 1: [outcomes(np.arange(9) < 9)]})
 
 
 @pytest.mark.parametrize(("of_images", "of_both"), [(1.0, 0.1), (0.1, 1.0)])

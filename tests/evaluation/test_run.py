@@ -1,6 +1,5 @@
 """A run is read back from its store, and its groups, front, cheapest points and decisions follow from its points."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import product
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation import run as runs
-from asim_lightning.evaluation.chip_yield import chip_yield
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, Verdict
@@ -47,21 +45,26 @@ def test_a_run_is_read_back_from_its_store(tmp_path: Path) -> None:
     store, name = Store(tmp_path), "search-1"
     paired = replace(point(0.9, 2.0, "undecided"), difference=Interval(-0.02, -0.04, 0.0), point="0123456789ab")
     outcomes = [Outcomes(np.arange(4), np.float32([1, 1, 1, right]), 1.0, "exact") for right in (0, 1)]
-    chips = chip_yield({"rows": 64}, {0: outcomes, 3: outcomes[::-1]})
+    chips = tuple(
+        Result.of({"rows": 64, "chip": chip}, "simulated", reads)
+        for chip, reads in ((0, outcomes), (3, outcomes[::-1]))
+    )
+    several = replace(Result.of({"rows": 64}, "simulated", outcomes * 2), chips=chips)
     command = CommandRecord("asim search -c mine", "mine", {"trials": [2, 1]}, started="2026-01-02", seconds=3.5)
     store.write(name, runs.COMMAND + "b", asdict(command))
     store.write(name, runs.COMMAND + "a", asdict(replace(command, command="asim report", started="2026-01-03")))
     store.write(name, runs.SETTINGS, {"weights": "a"})
     store.write(name, runs.TRADED, {"objectives": ("accuracy", "latency"), "targets": (TARGET,)})
-    store.write(name, runs.YIELD_DOCUMENT, {"chips": [chips.to_json()], "thresholds": [0.5, 0.8]})
+    store.write(name, runs.THRESHOLDS, [0.5, 0.8])
     store.write(name, runs.COST, {"total": 1})
     store.write(name, runs.LAYERS, [{"axes": {"adc_bits": 2}, "layers": [{"layer": "fc"}]}])
-    for each in (QUANTIZED, paired):
+    for each in (QUANTIZED, paired, several):
         store.keep_point(name, str(each.axes), each.trials, asdict(each))
     found = read_run(tmp_path / name)
-    assert found.results == (QUANTIZED, paired)
+    assert found.results == (QUANTIZED, paired, several)
+    assert found.rows == (QUANTIZED, paired, *chips)
     assert (found.points, found.references, found.axes, found.costs) == (
-        [paired], [QUANTIZED], ["adc_bits"], ["energy_uj"],
+        [paired, *chips], [QUANTIZED], ["adc_bits", "rows", "chip"], ["energy_uj"],
     )  # fmt: skip
     assert (found.settings, found.objectives, found.targets) == ({"weights": "a"}, ("accuracy", "latency"), (TARGET,))
     assert [each.command for each in found.commands] == ["asim search -c mine", "asim report"]
@@ -69,10 +72,10 @@ def test_a_run_is_read_back_from_its_store(tmp_path: Path) -> None:
     assert (found.thresholds, found.network_cost) == ((0.5, 0.8), {"total": 1})
     (again,) = found.yields
     assert (again.axes, again.chips, again.right.tolist(), again.mean) == (
-        chips.axes, (0, 3), [[3, 4], [4, 3]], chips.mean,
+        {"rows": 64}, (0, 3), [[3, 4], [4, 3]], Interval(several.accuracy, several.low, several.high, 1),
     )  # fmt: skip
     (design,) = found.designs
-    assert [are_among(design["axes"], each.axes) for each in found.results] == [False, True]
+    assert [are_among(design["axes"], each.axes) for each in found.results] == [False, True, False]
     assert run_names(tmp_path) == [name]
 
 
@@ -87,14 +90,13 @@ def test_a_spec_or_doctor_counts_once_it_has_ended(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for name in ("doctor-1", "search-1", "spec-1", "spec-2"):
         store.keep_point(name, "{}", 1, asdict(QUANTIZED))
-        (tmp_path / name).mkdir()
     shares = LossMap({"conv1": (0.5, 1.5)}, 1.9)
-    (tmp_path / "doctor-1/map.json").write_text(json.dumps(shares.to_json()))  # which is made first
-    (tmp_path / "spec-2/spec.json").write_text(json.dumps({"target": "yield 0.9 at 85 %", "limits": []}))
+    store.write("doctor-1", runs.MAP, shares.to_json())  # which is made first
+    store.write("spec-2", runs.DOCUMENT, {"target": "yield 0.9 at 85 %", "limits": []})
     assert run_names(tmp_path) == ["search-1", "spec-2"]
     with pytest.raises(FileNotFoundError, match=r"spec-1 has no spec\.json"):
         read_run(tmp_path / "spec-1")
-    (tmp_path / "doctor-1/doctor.json").write_text(json.dumps({"target": TARGET}))
+    store.write("doctor-1", runs.DOCUMENT, {"target": TARGET})
     assert run_names(tmp_path) == ["search-1", "spec-2", "doctor-1"]
     found = {name: read_run(tmp_path / name) for name in run_names(tmp_path)}
     assert [each.kind for each in found.values()] == ["search", "spec", "doctor"]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.results import Outcomes, Result
-from asim_lightning.evaluation.store import STORE, FileLocks, Store, unpacked
+from asim_lightning.evaluation.store import STORE, Store, unpacked
 
 WRITER = """
 import sys
@@ -59,9 +59,12 @@ def test_a_trial_comes_back_by_its_key(tmp_path: Path) -> None:
 def test_samples_of_a_trial_are_joined(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add("a", 0, outcomes(0, 4, value=0.0))
-    whole = store.add("a", 0, outcomes(2, 6))
+    first = store.add("a", 0, outcomes(2, 6))
+    assert first.value.tolist() == [0, 0, 0, 0, 1, 1]
+    assert same(store.add("a", 0, outcomes(0, 6)), first)  # which writes nothing
+    whole = store.add("a", 0, outcomes(2, 6), replaces=True)
     assert whole.value.tolist() == [0, 0, 1, 1, 1, 1]
-    assert (whole.seconds, whole.algorithm) == (3.0, "exact")
+    assert (first.seconds, whole.algorithm) == (3.0, "exact")
     assert same(store.trial("a", 0), whole)
 
 
@@ -235,48 +238,3 @@ def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ValueError, match="must be of version 2, got 7"):
         Store(tmp_path)
     assert list(tmp_path.glob("*.damaged")) == []
-
-
-def _take(path: Path, answers: Any) -> None:
-    locks = FileLocks(path)
-    answers.put([locks.take(name, wait=False) for name in "ab"])
-
-
-def others(path: Path) -> list[bool]:
-    """Whether another process gets the names a and b."""
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    process = context.Process(target=_take, args=(path, answers))
-    process.start()
-    found: list[bool] = answers.get(timeout=120)
-    process.join()
-    return found
-
-
-def test_a_name_is_held_by_one_process(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "locks"
-    locks = FileLocks(path)
-    assert locks.take("a", wait=False)
-    assert others(path) == [False, True]
-    assert locks.take("b", wait=False)  # the other has ended
-    locks.give("a")
-    assert others(path) == [True, False]
-    assert path.read_bytes() == b""
-
-
-def test_locks_that_end_leave_the_names_of_other_ones_in_the_process(tmp_path: Path) -> None:
-    """As an old sweep in a notebook that Python collects while another sweep runs."""
-    old, locks = FileLocks(tmp_path / "locks"), FileLocks(tmp_path / "locks")
-    old.take("b", wait=False)
-    locks.take("a", wait=False)
-    old.give("b")
-    del old
-    assert others(tmp_path / "locks") == [False, True]
-
-
-def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
-    locks = FileLocks(tmp_path / "locks")
-    locks.take("a", wait=False)
-    (tmp_path / "locks").unlink()
-    assert locks.take("a", wait=False)
-    assert others(tmp_path / "locks") == [False, True]

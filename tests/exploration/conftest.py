@@ -3,7 +3,7 @@
 import importlib
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
@@ -24,15 +24,13 @@ from asim_lightning.data import FashionMNIST
 from asim_lightning.data.given import GivenData
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import Decision, Outcomes, Result
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE, Store
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.methods import Found, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed
-from asim_lightning.exploration.search import Search, SearchSettings
-from asim_lightning.exploration.search_space import SearchSpace
-from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.search import Search, SearchSettings, open_search
+from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
 from asim_lightning.resources import shipped_file
 from tests.conftest import rows_of
 from tests.exploration.own_network import MACRO as OWN
@@ -44,9 +42,9 @@ MACRO = MacroConfig(weight_bits=4, input_bits=4)  # a quarter of the conversions
 GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
 
 
-def grid(**axes: Any) -> SearchSpace:
-    """The grid of a sweep over some axes."""
-    return grid_of(axes)
+def grid(**axes: Any) -> dict[str, Any]:
+    """The axes of a sweep."""
+    return axes
 
 
 NOISE = grid(random_noise=[0.3, 1.0])
@@ -75,27 +73,29 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         sys.modules.pop(name, None)
 
 
-class CountingSweep(Sweep):
-    """Counts the trials that it computes, and is stopped in an evaluation if told to."""
+class CountingSweep:
+    """A sweep that counts the trials that it computes, and is stopped in an evaluation if told to."""
 
-    evaluations = 0
-    stops_at: int | None = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.asked = list[Evaluation]()
-        self._all_steps, self.records.steps = self.records.steps, self._counted  # type: ignore[method-assign]
+    def __init__(self, made: Sweep) -> None:
+        self.made, self.evaluations, self.asked = made, 0, list[Evaluation]()
+        self.stops_at: int | None = None
+        self.study, self.folder, self.notes, self.run = made.study, made.folder, made.notes, made.run
+        self.work = work = made.study.work
+        self.trainer, self.model, self.data = work.trainer, work.model, work.data
+        self.settings, self.costs, self.macro = made.settings, made.costs, made.macro
+        self.thresholds, self.trials = made.thresholds, made.study.trials[None]
+        self._all_steps, self.trials.steps = self.trials.steps, self._counted  # type: ignore[method-assign]
 
     def _counted(self, trial: Trial) -> Steps[Outcomes]:
         self.evaluations += 1
         steps = self._all_steps(trial)
-        found = proceed(steps, None)
-        while isinstance(found, Evaluation):
-            self.asked.append(found)
+        asked = proceed(steps, None)
+        while isinstance(asked, Evaluation):
+            self.asked.append(asked)
             if len(self.asked) == self.stops_at:
                 raise KeyboardInterrupt
-            found = proceed(steps, (yield found))
-        return found
+            asked = proceed(steps, (yield asked))
+        return asked
 
 
 _networks: dict[str, CimClassifier] = {}
@@ -121,18 +121,17 @@ def make(tmp_path: Path) -> Make:
     """Makes a sweep of the shipped network in a folder."""
 
     def sweep(
-        axes: SearchSpace = NOISE,
+        axes: Mapping[str, Any] = NOISE,
         trials: int = 2,
         folder: str = "a",
         batch: int = 40,
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),
-        until: Target | None = None,
         images: int = IMAGES,
-        technology: Technology = Technology(),
         fresh: bool = False,
-        thresholds: Sequence[float] = (),
+        settings: Mapping[str, Any] = {},
+        runner: Callable[..., Any] | None = None,
         hook: Callable[[Tensor], Tensor] | None = None,
         **model_options: Any,
     ) -> CountingSweep:
@@ -141,8 +140,9 @@ def make(tmp_path: Path) -> Make:
             model.backbone.fc.register_forward_hook(lambda module, inputs, output: hook(output))
         data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path, **(trainer_options or {}))
-        work = Work(trainer, model, data, tmp_path / folder, fresh=fresh)
-        return CountingSweep(work, axes, trials, until, technology, thresholds)
+        computes = None if runner is None else runner(trainer, model, data)
+        work = Work(trainer, model, data, tmp_path / folder, computes, fresh)
+        return CountingSweep(open_sweep(work, SweepSettings(axes, trials, **settings)))
 
     return sweep
 
@@ -173,6 +173,11 @@ def driven(method: Method[Found], answer: Callable[[Point], Result]) -> tuple[li
         return points, end.value
 
 
+def swept(work: Work, axes: Mapping[str, Any]) -> Run:
+    """The results of a sweep with one read a point."""
+    return open_sweep(work, SweepSettings(axes, 1)).run()
+
+
 def without_time(results: Iterable[Result]) -> list[tuple[Any, ...]]:
     return [(r.kind, r.axes, r.trials, r.images, r.accuracy, r.low, r.high, r.algorithm) for r in results]
 
@@ -194,7 +199,7 @@ def trials(folder: Path) -> dict[tuple[str, int], Outcomes]:
     return {name: each for name, each in known.items() if each is not None}
 
 
-def predictions(sweep: Sweep) -> dict[tuple[str, int], list[int]]:
+def predictions(sweep: CountingSweep) -> dict[tuple[str, int], list[int]]:
     """Predictions of every trial in the store of a sweep."""
     return {name: each.prediction.tolist() for name, each in trials(sweep.folder.parent).items()}  # type: ignore[union-attr]
 
@@ -238,6 +243,6 @@ def search(tmp_path: Path) -> MakeSearch:
         trainer = quiet_trainer(accelerator="cpu", default_root_dir=tmp_path)
         settings = SearchSettings(**{"space": GRID, **options})
         work = Work(trainer, model, data, tmp_path / folder, load=partial(load_shipped, model))
-        return Search(work, settings, technology or Technology())
+        return open_search(work, settings, technology or Technology())
 
     return made

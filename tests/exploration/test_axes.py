@@ -9,7 +9,7 @@ from asim_lightning import MacroConfig, Rule
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
 from asim_lightning.evaluation.condition import Condition
-from asim_lightning.exploration.axes import axes_of, condition_at, lsb_notes
+from asim_lightning.exploration.axes import axes_of, condition_at, grid_of, lsb_notes
 from asim_lightning.exploration.point import macro_content
 from asim_lightning.report.labels import label_of
 from tests.exploration.conftest import Make, grid, predictions
@@ -38,7 +38,7 @@ def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(mak
 
 
 def test_fields_of_some_layers_and_chips_are_axes() -> None:
-    axes = grid(rules={"layer1.*": {"adc_bits": [6, 7], "random_noise": ["0.5lsb", "0.5 lsb"]}}, chip=[4])
+    axes = grid_of(grid(rules={"layer1.*": {"adc_bits": [6, 7], "random_noise": ["0.5lsb", "0.5 lsb"]}}, chip=[4]))
     first, second = axes.grid()
     assert (first, axes.count()) == (
         {"chip": 4, "rules.layer1.*.adc_bits": 6, "rules.layer1.*.random_noise": "0.5 lsb"},
@@ -51,7 +51,7 @@ def test_fields_of_some_layers_and_chips_are_axes() -> None:
 
 
 def test_whole_settings_of_static_effects_are_one_axis() -> None:
-    axes = grid(static=[{"offset": "0.3 lsb"}, {"cell_mismatch": "3 %"}], chip=[4])
+    axes = grid_of(grid(static=[{"offset": "0.3 lsb"}, {"cell_mismatch": "3 %"}], chip=[4]))
     first, second = axes.grid()
     assert (first, axes.count()) == ({"static": {"offset": "0.3 lsb"}, "chip": 4}, 2)
     assert condition_at(second, "simulated") == Condition(macro={"static": {"cell_mismatch": "3 %"}}, chip=4)

@@ -16,9 +16,9 @@ from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.axes import condition_at, flat, nested, recipe_of
 from asim_lightning.exploration.diagnosis import Diagnosis
-from asim_lightning.exploration.doctor import Doctor
-from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
+from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.prescription import (
     changes_of_bits,
     changes_of_macro,
@@ -40,9 +40,7 @@ def work(folder: Path, macro: MacroConfig = NOISY, rules: Sequence[Rule] = (), *
 
 def doctor(made: Work, target: str = "accuracy 60 %", known: LossMap | None = None, **settings: Any) -> Diagnosis:
     given = {"images": 20, "proof_images": 60, **settings}
-    found = Doctor(made, DoctorSettings(target, **given), Technology(), known)
-    found.map_loss()
-    return found.run(progress=False)
+    return open_doctor(made, DoctorSettings(target, **given), Technology(), known).run(progress=False)
 
 
 def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp_path: Path) -> None:
@@ -111,13 +109,12 @@ def test_changes_of_all_layers_are_priced_and_keep_half_of_the_cycles_analog(tmp
 def test_ranges_have_the_noise_of_the_macro_and_not_of_the_map(tmp_path: Path) -> None:
     macro = NOISY.with_fields(random_noise="12 lsb", rows=256)  # of which the map steps back
     of = work(tmp_path, macro)
-    made = Doctor(of, DoctorSettings("accuracy 60 %", images=20, proof_images=20), Technology())
-    made.map_loss()
-    assert made._map.stepped_back_to is not None
+    made = open_doctor(of, DoctorSettings("accuracy 60 %", images=20, proof_images=20))
+    assert made.mapped.stepped_back_to is not None
     layers, figures = macro_layers(of.model.backbone), CostFigures(of.model, Technology())
     ranged = [
         (name, value)
-        for plan in prescriptions(layers, made._map, figures, "none")
+        for plan in prescriptions(layers, made.mapped, figures, "none")
         for name, value in plan.point.items()
         if name.endswith(".random_noise")
     ]

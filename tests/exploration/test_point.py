@@ -131,7 +131,7 @@ def test_a_full_scale_is_part_of_a_point_with_effects_in_mv(where: str, effect: 
         name = {"axes": "full_scale_mv", "rules": "rules.*.full_scale_mv"}.get(where)
         axes: dict[str, Any] = {name: full_scale} if name else {}
         points = Points(make_model(plan=plan), ["*"] if where == "rules" else [])
-        points.add(axes, "simulated")
+        points.is_noisy(axes)
         return points.digest(axes, "simulated")
 
     assert of(1000.0) != of(100.0)
@@ -274,10 +274,10 @@ def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
     for kind in KINDS:
         expected = Points(converted).content({}, kind)
         assert points.content(axes, kind) == expected
-        noisy = points.add(axes, kind)
+        noisy = kind == "simulated" and points.is_noisy(axes)
         assert points.digest(axes, kind) == digest_of(expected)
         assert noisy == (kind == "simulated")
-    assert not points.add({"random_noise": 0}, "simulated")
+    assert not points.is_noisy({"random_noise": 0})
     assert {name: layer.assignment for name, layer in macro_layers(model.backbone).items()} == before
 
 
@@ -285,7 +285,7 @@ def test_no_point_walks_over_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     points = Points(make_model())
     monkeypatch.delattr(nn.Module, "named_modules")
     for rows in range(1, 20):
-        points.add({"rows": rows}, "simulated")
+        points.is_noisy({"rows": rows})
     assert len({points.digest({"rows": rows}, "simulated") for rows in range(1, 20)}) == 19
 
 

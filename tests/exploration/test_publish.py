@@ -3,14 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import Run
-from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
-from asim_lightning.exploration.search_space import SearchSpace
 from asim_lightning.report.labels import in_one_unit
 from tests.exploration.conftest import MACRO, Make, grid, made_up
 
@@ -18,7 +18,7 @@ from tests.exploration.conftest import MACRO, Make, grid, made_up
 def test_publish_writes_a_plot_and_names_the_files_and_noise_in_lsb(make: Make) -> None:
     axes = grid(random_noise=["0.3 lsb", "1 lsb"], adc_bits=[6, 7])
     sweep = make(axes, trials=1, images=2, macro=MACRO.with_fields(column="current"))
-    said = publish(sweep.run(), sweep, "tiny").splitlines()
+    said = publish(sweep.run(), sweep.made, "tiny").splitlines()
     notes = ["note     random_noise in lsb follows", "note     the energy model is fitted "]
     assert [line[:36] for line in said if line.startswith("note")] == notes
     assert said[-3:] == [
@@ -30,9 +30,9 @@ def test_publish_writes_a_plot_and_names_the_files_and_noise_in_lsb(make: Make) 
     assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["adc_bits", "random_noise"]
 
 
-def rows_of(axes: SearchSpace) -> list[Result]:
+def rows_of(axes: dict[str, Any]) -> list[Result]:
     """A result for each point of a grid."""
-    return [made_up(point) for point in axes.grid()]
+    return [made_up(point) for point in grid_of(axes).grid()]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def rows_of(axes: SearchSpace) -> list[Result]:
         (grid(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), False),
     ],
 )
-def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: SearchSpace, are_dots: bool) -> None:
+def test_single_chips_are_dots_if_no_line_of_each_has_an_order(axes: dict[str, Any], are_dots: bool) -> None:
     rows = rows_of(axes)
     axis = plot_axis(rows)
     assert _is_of_chips(in_one_unit(rows, axis)[0], axis) == are_dots
@@ -54,11 +54,11 @@ def test_chips_have_a_picture_of_their_own(make: Make) -> None:
     sweep_axes = grid(chip=[0, 1, 2])
     sweep = make(sweep_axes, trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
     picture = sweep.folder / "accuracy_of_chips.svg"
-    assert f"picture  {picture}" in publish(sweep.run(), sweep, "tiny", suffix="svg")
+    assert f"picture  {picture}" in publish(sweep.run(), sweep.made, "tiny", suffix="svg")
     assert picture.read_bytes().startswith(b"<?xml")
-    ended = make(sweep_axes, trials=1, macro=sweep.macro, until=Target.read("accuracy 50 %", "`until`"), thresholds=())
+    ended = make(sweep_axes, trials=1, macro=sweep.macro, settings={"until": "accuracy 50 %"})
     found = ended.run()
-    assert "accuracy_vs_chip.svg" in publish(found, ended, "tiny", suffix="svg")  # chips saw different images
+    assert "accuracy_vs_chip.svg" in publish(found, ended.made, "tiny", suffix="svg")  # chips saw different images
     assert not found.yields
 
 
@@ -89,7 +89,7 @@ def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: s
         (grid(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
     ],
 )
-def test_titles_name_what_is_the_same_at_all_points(axes: SearchSpace, axis: str, title: str) -> None:
+def test_titles_name_what_is_the_same_at_all_points(axes: dict[str, Any], axis: str, title: str) -> None:
     rows = rows_of(axes)
     assert plot_axis(rows) == axis
     assert _title("tiny", MACRO, Run(Path("a"), tuple(rows)), axis=axis) == title

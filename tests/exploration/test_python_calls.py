@@ -77,7 +77,7 @@ def test_a_lightning_module_is_studied_and_found_again(network: nn.Module, tmp_p
     module = OwnModule(network)
     first, again = (study(module, folder=tmp_path) for _ in range(2))
     assert values(first) == values(again) == values(study(network))
-    assert "all 3 trials are of an earlier run" in str(again)
+    assert "Reusing 3 stored results; nothing to compute." in str(again)
 
 
 class OwnData(LightningDataModule):

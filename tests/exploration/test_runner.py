@@ -6,9 +6,11 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer
@@ -17,8 +19,6 @@ from asim_lightning import CimClassifier
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
-from asim_lightning.evaluation.target import Target
-from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
 from asim_lightning.exploration.runner import (
     Compute,
@@ -33,6 +33,7 @@ from asim_lightning.exploration.runner import (
 from tests.cli.conftest import environment
 from tests.exploration.conftest import (
     Make,
+    grid,
     predictions,
     rows,
     stored,
@@ -75,8 +76,7 @@ def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make) -
     whole = make()
     found = without_time(whole.run())
     for workers in (3, 100):
-        other = make(folder=f"of {workers}")
-        other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
+        other = make(folder=f"of {workers}", runner=partial(Backwards, workers=workers))
         assert without_time(other.run()) == found, workers
         assert predictions(other) == predictions(whole), workers
         assert rows(other.folder) == rows(whole.folder), workers
@@ -84,29 +84,27 @@ def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make) -
 
 
 def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make) -> None:
-    target = Target("yield", 0.5, accuracy=0.5)
-    axes = grid_of({"static": [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]}, 8, target)
-    whole = make(axes, until=target)
+    until = {"until": "yield 0.5 at 50 %", "chips": 8}
+    axes = grid(static=[{"offset": "0.1 lsb"}, {"offset": "20 lsb"}])
+    whole = make(axes, settings=until)
     run = whole.run()
-    found = without_time(run)
+    found = without_time(run.rows)
     assert len(found) == 2 + 7 + 7  # of coins that all fall alike
     assert [(len(each.chips), each.good(0.5)) for each in run.yields] == [(7, 7), (7, 0)]
     for workers in (5, 100):  # the answer comes in the middle of the second five; with all under way
-        other = make(axes, until=target, folder=f"of {workers}")
-        other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
-        assert without_time(other.run()) == found, workers
+        other = make(axes, settings=until, folder=f"of {workers}", runner=partial(Backwards, workers=workers))
+        assert without_time(other.run().rows) == found, workers
         assert 2 + 14 < other.evaluations <= 2 + 16, workers  # chips that were under way are kept
         kept = predictions(other)
         assert {name: kept[name] for name in predictions(whole)} == predictions(whole), workers
-        again = make(axes, folder=f"of {workers}")
+        again = make(axes, settings={"chips": 8}, folder=f"of {workers}")
         again.run()
         assert again.evaluations == 16 - (other.evaluations - 2), workers
 
 
 def test_an_answer_on_the_accuracy_ends_the_images_alike(make: Make) -> None:
-    target = Target("accuracy", 0.5)
-    whole, other = (make(until=target, trials=1, folder=folder, images=60) for folder in ("a", "b"))
-    other.runner = Backwards(other.trainer, other.model, other.data, 3)  # type: ignore[arg-type]
+    given: Any = {"settings": {"until": "accuracy 50 %"}, "trials": 1, "images": 60}
+    whole, other = make(**given), make(**given, folder="b", runner=partial(Backwards, workers=3))
     found = without_time(other.run())
     assert found == without_time(whole.run())
     assert predictions(other) == predictions(whole)

@@ -15,9 +15,9 @@ from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.publish import whole_search_text
 from asim_lightning.exploration.ray_runner import RayRunner
-from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, RunnerSettings, Steps, Trial, Work, proceed
-from asim_lightning.exploration.search import Search, SearchSettings
+from asim_lightning.exploration.search import SearchSettings, open_search
+from asim_lightning.exploration.trials import Trials
 from asim_lightning.resources import shipped_file
 from tests.cli.conftest import environment
 from tests.exploration.conftest import Make, MakeSearch, grid, rows, stored, write_recipe
@@ -27,9 +27,9 @@ from tests.exploration.conftest import Make, MakeSearch, grid, rows, stored, wri
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was evaluated by a network, and not read."""
     found: list[Any] = []
-    steps_of = Records.steps
+    steps_of = Trials.steps
 
-    def counting(self: Records, trial: Trial) -> Steps[Outcomes]:
+    def counting(self: Trials, trial: Trial) -> Steps[Outcomes]:
         steps = steps_of(self, trial)
         asked = proceed(steps, None)
         while isinstance(asked, Evaluation):
@@ -37,7 +37,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             asked = proceed(steps, (yield asked))
         return asked
 
-    monkeypatch.setattr(Records, "steps", counting)
+    monkeypatch.setattr(Trials, "steps", counting)
     return found
 
 
@@ -98,7 +98,7 @@ def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSear
     assert again.folder == more_search.folder
     assert plain(again.run(said.append, progress=False)) == plain(more)
     assert counted == []
-    assert said == ["record   all 7 trials are of an earlier run, seconds too; nothing is computed"]
+    assert said == ["Reusing 7 stored results; nothing to compute."]
 
 
 def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) -> None:
@@ -132,16 +132,17 @@ def test_trials_of_an_equal_checkpoint_are_of_this_run(search: MakeSearch, count
     assert len(counted) == 3  # float, quantised and one macro, as votes of no cycle change nothing
     assert said == []
     search(space=space).run(said.append, progress=False)
-    assert said == ["record   all 3 trials are of an earlier run, seconds too; nothing is computed"]
+    assert said == ["Reusing 3 stored results; nothing to compute."]
 
 
 def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSearch, tmp_path: Path) -> None:
     one = search(space={"adc_bits": [6]})
     settings = SearchSettings(space={"checkpoint": ["fashion_resnet_qat", "fashion_resnet_nat"]})
-    runner = RayRunner(one.trainer, one.model, one.data, RunnerSettings("ray", 1))
-    work = Work(one.trainer, one.model, one.data, tmp_path / "b", runner, load=lambda name: None)
+    given = (of := one.study.work).trainer, of.model, of.data
+    runner = RayRunner(*given, RunnerSettings("ray", 1))
+    work = Work(*given, tmp_path / "b", runner, load=lambda name: None)
     with pytest.raises(ValueError, match="which `runner: ray` does not, got the checkpoint fashion_resnet_qat"):
-        Search(work, settings, Technology())
+        open_search(work, settings, Technology())
 
 
 def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: list[Any]) -> None:
@@ -176,7 +177,7 @@ def kill_at(moment: int, command: list[str], root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_killed(tmp_path: Path) -> None:
+def test_a_search_and_a_sweep_at_once_are_both_right_also_where_one_is_killed(tmp_path: Path) -> None:
     write_recipe(tmp_path, 60, search={"space": {"adc_bits": [5, 6, 7, 8], "random_noise": [0.1, 0.3, 1.0]}})
     axes = ("--axes.adc_bits", "[5, 6, 7, 8]", "--axes.random_noise", "[1.0, 0.3, 0.1]", "--trials", "1")
     given, start = ("-c", "tiny.yaml", "--progress", "false"), (sys.executable, "-m", "asim_lightning")
@@ -187,7 +188,7 @@ def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_k
             written = stored(tmp_path)
             while None in (first.poll(), second.poll()):
                 before, written = written, stored(tmp_path)
-                assert before.items() <= written.items()  # nothing is computed twice
+                assert before.items() <= written.items()  # a trial that both compute is written once
                 time.sleep(0.005)
     assert (first.returncode, second.returncode) == (0, 0)
     assert len(stored(tmp_path)) == 2 + 12

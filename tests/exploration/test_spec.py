@@ -22,12 +22,12 @@ from asim_lightning.exploration.spec import (
     SpecSettings,
     SpecStudy,
     limit_of,
+    open_spec,
     properties_of,
     scaled,
     spreads_of,
 )
-from asim_lightning.exploration.sweep import Sweep
-from tests.exploration.conftest import driven, grid, made_up, small_work, stored
+from tests.exploration.conftest import driven, grid, made_up, small_work, stored, swept
 from tests.exploration.own_network import MACRO, own_images, own_network
 
 QUIET = MACRO.with_fields(static={})
@@ -36,13 +36,13 @@ ASKED = SpecSettings(str(TARGET), ["adc_bits"])
 
 
 def spec(folder: Path, macro: MacroConfig = QUIET, rules: Sequence[Rule] = (), **settings: Any) -> SpecStudy:
-    return SpecStudy(small_work(folder, macro, rules), SpecSettings(**{"target": str(TARGET), **settings}))
+    return open_spec(small_work(folder, macro, rules), SpecSettings(**{"target": str(TARGET), **settings}))
 
 
 def verdicts(folder: Path, limit: Limit, axis: str) -> list[str]:
     """What a sweep says of the values at both sides of a limit."""
     values = [value if axis == "adc_bits" else f"{value} lsb" for value in (limit.kept, limit.missed)]
-    results = Sweep(small_work(folder, QUIET), grid(**{axis: values}), 1).run()
+    results = swept(small_work(folder, QUIET), grid(**{axis: values}))
     return [TARGET.decide(each, None).verdict for each in results if each.kind == "simulated"]
 
 
@@ -59,10 +59,10 @@ def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path
 
 def test_a_point_that_is_exact_by_construction_proves_nothing_for_other_rows(tmp_path: Path) -> None:
     exact = QUIET.with_fields(rows=255, adc_bits=8)
-    assert Sweep(small_work(tmp_path / "a", exact), grid(votes=[1]), 1).run()[-1].difference == NO_DIFFERENCE
+    assert swept(small_work(tmp_path / "a", exact), grid(votes=[1]))[-1].difference == NO_DIFFERENCE
     made = spec(tmp_path, exact, target="accuracy 99 % of quantized", properties=["rows"])
     assert made.run(progress=False).limits[0].kept is None  # the images are too few
-    assert NO_DIFFERENCE not in [each.difference for each in made.results]
+    assert NO_DIFFERENCE not in [each.difference for each in made.study.folder.results()]
 
 
 def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) -> None:
@@ -71,16 +71,16 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) 
     found = made.run(progress=False)
     offset, together = found.limits
     assert (offset.name, together.name) == ("offset", TOGETHER)
-    axes = [each.axes for each in made.results if each.kind == "simulated"]
+    axes = [each.axes for each in made.study.folder.results() if each.kind == "simulated"]
     assert {"random_noise": 0, "static.offset": 0} in axes  # without, on one chip
     assert any(each["random_noise"] == 0 != each["static.offset"] for each in axes)  # one property at a time
-    assert {each.trials for each in made.results if each.axes.get("static.offset")} == {2}
+    assert {each.trials for each in made.study.folder.results() if each.axes.get("static.offset")} == {2}
     assert together.kept
     assert found.keeps == {
         "random_noise": f"{0.1 * together.kept:.4g} lsb", "static": {"offset": f"{0.2 * together.kept:.4g} lsb"}
     }  # fmt: skip
     work = small_work(tmp_path / "a", QUIET.with_fields(**found.keeps))
-    again = Sweep(work, grid(random_noise=[found.keeps["random_noise"]]), 1).run()
+    again = swept(work, grid(random_noise=[found.keeps["random_noise"]]))
     assert TARGET.decide(again[-1], None).verdict == "kept"
 
 
@@ -89,14 +89,14 @@ def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(tmp_path: Pa
     made = spec(tmp_path, target="accuracy 100 %", properties=names, given={"adc_bits": 2})
     limits = made.run(progress=False).limits
     assert [(each.kept, each.missed) for each in limits] == [(None, 0.0), (None, 0.0)]
-    assert len(made.results) == 4  # float, quantized, and one point of each
+    assert len(made.study.folder.results()) == 4  # float, quantized, and one point of each
 
 
 def test_a_yield_counts_chips(tmp_path: Path) -> None:
     made = spec(tmp_path, target="yield 0.15 at 40 %", properties=["offset"], chips=2)
     (offset,) = made.run(progress=False).limits
     assert offset.kept is not None or offset.missed is not None
-    several = [each for each in made.results if each.trials == 2]
+    several = [each for each in made.study.folder.results() if each.trials == 2]
     assert several
     assert all("yield" in each.figures for each in several)
 
@@ -146,7 +146,8 @@ def test_values_that_a_layer_does_not_take_are_not_tried(tmp_path: Path) -> None
     rules = [Rule("conv", {"input_bits": 2}), Rule("head", {}, signed_input=True)]
     made = spec(tmp_path, rules=rules, properties=["encoding_bits"])
     assert [each.rungs for each in made.properties] == [(1, 2)]
-    assert max(scaled({"static.stuck_at_1": 0.2}, QUIET).allowed(made._macros).rungs) < 5.1
+    taken = scaled({"static.stuck_at_1": 0.2}, QUIET).allowed(lambda x: made.study.points.macros({**made.base, **x}))
+    assert max(taken.rungs) < 5.1
 
 
 RUNGS = tuple(float(number) for number in range(40))
@@ -180,13 +181,13 @@ def test_all_together_come_last_from_the_limits_of_each(tmp_path: Path) -> None:
         (noise, _), gain = quantity(point.get("random_noise", 0)), point.get("static.gain", 0)
         return made_up(point, decision=Decision("kept" if noise + gain < 2 else "missed"))
 
-    asked, ((noise, gain, together), keeps) = driven(made._method(), kept)
+    asked, ((noise, gain, together), keeps, _) = driven(made._method(), kept)
     assert [noise.name, gain.name, together.name] == ["random_noise", "gain", TOGETHER]
     assert noise.kept == gain.kept == 1.78
     assert together.kept == 0.501  # of both
     assert keeps == {"random_noise": "0.8918 lsb", "static": {"gain": 0.8918}}
     assert {len(point) for point in asked} == {1, 2}
-    _, (_, keeps) = driven(made._method(), lambda point: kept(point) if len(point) < 2 else answer({"": 0}, 0, 1))
+    _, (_, keeps, _) = driven(made._method(), lambda point: kept(point) if len(point) < 2 else answer({"": 0}, 0, 1))
     assert keeps is None  # none surely keeps it
 
 

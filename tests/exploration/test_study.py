@@ -1,22 +1,14 @@
 """A study asks a method for points, computes each trial once, and loses none, whoever stops it or works next to it."""
 
-import subprocess
-import sys
 from typing import Any
 
-import numpy as np
 import pytest
 
 from asim_lightning import MacroConfig
 from asim_lightning.evaluation.binomial import hypergeometric_interval
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Steps, Trial
-from asim_lightning.exploration.study import time_left
-from tests.cli.conftest import environment
+from asim_lightning.exploration.running import time_left
 from tests.exploration.conftest import (
-    IMAGES,
     Make,
     MakeSearch,
     grid,
@@ -25,19 +17,9 @@ from tests.exploration.conftest import (
     without_time,
 )
 
-HOLDS = """
-import sys
-from pathlib import Path
-from asim_lightning.evaluation.store import FileLocks
-
-locks = FileLocks(Path(sys.argv[1]))
-print(locks.take(sys.argv[2], wait=False), flush=True)
-sys.stdin.readline()
-"""
-
 
 def test_ctrl_c_in_an_evaluation_loses_no_images_and_the_next_run_continues(make: Make) -> None:
-    options: dict[str, Any] = {"trials": 1, "images": 120, "until": Target("width", 0.1)}
+    options: dict[str, Any] = {"trials": 1, "images": 120, "settings": {"until": "accuracy within 10 %"}}
     axes = grid(random_noise=[0.3])  # parts of 25 images until the interval is narrow
     whole = make(axes, **options)
     expected = without_time(whole.run())
@@ -53,40 +35,13 @@ def test_ctrl_c_in_an_evaluation_loses_no_images_and_the_next_run_continues(make
     assert rows(resumed.folder) == rows(whole.folder)
 
 
-def test_a_trial_that_another_process_computes_is_taken_from_it_at_the_end(make: Make) -> None:
-    sweep, order = make(), list[tuple[Kind, AxisValue, int]]()
-    steps_of = sweep.records.steps
-    key = sweep.records.key({"random_noise": 0.3}, "simulated")
-    given = [sys.executable, "-c", HOLDS, str(sweep.folder.parent / "runs.locks"), f"{key}-0"]
-    other = subprocess.Popen(given, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "True\n"
-
-    def counted(trial: Trial) -> Steps[Outcomes]:
-        order.append((trial.kind, trial.axes.get("random_noise"), trial.read))
-        if order[-1] == ("simulated", 1.0, 1):  # the last, so that the other process is finished now
-            index = sweep.data.test_indices().sort().values.numpy()  # type: ignore[attr-defined]
-            sweep.records.store.add(key, 0, Outcomes(index, np.ones(IMAGES, np.float32), 1.0, "theirs"))
-            other.communicate("\n")
-        return steps_of(trial)
-
-    sweep.records.steps = counted  # type: ignore[method-assign]
-    results = sweep.run()
-    assert order == [
-        ("float", None, 0), ("quantized", None, 0), ("simulated", 0.3, 1), ("simulated", 1.0, 0), ("simulated", 1.0, 1),
-        ("simulated", 0.3, 0),
-    ]  # fmt: skip
-    assert results[2].right[0] == IMAGES
-    assert "theirs" in results[2].algorithm
-
-
 AXES = grid(random_noise=[0, 0.2])
 MACRO = MacroConfig()
-TARGET = Target("accuracy", 0.5)
+UNTIL = {"until": "accuracy 50 %"}
 
 
 def test_points_end_where_they_are_answered(make: Make) -> None:
-    sweep = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, batch=25)
+    sweep = make(AXES, trials=1, images=120, macro=MACRO, settings=UNTIL, batch=25)
     results = sweep.run()
     assert [row.images for row in results[:2]] == [120, 120]
     (sure, chance) = results[2:]
@@ -97,17 +52,17 @@ def test_points_end_where_they_are_answered(make: Make) -> None:
         assert (row.low, row.high) == (found.low, found.high)
     assert sure.low >= 0.5
     assert chance.high < 0.5
-    assert "Images ended by 'accuracy 50 %'" in publish(results, sweep, "tiny")
-    again = make(AXES, trials=1, images=120, macro=MACRO, until=TARGET, batch=60)
+    assert "Images ended by 'accuracy 50 %'" in publish(results, sweep.made, "tiny")
+    again = make(AXES, trials=1, images=120, macro=MACRO, settings=UNTIL, batch=60)
     assert without_time(again.run()) == without_time(results)
     assert again.evaluations == 0
 
 
 def test_what_it_does_not_go_with(make: Make) -> None:
     with pytest.raises(ValueError, match=r"`trials` must be 1 with `until` 'accuracy 50 %', .*got 2"):
-        make(AXES, trials=2, until=TARGET)
+        make(AXES, trials=2, settings=UNTIL)
     with pytest.raises(ValueError, match=r"^'accuracy 50 %' ends images early only with a data"):
-        make(AXES, trials=1, until=TARGET, trainer_options={"limit_test_batches": 1})
+        make(AXES, trials=1, settings=UNTIL, trainer_options={"limit_test_batches": 1})
 
 
 @pytest.mark.parametrize(
@@ -140,7 +95,7 @@ def test_the_time_that_is_left_is_of_trials_that_no_record_has(
     def stated(seconds: list[float], left: int, workers: int) -> str:
         return f"{left} after {len(seconds)} by {workers}" if all(seconds) else ""
 
-    monkeypatch.setattr("asim_lightning.exploration.study.time_left", stated)
+    monkeypatch.setattr("asim_lightning.exploration.running.time_left", stated)
     make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
     said: list[str] = []
     search(**options).run(said.append, progress=False)

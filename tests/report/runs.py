@@ -1,13 +1,12 @@
 """Results of runs as a report is given them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Kind, Result
@@ -72,21 +71,17 @@ def of_adc(energies: bool = True) -> Run:
     ])  # fmt: skip
 
 
-def of_chips(stopped: bool = False) -> Run:
+def of_chips(stopped: bool = False, energies: bool = False) -> Run:
     """Four chips at two offsets."""
     rights = {"0.1 lsb": (370, 360, 368, 366), "0.3 lsb": (300, 200, 360, 100)}
-    yields = []
-    for offset, each in rights.items():
+    points = []
+    for energy, (offset, each) in enumerate(rights.items()):
+        axes, figures = {"static.offset": offset}, {"energy_uj": 1.0 + energy} if energies else {}
+        chips = tuple(point(right, {**axes, "chip": chip}, figures) for chip, right in enumerate(each))
         mean = sum(each) / 4 / IMAGES
-        right = np.array(each)[:, None]
-        spread = Interval(mean, mean - 0.02, mean + 0.02)
-        yields.append(ChipYield({"static.offset": offset}, (0, 1, 2, 3), right, IMAGES, spread, stopped))
-    points = [
-        point(right, {"static.offset": offset, "chip": chip})
-        for offset, each in rights.items()
-        for chip, right in enumerate(each)
-    ]
-    return run(points, yields=tuple(yields), thresholds=(0.85, 0.9))
+        spread = {"low": mean - 0.02, "high": mean + 0.02, "accuracy": mean}
+        points.append(replace(point(200, axes, figures), **spread, chips=chips, chips_ended=stopped))  # type: ignore[arg-type]
+    return run(points, thresholds=(0.85, 0.9))
 
 
 RUNGS = (0.0, 0.1, 0.2, 0.4, 0.8)

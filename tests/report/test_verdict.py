@@ -167,4 +167,4 @@ def test_the_front_is_of_points_under_the_same_conditions() -> None:
         ]  # fmt: skip
     assert front_of(of_adc(False)) == []
     assert front_of(run([point(300 + rows, {"rows": rows}, {"energy_uj": 1.0}) for rows in (1, 2)])) == []
-    assert front_of(replace(of_adc(), yields=of_chips().yields)) == []
+    assert front_of(of_chips(energies=True)) == []

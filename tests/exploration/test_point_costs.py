@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,8 @@ from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
 from asim_lightning.evaluation.run import are_among, read_run
 from asim_lightning.evaluation.store import Store
-from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.point_costs import CostFigures, write_layers
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
 from tests.exploration.conftest import Make, grid, made_up, rows
@@ -29,8 +30,9 @@ class Thermal(EnergyModel):
 
 
 def run_of(points: Sequence[Point], folder: Path) -> Any:
-    """The records of a run with some points."""
-    return SimpleNamespace(results=lambda: map(made_up, points), store=Store(folder.parent), folder=folder)
+    """The folder of a run with some points."""
+    store = Store(folder.parent)
+    return SimpleNamespace(results=lambda: map(made_up, points), path=folder, write=partial(store.write, folder.name))
 
 
 def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) -> None:
@@ -72,15 +74,15 @@ def test_a_quantized_network_is_priced_in_a_digital_macro_and_a_float_one_is_not
 
 def test_a_technology_that_asks_for_counts_is_refused_before_the_work(make: Make) -> None:
     with pytest.raises(ValueError, match=r"`technology.charging` must be fixed in a sweep or search, .* got 'ground'"):
-        make(technology=Technology(charging="ground"))
+        make(settings={"technology": Technology(charging="ground")})
 
 
 def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     """Of a sweep that goes on, with the technology that is asked for now; axes are read back as they were."""
     axes = grid(adc_bits=[6, 8])
     plain = make(axes, trials=1).run()
-    sweep = make(axes, trials=1, technology=Technology(preset="65nm"))
-    results, figures = sweep.run(), sweep.figures
+    sweep = make(axes, trials=1, settings={"technology": Technology(preset="65nm")})
+    results, figures = sweep.run(), sweep.costs
     assert [row.axes for row in read_run(sweep.folder).results] == [row.axes for row in plain]
     written = {(row["kind"], row["adc_bits"]): row for row in rows(sweep.folder)}
     assert written["float", ""]["energy_uj"] == ""
@@ -88,12 +90,12 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
         figures.at({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
     )
-    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in publish(results, sweep, "tiny")
+    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in publish(results, sweep.made, "tiny")
 
 
 def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = grid(adc_bits=[6, 8], random_noise=[0, 0.1])
-    sweep = make(axes, trials=1, technology=Technology())
+    sweep = make(axes, trials=1)
     sweep.run()
     found = read_run(sweep.folder)
     assert [design["axes"] for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
@@ -102,7 +104,7 @@ def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: py
         energy = sum(layer["energy_pj"] for layer in design["layers"])
         assert 1e-6 * energy == pytest.approx(point.figures["energy_uj"], rel=1e-5)
     assert found.designs[0]["layers"][0]["why_digital"] == "first convolution: digital"
-    monkeypatch.setattr("asim_lightning.exploration.figures._MOST_DESIGNS", 1)
+    monkeypatch.setattr("asim_lightning.exploration.point_costs._MOST_DESIGNS", 1)
     sweep.run()
     assert read_run(sweep.folder).designs == ()
     assert not (sweep.folder / "layers.json").exists()

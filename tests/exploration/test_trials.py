@@ -1,4 +1,4 @@
-"""What the records of a network know of a trial, what they compute, and what a point's result is made of."""
+"""Which trials of a network are known, what is computed, and what the folder of a run keeps."""
 
 import math
 from functools import partial
@@ -10,17 +10,25 @@ import torch
 
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Evaluation, Trial, proceed
-from asim_lightning.exploration.sweep import Sweep
-from tests.exploration.conftest import IMAGES, MACRO, Make, grid, predictions, rows, without_time
+from tests.exploration.conftest import (
+    IMAGES,
+    MACRO,
+    CountingSweep,
+    Make,
+    grid,
+    made_up,
+    predictions,
+    rows,
+    without_time,
+)
 
 AXES = {"random_noise": 0.3}
 
 
-def trial_of(sweep: Sweep) -> Trial:
-    (trial,) = sweep.records.trials(AXES, "simulated")
+def trial_of(sweep: CountingSweep) -> Trial:
+    (trial,) = sweep.trials.of(AXES, "simulated")
     return trial
 
 
@@ -28,13 +36,13 @@ def outcomes(index: np.ndarray, right: Any) -> Outcomes:
     return Outcomes(index, np.broadcast_to(np.float32(right), index.shape), 1.0, "made up")
 
 
-def computed(sweep: Sweep, right: float = 1.0) -> list[int]:
+def computed(sweep: CountingSweep, right: float = 1.0) -> list[int]:
     """Images that a trial asks for; all are answered alike."""
     asked: list[int] = []
-    steps = sweep.records.steps(trial_of(sweep))
+    steps = sweep.trials.steps(trial_of(sweep))
     found = proceed(steps, None)
     while isinstance(found, Evaluation):
-        index = sweep.data.test_indices().numpy()[slice(None) if found.places is None else list(found.places)]  # type: ignore[attr-defined]
+        index = sweep.work.data.test_indices().numpy()[slice(None) if found.places is None else list(found.places)]  # type: ignore[attr-defined]
         asked += index.tolist()
         found = proceed(steps, outcomes(np.sort(index), right))
     return asked
@@ -42,15 +50,15 @@ def computed(sweep: Sweep, right: float = 1.0) -> list[int]:
 
 def test_a_trial_with_a_target_goes_on_where_it_ended(make: Make) -> None:
     options: dict[str, Any] = {"trials": 1, "images": 120}
-    easy, hard = Target("accuracy", 0.5), Target("accuracy", 0.9)
-    parts = [computed(make(**options, **until)) for until in ({"until": easy}, {"until": hard}, {})]
+    easy, hard = {"until": "accuracy 50 %"}, {"until": "accuracy 90 %"}
+    parts = [computed(make(**options, settings=until)) for until in (easy, hard, {})]
     assert all(parts)
     assert sum(map(len, parts)) == len({image for part in parts for image in part}) == 120  # none is asked for twice
     for until in (easy, hard):  # images after its end change no answer
-        known, alone = make(**options, until=until), make(**options, until=until, folder="b")
+        known, alone = make(**options, settings=until), make(**options, settings=until, folder="b")
         assert computed(known) == []
         computed(alone)
-        mine, its = (each.records.outcomes(trial_of(each)).sample_index.tolist() for each in (known, alone))
+        mine, its = (each.trials.outcomes(trial_of(each)).sample_index.tolist() for each in (known, alone))
         assert mine == its
 
 
@@ -58,13 +66,23 @@ def test_fresh_computes_anew_and_replaces_its_images(make: Make) -> None:
     computed(make())
     fresh = make(fresh=True, images=6)
     trial = trial_of(fresh)
-    assert fresh.records.finished([trial]) == set()
+    assert fresh.trials.finished([trial]) == set()
     assert len(computed(fresh, right=0.0)) == 6
-    assert fresh.records.finished([trial]) == {trial}
+    assert fresh.trials.finished([trial]) == {trial}
     assert computed(fresh) == []  # which it has computed itself
-    assert make(fresh=True, images=6).records.outcomes(trial).value.sum() == 0  # as of a forked process
+    assert make(fresh=True, images=6).trials.outcomes(trial).value.sum() == 0  # as of a forked process
     assert computed(make()) == []  # other images of the trial stay
-    assert make().records.outcomes(trial).value.sum() == IMAGES - 6
+    assert make().trials.outcomes(trial).value.sum() == IMAGES - 6
+
+
+def test_of_two_commands_at_once_the_store_keeps_the_first(make: Make) -> None:
+    one, other = make(), make()
+    steps = [each.trials.steps(trial_of(each)) for each in (one, other)]
+    assert all(isinstance(proceed(each, None), Evaluation) for each in steps)
+    index = np.sort(one.work.data.test_indices().numpy())  # type: ignore[attr-defined]
+    mine, theirs = (proceed(each, outcomes(index, right)) for each, right in zip(steps, (1.0, 0.0), strict=True))
+    assert (mine.value.mean(), theirs.value.mean()) == (1.0, 0.0)  # as if they had computed different answers
+    assert make().trials.outcomes(trial_of(one)).value.mean() == 1.0
 
 
 def test_a_network_that_draws_is_never_found_again_and_a_changed_one_is_told(make: Make) -> None:
@@ -72,28 +90,27 @@ def test_a_network_that_draws_is_never_found_again_and_a_changed_one_is_told(mak
     assert "the float network gives other answers at a second call" in first.notes[0]
     for sweep in (first, again):
         trial = trial_of(sweep)
-        assert sweep.records.finished([trial]) == set()
+        assert sweep.trials.finished([trial]) == set()
         assert len(computed(sweep)) == IMAGES
-        assert sweep.records.finished([trial]) == {trial}
+        assert sweep.trials.finished([trial]) == {trial}
     one, other, same = (make(hook=partial(torch.add, other=torch.eye(10)[n])) for n in (1, 2, 2))
-    assert one.notes == same.notes == []
+    assert one.notes == same.notes == ()
     assert "an object, file or variable that it uses has changed" in other.notes[0]
     assert trial_of(one) != trial_of(other) == trial_of(same)
 
 
 def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
-    generator, records = np.random.default_rng(0), make().records
+    generator, study = np.random.default_rng(0), make(images=400, trials=2).study
     reference = generator.random(300) < 0.9
     reads = [generator.random(200) < 0.7 for _ in range(2)]
-    result = records.result(
-        AXES,
-        "simulated",
-        [[outcomes(np.arange(100, 300), read) for read in reads]],
-        outcomes(np.arange(300), reference),
-    )
+    quantized = outcomes(np.arange(300), reference)
+    result = study.result(
+        study.planned(AXES), [[outcomes(np.arange(100, 300), read) for read in reads]],
+        {"quantized": (made_up({}), quantized)},
+    )  # fmt: skip
     assert result.difference == difference_interval(np.stack(reads, axis=1), reference[100:, None], True)
-    records.keep(result)
-    (row,) = rows(records.folder)
+    study.folder.keep(result)
+    (row,) = rows(study.folder.path)
     assert float(row["difference"]) == pytest.approx(result.difference.mean, abs=1e-6)
     assert float(row["difference_low"]) < float(row["difference"]) < float(row["difference_high"]) < 0
 
@@ -127,12 +144,12 @@ def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
     large = make(grid(random_noise=[0.3, 1.0, 2.0]), trials=3)
     ran = large.run()
     before = rows(large.folder)
-    publish(ran, large, "tiny")
+    publish(ran, large.made, "tiny")
     picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
     small = make(grid(random_noise=[1.0]), trials=1)
     results = small.run()
     assert [r.trials for r in results] == [1, 1, 1]
-    said = publish(results, small, "tiny")
+    said = publish(results, small.made, "tiny")
     assert rows(small.folder) == before
     assert (large.folder / "accuracy_vs_random_noise.png").read_bytes() == picture
     assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1
@@ -179,7 +196,7 @@ def test_more_images_compute_only_the_new_ones(make: Make) -> None:
 
 
 def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.exploration.records._PAUSE", math.inf)  # one export before that of the end
+    monkeypatch.setattr("asim_lightning.exploration.run_folder._PAUSE", math.inf)  # one export before that of the end
     stopped = make()
     stopped.stops_at = 5
     with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
@@ -189,8 +206,8 @@ def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatc
 
 def test_a_store_with_other_results_is_set_aside(make: Make) -> None:
     for result in ({}, [1]):
-        records = make().records
-        records.store.keep_point(records.folder.name, "a", 1, result)  # type: ignore[arg-type]
+        folder = make().study.folder
+        folder.store.keep_point(folder.path.name, "a", 1, result)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"runs.sqlite was damaged .* run the command again to start over"):
-            records.results()
-    assert make().records.results() == ()
+            folder.results()
+    assert make().study.folder.results() == ()

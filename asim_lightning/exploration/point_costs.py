@@ -11,7 +11,7 @@ from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.records import Records
+from asim_lightning.exploration.run_folder import RunFolder
 from asim_lightning.exploration.search_space import of_network, of_technology
 from asim_lightning.whole_file import write_whole
 
@@ -101,22 +101,21 @@ def _figures_of(found: CostReport) -> dict[str, float]:
     }
 
 
-def write_layers(figures: CostFigures, records: Records) -> None:
+def write_layers(figures: CostFigures, folder: RunFolder) -> None:
     """Write layers.json: the cost of each layer for one image at each design of a run; the store keeps the costs, too.
 
     If there are more than `_MOST_DESIGNS` designs, nothing is written, and the file of an earlier call is removed.
     """
-    store, folder = records.store, records.folder
-    path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
-    for point in records.results():
+    path, designs = folder.path / LAYERS, dict[str, dict[str, AxisValue]]()
+    for point in folder.results():
         if point.kind == "simulated":
             axes = figures.deciding(point.axes)
             designs.setdefault(canonical_json(axes), axes)
     if len(designs) > _MOST_DESIGNS:
         path.unlink(missing_ok=True)
-        store.write(folder.name, LAYERS, [])
+        folder.write(LAYERS, [])
         return
     found = [{"axes": axes, "layers": figures.report(axes).rows()} for axes in designs.values()]
-    store.write(folder.name, LAYERS, found)
+    folder.write(LAYERS, found)
     text = json.dumps({"designs": found}, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
