@@ -77,7 +77,7 @@ COMMANDS = {
         runs_network=False,
     ),
     "calibrate-adc": Command(
-        "calibrate_adc:calibrate_adc",
+        "calibrate_adc:calibrate",
         "ADC ranges of all layers, fitted to training images: a table, rules, and the accuracy they give.",
     ),
     "fit-column": Command(

@@ -14,7 +14,7 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.start import Drawing, prepare
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
-from asim_lightning.evaluation.layer_inputs import chip_layers, needed_layers, training_counts
+from asim_lightning.evaluation.layer_inputs import differing_chip, needed_layers, training_counts
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.chip_report import chip_figure, chip_table
 from asim_lightning.report.command_tables import preset_table
@@ -116,11 +116,8 @@ def chip(cli: AsimCLI, options: ChipOptions) -> None:
     shown = model.chip if options.chip is None else options.chip
     if not isinstance(shown, SavedChip):
         check_whole("`chip`", shown, 0, 2**32 - 1)
-    circuits = [layer.transfer for layer in macro_layers(model.backbone).values()]
-    if not any(each.differs_by_chip or each.converters_differ for each in circuits):
-        raise ValueError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(cli.trainer, model, cli.datamodule)
-    layers = chip_layers(model, next(iter(cli.datamodule.test_dataloader()))[0][:1], shown)
+    layers = differing_chip(model, next(iter(cli.datamodule.test_dataloader()))[0], shown)
     print(f"{chip_table(layers)}\n")
     tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)

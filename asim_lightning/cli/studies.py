@@ -156,12 +156,12 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     cli.say(f"grid     {grid_line(cli.datamodule, options.grid, options.trials)}{fewer}")
     for line in left_out(axes, made.macro, cli.by_flags.get("axes") or {}):
         cli.say(line)
-    found = run_recorded(cli, options, made, made.notes)
+    run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish(found, made, cli.run_folder.name, options.format))
+        print(publish(run, made, cli.run_folder.name, options.format))
         if published:
-            print(f"\n{published_text(found, published, options.against or '')}")
+            print(f"\n{published_text(run, published, options.against or '')}")
 
 
 def check_flags(axes: Iterable[str], flags: Mapping[str, Any]) -> None:
@@ -214,10 +214,10 @@ def search(cli: AsimCLI, options: SearchOptions) -> None:
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
     cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
-    found = run_recorded(cli, options, made, made.notes)
+    run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish_search(found, made, cli.run_folder.name, options.format))
+        print(publish_search(run, made, cli.run_folder.name, options.format))
 
 
 @dataclass(frozen=True)

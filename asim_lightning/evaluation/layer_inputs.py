@@ -86,6 +86,14 @@ def chip_layers(model: CimModule, images: Tensor, chip: int | SavedChip) -> list
     return [_on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
 
 
+def differing_chip(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
+    """`chip_layers` for the first image; refuses a network whose chips are all equal."""
+    circuits = [layer.transfer for layer in needed_layers(model, "A table of a chip").values()]
+    if not any(each.differs_by_chip or each.converters_differ for each in circuits):
+        raise ValueError("No chip differs from another: set `static` of the macro, such as {offset: 0.3 lsb}")
+    return chip_layers(model, images[:1], chip)
+
+
 def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
     product, _, w = layer.quantized_operands(*inputs)
     circuit, shape = layer.transfer, product.weight_shape(w)

@@ -19,8 +19,8 @@ Point = dict[str, AxisValue]
 Worth: TypeAlias = Callable[[Result], tuple[Sequence[float], Mapping[str, float]]]
 
 
-Found = TypeVar("Found")
-Method: TypeAlias = Generator[Point, Result, Found]
+Answer = TypeVar("Answer")
+Method: TypeAlias = Generator[Point, Result, Answer]
 """Proposes points, one after another: it yields each, is sent its result, and returns what it has found."""
 
 

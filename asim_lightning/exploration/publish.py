@@ -56,49 +56,49 @@ _MOST_ROWS, _MOST_CHIPS = 102, 10
 """Most points with a table of steps along an axis; most points of chips in a table."""
 
 
-def publish(found: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
+def publish(run: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     """Write plot and dashboard into the sweep's folder; return the table and the paths of the files.
 
     The table and the yields of chips have the points of this call; plot, dashboard and results.csv have all points of
     the run.
     """
-    run = Run(sweep.folder, sweep.study.folder.results())
-    rows, swept, model = run.rows, list(found.rows[-1].axes), sweep.study.work.model
-    axis = plot_axis([*rows, found.rows[-1]])
+    every = Run(sweep.folder, sweep.study.folder.results())
+    rows, swept, model = every.rows, list(run.rows[-1].axes), sweep.study.work.model
+    axis = plot_axis([*rows, run.rows[-1]])
     # a weight-parallel cycle has signed codes and so another LSB
     macros = [layer.macro for layer in macro_layers(model.backbone).values()]
     bits = {None if each.weight_parallel else each.adc_bits for each in macros}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    title = _title(name, sweep.macro, run, _rules(sweep), axis) + _volts(sweep)
-    if found.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
-        drawn = chips_picture(rows, title, found.thresholds)
+    title = _title(name, sweep.macro, every, _rules(sweep), axis) + _volts(sweep)
+    if run.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
+        drawn = chips_picture(rows, title, run.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(model, "num_classes", None), adc_bits)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
-    write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
-    _write_differences(run, sweep.study.settings.axes)
-    yields = _yield_files(found, sweep, name, suffix) if found.yields else []
-    earlier = len(rows) - len(found.rows)
+    write_run(every, {**axis_curves(rows, axis), **energy_curves(every)}, {f"sweep/{axis}": whole})
+    _write_differences(every, sweep.study.settings.axes)
+    yields = _yield_files(run, sweep, name, suffix) if run.yields else []
+    earlier = len(rows) - len(run.rows)
     more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
-    return "\n".join([sweep_text(found, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
+    return "\n".join([sweep_text(run, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
 
-def sweep_text(found: Run, sweep: Sweep, axis: str | None = None) -> str:
+def sweep_text(run: Run, sweep: Sweep, axis: str | None = None) -> str:
     """The yields of a sweep over chips, the highest threshold first; its table, and notes, such as the steps along an
     axis; None: the axis of the plot."""
-    yields = [yield_text(found.yields, found.thresholds[::-1], sweep.settings.end), ""] if found.yields else []
-    notes = _notes(found, sweep.study.points.macros, sweep.costs, sweep.thresholds or ())
+    yields = [yield_text(run.yields, run.thresholds[::-1], sweep.settings.end), ""] if run.yields else []
+    notes = _notes(run, sweep.study.points.macros, sweep.costs, sweep.thresholds or ())
     lines = [
         *yields,
-        _table(found.rows),
-        *_equal_points(found.points),
+        _table(run.rows),
+        *_equal_points(run.points),
         *(f"\nnote     {each}" for each in notes),
         "",
         str(sweep.costs),
-        *_changes(found, sweep, axis or plot_axis(found.rows)),
+        *_changes(run, sweep, axis or plot_axis(run.rows)),
     ]
-    return found.measure.words("\n".join(lines))
+    return run.measure.words("\n".join(lines))
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
@@ -109,51 +109,51 @@ def plot_axis(rows: Sequence[Result]) -> str:
     return (several or order)[0]
 
 
-def publish_search(found: Run, search: Search, name: str, suffix: Format = "png") -> str:
+def publish_search(run: Run, search: Search, name: str, suffix: Format = "png") -> str:
     """Write files and pictures into the search's folder; return the table and the paths of the files."""
-    title = f"{name}, {len(found.points)} points by {search.settings.method}"
-    title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
-    macros = search.macros(found.points[0].axes)
-    title = _title(title, min(macros, key=str), found, len(macros) - 1) + _volts(search)
-    figures = _figures(found, title)
+    title = f"{name}, {len(run.points)} points by {search.settings.method}"
+    title += "" if of_technology(run.points[0].axes) else f", {search.technology}"
+    macros = search.macros(run.points[0].axes)
+    title = _title(title, min(macros, key=str), run, len(macros) - 1) + _volts(search)
+    figures = _figures(run, title)
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
-    known = [name for name in _SCALARS if all(has_figure(each, name) for each in found.points)]
+    known = [name for name in _SCALARS if all(has_figure(each, name) for each in run.points)]
     write_run(
-        found,
-        energy_curves(found),
+        run,
+        energy_curves(run),
         {f"search/{name.removeprefix('accuracy_')}": drawn for name, drawn in figures.items()},
-        {f"search/{name}_of_point": [figure(each, name) for each in found.points] for name in known},
+        {f"search/{name}_of_point": [figure(each, name) for each in run.points] for name in known},
     )
-    return "\n".join([whole_search_text(found, search), *_files(search.folder, pictures)])
+    return "\n".join([whole_search_text(run, search), *_files(search.folder, pictures)])
 
 
-def whole_search_text(found: Run, search: Search) -> str:
+def whole_search_text(run: Run, search: Search) -> str:
     """The table of a search, and notes on it."""
     ends = search.settings.ends
     lines = [
-        search_text(found, str(search.technology)),
-        *(f"Note: {each}." for each in _notes(found, search.macros, search.costs)),
-        *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
+        search_text(run, str(search.technology)),
+        *(f"Note: {each}." for each in _notes(run, search.macros, search.costs)),
+        *([] if ends is None else [meaning_of_early_end(ends, run.references[0].images)]),
     ]
-    return found.measure.words("\n".join(lines))
+    return run.measure.words("\n".join(lines))
 
 
 def _notes(
-    found: Run,
+    run: Run,
     macros_at: Callable[[Point], set[MacroConfig]],
     figures: CostFigures,
     levels: Sequence[float] = (),
 ) -> list[str]:
     """Notes on intervals, targets and given `levels`, on noise in LSB, and on prices outside the range of the energy
     model."""
-    points, macros, prices = [dict(each.axes) for each in found.points], set[MacroConfig](), dict[str, None]()
+    points, macros, prices = [dict(each.axes) for each in run.points], set[MacroConfig](), dict[str, None]()
     for point in points:
         here = macros_at(point)
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
-    targets = [Target.read(each, "`targets`") for each in (*found.targets, *([found.until] if found.until else []))]
+    targets = [Target.read(each, "`targets`") for each in (*run.targets, *([run.until] if run.until else []))]
     targets += [Target("accuracy", level) for level in levels]
-    notes = [*interval_notes(found.rows), *near_notes(targets, found.of_kind("quantized"))]
+    notes = [*interval_notes(run.rows), *near_notes(targets, run.of_kind("quantized"))]
     if figures.noise_in == "written":
         return [*notes, *lsb_notes(points, macros), *prices]
     volts = "an LSB of noise, offset or trim step is at all points an LSB of each layer's own ADC (noise_in volts)"
@@ -169,13 +169,13 @@ def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
     ]
 
 
-def _figures(found: Run, title: str) -> dict[str, Figure]:
+def _figures(run: Run, title: str) -> dict[str, Figure]:
     """The pictures of a search by the name of their file."""
     figures = {}
-    if (picture := trade_off_picture(found, title)) is not None:
+    if (picture := trade_off_picture(run, title)) is not None:
         figures["trade_off"] = figure_of(picture)
-    if maps := map_pictures(found):
-        references = ", ".join(f"{each.kind} {each.measure.quantity(each.accuracy)}" for each in found.references)
+    if maps := map_pictures(run):
+        references = ", ".join(f"{each.kind} {each.measure.quantity(each.accuracy)}" for each in run.references)
         panels = [replace(each, title=each.title * (len(maps) > 1)) for each in maps]
         figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})")
     return figures
@@ -217,28 +217,28 @@ def _equal_points(points: Sequence[Result]) -> list[str]:
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
 
 
-def _changes(found: Run, sweep: Sweep, axis: str) -> list[str]:
+def _changes(run: Run, sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis if there are a few; none if outcomes decided how much was computed."""
-    until, rows = sweep.settings.end, found.rows
+    until, rows = sweep.settings.end, run.rows
     if until is not None and until.ends_images:
         meaning = meaning_of_early_end(until, max(row.images for row in rows))
-        answer = [] if until.form == "width" else [f"answer   {verdict(found, until)}"]
+        answer = [] if until.form == "width" else [f"answer   {verdict(run, until)}"]
         return ["", *answer, meaning]
     # steps between values in several units would have no order
     units = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
     if CHIP in rows[-1].axes or len(rows) > _MOST_ROWS or units is None:
         return []
-    steps = differences(found.points, sweep, axis)
-    return ["", differences_text(axis, steps, found.measure)] if steps else []
+    steps = differences(run.points, sweep, axis)
+    return ["", differences_text(axis, steps, run.measure)] if steps else []
 
 
-def _yield_files(found: Run, sweep: Sweep, name: str, suffix: Format) -> list[str]:
+def _yield_files(run: Run, sweep: Sweep, name: str, suffix: Format) -> list[str]:
     """Write picture and table of the yields of a sweep over chips; return their paths."""
-    (quantized,) = found.of_kind("quantized")
-    title = _title(name, sweep.macro, found, _rules(sweep)) + _volts(sweep)
-    drawn = yield_picture(found.yields, title, found.thresholds, quantized.accuracy)
+    (quantized,) = run.of_kind("quantized")
+    title = _title(name, sweep.macro, run, _rules(sweep)) + _volts(sweep)
+    drawn = yield_picture(run.yields, title, run.thresholds, quantized.accuracy)
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
-    numbers = write_yields(found.yields, found.thresholds[::-1], sweep.folder / YIELDS)
+    numbers = write_yields(run.yields, run.thresholds[::-1], sweep.folder / YIELDS)
     return [f"yields   {numbers}", f"picture  {picture}"]
 
 

@@ -13,10 +13,11 @@ from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, needed_layers
+from asim_lightning.evaluation.layer_inputs import differing_chip, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
+from asim_lightning.exploration.adc_calibration import fit_adc
 from asim_lightning.exploration.diagnosis import Diagnosis
 from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
@@ -33,7 +34,7 @@ from asim_lightning.exploration.python_results import Results
 from asim_lightning.exploration.search import SearchSettings, open_search
 from asim_lightning.exploration.spec import Spec, SpecSettings, open_spec
 from asim_lightning.exploration.sweep import SweepSettings, left_out, open_sweep
-from asim_lightning.nn.count_histograms import AdcRange, fitted_range
+from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
 from asim_lightning.surgery import apply_point
@@ -238,14 +239,9 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
     """
     check_whole("`images`", images, 1)
     model = network if isinstance(network, CimModule) else GivenNetwork(network)
-    layers = needed_layers(model, "calibrate_adc_")
-    for layer in layers.values():
-        layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
+    needed_layers(model, "calibrate_adc_")
     inputs = (batch[0] if isinstance(batch, (list, tuple)) else batch for batch in batches)
-    counts, _ = layer_counts(model, layers, inputs, images, "training")
-    if missing := [name for name in layers if name not in counts]:
-        raise ValueError(f"`batches` must reach every layer, got none for {missing[0]}")
-    ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
+    ranges = fit_adc(model, inputs, images).ranges
     fields = {each.name: each.fields for each in ranges}
     apply_point(model.backbone, {}, fields, {name: {name} for name in fields})
     return range_table(ranges)
@@ -267,6 +263,4 @@ def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[Ch
     """
     check_whole("`chip`", chip, 0, 2**32 - 1)
     model = network if isinstance(network, CimModule) else GivenNetwork(network)
-    if not any(layer.transfer.differs_by_chip for layer in needed_layers(model, "describe_chip").values()):
-        raise ValueError("No chip differs from another: set `static` of the macro, such as {'offset': '0.3 lsb'}")
-    return chip_table(chip_layers(model, inputs[:1], chip))
+    return chip_table(differing_chip(model, inputs, chip))

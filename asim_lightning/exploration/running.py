@@ -5,7 +5,7 @@ from itertools import chain, compress
 
 from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.results import Kind, Outcomes, Result
-from asim_lightning.exploration.methods import Found, Method, Point
+from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Compute, Done, Runner, Steps, Trial
 from asim_lightning.exploration.search_space import checkpoint_of
 from asim_lightning.exploration.study import Measured, Planned, Say, Study
@@ -18,8 +18,8 @@ _LONG = 60.0
 
 
 def measure(
-    study: Study, known: Sequence[Point], method: Method[Found], most: int, progress: bool, say: Say
-) -> Measured[Found]:
+    study: Study, known: Sequence[Point], method: Method[Answer], most: int, progress: bool, say: Say
+) -> Measured[Answer]:
     """Evaluate the unfinished points of a study, and store the results.
 
     Args:
@@ -59,13 +59,13 @@ class _Running:
         loader, processes = self._work.data.test_dataloader(), self._work.trainer.world_size
         self._bar = EvaluationBar(self._left, loader, progress and self._is_first and self._left > 0, processes)
 
-    def run(self, method: Method[Found]) -> Measured[Found]:
+    def run(self, method: Method[Answer]) -> Measured[Answer]:
         """Compute what is missing, and give the results."""
         may_end = self._study.settings.until is not None
         if self._reused and not self._learns:
             self._say(_reused_line(len(self._reused), self._left, may_end))
 
-        def work(run: Compute) -> Measured[Found]:
+        def work(run: Compute) -> Measured[Answer]:
             results = self._kept(self._evaluated(run, self._batch, self._missing))
             try:
                 point = next(method)

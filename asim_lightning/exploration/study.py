@@ -19,7 +19,7 @@ from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.fingerprint import fingerprint
 from asim_lightning.exploration.images import Images
-from asim_lightning.exploration.methods import Found, Point
+from asim_lightning.exploration.methods import Answer, Point
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.point_costs import CostFigures, write_layers
 from asim_lightning.exploration.run_folder import RunFolder
@@ -94,12 +94,12 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Measured(Generic[Found]):
+class Measured(Generic[Answer]):
     """What a study measured; in the first process only."""
 
     results: list[Result]
     """A result a point in order, float and quantised first."""
-    answer: Found
+    answer: Answer
     """The last word of the method."""
     others: Others
     """The references, with their outcomes."""

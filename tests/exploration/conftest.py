@@ -27,7 +27,7 @@ from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.exploration.methods import Found, Method, Point
+from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings, open_search
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
@@ -162,7 +162,7 @@ def made_up(point: Point, accuracy: float = 0.5, decision: Decision | None = Non
     return Result(point, "simulated", 1, 10, accuracy, accuracy, accuracy, 0.0, "exact", decisions=decisions)
 
 
-def driven(method: Method[Found], answer: Callable[[Point], Result]) -> tuple[list[Point], Found]:
+def driven(method: Method[Answer], answer: Callable[[Point], Result]) -> tuple[list[Point], Answer]:
     """The points that a method asks for, each answered, and what it finds."""
     points = list[Point]()
     try:
