@@ -67,21 +67,23 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None, also: 
         raise ValueError(f"{name} must be {allowed}{also}, got {value!r}")
 
 
-def check_number(name: str, value: Any, high: float | None = None) -> None:
-    """Refuse a value that is not a finite number of 0 or more, or of 0..high.
+def check_number(name: str, value: Any, high: float | None = None, low: float = 0, also: str = "") -> None:
+    """Refuse a value that is not a finite number in a range.
 
     Args:
         name: The setting's name for the user, such as "`model.mixup`".
         value: The given value.
         high: Largest allowed number; None: no limit.
+        low: Smallest allowed number.
+        also: Words for other allowed values, such as " or null", which the caller has handled.
 
     Raises:
         ValueError: The value is not a number, or is out of range.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (high is not None and value > high):
-        allowed = "0 or more" if high is None else f"0..{high:g}"
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    if not number or value < low or (high is not None and value > high):
+        allowed = f"{low:g} or more" if high is None else f"{low:g}..{high:g}"
+        raise ValueError(f"{name} must be {allowed}{also}, got {value!r}")
 
 
 def check_at_least(name: str, value: int | None, low: int) -> None:

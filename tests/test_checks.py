@@ -19,6 +19,7 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     *((check_number, (value,), f"must be 0 or more, got {value!r}") for value in (-0.1, math.inf, True, "1", None)),
     (check_number, (math.nan,), "must be 0 or more, got nan"),
     (check_number, (101, 100), "must be 0..100, got 101"),
+    (check_number, (-2, 0.5, -1.5, " or null"), "must be -1.5..0.5 or null, got -2"),
     *((check_flag, (value,), f"must be true or false, got {value!r}") for value in (0, 1, None, "true")),
     (check_at_least, (None, 1), "must be at least 1, got null."),
 ]

@@ -11,6 +11,7 @@ import torch
 
 from asim_lightning.circuit.algorithm import Algorithm, decision, plural
 from asim_lightning.circuit.columns import codes_of_full_scale
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
@@ -24,6 +25,12 @@ _LEGEND = (
     "conversion in mid-range gives another code than without noise; noise-free: each count comes back (exact), has its "
     "own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
+_IN_WORDS = frozenset((
+    "weight_bits", "input_bits", "rows", "adc_bits", "adc_step", "adc_low", "encoding_bits", "weight_parallel",
+    "random_noise", "nonlinear_noise", "full_scale_mv", "unit_capacitor_ff", "digital_levels", "digital_adc",
+    "vote_levels", "votes", "vote", "column", "column_args", "static",
+))  # fmt: skip
+"""Fields that have words or columns of their own in the text; the others get their label, value and unit."""
 _WITHOUT_SPREADS = (
     "sigma and P(wrong) are of the noise only; differences between converters and cells are not in them, but may make "
     "cycles lossy"
@@ -267,6 +274,10 @@ def _conditions(circuit: Transfer) -> str:
         parts.append(plural(macro.digital_levels, "digital level"))
     if macro.vote_levels and macro.votes > 1:
         parts.append(f"{macro.vote} of {macro.votes} votes in {plural(macro.vote_levels, 'level')}")
+    usual = type(macro)()
+    for name, each in settings_of(type(macro)).items():
+        if name not in _IN_WORDS and (value := getattr(macro, name)) != getattr(usual, name):
+            parts.append(f"{each.label} {value} {each.unit if not isinstance(value, str) else ''}".rstrip())
     static = macro.static.words()
     return "; ".join([*parts, *([f"a chip: {static}"] if static else [])])
 

@@ -17,19 +17,26 @@ class Setting:
         unit: Unit of its numbers; empty if they have none.
         role: Who decides it.
         decides_outcomes: Whether an outcome may depend on it.
+        decides_energy: Whether the published energy of a chip may depend on it. If it does, a macro with another value
+            is no longer the published one.
         by_effect: Whether a trial is identified by the field's effect (cycles, noise in percent, spreads in codes)
             instead of its value. A user's column may still use the value.
-        harder: Whether larger numbers are harder conditions (1), smaller ones (-1), or neither (0).
+        harder: Whether larger numbers are harder conditions (1), smaller ones (-1), or neither (0). `asim spec` finds a
+            limit of every field of a macro whose larger numbers are harder.
+        no_limit: Why `asim spec` finds no limit of such a field; empty if it does.
         has_units: Whether a value may be a text with a unit, such as "0.3 lsb".
-        within: Its smallest and largest number; None if its class checks it otherwise.
+        within: Its smallest and largest number, of floats if the field takes floats; None if its class checks it
+            otherwise.
     """
 
     label: str
     unit: str = ""
     role: Role = "design"
     decides_outcomes: bool = True
+    decides_energy: bool = True
     by_effect: bool = False
     harder: int = 0
+    no_limit: str = ""
     has_units: bool = False
     within: tuple[float, float] | None = None
 

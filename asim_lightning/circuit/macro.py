@@ -1,16 +1,22 @@
 """The macro: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any, get_args
 
-from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields
+from asim_lightning.checks import check_choice, check_flag, check_number, check_whole, named_fields
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.static import StaticEffects, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
 _BOLTZMANN = 1.380649e-23  # J/K
+_noise = partial(
+    setting, 0.0, unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True,
+    decides_energy=False,
+)  # fmt: skip
+"""Noise of each conversion."""
 
 
 def _own(value: Any) -> Any:
@@ -31,9 +37,9 @@ class MacroConfig:
         ValueError: A name is no field, a field is outside its range, or two fields contradict each other.
     """
 
-    weight_bits: int = setting(8, label="weight bits", within=(2, 16))
+    weight_bits: int = setting(8, label="weight bits", within=(2, 16), decides_energy=False)
     """Bits of a stored weight, sign included: 2..16."""
-    input_bits: int = setting(8, label="input bits", within=(1, 16))
+    input_bits: int = setting(8, label="input bits", within=(1, 16), decides_energy=False)
     """Bits of an input, including the sign of a signed input: 1..16."""
     rows: int = setting(255, label="rows", within=(1, 2**20))
     """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
@@ -47,20 +53,18 @@ class MacroConfig:
     """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
     weight_parallel: bool = setting(False, label="weight parallel")
     """Whether one conversion takes all weight bits and all input bits at once."""
-    random_noise: float | str = setting(
-        0.0, label="random noise", unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True
-    )
+    random_noise: float | str = _noise(label="random noise")
     """Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %."""
-    nonlinear_noise: float | str = setting(
-        0.0, label="nonlinear noise", unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True
+    nonlinear_noise: float | str = _noise(
+        label="nonlinear noise", no_limit="random noise of the same size is at least as hard"
     )
     """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
     full_scale_mv: float | None = setting(
-        None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1
+        None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1, decides_energy=False
     )
     """Full scale of a column in millivolt; needed only if a noise is given in mV."""
     unit_capacitor_ff: float | None = setting(
-        None, label="capacitor of a cell", unit="fF", decides_outcomes=False, kw_only=True
+        None, label="capacitor of a cell", unit="fF", decides_outcomes=False, decides_energy=False, kw_only=True
     )
     """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) in asim explain; this noise is not simulated."""
     digital_levels: int = setting(0, label="digital levels", by_effect=True)
@@ -77,14 +81,17 @@ class MacroConfig:
     """Column model: charge, current, measured, or the import path of a class."""
     column_args: dict[str, Any] = setting(default_factory=dict, label="arguments of the column model", role="condition")
     """Arguments of the column model: charge takes gain and offset, current also alpha, measured a file."""
-    static: StaticEffects = setting(default_factory=StaticEffects, label="static", role="static", by_effect=True)
+    static: StaticEffects = setting(
+        default_factory=StaticEffects, label="static", role="static", by_effect=True, decides_energy=False
+    )
     """Differences between the cells and converters of a chip."""
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_combinations()
-        for name in ("random_noise", "nonlinear_noise"):
-            self._percent(name)
+        for name, each in settings_of(type(self)).items():
+            if each.has_units:
+                self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
         self._check_converters()
@@ -207,11 +214,16 @@ class MacroConfig:
         return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)
 
     def _check_numbers(self) -> None:
-        for name, each in settings_of(MacroConfig).items():
-            null = " or null" if MacroConfig.__annotations__[name] == int | None else ""
-            if each.within and not (null and getattr(self, name) is None):
-                low, high = map(int, each.within)
-                check_whole(f"`macro.{name}`", getattr(self, name), low, high, null)
+        kinds = {each.name: get_args(each.type) or (each.type,) for each in fields(self)}
+        for name, each in settings_of(type(self)).items():
+            value, null = getattr(self, name), " or null" if type(None) in kinds[name] else ""
+            if each.within is None or each.has_units or (null and value is None):
+                continue
+            low, high = each.within
+            if float in kinds[name]:
+                check_number(f"`macro.{name}`", value, high, low, null)
+            else:
+                check_whole(f"`macro.{name}`", value, int(low), int(high), null)
         check_whole("`macro.encoding_bits`", self.encoding_bits, 1, self.input_bits, " (input_bits)")
         check_whole("`macro.digital_levels`", self.digital_levels, 0, None)
         check_whole("`macro.vote_levels`", self.vote_levels, 0, None)

@@ -1,19 +1,15 @@
 """Published macros by name: the published facts of each chip, their source, and how the macro differs from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 import yaml
 
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.resources import MACRO, shipped_folder
-
-_FREE = (
-    "weight_bits", "input_bits", "random_noise", "nonlinear_noise", "full_scale_mv", "unit_capacitor_ff", "static",
-)  # fmt: skip
-"""Fields of a macro that do not change a chip's published energy of one bit by one bit."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Preset:
 
     def describes(self, macro: MacroConfig) -> bool:
         """Whether a macro is the published one. An unpublished field that costs no energy may differ."""
-        published, names = self.config(), [each.name for each in fields(macro) if each.name not in _FREE]
+        published = type(macro)().with_fields(**self.macro)
+        names = {name for name, each in settings_of(type(macro)).items() if each.decides_energy}
         return all(getattr(macro, name) == getattr(published, name) for name in {*names, *self.macro})
 
 

@@ -60,7 +60,9 @@ class StaticEffects:
     reference: str = setting("ratiometric", label="reference")
     """Reference of a column's charge: ratiometric (all its cells, as if the array is its own C-DAC), absolute (a fixed
     range) or summing (no charge is shared with idle cells; currents, too)."""
-    parasitics: float = setting(0.0, label="parasitics", role="static", harder=1, within=(0, 10))
+    parasitics: float = setting(
+        0.0, label="parasitics", role="static", harder=1, within=(0, 10), no_limit="it needs an absolute reference"
+    )
     """Parasitic capacitance of a column, in capacitances of all its cells, for an absolute reference: 0..10."""
     stuck_at_0: float = setting(0.0, label="stuck at 0", role="static", harder=1, within=(0, 1))
     """Share of the cells that are stuck at 0: 0..1."""

@@ -1,14 +1,17 @@
 """What a macro derives from its fields, and in which words a wrong one is refused."""
 
 import math
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from asim_lightning.checks import named_fields
 from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, explain, resolved, schedule
+from asim_lightning.circuit.fields import setting
+from asim_lightning.circuit.presets import preset
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear
 from asim_lightning.surgery import Plan
@@ -102,6 +105,35 @@ def test_wrong_value_is_refused(field: str, given: dict[str, Any], allowed: str,
 
 def test_every_field_has_a_wrong_value_above() -> None:
     assert {field.split(".")[0] for field, *_ in CASES} == {f.name for f in fields(MacroConfig)}
+
+
+@named_fields("macro", "field of a macro")
+@dataclass(frozen=True)
+class Leaky(MacroConfig):
+    """A macro with fields that a change of the package would add."""
+
+    __hash__ = MacroConfig.__hash__
+    leakage: float = setting(0.0, label="leakage", unit="%", role="condition", harder=1, within=(0, 100), kw_only=True)
+    droop: float | None = setting(None, label="droop", within=(-0.5, 0.5), kw_only=True)
+    banks: int = setting(1, label="banks", within=(1, 4), kw_only=True)
+
+
+def test_a_new_field_has_its_range_and_is_explained_limited_and_told_from_a_preset() -> None:
+    assert (Leaky().leakage, Leaky(droop=-0.25).droop, Leaky(banks=4).banks) == (0.0, -0.25, 4)
+    for name, value, allowed in (
+        ("leakage", 101, "0..100"),
+        ("droop", 0.6, "-0.5..0.5 or null"),
+        ("banks", 1.5, "1..4"),
+    ):
+        with pytest.raises(ValueError, match=rf"^`macro.{name}` must be {allowed}, got {value}$"):
+            Leaky(**{name: value})
+    explained = str(explain(Leaky(leakage=0.3, droop=0.1)))
+    assert "leakage 0.3 %" in explained
+    assert "droop 0.1" in explained
+    assert "banks" not in explained
+    published = preset("jia_2020")
+    assert published.describes(Leaky(**published.macro))
+    assert not published.describes(Leaky(**published.macro, leakage=0.3))
 
 
 def test_a_macro_reads_no_file_and_imports_no_column() -> None:
