@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
@@ -104,7 +104,7 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
     percents = _rungs(1e-3, 30.0)
 
     def spread(axis: str, unit: str = "%") -> Callable[[float], Point]:
-        return lambda value: {axis: canonical_quantity(f"{value:g} {unit}") if value else 0}
+        return lambda value: {axis: canonical_quantity(f"{value:g} {unit}") if value and unit else value or 0}
 
     every = [
         Property("random_noise", lsb, _rungs(1e-2, 30.0), spread("random_noise", lsb)),
@@ -117,9 +117,21 @@ def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> lis
         Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in range(-5, 6)), lambda x: {"rows": int(x)}),
         Property("encoding_bits", "bits", tuple(range(1, 17)), lambda x: {"encoding_bits": int(x)}),
     ]
+    known, refused = {axis for each in every for axis in each.worst}, {}
+    for above, kind in (("", type(macro)), ("static.", StaticEffects)):
+        for name, each in settings_of(kind).items():
+            if each.harder != 1 or (axis := f"{above}{name}") in known:
+                continue
+            if each.no_limit:
+                refused[name] = each.no_limit
+                continue
+            rungs = _rungs(1e-4 * each.within[1], each.within[1]) if each.within else percents
+            every.append(Property(name, "%" if each.has_units else each.unit, rungs, spread(axis, "")))
     if names is None:
         return [each for each in every if len(each.allowed(lambda axes: macro.with_fields(**axes)).rungs) > 1]
     for name in names:
+        if name in refused:
+            raise ValueError(f"`properties` has no {name}: {refused[name]}")
         check_choice("`properties`", name, [each.name for each in every])
     return [each for each in every if each.name in names]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from hypothesis import given, strategies
 
 import asim_lightning
 from asim_lightning import Rule
+from asim_lightning.checks import named_fields
 from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.results import Decision, Result
@@ -209,6 +212,32 @@ def test_a_macro_offers_the_values_that_it_takes() -> None:
     assert ideal["random_noise"].unit == "%"
     assert "adc_bits" in ideal
     assert "offset" not in ideal
+
+
+@named_fields("macro", "field of a macro")
+@dataclass(frozen=True)
+class Leaky(MacroConfig):
+    """A macro with fields that a change of the package would add."""
+
+    __hash__ = MacroConfig.__hash__
+    leakage: float = setting(0.0, label="leakage", unit="%", role="condition", harder=1, within=(0, 100), kw_only=True)
+    leak: float | str = setting(0.0, label="leak", role="condition", harder=1, has_units=True, kw_only=True)
+    banks: int = setting(1, label="banks", kw_only=True)
+
+
+def test_every_field_whose_larger_numbers_are_harder_has_a_limit_or_says_why_not() -> None:
+    def named(macro: MacroConfig) -> set[str]:
+        return {axis.rpartition(".")[2] for each in properties_of(macro) for axis in each.worst}
+
+    for kind in (MacroConfig, StaticEffects):
+        for name, each in settings_of(kind).items():
+            assert each.harder != 1 or (name in named(MacroConfig())) != bool(each.no_limit)
+    assert named(Leaky()) - named(MacroConfig()) == {"leakage", "leak"}
+    found = {each.name: each for each in properties_of(Leaky(), ["leakage"])}
+    assert (found["leakage"].rungs[:2], found["leakage"].rungs[-1]) == ((0.0, 0.01), 100.0)
+    assert Leaky().with_fields(**found["leakage"].axes(0.3)).leakage == 0.3
+    with pytest.raises(ValueError, match=r"^`properties` has no nonlinear_noise: random noise of the same size"):
+        properties_of(MacroConfig(), ["nonlinear_noise"])
 
 
 def test_noise_and_spreads_are_scaled_together() -> None:
