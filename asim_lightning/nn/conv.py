@@ -163,8 +163,8 @@ class CimConvTranspose2d(OnMacro, QuantizedConv, nn.ConvTranspose2d):  # type: i
         """See `QuantizedLayer.check_assignment`; refuses a geometry that the layer cannot compute."""
         if not meets_inputs(self):
             raise ValueError(
-                f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation that shares no factor with "
-                f"the stride, so that every output meets an input, got kernel {self.kernel_size}, stride "
+                "a transposed convolution needs a kernel of at least its stride, and a dilation that shares no factor "
+                f"with the stride, so that every output meets an input, got kernel {self.kernel_size}, stride "
                 f"{self.stride}, dilation {self.dilation}"
             )
         return super().check_assignment(assignment)

@@ -19,7 +19,7 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
-from asim_lightning.surgery import report_of
+from asim_lightning.surgery import convert, report_of
 from asim_lightning.surgery.conversion_report import describe
 from tests.surgery.networks import NARROW, VIT, Net, Odd, distance, doubled
 
@@ -178,6 +178,14 @@ def test_a_layer_that_does_not_run_is_refused_by_name_unless_kept() -> None:
     assert type(model.first) is nn.Conv2d
     report = convert_(model, Plan(keep=["spare"]))
     assert report["spare"].why_kept == "plan.keep"
+
+
+def test_an_error_names_its_layer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "unknown_layer", lambda module: None)  # leaves the refusal to the layer itself
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 2, stride=3))
+    with pytest.raises(ValueError, match=r"^Layer `1`: a transposed convolution needs") as caught:
+        convert_(net, Plan(), torch.rand(1, 3, 8, 8))
+    assert str(caught.value).count("Layer") == 1
 
 
 def test_networks_that_cannot_be_converted_are_refused() -> None:
