@@ -86,21 +86,6 @@ def check_number(name: str, value: Any, high: float | None = None, low: float = 
         raise ValueError(f"{name} must be {allowed}{also}, got {value!r}")
 
 
-def check_at_least(name: str, value: int | None, low: int) -> None:
-    """Refuse a whole number that is too small, or null, which YAML may have instead.
-
-    Args:
-        name: The setting's name for the user.
-        value: The given value.
-        low: Smallest allowed number.
-
-    Raises:
-        ValueError: The value is null or below `low`.
-    """
-    if value is None or value < low:
-        raise ValueError(f"{name} must be at least {low}, got {'null' if value is None else value}.")
-
-
 def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: str, what: str) -> None:
     """Refuse names that are not fields of a dataclass.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.checks import check_at_least, check_choice, check_flag, check_number, check_whole
+from asim_lightning.checks import check_choice, check_flag, check_number, check_whole
 
 SHAPES = ("linear", "cosine")
 REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
@@ -21,7 +21,6 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (check_number, (101, 100), "must be 0..100, got 101"),
     (check_number, (-2, 0.5, -1.5, " or null"), "must be -1.5..0.5 or null, got -2"),
     *((check_flag, (value,), f"must be true or false, got {value!r}") for value in (0, 1, None, "true")),
-    (check_at_least, (None, 1), "must be at least 1, got null."),
 ]
 
 
@@ -39,4 +38,3 @@ def test_what_is_allowed_passes() -> None:
         check_whole("`n`", value, 1, 3)
     for number in (0, 0.5, 100.0):
         check_number("`x`", number, 100)
-    check_at_least("batch_size", 1, 1)

@@ -9,20 +9,26 @@ Deviation: standard deviation of the pixels of a channel.
 """
 
 from asim_lightning.data.cifar import CIFAR10, CIFAR100
+from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.data.datasets import IndexedDataset, InMemoryImages, Preparation
 from asim_lightning.data.fashion import FashionMNIST
+from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.imagenet import ImageNet
 from asim_lightning.data.packaged import PackagedImageNet
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
+from asim_lightning.data.splits import ImageSplit
 from asim_lightning.data.transforms import RandomCropFlip
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "ColourDataModule",
     "FashionMNIST",
+    "ImageDataModule",
     "ImageFolder",
     "ImageNet",
+    "ImageSplit",
     "InMemoryImages",
     "IndexedDataset",
     "PackagedImageNet",

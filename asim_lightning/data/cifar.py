@@ -1,13 +1,11 @@
 """CIFAR-10 and CIFAR-100 as Lightning data modules, from each layout that they are published in."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy
+import numpy as np
 import torch
 import torchvision.datasets
 from torch import Tensor
@@ -32,7 +30,7 @@ CIFAR100_NAMES = tuple(_FINE_CLASSES.split())
 
 
 class _CifarDataModule(ColourDataModule):
-    """Reads the layouts. A subclass sets:
+    """The layouts of CIFAR. A subclass sets:
 
     Attributes:
         published: The set as torchvision knows it: names of files, checksums and address.
@@ -59,7 +57,7 @@ class _CifarDataModule(ColourDataModule):
         )
 
     def prepare_data(self) -> None:
-        """Downloads the pickles if `download` is set, once on each machine; torchvision checks the checksums."""
+        """Download the pickles if `download` is set, once on each machine; torchvision checks the checksums."""
         if not self.download or self._layout() not in (None, "pickles"):
             return
         files = self.published.train_list + self.published.test_list
@@ -94,7 +92,8 @@ class _CifarDataModule(ColourDataModule):
             return "table"
         return None
 
-    def _read(self, split: SplitName) -> ImageSplit[Tensor]:
+    def read(self, split: SplitName) -> ImageSplit[Tensor]:
+        """See `ImageDataModule.read`."""
         root, layout = Path(self.root).expanduser(), self._layout()
         half: FileSplit = "train" if split == "train" else "test"
         if layout == "pickles":
@@ -104,13 +103,13 @@ class _CifarDataModule(ColourDataModule):
         if layout == "table":
             return self._read_table(root / f"{half}.csv", root / f"{half}_images")
         lacking = "holds none of its layouts" if root.is_dir() else "does not exist or is not a folder"
-        raise FileNotFoundError(f"The {self.title} folder {root} {lacking}; expected {self.tree(str(root))}.")
+        raise FileNotFoundError(f"The {self.title} folder {root} {lacking}; expected {self.tree(str(root))}")
 
     def _read_pickles(self, folder: Path, split: FileSplit) -> ImageSplit[Tensor]:
         missing = [name for name in self._pickles(split) if not (folder / name).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"The {self.title} folder {folder} lacks {', '.join(missing)}; expected {self._pickle_tree()}."
+                f"The {self.title} folder {folder} lacks {', '.join(missing)}; expected {self._pickle_tree()}"
             )
         parts = [self._read_pickle(folder / name) for name in self._pickles(split)]
         images, labels = (torch.cat(values) for values in zip(*parts, strict=True))
@@ -120,22 +119,22 @@ class _CifarDataModule(ColourDataModule):
         content = load_pickle(file)
         keys = content if isinstance(content, dict) else {}
         images, labels = keys.get("data"), keys.get(self.label_key)
-        if not (isinstance(images, numpy.ndarray) and images.dtype == numpy.uint8 and images.shape[1:] == (3072,)):
-            raise ValueError(f"{file} must hold an array `data` of 3072 bytes an image, as {self.title} is published.")
+        if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.shape[1:] == (3072,)):
+            raise ValueError(f"{file} must hold an array `data` of 3072 bytes an image, as {self.title} is published")
         if not isinstance(labels, list) or len(labels) != len(images) or len(images) == 0:
-            raise ValueError(f"{file} must hold a list `{self.label_key}` of a label for each of {len(images)} images.")
+            raise ValueError(f"{file} must hold a list `{self.label_key}` of a label for each of {len(images)} images")
         return torch.from_numpy(images).reshape(-1, 3, 32, 32), self._checked(labels, file)
 
     def _checked(self, labels: Sequence[Any], file: Path) -> Tensor:
         wrong = [label for label in labels if type(label) is not int or not 0 <= label < self.num_classes]
         if wrong:
-            raise ValueError(f"{file} must hold labels from 0 to {self.num_classes - 1}, got {wrong[0]!r}.")
+            raise ValueError(f"{file} must hold labels from 0 to {self.num_classes - 1}, got {wrong[0]!r}")
         return torch.tensor(labels, dtype=torch.int64)
 
     def _read_class_folders(self, folder: Path) -> ImageSplit[Tensor]:
         classes = class_names(folder)
         if len(classes) != self.num_classes:
-            raise ValueError(f"{folder} must hold {self.num_classes} class folders, got {len(classes)}.")
+            raise ValueError(f"{folder} must hold {self.num_classes} class folders, got {len(classes)}")
         files, labels = list_class_folders(folder, classes)
         return self._decoded(files, labels, spread(labels, seed=0, shuffle=False))
 
@@ -143,7 +142,7 @@ class _CifarDataModule(ColourDataModule):
         with table.open(newline="", encoding="utf-8") as lines:
             rows = [(row.get("image_id", ""), row.get("fine_labels", "")) for row in csv.DictReader(lines)]
         if not rows or "" in rows[0]:
-            raise ValueError(f"{table} must have the columns image_id and fine_labels, and a line for each image.")
+            raise ValueError(f"{table} must have the columns image_id and fine_labels, and a line for each image")
         labels = self._checked([int(label) if str(label).isdecimal() else label for _, label in rows], table)
         return self._decoded(ImageFiles(folder, [name for name, _ in rows]), labels, torch.arange(len(rows)))
 
@@ -155,10 +154,8 @@ class _CifarDataModule(ColourDataModule):
                 return torch.zeros(3, 32, 32, dtype=torch.uint8)
             image = files[index]
             if image.size != (32, 32):
-                raise ValueError(
-                    f"{files.path(index)} must be an image of 32 x 32, got {image.width} x {image.height}."
-                )
-            return torch.from_numpy(numpy.array(image)).permute(2, 0, 1)
+                raise ValueError(f"{files.path(index)} must be an image of 32 x 32, got {image.width} x {image.height}")
+            return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
         images = torch.stack(over_threads(pixels, len(files)))  # (images, 3, 32, 32)
         return ImageSplit(images, labels, order).without(corrupt)
@@ -175,7 +172,7 @@ class CIFAR10(_CifarDataModule):
     Args:
         root: Folder of the data set.
         download: Fetch the pickles to root if they are missing.
-        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        options: Options of `ColourDataModule`.
     """
 
     num_classes = 10
@@ -188,14 +185,14 @@ class CIFAR10(_CifarDataModule):
 
 
 class CIFAR100(_CifarDataModule):
-    """CIFAR-100: colour images of 32 x 32, one hundred (fine) classes; otherwise like :class:`CIFAR10`.
+    """CIFAR-100: colour images of 32 x 32, one hundred (fine) classes; otherwise like `CIFAR10`.
 
     Its pickles are in cifar-100-python.
 
     Args:
         root: Folder of the data set.
         download: Fetch the pickles to root if they are missing.
-        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        options: Options of `ColourDataModule`.
     """
 
     num_classes = 100

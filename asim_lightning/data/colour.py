@@ -1,13 +1,11 @@
 """Colour images with the published transforms: the base of CIFAR, ImageNet and image folders."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from asim_lightning.checks import check_at_least, check_choice
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.data.datasets import InMemoryImages, Preparation, Sample, TransformedImages
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.image_files import TensorAsPilImages
@@ -29,7 +27,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class ColourDataModule(ImageDataModule):
     """Labelled colour images, float32, (batch, 3, image_size, image_size), normalised.
 
-    A subclass reads a split (``_read``), and may set:
+    A subclass implements `read`, and may set:
 
     Attributes:
         mean: The published mean of each channel, in 0..1.
@@ -64,7 +62,7 @@ class ColourDataModule(ImageDataModule):
         skip_corrupt: bool = False,
         seed: int = 0,
     ) -> None:
-        """Checks the arguments; reads nothing yet.
+        """Check the arguments; read nothing yet.
 
         Args:
             root: Folder of the data set.
@@ -94,8 +92,8 @@ class ColourDataModule(ImageDataModule):
             ValueError: An argument is out of its range.
         """
         super().__init__(batch_size, eval_batch_size, num_workers, held_out, test_images, seed)
-        check_choice("augment", augment, AUGMENTATIONS)
-        check_at_least("image_size", 1 if image_size is None else image_size, 1)
+        check_choice("`augment`", augment, AUGMENTATIONS)
+        check_whole("`image_size`", 1 if image_size is None else image_size, 1)
         self.root = root
         self.augment = augment
         self.skip_corrupt = skip_corrupt
@@ -105,8 +103,8 @@ class ColourDataModule(ImageDataModule):
     def _set_normalization(self, normalize: dict[str, list[float]] | str, pretrained_cfg: str | None) -> None:
         if (normalize == "pretrained") != (pretrained_cfg is not None):
             raise ValueError(
-                "pretrained_cfg must name a network of timm if normalize is pretrained, and be null otherwise, got "
-                f"{pretrained_cfg!r} with normalize {normalize!r}."
+                "`pretrained_cfg` must name a network of timm if normalize is pretrained, and be null otherwise, got "
+                f"{pretrained_cfg!r} with normalize {normalize!r}"
             )
         self.network = None if pretrained_cfg is None else pretrained_input(pretrained_cfg)
         if self.network is not None:
@@ -116,11 +114,12 @@ class ColourDataModule(ImageDataModule):
             self.mean, self.deviation = (tuple(map(float, own.get(key, ()))) for key in ("mean", "std"))
             if len(own) != 2 or not len(self.mean) == len(self.deviation) == 3 or min(self.deviation) <= 0:
                 raise ValueError(
-                    "normalize must be published, pretrained, or a mapping of mean and std to three numbers each, std "
-                    f"above 0, got {normalize!r}."
+                    "`normalize` must be published, pretrained, or a mapping of mean and std to three numbers "
+                    f"each, std above 0, got {normalize!r}"
                 )
 
-    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
+    def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
+        """See `ImageDataModule.dataset`."""
         augmentation = self.augment if augment else "none"
         shift = RandomCropFlip(PADDING) if augmentation == "crop_flip" else None
         preparation = Preparation(self.image_size, self.mean, self.deviation, shift, self.seed)

@@ -1,7 +1,5 @@
 """Data sets whose samples have their index, and the preparation of their images, a batch at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
@@ -30,7 +28,7 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
-        """Wraps a data set with a length and an index."""
+        """Wrap a data set with a length and an index."""
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -58,20 +56,20 @@ class Preparation:
     deviation: PerChannel
     """Standard deviation of the pixels, in 0..1."""
     augmentation: Callable[[Tensor, Tensor], Tensor] | None = None
-    """Takes uint8 images, (batch, channels, height, width), and 64 random bits for each, int64, (batch,)."""
+    """Takes uint8 images, (batch, channels, height, width), and 64 random bits for each, int64. # (batch,)"""
     seed: int = 0
     """Decides, with the epoch and the index of an image, the draws of its augmentation."""
 
     def __call__(self, images: Tensor, epochs: Tensor, indices: Tensor) -> Tensor:
-        """Prepares a batch of images.
+        """Prepare a batch of images.
 
         Args:
-            images: uint8, (batch, channels, height, width).
-            epochs: Epoch of each image, int64, (batch,).
-            indices: Index of each image in its split, int64, (batch,).
+            images: uint8. # (batch, channels, height, width)
+            epochs: Epoch of each image, int64. # (batch,)
+            indices: Index of each image in its split, int64. # (batch,)
 
         Returns:
-            float32, (batch, channels, image_size, image_size).
+            float32. # (batch, channels, image_size, image_size)
         """
         height, width = self.image_size - images.shape[-2], self.image_size - images.shape[-1]
         if height or width:
@@ -86,16 +84,16 @@ class Preparation:
 class PreparedImages(Dataset[Sample]):
     """A data set of samples ``(image, label, index)``, over all or some images of a split, prepared a batch at a time.
 
-    A subclass reads the images of a batch (``_read``).
+    A subclass implements `read`.
     """
 
     def __init__(self, images: Any, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
-        """Keeps references, copies nothing.
+        """Keep references, copy nothing.
 
         Args:
             images: All images of the split.
-            labels: Labels of all images of the split, int64, (images,).
-            indices: The images of this data set, in its order, int64, (samples,).
+            labels: Labels of all images of the split, int64. # (images,)
+            indices: The images of this data set, in its order, int64. # (samples,)
             preparation: Turns a batch of images into network input.
         """
         self.images = images
@@ -110,26 +108,27 @@ class PreparedImages(Dataset[Sample]):
         return self.__getitems__([yielded])[0]
 
     def __getitems__(self, yielded: Sequence[int]) -> list[Sample]:
-        """Reads a batch of samples; torch's DataLoader prefers this method if a data set has it.
+        """Read a batch of samples; torch's DataLoader prefers this method if a data set has it.
 
         Args:
             yielded: Positions in this data set, with their epochs; see `positions_and_epochs`.
         """
         positions, epochs = positions_and_epochs(yielded)  # (batch,) each
         indices = self.indices[positions]  # (batch,)
-        images = self.preparation(self._read(indices, epochs), epochs, indices)  # (batch, channels, height, width)
+        images = self.preparation(self.read(indices, epochs), epochs, indices)  # (batch, channels, height, width)
         # A list of samples, which any collate function takes: stacking it again costs little.
         return list(zip(images.unbind(), self.labels[indices].tolist(), indices.tolist(), strict=True))
 
-    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
-        """Some images, each for its epoch: uint8, (batch, channels, height, width)."""
+    def read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        """Some images, each for its epoch: uint8. # (batch, channels, height, width)"""
         raise NotImplementedError
 
 
 class InMemoryImages(PreparedImages):
     """Images of one tensor, uint8, (images, channels, height, width); several data sets may share it."""
 
-    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+    def read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        """See `PreparedImages.read`."""
         return self.images[indices]  # type: ignore[no-any-return]
 
 
@@ -144,14 +143,15 @@ class TransformedImages(PreparedImages):
         transform: Transform,
         preparation: Preparation,
     ) -> None:
-        """See :class:`PreparedImages`; `transform` is applied to each image.
+        """See `PreparedImages`; `transform` is applied to each image.
 
         Its draws from torch's default generator are a function of the preparation's seed, the epoch and the index.
         """
         super().__init__(images, labels, indices, preparation)
         self.transform = transform
 
-    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+    def read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        """See `PreparedImages.read`."""
         keys = sample_keys(self.preparation.seed, epochs, indices)  # (batch,)
         images = []
         for index, key in zip(indices.tolist(), keys.tolist(), strict=True):

@@ -4,23 +4,21 @@ A stream of random numbers continues where the last batch left it, so a killed a
 differently. A function of (seed, epoch, index) does not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy
-import numpy.typing
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 POSITION_BITS = 40
 """Samplers yield ``(epoch << POSITION_BITS) + position``; a plain position belongs to epoch 0."""
 
-_Words = numpy.typing.NDArray[numpy.uint64]
+_Words = npt.NDArray[np.uint64]
 # Odd numbers: from the golden ratio, and from SplitMix64 (Steele, Lea and Flood, 2014).
-_EPOCH, _FIRST, _SECOND = map(numpy.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-_30, _27, _31 = map(numpy.uint64, (30, 27, 31))
+_EPOCH, _FIRST, _SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_30, _27, _31 = map(np.uint64, (30, 27, 31))
 
 
 def sample_keys(seed: int, epochs: Tensor, indices: Tensor) -> Tensor:
@@ -28,17 +26,17 @@ def sample_keys(seed: int, epochs: Tensor, indices: Tensor) -> Tensor:
 
     Args:
         seed: 0 to 2^32 - 1.
-        epochs: int64, (batch,).
-        indices: int64, (batch,).
+        epochs: int64. # (batch,)
+        indices: int64. # (batch,)
 
     Returns:
         int64, (batch,); all 64 bits are random, the sign too.
     """
-    epoch_words, words = epochs.numpy().view(numpy.uint64), indices.numpy().view(numpy.uint64)
-    # Mixed twice, so that neighbouring epochs or indices have nothing in common. Wrapping around is intended. Plus one,
+    epoch_words, words = epochs.numpy().view(np.uint64), indices.numpy().view(np.uint64)
+    # mixed twice, so that neighbouring epochs or indices have nothing in common. Wrapping around is intended. Plus one,
     # because zero would stay zero.
-    words = _mixed(words + _mixed(epoch_words * _EPOCH + numpy.uint64(seed + 1)))
-    return torch.from_numpy(words.view(numpy.int64))
+    words = _mixed(words + _mixed(epoch_words * _EPOCH + np.uint64(seed + 1)))
+    return torch.from_numpy(words.view(np.int64))
 
 
 def _mixed(words: _Words) -> _Words:
@@ -48,20 +46,20 @@ def _mixed(words: _Words) -> _Words:
 
 
 def positions_and_epochs(yielded: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Positions and epochs of the numbers that a sampler yielded, int64, (batch,) each."""
+    """Positions and epochs of the numbers that a sampler yielded, int64 each. # (batch,)"""
     numbers = torch.tensor(yielded, dtype=torch.int64)
     return numbers & ((1 << POSITION_BITS) - 1), numbers >> POSITION_BITS
 
 
 @contextmanager
 def drawing_from(key: int) -> Iterator[None]:
-    """Seeds torch's default CPU generator with a key, and restores its state at the end.
+    """Seed torch's default CPU generator with a key, and restore its state at the end.
 
     torchvision's transforms draw only from this generator. ``torch.manual_seed`` in a ``fork_rng`` would also reseed
     the GPU, which would then draw the same dropout for every batch, and takes 100 us instead of 2 us.
 
     Args:
-        key: Any 64-bit number, such as from :func:`sample_keys`.
+        key: Any 64-bit number, such as from `sample_keys`.
     """
     generator = torch.default_generator
     before = generator.get_state()

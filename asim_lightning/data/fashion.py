@@ -1,7 +1,5 @@
 """Fashion-MNIST as a Lightning data module: the embedded subset, or the full set from a folder of IDX files."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asim_lightning.checks import check_at_least
+from asim_lightning.checks import check_whole
 from asim_lightning.data.datasets import InMemoryImages, Preparation
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.splits import FileSplit, ImageSplit, SplitName, draw_balanced
@@ -69,7 +67,7 @@ class FashionMNIST(ImageDataModule):
         augment: bool = True,
         seed: int = 0,
     ) -> None:
-        """Checks the arguments; reads nothing yet.
+        """Check the arguments; read nothing yet.
 
         Args:
             root: Folder with the four IDX files, gzipped or not, directly or in FashionMNIST/raw below it; null uses
@@ -89,28 +87,34 @@ class FashionMNIST(ImageDataModule):
             ValueError: An argument is out of its range.
         """
         if held_out < 0 or held_out % NUM_CLASSES:
-            raise ValueError(f"held_out must be 0 or a positive multiple of the {NUM_CLASSES} classes, got {held_out}.")
+            raise ValueError(
+                f"`held_out` must be 0 or a positive multiple of the {NUM_CLASSES} classes, got {held_out}"
+            )
         super().__init__(batch_size, eval_batch_size, num_workers, held_out, test_images, seed)
-        check_at_least("image_size", image_size, IMAGE_SIZE)
+        check_whole("`image_size`", image_size, IMAGE_SIZE)
         self.root = root
         self.image_size = image_size
         self.augment = augment
 
-    def _read(self, split: SplitName) -> ImageSplit[Tensor]:
+    def read(self, split: SplitName) -> ImageSplit[Tensor]:
+        """See `ImageDataModule.read`."""
         root = SUBSET if self.root is None else self.root
         images, labels = read_split(root, "train" if split == "train" else "test")
         return ImageSplit(images[:, None], labels, torch.arange(len(images)))
 
-    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> InMemoryImages:
+    def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> InMemoryImages:
+        """See `ImageDataModule.dataset`."""
         augmentation = RandomCropFlip() if augment and self.augment else None
         preparation = Preparation(self.image_size, MEAN, DEVIATION, augmentation, self.seed)
         return InMemoryImages(split.images, split.labels, indices, preparation)
 
-    def _held_out_limit(self, labels: Tensor) -> int:
+    def held_out_limit(self, labels: Tensor) -> int:
+        """See `ImageDataModule.held_out_limit`; each class has equally many held-out images."""
         return NUM_CLASSES * int(torch.bincount(labels, minlength=NUM_CLASSES).min())
 
-    def _draw_held_out(self, labels: Tensor) -> Tensor:
-        # Not `spread`, as in other data modules: earlier trainings have fixed which images are held out.
+    def draw_held_out(self, labels: Tensor) -> Tensor:
+        """See `ImageDataModule.draw_held_out`."""
+        # not `spread`, as in other data modules: earlier trainings have fixed which images are held out.
         return draw_balanced(labels, self.held_out // NUM_CLASSES, NUM_CLASSES, self.seed)
 
 
@@ -125,28 +129,28 @@ def read_split(root: str | Path, split: FileSplit) -> tuple[Tensor, Tensor]:
     label_file = _find(root, f"{PREFIX[split]}-labels-idx1-ubyte")
     images, labels = read_idx(image_file), read_idx(label_file)
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"{image_file} must hold images of 28 x 28, got values of shape {tuple(images.shape)}.")
+        raise ValueError(f"{image_file} must hold images of 28 x 28, got values of shape {tuple(images.shape)}")
     if labels.shape != images.shape[:1]:
         raise ValueError(
             f"{label_file} must hold one label for each of {len(images)} images, got values of shape "
-            f"{tuple(labels.shape)}."
+            f"{tuple(labels.shape)}"
         )
     if int(labels.max()) >= NUM_CLASSES:
-        raise ValueError(f"{label_file} must hold labels from 0 to {NUM_CLASSES - 1}, got {int(labels.max())}.")
+        raise ValueError(f"{label_file} must hold labels from 0 to {NUM_CLASSES - 1}, got {int(labels.max())}")
     return images, labels.long()
 
 
 def _find(root: str | Path, name: str) -> Path:
     folder = Path(root).expanduser()
     for below in (folder, folder / "FashionMNIST" / "raw"):
-        # The uncompressed file first: torchvision leaves both, and the uncompressed one reads faster.
+        # the uncompressed file first: torchvision leaves both, and the uncompressed one reads faster.
         for file in (below / name, below / f"{name}.gz"):
             if file.is_file():
                 return file
     lacking = f"lacks {name}[.gz]" if folder.is_dir() else "does not exist or is not a folder"
     raise FileNotFoundError(
         f"The Fashion-MNIST folder {folder} {lacking}; expected "
-        f"{folder}/[FashionMNIST/raw/]{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte[.gz]."
+        f"{folder}/[FashionMNIST/raw/]{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte[.gz]"
     )
 
 
@@ -159,16 +163,16 @@ def read_idx(file: Path) -> Tensor:
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{file} must be a whole gzip file, but is truncated or corrupt ({error}).") from error
+        raise ValueError(f"{file} must be a whole gzip file, but is truncated or corrupt ({error})") from error
     dimensions = content[3] if len(content) > 3 else 0
     start = 4 + 4 * dimensions
     if content[:3] != b"\0\0\x08" or dimensions == 0 or len(content) < start:
-        raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{content[:4].hex()}.")
+        raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{content[:4].hex()}")
     shape = struct.unpack(f">{dimensions}I", content[4:start])
     size, held = math.prod(shape), len(content) - start
     if held != size or size == 0:
         raise ValueError(
             f"{file} must hold {size} bytes for the shape {shape} that its header declares (at least one), but holds "
-            f"{held}: it is truncated or corrupt."
+            f"{held}: it is truncated or corrupt"
         )
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(shape)

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, TensorDataset
 
-from asim_lightning.checks import check_at_least
+from asim_lightning.checks import check_whole
 from asim_lightning.data.samplers import evaluation_sampler
 
 _BATCH = 64
@@ -38,7 +38,7 @@ class GivenData(LightningDataModule):
         self._samples, self._collate = _Indexed(loader.dataset), _Collate(loader.collate_fn)
         self._batch_size, self.num_workers = loader.batch_size or _BATCH, loader.num_workers
         self.all_test_images = count = len(self._samples)
-        check_at_least("`images`", 1 if images is None else images, 1)
+        check_whole("`images`", 1 if images is None else images, 1)
         if count == 0 or (images or 0) > count:
             raise ValueError(f"`data` must have {images or 'one or more'} samples, got {count}")
         chosen = np.arange(count) if images is None else np.random.default_rng(_ORDER).permutation(count)[:images]

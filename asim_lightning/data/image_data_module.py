@@ -1,16 +1,14 @@
 """The base of this package's data modules: which images each loader reads, and in which order."""
 
-from __future__ import annotations
-
 from typing import Any
 
-import numpy
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from asim_lightning.checks import check_at_least
+from asim_lightning.checks import check_whole
 from asim_lightning.data.datasets import Sample
 from asim_lightning.data.loader import TrainingLoader
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
@@ -21,34 +19,49 @@ class ImageDataModule(LightningDataModule):
     """Labelled images; batches are ``[images, labels, indices]``, float32, int64 and int64.
 
     Use it with ``Trainer(use_distributed_sampler=False)``: the loaders divide the images among the processes
-    themselves. A subclass reads a split (``_read``), makes data sets of it (``_dataset``), and sets:
+    themselves. A subclass implements `read` and `dataset`, and sets the attributes. It may also override
+    `validation_split`, `held_out_limit` and `draw_held_out`.
 
     Attributes:
         num_classes: Labels are 0 to num_classes - 1.
         in_channels: Channels of an image.
+        image_size: Height and width of an image, pixels.
     """
 
     num_classes: int
     in_channels: int
+    image_size: int
 
     def __init__(
         self,
-        batch_size: int,
-        eval_batch_size: int,
-        num_workers: int,
-        held_out: int,
-        test_images: int | None,
-        seed: int,
+        batch_size: int = 128,
+        eval_batch_size: int = 100,
+        num_workers: int = 0,
+        held_out: int = 0,
+        test_images: int | None = None,
+        seed: int = 0,
     ) -> None:
-        """Checks the arguments, which the subclasses describe; reads nothing."""
+        """Check the arguments; read nothing yet.
+
+        Args:
+            batch_size: Training images a batch, on each process.
+            eval_batch_size: Images a batch in validation, test, prediction and calibration, on each process.
+            num_workers: Processes that prepare batches.
+            held_out: Number of training images that become the validation set; 0 validates on the images of
+                `validation_split`.
+            test_images: Use only this many first test images; null uses all.
+            seed: Decides which images are held out, and the order of training and calibration images.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
         super().__init__()
-        check_at_least("batch_size", batch_size, 1)
-        check_at_least("eval_batch_size", eval_batch_size, 1)
-        check_at_least("num_workers", num_workers, 0)
-        check_at_least("held_out", held_out, 0)
-        check_at_least("test_images", 1 if test_images is None else test_images, 1)
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be 0 to 2^32 - 1, got {seed}.")
+        check_whole("`batch_size`", batch_size, 1)
+        check_whole("`eval_batch_size`", eval_batch_size, 1)
+        check_whole("`num_workers`", num_workers, 0)
+        check_whole("`held_out`", held_out, 0)
+        check_whole("`test_images`", 1 if test_images is None else test_images, 1)
+        check_whole("`seed`", seed, 0, 2**32 - 1)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -64,7 +77,7 @@ class ImageDataModule(LightningDataModule):
         return {**vars(self), "trainer": None, "_splits": {}, "_training_loader": None}
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the images that the stage needs, once; the loaders call it if nobody did.
+        """Read the images that the stage needs, once; the loaders call it if nobody did.
 
         Args:
             stage: fit, validate, test, predict, or null for all.
@@ -76,13 +89,13 @@ class ImageDataModule(LightningDataModule):
         if stage in ("fit", None) or (stage == "validate" and self.held_out):
             self._split("train")
         if stage in ("fit", "validate", None) and not self.held_out:
-            self._split(self._validation_split())
+            self._split(self.validation_split())
         if stage in ("test", "predict", None):
             self._split("test")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented training images."""
-        dataset = self._dataset(self._split("train"), self._training_and_held_out()[0], augment=True)
+        dataset = self.dataset(self._split("train"), self._training_and_held_out()[0], augment=True)
         sampler = training_sampler(dataset, self.seed, with_epoch=True)
         self._training_loader = self._loader(dataset, self.batch_size, sampler, TrainingLoader)
         self._training_loader.held_out = self.held_out  # type: ignore[attr-defined]
@@ -98,7 +111,7 @@ class ImageDataModule(LightningDataModule):
         return {**state, "batches": 0 if state["batches"] >= whole else state["batches"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues in the middle of an epoch, as `state_dict` says.
+        """Continue in the middle of an epoch, as `state_dict` says.
 
         Lightning also gives the loader its own state, except if it asked for the loader before it read the checkpoint,
         as it does to count the steps of a learning rate schedule.
@@ -114,8 +127,8 @@ class ImageDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Sample]:
         """The held-out training images; if none are held out, the validation or test images."""
         if not self.held_out:
-            return self._evaluation_loader(self._validation_split())
-        dataset = self._dataset(self._split("train"), self._training_and_held_out()[1], augment=False)
+            return self._evaluation_loader(self.validation_split())
+        dataset = self.dataset(self._split("train"), self._training_and_held_out()[1], augment=False)
         return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
 
     def test_dataloader(self) -> DataLoader[Sample]:
@@ -148,42 +161,72 @@ class ImageDataModule(LightningDataModule):
         Every process gets all of them, so that every process fits the same ranges. If there are fewer, all are used.
         """
         indices = self._training_and_held_out()[0]
-        dataset = self._dataset(self._split("train"), indices, augment=False)
+        dataset = self.dataset(self._split("train"), indices, augment=False)
         chosen = shuffled(len(indices), self.seed)[:images].tolist()
         return self._loader(Subset(dataset, chosen), self.eval_batch_size)
 
-    def _read(self, split: SplitName) -> ImageSplit[Any]:
+    def read(self, split: SplitName) -> ImageSplit[Any]:
+        """The images of a split, their labels, and their order in evaluation; called once a split.
+
+        Args:
+            split: "train", "test", or another name that `validation_split` gives.
+
+        Raises:
+            FileNotFoundError: The folder or one of its files is missing.
+            ValueError: A file is corrupt.
+        """
         raise NotImplementedError
 
-    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
+    def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
+        """A data set of some images of a split, with samples ``(image, label, index)``.
+
+        Args:
+            split: What `read` gave.
+            indices: The images of the data set, in its order, int64. # (samples,)
+            augment: Whether training images are augmented.
+        """
         raise NotImplementedError
 
-    def _validation_split(self) -> SplitName:
+    def validation_split(self) -> SplitName:
+        """Name of the split to validate on if no training images are held out."""
         return "test"
 
-    def _held_out_limit(self, labels: Tensor) -> int:
+    def held_out_limit(self, labels: Tensor) -> int:
+        """Smallest number of held-out images that is refused.
+
+        Args:
+            labels: Label of each training image in use, int64. # (images in use,)
+        """
         return 1 + int((torch.bincount(labels) - 1).clamp(min=0).sum())
 
-    def _draw_held_out(self, labels: Tensor) -> Tensor:
+    def draw_held_out(self, labels: Tensor) -> Tensor:
+        """Draw `held_out` images, with classes as balanced as possible. Each class keeps an image for training.
+
+        Args:
+            labels: Label of each training image in use, int64. # (images in use,)
+
+        Returns:
+            Indices into `labels`, int64. # (held_out,)
+        """
         order = spread(labels, self.seed, shuffle=True)
-        # The last image of each class stays in training; _held_out_limit relies on it.
-        last = numpy.zeros(1 + int(labels.max()), dtype=numpy.int64)  # (classes,)
+        # the last image of each class stays in training; `held_out_limit` relies on it
+        last = np.zeros(1 + int(labels.max()), dtype=np.int64)  # (classes,)
         last[labels[order].numpy()] = order.numpy()  # NumPy keeps the last of several values for one element
         return order[~torch.isin(order, torch.from_numpy(last[labels.unique().numpy()]))][: self.held_out]
 
     def _split(self, name: SplitName) -> ImageSplit[Any]:
         if name not in self._splits:
-            split = self._read(name)
+            split = self.read(name)
             count = len(split.order)
             if name == "train":
-                limit = max(self._held_out_limit(split.labels[split.order]), 1)
+                limit = max(self.held_out_limit(split.labels[split.order]), 1)
                 if self.held_out >= limit:
                     raise ValueError(
-                        f"held_out must be below {limit} to leave training images of every class, got {self.held_out}."
+                        f"`held_out` must be below {limit} to leave training images of every class, got {self.held_out}"
                     )
             elif self.test_images is not None and self.test_images > count:
                 raise ValueError(
-                    f"test_images must be 1 to {count}, the number of test images, got {self.test_images}."
+                    f"`test_images` must be 1 to {count}, the number of test images, got {self.test_images}"
                 )
             self._splits[name] = split
         return self._splits[name]
@@ -194,12 +237,12 @@ class ImageDataModule(LightningDataModule):
         readable = split.order.sort().values
         held = torch.zeros(len(split.labels), dtype=torch.bool)  # (images,)
         if self.held_out:
-            held[readable[self._draw_held_out(split.labels[readable])]] = True
+            held[readable[self.draw_held_out(split.labels[readable])]] = True
         return readable[~held[readable]], split.order[held[split.order]]
 
     def _evaluation_loader(self, name: SplitName) -> DataLoader[Sample]:
         split = self._split(name)
-        dataset = self._dataset(split, split.order[: self.test_images], augment=False)
+        dataset = self.dataset(split, split.order[: self.test_images], augment=False)
         return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
 
     def _loader(

@@ -1,14 +1,12 @@
 """Image files: listed by torchvision in one folder for each class, and decoded to RGB on demand."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import numpy
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
@@ -35,10 +33,10 @@ class ImageFiles:
     """Image files below a folder, each decoded every time it is read."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """Opens nothing; the names are paths relative to the folder."""
+        """Open nothing; the names are paths relative to the folder."""
         self.folder = folder
-        # One array, not a million strings: worker processes count references, and would copy the strings one by one.
-        self._names = numpy.array([os.fsencode(name) for name in names])
+        # one array, not a million strings: worker processes count references, and would copy the strings one by one.
+        self._names = np.array([os.fsencode(name) for name in names])
 
     def __len__(self) -> int:
         return len(self._names)
@@ -49,12 +47,12 @@ class ImageFiles:
             with Image.open(path) as image:
                 return image.convert("RGB")
         except FileNotFoundError:
-            raise FileNotFoundError(f"The image {path} does not exist.") from None
+            raise FileNotFoundError(f"The image {path} does not exist") from None
         except Exception as error:  # PIL's decoders raise anything from SyntaxError to struct.error at a corrupt file
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"{path} must be a whole image, but is corrupt or of another format ({reason}); `skip_corrupt: true` "
-                "leaves such files out."
+                "leaves such files out"
             ) from error
 
     def path(self, index: int) -> Path:
@@ -71,7 +69,7 @@ def class_names(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise FileNotFoundError(
-            f"{folder} must hold a folder of images for each class ({folder}/<class>/*.png), but holds no folder."
+            f"{folder} must hold a folder of images for each class ({folder}/<class>/*.png), but holds no folder"
         )
     return names
 
@@ -82,7 +80,7 @@ def image_names_in(folder: Path) -> list[str]:
 
 
 def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles, Tensor]:
-    """The image files of all classes, in the order of torchvision's ImageFolder, and their labels, int64, (images,).
+    """The image files of all classes, in the order of torchvision's ImageFolder, and their labels, int64. # (images,)
 
     A label is a place in `classes`. A class may have no folder or no images. Images may be in folders within a class's
     folder, and hidden files do not count.
@@ -95,18 +93,18 @@ def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles
     if others := [name for name in class_names(folder) if name not in label_of]:
         raise ValueError(
             f"The folders in {folder} must be named as the {len(classes)} classes, {classes[0]} to {classes[-1]}, "
-            f"got {others[0]}."
+            f"got {others[0]}"
         )
     found = make_dataset(folder, label_of, is_valid_file=_is_image, allow_empty=True)
     if not found:
-        raise FileNotFoundError(f"{folder} must hold images in its class folders, but all of them are empty.")
+        raise FileNotFoundError(f"{folder} must hold images in its class folders, but all of them are empty")
     start = len(os.path.join(folder, ""))
     return ImageFiles(folder, [path[start:] for path, _ in found]), torch.tensor([label for _, label in found])
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"The folder {folder} does not exist or is not a folder.")
+        raise FileNotFoundError(f"The folder {folder} does not exist or is not a folder")
     with os.scandir(folder) as entries:
         return list(entries)
 
@@ -131,8 +129,8 @@ def corrupt_images(files: ImageFiles) -> list[int]:
             return True
         return False
 
-    found: list[int] = numpy.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
+    found: list[int] = np.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
     if found:
         first = files.path(found[0])
-        rank_zero_warn(f"{len(found)} of {len(files)} images are corrupt and left out, first {first}.")
+        rank_zero_warn(f"{len(found)} of {len(files)} images are corrupt and left out, first {first}")
     return found

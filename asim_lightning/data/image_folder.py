@@ -1,7 +1,5 @@
 """Images in one folder for each class, as a Lightning data module."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ class ImageFolder(ColourDataModule):
 
     Args:
         root: Folder of the data set.
-        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        options: Options of `ColourDataModule`.
     """
 
     def __init__(self, root: str, **options: Any) -> None:
@@ -60,13 +58,15 @@ class ImageFolder(ColourDataModule):
             if (base / name).is_dir():
                 return base / name
         lacking = f"lacks {' or '.join(names)}" if base.is_dir() else "does not exist or is not a folder"
-        raise FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
+        raise FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}")
 
-    def _validation_split(self) -> SplitName:
-        # Read once if both are the same folder.
+    def validation_split(self) -> SplitName:
+        """See `ImageDataModule.validation_split`."""
+        # read once if both are the same folder.
         return "test" if self._folder("val") == self._folder("test") else "val"
 
-    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+    def read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+        """See `ImageDataModule.read`."""
         return self._in_use(*list_class_folders(self._folder(split), self.class_names))
 
     def _in_use(self, files: ImageFiles, labels: Any) -> ImageSplit[ImageFiles]:

@@ -1,7 +1,5 @@
 """ImageNet (ILSVRC 2012) as a Lightning data module, with labels from class folders or XML annotations."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +30,7 @@ class ImageNet(ImageFolder):
         root: Folder of the data set.
         annotations: Folder with the annotation of each validation image, ILSVRC2012_val_*.xml; null looks for
             Annotations/CLS-LOC/val in root, and next to Data if root is Data/CLS-LOC.
-        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`.
+        options: Options of `ColourDataModule`.
     """
 
     _evaluation_folders = ("valid", "val")
@@ -46,17 +44,19 @@ class ImageNet(ImageFolder):
         below = root / "Data" / "CLS-LOC"
         return below if below.is_dir() and not (root / "train").is_dir() else root
 
-    def _validation_split(self) -> SplitName:
+    def validation_split(self) -> SplitName:
+        """See `ImageDataModule.validation_split`."""
         return "test"
 
     def _folder(self, split: SplitName) -> Path:
         return super()._folder("train" if split == "train" else "val")
 
-    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+    def read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+        """See `ImageDataModule.read`."""
         folder = self._folder(split)
         names = [] if split == "train" else image_names_in(folder)
         if not names:
-            return super()._read(split)
+            return super().read(split)
         where = find_annotations(self._base(), self.annotations, folder)
         return self._in_use(ImageFiles(folder, names), labels_of(names, where, self.class_names))
 
@@ -75,7 +75,7 @@ def find_annotations(base: Path, given: str | None, images: Path) -> Path:
             return candidate
     raise FileNotFoundError(
         f"{images} holds images without class folders, so their labels must be in {candidates[0]}/*.xml (or in the "
-        "folder that `annotations` names), which does not exist."
+        "folder that `annotations` names), which does not exist"
     )
 
 
@@ -92,7 +92,7 @@ def labels_of(names: Sequence[str], annotations: Path, classes: Sequence[str]) -
         file = annotations / f"{name.rpartition('.')[0]}.xml"
         wnid = _wnid(file)
         if wnid not in label_of:
-            raise ValueError(f"{file} must name one of the {len(classes)} classes with a folder in train, got {wnid}.")
+            raise ValueError(f"{file} must name one of the {len(classes)} classes with a folder in train, got {wnid}")
         labels.append(label_of[wnid])
     return torch.tensor(labels)
 
@@ -102,7 +102,7 @@ def _wnid(file: Path) -> str:
         with open(file, "rb", buffering=0) as content:
             found = WNID.search(content.read(BEGINNING))
     except FileNotFoundError:
-        raise FileNotFoundError(f"The annotation {file} of a validation image does not exist.") from None
+        raise FileNotFoundError(f"The annotation {file} of a validation image does not exist") from None
     if found is None:
-        raise ValueError(f"{file} must hold an <object> whose <name> is a wnid, but has none in its first 2 kB.")
+        raise ValueError(f"{file} must hold an <object> whose <name> is a wnid, but has none in its first 2 kB")
     return found[1].decode()

@@ -1,7 +1,5 @@
 """The loader of training images; it can resume in the middle of an epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
@@ -43,7 +41,7 @@ class TrainingLoader(DataLoader[Sample]):
         return {"batches": self._taken % max(1, len(self)), **self.order()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Skips the batches of the next epoch that were taken before.
+        """Skip the batches of the next epoch that were taken before.
 
         Raises:
             ValueError: Some were taken, and the rest of the epoch would come in another order.

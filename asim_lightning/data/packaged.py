@@ -1,7 +1,5 @@
 """Labelled ImageNet images in another Python package, as a Lightning data module."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ class PackagedImageNet(ColourDataModule):
 
     Args:
         root: ``package:NAME/PATH``, a folder of an installed package, or any other folder.
-        options: Options of :class:`~asim_lightning.data.colour.ColourDataModule`; training ignores its options.
+        options: Options of `ColourDataModule`; training ignores its options.
     """
 
     num_classes = 1000
@@ -40,25 +38,26 @@ class PackagedImageNet(ColourDataModule):
     def __init__(self, root: str = "package:foolbox/data", **options: Any) -> None:
         super().__init__(root, **options)
         if self.held_out:
-            raise ValueError(f"held_out must be 0, because {_NO_TRAINING}, got {self.held_out}.")
+            raise ValueError(f"`held_out` must be 0, because {_NO_TRAINING}, got {self.held_out}")
 
     def setup(self, stage: str | None = None) -> None:
-        """Lists the images, once; refuses a fit first of all."""
+        """List the images, once; refuse a fit first of all."""
         if stage == "fit":
             self.train_dataloader()
         super().setup(stage)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Refuses a fit."""
-        raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet.")
+        """Refuse a fit."""
+        raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet")
 
     def _folder(self) -> Path:
         return file_in_package(self.root) if self.root.startswith(PACKAGE) else Path(self.root).expanduser()
 
-    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+    def read(self, split: SplitName) -> ImageSplit[ImageFiles]:
+        """See `ImageDataModule.read`."""
         folder = self._folder()
         found = [(name, int(match[1])) for name in image_names_in(folder) if (match := _NAME.fullmatch(name))]
         if not found:
-            raise FileNotFoundError(f"{folder} must hold images named imagenet_NUMBER_LABEL.jpg, but holds none.")
+            raise FileNotFoundError(f"{folder} must hold images named imagenet_NUMBER_LABEL.jpg, but holds none")
         files = ImageFiles(folder, [name for name, _ in found])
         return ImageSplit(files, torch.tensor([label for _, label in found]), torch.arange(len(found)))

@@ -4,8 +4,6 @@ Lightning's samplers repeat samples in evaluation so that all ranks get equally 
 accuracies wrong; these samplers repeat none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 from typing import Any, cast
 
@@ -23,7 +21,7 @@ def process_rank_and_count() -> tuple[int, int]:
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """Yields positions with the epoch in their high bits; a data set in any worker reads the epoch from them.
+    """A sampler of positions with the epoch in their high bits; a data set in any worker reads the epoch from them.
 
     Nothing is shared with the workers: positions that a worker prefetched for another epoch keep that epoch.
     """
@@ -31,7 +29,7 @@ class EpochSampler(DistributedSampler[Any]):
     _skipped = 0
 
     def skip(self, samples: int) -> None:
-        """Leaves out the first `samples` of the next iteration, which a stopped run has already read."""
+        """Leave out the first `samples` of the next iteration, which a stopped run has already read."""
         self._skipped = samples
 
     def __iter__(self) -> Iterator[int]:
@@ -43,7 +41,7 @@ class EpochSampler(DistributedSampler[Any]):
 def training_sampler(
     dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None, with_epoch: bool = False
 ) -> DistributedSampler[Any]:
-    """Yields all samples in random order, divided among the ranks.
+    """A sampler of all samples in random order, divided among the ranks.
 
     The order is a function of seed and epoch, so a resumed run continues as it would have. Lightning calls
     ``set_epoch``; your own loop must call it, too.
@@ -68,7 +66,7 @@ def training_sampler(
 
 
 def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_size: int | None = None) -> Sampler[Any]:
-    """Yields every sample exactly once over all ranks, in order; ranks may differ by one sample.
+    """A sampler that gives every sample exactly once over all ranks, in order; ranks may differ by one sample.
 
     Args:
         dataset: Has a length.
@@ -95,4 +93,4 @@ def _resolved(rank: int | None, world_size: int | None) -> tuple[int, int]:
 def _enough(what: str, dataset: Dataset[Any], world_size: int) -> None:
     length = len(cast(Sized, dataset))
     if length < world_size > 1:
-        raise ValueError(f"{what} on {world_size} processes needs at least {world_size} samples, got {length}.")
+        raise ValueError(f"{what} on {world_size} processes needs at least {world_size} samples, got {length}")

@@ -1,7 +1,5 @@
 """Transforms of images: the published ones, the evaluation of timm's pretrained networks, and a cheap augmentation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
 Transform = Callable[[Image.Image], Tensor]
-"""From a PIL image to uint8, (3, size, size)."""
+"""From a PIL image to uint8. # (3, size, size)"""
 
 PADDING = 4
 """Zeros added on each side of a training image before its random crop, in pixels."""
@@ -29,7 +27,7 @@ def published_training(size: int, first_size: int, interpolation: str = "bilinea
         v2.ColorJitter(saturation=0.5),
         v2.ColorJitter(hue=0.3),
     ]
-    # The published CenterCrop(first_size) after the squash changes nothing and is left out.
+    # the published CenterCrop(first_size) after the squash changes nothing and is left out.
     return v2.Compose(
         [
             v2.RandomChoice(jitters),
@@ -83,14 +81,14 @@ def pretrained_input(name: str) -> PretrainedInput:
         found = None
     if found is None:
         raise ValueError(
-            "pretrained_cfg must be the name of a network that timm knows, such as resnet18 or resnet18.a1_in1k, got "
-            f"{name!r}."
+            "`pretrained_cfg` must be the name of a network that timm knows, such as resnet18 or resnet18.a1_in1k, got "
+            f"{name!r}"
         )
     config = resolve_data_config({}, pretrained_cfg=found.to_dict())
     if config["crop_mode"] not in ("center", "squash") or config["input_size"][0] != 3:
         raise ValueError(
-            "pretrained_cfg must name a network of colour images cropped by center or squash, got "
-            f"{name!r} of {config['input_size'][0]} channels cropped by {config['crop_mode']}."
+            "`pretrained_cfg` must name a network of colour images cropped by center or squash, got "
+            f"{name!r} of {config['input_size'][0]} channels cropped by {config['crop_mode']}"
         )
     return PretrainedInput(
         size=config["input_size"][-1],
@@ -111,14 +109,14 @@ def pretrained_evaluation(size: int, network: PretrainedInput) -> Transform:
 
 
 def crop_and_flip(images: Tensor, padding: int, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
-    """Pads every image with zeros, crops it to its original size at its own offset, and flips it if asked.
+    """Pad every image with zeros, crop it to its original size at its own offset, and flip it if asked.
 
     Args:
         images: (batch, channels, height, width), any dtype.
         padding: Zeros added on each side, in pixels.
-        rows: Top edge of each crop in the padded image, 0 to 2 * padding, int64, (batch,).
+        rows: Top edge of each crop in the padded image, 0 to 2 * padding, int64. # (batch,)
         columns: Left edge of each crop, likewise.
-        flips: Which images are flipped left to right, bool, (batch,).
+        flips: Which images are flipped left to right, bool. # (batch,)
     """
     batch, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)  # (batch, channels, height + 2 padding, width + 2 padding)
@@ -146,13 +144,13 @@ class RandomCropFlip:
     """Share of images flipped left to right, 0 to 1."""
 
     def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
-        """Augments images by the bits of their keys, so an image is the same in any batch and process.
+        """Augment images by the bits of their keys, so an image is the same in any batch and process.
 
         Args:
-            images: Any dtype, (batch, channels, height, width).
-            keys: 64 random bits for each image, from :func:`~asim_lightning.data.draws.sample_keys`; int64, (batch,).
+            images: Any dtype. # (batch, channels, height, width)
+            keys: 64 random bits for each image, from `sample_keys`; int64. # (batch,)
         """
-        # Four 16-bit fractions of one; a shift is out of balance by less than (2 padding + 1) / 65536.
+        # four 16-bit fractions of one; a shift is out of balance by less than (2 padding + 1) / 65536.
         fractions = keys.view(torch.int16).reshape(-1, 4).to(torch.int64) & 0xFFFF  # (batch, 4)
         rows, columns = ((fractions[:, :2] * (2 * self.padding + 1)) >> 16).unbind(dim=1)  # (batch,) each
         flips = fractions[:, 2] < round(self.flip_probability * 2**16)  # (batch,)

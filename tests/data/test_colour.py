@@ -140,5 +140,5 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(noisy_cifar10: Path,
     ],
 )
 def test_arguments_out_of_range_are_refused_at_once(name: str, arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must "):
+    with pytest.raises(ValueError, match=f"^`{name}` must "):
         CIFAR10("anywhere", **arguments)

@@ -1,9 +1,13 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from asim_lightning.data import IndexedDataset, InMemoryImages, Preparation
+from asim_lightning.data import ImageDataModule, ImageSplit, IndexedDataset, InMemoryImages, Preparation
 from asim_lightning.data.draws import POSITION_BITS, sample_keys
+from asim_lightning.data.splits import SplitName
 
 
 @pytest.fixture
@@ -53,3 +57,31 @@ def test_a_wrapped_data_set_yields_its_index_also_in_a_subset() -> None:
     _, _, indices = next(iter(DataLoader(Subset(dataset, [5, 1, 3]), batch_size=3)))
     assert indices.tolist() == [5, 1, 3]
     assert indices.dtype == torch.int64
+
+
+class Shades(ImageDataModule):
+    """A user's data module: grey images that are as bright as their class."""
+
+    num_classes = 4
+    in_channels = 1
+
+    def read(self, split: SplitName) -> ImageSplit[Any]:
+        labels = torch.arange(40 if split == "train" else 8) % self.num_classes
+        images = (60 * labels)[:, None, None, None].expand(-1, 1, 6, 6).to(torch.uint8)
+        return ImageSplit(images, labels, torch.arange(len(labels)))
+
+    def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> InMemoryImages:
+        return InMemoryImages(split.images, split.labels, indices, Preparation(6, 0.0, 1.0))
+
+
+def test_a_users_module_gives_two_methods_and_has_defaults() -> None:
+    data = Shades(held_out=8)
+    data.setup("fit")
+    (images, labels, indices), *rest = data.val_dataloader()
+    assert not rest
+    assert torch.equal(images, (labels[:, None, None, None] * 60 / 255).expand(-1, 1, 6, 6))
+    assert labels.bincount().tolist() == [2, 2, 2, 2]
+    trained = torch.cat([batch[2] for batch in data.train_dataloader()])
+    assert sorted([*trained.tolist(), *indices.tolist()]) == list(range(40))
+    assert data.test_indices().tolist() == list(range(8))
+    assert Shades().batch_size == 128

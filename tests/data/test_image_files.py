@@ -44,12 +44,12 @@ def test_empty_classes_count_and_hidden_folders_do_not(folder: Path) -> None:
 
 
 def test_errors(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must be named as the 2 classes, a to b, got c\.$"):
+    with pytest.raises(ValueError, match=r"must be named as the 2 classes, a to b, got c$"):
         list_class_folders(folder, ["a", "b"])
-    with pytest.raises(FileNotFoundError, match=r"The folder .*/absent does not exist or is not a folder\.$"):
+    with pytest.raises(FileNotFoundError, match=r"The folder .*/absent does not exist or is not a folder$"):
         class_names(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match=r"must hold a folder of images for each class "):
         class_names(folder / "a")
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"must hold images in its class folders, but all of them are empty\.$"):
+    with pytest.raises(FileNotFoundError, match=r"must hold images in its class folders, but all of them are empty$"):
         list_class_folders(tmp_path / "empty", ["a"])

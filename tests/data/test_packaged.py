@@ -44,7 +44,7 @@ def test_other_files_do_not_count(tmp_path: Path) -> None:
 def test_messages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^PackagedImageNet has images to evaluate and none to train on; a fit "):
         PackagedImageNet(str(tmp_path)).train_dataloader()
-    with pytest.raises(ValueError, match=r"^held_out must be 0, because PackagedImageNet has .* to train on, got 3\.$"):
+    with pytest.raises(ValueError, match=r"^`held_out` must be 0, because PackagedImageNet has .* to train on, got 3$"):
         PackagedImageNet(held_out=3)
     with pytest.raises(FileNotFoundError, match=r"must hold images named imagenet_NUMBER_LABEL\.jpg, but holds none"):
         PackagedImageNet(str(tmp_path)).setup("test")
