@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asim_lightning.circuit import MacroConfig, StaticEffects, explain
+    from asim_lightning.circuit import MacroConfig, StaticEffects
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.classifier.outcome import Outcome
+    from asim_lightning.engine.explanation import explain
     from asim_lightning.exploration.python_calls import calibrate_adc_, describe_chip, doctor, search, spec, study
     from asim_lightning.exploration.python_results import Results
     from asim_lightning.nn import calibrate_, verify
@@ -35,7 +36,7 @@ _FOLDERS = {
     "convert_": "surgery",
     "describe_chip": "exploration.python_calls",
     "doctor": "exploration.python_calls",
-    "explain": "circuit",
+    "explain": "engine.explanation",
     "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
     "set_train_noise_": "surgery",

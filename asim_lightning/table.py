@@ -16,6 +16,11 @@ _WIDE = 40
 """Cells of a page with more characters may be broken into lines."""
 
 
+def plural(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @dataclass(frozen=True)
 class Column(Generic[Row]):
     """A column of a table.

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import refusals
+from asim_lightning.engine import ENGINES, KERNELS, refusals
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers, set_fidelity_
 
@@ -23,7 +22,7 @@ class Inference:
     name: str
     """float32, quantized or simulated."""
     algorithm: str
-    """Algorithm, in the words of `Algorithm`; where layers differ, all of them."""
+    """Algorithm, in the words of its engine; where layers differ, all of them."""
     engine: str
     """Name of the engine, or torch for float32; where layers differ, all of them."""
     network: nn.Module
@@ -55,10 +54,10 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
     simulated = Inference("simulated", _algorithms(chosen), ", ".join(dict.fromkeys(chosen.values())), network)
     found = [
         Inference("float32", "", "torch", unconverted(model)),
-        Inference("quantized", str(Algorithm.EXACT), "exact", network),
+        Inference("quantized", ENGINES["exact"].ALGORITHM, "exact", network),
         simulated,
     ]
-    for engine in ("native", "fused", *(["reference"] if reference_engine else [])):
+    for engine in KERNELS if reference_engine else list(KERNELS)[:-1]:
         others = {
             layer: engine
             for layer in layers
@@ -80,14 +79,8 @@ def unconverted(model: CimClassifier) -> nn.Module:
     return network.eval()
 
 
-def algorithm_of(engine: str, transfer: Transfer) -> str:
-    """The algorithm that an engine uses for a macro."""
-    own = engine in ("exact", "events")
-    return str(algorithm(transfer) if own else Algorithm.CONVERSIONS)
-
-
 def _algorithms(engines: Mapping[OnMacro, str]) -> str:
-    return ", ".join(dict.fromkeys(algorithm_of(engine, layer.transfer) for layer, engine in engines.items()))
+    return ", ".join(dict.fromkeys(ENGINES[engine].ALGORITHM for engine in engines.values()))
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

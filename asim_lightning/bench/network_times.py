@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
-from asim_lightning.bench.inference import Inference, algorithm_of, seconds_of, synchronize
+from asim_lightning.bench.inference import Inference, seconds_of, synchronize
 from asim_lightning.bench.times import InferenceTime, LayerTime, Repeats
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import noise_context
+from asim_lightning.engine import ENGINES, noise_context
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
@@ -106,7 +106,7 @@ def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: 
                 kind=type(layer).__name__,
                 input_shape=shapes[name][0],
                 output_shape=shapes[name][1],
-                algorithm=algorithm_of(engine, layer.transfer),
+                algorithm=ENGINES[engine].ALGORITHM,
                 engine=engine,
                 batch=batch,
                 conversions=counts[name],

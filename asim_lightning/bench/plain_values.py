@@ -8,8 +8,8 @@ from typing import Any
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.machine import Machine, versions
 from asim_lightning.bench.times import PROJECTED, InferenceTime, LayerTime, Repeats
-from asim_lightning.circuit import algorithm
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import decision
 from asim_lightning.surgery import macro_layers
 
 
@@ -52,7 +52,7 @@ def _macros(model: CimClassifier) -> list[dict[str, Any]]:
         {
             **asdict(transfer.macro),
             "signed_input": transfer.signed_input,
-            "algorithm": str(algorithm(transfer)),
+            "algorithm": decision(transfer)[0],
             "layers": names,
         }
         for transfer, names in groups.items()

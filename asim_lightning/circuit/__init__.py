@@ -10,10 +10,8 @@ that a column's charge is compared with. Digital cycle: a cycle without noise. V
 several times. Transfer: schedule with its column.
 """
 
-from asim_lightning.circuit.algorithm import Algorithm, algorithm
 from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
 from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, to_codes
-from asim_lightning.circuit.explanation import explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
 from asim_lightning.circuit.static import StaticEffects
@@ -21,7 +19,6 @@ from asim_lightning.circuit.transfer import Conversion, Transfer, transfer
 
 __all__ = [
     "COLUMNS",
-    "Algorithm",
     "Charge",
     "Column",
     "Conversion",
@@ -31,9 +28,7 @@ __all__ = [
     "MacroConfig",
     "StaticEffects",
     "Transfer",
-    "algorithm",
     "build_column",
-    "explain",
     "input_groups",
     "resolved",
     "schedule",

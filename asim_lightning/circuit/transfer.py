@@ -53,7 +53,7 @@ class Transfer:
             return self.equal_conversions
         return tuple(Conversion.LOSSY if cycle.converted else Conversion.EXACT for cycle in self.cycles)
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer
-from asim_lightning.circuit.algorithm import expected_error
 from asim_lightning.circuit.transfer import Conversion
+from asim_lightning.circuit.wrong_codes import expected_error
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy

@@ -20,7 +20,7 @@ specification) make every conversion.
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.effects import check_saved, converters_of, stuck_weights
 from asim_lightning.engine.chips.saved_chip import SavedChip
-from asim_lightning.engine.engines import ENGINES, choose, refusals
+from asim_lightning.engine.engines import ENGINES, KERNELS, choose, decision, refusals
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
 from asim_lightning.engine.program import Engine, Program, Weights, sums_of
@@ -28,6 +28,7 @@ from asim_lightning.engine.quantizer import Quantizer
 
 __all__ = [
     "ENGINES",
+    "KERNELS",
     "Chip",
     "Conv2dProduct",
     "Engine",
@@ -44,6 +45,7 @@ __all__ = [
     "choose",
     "converters_of",
     "current_scope",
+    "decision",
     "noise_context",
     "refusals",
     "stuck_weights",

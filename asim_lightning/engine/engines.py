@@ -11,12 +11,13 @@ from asim_lightning.engine import exact, fused, rare, reference
 from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct
-from asim_lightning.engine.program import Engine, sums_of
+from asim_lightning.engine.program import EVERY_CONVERSION, Engine, sums_of
 from asim_lightning.quant import levels
 
 KERNELS: dict[str, Engine] = {"native": native_engine, "fused": fused, "reference": reference}
 """Engines that make every conversion, fastest first. The last one computes every macro on every device."""
 ENGINES: dict[str, Engine] = {"exact": exact, "events": rare, **KERNELS}
+"""All engines, the fastest algorithm first."""
 _MOST_DIFFERENT = 0.01
 """Share of the first use's outputs that may differ: a few codes depend on the last bit of a normal."""
 _first_uses: dict[torch.device, str | None] = {}
@@ -25,14 +26,26 @@ _first_uses: dict[torch.device, str | None] = {}
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
     """Name of the engine for a macro.
 
-    "exact" or "events" if that is the macro's algorithm; else "native" on a CPU and "fused" on CUDA; "reference" if
-    that engine does not compute the macro.
+    The first engine with an algorithm that is preferred for the macro, such as "exact" or "events"; else the fastest
+    engine on the device that makes every conversion.
     """
-    place = torch.device(device)
-    for name in ("exact", "events"):
-        if ENGINES[name].refuses(transfer) is None:
-            return name
-    return kernel_for(transfer, place)
+    preferred = (name for name, engine in ENGINES.items() if engine.prefers(transfer) is not None)
+    return next(preferred, None) or kernel_for(transfer, torch.device(device))
+
+
+@lru_cache(maxsize=1024)
+def decision(transfer: Transfer) -> tuple[str, str]:
+    """The algorithm for a macro, and the reason for it. Noise and conversions decide it, never batch, threads or
+    device."""
+    why = ""
+    for engine in ENGINES.values():
+        if (reason := engine.prefers(transfer)) is not None:
+            return engine.ALGORITHM, reason
+        if engine.ALGORITHM != EVERY_CONVERSION:
+            why = engine.refuses(transfer) or ""
+    return EVERY_CONVERSION, (
+        f"converters differ, and {why}: every conversion is made" if transfer.converters_differ else why
+    )
 
 
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Algorithm, Transfer, algorithm
+from asim_lightning.circuit import Transfer
 from asim_lightning.engine import float32, int8
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.noise_source import Noise
@@ -18,14 +18,21 @@ from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.quant import levels
 
+ALGORITHM = "exact"
+SAME_NOISE = True
 why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
     """Why a macro's outputs differ from the integer product; None if they are equal."""
-    if algorithm(transfer) is Algorithm.EXACT:
+    if transfer.exact:
         return None
     return "conversions are noisy" if any(transfer.noisy) else "some cycles do not return their count"
+
+
+def prefers(transfer: Transfer) -> str | None:
+    """See `Engine.prefers`; preferred if nothing is lost."""
+    return "every cycle returns its count, without noise: one integer product" if transfer.exact else None
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "ExactProgram":

@@ -137,7 +137,19 @@ class ConvertingProgram(Program):
 
 
 class Engine(Protocol):
-    """An engine: a module that computes macros."""
+    """An engine: a module that computes macros.
+
+    Attributes:
+        ALGORITHM: Its algorithm, in words for the user.
+        SAME_NOISE: Whether its outputs are the reference's for the same noise source; else only their distribution is.
+    """
+
+    ALGORITHM: str
+    SAME_NOISE: bool
+
+    def prefers(self, transfer: Transfer) -> str | None:
+        """Why the engine's algorithm is faster for a macro than those of all later engines, on any device; None if it
+        is not, or the engine refuses the macro."""
 
     def refuses(self, transfer: Transfer) -> str | None:
         """Why the engine does not compute a macro; None if it does."""
@@ -147,6 +159,15 @@ class Engine(Protocol):
 
     def prepare(self, product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> Program:
         """The program of a product on a macro that is not refused; weights are None if they come with each call."""
+
+
+EVERY_CONVERSION = "every conversion"
+"""`Engine.ALGORITHM` of engines that make every conversion. The device decides among them."""
+
+
+def prefers_nothing(transfer: Transfer) -> None:
+    """`Engine.prefers` of engines that make every conversion: no reason."""
+    return
 
 
 def runs_everywhere(device: torch.device) -> None:

@@ -19,7 +19,14 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required, runs_everywhere
+from asim_lightning.engine.program import (
+    EVERY_CONVERSION,
+    ConvertingProgram,
+    Weights,
+    prefers_nothing,
+    required,
+    runs_everywhere,
+)
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
 
@@ -28,6 +35,7 @@ CPU_ELEMENTS = 2**20
 DEVICE_ELEMENTS = 2**26
 """Counts in flight on an accelerator."""
 
+ALGORITHM, SAME_NOISE, prefers = EVERY_CONVERSION, True, prefers_nothing
 why_not_on = runs_everywhere
 
 

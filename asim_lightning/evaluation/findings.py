@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.circuit.explanation import distinct_adc_bits, exact_rows
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine.adc_range import overall, qualities
+from asim_lightning.engine.explanation import distinct_adc_bits, exact_rows
 from asim_lightning.engine.product import Geometry
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, layer_inputs

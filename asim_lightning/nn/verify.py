@@ -178,7 +178,7 @@ class _Samples:
         """Sums of an engine compared with the reference's."""
         (differ, largest), note = _difference(sums, expected), ""
         largest_output = _difference(self.outputs(sums), self.outputs(expected))[1]
-        if engine == "events" and any(self.layer.transfer.noisy):  # draws noise of its own
+        if not ENGINES[engine].SAME_NOISE and any(self.layer.transfer.noisy):
             sigmas = _sigmas(sums, expected, exact_sums)
             ok, note = sigmas <= _SIGMAS, f": own draws, distributions {sigmas:.1f} standard errors apart"
         else:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from asim_lightning.checks import named_fields
-from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, explain, resolved, schedule
+from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, resolved, schedule
 from asim_lightning.circuit.fields import setting
 from asim_lightning.circuit.presets import preset
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.explanation import explain
 from asim_lightning.nn import CimLinear
 from asim_lightning.surgery import Plan
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asim_lightning.circuit import MacroConfig, explain, resolved, transfer
+from asim_lightning.circuit import MacroConfig, resolved, transfer
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.measured import Measured
 from asim_lightning.engine import ENGINES, MatmulProduct, sums_of
+from asim_lightning.engine.explanation import explain
 from tests.circuit.measured_chips import (
     COUNTS,
     TOP,

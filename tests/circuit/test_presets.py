@@ -5,8 +5,9 @@ from dataclasses import fields
 
 import pytest
 
-from asim_lightning.circuit import MacroConfig, explain, schedule
+from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.circuit.presets import preset, preset_names
+from asim_lightning.engine.explanation import explain
 from asim_lightning.resources import shipped_folder
 
 NAMES = preset_names()

@@ -15,12 +15,12 @@ from asim_lightning.circuit import (
     Cycle,
     MacroConfig,
     build_column,
-    explain,
     schedule,
     to_codes,
     transfer,
 )
 from asim_lightning.circuit.transfer import error_probability
+from asim_lightning.engine.explanation import explain
 
 
 class Bent(Column):

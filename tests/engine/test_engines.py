@@ -1,17 +1,23 @@
-"""The choice among the engines that make every conversion, where the fused engine may not be trusted yet."""
+"""The choice among engines: by the macro, and among those that make every conversion by the device."""
 
 import warnings
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import engines, fused, reference
+from asim_lightning.engine import choose, decision, engines, fused, rare, reference
 from asim_lightning.engine.engines import kernel_for, why_wrong
 from asim_lightning.engine.program import Weights
+from tests.engine.native.random_macros import random_macro
 
 CIRCUIT = transfer(MacroConfig(4, 4, 40, 5, random_noise=2.0), True)
 DEVICE = torch.device("cpu")
+LSB = MacroConfig(weight_bits=2, input_bits=1)
 
 
 @pytest.fixture
@@ -66,3 +72,42 @@ def test_one_warning_says_why_the_reference_computes_on_cuda(monkeypatch: pytest
     with pytest.warns(UserWarning, match=r"^The reference engine makes .*, many times slower: it is wrong$") as record:
         assert [kernel_for(CIRCUIT, cuda), kernel_for(CIRCUIT, cuda)] == ["reference"] * 2
     assert len(record) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "exact"),
+        ({"adc_bits": None}, "exact"),
+        ({"random_noise": "0.2 lsb"}, "exact + events"),
+        ({"random_noise": "0.3 lsb"}, "every conversion"),  # often wrong
+        ({"random_noise": 0.1, "adc_bits": None}, "every conversion"),  # there are no codes
+        ({"rows": 256}, "every conversion"),  # lossy
+        ({"rows": 256, "random_noise": "0.2 lsb"}, "every conversion"),
+        ({"random_noise": "0.2 lsb", "weight_parallel": True}, "every conversion"),
+        ({"static": {"offset": "0.1 lsb"}}, "exact + events"),
+        ({"static": {"offset": "0.3 lsb"}}, "every conversion"),  # often wrong
+        ({"static": {"offset": "0.1 lsb"}, "random_noise": "0.1 lsb"}, "exact + events"),
+        ({"static": {"offset": "3 lsb", "trim": "offset", "trim_step": "0.4 lsb"}}, "exact + events"),
+        ({"static": {"stuck_at_0": 0.1}}, "exact"),
+        ({"static": {"inl": 0.66}, "random_noise": "0.15 lsb", "digital_levels": 1}, "exact + events"),
+    ],
+    ids=str,
+)
+def test_the_algorithm_of_a_macro(fields: dict[str, Any], expected: str) -> None:
+    circuit = transfer(LSB.with_fields(**fields), False)
+    assert decision(circuit)[0] == expected
+    assert expected == engines.ENGINES[choose(circuit)].ALGORITHM
+
+
+def test_the_first_engine_that_prefers_a_macro_computes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(60):
+        circuit = transfer(random_macro(Random(seed), tmp_path / f"{seed}.csv"), False)
+        events = rare.refuses(circuit) is None
+        expected = "exact" if circuit.exact else "events" if events else kernel_for(circuit, DEVICE)
+        assert choose(circuit) == expected
+        assert decision(circuit)[0] == engines.ENGINES[expected].ALGORITHM
+    new = SimpleNamespace(**{**vars(reference), "ALGORITHM": "new", "prefers": lambda circuit: "it is new"})
+    monkeypatch.setitem(engines.ENGINES, "exact", new)  # a file of its own is all that an algorithm needs
+    assert choose(circuit) == "exact"
+    assert decision.__wrapped__(circuit) == ("new", "it is new")

@@ -128,7 +128,7 @@ def test_a_wrong_engine_is_found_out_if_more_sums_differ_than_may(monkeypatch: p
     assert "DIFFERS" in str(found)
 
 
-def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
+def engine_with(change: Callable[[Tensor, Tensor], Tensor], same_noise: bool = True) -> Any:
     """An engine that changes what the reference engine computes: a function of its sums, and of those without noise."""
 
     class Changed(reference.ReferenceProgram):
@@ -139,7 +139,13 @@ def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
     def prepare(product: Product, transfer: Any, weights: Weights, chip: Chip = Chip()) -> Changed:
         return Changed(product, weights, transfer, chip)
 
-    return SimpleNamespace(refuses=lambda transfer: None, why_not_on=lambda device: None, prepare=prepare)
+    return SimpleNamespace(
+        SAME_NOISE=same_noise,
+        prefers=lambda transfer: None,
+        refuses=lambda transfer: None,
+        why_not_on=lambda device: None,
+        prepare=prepare,
+    )
 
 
 class OfItsCall(CimLinear):
@@ -194,7 +200,7 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
         "upwards": lambda sums, quiet: quiet + (sums - quiet).abs(),
     }
     for change in changes.values():
-        monkeypatch.setitem(ENGINES, "events", engine_with(change))
+        monkeypatch.setitem(ENGINES, "events", engine_with(change, same_noise=False))
         events = verify(layer, x).comparisons[0]
         assert not events.ok
 

@@ -20,12 +20,20 @@ from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required, why_not_tabulated
+from asim_lightning.engine.program import (
+    EVERY_CONVERSION,
+    ConvertingProgram,
+    Weights,
+    prefers_nothing,
+    required,
+    why_not_tabulated,
+)
 
 LONGEST_TABLE = 2**16
 """Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""
 MOST_COMPARED_VOTES = 63
 """Most votes of a mode or median: the comparisons of reads grow with the square of the votes."""
+ALGORITHM, SAME_NOISE, prefers = EVERY_CONVERSION, True, prefers_nothing
 _MOST_DIGIT_BITS = 7
 _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 

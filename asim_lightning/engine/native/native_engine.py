@@ -14,8 +14,16 @@ from asim_lightning.engine.native.structures import GROUP, ConversionJob, Conver
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required, why_not_tabulated
+from asim_lightning.engine.program import (
+    EVERY_CONVERSION,
+    ConvertingProgram,
+    Weights,
+    prefers_nothing,
+    required,
+    why_not_tabulated,
+)
 
+ALGORITHM, SAME_NOISE, prefers = EVERY_CONVERSION, True, prefers_nothing
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 
 

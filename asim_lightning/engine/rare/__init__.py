@@ -4,7 +4,7 @@ Event: a conversion whose code is wrong. Candidate: a conversion that may be wro
 conversion. Margin: how far a converter's value may move without changing the code.
 """
 
-from asim_lightning.engine.rare.rare_engine import RareProgram, prepare, why_not_on
-from asim_lightning.engine.rare.rates import refuses
+from asim_lightning.engine.rare.rare_engine import ALGORITHM, SAME_NOISE, RareProgram, prepare, why_not_on
+from asim_lightning.engine.rare.rates import prefers, refuses
 
-__all__ = ["RareProgram", "prepare", "refuses", "why_not_on"]
+__all__ = ["ALGORITHM", "SAME_NOISE", "RareProgram", "prefers", "prepare", "refuses", "why_not_on"]

@@ -39,6 +39,8 @@ from asim_lightning.engine.rare.layout import Layout, layout, most_ones
 from asim_lightning.engine.rare.margins import Apart, converter_rates
 from asim_lightning.engine.rare.rates import Rates, rates
 
+ALGORITHM = "exact + events"
+SAME_NOISE = False
 why_not_on = runs_everywhere
 
 

@@ -13,12 +13,20 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, Transfer
-from asim_lightning.circuit.algorithm import expected_error, why_no_events
+from asim_lightning.circuit import Column, Conversion, Cycle, Transfer
 from asim_lightning.circuit.columns import possible_counts
+from asim_lightning.circuit.wrong_codes import expected_error, largest_error_probability
 from asim_lightning.engine.rare.margins import Margins, margins
 from asim_lightning.engine.rare.votes import voted
+from asim_lightning.table import plural
 
+LARGEST_ERROR_PROBABILITY = 0.015
+"""Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
+LARGEST_EXPECTED_ERROR = 0.03
+"""Up to this expected share of wrong codes, finding the conversions that may be wrong is faster than making all."""
+MOST_VOTES = 31
+"""Most votes for which the distribution of a voted code is enumerated."""
+_MOST_COUNTS = 2**17
 _SIGMAS = 13.4
 """Codes farther away than so many sigmas are left out: each has a probability below 1e-40."""
 _NEGLIGIBLE = 2.0**-60
@@ -76,6 +84,55 @@ def refuses(transfer: Transfer) -> str | None:
         if (cycle.full_scale + 1) * width > _LONGEST_TABLE:
             return f"the errors of {cycle.full_scale + 1} counts and {cycle.votes} votes are too many to tabulate"
     return None
+
+
+@lru_cache(maxsize=1024)
+def why_no_events(circuit: Transfer) -> str | None:
+    """Why events cannot compute a macro; None if they can. Noise and spreads decide, not the draw.
+
+    Events need an ADC, equal cells, noise or converters that differ, cycles that are exact except for both, at most 31
+    votes, at most 2^17 counts times votes in a cycle, and no conversion that is wrong with a probability above 1.5 %.
+    If converters differ, noisy conversions must have no votes, and at most 3 % of the codes may be wrong, expected over
+    the spreads (`expected_error`).
+    """
+    macro, column, differ = circuit.macro, circuit.column, circuit.converters_differ
+    if column.converters_differ:
+        return "the column gives them a pattern of its own"
+    if column.cell_sigma:
+        return "cells differ, so that counts are real numbers, which a float product makes"
+    if inexact := sum(kind is not Conversion.EXACT for kind in circuit.equal_conversions):
+        return f"{inexact} of {plural(len(circuit.cycles), 'cycle')} do not return their count even without noise"
+    if not differ and not any(circuit.noisy):
+        return "conversions have no noise"
+    if macro.adc_bits is None:
+        return "conversions are noisy, and an ideal converter has no codes"
+    if macro.weight_parallel:
+        return "several weight bits are converted at once"
+    if differ and any(noisy and cycle.votes > 1 for cycle, noisy in zip(circuit.cycles, circuit.noisy, strict=True)):
+        return "noisy conversions are voted"
+    for cycle in circuit.cycles:
+        votes, tabulated = (1, cycle.converted) if differ else (cycle.votes, cycle.analog)
+        if tabulated and (votes > MOST_VOTES or cycle.full_scale * votes >= _MOST_COUNTS):
+            return "there are too many counts or votes to tabulate"
+    if differ and (share := expected_error(circuit)) > LARGEST_EXPECTED_ERROR:
+        return f"{share:.2g} of the codes are wrong by the spreads, more than {LARGEST_EXPECTED_ERROR:g}"
+    if not differ and (share := largest_error_probability(circuit)) > LARGEST_ERROR_PROBABILITY:
+        return f"up to {share:.2g} of the codes are wrong by noise, more than {LARGEST_ERROR_PROBABILITY:g}"
+    return None
+
+
+@lru_cache(maxsize=1024)
+def prefers(transfer: Transfer) -> str | None:
+    """See `Engine.prefers`; preferred to making every conversion, because few are made."""
+    if refuses(transfer) is not None:
+        return None
+    if transfer.converters_differ:
+        causes, made = "noise and converters", "only conversions that may be wrong are drawn and made"
+        wrong = f"{expected_error(transfer):.1e} of the codes are wrong by the spreads and the noise"
+    else:
+        causes, made = "noise", "only wrong conversions are drawn"
+        wrong = f"P(wrong) is up to {largest_error_probability(transfer):.1e}"
+    return f"every cycle returns its count except for {causes}, and {wrong}: {made}"
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Algorithm, Charge, ConverterPlaces, MacroConfig, Transfer, algorithm, transfer
-from asim_lightning.engine import ENGINES, MatmulProduct, Product, SavedChip, converters_of, refusals, sums_of
+from asim_lightning.circuit import Charge, ConverterPlaces, MacroConfig, Transfer, transfer
+from asim_lightning.engine import ENGINES, MatmulProduct, Product, SavedChip, converters_of, decision, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.nn.verify import verify
 from tests.engine.native.test_conversion import operands
@@ -65,7 +65,7 @@ def test_a_column_has_the_gain_and_offset_of_its_place() -> None:
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_engines_agree(product: Product, settings: dict[str, Any], static: dict[str, Any]) -> None:
     circuit = circuit_of(True, **settings, static=static)
-    assert algorithm(circuit) is Algorithm.CONVERSIONS
+    assert decision(circuit)[0] == "every conversion"
     assert "pattern of its own" in refusals(circuit)["events"]
     x, w = operands(product, circuit.macro, True, batch=2)
     chip = Chip(17, "macros 0" if "macros" in static else "layer")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
+from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.circuit.static import StaticEffects
-from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, refusals, sums_of
+from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, decision, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from tests.engine.products import noise_of
 
@@ -39,7 +39,7 @@ def test_thresholds_stand_where_the_table_says(sigma: float) -> None:
 def test_all_converters_of_all_chips_have_it() -> None:
     circuit = transfer(MacroConfig(4, 4, 63, 6, static={"inl": TABLE}), False)
     assert not circuit.differs_by_chip
-    assert algorithm(circuit) is not Algorithm.EXACT
+    assert decision(circuit)[0] != "exact"
     assert "exact" in refusals(circuit)
     found = converters_of(Chip(17, "layer"), MatmulProduct(), circuit, torch.Size((5, 100)))
     assert found.tables.tolist() == [pytest.approx(TABLE)]
@@ -47,7 +47,7 @@ def test_all_converters_of_all_chips_have_it() -> None:
 
 
 def test_a_table_of_zeros_changes_nothing() -> None:
-    assert algorithm(transfer(MacroConfig(4, 4, 63, 6, static={"inl": [0] * 64}), False)) is Algorithm.EXACT
+    assert decision(transfer(MacroConfig(4, 4, 63, 6, static={"inl": [0] * 64}), False))[0] == "exact"
 
 
 def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

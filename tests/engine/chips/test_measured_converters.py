@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, algorithm, explain, resolved, transfer
-from asim_lightning.engine import ENGINES, Conv2dProduct, MatmulProduct, Product, choose, refusals, sums_of
+from asim_lightning.circuit import Conversion, MacroConfig, resolved, transfer
+from asim_lightning.engine import ENGINES, Conv2dProduct, MatmulProduct, Product, choose, decision, refusals, sums_of
+from asim_lightning.engine.explanation import explain
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import PRODUCTS, noise_of
 
@@ -80,7 +81,7 @@ def test_kernels_refuse_them_and_say_why(tmp_path: Path) -> None:
     circuit = transfer(macro_of(file_of(tmp_path, {0: (0, 0), 1: (1, 0)})), False)
     assert choose(circuit) == "reference"
     assert refusals(circuit)["native"] == "its tables have one curve for all converters"
-    assert algorithm(circuit) is Algorithm.CONVERSIONS
+    assert decision(circuit)[0] == "every conversion"
     assert set(circuit.conversions) == {Conversion.LOSSY}
     said = " ".join(str(explain(circuit.macro)).split())
     assert "2 converters, which columns have in turn, by (output * weight_bits + bit) mod 2" in said

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.circuit.columns import vote
+from asim_lightning.circuit.wrong_codes import largest_error_probability
 from asim_lightning.engine import rare
-from asim_lightning.engine.rare.rates import code_distribution, rates
+from asim_lightning.engine.rare.rates import LARGEST_ERROR_PROBABILITY, code_distribution, rates, why_no_events
 from asim_lightning.engine.rare.votes import voted
 
 LSB = MacroConfig(weight_bits=2, input_bits=1, random_noise="0.191 lsb")
@@ -128,3 +129,41 @@ def test_errors_of_a_third_of_a_count_have_their_weight() -> None:
     assert [len(kind.cycles) for kind in found.kinds] == [2, 2]  # groups of two bits and of one
     assert found.weights == (3, -6, 4, -8)
     assert circuit.divisor == 1023
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"weight_parallel": True, "adc_bits": 9}, "several weight bits are converted at once"),
+        ({"static": {"offset": "0.05 lsb", "cell_mismatch": 1}}, "cells differ, so that counts are real numbers"),
+        ({"votes": 3, "vote_levels": 1, "random_noise": 0.01}, "noisy conversions are voted"),
+        ({"rows": 200}, "2 of 2 cycles do not return their count even without noise"),
+        ({"random_noise": "0.3 lsb"}, "0.1 of the codes are wrong by the spreads, more than 0.03"),
+    ],
+    ids=str,
+)
+def test_why_events_do_not_serve_where_converters_differ(fields: dict[str, Any], why: str) -> None:
+    found = why_no_events(
+        transfer(LSB.with_fields(**{"random_noise": 0.0, "static": {"offset": "0.05 lsb"}, **fields}), False)
+    )
+    assert str(found).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("votes", "rows", "expected"), [(31, 255, True), (32, 255, False), (2, 65535, True), (3, 65535, False)]
+)
+def test_errors_are_tabulated_up_to_the_stated_votes_and_counts(votes: int, rows: int, expected: bool) -> None:
+    adc_bits = rows.bit_length()
+    macro = LSB.with_fields(rows=rows, adc_bits=adc_bits, votes=votes, vote_levels=1, random_noise="0.2 lsb")
+    assert (why_no_events(transfer(macro, False)) is None) is expected
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_events_serve_up_to_the_stated_probability(above: bool) -> None:
+    low, high = 0.1, 0.5
+    while high - low > 1e-6:  # the sigma at which a code is wrong with that probability
+        middle = (low + high) / 2
+        low, high = (middle, high) if 2 * tail(0.5, middle) < LARGEST_ERROR_PROBABILITY else (low, middle)
+    circuit = transfer(LSB.with_fields(random_noise=f"{low * (1.001 if above else 0.999)} lsb"), False)
+    assert (largest_error_probability(circuit) > 0.015) is above
+    assert (rare.prefers(circuit) is None) is above

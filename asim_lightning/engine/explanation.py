@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from asim_lightning.circuit.algorithm import Algorithm, decision, plural
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
-from asim_lightning.table import Column, Table
+from asim_lightning.engine.engines import decision
+from asim_lightning.table import Column, Table, plural
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
@@ -107,7 +107,7 @@ class Explanation:
     """Schedule and column of the macro."""
     cycles: tuple[ExplainedCycle, ...]
     """Every cycle of the schedule, in its order."""
-    algorithm: Algorithm
+    algorithm: str
     """The algorithm that computes the macro."""
     why: str
     """Reason for that algorithm."""
