@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from asim_lightning.exchange.published.given_settings import AV, CONV, FC, KNOWN, LINEAR, MLP, PROJ, QK
+from asim_lightning.exchange.published.names import AV, CONV, FC, KNOWN, LINEAR, MLP, PROJ, QK
 from asim_lightning.surgery import Plan
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "MOVING.md"

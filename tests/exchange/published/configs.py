@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asim_lightning.exchange.published.given_settings import KNOWN
+from asim_lightning.exchange.published.names import KNOWN
 
 CHANNELS = {
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

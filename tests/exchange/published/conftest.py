@@ -1,6 +1,5 @@
 """A published config.py on disk, and what its recipe says."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,14 +41,6 @@ def values(recipe: Recipe) -> dict[str, Any]:
     """The settings of a recipe."""
     found: dict[str, Any] = yaml.safe_load(recipe.text)
     return found
-
-
-def refusal(made: Made, **changes: Any) -> str:
-    """Why such a config.py has no recipe, in one line."""
-    with pytest.raises(ValueError) as error:
-        made(**changes)
-    assert "\n" not in str(error.value)
-    return re.sub(r"^config\.py, line \d+: ", "", str(error.value))
 
 
 def macros(recipe: Recipe) -> dict[str, MacroConfig]:

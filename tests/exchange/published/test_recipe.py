@@ -5,32 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.exchange.published.given_settings import NETWORKS
-from asim_lightning.exchange.published.recipe import scalar
+from asim_lightning.exchange.published.names import CNN, COMMON, KNOWN
+from asim_lightning.exchange.published.names import VIT as VIT_KEYS
+from asim_lightning.exchange.published.recipe import NETWORKS, recipe_of
 from tests.commands import parsed as parsed_alone
-from tests.exchange.published.configs import VIT
+from tests.exchange.published.configs import VIT, config_text
 from tests.exchange.published.conftest import FAMILIES, Made, Recipe, macros, values
 
 
 def parsed(recipe: Recipe, command: str) -> Any:
     Path("recipe.yaml").write_text(recipe.text)
     return parsed_alone([command, "-c", "recipe.yaml"])
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_recipe_is_written_as_the_shipped_ones(made: Made, family: str) -> None:
-    recipe = made(**FAMILIES[family], pretrain_model_path=r"D:\models\net.pkl", asim_cnn_hybrid_levels=2)
-    lines = recipe.text.splitlines()
-    assert lines[1] == "# asim validate -c recipe.yaml"
-    for line in lines:
-        key = re.match(r"\s*(- )?(\w+): *([^#\s].*)?$", line)
-        assert key is None or key[3] is None or "  # " in line, line
-        assert len(line) <= 120, line
-    assert any(note.startswith(r"cfg.pretrain_model_path = 'D:\\models\\net.pkl': ") for note in recipe.notes)
-    assert values(recipe)["data"]["init_args"]["root"] == "data"
 
 
 @pytest.mark.parametrize(
@@ -91,10 +78,112 @@ def test_transformer(made: Made) -> None:
     assert other["kwargs"]["img_size"] == 256
 
 
-TEXTS = ["a: b", "#", "null", "1.0", "", "it's", "\u2028", "a\nb", "yes", "- x", "{", "ß", "x "]
-NUMBERS = [0, 1.0, 1e-5, 2.5e-7, 1e16, 1.5e300, 0.1, -3, True, None, [0.5, [1]], {"a": [1]}]
+@pytest.mark.parametrize(
+    ("conv", "linear", "noise", "fidelity", "command"),
+    [
+        ("Simulation", "Simulation", 0.0, "simulated", "validate"),
+        ("Inference", "Inference", 0.0, "quantized", "validate"),
+        ("Inference", "Inference", 50.0, "estimated", "validate"),
+        ("Train", "Train", 50.0, "quantized", "fit"),
+        ("Simulation", "Train", 0.0, "simulated", "validate"),
+        ("Train", "Inference", 0.0, "quantized", "validate"),
+    ],
+)
+def test_modes(made: Made, conv: str, linear: str, noise: float, fidelity: str, command: str) -> None:
+    modes = {"asim_conv_mode": conv, "asim_linear_mode": linear}
+    recipe = made(**modes, asim_conv_trim_noise=noise, asim_linear_trim_noise=noise)
+    model = values(recipe)["model"]
+    assert (model["fidelity"], model["train_noise"]) == (fidelity, noise)
+    assert recipe.text.splitlines()[1] == f"# asim {command} -c recipe.yaml"
+    noted = [note for note in recipe.notes if "mode = 'Train'" in note or "mode = 'Inference'" in note]
+    assert len(noted) == 1 + (conv != linear)
 
 
-@pytest.mark.parametrize("value", [*TEXTS, *NUMBERS])
-def test_values_of_a_recipe_are_read_as_they_were_written(value: Any) -> None:
-    assert yaml.safe_load(f"key: {scalar(value)}  # comment") == {"key": value}
+def test_training_settings(made: Made) -> None:
+    found = values(
+        made(
+            **{"label_smooth": True, "label_smooth_eps": 0.09, "mixup": True, "mixup_alpha": 0.4, "max_epoch": 90},
+            **{"milestones": [30, 60, 80], "factor": 0.5, "lr_init": 1e-05, "momentum": 0, "weight_decay": 0.0},
+        )
+    )
+    assert found["model"]["mixup"] == 0.4
+    assert found["model"]["label_smoothing"] == pytest.approx(0.1)  # torch gives a tenth of it to the right class
+    optimizer = found["model"]["optimizer"]
+    assert [round(part * 90) for part in optimizer["milestones"]] == [30, 60, 80]
+    assert (optimizer["gamma"], optimizer["lr"], optimizer["momentum"]) == (0.5, 1e-5, 0)
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerator", "noted"),
+    [("cuda", "auto", False), ("cpu", "cpu", False), ("cpu:1", "cpu", True), ("xpu", "auto", True)],
+)
+def test_device(made: Made, device: str, accelerator: str, noted: bool) -> None:
+    recipe = made(device=device)
+    assert values(recipe)["trainer"]["accelerator"] == accelerator
+    found = [note for note in recipe.notes if note.startswith("cfg.device = ")]
+    assert len(found) == noted
+    assert all(f"trainer.accelerator: {accelerator}`" in note for note in found)
+
+
+def test_milestones_after_the_end_have_no_effect_there(made: Made) -> None:
+    recipe = made(max_epoch=7, milestones=[4, 6, 9])
+    assert [round(part * 7) for part in values(recipe)["model"]["optimizer"]["milestones"]] == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"asim_conv_wbit": 1}, "`macro.weight_bits` must be 2..16, got 1"),
+        ({"asim_conv_mode": "Test"}, "cfg.asim_conv_mode must be one of Train, Inference, Simulation, got 'Test'"),
+        ({"model_name": "ResNet18"}, "cfg.model_name must be one of ResNet-18, "),
+    ],
+)
+def test_values_out_of_range(made: Made, changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"^(config\.py: )?{re.escape(expected)}"):
+        made(**changes)
+
+
+OTHERS: dict[str, Any] = {
+    "task": "ImageNet", "device": "cuda:1", "image_size": 64, "large_model": True, "train_dir": "x/train",
+    "valid_dir": "x/test", "test_dir": "x/test", "pretrain_model_path": "x.pkl", "milestones": [3],
+    "transforms_train": "T.Compose([])", "transforms_valid": "T.Compose([])", "transforms_test": "T.Compose([])",
+    "asim_linear_layer": "proj",
+}  # fmt: skip
+
+OF_NO_EFFECT = {"mixup_alpha", "label_smooth_eps"}  # while mixup and label smoothing are off
+
+
+def other(name: str, value: Any) -> Any:
+    """Another value that is allowed."""
+    if name in OTHERS:
+        return OTHERS[name]
+    if isinstance(value, bool):
+        return not value
+    if name.endswith("_mode"):
+        return "Inference"
+    return 2 if value is None else value / 2 if isinstance(value, float) and value else value + 1
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit"])
+def test_every_setting_changes_the_recipe_or_is_noted(made: Made, family: str) -> None:
+    given = {"task": "ImageNet", "cls_num": 1000, **FAMILIES[family]}
+    given |= {"vit_quant_conv_proj": True} if family == "vit" else {}
+    before = made(**given)
+    own = {**COMMON, **(CNN if family == "resnet" else VIT_KEYS)}
+    for name in set(own) - OF_NO_EFFECT - ({"large_model"} if family == "vit" else set()) - {"task", "model_name"}:
+        value = given.get(name, KNOWN[name])
+        recipe = made(**{**given, name: other(name, value)})
+        assert recipe != before, name
+        noted = any(note.startswith(f"cfg.{name} = ") for note in recipe.notes)
+        assert recipe.text != before.text or noted, name
+
+
+def test_unknown_and_missing_settings_are_noted(made: Made) -> None:
+    text = config_text() + "cfg.asim_conv_wbits = 4\n"
+    text = text.replace("cfg.momentum = 0.9", "").replace("cfg.asim_conv_nrow = 255", "").replace("cfg.device", "x")
+    Path("config.py").write_text(text)
+    recipe = Recipe(*recipe_of("config.py"))
+    notes = "\n".join(recipe.notes)
+    assert "cfg.asim_conv_wbits = 4: the published config.py has no such setting" in notes
+    assert "values taken: device (cuda), momentum (0.9), asim_conv_nrow (255)" in notes
+    assert values(recipe) == values(made())

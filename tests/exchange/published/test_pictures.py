@@ -5,7 +5,7 @@ import re
 import pytest
 
 from asim_lightning import data
-from asim_lightning.exchange.published.picture_settings import TASKS
+from asim_lightning.exchange.published.pictures import TASKS
 from tests.exchange.published.configs import VGG, VIT
 from tests.exchange.published.conftest import Made, values
 

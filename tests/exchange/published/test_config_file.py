@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.exchange.published.assignments import Transform, read_assignments
-from asim_lightning.exchange.published.given_settings import KNOWN
+from asim_lightning.exchange.published.config_file import Transform, read_settings
+from asim_lightning.exchange.published.names import KNOWN
 from asim_lightning.exchange.published.recipe import recipe_of
 from tests.exchange.published.configs import config_text
 
@@ -19,16 +19,7 @@ def config(tmp_path: Path) -> Path:
 
 def values(config: Path, *lines: str) -> dict[str, Any]:
     config.write_text("\n".join(lines) + "\n")
-    return {name: setting.value for name, setting in read_assignments(config).items()}
-
-
-def refusal(config: Path, *lines: str) -> str:
-    with pytest.raises(ValueError) as error:
-        values(config, *lines)
-    message = str(error.value)
-    assert "\n" not in message
-    assert message.startswith(str(config))
-    return message.removeprefix(str(config)).removeprefix(", ")
+    return {name: setting.value for name, setting in read_settings(config).items()}
 
 
 def test_all_settings_are_read(config: Path) -> None:
@@ -44,13 +35,9 @@ def test_all_settings_are_read(config: Path) -> None:
     ("text", "value"),
     [
         ("1e-4", 1e-4),
-        ("-3", -3),
-        ("'a' 'b'", "ab"),
         (r"r'E:\data\train'", r"E:\data\train"),
         ("(1, [2, 'x'], ())", (1, (2, "x"), ())),
-        ("{'a': [1]}", {"a": [1]}),
         ("size", 32),
-        ("[size, size]", (32, 32)),
         ("cfg.a", 2),
         ("int(cfg.a * 0.6)", 1),
         (
@@ -66,8 +53,6 @@ def test_values(config: Path, text: str, value: object) -> None:
 
 def test_of_several_lines_for_a_setting_the_last_counts(config: Path) -> None:
     assert values(config, "cfg.a = 1", "cfg.a = 2") == {"a": 2}
-    assert read_assignments(config)["a"].line == 2
-    assert values(config, "cfg.a = 1", "cfg = EasyDict()", "cfg.b = 2") == {"b": 2}
 
 
 def test_an_if_compares_a_name_with_a_literal(config: Path) -> None:
@@ -83,52 +68,27 @@ def test_what_sets_nothing_is_passed_over(config: Path) -> None:
     assert values(config, *lines) == {"a": 1}
 
 
-REFUSED = [
-    "os.system('touch gone')",
-    "getattr(cfg, 'task')",
-    "int(open('gone', 'w') * 2)",
-    "transforms.Lambda(lambda x: x)",
-    "transforms.functional.resize(1)",
-    "transforms.Resize(*[1])",
-    "transforms.Resize(**{})",
-    "[open('gone', 'w') for x in [1]]",
-    "f'{open(1)}'",
-    "9 ** 9 ** 9",
-    "1 if True else 2",
-    "cfg.unknown",
-]
-
-
-@pytest.mark.parametrize("value", REFUSED)
-def test_other_values_are_refused_and_nothing_is_run(config: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.chdir(config.parent)
-    lines = ["import os, torch", "import torchvision.transforms as transforms", "cfg.task = 'CIFAR-10'"]
-    for form in ("cfg.train_bs = {}", "cfg.milestones = [1, (2, [{}])]", "other = {}", "{}"):
-        message = refusal(config, *lines, form.format(value))
-        assert message.startswith("line 4: ")
-        assert len(message) < 320
-        assert os.listdir(config.parent) == ["config.py"]
-
-
 @pytest.mark.parametrize(
-    "statement",
+    "line",
     [
-        "for x in [1]: cfg.a = x", "def f(): pass", "with open('x'): pass", "del cfg.a", "cfg['a'] = 1", "other.a = 1",
-        "a, b = 1, 2", "cfg.a = cfg.b = 1", "cfg = {'a': 1}", "cfg.update({'a': 1})", "if 1 < cfg.a < 2: pass",
-        "from base import *", "from base import cfg", "import my.transforms as transforms",
+        "cfg.a = os.system('touch gone')", "cfg.a = [1, (2, [open('gone', 'w') for x in [1]])]", "cfg.a = f'{open(1)}'",
+        "cfg.a = int(open('gone', 'w') * 2)", "cfg.a = transforms.Lambda(lambda x: x)", "cfg.a = 9 ** 9 ** 9",
+        "cfg.a = cfg.unknown", "os.system('touch gone')", "for x in [1]: cfg.a = x", "def f(): pass", "cfg['a'] = 1",
+        "a, b = 1, 2", "cfg = {'a': 1}", "cfg.update({'a': 1})", "from base import *", "from base import cfg",
     ],
 )  # fmt: skip
-def test_other_statements_are_refused(config: Path, statement: str) -> None:
-    assert refusal(config, "cfg.a = 1", statement).startswith("line ")
+def test_other_lines_are_refused_and_nothing_is_run(config: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.chdir(config.parent)
+    with pytest.raises(ValueError, match=rf"^{config}, line 2: a line must be cfg.NAME = VALUE"):
+        values(config, "import os, torch", line)
+    assert os.listdir(config.parent) == ["config.py"]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"cfg.a = (1,\ncfg.b = 2\n", "is not Python: '(' was never closed (<unknown>, line 1)"),
-        (b"cfg.a = '\xe9'\n", "is not Python: "),
-        (b"cfg.a = " + b"(" * 500 + b")" * 500, "is not Python: too many nested parentheses"),
-        (b"cfg.a = 1\n", "with cfg.task and cfg.model_name, got 1 settings without cfg.task"),
+        (b"cfg.a = 1\n", "with cfg.task and cfg.model_name, got no cfg.task"),
     ],
 )
 def test_no_config_at_all(config: Path, content: bytes, expected: str) -> None:
