@@ -10,8 +10,6 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 Row = TypeVar("Row")
 Rows: TypeAlias = list[list[object]]
 """Cells of a table, its head first."""
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of a formula in a spreadsheet."""
 _WIDE = 40
 """Cells of a page with more characters may be broken into lines."""
 
@@ -148,21 +146,11 @@ def short(value: float) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
-    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe."""
+    """Rows as CSV; a text that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe."""
     lines = []
     for row in rows:
         line = io.StringIO(newline="")
-        csv.writer(line).writerow(map(_quoted, row))  # its \r\n puts cells with either into quotes
+        cells = (f"'{cell}" if str(cell).startswith(("=", "@")) else cell for cell in row)
+        csv.writer(line).writerow(cells)  # its \r\n puts cells with either into quotes
         lines.append(line.getvalue().removesuffix("\r\n") + line_end)
     return "".join(lines)
-
-
-def _quoted(cell: object) -> object:
-    text = str(cell)
-    if not text.startswith(_FORMULAS) or text == "-":  # a dash means "no value"
-        return cell
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return cell
