@@ -36,7 +36,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if "engine/native" in collection_path.as_posix() and config.getoption("--without-kernels") else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest takes tests by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.get_closest_marker(name) is not None for name in ("slow", "ray")):
+            item.add_marker(pytest.mark.process)  # so that -m "not process" leaves them out, too
     if find_spec("ray") is None:
         for item in items:
             if item.get_closest_marker("ray") is not None:

@@ -81,6 +81,7 @@ def test_loaders_of_an_evaluation(tests: bool, tmp_path: Path) -> None:
     assert [len(loader.dataset) for loader in found] == [25]
 
 
+@pytest.mark.process
 def test_processes_that_a_trainer_starts(tmp_path: Path) -> None:
     for strategy, elsewhere, spawns in (("auto", False, False), ("ddp_fork", True, False), ("ddp_spawn", True, True)):
         trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False, default_root_dir=tmp_path)

@@ -102,6 +102,7 @@ def test_published_training_transform_keeps_to_the_published_draws() -> None:
     assert len(results) == 12
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("augment", "size"), [("published", 32), ("crop_flip", 36)])
 def test_augmentation_is_a_function_of_seed_epoch_and_index(noisy_cifar10: Path, augment: str, size: int) -> None:
     def epoch_of(epoch: int, **options: Any) -> dict[int, torch.Tensor]:

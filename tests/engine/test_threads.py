@@ -14,6 +14,7 @@ from asim_lightning.engine.threads import one_thread_each, openmp, whole_team
 COUNT = "from asim_lightning.engine.threads import whole_team; print(*map(whole_team, (1, 2, 3)))"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(openmp() is None, reason="torch has threads of another kind")
 def test_a_limit_of_the_system_is_found() -> None:
     environment = os.environ | {"OMP_THREAD_LIMIT": "2"}

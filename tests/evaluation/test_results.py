@@ -104,6 +104,7 @@ def test_a_result_is_of_all_trials():
         Result.of({"adc_bits": 8}, "simulated", [trials[0], outcomes(range(1, 121), [])])
 
 
+@pytest.mark.process
 def test_reading_a_run_needs_no_matplotlib():
     code = (
         "import sys, asim_lightning.evaluation.run, asim_lightning.report.results_table; "

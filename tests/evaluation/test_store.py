@@ -92,6 +92,7 @@ def test_documents(tmp_path: Path) -> None:
     assert store.documents_of("sweep-1", "command ") == ["x"]
 
 
+@pytest.mark.process
 def test_kill_9_while_trials_are_written_leaves_them_whole(tmp_path: Path) -> None:
     for key in "ab":
         process = subprocess.Popen(
@@ -119,6 +120,7 @@ def _write(folder: Path, key: str) -> None:
         store.add(key, trial, outcomes())
 
 
+@pytest.mark.process
 def test_processes_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_write, args=(tmp_path, key)) for key in "abc"]

@@ -168,6 +168,7 @@ def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
     assert "24 samples" in str(judged)
 
 
+@pytest.mark.process
 def test_two_processes_give_the_same(network: nn.Module) -> None:
     """They end their chips alike, too."""
     runners = (None, quiet_trainer(accelerator="cpu", devices=2, strategy="ddp_fork"))

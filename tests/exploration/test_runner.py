@@ -111,6 +111,7 @@ def test_an_answer_on_the_accuracy_ends_the_images_alike(make: Make) -> None:
     assert min(row[3] for row in found) < 60
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_processes_of_torchrun_ask_the_first_what_is_to_be_done(tmp_path: Path) -> None:

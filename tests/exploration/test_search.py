@@ -175,6 +175,7 @@ def kill_at(moment: int, command: list[str], root: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_search_and_a_sweep_at_once_are_both_right_also_where_one_is_killed(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_files_of_each_format(tmp_path, suffix):
         assert imread(path).shape[:2] == (860, 1440)  # 7.2 inches at 200 dots an inch
 
 
+@pytest.mark.process
 def test_pyplot_and_its_global_state_are_not_touched():
     drawn = "from asim_lightning.report.draw import *; figure_of(Picture('t', Axis('x'), Axis('y')))"
     code = f"import sys; {drawn}; sys.exit('matplotlib.pyplot' in sys.modules)"

@@ -37,6 +37,7 @@ QUICK = (
 )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "names",
     [QUICK, pytest.param(tuple(sorted(cases.CASES.keys() - set(QUICK))), marks=pytest.mark.slow)],

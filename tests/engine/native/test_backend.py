@@ -16,6 +16,7 @@ import setuptools
 
 from asim_lightning.engine.native import backend
 
+pytestmark = pytest.mark.process  # a compiler
 ROOT = Path(__file__).parents[3]
 Copied = Callable[[], ModuleType]
 

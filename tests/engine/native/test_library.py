@@ -52,6 +52,7 @@ def test_the_processor_is_seen_as_the_system_sees_it() -> None:
     assert library.processor_levels() == expected
 
 
+@pytest.mark.process
 def test_without_libraries_one_sentence_says_how_to_build_them(elsewhere: ModuleType) -> None:
     command = _command(elsewhere.FOLDER)
     assert library.why_missing() == (
@@ -62,6 +63,7 @@ def test_without_libraries_one_sentence_says_how_to_build_them(elsewhere: Module
     assert Path(library.library()._name).parent == elsewhere.FOLDER
 
 
+@pytest.mark.process
 def test_a_library_is_refused_once_a_source_is_edited(elsewhere: ModuleType) -> None:
     assert elsewhere.build()
     header = elsewhere.FOLDER / "src" / "threads.h"

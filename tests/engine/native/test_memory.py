@@ -61,6 +61,7 @@ print(refused > 0, done > 0)
 """
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
 def test_a_process_that_is_short_of_memory_goes_on_or_is_told_so() -> None:

@@ -19,6 +19,7 @@ from asim_lightning.engine.native import backend
 from asim_lightning.engine.noise_source import fill
 from asim_lightning.engine.threads import parallel_entry
 
+pytestmark = pytest.mark.process  # a compiler
 SetThreads = Callable[[int], None]
 PROBE = """
 #include <sched.h>
