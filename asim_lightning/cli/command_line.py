@@ -20,6 +20,10 @@ _FILES = ("chip_file", "inl")
 _MERGE = "tag:yaml.org,2002:merge"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
+_WORD = re.compile(r"[A-Za-z][\w./-]*")
+_VALUES = ("true", "false", "yes", "no", "on", "off", "null")
+"""Words that stand for something else."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -144,6 +148,11 @@ for _each in (_Loader, _Dumper):
 def load_yaml(text: str) -> Any:
     """The content of a document; a yaml.YAMLError if a mapping has a key twice."""
     return yaml.load(text, _Loader)
+
+
+def load_value(text: str) -> Any:
+    """The value that a text stands for; a word stands for itself, without the loader."""
+    return text if _WORD.fullmatch(text) and text.lower() not in _VALUES else load_yaml(text)
 
 
 def dump_yaml(value: Any) -> str:

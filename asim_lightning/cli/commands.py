@@ -98,6 +98,10 @@ COMMANDS = {
 }
 
 
+OPTIONS_OF_STUDIES = frozenset({"axes", "published", "search", "technology", "trials"})
+"""Options that shipped recipes have for studies; other commands leave them out without importing the studies."""
+
+
 def help_text() -> str:
     """The text of ``asim --help``."""
     width = max(map(len, COMMANDS))

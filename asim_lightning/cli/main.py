@@ -33,6 +33,11 @@ _GOES_ON = {
 }
 """How to continue a stopped command."""
 
+_OF_USERS = {
+    "ValueError", "OSError", "MemoryError", "ModuleNotFoundError", "ArgumentError", "MisconfigurationException",
+}  # fmt: skip
+"""Classes of errors that the user can mend, by name, because Lightning may not be imported yet."""
+
 
 class Killed(SystemExit):
     """A SIGTERM arrived."""
@@ -133,15 +138,10 @@ def _refuse(error: Exception) -> NoReturn:
     said = " ".join(str(error).split()) or type(error).__name__
     if said.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", str(error))):
         said = errors[-1]  # the last line of a worker's traceback has the error
-    if "Does not validate against any" in said:  # jsonargparse's error if a class refuses its arguments
-        from asim_lightning.cli.messages import one_line
-
-        said = one_line(str(error))
     if isinstance(error, OSError) and error.filename is not None:  # else the message is complete
         said = f"{error.filename} cannot be read or written: {error.strerror or type(error).__name__}"
-    # by name, because Lightning may not be imported yet
     names = {each.__name__ for each in type(error).__mro__}
-    if {"ValueError", "OSError", "MemoryError", "ModuleNotFoundError", "MisconfigurationException"} & names:
+    if _OF_USERS & names:
         _say_last(f"error: {said}")
         raise SystemExit(2) from None
     with tempfile.NamedTemporaryFile("w", prefix="asim-", suffix=".txt", delete=False, errors="replace") as file:

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from asim_lightning.cli.commands import COMMANDS
-from asim_lightning.cli.messages import OneLineParser
+from asim_lightning.cli.names import no_setting
 
 
 def own_options(command: str) -> dict[str, Any]:
@@ -42,9 +42,14 @@ def take_options(command: str, given: Mapping[str, Any]) -> list[Any]:
 def read_options(command: str, words: Sequence[str]) -> list[Any]:
     """Like `take_options`, from the words of a command that runs no network."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
+    what = COMMANDS[command].what
+    parser = ArgumentParser(prog=f"asim {command}", description=what, allow_abbrev=False, exit_on_error=False)
     add_options(parser, command)
-    return take_options(command, vars(parser.parse_args(with_switches(words, command))))
+    given, known = with_switches(words, command), list(own_options(command))
+    for name in (word.removeprefix("--").split("=")[0] for word in given if word.startswith("--")):
+        if name not in (*known, "help"):
+            raise no_setting(name, known)
+    return take_options(command, vars(parser.parse_args(given)))
 
 
 def with_switches(flags: Sequence[str], command: str) -> list[str]:

@@ -4,14 +4,12 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
-from jsonargparse.typing import Path_fr
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -23,11 +21,12 @@ from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.processes import leave
 from asim_lightning.classifier.resumed_checkpoint import is_folded
-from asim_lightning.cli.command_line import Arguments, Recipe, load_yaml, shorter_path
-from asim_lightning.cli.commands import COMMANDS
+from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_value, shorter_path
+from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
-from asim_lightning.cli.messages import OneLineParser
+from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, read_text, value_at
+from asim_lightning.cli.names import Names, check_arguments
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.start import PREDICTIONS, Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
@@ -39,13 +38,12 @@ from asim_lightning.exploration.search_space import Range, SearchSpace
 from asim_lightning.surgery import macro_layers
 
 _DATA = "asim_lightning.data.FashionMNIST"
-_OF_CLASSES = ("data", "trainer")
-"""Groups of settings with classes of the user's choice; their arguments need the class."""
+_PRESET, _MACRO = "model.plan.preset", "model.plan.macro"
 _FULL_SCALE = "full_scale_mv"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
-set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
+set_loader("yaml", load_value, (yaml.YAMLError, ValueError))
 _FEW = 8
 """Processes that any machine may start on its CPU."""
 
@@ -67,7 +65,10 @@ class CommandCLI(LightningCLI):
 
     Attributes:
         start: Source of the weights.
+        given: All given settings as nested mappings, before they are parsed.
     """
+
+    given: dict[str, Any]
 
     def __init__(self, arguments: Arguments, model: type[LightningModule]) -> None:
         self.arguments, self.command = arguments, arguments.command
@@ -81,33 +82,46 @@ class CommandCLI(LightningCLI):
             save_config_kwargs={"overwrite": True},
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
-            parser_class=OneLineParser,
             # no abbreviations of settings: their meaning would change with a new setting
             parser_kwargs={
                 "prog": f"asim {self.command}",
                 "description": COMMANDS[self.command].what,
                 "allow_abbrev": False,
+                "exit_on_error": False,
             },
             auto_configure_optimizers=False,
             run=False,
             subclass_mode_model=model is LightningModule,
         )
 
-    @cached_property
-    def _known(self) -> set[str]:
-        return {name.split(".")[0] for name in self.parser.get_defaults().keys()}  # noqa: SIM118
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Merge the settings of all levels, and parse them once."""
+        flags = with_switches(self.arguments.flags, self.command)
+        if self.arguments.asks_for_help:
+            parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
+        shown = [flag for flag in flags if flag.split("=")[0] == "--print_config"]
+        names = Names.of(parser)
+        recipes = [level_of(self._own(recipe, names), names, recipe.path.parent) for recipe in self.arguments.recipes]
+        self.given = self.merged(names, recipes, level_of_flags([flag for flag in flags if flag not in shown], names))
+        for name in ("data", "model", *(name for name in names.settings if name.startswith("trainer."))):
+            check_arguments(name, value_at(self.given, name))
+        self.config = parser.parse_args([f"--config={dump_yaml(self.given)}", *shown])
 
-    def with_recipes(self, recipes: Sequence[Recipe], settings: Namespace) -> Namespace:
-        """Settings with recipes' settings on top; a recipe serves all commands, so options of others are left out."""
-        for recipe in recipes:
-            foreign = {key for key in recipe.settings if key not in self._known}
-            for name, command in COMMANDS.items():
-                if foreign and command.runs_network:  # imports the command
-                    foreign -= own_options(name).keys()
-            taken = {key: value for key, value in recipe.settings.items() if key in self._known or key in foreign}
-            with Path_fr(recipe.path).relative_path_context():  # files for groups of settings may be next to it
-                settings = self.parser.parse_object(taken, namespace=settings, defaults=False)
+    def merged(self, names: Names, recipes: Sequence[Level], flags: Level) -> dict[str, Any]:
+        """The settings of all levels as nested mappings."""
+        settings: dict[str, Any] = {}
+        for level in (*recipes, flags):
+            merge_(settings, level, names)
         return settings
+
+    def _own(self, recipe: Recipe, names: Names) -> dict[str, Any]:
+        """Settings of a recipe; it serves all commands, so options of other commands are left out."""
+        roots = {key: str(key).split(".")[0] for key in recipe.settings}
+        foreign = set(roots.values()) - names.roots - OPTIONS_OF_STUDIES
+        for name, command in COMMANDS.items():
+            if foreign and command.runs_network:  # imports the command
+                foreign -= own_options(name).keys()
+        return {key: value for key, value in recipe.settings.items() if roots[key] in names.roots | foreign}
 
     @property
     def run_folder(self) -> Path:
@@ -165,7 +179,7 @@ class AsimCLI(CommandCLI):
 
     Attributes:
         by_recipes: Settings in recipes, as nested mappings.
-        by_flags: Settings in flags; for classes, such as a data module, merged with the recipes' settings.
+        by_flags: Settings in flags, as nested mappings.
         preset: The published macro that a setting names.
     """
 
@@ -187,60 +201,50 @@ class AsimCLI(CommandCLI):
         parser.add_argument("--weights_only", type=Literal[True] | None, help="No code of a checkpoint is run.")
         add_options(parser, self.command)
 
-    def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
-        """Parse recipes and flags over the settings of the checkpoint that they name."""
-        flags = with_switches(self.arguments.flags, self.command)
-        if self.arguments.asks_for_help:
-            parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
-        parser.is_whole = False
-        settings = self._below_flags(parser, flags)
-        parser.is_whole = True
-        settings = self.config = parser.parse_args(flags, namespace=settings)
-        parser.is_whole = False  # checked: Lightning would check again
-        for group in parser.groups or ():
-            if group != "data" and group in settings and not isinstance(settings[group], Namespace):
-                raise ValueError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
-        settings.ckpt_path = self.start.path
-        if self.preset is not None:
-            settings.model.plan.preset = None  # its macro is resolved
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the settings; paths and presets are resolved in them."""
+        super().parse_arguments(parser, args)
+        self.config.ckpt_path = self.start.path
+        self.config.model.plan.preset = None  # its macro is merged
 
-    def _below_flags(self, parser: LightningArgumentParser, flags: Sequence[str]) -> Namespace:
-        """The settings that flags change: the recipes' settings, over those of the named checkpoint."""
-        recipes, default = self.arguments.recipes, Namespace(data=Namespace(class_path=_DATA))
-        settings, below, name = default.clone(), 0, None  # the last preset is below the recipe or flags that name it
-        for number, recipe in enumerate(recipes):
-            settings = self.with_recipes([recipe], settings)
-            if "preset" in (plan := settings.get("model.plan") or {}):
-                below, name = number, plan.pop("preset")
-        self.by_recipes = settings.clone(with_meta=False).as_dict()
-        classes = Namespace(**{group: settings[group] for group in _OF_CLASSES if group in settings})
-        shown = [flag for flag in flags if not flag.startswith("--print_config")]
-        written = parser.parse_args(shown, namespace=classes, defaults=False)
-        if "preset" in (plan := written.get("model.plan") or {}):
-            below, name = len(recipes), plan["preset"]
-        self.by_flags = written.clone(with_meta=False).as_dict()
+    def merged(self, names: Names, recipes: Sequence[Level], flags: Level) -> dict[str, Any]:
+        """The settings of the checkpoint, and of recipes and flags over it.
+
+        The last preset that one of them names is between it and those below, and replaces their macro.
+        """
+        self.by_recipes, given = {}, dict[str, Any]()
+        for level in recipes:
+            merge_(self.by_recipes, level, names)
+        merge_(given, flags, names)
+        self.by_flags = plain(given)
         self.start = read_start(self.arguments, self.by_recipes, self.by_flags)
-        settings = parser.parse_object({"model": dict(self.start.settings)}, namespace=default, defaults=False)
-        settings = self.with_recipes(recipes[:below], settings)
-        if name is not None:
-            settings = self._with_preset(name, settings)
-        return self.with_recipes(recipes[below:], settings)
+        levels, below, name = (*recipes, flags), 0, None
+        for number, level in enumerate(levels):
+            for setting, value in level:
+                if setting == _PRESET:
+                    below, name = number, read_text(value)
+        settings: dict[str, Any] = {"data": {"class_path": _DATA}}
+        merge_(settings, level_of({"model": self.start.settings}, names), names)
+        for number, level in enumerate(levels):
+            if number == below and name is not None:
+                self._take_preset(str(name), settings, names)
+            merge_(settings, level, names)
+        return settings
 
-    def _with_preset(self, name: str, settings: Namespace) -> Namespace:
-        """Settings with a published macro instead of theirs; bits that the macro leaves open stay."""
+    def _take_preset(self, name: str, settings: dict[str, Any], names: Names) -> None:
+        """Replace the macro by a published one, in place; bits that the published macro leaves open stay."""
         self.preset = preset(name)
-        macro = settings.get("model.plan.macro") or {}
-        kept = {each: macro[each] for each in _OPEN if each in macro}
-        settings["model.plan.macro"] = Namespace()
+        below = value_at(settings, _MACRO) or {}
+        kept = {each: below[each] for each in _OPEN if each in below}
+        settings.get("model", {}).get("plan", {}).pop("macro", None)
+        merge_(settings, level_of({_MACRO: {**kept, **self.preset.macro}}, names), names)
         if "technology" in own_options(self.command):
             self.parser.set_defaults({"technology.preset": self.preset.name})
-        new = {"model": {"plan": {"macro": {**kept, **self.preset.macro}}}}
-        return self.parser.parse_object(new, namespace=settings, defaults=False)
 
     def before_instantiate_classes(self) -> None:
         """Apply settings that depend on other settings."""
         settings, model = self.config, self.config.model
-        if pictures := settle_pretrained(settings, self.by_flags, self.command):
+        if pictures := settle_pretrained(settings, self.given, self.command):
             self.notes.append(f"pictures {pictures}")
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise ValueError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
@@ -300,8 +304,7 @@ class AsimCLI(CommandCLI):
             if technology is not None and technology.preset != self.preset.name:
                 configured = f"costs are of technology {technology.preset}, as configured"
                 self.say(f"note     {configured}; the chip has {self.preset.node} nm")
-        given = {**self.by_recipes, **self.by_flags}
-        varied = str([given.get(name) for name in ("axes", "search", "given", "compare")])
+        varied = str([self.given.get(name) for name in ("axes", "search", "given", "compare")])
         macros = dict.fromkeys(layer.macro for layer in macro_layers(self.model.backbone).values())
         idle = {setting: off for macro in macros for setting, off in macro.idle_settings.items()}
         for setting, off in idle.items():
@@ -348,9 +351,8 @@ class OwnModuleCLI(CommandCLI):
         parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint of the module; `last` continues a fit.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse recipes, without settings of other commands, and flags over them."""
-        settings = self.with_recipes(self.arguments.recipes, Namespace())
-        self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
+        """Parse the settings, and find the checkpoint of a fit that goes on."""
+        super().parse_arguments(parser, args)
         if self.config.ckpt_path == LastCheckpoint.NAME:
             last = newest_last(self.run_folder)
             self.start = Start(str(last), continued=last, step=int(read_checkpoint(str(last))["global_step"]))

@@ -157,7 +157,7 @@ def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, s
 def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
     """Leave pretrained weights out if a checkpoint brings weights, else adapt pictures to them; in place.
 
-    Returns the changed form of pictures in words, or an empty text. `written` has the settings that the user wrote.
+    Returns the changed form of pictures in words, or an empty text. `written` has the settings before they were parsed.
     """
     backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
     weights = None

@@ -98,17 +98,8 @@ def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
     assert config("explain -c a.yaml").model.trial == 3
     assert config("sweep -c a.yaml").trials == 2
     Path("a.yaml").write_text("axis: {rows: [1]}\n")
-    with pytest.raises(ValueError, match=r"`axis\.rows` is no setting"):
+    with pytest.raises(ValueError, match="`axis` is no setting"):
         config("explain -c a.yaml")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"), [("model.plan.macro", "model: {plan: {macro: null}}"), ("axes", "axes: null")]
-)
-def test_a_group_is_a_mapping(kind: str, text: str, folder: Path) -> None:
-    Path("a.yaml").write_text(text)
-    with pytest.raises(ValueError, match=f"`{kind}` must be a mapping of settings, got None"):
-        config("sweep -c a.yaml")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.nn.training_noise import NOISE_MODELS
 from asim_lightning.surgery import macro_layers
 from tests.cli.conftest import Asim, Run, Write, main_in
+from tests.commands import parsed
 
 NOISY = "--model.plan.macro.random_noise"
 PRESET = ("--model.plan.preset", "cr_cim_2024")
@@ -73,6 +74,14 @@ def test_print_config_shows_what_was_written(noisy: str, written: Write, asim: A
     # and is a configuration itself
     Path("shown.yaml").write_text(answer.out)
     assert macro_of("-c", "shown.yaml").random_noise == 3
+
+
+def test_settings_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each parse would read all default texts of settings again."""
+    loads, load = [], yaml.load
+    monkeypatch.setattr(yaml, "load", lambda *arguments: loads.append(arguments[0]) or load(*arguments))
+    parsed(["sweep", "-c", "quickstart"])
+    assert len(loads) <= 15
 
 
 # presets
