@@ -18,7 +18,7 @@ from asim_lightning.bench.times import InferenceTime
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import prepare
+from asim_lightning.cli.weights import prepare
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, difference_interval, mean_interval

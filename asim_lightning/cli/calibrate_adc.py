@@ -5,7 +5,7 @@ from pathlib import Path
 
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import prepare
+from asim_lightning.cli.weights import prepare
 from asim_lightning.exploration.adc_calibration import AdcSettings, calibrate_adc, compare_adc
 from asim_lightning.exploration.runner import Work
 from asim_lightning.report.command_tables import range_table

@@ -7,8 +7,9 @@ from pathlib import Path
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.cli.command_line import write_text
+from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import Drawing, prepare, read_data
+from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note

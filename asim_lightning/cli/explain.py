@@ -10,8 +10,9 @@ from safetensors.torch import save
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import Transfer
+from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import Drawing, prepare
+from asim_lightning.cli.weights import prepare
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.explanation import explain
 from asim_lightning.engine.native.library import why_missing

@@ -14,7 +14,7 @@ from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, 
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.command_line import shorter_path
-from asim_lightning.cli.start import Start
+from asim_lightning.cli.weights import Start
 from asim_lightning.whole_file import write_whole
 
 _LAST = LastCheckpoint.NAME

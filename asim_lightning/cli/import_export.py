@@ -13,7 +13,7 @@ from asim_lightning.checks import check_choice
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path, write_text
-from asim_lightning.cli.start import open_checkpoint
+from asim_lightning.cli.weights import open_checkpoint
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.layouts import LAYOUTS, SMALL_IMAGE, Network

@@ -2,14 +2,22 @@
 
 from argparse import SUPPRESS
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from textwrap import fill
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.names import no_setting
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Options of commands that draw."""
+
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Format of pictures: png, pdf or svg."""
 
 
 def own_options(command: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from asim_lightning.cli.main import kill_raises
 from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, read_text, value_at
 from asim_lightning.cli.names import Names, check_arguments
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
-from asim_lightning.cli.start import PREDICTIONS, Start, load_weights, newest_last, read_start, settle_pretrained
+from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
@@ -37,6 +37,7 @@ from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.search_space import Range, SearchSpace
 from asim_lightning.surgery import macro_layers
 
+PREDICTIONS = "predictions.csv"
 _DATA = "asim_lightning.data.FashionMNIST"
 _PRESET, _MACRO = "model.plan.preset", "model.plan.macro"
 _FULL_SCALE = "full_scale_mv"

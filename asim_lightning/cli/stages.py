@@ -12,8 +12,8 @@ from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.fitting import ended_by, weights_line
-from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import PREDICTIONS, prepare, read_data
+from asim_lightning.cli.parser import PREDICTIONS, AsimCLI
+from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under

@@ -17,8 +17,9 @@ from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.checks import check_choice
 from asim_lightning.cli.command_line import dump_yaml, write_text
 from asim_lightning.cli.cost import write_cost
+from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.cli.start import Drawing, load_weights, open_checkpoint, prepare
+from asim_lightning.cli.weights import load_weights, open_checkpoint, prepare
 from asim_lightning.cost import Technology
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip

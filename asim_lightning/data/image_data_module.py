@@ -140,7 +140,7 @@ class ImageDataModule(LightningDataModule):
     def first_test_batches(self, samples: int, size: int) -> DataLoader[Sample]:
         """Batches of the first test images in the order of their loader, even if `test_images` is smaller."""
         split = self._split("test")
-        return DataLoader(self._dataset(split, split.order[:samples], augment=False), size)
+        return DataLoader(self.dataset(split, split.order[:samples], augment=False), size)
 
     def test_split(self) -> ImageSplit[Any]:
         """All test images with their labels and their order, even if `test_images` is smaller."""

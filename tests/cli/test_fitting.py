@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
 from asim_lightning.cli.fitting import fit_arguments, with_checkpoints
-from asim_lightning.cli.start import Start
+from asim_lightning.cli.weights import Start
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
 from tests.conftest import rows_of

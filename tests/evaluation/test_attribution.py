@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.network import CimModule, GivenNetwork
-from asim_lightning.cli.start import load_weights
+from asim_lightning.cli.weights import load_weights
 from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map

@@ -18,7 +18,7 @@ from torch import Tensor
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.network import GivenNetwork
-from asim_lightning.cli.start import load_weights
+from asim_lightning.cli.weights import load_weights
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.data.given import GivenData

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.cli.start import load_weights, settle_pretrained
+from asim_lightning.cli.weights import load_weights, settle_pretrained
 from tests.classifier.conftest import make_model
 from tests.classifier.test_loading import HOSTILE
 from tests.cli.conftest import Asim, Run

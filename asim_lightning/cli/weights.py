@@ -1,4 +1,4 @@
-"""The start of a command: a checkpoint, read once, as tensors and plain values and never as code."""
+"""The weights of a command: a checkpoint, read once, as tensors and plain values and never as code."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,19 +21,9 @@ from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.exchange.pretrained import is_file, new_head, take_out_head_, timm_weights
 from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.nn.calibration import needs_calibration
-from asim_lightning.report.picture import Format
 from asim_lightning.resources import shipped_file
 
-PREDICTIONS = "predictions.csv"
 _RANGES = ("input_max", "weight_max")
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """Options of commands that draw."""
-
-    format: Format = "png"
-    """Format of pictures: png, pdf or svg."""
 
 
 @dataclass(frozen=True)
