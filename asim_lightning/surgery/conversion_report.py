@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.surgery.probe import keep_example_shape_, probe
@@ -19,6 +19,8 @@ KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
 """Fields of a macro that its description always has."""
+_USUAL = MacroConfig()
+"""A macro whose other fields a description leaves out."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def describe(macro: MacroConfig | None) -> str:
     adc = "ideal ADC" if macro.adc_bits is None else f"ADC {macro.adc_bits}"
     encoding = f" enc {macro.encoding_bits}" if macro.encoding_bits > 1 else ""
     others = ""
-    for config, usual in ((macro, MacroConfig()), (macro.static, StaticEffects())):
+    for config, usual in ((macro, _USUAL), (macro.static, _USUAL.static)):
         for name, each in settings_of(type(config)).items():
             value = getattr(config, name)
             if each.role == "design" and each.decides_outcomes and name not in _NAMED and value != getattr(usual, name):

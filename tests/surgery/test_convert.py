@@ -235,3 +235,10 @@ def test_macros_that_differ_are_described_apart() -> None:
     assert describe(MacroConfig(random_noise=0.1)) == "W8A8 255 rows ADC 8"
     macro = MacroConfig(encoding_bits=2, vote_levels=4, votes=3, static=StaticEffects(columns_per_adc=8))
     assert describe(macro) == "W8A8 255 rows ADC 8 enc 2 vote levels 4 votes 3 columns per ADC 8"
+
+
+def test_a_description_makes_no_macro(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep describes the macro of each layer for each of its energies."""
+    macro = MacroConfig()
+    monkeypatch.setattr(MacroConfig, "__post_init__", None)
+    assert describe(macro) == "W8A8 255 rows ADC 8"
