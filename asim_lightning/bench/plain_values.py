@@ -40,7 +40,7 @@ def _network(model: CimClassifier, images: BenchImages) -> dict[str, Any]:
         "classes": model.num_classes,
         "image_shape": list(images.shape),
         "layers_on_macro": len(model.report.on_macro),
-        "input_range": model.hparams["plan"]["input_range"],
+        "input_range": model.plan.input_range,
     }
 
 

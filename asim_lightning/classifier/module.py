@@ -58,9 +58,14 @@ class CimClassifier(CimModule):
         outcome: The measured number, for which a fit also trains: accuracy, multilabel, segmentation (mean IoU),
             next_token, loss, or the import path of your function of outputs and targets, or of an Outcome.
 
+    Attributes:
+        plan: The plan that the network was converted by.
+
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
     """
+
+    plan: Plan
 
     def __init__(
         self,
@@ -95,7 +100,7 @@ class CimClassifier(CimModule):
         settings["backbone"] = {**asdict(backbone), "pretrained": False, "weights": None}
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
-        self.outcome = Outcome.of(outcome)
+        self.plan, self.outcome = plan, Outcome.of(outcome)
         self._classes = num_classes if self.outcome.number is right else None
         if self._classes is None and (mixup or label_smoothing):
             raise ValueError(f"`model.mixup` and `label_smoothing` need the outcome accuracy, got {self.outcome.name}")
@@ -260,7 +265,7 @@ class CimClassifier(CimModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
-        check_folding(checkpoint, self.hparams["plan"])
+        check_folding(checkpoint, self.plan)
         self._training_seed = checkpoint.get("training_seed")
         if trainer_of(self) is not None and self.trainer.state.fn == "fit":
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]

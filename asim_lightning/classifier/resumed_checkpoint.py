@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asim_lightning.surgery import Plan
+
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 _BEST = "best_k_models"
 
@@ -14,9 +16,9 @@ def is_folded(checkpoint: Mapping[str, Any]) -> bool:
     return bool(plan.get("fold_batchnorm", False))
 
 
-def check_folding(checkpoint: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+def check_folding(checkpoint: Mapping[str, Any], plan: Plan) -> None:
     """Refuse a checkpoint whose network has folded BatchNorms, which cannot be restored, if the plan folds none."""
-    if is_folded(checkpoint) and not plan["fold_batchnorm"]:
+    if is_folded(checkpoint) and not plan.fold_batchnorm:
         raise ValueError(
             "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
             "and cannot be restored, got false"

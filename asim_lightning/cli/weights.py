@@ -108,7 +108,7 @@ def load_weights(
     # a layer in float may have had an input range in training
     known = {name: value for name, value in state.items() if name in own or name.rpartition(".")[2] not in _RANGES}
     try:
-        check_folding(checkpoint, model.hparams["plan"])
+        check_folding(checkpoint, model.plan)
         model.load_state_dict(known | {name: own[name] for name in head})
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit: {' '.join(str(error).split()):.300}") from None

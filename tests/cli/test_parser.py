@@ -1,5 +1,6 @@
 """Defaults < checkpoint < YAML < flags, presets of macros among them; LightningCLI alone lets the checkpoint win."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ def macro_of(*arguments: object) -> MacroConfig:
     """The macro of all layers."""
     model = built(*arguments)
     (macro,) = {layer.macro for layer in macro_layers(model.backbone).values()}
-    assert model.hparams["plan"]["preset"] is None
-    assert MacroConfig(**model.hparams["plan"]["macro"]) == macro  # the hyperparameters say what the network has
+    assert model.hparams["plan"] == asdict(model.plan)  # the hyperparameters say what the network has
+    assert (model.plan.preset, model.plan.macro) == (None, macro)
     return macro
 
 

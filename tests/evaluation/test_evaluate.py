@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -12,7 +13,6 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from asim_lightning import MacroConfig, Plan
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import (
     Answers,
@@ -41,9 +41,9 @@ def outcomes_of(condition: Condition, split: Any = "test", model: Any = None, **
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_outcomes_are_those_of_lightnings_own_loop(split: Any) -> None:
     found = outcomes_of(NOISY, split)
-    plan = make_model().hparams["plan"]
-    macro = MacroConfig(**plan["macro"]).with_fields(**NOISY.macro)
-    model = make_model(plan=Plan(macro, plan["rules"], plan["keep"]), fidelity="simulated", trial=3)
+    plan = make_model().plan
+    plan = replace(plan, macro=plan.macro.with_fields(**NOISY.macro))
+    model = make_model(plan=plan, fidelity="simulated", trial=3)
     trainer = make_trainer()
     (metrics,) = (trainer.test if split == "test" else trainer.validate)(model, datamodule=make_data(), verbose=False)
     assert found.numbers.mean() == pytest.approx(metrics[f"{split}/acc"], abs=1e-6)
