@@ -39,7 +39,7 @@ from asim_lightning.surgery import macro_layers
 
 PREDICTIONS = "predictions.csv"
 _DATA = "asim_lightning.data.FashionMNIST"
-_PRESET, _MACRO = "model.plan.preset", "model.plan.macro"
+_PRESET, _MACRO, _ARGUMENTS = "model.plan.preset", "model.plan.macro", "model.plan.macro.column_args"
 _FULL_SCALE = "full_scale_mv"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
@@ -226,6 +226,8 @@ class AsimCLI(CommandCLI):
                     below, name = number, read_text(value)
         settings: dict[str, Any] = {"data": {"class_path": _DATA}}
         merge_(settings, level_of({"model": self.start.settings}, names), names)
+        if any(name == f"{_ARGUMENTS}.file" for name, _ in flags):  # the checkpoint has the content of another file
+            (value_at(settings, _ARGUMENTS) or {}).pop("content", None)
         for number, level in enumerate(levels):
             if number == below and name is not None:
                 self._take_preset(str(name), settings, names)
