@@ -1,6 +1,8 @@
 """Networks on simulated SRAM analog compute-in-memory macros: convert, train, evaluate."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from asim_lightning.lazy import lazy
 
 if TYPE_CHECKING:
     from asim_lightning.circuit import MacroConfig, StaticEffects
@@ -50,11 +52,5 @@ __all__ = [
     "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    # torch, Lightning and timm take seconds to import, and `asim --help` does not need them
-    if name in _FOLDERS:
-        import importlib
-
-        return getattr(importlib.import_module(f"asim_lightning.{_FOLDERS[name]}"), name)
-    raise AttributeError(f"module 'asim_lightning' has no attribute {name!r}")
+# torch, Lightning and timm take seconds to import, and `asim --help` does not need them
+__getattr__ = lazy(__name__, _FOLDERS)

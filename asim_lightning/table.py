@@ -154,3 +154,21 @@ def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
         csv.writer(line).writerow(cells)  # its \r\n puts cells with either into quotes
         lines.append(line.getvalue().removesuffix("\r\n") + line_end)
     return "".join(lines)
+
+
+def mean_count(right: Sequence[int]) -> str:
+    """The mean of some counts: without decimals if it is an integer, else with one."""
+    mean = sum(right) / len(right)
+    return f"{mean:,.0f}" if mean.is_integer() else f"{mean:,.1f}"
+
+
+def count_range(right: Sequence[int]) -> str:
+    """The smallest and the largest count, such as "17 to 18"; one number if they are equal."""
+    low, high = min(right), max(right)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def count_text(right: Sequence[int], images: int) -> str:
+    """Right answers, as in "18 of 20 images", and for several reads "17.7 of 20 images, 17 to 18 in 3 reads"."""
+    reads = f", {count_range(right)} in {len(right)} reads" if len(right) > 1 else ""
+    return f"{mean_count(right)} of {images:,} images{reads}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import asim_lightning
-from asim_lightning.table import Table, csv_text, plain, text_table
+from asim_lightning.table import Table, count_text, csv_text, plain, text_table
 
 
 def test_columns_line_up_below_a_rule() -> None:
@@ -39,3 +39,15 @@ def test_a_notebook_shows_the_note() -> None:
     table = Table([plain("a", str)], ["1"], note="a < b")
     assert table._repr_html_() == f"{table.html()}<pre>a &lt; b</pre>"
     assert "<pre>" not in Table([plain("a", str)], ["1"])._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "text"),
+    [
+        ([1845], 2000, "1,845 of 2,000 images"),
+        ([17, 18], 20, "17.5 of 20 images, 17 to 18 in 2 reads"),
+        ([18, 18], 20, "18 of 20 images, 18 in 2 reads"),
+    ],
+)
+def test_count_text(right: list[int], images: int, text: str) -> None:
+    assert count_text(right, images) == text

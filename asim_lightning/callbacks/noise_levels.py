@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
-from asim_lightning.evaluation.axis_settings import NOISE_AXES
+from asim_lightning.circuit.voltage import NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text
 from asim_lightning.nn import Assignment
 from asim_lightning.table import Rows

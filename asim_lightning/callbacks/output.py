@@ -1,14 +1,17 @@
 """Folders, figures and charts of callbacks, and the epochs in which callbacks act."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
 
-from asim_lightning.report.tensorboard_curves import Charts
 from asim_lightning.whole_file import write_whole
+
+if TYPE_CHECKING:  # callbacks that draw import them
+    from matplotlib.figure import Figure
+
+    from asim_lightning.report.tensorboard_curves import Charts
 
 
 def write_layout(trainer: Trainer) -> None:
@@ -50,7 +53,7 @@ def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def show_figure(trainer: Trainer, tag: str, figure: Figure, file: Path | None = None) -> None:
+def show_figure(trainer: Trainer, tag: str, figure: "Figure", file: Path | None = None) -> None:
     """Show a figure in TensorBoard at the current step, and write it as PNG; call it on the first process."""
     for logger in tensorboard_loggers(trainer):
         logger.experiment.add_figure(tag, figure, trainer.global_step, close=False)

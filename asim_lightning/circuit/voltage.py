@@ -8,9 +8,10 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 
 NOISE_IN = ("written", "volts")
 """What a noise in LSB means if bits or range of the ADC change: that many LSB of each ADC, or one voltage."""
-_NOISE = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
+NOISE_AXES = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
+"""Fields with noise of each conversion."""
 _SPREADS = tuple(f"static.{name}" for name, each in settings_of(StaticEffects).items() if each.has_units)
-IN_VOLTS = (*_NOISE, *_SPREADS)
+IN_VOLTS = (*NOISE_AXES, *_SPREADS)
 """Fields with a unit, so that they may be in LSB, by the name of their axis."""
 
 
@@ -31,7 +32,7 @@ def at_voltage_of(macro: MacroConfig, before: MacroConfig, signed_input: bool) -
     Raises:
         ValueError: The macro before has no ADC, so that an LSB has no voltage.
     """
-    values = {name: getattr(macro, name) for name in _NOISE}
+    values = {name: getattr(macro, name) for name in NOISE_AXES}
     values |= {name: getattr(macro.static, name.removeprefix("static.")) for name in _SPREADS}
     found, codes, had_step = dict[str, float | str](), _codes(before, signed_input), before.adc_step is not None
     has_step, own_codes = macro.adc_step is not None, _codes(macro, signed_input)

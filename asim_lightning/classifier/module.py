@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchvision.transforms.v2 import MixUp
 
+from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_settings, chip_of, image_size_of
 from asim_lightning.classifier.batches import Batch, step_seed, unpack
@@ -21,10 +22,9 @@ from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
 from asim_lightning.classifier.processes import fitted_ranges, store_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
-from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
+from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import Plan, convert_, macro_layers, recount_, set_train_noise_
 from asim_lightning.surgery.settings import set_max_elements_
 
@@ -109,11 +109,13 @@ class CimClassifier(CimModule):
         self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         self._image_size: int | None = None  # of the data, if no setting has it
-        pretrained = read_pretrained(backbone)
+        pretrained = exchange.read_pretrained(backbone) if backbone.pretrained else None
         self.backbone = build_backbone(backbone, num_classes)
-        self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
+        self.pretrained: tuple[str, ...] = ()
+        if pretrained is not None:
+            self.pretrained = exchange.load_pretrained_(self.backbone, backbone, num_classes, pretrained)
         if backbone.weights is not None:
-            self.pretrained += (load_state_(self.backbone, backbone.weights),)
+            self.pretrained += (exchange.load_state_(self.backbone, backbone.weights),)
         report = convert_(self.backbone, plan, self.example)
         self.report = replace(report, notes=(*self.pretrained, *report.notes))
         self.chip = chip_of(self.backbone, chip, chip_file, noise)

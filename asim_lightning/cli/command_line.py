@@ -155,6 +155,19 @@ def load_value(text: str) -> Any:
     return text if _WORD.fullmatch(text) and text.lower() not in _VALUES else load_yaml(text)
 
 
+def read_text(value: Any) -> Any:
+    """What a text stands for, or the text itself; other values are left as they are."""
+    try:
+        return load_value(value) if isinstance(value, str) else value
+    except (yaml.YAMLError, ValueError):
+        return value
+
+
+def read_file_or_text(text: str) -> Any:
+    """What the text in a file of that name stands for, or what the text stands for if there is none."""
+    return read_text(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
+
+
 def dump_yaml(value: Any) -> str:
     """A document with a value."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from asim_lightning.cli.command_line import load_yaml
+from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text
 from asim_lightning.cli.names import Names, arguments_of, class_of
 
 Level: TypeAlias = list[tuple[str, Any]]
@@ -94,14 +94,6 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, list) else read_text(value)
 
 
-def read_text(value: Any) -> Any:
-    """What a text stands for, or the text itself; other values are left as they are."""
-    try:
-        return load_yaml(value) if isinstance(value, str) else value
-    except (yaml.YAMLError, ValueError):
-        return value
-
-
 def _group(name: str, value: Any, folder: Path) -> tuple[Mapping[str, Any], Path]:
     """The settings of a group, from a mapping, its text or its file, and the folder of files in them."""
     given, file = value, folder / value if isinstance(value, str) else folder
@@ -123,8 +115,8 @@ def _over(below: Any, value: Any) -> Any:
     if not isinstance(below, Mapping) or _CLASS not in below:
         return value
     value = _class_of_text(value) if isinstance(value, str) else value
-    if not isinstance(value, Mapping):
-        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get(_ARGUMENTS) or {}, Mapping):
+        return value  # the parser may refuse it
     if not {_CLASS, _ARGUMENTS, _OTHERS} & value.keys():
         value = {_ARGUMENTS: value}
     before, after = below[_CLASS], value.get(_CLASS, below[_CLASS])
@@ -143,7 +135,7 @@ def _over(below: Any, value: Any) -> Any:
 
 def _class_of_text(text: str) -> Any:
     """A class with arguments, from its name, its mapping as a text, or a file of it; another text is left as it is."""
-    value = read_text(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
+    value = read_file_or_text(text)
     return {_CLASS: value} if isinstance(value, str) and ("." in value or class_of(value)) else value
 
 

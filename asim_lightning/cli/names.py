@@ -13,6 +13,7 @@ from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch import loggers
 
 from asim_lightning import callbacks, data
+from asim_lightning.cli.command_line import read_file_or_text
 
 _SHORT = (data, callbacks, lightning_callbacks, loggers)
 """Modules whose classes have short names."""
@@ -50,7 +51,7 @@ class Names:
         for count in range(len(parts), 0, -1):
             if (setting := ".".join(parts[:count])) in self.settings:
                 return setting, parts[count:]
-        raise no_setting(name, [*self.settings, *sorted(self.groups)])
+        raise no_setting(name, self.settings)
 
 
 def no_setting(given: str, known: Iterable[str]) -> ValueError:
@@ -94,7 +95,8 @@ def check_arguments(name: str, value: Any) -> None:
     """Refuse unknown arguments of classes in a setting, such as the data module or the callbacks of the trainer."""
     for spec in _specs(value):
         kind, given = class_of(str(spec["class_path"])), spec.get("init_args") or {}
-        if not isinstance(kind, type) or given.keys() <= signature(kind).parameters.keys():
+        known_here = isinstance(kind, type) and isinstance(given, Mapping)  # else the parser refuses them
+        if not known_here or given.keys() <= signature(kind).parameters.keys():
             continue
         above = f"{name}.init_args" if name == "data" else name
         known = arguments_of(kind)
@@ -104,8 +106,11 @@ def check_arguments(name: str, value: Any) -> None:
 
 
 def _specs(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Classes with arguments in a value."""
-    if isinstance(value, Mapping) and "class_path" in value:
+    """Classes with arguments in a value; looking for a class by its short name imports it, as the parser needs it."""
+    value = read_file_or_text(value) if isinstance(value, str) else value
+    if isinstance(value, str) and value.isidentifier():
+        yield {"class_path": value}
+    elif isinstance(value, Mapping) and "class_path" in value:
         yield value
     elif isinstance(value, list):
         for each in value:

@@ -21,11 +21,11 @@ from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.processes import leave
 from asim_lightning.classifier.resumed_checkpoint import is_folded
-from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_value, shorter_path
+from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_value, read_text, shorter_path
 from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
-from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, read_text, value_at
+from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
 from asim_lightning.cli.names import Names, check_arguments
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
@@ -33,8 +33,7 @@ from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
-from asim_lightning.exchange.read import read_checkpoint
-from asim_lightning.exploration.search_space import Range, SearchSpace
+from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import macro_layers
 
 PREDICTIONS = "predictions.csv"
@@ -265,12 +264,10 @@ class AsimCLI(CommandCLI):
     def _settle_full_scale(self) -> None:
         """Give the macro the first full scale of an axis: noise in mV needs one before a point gives its own."""
         search, macro = self.config.get("search"), self.config.model.plan.macro
-        given = {"axes": self.config.get("axes"), "search.space": search and search.space}
-        for setting, axes in given.items():
+        for axes in (self.config.get("axes"), search and search.space):
             values = (axes or {}).get(_FULL_SCALE)
-            if values is not None and macro.get(_FULL_SCALE) is None:
-                axis = SearchSpace.read({_FULL_SCALE: values}, setting).axes[_FULL_SCALE]
-                macro[_FULL_SCALE] = axis.low if isinstance(axis, Range) else axis[0]
+            if values and macro.get(_FULL_SCALE) is None:  # the study refuses other values
+                macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""

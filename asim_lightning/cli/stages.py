@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike
 from asim_lightning.callbacks import ImageValues
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.checks import check_whole
+from asim_lightning.circuit.voltage import NOISE_AXES
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.fitting import ended_by, weights_line
 from asim_lightning.cli.parser import PREDICTIONS, AsimCLI
 from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import Kind, Measure, axes_text, narrow_notes
-from asim_lightning.report.labels import count_text
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import count_text
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
@@ -18,10 +19,9 @@ from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.exchange.pretrained import is_file, new_head, take_out_head_, timm_weights
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.resources import shipped_file
+from asim_lightning.safe_load import read_checkpoint
 
 _RANGES = ("input_max", "weight_max")
 
@@ -104,7 +104,7 @@ def load_weights(
     """
     state, own, head = dict(checkpoint["state_dict"]), model.state_dict(), list[str]()
     if classes is not None and classes != model.num_classes:
-        head = take_out_head_(state, model, model.num_classes)
+        head = exchange.take_out_head_(state, model, model.num_classes)
     # a layer in float may have had an input range in training
     known = {name: value for name, value in state.items() if name in own or name.rpartition(".")[2] not in _RANGES}
     try:
@@ -114,7 +114,7 @@ def load_weights(
         raise ValueError(f"{path} does not fit: {' '.join(str(error).split()):.300}") from None
     if classes is None or not head:
         return []
-    note = new_head([name.removeprefix("backbone.") for name in head], classes, model.num_classes)
+    note = exchange.new_head([name.removeprefix("backbone.") for name in head], classes, model.num_classes)
     model.report = replace(model.report, notes=(note, *model.report.notes))
     return [note]
 
@@ -154,12 +154,12 @@ def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: 
     # a checkpoint may have started from these weights, so the pictures stay the same
     if backbone.pretrained and command != "explain" and _adapts(settings, written):
         try:
-            weights = timm_weights(BackboneConfig(**backbone.as_dict()))
+            weights = exchange.timm_weights(BackboneConfig(**backbone.as_dict()))
         except FileNotFoundError:
             if not has_own:
                 raise
             weights = backbone.name  # the file is gone, and not needed any more
-    if has_own or (command == "explain" and not is_file(backbone.pretrained)):
+    if has_own or (command == "explain" and not exchange.is_file(backbone.pretrained)):
         backbone.pretrained = False
     if weights is None:
         return ""

@@ -14,7 +14,7 @@ from torchvision.datasets.utils import check_integrity, download_and_extract_arc
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.data.image_files import ImageFiles, class_names, corrupt_images, list_class_folders, over_threads
 from asim_lightning.data.splits import FileSplit, ImageSplit, SplitName, spread
-from asim_lightning.exchange.safe_load import load_pickle
+from asim_lightning.safe_load import load_pickle
 
 _FINE_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import Setting, settings_of
+from asim_lightning.circuit.voltage import NOISE_AXES as NOISE_AXES
 from asim_lightning.cost.technology import Technology
 
 CHIP, CHECKPOINT, TECHNOLOGY, RULES = "chip", "checkpoint", "technology.", "rules."
@@ -14,8 +15,6 @@ SETTINGS: Mapping[str, Setting] = {
     CHIP: Setting("chip", role="condition"),
     CHECKPOINT: Setting("checkpoint"),
 }
-NOISE_AXES = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
-"""Fields with noise of each conversion."""
 
 
 def setting_of(axis: str) -> Setting:

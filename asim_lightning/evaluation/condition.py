@@ -10,10 +10,9 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity
-from asim_lightning.circuit.voltage import NOISE_IN
+from asim_lightning.circuit.voltage import NOISE_AXES, NOISE_IN
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES

@@ -38,10 +38,8 @@ def timm_weights(config: BackboneConfig) -> str | None:
     return config.name if given and not of_torchvision else None
 
 
-def read_pretrained(config: BackboneConfig) -> WeightFile | None:
-    """The weights that a network starts from, read or downloaded before it is built; None for random weights."""
-    if not config.pretrained:
-        return None
+def read_pretrained(config: BackboneConfig) -> WeightFile:
+    """The weights that a network starts from, read or downloaded before it is built."""
     return read_weights(str(config.pretrained)) if is_file(config.pretrained) else _download(config)
 
 
@@ -66,15 +64,11 @@ def _download(config: BackboneConfig) -> WeightFile:
         ) from error
 
 
-def load_pretrained_(
-    model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
-) -> tuple[str, ...]:
+def load_pretrained_(model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile) -> tuple[str, ...]:
     """Load the weights of `read_pretrained`, in place; return notes on loaded and missing weights, a line each.
 
     The head stays unchanged if class counts differ; weights of another network are refused.
     """
-    if file is None:
-        return ()
     if any(key.startswith("backbone.") for key in file.state):
         raise ValueError(
             f"{file.path} is a checkpoint of this package, with settings and weights: use it with --ckpt_path"

@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torch import Tensor
 
-from asim_lightning.exchange.safe_load import load_safetensors, load_torch
 from asim_lightning.resources import PACKAGE, file_in_package
+from asim_lightning.safe_load import held, is_state, load_safetensors, load_torch
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Keys of a file that may hold the state dict: of the published code, timm's training script and DeiT."""
@@ -51,8 +50,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     found: Any = load_safetensors(file) if file.suffix == ".safetensors" else load_torch(file, mmap)
     wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
     state = found[wrapper] if wrapper else found
-    if not _is_state(state) or not state:
-        raise ValueError(f"{path} must hold a state dict, tensors by name, got {_held(state)}")
+    if not is_state(state) or not state:
+        raise ValueError(f"{path} must hold a state dict, tensors by name, got {held(state)}")
     architecture = (found.get("arch") if wrapper else None) or _architecture_of(file)
     return WeightFile(
         str(path),
@@ -61,34 +60,6 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
         _stepped(found.get("optimizer_state_dict")) if wrapper else None,
         architecture if isinstance(architecture, str) else None,
     )
-
-
-def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "cpu") -> dict[str, Any]:
-    """A Lightning checkpoint; a file that would run code is refused, and its code does not run.
-
-    Raises:
-        ValueError: The file has more than tensors and plain values, is damaged, is not a Lightning checkpoint, or has
-            weights without values.
-    """
-    checkpoint = load_torch(file, map_location=map_location)
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not _is_state(state):
-        path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
-        held = _held(checkpoint if state is None else state)
-        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, tensors by name, got {held}")
-    return checkpoint  # type: ignore[no-any-return]
-
-
-def _is_state(value: Any) -> bool:
-    """Whether a value is tensors by name; meta tensors do not count, because torch would copy them silently."""
-    return isinstance(value, dict) and all(
-        isinstance(key, str) and isinstance(each, Tensor) and not each.is_meta for key, each in value.items()
-    )
-
-
-def _held(value: Any) -> str:
-    keys = ", ".join(str(key)[:60] for key in list(value)[:3]) if isinstance(value, dict) else ""
-    return f"a mapping of {keys or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
 def _architecture_of(file: Path) -> Any:

@@ -6,7 +6,8 @@ from math import inf, isfinite
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES, is_condition
+from asim_lightning.circuit.voltage import NOISE_AXES
+from asim_lightning.evaluation.axis_settings import CHIP, is_condition
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, value_words
 from asim_lightning.evaluation.target import grouped
 from asim_lightning.report.labels import accuracy_text, head_of, in_one_unit, label_of, legend_text, value_text

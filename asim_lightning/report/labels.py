@@ -7,7 +7,8 @@ from typing import Any
 from asim_lightning.circuit.fields import Setting
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
+from asim_lightning.circuit.voltage import NOISE_AXES
+from asim_lightning.evaluation.axis_settings import RULES, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
 from asim_lightning.table import short
 
@@ -108,24 +109,6 @@ def cost_text(name: str, costs: Mapping[str, float]) -> str:
     low, high = (costs.get(f"{name}_{end}") for end in ("low", "high"))
     ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
     return f"{cost_number(name, costs[name])}{ends} {COSTS[name].unit}".rstrip()
-
-
-def mean_count(right: Sequence[int]) -> str:
-    """The mean of some counts: without decimals if it is an integer, else with one."""
-    mean = sum(right) / len(right)
-    return f"{mean:,.0f}" if mean.is_integer() else f"{mean:,.1f}"
-
-
-def count_range(right: Sequence[int]) -> str:
-    """The smallest and the largest count, such as "17 to 18"; one number if they are equal."""
-    low, high = min(right), max(right)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def count_text(right: Sequence[int], images: int) -> str:
-    """Right answers, as in "18 of 20 images", and for several reads "17.7 of 20 images, 17 to 18 in 3 reads"."""
-    reads = f", {count_range(right)} in {len(right)} reads" if len(right) > 1 else ""
-    return f"{mean_count(right)} of {images:,} images{reads}"
 
 
 def duration(seconds: float, digits: int = 1) -> str:

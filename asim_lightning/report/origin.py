@@ -11,9 +11,9 @@ from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.html_page import list_html, table_html
-from asim_lightning.report.labels import count_range, duration, macro_words
+from asim_lightning.report.labels import duration, macro_words
 from asim_lightning.report.verdict import varied
-from asim_lightning.table import Table, plain
+from asim_lightning.table import Table, count_range, plain
 
 
 def facts(run: Run) -> list[tuple[str, str]]:

@@ -12,10 +12,10 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
-from asim_lightning.report.labels import COSTS, count_range, head_of, label_of, legend_text, mean_count
+from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
 from asim_lightning.report.table_columns import accuracy_columns, axis_columns, cost_column, of, target_column, valued
 from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
-from asim_lightning.table import Column, Table, plain
+from asim_lightning.table import Column, Table, count_range, mean_count, plain
 
 Points: TypeAlias = list[Column[Result]]
 

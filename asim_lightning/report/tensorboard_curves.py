@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
+from asim_lightning.circuit.voltage import NOISE_AXES
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import grouped

@@ -17,8 +17,8 @@ from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.nn.calibration import quantized_layers
 from tests.cli.conftest import Asim, Refused, Run
-from tests.exchange.test_safe_load import Hostile
 from tests.golden_cases import FOLDER, cases, reference_state
+from tests.test_safe_load import Hostile
 
 MODELS = cases("models")
 LARGE = ("resnet50_224px_w8a8", "vgg16_bn_224px_w8a8", "vit_b_32_224px_w8a9")

@@ -97,6 +97,19 @@ def test_what_needs_no_network_does_not_wait_for_torch(given: list[str], code: i
     assert said in done.stdout + done.stderr
 
 
+def test_a_validation_loads_no_study_report_or_cost(written: Write, folder: Path) -> None:
+    words = ["validate", "-c", str(written(axes={"random_noise": [0.1]})), "--trainer.callbacks", "null"]
+    program = "import sys; from asim_lightning.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, env=environment(), timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    ours = [name.split(".") for name in done.stdout.splitlines()[-1].split() if name.startswith("asim_lightning.")]
+    assert len(ours) < 180
+    unused = ["bench", "cost", "exploration", "report"]
+    assert [name for name in ours if name[1] in unused or (name[1] == "exchange" and len(name) > 2)] == []
+
+
 def test_garbage_is_collected_while_a_command_works_and_after_it(
     asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from asim_lightning.cli.weights import load_weights, settle_pretrained
 from tests.classifier.conftest import make_model
 from tests.classifier.test_loading import HOSTILE
 from tests.cli.conftest import Asim, Run
-from tests.exchange.test_safe_load import Hostile
+from tests.test_safe_load import Hostile
 
 
 @pytest.fixture

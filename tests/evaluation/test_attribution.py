@@ -20,8 +20,8 @@ from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.evaluation.attribution import loss_map
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_inputs import chip_layers
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.resources import shipped_file
+from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import KWARGS
 from tests.exploration.own_network import own_images, own_network

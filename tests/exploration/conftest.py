@@ -26,12 +26,12 @@ from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE, Store
-from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings, open_search
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
 from asim_lightning.resources import shipped_file
+from asim_lightning.safe_load import read_checkpoint
 from tests.conftest import rows_of
 from tests.exploration.own_network import MACRO as OWN
 from tests.exploration.own_network import own_images, own_network

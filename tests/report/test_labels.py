@@ -9,7 +9,6 @@ from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
 from asim_lightning.report.labels import (
     cost_text,
-    count_text,
     duration,
     head_of,
     in_one_unit,
@@ -70,18 +69,6 @@ def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:
     assert macro_words(noisy, {"votes": 3}, varied) == "W8A8, 8-bit ADC, votes 3, trim offset"
     assert macro_words(noisy, {"adc_bits": None, "chip": 2}, (*varied, "static")) == "W8A8, ideal ADC, chip 2"
     assert macro_words(noisy, {"static": {"gain": 1}}, varied) == "W8A8, 8-bit ADC, gain 1 %"
-
-
-@pytest.mark.parametrize(
-    ("right", "images", "text"),
-    [
-        ([1845], 2000, "1,845 of 2,000 images"),
-        ([17, 18], 20, "17.5 of 20 images, 17 to 18 in 2 reads"),
-        ([18, 18], 20, "18 of 20 images, 18 in 2 reads"),
-    ],
-)
-def test_count_text(right: list[int], images: int, text: str) -> None:
-    assert count_text(right, images) == text
 
 
 def test_times_and_rates_have_a_few_digits() -> None:

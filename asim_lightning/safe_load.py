@@ -53,6 +53,35 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
         raise ValueError(f"{path} is no checkpoint, or a damaged one{reason}") from None
 
 
+def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "cpu") -> dict[str, Any]:
+    """A Lightning checkpoint; a file that would run code is refused, and its code does not run.
+
+    Raises:
+        ValueError: The file has more than tensors and plain values, is damaged, is not a Lightning checkpoint, or has
+            weights without values.
+    """
+    checkpoint = load_torch(file, map_location=map_location)
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not is_state(state):
+        path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
+        got = held(checkpoint if state is None else state)
+        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, tensors by name, got {got}")
+    return checkpoint  # type: ignore[no-any-return]
+
+
+def is_state(value: Any) -> bool:
+    """Whether a value is tensors by name; meta tensors do not count, because torch would copy them silently."""
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(each, Tensor) and not each.is_meta for key, each in value.items()
+    )
+
+
+def held(value: Any) -> str:
+    """Words for a value that is not what was wanted."""
+    keys = ", ".join(str(key)[:60] for key in list(value)[:3]) if isinstance(value, dict) else ""
+    return f"a mapping of {keys or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
+
+
 def _check_sums(file: str | PathLike[str] | IO[bytes]) -> None:
     """Refuse a zip file in which a checksum is wrong; torch.load does not look at them, and may write none (all 0)."""
     start = 0 if isinstance(file, (str, PathLike)) else file.tell()

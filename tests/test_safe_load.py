@@ -12,7 +12,7 @@ import numpy
 import pytest
 import torch
 
-from asim_lightning.exchange.safe_load import load_pickle, load_safetensors, load_torch
+from asim_lightning.safe_load import load_pickle, load_safetensors, load_torch
 
 ARRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6)
 CONTENT = {"data": ARRAY, "labels": [3, 1, 2, 0], "batch_label": "training batch 1 of 5", "best": numpy.float64(0.5)}
