@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text
+from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text, shorter_path
 from asim_lightning.cli.names import Names, arguments_of, class_of
 
 Level: TypeAlias = list[tuple[str, Any]]
 _CLASS, _ARGUMENTS, _OTHERS = "class_path", "init_args", "dict_kwargs"
 _CLASSES = ("data", "model")
 """Settings that may be classes, next to those of the trainer."""
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def level_of(settings: Mapping[str, Any], names: Names, folder: Path = Path(), above: str = "") -> Level:
@@ -25,7 +26,7 @@ def level_of(settings: Mapping[str, Any], names: Names, folder: Path = Path(), a
     Args:
         settings: Nested mappings; a group may be the name of a YAML file of its settings.
         names: The known names.
-        folder: Where these files are.
+        folder: Where these files are, and YAML files in place of values.
         above: Beginning of all names, with a dot at its end.
 
     Raises:
@@ -39,7 +40,7 @@ def level_of(settings: Mapping[str, Any], names: Names, folder: Path = Path(), a
             found += level_of(inside, names, beside, f"{name}.")
         else:
             names.setting_of(name.removesuffix("+"))
-            found.append((name, value))
+            found.append((name, _beside(value, folder)))
     return found
 
 
@@ -58,7 +59,7 @@ def level_of_flags(flags: Sequence[str], names: Names) -> Level:
             names.setting_of(name.removesuffix("+"))
         if not equals and (value := next(words, "--")).startswith("--"):
             raise ValueError(f"argument --{name}: expected one argument")
-        found += level_of({name: value}, names) if name in names.groups else [(name, value)]
+        found += level_of({name: value}, names)
     return found
 
 
@@ -108,6 +109,16 @@ def _group(name: str, value: Any, folder: Path) -> tuple[Mapping[str, Any], Path
     return value, file.parent if isinstance(given, str) and file.is_file() else folder
 
 
+def _beside(value: Any, folder: Path) -> Any:
+    """A value with YAML files that are in a folder relative to the working folder."""
+    if isinstance(value, Mapping):
+        return {key: _beside(each, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_beside(each, folder) for each in value]
+    is_file = isinstance(value, str) and value.endswith(_SUFFIXES) and (folder / value).is_file()
+    return shorter_path(folder / value) if is_file else value
+
+
 def _over(below: Any, value: Any) -> Any:
     """A value over another one; a class keeps the arguments that are not given, if it takes them."""
     if isinstance(value, Mapping) and _CLASS not in value and isinstance(below, str):
@@ -120,17 +131,13 @@ def _over(below: Any, value: Any) -> Any:
     if not {_CLASS, _ARGUMENTS, _OTHERS} & value.keys():
         value = {_ARGUMENTS: value}
     before, after = below[_CLASS], value.get(_CLASS, below[_CLASS])
-    arguments, others = dict(below.get(_ARGUMENTS) or {}), dict[str, Any]()
+    arguments = dict(below.get(_ARGUMENTS) or {})
     if before != after and class_of(before) is not (kind := class_of(after)):
-        if isinstance(kind, type):
-            known = arguments_of(kind)
-            arguments = {name: each for name, each in arguments.items() if name in known}
-    elif _OTHERS in below:
-        others = dict(below[_OTHERS])
+        known = arguments_of(kind) if isinstance(kind, type) else [*arguments]  # the parser refuses no class
+        below, arguments = {}, {name: each for name, each in arguments.items() if name in known}
     for name, each in (value.get(_ARGUMENTS) or {}).items():
         arguments[name] = _over(arguments.get(name), each)
-    others |= value.get(_OTHERS) or {}
-    return {_CLASS: after, _ARGUMENTS: arguments} | ({_OTHERS: others} if others else {})
+    return {**below, **value, _CLASS: after, _ARGUMENTS: arguments}
 
 
 def _class_of_text(text: str) -> Any:

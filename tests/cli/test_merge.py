@@ -62,6 +62,16 @@ def test_arguments_go_to_the_last_class_of_a_list() -> None:
     assert found["trainer"]["callbacks"] == ["A", {"class_path": "NoiseRamp", "init_args": {"end": "2"}}]
 
 
+def test_files_of_values_are_next_to_their_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/x.yaml").write_text("{}")
+    given = {"trainer": {"callbacks": "x.yaml", "devices": "y.yaml"}, "model": {"kwargs": {"a": ["x.yaml"]}}}
+    assert level_of(given, NAMES, Path("sub")) == [
+        ("trainer.callbacks", "sub/x.yaml"), ("trainer.devices", "y.yaml"), ("model.kwargs", {"a": ["sub/x.yaml"]}),
+    ]  # fmt: skip
+
+
 def test_texts_of_flags_are_values_for_records() -> None:
     assert plain({"a": ["1", {"b": "null"}], "c": "0.5 lsb", "d": "{"}) == {
         "a": [1, {"b": None}],
