@@ -33,58 +33,63 @@ class MacroConfig:
     arXiv 2411.11022, section III). A macro is plain data: `circuit.resolved` builds its column and reads the file of a
     measured column.
 
+    Attributes:
+        weight_bits: Bits of a stored weight, sign included: 2..16.
+        input_bits: Bits of an input, including the sign of a signed input: 1..16.
+        rows: Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576.
+        adc_bits: Resolution of the column's ADC: 1..16 bits, or null for an ideal converter.
+        adc_step: Counts an LSB, in every cycle: 1..1048576; null: the largest code is a cycle's full scale.
+        adc_low: Count that code 0 stands for: 0..1048576; needs `adc_step`.
+        encoding_bits: Input bits that a cycle applies at once (1: bit-serial): 1..input_bits.
+        weight_parallel: Whether one conversion takes all weight bits and all input bits at once.
+        random_noise: Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %.
+        nonlinear_noise: Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale:
+            0..100 %.
+        full_scale_mv: Full scale of a column in millivolt; needed only if a noise is given in mV.
+        unit_capacitor_ff: Capacitor of a cell in femtofarad, for the thermal noise (kT/C) in asim explain; this noise
+            is not simulated.
+        digital_levels: Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital:
+            0 or more.
+        digital_adc: Whether digital cycles still pass the ADC, as published (false: they are exact).
+        vote_levels: Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more.
+        votes: Conversions of a voted cycle: 1..65535.
+        vote: How votes become one code: mode (ties: the smallest, as published), median or mean.
+        column: Column model: charge, current, measured, or the import path of a class.
+        column_args: Arguments of the column model: charge takes gain and offset, current also alpha, measured a file.
+        static: Differences between the cells and converters of a chip.
+
     Raises:
         ValueError: A name is no field, a field is outside its range, or two fields contradict each other.
     """
 
     weight_bits: int = setting(8, label="weight bits", within=(2, 16), decides_energy=False)
-    """Bits of a stored weight, sign included: 2..16."""
     input_bits: int = setting(8, label="input bits", within=(1, 16), decides_energy=False)
-    """Bits of an input, including the sign of a signed input: 1..16."""
     rows: int = setting(255, label="rows", within=(1, 2**20))
-    """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
     adc_bits: int | None = setting(8, label="ADC bits", within=(1, 16))
-    """Resolution of the column's ADC: 1..16 bits, or null for an ideal converter."""
     adc_step: int | None = setting(None, label="counts an LSB", kw_only=True, within=(1, 2**20))
-    """Counts an LSB, in every cycle: 1..1048576; null: the largest code is a cycle's full scale."""
     adc_low: int = setting(0, label="count of code 0", kw_only=True, within=(0, 2**20))
-    """Count that code 0 stands for: 0..1048576; needs `adc_step`."""
     encoding_bits: int = setting(1, label="input bits a cycle")
-    """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
     weight_parallel: bool = setting(False, label="weight parallel")
-    """Whether one conversion takes all weight bits and all input bits at once."""
     random_noise: float | str = _noise(label="random noise")
-    """Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %."""
     nonlinear_noise: float | str = _noise(
         label="nonlinear noise", no_limit="random noise of the same size is at least as hard"
     )
-    """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
     full_scale_mv: float | None = setting(
         None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1, decides_energy=False
     )
-    """Full scale of a column in millivolt; needed only if a noise is given in mV."""
     unit_capacitor_ff: float | None = setting(
         None, label="capacitor of a cell", unit="fF", decides_outcomes=False, decides_energy=False, kw_only=True
     )
-    """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) in asim explain; this noise is not simulated."""
     digital_levels: int = setting(0, label="digital levels", by_effect=True)
-    """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
     digital_adc: bool = setting(False, label="digital cycles pass the ADC", by_effect=True)
-    """Whether digital cycles still pass the ADC, as published (false: they are exact)."""
     vote_levels: int = setting(0, label="vote levels", by_effect=True)
-    """Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more."""
     votes: int = setting(1, label="votes", by_effect=True, within=(1, 65535))
-    """Conversions of a voted cycle: 1..65535."""
     vote: str = setting("mode", label="vote", by_effect=True)
-    """How votes become one code: mode (ties: the smallest, as published), median or mean."""
     column: str = setting("charge", label="column model", role="condition")
-    """Column model: charge, current, measured, or the import path of a class."""
     column_args: dict[str, Any] = setting(default_factory=dict, label="arguments of the column model", role="condition")
-    """Arguments of the column model: charge takes gain and offset, current also alpha, measured a file."""
     static: StaticEffects = setting(
         default_factory=StaticEffects, label="static", role="static", by_effect=True, decides_energy=False
     )
-    """Differences between the cells and converters of a chip."""
 
     def __post_init__(self) -> None:
         self._check_numbers()

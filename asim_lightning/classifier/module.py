@@ -58,9 +58,6 @@ class CimClassifier(CimModule):
         outcome: The measured number, for which a fit also trains: accuracy, multilabel, segmentation (mean IoU),
             next_token, loss, or the import path of your function of outputs and targets, or of an Outcome.
 
-    Attributes:
-        plan: The plan that the network was converted by.
-
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
     """

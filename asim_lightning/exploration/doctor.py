@@ -15,9 +15,9 @@ from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Measure, Result, canonical_json, interval_notes
+from asim_lightning.evaluation.results import Result, canonical_json, interval_notes
 from asim_lightning.evaluation.run import DOCUMENT, MAP
-from asim_lightning.evaluation.target import near_notes, target_texts
+from asim_lightning.evaluation.target import near_notes
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
 from asim_lightning.exploration.loss_mapping import MapMaker
@@ -183,8 +183,7 @@ def open_doctor(
     """
     if isinstance(chip := work.model.chip, SavedChip):
         raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {chip.path}")
-    (text,) = target_texts("target", [settings.target], Measure.of(work.model.outcome))
-    settings, layers = replace(settings, target=text), needed_layers(work.model, "A doctor")
+    layers = needed_layers(work.model, "A doctor")
     costs = CostFigures(work.model, technology)
     costs.at({})  # refuses wrong settings early
     if given is not None and (others := given.layers.keys() ^ layers.keys()):

@@ -13,9 +13,9 @@ from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, TECHNOLOGY
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import AxisValue, Kind, Measure, Result
+from asim_lightning.evaluation.results import AxisValue, Kind, Result
 from asim_lightning.evaluation.run import TRADED, Run
-from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs, target_texts
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
 from asim_lightning.exploration.point import Points, check_points
 from asim_lightning.exploration.point_costs import FIGURES, CostFigures
@@ -92,13 +92,6 @@ class SearchSettings:
                 "`search.objectives` has yield, so `search.constraints` must say from which accuracy a chip is "
                 f"good, as in 'yield 0.9 at 85 %', got {self.constraints}"
             )
-
-    def on(self, measure: Measure) -> "SearchSettings":
-        """The same search with the name of an outcome in its targets read as accuracy, if it is a share."""
-        (until,) = [None] if self.until is None else target_texts("search.until", [self.until], measure)
-        constraints = target_texts("search.constraints", self.constraints, measure)
-        objectives = ["accuracy" if each == measure.name else each for each in self.objectives]
-        return replace(self, until=until, constraints=constraints, objectives=objectives)
 
     @property
     def targets(self) -> list[Target]:
@@ -182,7 +175,7 @@ def open_search(work: Work, settings: SearchSettings, technology: Technology = T
         ValueError: A setting or point is not allowed, or no layer is on a macro.
     """
     needed_layers(work.model, "A sweep or search")
-    settings, space = settings.on(Measure.of(work.model.outcome)), _space(settings)
+    space = _space(settings)
     axis, chips = space.axes.get(CHECKPOINT), range(settings.chips or 0)
     checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
     if chips and CHIP in space.axes:

@@ -17,9 +17,9 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import AxisValue, Decision, Measure, interval_notes
+from asim_lightning.evaluation.results import AxisValue, Decision, interval_notes
 from asim_lightning.evaluation.run import DOCUMENT
-from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes, target_texts
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes
 from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.point import Points
@@ -308,8 +308,7 @@ def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
         ValueError: A setting is not allowed, or no layer is on a macro.
     """
     layers = needed_layers(work.model, "A spec").values()
-    (text,) = target_texts("target", [settings.target], Measure.of(work.model.outcome))
-    target, chips = measured_target(text), settings.chips
+    target, chips = measured_target(settings.target), settings.chips
     if target.form == "yield" and clopper_pearson(chips, chips)[0] < target.value:
         least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
         raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")

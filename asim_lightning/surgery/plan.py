@@ -47,37 +47,41 @@ class Plan:
     is float). Everything else is on the macro, including head, depthwise convolutions, and both products of attention
     (keys and scores encoded).
 
+    Attributes:
+        macro: Macro of every layer that no rule changes.
+        rules: Changes for some layers; if several rules match a layer, the first counts.
+        keep: Layers that stay float, as globs, `re:` expressions or kinds.
+        stem: First convolution: published, quantized (digital, 8 bits or more), float, or macro.
+        pact: Whether each ReLU becomes a PACT, a ReLU with a learned clip.
+        pact_keep: ReLUs that stay ReLUs if `pact` is true, as globs over full names (features.2 in a published VGG).
+        input_range: Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the
+            clip).
+        per_channel: Whether each output channel's weights have their own scale (false: one scale a layer, as
+            published).
+        fold_batchnorm: Whether BatchNorms become part of the convolutions before them: there are fewer digital
+            operations, and weights are quantised as a chip would store them. Channels then differ more in size: one
+            scale a layer is coarser, and per_channel may help.
+        preset: Published macro (asim macros lists them) with the defaults of `macro`, which must then be a mapping or
+            absent; null as soon as `macro` has them.
+        signed_input: Whether layers take inputs below 0. null: a layer is unsigned if the operation before it makes no
+            negative number (ReLU, PACT, softmax, pooling of these), else signed. true: all are signed. false: all are
+            unsigned, and a negative input is refused; unsigned inputs have twice as many levels above 0.
+
     Raises:
         ValueError: A field is not allowed.
     """
 
     macro: MacroConfig = field(default_factory=MacroConfig)
-    """Macro of every layer that no rule changes."""
     rules: list[Rule] = field(default_factory=list)
-    """Changes for some layers; if several rules match a layer, the first counts."""
     keep: list[str] = field(default_factory=list)
-    """Layers that stay float, as globs, `re:` expressions or kinds."""
     stem: str = "published"
-    """First convolution: published, quantized (digital, 8 bits or more), float, or macro."""
     pact: bool = False
-    """Whether each ReLU becomes a PACT, a ReLU with a learned clip."""
     pact_keep: list[str] = field(default_factory=list)
-    """ReLUs that stay ReLUs if `pact` is true, as globs over full names (features.2 in a published VGG)."""
     input_range: str = "calibrated"
-    """Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the clip)."""
     per_channel: bool = False
-    """Whether each output channel's weights have their own scale (false: one scale a layer, as published)."""
     fold_batchnorm: bool = False
-    """Whether BatchNorms become part of the convolutions before them: there are fewer digital operations, and weights
-    are quantised as a chip would store them. Channels then differ more in size: one scale a layer is coarser, and
-    per_channel may help."""
     preset: str | None = None
-    """Published macro (asim macros lists them) with the defaults of `macro`, which must then be a mapping or absent;
-    null as soon as `macro` has them."""
     signed_input: bool | None = None
-    """Whether layers take inputs below 0. null: a layer is unsigned if the operation before it makes no negative number
-    (ReLU, PACT, softmax, pooling of these), else signed. true: all are signed. false: all are unsigned, and a negative
-    input is refused; unsigned inputs have twice as many levels above 0."""
 
     def __post_init__(self) -> None:
         if self.preset is not None:

@@ -1,6 +1,8 @@
 """Studies and searches in Python: a user's network and data give what the commands give, in one call."""
 
+import pydoc
 import sys
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from asim_lightning import (
     MacroConfig,
     Plan,
     Results,
+    calibrate_,
     calibrate_adc_,
     convert_,
     describe_chip,
@@ -24,7 +27,7 @@ from asim_lightning.cost import cost
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, grid, without_time
-from tests.exploration.own_network import MACRO, own_images, own_network
+from tests.exploration.own_network import MACRO, _trained, own_images, own_network
 
 AXES = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
 
@@ -253,6 +256,30 @@ def test_modes_of_training_stay_and_missing_ranges_come_from_training_images() -
     found = study(network, data=WithTraining())
     assert [name for name, each in network.named_modules() if each.training] == ["head"]
     assert values(found) == values(study(network))
+
+
+def test_a_network_that_is_not_converted_takes_a_plan_and_stays_as_it_is() -> None:
+    plain, images = _trained(), own_images()
+    kept = {name: value.clone() for name, value in plain.state_dict().items()}
+    plan = Plan(MACRO, fold_batchnorm=True)
+    found = asim_lightning.study(plain, images, axes={"random_noise": [0.5]}, plan=plan)
+    network = deepcopy(plain)
+    convert_(network, plan, images[0][:1])
+    calibrate_(network, [images[0]])
+    assert values(found) == values(study(network))
+    assert plain.state_dict().keys() == kept.keys()
+    assert all(torch.equal(value, kept[name]) for name, value in plain.state_dict().items())
+    with pytest.raises(ValueError, match="`plan` is for a network that is not converted"):
+        study(network, plan=plan)
+
+
+def test_names_of_arguments_are_checked_as_python_does(network: nn.Module) -> None:
+    for call, given in ((study, {"trial": 1}), (asim_lightning.spec, {"noise_in": "volts"})):
+        with pytest.raises(TypeError, match=f"got an unexpected keyword argument '{next(iter(given))}'"):
+            call(network, *([own_images(), "accuracy 60 %"] if call is not study else []), **given)
+    assert {"Attributes:", "adc_bits:", "rules:"} <= set(
+        (pydoc.render_doc(MacroConfig) + pydoc.render_doc(Plan)).split()
+    )
 
 
 def test_a_frame_has_a_row_a_result(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
