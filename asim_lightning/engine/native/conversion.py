@@ -34,7 +34,7 @@ class Execution:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Conversion:
     """How a product is computed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
 
 
 @lru_cache(maxsize=512)
-def plan_of(
+def conversion_of(
     product: Product,
     transfer: Transfer,
     execution: Execution,
@@ -63,8 +63,8 @@ def plan_of(
     w_shape: tuple[int, ...],
     batch: int,
     has_errors: bool = False,
-) -> Plan:
-    """The plan of a product; x has the inputs' shape and strides, and the whole `batch` decides how to count."""
+) -> Conversion:
+    """The conversion of a product; x has the inputs' shape and strides, and the whole `batch` decides how to count."""
     macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
     job = ConversionJob()
     weight = torch.Size(w_shape[product.batched_weight :])
@@ -92,7 +92,7 @@ def plan_of(
     job.threads = execution.threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
     key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
-    return Plan(
+    return Conversion(
         job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)
     )
 

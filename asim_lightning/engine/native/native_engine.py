@@ -8,7 +8,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import PlacedConverters, placed
-from asim_lightning.engine.native.conversion import Execution, Plan, plan_of
+from asim_lightning.engine.native.conversion import Conversion, Execution, conversion_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
@@ -72,36 +72,36 @@ class NativeProgram(ConvertingProgram):
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
         converters = self.of_chip(product.weight_shape(w), "placed", lambda found: found and placed(found, GROUP))
-        plan = self._plan(x, w, batch, converters)
-        out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
+        made = self._conversion(x, w, batch, converters)
+        out = torch.empty(made.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
             return out
-        samples = plan.samples
+        samples = made.samples
         if self.max_elements is not None:
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
-            self._convert(plan, x, w, source, out, converters)
-            return out.add_(plan.offset) if plan.offset else out
+            self._convert(made, x, w, source, out, converters)
+            return out.add_(made.offset) if made.offset else out
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
             inputs, weights = x[part], w[part] if product.batched_weight else w
-            some = self._plan(inputs, weights, batch, converters)
+            some = self._conversion(inputs, weights, batch, converters)
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
-        return out.add_(plan.offset) if plan.offset else out
+        return out.add_(made.offset) if made.offset else out
 
-    def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
+    def _conversion(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Conversion:
         strides = x.stride() if self.product.is_image else ()
         execution = Execution(self.level, torch.get_num_threads(), self.counting)
         has_errors = converters is not None
-        return plan_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
+        return conversion_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
 
     def _convert(
-        self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
+        self, made: Conversion, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
     ) -> None:
         x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
         if not self.product.is_image:
             x = x.contiguous()
-        job = ConversionJob.from_buffer_copy(plan.job)
+        job = ConversionJob.from_buffer_copy(made.job)
         job.inputs.data, job.weights.data, job.out = x.data_ptr(), w.data_ptr(), out.data_ptr()
         ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
         job.outputs.ids, job.outputs.offsets = ids.data_ptr(), offsets.data_ptr()
@@ -114,7 +114,7 @@ class NativeProgram(ConvertingProgram):
                 self.kept[key] = _quiet(job, self.level, converters.outputs)
             job.converters.quiet = self.kept[key].data_ptr()
         if not self.product.batched_weight:
-            form = self.given_weights.form(plan.form_key, lambda _: _form(job, self.level, noise.name))
+            form = self.given_weights.form(made.form_key, lambda _: _form(job, self.level, noise.name))
             job.weight_form = form.data_ptr()
         _call("asim_convert", job, self.level, noise.name)
 

@@ -107,9 +107,9 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     for own.max_elements in (1, 3 * expected[0].numel(), None):
         assert torch.equal(own.sums(x, noise_of(7)), expected)
     monkeypatch.setattr(conversion, "_BYTES", 1)
-    conversion.plan_of.cache_clear()
+    conversion.conversion_of.cache_clear()
     assert torch.equal(own.sums(x, noise_of(7)), expected)
-    conversion.plan_of.cache_clear()
+    conversion.conversion_of.cache_clear()
 
 
 @pytest.mark.parametrize("encoding_bits", [1, 4])

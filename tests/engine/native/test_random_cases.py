@@ -119,13 +119,13 @@ def sums(case: Case, circuit: Transfer) -> Tensor:
 def tally(seeds: range) -> Tally:
     """Compute cases, with even little work shared out over threads."""
     found = Tally()
-    conversion.plan_of.cache_clear()
+    conversion.conversion_of.cache_clear()
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(conversion, "_NANOSECONDS_WORTH_THREADS", 0.0)
         patched.setattr(native_rare, "_CANDIDATES", 1)
         for seed in seeds:
             found.add(random_case(seed, Path(folder)))
-    conversion.plan_of.cache_clear()
+    conversion.conversion_of.cache_clear()
     return found
 
 
