@@ -44,10 +44,10 @@ COMMANDS = {
     ),
     "search": Command(
         "studies:search",
-        "What accuracy costs: the macros, chips and technologies that trade it best for energy and time.",
+        "What accuracy costs: macros, chips and technologies with the best trade-offs of accuracy, energy and time.",
     ),
     "spec": Command(
-        "studies:spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
+        "studies:spec", "How good the macro must be: the worst value of each property that still keeps a target."
     ),
     "doctor": Command(
         "studies:doctor",
@@ -63,9 +63,10 @@ COMMANDS = {
         "explain:explain_macros",
         "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     ),
-    "verify": Command("bench:verify", "Whether all engines agree on the network's own layers."),
+    "verify": Command("bench:verify", "Check that all engines agree on the network's layers."),
     "chip": Command(
-        "explain:chip", "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file."
+        "explain:chip",
+        "Offsets, gains, INL and stuck cells of one chip, layer by layer: a table, a picture and a file.",
     ),
     "cost": Command(
         "cost:network_cost",
@@ -73,7 +74,7 @@ COMMANDS = {
     ),
     "macros": Command(
         "explain:macros",
-        "The published macros that model.plan.preset takes, and what of each is not the chip's.",
+        "Published macros for model.plan.preset, and where our values differ from the chip's.",
         runs_network=False,
     ),
     "calibrate-adc": Command(

@@ -74,8 +74,8 @@ class CostReport:
             return ""
         (low, high), (there_low, there_high) = here.energy_range, here.all_digital_range
         less, more = high < there_low, low > there_high
-        ends = "also at the ends of both ranges"
-        said = f"less, {ends}" if less else f"more, {ends}" if more else "within the factors of both"
+        ends = "even at the ends of both ranges"
+        said = f"less, {ends}" if less else f"more, {ends}" if more else "the ranges of both overlap"
         return f"layers on macros take {here.energy.total / there:.2g} times the energy of a digital macro: {said}"
 
     @property

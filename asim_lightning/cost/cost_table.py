@@ -129,16 +129,16 @@ def totals_text(report: "CostReport") -> str:
          f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "
          f"{t.source('digital_mac')}"),
         ("verdict", report.verdict),
-        ("a product", bits and f"{bits[0]:.2f} fJ for one bit by one bit as used, {bits[1]:.2f} fJ if every row held a "
-         f"weight, {bits[2]:.2f} fJ in a digital macro (layers on macros)"),
+        ("product", bits and f"{bits[0]:.2f} fJ for one bit by one bit in the layers on macros ({bits[1]:.2f} fJ if "
+         f"every row held a weight), {bits[2]:.2f} fJ in a digital macro"),
         ("time", takes_time and f"{time(report.latency)} from image to answer, {time(report.interval)} from image to "
-         f"image where all layers work at once; {report.tops:.3g} TOPS one after another; {t.value('cycle_ns'):g} ns a "
-         f"conversion: {t.source('cycle_ns')}"),
+         f"image if all layers work at once; {report.tops:.3g} TOPS if one layer works at a time; "
+         f"{t.value('cycle_ns'):g} ns a conversion: {t.source('cycle_ns')}"),
         ("TOPS/W", takes_time and f"{_efficiency(report.tops_per_watt)} utilised, "
          f"{_efficiency(report.peak_tops_per_watt)} at peak: if every row of the layers on macros held a weight"),
         ("1b-TOPS/W", published and f"{_efficiency(report.peak_bit_tops_per_watt)} at peak by the model, "
          f"{short(published)} published of {t.preset} (operations of one bit by one bit, two a product)"),
-        ("cells", f"{count(done.cells)} hold weights of {count(done.all_cells)} in columns in use"),
+        ("cells", f"{count(done.cells)} of the {count(done.all_cells)} cells in used columns hold weights"),
         *(("note", note) for note in report.notes),
     ]  # fmt: skip
     return "\n".join(f"{head:<10}{said}" for head, said in lines if said)

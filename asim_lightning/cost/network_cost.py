@@ -172,8 +172,8 @@ def _notes(
     priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
     by_user = f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
     notes = {
-        f"{kept} {'layers are' if kept > 1 else 'layer is'} on no macro: priced as digital products of their bits "
-        f"({t.float_bits} x {t.float_bits} where float), without time, memory and movement of data": kept,
+        f"{kept} {'layers are' if kept > 1 else 'layer is'} not on a macro: priced as digital products of their bits "
+        f"({t.float_bits} x {t.float_bits} if float); time, memory and movement of data are left out": kept,
         f"{written:,} cells are written for each image, {priced}; other weights stay in their cells": written,
         "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound":
             t.charging != "fixed",

@@ -21,9 +21,9 @@ from asim_lightning.table import Column, Table, plural
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
 _LEGEND = (
-    "binary weight: sign and 2^shift; full scale: in counts; sigma: at half of the full scale; P(wrong): that one "
-    "conversion in mid-range gives another code than without noise; noise-free: each count comes back (exact), has its "
-    "own code (distinct), or shares a code, like counts beyond the range (lossy)"
+    "binary weight: sign and 2^shift; full scale: in counts; sigma: at half of the full scale; P(wrong): probability "
+    "that noise changes the code of one conversion in mid-range; noise-free: without noise, each count comes back "
+    "(exact), has its own code (distinct), or shares a code, like counts beyond the range (lossy)"
 )
 _IN_WORDS = frozenset((
     "weight_bits", "input_bits", "rows", "adc_bits", "adc_step", "adc_low", "encoding_bits", "weight_parallel",
@@ -144,9 +144,9 @@ class Explanation:
             f"per output and tile: {plural(len(self.cycles), 'cycle')} ({kinds}; {digital} digital), "
             f"{plural(self.conversions, 'conversion')}",
             f"algorithm: {self.algorithm}: {self.why}",
-            f"nearest exact rows, noise and `static` aside: {self.exact_rows_below or 'none'} (at or below {rows}), "
-            f"{self.exact_rows_above or 'none'} (above)",
-            f"fewest ADC bits that keep counts distinct, `static` aside: {fewest}",
+            f"rows at which every cycle is exact, without noise and `static`: nearest up to {rows}: "
+            f"{self.exact_rows_below or 'none'}; nearest above: {self.exact_rows_above or 'none'}",
+            f"fewest ADC bits that give each count its own code, without `static`: {fewest}",
             _LEGEND,
             *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip or self.circuit.converters_differ else []),
         ]
@@ -269,7 +269,7 @@ def _conditions(circuit: Transfer) -> str:
     if (thermal := macro.thermal_noise_mv) is not None:
         known = macro.full_scale_mv is not None and macro.codes_of_full_scale is not None
         lsb = f" = {thermal / macro.full_scale_mv * macro.codes_of_full_scale:.2g} LSB" if known else ""  # type: ignore[operator]
-        parts.append(f"kT/C of the column {1e3 * thermal:.3g} uV{lsb}, which the noise above is to hold")
+        parts.append(f"kT/C of the column {1e3 * thermal:.3g} uV{lsb}, which the noise above must include")
     if macro.digital_levels:
         parts.append(plural(macro.digital_levels, "digital level"))
     if macro.vote_levels and macro.votes > 1:

@@ -157,14 +157,16 @@ class Decision:
 
 
 def images_needed(decisions: Iterable[Decision]) -> str:
-    """How many images would decide all undecided points, such as "about 1,600 images would decide"; may be empty."""
+    """How many images would decide all undecided points, such as "about 1,600 images would decide" or "2,000 images are
+    too few"; may be empty."""
     some = list(decisions)
     hardest = max(some, key=lambda each: (each.images is None, each.is_over, each.images or 0))
     if hardest.images is None:
         return ""
     images = f"{hardest.images:,} images"
-    needed = f"more than the {images} there are" if hardest.is_over else f"about {images}"
-    return f"{needed} would decide{' all of them' if len(some) > 1 else ''}"
+    if hardest.is_over:
+        return f"{images} are too few{' to decide all of them' if len(some) > 1 else ''}"
+    return f"about {images} would decide{' all of them' if len(some) > 1 else ''}"
 
 
 def differing_words(count: int | None) -> str:
@@ -326,7 +328,7 @@ def interval_notes(results: Sequence[Result]) -> list[str]:
     few = sum(any(one.differing is not None for one in each.decisions.values()) for each in results)
     if few:
         at = f"at {few:,} point{'s' * (few > 1)}, fewer than ten samples differ"
-        notes.append(f"{at}: few samples decide there, and the interval is widened")
+        notes.append(f"{at}, so the interval there is widened")
     return notes
 
 

@@ -72,10 +72,10 @@ class Verification:
         for c in self.comparisons:
             verdict = ("ok" if c.ok else "DIFFERS") + c.note
             rows.append([c.name, str(c.differ), f"{c.largest_counts:.4g}", f"{c.largest_output:.4g}", verdict])
-        lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} least significant LSB"
+        lost = f"{self.deviation_counts:.4g} counts, {self.deviation_lsb:.4g} LSB of the least significant conversion"
         exact = "ok" if self.deviation_counts == 0 else "NOT OK"
         verdict = f"every cycle is exact: {exact}" if self.lossless else "not exact"
-        tail = f"noise-free distance from the integer product: at most {lost} ({verdict})"
+        tail = f"without noise, sums differ from the integer product by at most {lost} ({verdict})"
         return "\n".join([head, text_table(rows, 1, "lrrrl"), tail])
 
 
@@ -180,7 +180,7 @@ class _Samples:
         largest_output = _difference(self.outputs(sums), self.outputs(expected))[1]
         if not ENGINES[engine].SAME_NOISE and any(self.layer.transfer.noisy):
             sigmas = _sigmas(sums, expected, exact_sums)
-            ok, note = sigmas <= _SIGMAS, f": own draws, distributions {sigmas:.1f} standard errors apart"
+            ok, note = sigmas <= _SIGMAS, f": draws its own noise; distributions are {sigmas:.1f} standard errors apart"
         else:
             allowed = self.allowed()
             ok = differ <= allowed and (differ > 0 or largest_output == 0.0)

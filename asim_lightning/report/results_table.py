@@ -94,13 +94,13 @@ def _notes(found: Run, technology: str) -> list[str]:
     at = "the technology of each point" if own else technology
     digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
     notes = {
-        f"Front: no point{same} is better in one of {names} and at least as good in all.": True,
-        f"Energy and latency: at {at}, by the model's factor either way (results.csv); all-digital {digital}.":
+        f"Front: no other point{same} is at least as good in {names} and better in one of them.": True,
+        f"Energy and latency: at {at}; results.csv has their ranges. All products in a digital macro: {digital}.":
             any("all_digital_uj" in point.figures for point in found.points),
         f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.":
             owner and any(" of " in target for target in found.targets),
-        "Undecided: the interval holds the target. Each bound holds with 95 % for its own point; of many points, "
-        "some are kept or missed by chance.": found.targets,
+        "Undecided: the target is inside the interval. Each interval holds with 95 % for its own point, so of many "
+        "points some are kept or missed by chance.": found.targets,
     }  # fmt: skip
     return [note for note, holds in notes.items() if holds]
 

@@ -98,7 +98,7 @@ def _between(limit: Limit) -> str:
     if limit.is_decided:
         return "nothing"
     needed = images_needed([Decision("undecided", limit.images, limit.is_over)])
-    return f"undecided, {needed or 'more chips would decide'}"
+    return f"undecided: {needed or 'more chips would decide'}"
 
 
 def loss_map_table(found: LossMap) -> Table[Row]:

@@ -108,11 +108,11 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     keeping = f"{where}kept by {len(choice.of('kept'))} of {count} point{'s' * (count > 1)}"
     if best is not None:
         shown, which = best, "cheapest" if run.costs else "most accurate"
-        facts = [f"{keeping}, the {which} {_numbers(run, best, given)}"]
+        facts = [f"{keeping}, the {which} is {_numbers(run, best, given)}"]
     else:
         shown = min(choice.points, key=lambda point: (-point.merit, *run.price(point)))
         facts = [f"{keeping}, {len(undecided)} undecided"]
-        facts += [f"the nearest {_numbers(run, shown, given)} {shown.verdict}", *_deciding([shown])]
+        facts += [f"the nearest is {_numbers(run, shown, given)}, {shown.verdict}", *_deciding([shown])]
     facts += _few([shown])
     own = run.own(choice.points)
     if own is not None and own is not shown:
@@ -121,10 +121,10 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     cheaper = [point for point in undecided if run.costs and best and run.price(point)[0] < run.price(best)[0]]
     if cheaper:
         cheapest = min(cheaper, key=run.price)
-        facts.append(f"{len(cheaper)} cheaper undecided, the cheapest {_numbers(run, cheapest, given)}")
+        facts.append(f"{len(cheaper)} cheaper ones are undecided, the cheapest is {_numbers(run, cheapest, given)}")
         facts += _deciding(cheaper)
     if "all_digital_uj" in shown.figures:
-        facts.append(f"a digital macro {cost_text('energy_uj', {'energy_uj': shown.figures['all_digital_uj']})}")
+        facts.append(f"a digital macro takes {cost_text('energy_uj', {'energy_uj': shown.figures['all_digital_uj']})}")
     return facts
 
 

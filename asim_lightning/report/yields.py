@@ -231,15 +231,15 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     has_spread = all(each.read_spread is not None for each in found)
     noise = "without read noise (read sd: of a chip from read to read)" if has_spread else "with read noise, if any"
     lines = [
-        f"Good: the accuracy on these {images:,} images is at least so much{mean}.",
+        f"Good chips: their accuracy on these {images:,} images is at least the one in the second column{mean}.",
         f"On these images: bounds of the share of all chips that are good on these images ({bounds}).",
-        "On all images: bounds of the share of all chips that are so accurate on all images of the kind.",
+        "On all images: bounds of the share of all chips that are as accurate on all images of this kind.",
         "Mean: over all chips and all images; its interval covers the choice of both.",
-        f"Chip sd: points from chip to chip on these images, {noise}.",
+        f"Chip sd: standard deviation from chip to chip on these images, in points, {noise}.",
     ]
     if not stops:
         width = curve_width(found, 3)
-        lines.append(f"A whole curve of yield over accuracy lies within {width} of the one drawn (95 %, DKW).")
+        lines.append(f"A whole curve of yield over accuracy lies within {width} of the drawn curve (95 %, DKW).")
     return "\n".join(lines)
 
 

@@ -90,9 +90,9 @@ def test_converters_and_area_stand_next_to_the_energy() -> None:
 @pytest.mark.parametrize(
     ("technology", "verdict"),
     [
-        (Technology(), "digital macro: more, also at the ends"),
-        (Technology(digital_mac=10.0), "digital macro: within the factors of both"),
-        (Technology(digital_mac=200.0), "digital macro: less, also at the ends"),
+        (Technology(), "digital macro: more, even at the ends"),
+        (Technology(digital_mac=10.0), "digital macro: the ranges of both overlap"),
+        (Technology(digital_mac=200.0), "digital macro: less, even at the ends"),
     ],
 )
 def test_the_verdict_knows_the_factors(technology: Technology, verdict: str) -> None:

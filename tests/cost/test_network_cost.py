@@ -116,7 +116,7 @@ def test_layers_on_no_macro_have_a_row_a_reason_and_a_price() -> None:
     assert found["stem"].bits == (8, 8)
     plain = cost(model, example=IMAGE)
     assert [(each.kind, each.why_digital) for each in plain.layers if each.name == "head"] == [("head", "plan.keep")]
-    assert any(note.startswith("3 layers are on no macro") for note in plain.notes)
+    assert any(note.startswith("3 layers are not on a macro") for note in plain.notes)
 
 
 def test_hybrid_cycles_move_to_digital() -> None:

@@ -115,11 +115,15 @@ def test_no_number_of_adc_bits() -> None:
     column = f"{__name__}.Saturating"
     assert distinct_adc_bits(MacroConfig(rows=8, column=column), False) is None
     assert exact_rows(MacroConfig(rows=8, column=column), False) == (None, None)  # 15 rows and more are refused
-    assert "keep counts distinct, `static` aside: none of 1..16" in str(explain(MacroConfig(rows=8, column=column)))
+    assert "give each count its own code, without `static`: none of 1..16" in str(
+        explain(MacroConfig(rows=8, column=column))
+    )
     parallel = explain(MacroConfig(weight_parallel=True))
     assert parallel.distinct_adc_bits == 24
-    assert "keep counts distinct, `static` aside: 24, more than the 16 of a macro" in str(parallel)
-    assert "keep counts distinct, `static` aside: no ADC is used" in str(explain(MacroConfig(digital_levels=99)))
+    assert "give each count its own code, without `static`: 24, more than the 16 of a macro" in str(parallel)
+    assert "give each count its own code, without `static`: no ADC is used" in str(
+        explain(MacroConfig(digital_levels=99))
+    )
 
 
 TEXT = """\
@@ -137,8 +141,8 @@ bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %   
 
 per output and tile: 6 cycles (3 exact, 0 distinct, 3 lossy; 1 digital), 9 conversions
 algorithm: every conversion: 3 of 6 cycles do not return their count even without noise
-nearest exact rows, noise and `static` aside: none (at or below 31), none (above)
-fewest ADC bits that keep counts distinct, `static` aside: 8
+rows at which every cycle is exact, without noise and `static`: nearest up to 31: none; nearest above: none
+fewest ADC bits that give each count its own code, without `static`: 8
 """
 
 
@@ -169,7 +173,10 @@ def test_static_effects_are_said_with_their_units_and_what_they_cost() -> None:
     static = {"offset": "0.3 lsb", "gain": 1, "trim": "both", "trim_step": "0.1 lsb", "columns_per_adc": 4}
     text = " ".join(str(explain(MacroConfig(static=static))).split())
     assert "a chip: offset 0.3 lsb, gain 1 %, 4 columns share a converter, offset and gain trimmed to 0.1 lsb" in text
-    assert "nearest exact rows, noise and `static` aside: 255 (at or below 255), none (above)" in text
+    assert (
+        "rows at which every cycle is exact, without noise and `static`: nearest up to 255: 255; nearest above: none"
+        in text
+    )
     text = " ".join(str(explain(MacroConfig(static={**static, "trim": "none"}))).split())
     assert "not trimmed, so that trim_step counts for nothing" in text
     assert "algorithm: every conversion: converters differ, and 0.48 of the codes are wrong by the spreads" in text

@@ -75,7 +75,7 @@ def test_decisions_by_an_interval() -> None:
     assert more == decide(Interval(0.91, 0.89, 0.93), 0.9, 800, 2000) == Decision("undecided", 2000, is_over=True)
     assert str(more) == "undecided (over 2,000 images)"
     assert str(decide(Interval(0.91, 0.89, 0.93), 0.9, 400)) == "undecided"
-    assert images_needed([found, more]) == "more than the 2,000 images there are would decide all of them"
+    assert images_needed([found, more]) == "2,000 images are too few to decide all of them"
     assert images_needed([found, Decision("undecided", 900)]) == "about 1,600 images would decide all of them"
     assert images_needed([more, Decision("undecided")]) == ""
 

@@ -165,7 +165,9 @@ def test_a_layer_that_depends_on_its_call_is_found_out() -> None:
 def test_a_lossless_macro_must_return_the_product() -> None:
     found = Verification("CimLinear `fc`", "exact", 1, 9, (), 2.0, 1.0, lossless=True)
     assert not found.ok
-    assert str(found).endswith("at most 2 counts = 1 least significant LSB (every cycle is exact: NOT OK)")
+    assert str(found).endswith(
+        "at most 2 counts, 1 LSB of the least significant conversion (every cycle is exact: NOT OK)"
+    )
 
 
 def test_deviation_is_that_of_the_rounding() -> None:
@@ -193,7 +195,9 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
     events = found.comparisons[0]
     assert (found.ok, found.engine, events.name) == (True, "events", "engine events")
     assert events.differ > 0
-    assert re.search(r" ok: own draws, distributions [0-5]\.\d standard errors apart$", str(found), re.MULTILINE)
+    assert re.search(
+        r" ok: draws its own noise; distributions are [0-5]\.\d standard errors apart$", str(found), re.MULTILINE
+    )
 
     changes = {  # twice as large, and as many and as large, but all upwards
         "twice": lambda sums, quiet: quiet + 2 * (sums - quiet),

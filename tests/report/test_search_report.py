@@ -46,11 +46,11 @@ def test_text() -> None:
     assert [line.split()[0] for line in lines[2:7]] == ["float", "quantized", "front", "front", "cheapest"]
     assert "undecided (900 images)" in lines[5]
     assert (
-        "accuracy 86 %: kept by 1 of 3 points, the cheapest ADC bits 8 (90.00 % [88.00, 92.00], 80 [40, 160] µJ);"
+        "accuracy 86 %: kept by 1 of 3 points, the cheapest is ADC bits 8 (90.00 % [88.00, 92.00], 80 [40, 160] µJ);"
         in text
     )
-    assert "all-digital 20 uJ, 10 to 40." in text
-    assert "Undecided: the interval holds the target" in text
+    assert "digital macro: 20 uJ, 10 to 40." in text
+    assert "Undecided: the target is inside the interval" in text
     many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.01 * number for number in range(6)]), "28 nm")
     assert many.count("accuracy 86 %: at random noise") == 6
     assert "more points: see numbers" not in many  # all are on the front of their noise
@@ -67,10 +67,10 @@ def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[Any]], 
     both = found(**space)
     assert both.all_digital is None
     last = replace(both, results=(*both.references, *both.points[1:]))
-    assert choice_facts(last, choices(last)[0])[-1] == f"a digital macro {digital} µJ"
+    assert choice_facts(last, choices(last)[0])[-1] == f"a digital macro takes {digital} µJ"
     text = " ".join(search_text(both, "28 nm, 0.9 V").split())
     assert f"Energy and latency: at {owner}" in text
-    assert "all-digital of each point in results.csv" in text
+    assert "digital macro: of each point in results.csv" in text
     picture = trade_off_picture(both)
     assert picture is not None
     assert not any("all-digital" in each.name for each in picture.series)

@@ -18,7 +18,7 @@ QUANTIZED = Target("share", 0.99, "quantized")
 
 def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() -> None:
     assert verdict(of_adc(), QUANTIZED) == (
-        "accuracy 99 % of quantized (91.08 of 92.00 %): at random noise 0.1 % kept by 1 of 3 points, the cheapest "
+        "accuracy 99 % of quantized (91.08 of 92.00 %): at random noise 0.1 % kept by 1 of 3 points, the cheapest is "
         "ADC bits 8 (91.75 % [88.75, 94.75], 4 [3.2, 4.8] µJ); kept at 2 of 2 conditions."
     )
     without, under = choices(of_adc().decided(QUANTIZED))
@@ -38,7 +38,7 @@ def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
             for noise in noises
             for bits, energy in energies.items()
         ]
-        assert "the nearest ADC bits 8" in verdict(run(points), QUANTIZED)
+        assert "the nearest is ADC bits 8" in verdict(run(points), QUANTIZED)
 
 
 def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
@@ -47,7 +47,7 @@ def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
         point(368, {"adc_bits": 8, "random_noise": 0}, figures, (0, -0.005, 0.005)),
         point(364, {"adc_bits": 7, "random_noise": 0.1}, {"energy_uj": 2.0}, (-0.01, -0.03, 0.01)),
     ]
-    assert verdict(run(points), QUANTIZED).endswith("; a digital macro 2.5 µJ; kept at 1 of 2 conditions.")
+    assert verdict(run(points), QUANTIZED).endswith("; a digital macro takes 2.5 µJ; kept at 1 of 2 conditions.")
     assert [len(each.of("undecided")) for each in choices(run(points).decided(QUANTIZED))] == [0, 1]
 
 
@@ -73,10 +73,11 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
     """And nothing of the dearest point; images that would decide are counted where there are so many."""
     said = verdict(of_macros(), QUANTIZED)
     assert said == (
-        "accuracy 99 % of quantized (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
+        "accuracy 99 % of quantized (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest is ADC bits 11, input "
         "bits a cycle 4 (92.00 % [89.00, 95.00], 5.99 µJ); the recipe's macro, ADC bits 8, input bits a cycle 1 (50.00 "
-        "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper undecided, the cheapest ADC bits 10, input bits a cycle 4 ("
-        "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide all of them."
+        "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper ones are undecided, the cheapest is ADC bits 10, "
+        "input bits a cycle 4 ("
+        "91.00 % [88.00, 94.00], 2.46 µJ); 400 images are too few to decide all of them."
     )
     # 10 bits are 0.18 points below the threshold, with 0.7 points to the upper end: 400 (0.7 / 0.18)^2 images
     assert verdict(of_macros(100_000), QUANTIZED).endswith("2.46 µJ); about 6,050 images would decide all of them.")
@@ -87,7 +88,9 @@ def test_no_point_is_cheap_where_no_cost_is_known() -> None:
     points = [point(367, {"adc_bits": 7}), point(368, {"adc_bits": 8}), point(369, {"adc_bits": 9})]
     pairs = ((0, -0.005, 0.005), (0, -0.004, 0.006), (0, -0.02, 0.02))
     found = run([replace(each, difference=Interval(*pair)) for each, pair in zip(points, pairs, strict=True)])
-    assert verdict(found, QUANTIZED).endswith("2 of 3 points, the most accurate ADC bits 8 (92.00 % [89.00, 95.00]).")
+    assert verdict(found, QUANTIZED).endswith(
+        "2 of 3 points, the most accurate is ADC bits 8 (92.00 % [89.00, 95.00])."
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> No
     said = verdict(run(points[::-1]), QUANTIZED)
     assert said == (
         "accuracy 99 % of quantized (91.08 of 92.00 %): kept at random noise 0 %, 0.1 lsb; undecided at random "
-        "noise 0.3 lsb; more than the 400 images there are would decide; missed at random noise 0.6 lsb."
+        "noise 0.3 lsb; 400 images are too few; missed at random noise 0.6 lsb."
     )
 
 

@@ -97,7 +97,7 @@ def test_chips_are_dots_with_the_mean_of_each_group_and_thresholds() -> None:
 def test_the_text_tells_these_images_from_all() -> None:
     text = yield_text([chips([90] * 45 + [89] * 5)], [0.9], None)
     assert "          90    45 of 50  0.900   [0.782, 0.967]" in text
-    assert "lies within 0.192 of the one drawn" in " ".join(text.split())
+    assert "lies within 0.192 of the drawn curve" in " ".join(text.split())
     assert "answer" not in text
 
 
