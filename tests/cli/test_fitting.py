@@ -92,6 +92,7 @@ def test_a_fit_for_the_macro_says_what_it_monitors_and_a_fast_run_leaves_nothing
     assert not Path("runs").exists()
 
 
+@pytest.mark.process
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, folder: Path) -> None:
     for half in ("train", "val"):
         write_class_folders(folder / "pictures" / half, plain([0, 0], [0, 1], (40, 40)), ["cat", "dog"])

@@ -82,6 +82,7 @@ def test_output_that_nobody_reads_on(
     assert (stop.value.code, capsys.readouterr().err) == (141, "")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [
@@ -131,6 +132,7 @@ def test_a_column_in_the_current_folder_is_found(asim: Asim, folder: Path, monke
     assert "Mine" in answer.out
 
 
+@pytest.mark.process
 def test_closed_streams(folder: Path) -> None:
     shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
     command = f"{sys.executable} -m asim_lightning"

@@ -29,6 +29,7 @@ from asim_lightning.nn.training_noise import Operands
 from tests.cli.conftest import ROOT, SECONDS, TINY, environment, write_data
 from tests.conftest import rows_of
 
+pytestmark = pytest.mark.process
 COUNTS = (3, 1)
 TRAINED = ("--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "19", "--model.fidelity", "simulated")
 TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_batch_size", "7")
