@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from asim_lightning import callbacks
 from asim_lightning.callbacks import ImageValues, LastCheckpoint, PredictionWriter
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
@@ -98,6 +99,8 @@ class CommandCLI(LightningCLI):
         """Merge the settings of all levels, and parse them once."""
         flags = with_switches(self.arguments.flags, self.command)
         if self.arguments.asks_for_help:
+            for name in callbacks.__all__:  # the help lists imported classes
+                getattr(callbacks, name)
             parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
         shown = [flag for flag in flags if flag.split("=")[0] == "--print_config"]
         names = Names.of(parser)

@@ -80,7 +80,10 @@ def test_help_of_each_command_fits_three_screens(asim: Asim) -> None:
 def test_help_of_all_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
     answer = asim("validate", "--help.all")
     assert "--model.plan.macro.adc_bits" in answer.out
-    assert "1..16 bits" in " ".join(answer.out.split())
+    words = " ".join(answer.out.split())
+    assert "1..16 bits" in words
+    assert "asim_lightning.callbacks.ConfusionMatrix" in words
+    assert "Which layer gets which macro;" in words  # the plan
 
 
 def test_asim_macros_lists_the_published_macros(asim: Asim) -> None:
