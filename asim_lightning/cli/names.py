@@ -17,6 +17,8 @@ from asim_lightning.cli.command_line import read_file_or_text
 
 _SHORT = (data, callbacks, lightning_callbacks, loggers)
 """Modules whose classes have short names."""
+_BY_SHORT_NAME = ("data", "trainer.callbacks")
+"""Settings whose values without a dot are names of classes."""
 _MOST = 3
 """Most names that a message suggests."""
 
@@ -92,9 +94,13 @@ def arguments_of(kind: type) -> list[str]:
 
 
 def check_arguments(name: str, value: Any) -> None:
-    """Refuse unknown arguments of classes in a setting, such as the data module or the callbacks of the trainer."""
+    """Refuse unknown classes and arguments in a setting, such as the data module or the callbacks of the trainer."""
     for spec in _specs(value):
-        kind, given = class_of(str(spec["class_path"])), spec.get("init_args") or {}
+        kind, given = class_of(path := str(spec["class_path"])), spec.get("init_args") or {}
+        if kind is None and "." not in path and name in _BY_SHORT_NAME:
+            near = get_close_matches(path, {each for module in _SHORT for each in module.__all__}, _MOST, 0.7)
+            others = f"; nearest: {', '.join(near)}" if near else ", and other classes need their import path"
+            raise ValueError(f"`{name}` knows no class {path}{others}")
         known_here = isinstance(kind, type) and isinstance(given, Mapping)  # else the parser refuses them
         if not known_here or given.keys() <= signature(kind).parameters.keys():
             continue
