@@ -23,6 +23,49 @@ _FIGURE_9A = (0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2)
 _SIZE_OF_TIMM = 224
 _LIST = "tag:yaml.org,2002:seq"
 _MODES = ("Train", "Inference", "Simulation")
+_COMMENTS = {
+    "seed_everything": "of weights and dropout (model.noise_seed: noise); published: none",
+    "max_epochs": "passes over the training images",
+    "accelerator": "auto: a GPU if there is one",
+    "devices": "number of them; several share the work, each with batches of its own",
+    "precision": "of layers that are not on a macro; bf16-mixed may be faster on a GPU",
+    "log_every_n_steps": "steps between two log entries of a fit",
+    "num_classes": "classes of the data",
+    "fidelity": "simulated: bit by bit; quantized: integers without macro; float",
+    "noise_seed": "seed of the macro's noise",
+    "train_noise": "% of each output, only while training",
+    "train_noise_model": "each output times 1 + N(0, noise), as published",
+    "label_smoothing": "0..1; published eps times classes / (classes - 1)",
+    "mixup": "alpha; 0 is off",
+    "small": "the published form for small images: first stride 1, fewer max-pools",
+    "image_size": "pixels",
+    "pact": "whether each ReLU becomes a PACT, a ReLU with a learned clip",
+    "input_range": "fitted to training images and stored; published: the batch's maximum",
+    "weight_bits": "bits, sign included",
+    "input_bits": "bits, sign included if inputs are signed",
+    "rows": "rows that a column sums; also its full scale in counts",
+    "adc_bits": "bits; null: an ideal converter",
+    "encoding_bits": "input bits a cycle; 1 is bit-serial",
+    "random_noise": "% of full scale, or with a unit: 0.13 lsb; a list: values of the sweep",
+    "nonlinear_noise": "% of full scale at count 0, shrinking as 1/sqrt(count + 1)",
+    "lr": "learning rate at the start",
+    "momentum": "of sgd, 0..1",
+    "weight_decay": "a step and unit of learning rate",
+    "schedule": "lowered at the milestones",
+    "milestones": "fractions of the epochs",
+    "gamma": "factor of the learning rate at a milestone",
+    "class_path": "any LightningDataModule",
+    "root": "folder of the images: {train,test}/<class>/*.png, or the data set's own files",
+    "augment": "of training images: published, crop_flip or none",
+    "held_out": "training images to validate on; 0: the test images, as published",
+    "test_images": "evaluation on so many of the first images; null: all",
+    "batch_size": "images a step, on each device",
+    "eval_batch_size": "images a batch in evaluation, on each device",
+    "num_workers": "processes that prepare batches",
+    "axes": "only for sweep: values of fields of model.plan.macro; several axes: every combination",
+    "trials": "only for sweep: reads of the chip for each noisy point",
+}
+"""Meaning and unit of the keys of a recipe."""
 _DEVICES = {"cpu": "cpu", "mps": "mps", "cuda": "auto"}
 
 
@@ -77,7 +120,14 @@ def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> tuple[str, tuple
     }  # fmt: skip
     head = f"# {published} on {task.module}: {what} as in a config.py of the published simulator.\n"
     head += "".join(f"# asim {command} -c {shlex.quote(recipe)}\n" for command in commands)
-    return head + yaml.dump(settings, Dumper=_Dumper, sort_keys=False, width=110), given.notes(is_transformer)
+    text = yaml.dump(settings, Dumper=_Dumper, sort_keys=False, width=110)
+    return head + "".join(map(_with_comment, text.splitlines())), given.notes(is_transformer)
+
+
+def _with_comment(line: str) -> str:
+    """A line of a recipe with the meaning and unit of its key, if they are known."""
+    key = line.strip().partition(":")[0]
+    return f"{line:33} # {_COMMENTS[key]}\n" if key in _COMMENTS else f"{line}\n"
 
 
 class _Dumper(yaml.SafeDumper):
