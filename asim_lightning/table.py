@@ -20,7 +20,7 @@ def plural(number: int, noun: str) -> str:
 
 
 @dataclass(frozen=True)
-class Column(Generic[Row]):
+class TableColumn(Generic[Row]):
     """A column of a table.
 
     Attributes:
@@ -36,9 +36,9 @@ class Column(Generic[Row]):
     side: Literal["r", "l"] = "r"
 
 
-def plain(name: str, cell: Callable[[Row], object], side: Literal["r", "l"] = "r") -> Column[Row]:
+def plain(name: str, cell: Callable[[Row], object], side: Literal["r", "l"] = "r") -> TableColumn[Row]:
     """A column with the same name and the same cells in the CSV."""
-    return Column(name, cell, {name: cell}, side)
+    return TableColumn(name, cell, {name: cell}, side)
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +55,7 @@ class Table(Sequence[Row]):
         last: Cells of one more row, such as sums; empty: none.
     """
 
-    columns: Sequence[Column[Row]]
+    columns: Sequence[TableColumn[Row]]
     rows: Sequence[Row]
     note: str = ""
     title: str = ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asim_lightning.cost.layer_cost import PARTS, tops_per_watt
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.table import Column, Table, plain, short
+from asim_lightning.table import Table, TableColumn, plain, short
 
 if TYPE_CHECKING:
     from asim_lightning.cost.cost_report import CostReport
@@ -54,17 +54,17 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
         return f"{100 * layer['energy_pj'] / whole:.1f}" if whole else "-"
 
     columns = [
-        Column[Layer]("layer", lambda layer: layer["layer"], side="l"),
-        Column("kind", lambda layer: layer["kind"], side="l"),
-        Column("on", lambda layer: on(layer) if layer is not total else "", side="l"),
-        *(Column[Layer](head, lambda layer, name=name: count(layer[name])) for name, head in _COUNTED.items()),  # type: ignore[misc]
-        Column("rows in\nuse, %", lambda layer: f"{100 * layer['rows_in_use']:.0f}" if layer["on_macro"] else "-"),
-        Column(f"energy\n{unit}", lambda layer: short(layer["energy_pj"] / picojoules)),
-        Column("share\n%", share),
-        Column(f"if digital\n{unit}", lambda layer: short(layer["all_digital_pj"] / picojoules)),
-        Column("time", lambda layer: time(layer["latency_s"])),
-        Column("TOPS/W", lambda layer: _efficiency(layer["tops_per_watt"])),
-        Column("why on no macro", lambda layer: layer["why_digital"], side="l"),
+        TableColumn[Layer]("layer", lambda layer: layer["layer"], side="l"),
+        TableColumn("kind", lambda layer: layer["kind"], side="l"),
+        TableColumn("on", lambda layer: on(layer) if layer is not total else "", side="l"),
+        *(TableColumn[Layer](head, lambda layer, name=name: count(layer[name])) for name, head in _COUNTED.items()),  # type: ignore[misc]
+        TableColumn("rows in\nuse, %", lambda layer: f"{100 * layer['rows_in_use']:.0f}" if layer["on_macro"] else "-"),
+        TableColumn(f"energy\n{unit}", lambda layer: short(layer["energy_pj"] / picojoules)),
+        TableColumn("share\n%", share),
+        TableColumn(f"if digital\n{unit}", lambda layer: short(layer["all_digital_pj"] / picojoules)),
+        TableColumn("time", lambda layer: time(layer["latency_s"])),
+        TableColumn("TOPS/W", lambda layer: _efficiency(layer["tops_per_watt"])),
+        TableColumn("why on no macro", lambda layer: layer["why_digital"], side="l"),
     ]
     _, *cells = Table(columns, [*layers, total]).shown
     kept = [place for place in range(len(columns)) if any(row[place] not in ("-", "") for row in cells)]
@@ -72,7 +72,7 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     numbers["energy_share"] = lambda layer: layer["energy_pj"] / whole if whole else ""
     note = f"macro: {macros.pop()}" if len(macros) == 1 else ""
     last = [str(cells[-1][place]) for place in kept]
-    return Table([*(columns[place] for place in kept), Column("", None, numbers)], layers, note, last=last)
+    return Table([*(columns[place] for place in kept), TableColumn("", None, numbers)], layers, note, last=last)
 
 
 def _sum(layers: Sequence[Layer]) -> Layer:
@@ -162,17 +162,17 @@ def validation_text(found: Validation) -> str:
 
 
 def _comparisons(name: str, rows: Sequence[Comparison]) -> str:
-    columns: list[Column[Comparison]] = [
-        Column(name, lambda row: row.what, side="l"),
-        Column("reported, pJ", lambda row: f"{1e-3 * row.reported:.2f}"),
-        Column("model, pJ", lambda row: f"{1e-3 * row.modelled:.2f}"),
-        Column("model/reported", lambda row: f"{row.ratio:.2f}"),
-        Column("note", lambda row: row.note, side="l"),
+    columns: list[TableColumn[Comparison]] = [
+        TableColumn(name, lambda row: row.what, side="l"),
+        TableColumn("reported, pJ", lambda row: f"{1e-3 * row.reported:.2f}"),
+        TableColumn("model, pJ", lambda row: f"{1e-3 * row.modelled:.2f}"),
+        TableColumn("model/reported", lambda row: f"{row.ratio:.2f}"),
+        TableColumn("note", lambda row: row.note, side="l"),
     ]
     if any(row.chip for row in rows):
         columns[1:1] = [
-            Column("paper", lambda row: row.chip.paper if row.chip else "", side="l"),
-            Column("1b-TOPS/W", lambda row: f"{row.chip.tops_per_watt:g}" if row.chip else ""),
+            TableColumn("paper", lambda row: row.chip.paper if row.chip else "", side="l"),
+            TableColumn("1b-TOPS/W", lambda row: f"{row.chip.tops_per_watt:g}" if row.chip else ""),
         ]
     return str(Table(columns, rows))
 

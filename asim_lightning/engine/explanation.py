@@ -16,7 +16,7 @@ from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
 from asim_lightning.engine.engines import decision
-from asim_lightning.table import Column, Table, plural
+from asim_lightning.table import Table, TableColumn, plural
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
@@ -76,22 +76,24 @@ def _binary_weight(group: list[ExplainedCycle]) -> str:
     return ("-" if group[0].cycle.sign < 0 else "+") + f"2^{low}" + (f"..2^{high}" if high != low else "")
 
 
-_COLUMNS: list[Column[list[ExplainedCycle]]] = [
-    Column(
+_COLUMNS: list[TableColumn[list[ExplainedCycle]]] = [
+    TableColumn(
         "weight\nbits", lambda group: _bits(group[0].cycle.weight_bits[0], group[-1].cycle.weight_bits[-1]), side="l"
     ),
-    Column("input\nbits", lambda group: _bits(group[0].cycle.input_bits[0], group[-1].cycle.input_bits[-1]), side="l"),
-    Column("cycles", len),
-    Column("binary\nweight", _binary_weight, side="l"),
-    Column("full\nscale", lambda group: group[0].cycle.full_scale),
-    Column("domain", lambda group: group[0].domain, side="l"),
-    Column("votes", lambda group: group[0].cycle.votes),
-    Column("LSB\ncounts", lambda group: _number(group[0].lsb, ".4g")),
-    Column("sigma\nLSB", lambda group: _number(group[0].sigma_lsb, ".4g")),
-    Column("sigma\n%", lambda group: _number(group[0].sigma_percent, ".3g")),
-    Column("sigma\nmV", lambda group: _number(group[0].sigma_mv, ".3g")),
-    Column("P(wrong)", lambda group: _number(group[0].error_probability, ".1e")),
-    Column("noise-\nfree", lambda group: group[0].conversion, side="l"),
+    TableColumn(
+        "input\nbits", lambda group: _bits(group[0].cycle.input_bits[0], group[-1].cycle.input_bits[-1]), side="l"
+    ),
+    TableColumn("cycles", len),
+    TableColumn("binary\nweight", _binary_weight, side="l"),
+    TableColumn("full\nscale", lambda group: group[0].cycle.full_scale),
+    TableColumn("domain", lambda group: group[0].domain, side="l"),
+    TableColumn("votes", lambda group: group[0].cycle.votes),
+    TableColumn("LSB\ncounts", lambda group: _number(group[0].lsb, ".4g")),
+    TableColumn("sigma\nLSB", lambda group: _number(group[0].sigma_lsb, ".4g")),
+    TableColumn("sigma\n%", lambda group: _number(group[0].sigma_percent, ".3g")),
+    TableColumn("sigma\nmV", lambda group: _number(group[0].sigma_mv, ".3g")),
+    TableColumn("P(wrong)", lambda group: _number(group[0].error_probability, ".1e")),
+    TableColumn("noise-\nfree", lambda group: group[0].conversion, side="l"),
 ]
 """Columns of the text; a row has cycles that differ in their weight bit only."""
 

@@ -156,38 +156,6 @@ class Decision:
         return self.verdict if self.images is None else f"{self.verdict} ({over}{self.images:,} images)"
 
 
-def images_needed(decisions: Iterable[Decision]) -> str:
-    """How many images would decide all undecided points, such as "about 1,600 images would decide" or "2,000 images are
-    too few"; may be empty."""
-    some = list(decisions)
-    hardest = max(some, key=lambda each: (each.images is None, each.is_over, each.images or 0))
-    if hardest.images is None:
-        return ""
-    images = f"{hardest.images:,} images"
-    if hardest.is_over:
-        return f"{images} are too few{' to decide all of them' if len(some) > 1 else ''}"
-    return f"about {images} would decide{' all of them' if len(some) > 1 else ''}"
-
-
-def differing_words(count: int | None) -> str:
-    """How few samples decide, as in "only 3 samples decide"; empty for None, which is ten or more."""
-    if count is None:
-        return ""
-    return f"only {count} sample{'s decide' if count > 1 else ' decides'}" if count else "no sample differs"
-
-
-_SAMPLES = 200
-"""Below this number of samples, skewed numbers without bounds have too narrow intervals."""
-
-
-def narrow_notes(measure: Measure, samples: int) -> list[str]:
-    """A line if the interval of so few samples may be too narrow; see the coverage in `mean_interval`."""
-    if measure.is_share or samples >= _SAMPLES:
-        return []
-    interval = f"the 95 % interval of {measure.name}, which has no bounds, may be too narrow"
-    return [f"{samples:,} sample{'s' * (samples > 1)}: {interval} below {_SAMPLES} samples"]
-
-
 @dataclass(frozen=True)
 class Result:
     """The result of one point over all its trials.
@@ -317,19 +285,6 @@ class Result:
                 "measure": Measure(**given["measure"]),
             }
         )
-
-
-def interval_notes(results: Sequence[Result]) -> list[str]:
-    """Lines on intervals of too few samples, and on verdicts that few samples decide."""
-    if not results:
-        return []
-    bounded = [each for each in results if isfinite(each.high - each.low)]
-    notes = narrow_notes(bounded[0].measure, min(each.samples for each in bounded)) if bounded else []
-    few = sum(any(one.differing is not None for one in each.decisions.values()) for each in results)
-    if few:
-        at = f"at {few:,} point{'s' * (few > 1)}, fewer than ten samples differ"
-        notes.append(f"{at}, so the interval there is widened")
-    return notes
 
 
 def is_number(value: AxisValue) -> bool:

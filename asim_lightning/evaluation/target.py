@@ -284,26 +284,6 @@ def decide(
     return replace(kept, verdict="undecided", images=most if is_over else ceil(needed), is_over=is_over)
 
 
-_NEAR = 0.02
-"""Distance of an accuracy from the quantised network's, below which the choice of images matters much."""
-
-
-def near_notes(targets: Iterable[Target], quantized: Sequence[Result]) -> list[str]:
-    """A line on accuracies to reach that are near the quantised network's on these images; empty if none is."""
-    levels = {
-        each.accuracy if each.form == "yield" else each.value
-        for each in targets
-        if each.form == "yield" or (each.form == "accuracy" and each.measure.is_share)
-    }
-    near = sorted(level for level in levels if quantized and abs(level - quantized[0].accuracy) <= _NEAR + CLOSE)
-    if not near:
-        return []
-    own, said = quantized[0], " and ".join(f"{100 * level:g} %" for level in near)
-    distance = f"within {100 * _NEAR:g} points of the quantized network's {100 * own.accuracy:.2f} %"
-    where = f"on these {own.images:,} images: other images may give another verdict"
-    return [f"{said} {'is' if len(near) == 1 else 'are'} {distance} {where}"]
-
-
 def figure(result: Result, name: str) -> float:
     """A figure of a point by its name for users: accuracy, energy, latency, or a column."""
     return result.accuracy if name == "accuracy" else result.figures[FIGURES.get(name, name)]

@@ -13,7 +13,8 @@ from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
-from asim_lightning.evaluation.results import Measure, axes_text, narrow_notes
+from asim_lightning.evaluation.notes import narrow_notes
+from asim_lightning.evaluation.results import Measure, axes_text
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Say
 from asim_lightning.nn import OnMacro

@@ -15,9 +15,9 @@ from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Result, canonical_json, interval_notes
+from asim_lightning.evaluation.notes import interval_notes, near_notes
+from asim_lightning.evaluation.results import Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
-from asim_lightning.evaluation.target import near_notes
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
 from asim_lightning.exploration.loss_mapping import MapMaker

@@ -12,18 +12,18 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
+from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
     Result,
     axes_text,
     axis_text,
     distinct_values,
-    interval_notes,
     is_number,
     noise_unit,
     stacked,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELDS, Run
-from asim_lightning.evaluation.target import Target, figure, grouped, has_figure, meaning_of_early_end, near_notes
+from asim_lightning.evaluation.target import Target, figure, grouped, has_figure, meaning_of_early_end
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.point_costs import CostFigures

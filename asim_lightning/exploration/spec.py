@@ -17,9 +17,10 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import AxisValue, Decision, interval_notes
+from asim_lightning.evaluation.notes import interval_notes, near_notes
+from asim_lightning.evaluation.results import AxisValue, Decision
 from asim_lightning.evaluation.run import DOCUMENT
-from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target, near_notes
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.point import Points

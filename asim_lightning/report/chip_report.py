@@ -11,31 +11,31 @@ from torch import Tensor, zeros
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import Axis, Picture, Series
-from asim_lightning.table import Column, Table
+from asim_lightning.table import Table, TableColumn
 
 _WORST = 5
 _Converter: TypeAlias = tuple[ChipLayer, int]
 """A layer, and the index of a converter in it."""
-_LAYERS: list[Column[ChipLayer]] = [
-    Column("layer", lambda layer: layer.name, side="l"),
-    Column("converters", lambda layer: f"{layer.converters:,}" if layer.converters else "-"),
-    Column("offset sd\nLSB", lambda layer: _spread(layer.offset)),
-    Column("worst\nLSB", lambda layer: _number(layer.offset, "+.3g")),
-    Column("gain sd\n%", lambda layer: _spread(layer.gain_error)),
-    Column("worst INL\nLSB", lambda layer: _number(layer.largest_inl, ".3g")),
-    Column("stuck at 0", lambda layer: _of(layer.stuck[0], layer.cells)),
-    Column("stuck at 1", lambda layer: _of(layer.stuck[1], layer.cells)),
-    Column("cells sd\n%", lambda layer: f"{layer.cell_percent:g}" if layer.cell_percent else "-"),
+_LAYERS: list[TableColumn[ChipLayer]] = [
+    TableColumn("layer", lambda layer: layer.name, side="l"),
+    TableColumn("converters", lambda layer: f"{layer.converters:,}" if layer.converters else "-"),
+    TableColumn("offset sd\nLSB", lambda layer: _spread(layer.offset)),
+    TableColumn("worst\nLSB", lambda layer: _number(layer.offset, "+.3g")),
+    TableColumn("gain sd\n%", lambda layer: _spread(layer.gain_error)),
+    TableColumn("worst INL\nLSB", lambda layer: _number(layer.largest_inl, ".3g")),
+    TableColumn("stuck at 0", lambda layer: _of(layer.stuck[0], layer.cells)),
+    TableColumn("stuck at 1", lambda layer: _of(layer.stuck[1], layer.cells)),
+    TableColumn("cells sd\n%", lambda layer: f"{layer.cell_percent:g}" if layer.cell_percent else "-"),
 ]
-_CONVERTERS: list[Column[_Converter]] = [
-    Column("worst converters", lambda row: row[0].name, side="l"),
+_CONVERTERS: list[TableColumn[_Converter]] = [
+    TableColumn("worst converters", lambda row: row[0].name, side="l"),
     *(
-        Column[_Converter](head, lambda row, at=at: int(row[0].place[row[1], at]))  # type: ignore[misc]
+        TableColumn[_Converter](head, lambda row, at=at: int(row[0].place[row[1], at]))  # type: ignore[misc]
         for at, head in enumerate(("tile", "group", "output", "weight bit"))
     ),
-    Column("offset, LSB", lambda row: _number(row[0].offset, "+.3g", row[1])),
-    Column("gain, %", lambda row: _number(row[0].gain_error, "+.3g", row[1])),
-    Column("INL, LSB", lambda row: _number(row[0].largest_inl, ".3g", row[1])),
+    TableColumn("offset, LSB", lambda row: _number(row[0].offset, "+.3g", row[1])),
+    TableColumn("gain, %", lambda row: _number(row[0].gain_error, "+.3g", row[1])),
+    TableColumn("INL, LSB", lambda row: _number(row[0].largest_inl, ".3g", row[1])),
 ]
 
 

@@ -13,7 +13,7 @@ from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.labels import duration, milliseconds, rate
-from asim_lightning.table import Column, Table, short, text_table
+from asim_lightning.table import Table, TableColumn, short, text_table
 
 TIMES_LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
@@ -41,45 +41,45 @@ FIT_PARAMETERS = (
 _FIT_LEGEND = (
     "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better"
 )
-_NETWORK: list[Column[InferenceTime]] = [
-    Column("inference", lambda row: row.inference, side="l"),
-    Column("algorithm", lambda row: row.algorithm or "-", side="l"),
-    Column("engine", lambda row: row.engine, side="l"),
-    Column("ms,\nmedian", lambda row: milliseconds(row.repeats.median)),
-    Column("ms,\nfastest", lambda row: milliseconds(row.repeats.fastest)),
-    Column("images\n/s", lambda row: short(row.images_per_second)),
-    Column("conversions\n/s", lambda row: rate(row.conversions_per_second)),
-    Column("ratio,\nmedian", lambda row: short(row.ratio)),
-    Column("ratio,\nfastest", lambda row: short(row.fastest_ratio)),
+_NETWORK: list[TableColumn[InferenceTime]] = [
+    TableColumn("inference", lambda row: row.inference, side="l"),
+    TableColumn("algorithm", lambda row: row.algorithm or "-", side="l"),
+    TableColumn("engine", lambda row: row.engine, side="l"),
+    TableColumn("ms,\nmedian", lambda row: milliseconds(row.repeats.median)),
+    TableColumn("ms,\nfastest", lambda row: milliseconds(row.repeats.fastest)),
+    TableColumn("images\n/s", lambda row: short(row.images_per_second)),
+    TableColumn("conversions\n/s", lambda row: rate(row.conversions_per_second)),
+    TableColumn("ratio,\nmedian", lambda row: short(row.ratio)),
+    TableColumn("ratio,\nfastest", lambda row: short(row.fastest_ratio)),
 ]
-_LAYERS: list[Column[LayerTime]] = [
-    Column("layer", lambda row: row.name, side="l"),
-    Column("kind", lambda row: row.kind, side="l"),
-    Column("shape", lambda row: f"{_shape(row.input_shape)} -> {_shape(row.output_shape)}", side="l"),
-    Column("algorithm", lambda row: row.algorithm, side="l"),
-    Column("engine", lambda row: row.engine, side="l"),
-    Column("conversions\n/image", lambda row: f"{row.conversions:,}"),
-    Column("ms,\nquantized", lambda row: milliseconds(row.quantized.median)),
-    Column("ms,\nsimulated", lambda row: milliseconds(row.simulated.median)),
-    Column("conversions\n/s", lambda row: rate(row.conversions_per_second)),
-    Column("share of\nnetwork", lambda row: f"{100 * row.share:.1f} %"),
+_LAYERS: list[TableColumn[LayerTime]] = [
+    TableColumn("layer", lambda row: row.name, side="l"),
+    TableColumn("kind", lambda row: row.kind, side="l"),
+    TableColumn("shape", lambda row: f"{_shape(row.input_shape)} -> {_shape(row.output_shape)}", side="l"),
+    TableColumn("algorithm", lambda row: row.algorithm, side="l"),
+    TableColumn("engine", lambda row: row.engine, side="l"),
+    TableColumn("conversions\n/image", lambda row: f"{row.conversions:,}"),
+    TableColumn("ms,\nquantized", lambda row: milliseconds(row.quantized.median)),
+    TableColumn("ms,\nsimulated", lambda row: milliseconds(row.simulated.median)),
+    TableColumn("conversions\n/s", lambda row: rate(row.conversions_per_second)),
+    TableColumn("share of\nnetwork", lambda row: f"{100 * row.share:.1f} %"),
 ]
-_RANGES: list[Column[AdcRange]] = [
-    Column("layer", lambda row: row.name, side="l"),
-    Column("ADC\nbits", lambda row: row.adc_bits),
-    Column("step", lambda row: row.step),
-    Column("low", lambda row: row.low),
-    Column("CSNR (dB)\nbefore", lambda row: decibels(row.before)),
-    Column("after", lambda row: decibels(row.after)),
-    Column("clipped\n%", lambda row: _clipped(row.clipped), side="l"),
+_RANGES: list[TableColumn[AdcRange]] = [
+    TableColumn("layer", lambda row: row.name, side="l"),
+    TableColumn("ADC\nbits", lambda row: row.adc_bits),
+    TableColumn("step", lambda row: row.step),
+    TableColumn("low", lambda row: row.low),
+    TableColumn("CSNR (dB)\nbefore", lambda row: decibels(row.before)),
+    TableColumn("after", lambda row: decibels(row.after)),
+    TableColumn("clipped\n%", lambda row: _clipped(row.clipped), side="l"),
 ]
 
 
 def network_table(times: Sequence[InferenceTime]) -> Table[InferenceTime]:
     """Times of one batch size: one row for each way to compute the network."""
 
-    def projected(images: int) -> Column[InferenceTime]:
-        return Column(f"{images:,}\nimages", lambda row: duration(row.projected(images)))
+    def projected(images: int) -> TableColumn[InferenceTime]:
+        return TableColumn(f"{images:,}\nimages", lambda row: duration(row.projected(images)))
 
     return Table([*_NETWORK, *map(projected, PROJECTED)], times)
 

@@ -15,9 +15,9 @@ from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
 from asim_lightning.report.table_columns import accuracy_columns, axis_columns, cost_column, of, target_column, valued
 from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
-from asim_lightning.table import Column, Table, count_range, mean_count, plain
+from asim_lightning.table import Table, TableColumn, count_range, mean_count, plain
 
-Points: TypeAlias = list[Column[Result]]
+Points: TypeAlias = list[TableColumn[Result]]
 
 _LINE_WIDTH = 120
 _FEW_IMAGES = 100
@@ -26,20 +26,20 @@ _MOST_ROWS = 40
 """A search with more points prints only the front."""
 _READING = 0.5
 """Points by which a published accuracy may be off, because such numbers are read off a figure."""
-_KIND: Column[Result] = plain("kind", lambda row: row.kind, "l")
+_KIND: TableColumn[Result] = plain("kind", lambda row: row.kind, "l")
 _READS: Points = [
     plain("trials", lambda row: row.trials),
     plain("images", lambda row: row.images),
-    Column("seconds", lambda row: f"{row.seconds:.1f}", {"seconds": lambda row: row.seconds}),
+    TableColumn("seconds", lambda row: f"{row.seconds:.1f}", {"seconds": lambda row: row.seconds}),
     plain("algorithm", lambda row: row.algorithm, "l"),
 ]
-_RIGHT: Column[Result] = Column(
+_RIGHT: TableColumn[Result] = TableColumn(
     "right",
     lambda row: f"{mean_count(row.right)} of {row.images}" + (f" ({count_range(row.right)})" if row.trials > 1 else ""),
     {"right": lambda row: " ".join(map(str, row.right))},
     "l",
 )
-_DIFFERENCE: Column[Interval] = Column(
+_DIFFERENCE: TableColumn[Interval] = TableColumn(
     "to quantized (points)",
     lambda found: f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}",
     {"difference": attrgetter("mean"), "difference_low": attrgetter("low"), "difference_high": attrgetter("high")},
@@ -77,7 +77,7 @@ def search_text(found: Run, technology: str) -> str:
     shown = found.points if len(found.points) <= _MOST_ROWS else list(filter(mark, found.points))
     names = [name for name in COSTS if name != "tops_per_watt" or name in found.objectives]
     costs = [cost_column(name, 4) for name in names if all(has_figure(point, name) for point in found.points)]
-    columns = [Column("", mark, side="l"), *_columns(found.points, costs, found.targets)]
+    columns = [TableColumn("", mark, side="l"), *_columns(found.points, costs, found.targets)]
     lines = [str(Table(columns, [*found.references, *shown]))]
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
@@ -115,7 +115,7 @@ def choice_table(run: Run, target: Target) -> Table[Choice] | None:
         return None if row.best is None else point_words(run, row.best, list(row.conditions))
 
     costs = (cost_column(name, 4, label_of(name)) for name in run.costs if name in COSTS)
-    columns: list[Column[Choice]] = [
+    columns: list[TableColumn[Choice]] = [
         plain("conditions", lambda row: legend_text(row.conditions), "l"),
         plain("kept", lambda row: len(row.of("kept"))),
         plain("undecided", lambda row: len(row.of("undecided"))),
@@ -145,7 +145,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         of(lambda row: row.difference, _DIFFERENCE),
         target_column(str(target), "target"),
         *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),
-        Column("front", lambda row: "yes" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
+        TableColumn("front", lambda row: "yes" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
         *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),
         _only_in_csv(_RIGHT),
     ]
@@ -155,7 +155,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
     return Table(columns, rows, green + note, "All points", "points.csv", marked)
 
 
-def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) -> tuple[Points, str]:
+def _that_differ(columns: Sequence[TableColumn[Result]], points: Sequence[Result]) -> tuple[Points, str]:
     """Columns, with those hidden in which all points agree, and a note on the hidden ones that have a value."""
     kept = {"kind", "target", "95 % interval", *(point.measure.heading for point in points)}
     found, said = [], []
@@ -168,7 +168,7 @@ def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) ->
     return found, f"All simulated points: {', '.join(said)}." if said else ""
 
 
-def _only_in_csv(column: Column[Result], is_so: bool = True) -> Column[Result]:
+def _only_in_csv(column: TableColumn[Result], is_so: bool = True) -> TableColumn[Result]:
     return replace(column, text=None) if is_so else column
 
 
@@ -190,12 +190,12 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
     def text(number: float) -> str:
         return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"
 
-    columns: list[Column[Any]] = [
+    columns: list[TableColumn[Any]] = [
         *(replace(column, side="r") for column in axis_columns(found)),
-        Column(f"{axis} from", lambda row: value_words(row.before)),
-        Column("to", lambda row: value_words(row.after)),
-        Column("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
-        Column(
+        TableColumn(f"{axis} from", lambda row: value_words(row.before)),
+        TableColumn("to", lambda row: value_words(row.after)),
+        TableColumn("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
+        TableColumn(
             "95 % interval",
             lambda row: (
                 f"[{text(row.change.low)}, {text(row.change.high)}]" if isfinite(row.change.low) else "no bounds"
@@ -218,10 +218,12 @@ def published_text(results: Sequence[Result], published: Sequence[float], whose:
         return 100 * row[0].low - _READING <= row[1] <= 100 * row[0].high + _READING
 
     simulated = [result for result, _ in rows]
-    columns: list[Column[tuple[Result, float]]] = [
+    columns: list[TableColumn[tuple[Result, float]]] = [
         *(of(lambda row: row[0], each) for each in (*axis_columns(simulated), *accuracy_columns(simulated[0].measure))),
-        Column("published (%)", lambda row: f"{row[1]:.2f}"),
-        Column("", lambda row: "agrees" if agrees(row) else f"{100 * row[0].accuracy - row[1]:+.1f} points", side="l"),
+        TableColumn("published (%)", lambda row: f"{row[1]:.2f}"),
+        TableColumn(
+            "", lambda row: "agrees" if agrees(row) else f"{100 * row[0].accuracy - row[1]:+.1f} points", side="l"
+        ),
     ]
     verdict = f"{sum(map(agrees, rows))} of {len(rows)} points agree with {whose}: 95 % interval, and {_READING} points"
     return f"{Table(columns, rows)}\n{verdict} for reading a figure"

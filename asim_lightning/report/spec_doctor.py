@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Decision, differing_words, images_needed
+from asim_lightning.evaluation.notes import differing_words, images_needed
+from asim_lightning.evaluation.results import Decision
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.html_page import Shown
 from asim_lightning.report.labels import cost_text
 from asim_lightning.report.picture import Axis, Grid, Picture, Series
-from asim_lightning.table import Column, Rows, Table, plain
+from asim_lightning.table import Rows, Table, TableColumn, plain
 
 Row: TypeAlias = Mapping[str, Any]
 """Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
@@ -58,12 +59,12 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
         return said and f"kept: {said}"
 
     ends = {"kept_percent": lambda row: others(row).get("%"), "kept_mv": lambda row: others(row).get("mV")}
-    columns: list[Column[Limit]] = [
-        Column("property", _words, {"property": lambda row: row.name, "unit": lambda row: row.unit}, side="l"),
-        Column("kept up to", lambda row: _value(row, row.kept), {"kept": lambda row: row.kept}),
-        Column("missed from", lambda row: _value(row, row.missed), {"missed": lambda row: row.missed}),
-        Column("in other units", in_others, ends, side="l"),
-        Column("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
+    columns: list[TableColumn[Limit]] = [
+        TableColumn("property", _words, {"property": lambda row: row.name, "unit": lambda row: row.unit}, side="l"),
+        TableColumn("kept up to", lambda row: _value(row, row.kept), {"kept": lambda row: row.kept}),
+        TableColumn("missed from", lambda row: _value(row, row.missed), {"missed": lambda row: row.missed}),
+        TableColumn("in other units", in_others, ends, side="l"),
+        TableColumn("between", _between, {"images_to_decide": lambda row: row.images}, side="l"),
     ]
     return Table(columns, limits, _ALONE, "Limits", "limits.csv")
 
@@ -118,11 +119,11 @@ def loss_map_table(found: LossMap) -> Table[Row]:
         }
         for name, share in found.by_layer.items()
     ]  # fmt: skip
-    columns: list[Column[Row]] = [
+    columns: list[TableColumn[Row]] = [
         plain("layer", itemgetter("layer"), "l"),
-        Column("share\n(nats)", lambda row: _cell(row["share"], 4), _cells("share")),
-        Column("of the\nsum (%)", lambda row: _cell(row["percent"], 1), _cells("percent")),
-        Column("most of it in", positions, _cells("first_bit", "last_bit", "percent_in_them"), side="l"),
+        TableColumn("share\n(nats)", lambda row: _cell(row["share"], 4), _cells("share")),
+        TableColumn("of the\nsum (%)", lambda row: _cell(row["percent"], 1), _cells("percent")),
+        TableColumn("most of it in", positions, _cells("first_bit", "last_bit", "percent_in_them"), side="l"),
     ]
     return Table(columns, rows, _map_note(found), "Shares of layers", "layers_map.csv")
 
@@ -180,17 +181,17 @@ def plans_table(found: Row) -> Table[Row]:
     """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
     target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
     unit = _unit(target)
-    columns: list[Column[Row]] = [
+    columns: list[TableColumn[Row]] = [
         plain("plan", itemgetter("text"), "l"),
-        Column("energy", partial(cost_text, "energy_uj"), _cells("energy_uj", "energy_uj_low", "energy_uj_high")),
-        Column(
+        TableColumn("energy", partial(cost_text, "energy_uj"), _cells("energy_uj", "energy_uj_low", "energy_uj_high")),
+        TableColumn(
             "\n".join([_measured(target), *([f"({unit})"] if unit else [])]),
             lambda row: _interval(row, target),
             _cells("mean", "low", "high", "threshold"),
         ),
-        Column("target", itemgetter("verdict"), _cells("verdict"), side="l"),
-        Column("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
-        Column("file", lambda row: row["file"] or "", _cells("file"), side="l"),
+        TableColumn("target", itemgetter("verdict"), _cells("verdict"), side="l"),
+        TableColumn("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
+        TableColumn("file", lambda row: row["file"] or "", _cells("file"), side="l"),
     ]
     bound = "at most" if found["as_is"].get("less_is_better") else "at least"
     least = f"{target.measure.text(found['as_is']['threshold'])} {unit}".rstrip()

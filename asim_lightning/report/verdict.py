@@ -5,15 +5,8 @@ from dataclasses import dataclass, replace
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    Verdict,
-    differing_words,
-    distinct_values,
-    images_needed,
-    noise_unit,
-)
+from asim_lightning.evaluation.notes import differing_words, images_needed
+from asim_lightning.evaluation.results import AxisValue, Result, Verdict, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of

@@ -18,7 +18,7 @@ from asim_lightning.report.accuracy import Curve, accuracy_series, reference_mar
 from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import Axis, Mark, Picture, Series, drawn_of
 from asim_lightning.report.table_columns import axis_columns, interval, valued
-from asim_lightning.table import Column, Rows, Table, plain
+from asim_lightning.table import Rows, Table, TableColumn, plain
 from asim_lightning.whole_file import write_lines
 
 MOST_GROUPS = 12
@@ -151,27 +151,27 @@ class _Row(NamedTuple):
         return self.of.axes
 
 
-_MEAN: list[Column[_Row]] = [
+_MEAN: list[TableColumn[_Row]] = [
     valued("mean (%)", "mean", lambda row: row.of.mean.mean, Measure().text),
     interval("95 % interval", lambda row: (row.of.mean.low, row.of.mean.high), ("mean_low", "mean_high")),
     valued("chip sd", "chip_sd", lambda row: row.of.spread, Measure().text),
     valued("read sd", "read_sd", lambda row: row.of.read_spread, Measure().text),
 ]
-_CHIPS: list[Column[_Row]] = [
-    Column("chips", lambda row: len(row.of.chips)),
+_CHIPS: list[TableColumn[_Row]] = [
+    TableColumn("chips", lambda row: len(row.of.chips)),
     plain("reads", lambda row: row.of.reads),
 ]
-_SPREAD: list[Column[_Row]] = [
-    Column("lowest", lambda row: f"{100 * row.of.accuracies.min():.2f}"),
-    Column("median", lambda row: f"{100 * np.median(row.of.accuracies):.2f}"),
-    Column("highest", lambda row: f"{100 * row.of.accuracies.max():.2f}"),
+_SPREAD: list[TableColumn[_Row]] = [
+    TableColumn("lowest", lambda row: f"{100 * row.of.accuracies.min():.2f}"),
+    TableColumn("median", lambda row: f"{100 * np.median(row.of.accuracies):.2f}"),
+    TableColumn("highest", lambda row: f"{100 * row.of.accuracies.max():.2f}"),
 ]
-_THRESHOLD: Column[_Row] = Column(
+_THRESHOLD: TableColumn[_Row] = TableColumn(
     "at least (%)", lambda row: f"{100 * row.at.accuracy:g}", {"threshold": lambda row: row.at.accuracy}
 )
 _BOUNDS = "[{:.3f}, {:.3f}]".format
-_GOOD: list[Column[_Row]] = [
-    Column(
+_GOOD: list[TableColumn[_Row]] = [
+    TableColumn(
         "good chips",
         lambda row: f"{row.at.good} of {row.at.total}",
         {"good": lambda row: row.at.good, "chips": lambda row: row.at.total},
@@ -200,12 +200,12 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
 
     Mean over chips and images with its interval, and both spreads, belong to a combination.
     """
-    others: list[Column[_Row]] = [
+    others: list[TableColumn[_Row]] = [
         _CHIPS[1],
         plain("images", lambda row: row.of.images),
         plain("bounds", lambda row: "sequence" if row.of.stopped_by_outcomes else "Clopper-Pearson"),
     ]
-    accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.at.accuracy:.6g}")
+    accuracy: TableColumn[_Row] = plain("accuracy", lambda row: f"{row.at.accuracy:.6g}")
     columns = [*axis_columns(found), accuracy, *_GOOD, *others, *_MEAN]
     rows = Table(columns, _rows(found, thresholds)).numbers
     write_lines(path, [[f"{each:.6f}" if isinstance(each, float) else each for each in row] for row in rows], "\n")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Measure, Result, images_needed
-from asim_lightning.evaluation.target import Target, decide, near_notes, pareto, target_texts
+from asim_lightning.evaluation.notes import images_needed, near_notes
+from asim_lightning.evaluation.results import Decision, Measure, Result
+from asim_lightning.evaluation.target import Target, decide, pareto, target_texts
 
 UNTIL = ("accuracy", "width", "yield")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine.native.conversion import plan_of
+from asim_lightning.engine.native.conversion import conversion_of
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.nn import CimConv2d, CimLinear
 
@@ -45,7 +45,7 @@ def test_default_type(macro: MacroConfig, dtype: torch.dtype, engine: str | None
     layer.engine = engine
     expected = layer(x)
     schedule_of.cache_clear()
-    plan_of.cache_clear()
+    conversion_of.cache_clear()
     with default_dtype(dtype):
         assert torch.equal(layer(x), expected)
         layer.refresh()  # what is kept is made anew

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asim_lightning.report.table_columns import axis_columns, interval
-from asim_lightning.table import Column, Table, plain
+from asim_lightning.table import Table, TableColumn, plain
 
 
 @dataclass
@@ -16,11 +16,11 @@ class Row:
 
 
 ROWS = [Row({"full_scale_mv": 64, "random_noise": "0.1 lsb"}, (0.5, 1.0)), Row({"random_noise": "2 lsb"}, None)]
-COLUMNS: list[Column[Row]] = [
+COLUMNS: list[TableColumn[Row]] = [
     *axis_columns(ROWS, is_labelled=True),
     interval("95 %\ninterval", lambda row: row.ends),
     plain("number", lambda row: len(row.axes)),
-    Column("", None, {"full": lambda row: 0.125}),
+    TableColumn("", None, {"full": lambda row: 0.125}),
 ]
 
 

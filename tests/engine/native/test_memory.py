@@ -27,7 +27,7 @@ def test_what_an_absurd_image_or_weight_takes_is_refused_in_a_sentence(way: tupl
     with pytest.raises(MemoryError, match=REFUSAL):
         program.sums(x.expand(1, 1, HUGE, HUGE), noise_of(1))
     assert program.sums(x, noise_of(1)).shape == (1, 3, 1, 1)  # the next call is none the worse
-    job = ConversionJob.from_buffer_copy(program._plan(x, weights.integers, 1, None).job)
+    job = ConversionJob.from_buffer_copy(program._conversion(x, weights.integers, 1, None).job)
     job.weights.data, job.weights.channels = weights.integers.data_ptr(), 2**50
     with pytest.raises(MemoryError, match=REFUSAL):
         native_engine._form(job, way[0], "layer")
