@@ -33,4 +33,4 @@ def calibrate(cli: AsimCLI, options: CalibrateAdcOptions) -> None:
         cli.say(f"noise    the same in volts before and after: the file has {' and '.join(fitted.noise)} for them")
     write_text(file, dump_yaml({"model": {"plan": dict(fitted.plan)}}))
     compare_adc(work, options, fitted, cli.say)
-    cli.say(f"rules    {file}, for use as in -c CONFIG -c {file}")
+    cli.say(f"rules    {file}, for asim COMMAND -c CONFIG -c {file}")

@@ -74,7 +74,7 @@ class MapMaker:
         if work.trainer.is_global_zero and not work.fresh and (known := store.read(_MAPS, key)) is not None:
             say("map      of an earlier run")
             return LossMap.of_json(known), []
-        say(f"map      of the loss of {len(self.places):,} images, by path attribution")
+        say(f"map      which layers lose the answers of {len(self.places):,} images, by path attribution")
         with kept_assignments(work.model.backbone):
             factor, notes = self._step_back()  # to noise and spreads that leave something to rank
             mapped = loss_map(work.model, self.batches(), range(_MAPPED_CHIPS), self._changes())

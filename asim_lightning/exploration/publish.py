@@ -80,7 +80,7 @@ def publish(run: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
     _write_differences(every, sweep.study.settings.axes)
     yields = _yield_files(run, sweep, name, suffix) if run.yields else []
     earlier = len(rows) - len(run.rows)
-    more = [f"earlier  points of earlier commands in picture and numbers: {earlier}"] if earlier > 0 else []
+    more = [f"earlier  picture and numbers also have {earlier:,} rows of earlier commands"] if earlier > 0 else []
     return "\n".join([sweep_text(run, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
 
 

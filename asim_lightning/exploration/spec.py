@@ -296,7 +296,7 @@ class SpecStudy:
             return limits, None, []
         joint = scaled(spreads, self.macro).allowed(lambda axes: self.study.points.macros({**self.base, **axes}))
         scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self.own else 'limits above'}"
-        note = f"{TOGETHER}: {scaled_ones}, each times the factor; nothing else is in it"
+        note = f"{TOGETHER}: {scaled_ones}, each times one factor; no other noise or spread"
         limits.append((yield from limit_of(joint, self.base)))
         kept = limits[-1].kept
         return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [note]

@@ -30,7 +30,7 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, written: Write, ru
     assert [match[2] for match in (before, after, other)] == ["before", "after", "with adc_bits 8"]
     difference = float(after[1]) - float(before[1])
     assert any(line.startswith(f"after - before: {difference:+.2f} points [") for line in lines)
-    assert lines[-1] == f"rules    {file}, for use as in -c CONFIG -c {file}"
+    assert lines[-1] == f"rules    {file}, for asim COMMAND -c CONFIG -c {file}"
     fitted = yaml.safe_load(file.read_text())["model"]["plan"]["rules"]
     first = {"weight_bits": 6, "adc_bits": 5, "adc_step": int(rows[0][2]), "adc_low": 0}
     digital, of_first, *_ = fitted
