@@ -81,8 +81,8 @@ class CostFigures:
         """The assumptions of the costs, in a line."""
         t = self.technology
         return (
-            f"cost     of an image at {t} (technology {t.preset}). True energies are within {t.factor:g} times in analog "
-            f"parts ({t.source('factor')}), and {t.digital_factor:g} times in digital parts. The quantized network is "
+            f"cost     of an image at {t} (technology {t.preset}). True energies are within {t.factor:g} times in "
+            f"analog parts ({t.source('factor')}), and {t.digital_factor:g} times in digital parts. The quantized network is "
             "priced on a digital macro"
         )
 
