@@ -80,10 +80,10 @@ class CostFigures:
     def __str__(self) -> str:
         """The assumptions of the costs, in a line."""
         t = self.technology
+        analog = f"{t.factor:g} times in analog parts ({t.source('factor')})"
         return (
-            f"cost     of an image at {t} (technology {t.preset}). True energies are within {t.factor:g} times in "
-            f"analog parts ({t.source('factor')}), and {t.digital_factor:g} times in digital parts. The quantized network is "
-            "priced on a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}). True energies are within {analog}, and "
+            f"{t.digital_factor:g} times in digital parts. The quantized network is priced on a digital macro"
         )
 
 
