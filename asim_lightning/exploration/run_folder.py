@@ -106,5 +106,5 @@ def _changes(store: Store, made: Fingerprint) -> Iterator[str]:
         why = "an object, file or variable that it uses has changed"
         if last["processor"] != now.processor:
             why = f"{now.processor} rounds in another way than {last['processor']}"
-        yield f"store    the network answers otherwise than in its last run, so all is computed again: {why}"
+        yield f"store    the network answers otherwise than in the last run, whose trials are not reused: {why}"
     store.write(_ANSWERS, made.by_values, asdict(now))
