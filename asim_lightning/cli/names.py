@@ -65,16 +65,20 @@ def no_setting(given: str, known: Iterable[str]) -> ValueError:
 def nearest(given: str, known: list[str]) -> list[str]:
     """The known full names that are nearest to a wrong one: at most 3.
 
-    The right last part in another group comes first, then names that have the last part as a whole word (`noise` is in
-    random_noise), then names that are similar in letters.
+    Names of the same group that are similar in letters come first. Then come names with the same last part in another
+    group; if there are none, names that have the last part as a whole word (`noise` is in random_noise); if there are
+    none of these, too, names that are similar in letters.
     """
-    last = given.rpartition(".")[2]
-    lasts = {name: name.rpartition(".")[2] for name in known}
-    group = given.removesuffix(last)
-    inside = [name for name in known if last in lasts[name].split("_")]
-    inside.sort(key=lambda name: not (group and name.startswith(group)))  # of the same group first
-    found = [name for name in known if lasts[name] == last] or inside
-    return (found or get_close_matches(given, known, _MOST, 0.8))[:_MOST]
+    group, _, last = given.rpartition(".")
+    parts = {name: name.rpartition(".") for name in known}
+    beside = {ending: name for name, (above, _, ending) in parts.items() if above == group}
+    similar = [beside[each] for each in get_close_matches(last, beside, _MOST, 0.8)]
+    same = [name for name in known if parts[name][2] == last]
+    same = get_close_matches(given, same, len(same) or 1, 0.0)  # the nearest group first
+    inside = [name for name in known if last in parts[name][2].split("_")]
+    inside.sort(key=lambda name: not (group and name.startswith(f"{group}.")))  # of the same group first
+    near = [*similar, *(same or inside or get_close_matches(given, known, _MOST, 0.8))]
+    return list(dict.fromkeys(near))[:_MOST]
 
 
 def class_of(name: str) -> Any:

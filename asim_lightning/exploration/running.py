@@ -88,7 +88,7 @@ class _Running:
             if self._is_first:
                 self._study.folder.export()
             if self._learns and (reused := len(self._reused)):
-                self._say(f"Reused {reused:,} stored results; computed {len(self._new):,}.")
+                self._say(f"Reused {reused:,} stored result{'s' * (reused > 1)}; computed {len(self._new):,}.")
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
         results = list[Result]()
@@ -179,9 +179,8 @@ def _distinct(batch: Iterable[Planned]) -> dict[Trial, Planned]:
 
 def _reused_line(reused: int, left: int, may_end: bool) -> str:
     """A line on trials that are read and not computed; the seconds in the table include their earlier time."""
-    if left:
-        return f"Reusing {reused:,} stored results; {'at most ' * may_end}{left:,} to compute."
-    return f"Reusing {reused:,} stored results; nothing to compute."
+    rest = f"{'at most ' * may_end}{left:,}" if left else "nothing"
+    return f"Reusing {reused:,} stored result{'s' * (reused > 1)}; {rest} to compute."
 
 
 def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:

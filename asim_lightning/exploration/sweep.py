@@ -157,9 +157,15 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     outcome = Measure.of(work.model.outcome)
     settings = settings.on(outcome)
     grid, until = settings.grid, settings.end
-    if until is not None and until.ends_images and settings.trials > 1:
+    ends_images = until is not None and until.ends_images
+    if ends_images and settings.trials > 1:
         said = f"because an image counts once, got {settings.trials}"
         raise ValueError(f"`trials` must be 1 with `until` '{until}', {said}")
+    if ends_images and (shares := [each for each in settings.wanted if each.of]):
+        raise ValueError(
+            f"`targets` must be as 'accuracy 88 %' with `until` '{until}', because images that end early decide no "
+            f"difference to another network, got '{shares[0]}'"
+        )
     wanted = settings.wanted
     thresholds = thresholds_of(settings.thresholds, settings.of_chips)
     if thresholds and not outcome.is_share:
@@ -167,7 +173,6 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     yields = [each.accuracy for each in wanted if each.form == "yield"]
     yields += [until.accuracy] if until is not None and until.form == "yield" else []
     costs, points = CostFigures(work.model, settings.technology, work.noise_in), Points.of(work, grid.axes)
-    ends_images = until is not None and until.ends_images
     chips = () if ends_images else grid.values_of(CHIP) if CHIP in grid.axes else ()  # else chips see other images
     known = list(SearchSpace({name: axis for name, axis in grid.axes.items() if not (chips and name == CHIP)}).grid())
 
@@ -180,8 +185,8 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     study = SweepStudy.open(
         work,
         StudySettings(
-            "sweep", list(grid.axes), wanted, until, chips, settings.trials, most_images=all_images(work.data),
-            by_chip=True, goes_on=True,
+            "sweep", list(grid.axes), wanted, until, chips, settings.trials, by_chip=True, goes_on=True,
+            most_images=None if ends_images else all_images(work.data),
         ),
         points,
         costs,

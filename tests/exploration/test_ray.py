@@ -13,6 +13,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -166,8 +167,8 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
         "dies": f"simulated random_noise 1 trial 0 was given up because {MOST_DEATHS + 1} of its workers died",
     }.items():
         own = MACRO.with_fields(column="own_column.Own", column_args={"does": does})
-        sweep = make(grid(random_noise=[1.0]), trials=1, macro=own, folder=does)
-        sweep.runner = RayRunner(sweep.trainer, sweep.model, sweep.data, RunnerSettings("ray", 1))
+        runner = partial(RayRunner, settings=RunnerSettings("ray", 1))
+        sweep = make(grid(random_noise=[1.0]), trials=1, macro=own, folder=does, runner=runner)
         with pytest.raises(ValueError, match="random_noise 1 trial 0") as raised:
             sweep.run()
         assert str(raised.value).startswith(message)

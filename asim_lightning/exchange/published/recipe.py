@@ -46,7 +46,7 @@ _COMMENTS = {
     "rows": "rows that a column sums; also its full scale in counts",
     "adc_bits": "bits; null: an ideal converter",
     "encoding_bits": "input bits a cycle; 1 is bit-serial",
-    "random_noise": "% of full scale, or with a unit: 0.13 lsb; a list: values of the sweep",
+    "random_noise": "% of full scale, or with a unit: 0.13 lsb",
     "nonlinear_noise": "% of full scale at count 0, shrinking as 1/sqrt(count + 1)",
     "lr": "learning rate at the start",
     "momentum": "of sgd, 0..1",
