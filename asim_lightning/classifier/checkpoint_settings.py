@@ -57,7 +57,7 @@ def _check_group(kinds: Mapping[str, Any], given: Mapping[Any, Any], name: str) 
         taken = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
         taken += tuple(each for several in taken if get_origin(several) is list for each in get_args(several))
         config = next(filter(is_dataclass, taken), None)
-        for each in value if isinstance(value, list) else [value]:
+        for each in value if isinstance(value, (list, tuple)) else [value]:
             if config is not None and isinstance(each, Mapping):
                 _check_group(get_type_hints(config), each, f"{name}.{key}")
             elif isinstance(each, str) and not {str, Any} & {*taken}:
@@ -73,7 +73,7 @@ def _import_paths(value: Any, name: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, each in value.items():
             inside = name if key == "class_path" else f"{name}.{key}"
-            if str(key).rpartition(".")[2] in _CLASSES and isinstance(each, str) and "." in each:
+            if str(key).rpartition(".")[2] in _CLASSES and isinstance(each, str) and {".", ":"} & {*each}:
                 yield inside, each
             yield from _import_paths(each, inside)
     elif isinstance(value, (list, tuple)):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, nan
 from typing import Any, Literal, TypeAlias
 
@@ -180,6 +180,7 @@ class Result:
         differing: How many samples differ from the most frequent number, if fewer than ten do; see `Interval`.
         chips: The result of each chip of the point, in order; empty if there is one chip or if they are not kept.
         chips_ended: Whether outcomes decided how many chips there are.
+        more_chips: Results of chips that other calls measured at this point, and that do not count in it.
     """
 
     axes: Mapping[str, AxisValue]
@@ -201,6 +202,7 @@ class Result:
     sums: tuple[float, ...] = ()
     chips: tuple["Result", ...] = ()
     chips_ended: bool = False
+    more_chips: tuple["Result", ...] = ()
 
     def __post_init__(self) -> None:
         is_share = self.measure.is_share
@@ -228,6 +230,23 @@ class Result:
     def chip(self) -> int | None:
         """Number of the chip; None if the point names none."""
         return self.axes.get("chip")  # type: ignore[return-value]  # of this axis
+
+    @property
+    def rows(self) -> tuple["Result", ...]:
+        """The result of each chip that was measured, the one with most reads; without chips, the result itself."""
+        rows = {each.chip: each for each in self.chips}
+        for each in self.more_chips:
+            if each.chip not in rows or each.trials > rows[each.chip].trials:
+                rows[each.chip] = each
+        return tuple(rows.values()) or (self,)
+
+    def with_chips_of(self, other: "Result") -> "Result":
+        """The result with more trials, and the chips of the other one next to it."""
+        large, small = (self, other) if self.trials >= other.trials else (other, self)
+        own = {each.chip: each.trials for each in large.chips}
+        of_chip = {each.chip: each for each in (*large.more_chips, *small.rows)}
+        more = (each for each in of_chip.values() if each.trials > own.get(each.chip, 0))
+        return replace(large, more_chips=tuple(more))
 
     def without(self, axis: str) -> dict[str, AxisValue]:
         """Values of its other axes."""
@@ -279,7 +298,7 @@ class Result:
                 **given,
                 "right": tuple(given["right"]),
                 "sums": tuple(given["sums"]),
-                "chips": tuple(map(cls.of_json, given["chips"])),
+                **{name: tuple(map(cls.of_json, given[name])) for name in ("chips", "more_chips")},
                 "difference": None if difference is None else Interval(**difference),
                 "decisions": {name: Decision(**each) for name, each in given["decisions"].items()},
                 "measure": Measure(**given["measure"]),

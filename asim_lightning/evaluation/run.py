@@ -108,7 +108,7 @@ class Run(Sequence[Result]):
     @cached_property
     def rows(self) -> tuple[Result, ...]:
         """The rows of results.csv: a point each, or a chip each of a point with chips."""
-        return tuple(row for result in self.results for row in (result.chips or (result,)))
+        return tuple(row for result in self.results for row in result.rows)
 
     @cached_property
     def yields(self) -> tuple[ChipYield, ...]:
@@ -265,6 +265,10 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
     results, document = tuple(map(Result.of_json, store.points(name))), store.read(name, DOCUMENT)
+    if not results and store.earlier_version is not None:
+        raise FileNotFoundError(
+            f"{folder} is of version {store.earlier_version} of the store, which is not read; run its command again"
+        )
     if not results:
         what = "holds no run" if folder.is_dir() else "is no folder"
         raise FileNotFoundError(f"{folder} {what}; asim sweep and asim search write runs/NAME and runs/NAME/sweep-HASH")

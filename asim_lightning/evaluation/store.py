@@ -118,6 +118,11 @@ class Store:
         )
         self._execute(query, run, point, trials, json.dumps(result), write=True)
 
+    def point(self, run: str, point: str) -> Any:
+        """The result of a point of a run; None if it is not there."""
+        stored = self._values("SELECT result FROM points WHERE run = ? AND point = ?", run, point)
+        return stored[0] if stored else None
+
     def clear_points(self, run: str) -> None:
         """Remove all points of a run; their trials stay."""
         self._execute("DELETE FROM points WHERE run = ?", run, write=True)

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from types import ModuleType
@@ -76,12 +77,14 @@ class Fingerprint:
             without the number of images.
         by_values: `shared` without the answers of the network.
         answers: The network's answers to its first samples; None in other processes than the first.
+        never_again: Why no trial may be used again; empty if trials may.
     """
 
     settings: dict[str, Any]
     shared: str
     by_values: str
     answers: Answers | None
+    never_again: str = ""
 
 
 def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, swept: Iterable[str]) -> Fingerprint:
@@ -91,7 +94,7 @@ def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, s
     plain attributes. Objects in memory count by what the network answers (`answers_of`), in the first process only:
     the other ones ask for the same trials. Test samples of users' data modules are read in full.
     """
-    apart = images_are_apart(model, data, trainer)
+    apart, unread = images_are_apart(model, data, trainer), list[str]()
     weights = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     outcome = {name: value for name, value in vars(model.outcome).items() if name != "loss"}
     settings: dict[str, Any] = {
@@ -100,8 +103,8 @@ def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, s
         "model": _hyperparameters(model, swept, trainer),
         "outcome": [class_name(model.outcome), plain(outcome)],
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
-        "data": _data(model, data, trainer),
-        "trainer": _trainer(trainer),
+        "data": _data(model, data, trainer, unread),
+        "trainer": _trainer(trainer, unread),
         "code": loaded_code(),
         "versions": _versions(),
     }
@@ -110,9 +113,13 @@ def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, s
         shared["data"] = _without(settings["data"], "test_images")
     if not trainer.is_global_zero:
         return Fingerprint(settings, digest_of(shared), "", None)
-    answers = answers_of(model, data)
-    seen = answers.digest if answers.repeat else "not repeated"
-    return Fingerprint({**settings, "answers": seen}, digest_of([shared, seen]), digest_of(shared), answers)
+    answers = answers_of(model, data, trainer)
+    never_again = "" if answers.repeat else "the float network gives other answers at a second call"
+    never_again = never_again or (f"a {unread[0]} in samples or callbacks cannot be read" if unread else "")
+    seen = never_again or answers.digest
+    return Fingerprint(
+        {**settings, "answers": seen}, digest_of([shared, seen]), digest_of(shared), answers, never_again
+    )
 
 
 def loaded_code() -> dict[str, str]:
@@ -210,19 +217,20 @@ def _takes_all_batches(trainer: Trainer) -> bool:
     return isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1.0
 
 
-def _data(model: CimModule, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:
+def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, unread: list[str]) -> dict[str, object]:
     found: dict[str, object] = {"class": class_name(data)}
+    content = partial(_pickled, unread=unread)
     with isolate_rng():  # a pass must not change later random draws of a loader
         if needs_calibration(model.backbone):
             batches = calibration_images_of(data, model.calibration_images)
-            found["calibration"] = digest_of([plain(batch, _pickled) for batch in batches])
+            found["calibration"] = digest_of([plain(batch, content) for batch in batches])
         if isinstance(data, ImageDataModule) and type(data).__module__.startswith("asim_lightning.data."):
             return {**found, **_our_data(data, images_are_apart(model, data, trainer), trainer)}
         loader = data.test_dataloader()
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader  # an evaluation refuses several loaders
         most = trainer.limit_test_batches
         batches = islice(loader, most * trainer.world_size if isinstance(most, int) else None)
-        return {**found, "samples": digest_of([plain(batch, _pickled) for batch in batches])}
+        return {**found, "samples": digest_of([plain(batch, content) for batch in batches])}
 
 
 def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer) -> dict[str, object]:
@@ -237,12 +245,16 @@ def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer) -> dict[str,
     return {**plain(public), "samples": plain([images, split.labels, split.order])}
 
 
-def _pickled(value: Any) -> str:
-    """Digest of a sample that is not plain; if its bytes change from process to process, it is computed again."""
-    return hashlib.sha256(pickle.dumps(value)).hexdigest()
+def _pickled(value: Any, unread: list[str]) -> str:
+    """Digest of an object that is not plain; noted as `unread` if it cannot be pickled."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError):
+        unread.append(class_name(value))
+        return class_name(value)
 
 
-def _trainer(trainer: Trainer) -> dict[str, object]:
+def _trainer(trainer: Trainer, unread: list[str]) -> dict[str, object]:
     found: dict[str, object] = {
         "precision": str(trainer.precision),
         "float32_matmul": torch.get_float32_matmul_precision(),  # affects layers that stay float
@@ -250,8 +262,8 @@ def _trainer(trainer: Trainer) -> dict[str, object]:
     }
     if not _takes_all_batches(trainer):
         found["processes"] = trainer.world_size  # the limit counts the batches of each process
-    for number, each in enumerate(_counting(trainer)):
-        found[f"callback {number}"] = [class_name(each), plain(vars(each))]
+    for number, each in enumerate(_counting(trainer)):  # a probe does not call them
+        found[f"callback {number}"] = [class_name(each), plain(vars(each), partial(_pickled, unread=unread))]
     return found
 
 

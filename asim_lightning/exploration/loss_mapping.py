@@ -1,5 +1,6 @@
 """The map of the loss of a network for the doctor: from the store, or made after a step back to less noise."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -68,7 +69,7 @@ class MapMaker:
             is_other = given.made_for not in ("", made_for)
             other = "the map is of another macro or of other weights: its loss is not this network's"
             return given, [other] * is_other
-        trials = Trials(work, store, points, Images.of(work, places=self.places), made)
+        trials = Trials(work, store, points, Images.of(work, places=self.places), made, secrets.token_hex())
         loss = loss_of(work.model, work.data) if work.trainer.is_global_zero else ""
         key = f"{trials.key({}, 'simulated')} {self.places} {loss}"
         if work.trainer.is_global_zero and not work.fresh and (known := store.read(_MAPS, key)) is not None:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
@@ -20,7 +20,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration.plain_values import plain
-from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.nn.calibration import quantized_layers
 
 PRODUCTS, LEAST, MOST = 2e10, 2, 512
 """Multiplications of a probe, and its least and most samples."""
@@ -42,7 +42,7 @@ class Answers:
     """The instructions that rounded the answers, such as "x86_64 AVX512"."""
 
 
-def answers_of(model: CimModule, data: LightningDataModule) -> Answers:
+def answers_of(model: CimModule, data: LightningDataModule, trainer: Trainer | None = None) -> Answers:
     """The float and quantised answers to the first test samples, as many as cost 2e10 products: 2 to 512.
 
     They tell apart networks, data modules and outcomes that hold objects of the user's: tables, splines, closures,
@@ -54,17 +54,29 @@ def answers_of(model: CimModule, data: LightningDataModule) -> Answers:
     probe and the run.
     """
     size, is_own = _size(model), all(model.outcome.number is not each.number for each in OUTCOMES.values())
-    with _at_rest(model):
-        batches = list(_first_batches(data, max(size, OF_OUTCOME if is_own else 0), size))
+    with _at_rest(model), _with_trainer(data, trainer):
+        first = _first_batches(data, max(size, OF_OUTCOME if is_own else 0), size)
+        batches = [_transferred(model, data, batch) for batch in first]
         with under(model, Condition("float")):
             once, again = (_answered(model, batches[0], is_own) for _ in range(2))
             others = [_answered(model, batch, is_own) for batch in batches[1:]]
-        quantized: object = None
-        if not needs_calibration(model.backbone):  # else a callback fits them at the start of the run
-            with _quantized(model):
-                quantized = _answered(model, batches[0], False)
+        with _with_ranges(model, data), _quantized(model):
+            quantized = _answered(model, batches[0], False)
     instructions = torch.backends.cpu.get_cpu_capability()
     return Answers(digest_of([once, others, quantized]), once == again, f"{platform.machine()} {instructions}")
+
+
+@contextmanager
+def _with_ranges(model: CimModule, data: LightningDataModule) -> Iterator[None]:
+    """The network with input ranges, which are removed again if it has none: a callback fits them in the run."""
+    layers = quantized_layers(model.backbone).values()
+    missing = [layer for layer in layers if layer.input_range == "calibrated" and not layer.has_range]
+    model.calibrate_where_missing(data)
+    try:
+        yield
+    finally:
+        for layer in missing:
+            layer.clear_range(model.device)
 
 
 @contextmanager
@@ -81,7 +93,8 @@ def _quantized(model: CimModule) -> Iterator[None]:
 def loss_of(model: CimModule, data: LightningDataModule) -> str:
     """Digest of the outcome's loss of the float network on the samples of its probe."""
     with _at_rest(model), under(model, Condition("float")):
-        outputs, targets, _ = model.answered(next(iter(_first_batches(data, size := _size(model), size))))
+        batch = next(iter(_first_batches(data, size := _size(model), size)))
+        outputs, targets, _ = model.answered(_transferred(model, data, batch))
         return digest_of(plain(model.outcome.loss(outputs, targets)))
 
 
@@ -102,11 +115,34 @@ def _first_batches(data: LightningDataModule, samples: int, size: int) -> Iterat
         return
     loader: Any = data.test_dataloader()
     loader = loader[0] if isinstance(loader, (list, tuple)) else loader
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+    is_usual = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
+    if not is_usual or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
         yield from islice(loader, max(samples // size, 1))
         return
     first = Subset(loader.dataset, list(islice(loader.sampler, samples)))
     yield from DataLoader(first, size, collate_fn=loader.collate_fn)
+
+
+def _transferred(model: CimModule, data: LightningDataModule, batch: Any) -> Any:
+    """A batch on the CPU, as hooks of the data module or of the network give it."""
+    for name, others in (
+        ("on_before_batch_transfer", ()),
+        ("transfer_batch_to_device", (torch.device("cpu"),)),
+        ("on_after_batch_transfer", ()),
+    ):
+        is_datas = getattr(type(data), name) is not getattr(LightningDataModule, name)
+        batch = getattr(data if is_datas else model, name)(batch, *others, 0)
+    return batch
+
+
+@contextmanager
+def _with_trainer(data: LightningDataModule, trainer: Trainer | None) -> Iterator[None]:
+    """A data module whose hooks see the trainer, as in a run."""
+    before, data.trainer = data.trainer, data.trainer or trainer
+    try:
+        yield
+    finally:
+        data.trainer = before
 
 
 @contextmanager
@@ -114,8 +150,14 @@ def _at_rest(model: CimModule) -> Iterator[None]:
     """The network, and a network in its outcome, on the CPU in one thread; afterwards as before."""
     given: list[Any] = [model, model.outcome.number]
     networks = [each for each in given if isinstance(each, nn.Module)]
-    devices = [next((value.device for value in each.parameters()), None) for each in networks]
-    buffers = {value: value.clone() for value in model.buffers()}
+    modules = [module for each in networks for module in each.modules()]
+    buffers = [
+        (module, name, value, value.clone())
+        for module in modules
+        for name, value in module.named_buffers(recurse=False)
+    ]
+    parameters = [(value, value.data) for module in modules for value in module.parameters(recurse=False)]
+    devices = [next((value.device for value, _ in parameters), torch.device("cpu")) for _ in networks]
     threads = torch.get_num_threads()
     with isolate_rng(), torch.no_grad():
         try:
@@ -126,6 +168,8 @@ def _at_rest(model: CimModule) -> Iterator[None]:
         finally:
             torch.set_num_threads(threads)
             for each, device in zip(networks, devices, strict=True):
-                each.to(device)
-            for value, before in buffers.items():
-                value.copy_(before)
+                each.to(device)  # also what a LightningModule knows of its device
+            for parameter, value in parameters:
+                parameter.data = value
+            for module, name, value, before in buffers:
+                setattr(module, name, value.copy_(before))

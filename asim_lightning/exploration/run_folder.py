@@ -65,8 +65,9 @@ class RunFolder:
 
     def keep(self, result: Result) -> None:
         """Store the result of a point, and write the run's table now and then."""
-        chips = [each.chip for each in result.chips[:1]]  # chips of two calls, such as 0, 1, 2 and 7, 8, are apart
-        point = canonical_json({"axes": result.axes, "kind": result.kind, "chips": chips})
+        point = canonical_json({"axes": result.axes, "kind": result.kind})
+        if result.chips and (stored := self.store.point(self.path.name, point)) is not None:
+            result = result.with_chips_of(Result.of_json(stored))
         self.store.keep_point(self.path.name, point, result.trials, asdict(result))
         if (start := time.monotonic()) >= self._next_export:
             self.export()
@@ -99,8 +100,8 @@ def _changes(store: Store, made: Fingerprint) -> Iterator[str]:
     now, last = made.answers, store.read(_ANSWERS, made.by_values)
     if now is None:
         return
-    if not now.repeat:
-        yield "store    the float network gives other answers at a second call, so no trial of another run is used"
+    if made.never_again:
+        yield f"store    {made.never_again}, so no trial of another run is used"
         return
     if last is not None and last["digest"] != now.digest:
         why = "an object, file or variable that it uses has changed"

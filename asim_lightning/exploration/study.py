@@ -1,5 +1,6 @@
 """A study: points of a method, each evaluated under its conditions; no finished trial is lost."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
@@ -26,6 +27,7 @@ from asim_lightning.exploration.run_folder import RunFolder
 from asim_lightning.exploration.runner import Trial, Weights, Work
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.exploration.trials import Trials
+from asim_lightning.lightning_private import works_elsewhere
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 Say = Callable[[str], None]
@@ -126,11 +128,11 @@ class Study:
         """Find the folder of a study, and the trials that the store has."""
         until = settings.until if settings.until is not None and settings.until.ends_images else None
         images, store = Images.of(work, until, settings.places), Store(work.folder)
-        weights, trials, prints = Weights(work), dict[str | None, Trials](), []
+        weights, trials, prints, token = Weights(work), dict[str | None, Trials](), [], secrets.token_hex()
         for checkpoint in settings.checkpoints:
             weights.switch(checkpoint)  # the fingerprint includes the weights
             prints.append(fingerprint(work.model, work.data, work.trainer, settings.axes))
-            trials[checkpoint] = Trials(work, store, points, images, prints[-1])
+            trials[checkpoint] = Trials(work, store, points, images, prints[-1], token)
         described = {**settings.described, **({} if until is None else {"until": str(until)})}
         folder = RunFolder(work, store, settings.kind, settings.axes, prints[0], described)
         return cls(work, settings, points, folder, trials, weights, costs)
@@ -228,8 +230,11 @@ class Study:
 
     def run_of(self, results: Sequence[Result]) -> Run:
         """The run with the results of this call; the first process prices its layers, and adds all data of the run."""
+        path = self.folder.path
+        if not works_elsewhere(self.work.trainer):  # only the first process knows the answers, which name the folder
+            path = self.work.agreed(path)
         if not self.work.trainer.is_global_zero:
-            return Run(self.folder.path, tuple(results))
+            return Run(path, tuple(results))
         if self.costs is not None:
             write_layers(self.costs, self.folder)
         return replace(read_run(self.folder.path), results=tuple(results))

@@ -144,7 +144,8 @@ class Sweep:
 
     def _priced(self, result: Result) -> Result:
         figures = {**result.figures, **self.study.figures_at(dict(result.axes), result.kind)}
-        return replace(result, figures=figures, chips=tuple(map(self._priced, result.chips)))
+        chips, more = (tuple(map(self._priced, each)) for each in (result.chips, result.more_chips))
+        return replace(result, figures=figures, chips=chips, more_chips=more)
 
 
 def open_sweep(work: Work, settings: SweepSettings) -> Sweep:

@@ -1,6 +1,5 @@
 """Finished trials of one network: any command finds them again by what they compute."""
 
-import secrets
 from collections.abc import Iterable, Mapping
 
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, digest_of
@@ -26,13 +25,12 @@ class Trials:
         points: What each point computes.
         images: The images of each trial.
         made: The fingerprint of the network.
+        token: A text of this study alone, in the keys of trials that no other study may use.
     """
 
-    def __init__(self, work: Work, store: Store, points: Points, images: Images, made: Fingerprint) -> None:
+    def __init__(self, work: Work, store: Store, points: Points, images: Images, made: Fingerprint, token: str) -> None:
         self._work, self._store, self._points, self.images = work, store, points, images
-        # if the network answers otherwise each time, trials must never be found again
-        repeats = made.answers is None or made.answers.repeat
-        self._shared = digest_of([made.shared, "" if repeats else secrets.token_hex()])
+        self._shared = digest_of([made.shared, token if made.never_again else ""])
         self.computed = set[Trial]()
         """The trials that this command computed, in whole or in part."""
 

@@ -41,6 +41,7 @@ WRONG = {
     "number as a key": ({"plan": {1: 2}}, "`model.plan.1` is no setting"),
     "file of a group": ({"plan": "plan.yaml"}, "`model.plan` must be no text, got 'plan.yaml'"),
     "file of a list": ({"plan": {"rules": "rules.yaml"}}, "`model.plan.rules` must be no text, got 'rules.yaml'"),
+    "file in a tuple": ({"plan": {"rules": ("rules.yaml",)}}, "`model.plan.rules` must be no text, got 'rules.yaml'"),
     "name in a list": ({"plan": {"rules": [{"mach": "x"}]}}, "`model.plan.rules.mach` is no setting; nearest: match"),
     "file in a list": ({"plan": {"rules": [{"match": "x", "macro": "x.yaml"}]}}, "`model.plan.rules.macro` must be no"),
     "class for a group": ({"optimizer": CLASS}, "`model.optimizer.class_path` is no setting"),

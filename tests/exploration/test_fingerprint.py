@@ -191,6 +191,19 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
     assert len(set(digests)) == len(digests)
 
 
+class Held:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def test_objects_of_a_callback_count_and_one_that_cannot_be_read_lets_nothing_be_found() -> None:
+    one, other = (found(callbacks=[Disturbing(Held(value))]) for value in (1, 2))
+    assert one.shared != other.shared
+    assert one.never_again == ""
+    closure = found(callbacks=[Disturbing(lambda module: None)])
+    assert "cannot be read" in closure.never_again
+
+
 def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, tmp_path: Path) -> None:
     module = load("my_module", "A = 1\n")
     before = key()

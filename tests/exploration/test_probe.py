@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import Compose, Normalize
 
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.given import GivenData
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.exploration.probe import Answers, answers_of, loss_of
-from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from tests.exploration.own_network import own_images, own_network
 
@@ -151,17 +154,72 @@ def test_a_probe_leaves_everything_as_it_was(data: GivenData) -> None:
     assert [(module.training, getattr(module, "fidelity", None)) for module in model.modules()] == modes
 
 
+class Assigning(nn.Module):
+    """Counts its calls in a buffer that it replaces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return x
+
+
+class Score(Assigning):
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward((outputs.argmax(1) == targets).float())
+
+
+def test_buffers_that_a_forward_replaces_are_as_before_also_in_an_outcome(data: GivenData) -> None:
+    model = GivenNetwork(own_network(), Outcome("score", Score()))
+    model.backbone.head = nn.Sequential(model.backbone.head, counting := Assigning())
+    before = counting.calls
+    answers_of(model, data)
+    assert counting.calls is before
+    assert float(before) == float(model.outcome.number.calls) == 0  # type: ignore[attr-defined]
+
+
+class Hooked(LightningDataModule):
+    """Batches take their form in a hook, and the loader gives other batches than its data set."""
+
+    class Loader(DataLoader[Any]):
+        def __iter__(self) -> Any:
+            return iter([{"images": images, "labels": labels} for images, labels in super().__iter__()])
+
+    def test_dataloader(self) -> Any:
+        return self.Loader(TensorDataset(*own_images(100)), 50)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        assert self.trainer is not None
+        return batch["images"], batch["labels"], torch.arange(len(batch["labels"]))
+
+
+def test_hooks_and_loaders_of_a_users_data_module_are_called() -> None:
+    data = Hooked()
+    assert answers_of(GivenNetwork(own_network()), data, quiet_trainer(accelerator="cpu")).repeat
+    assert data.trainer is None
+
+
 def test_answers_are_those_of_the_same_samples_whatever_is_evaluated(data: GivenData) -> None:
     fewer = GivenData(own_images(100), images=10)
     assert answers(fewer, lambda model: None) == answers(data, lambda model: None)
 
 
-def test_without_input_ranges_only_the_float_network_answers(data: GivenData) -> None:
-    def change(model: GivenNetwork) -> None:
-        for layer in quantized_layers(model.backbone).values():
-            layer.clear_range(model.device)
+class WithTraining(GivenData):
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(*own_images(32)), 8)
 
-    assert answers(data, change).digest != answers(data, lambda model: None).digest
+
+def test_without_input_ranges_the_quantised_network_answers_with_new_ones() -> None:
+    def of(amount: float) -> str:
+        model = GivenNetwork(own_network(calibrated=False))
+        on_quantized(amount)(model)
+        digest = answers_of(model, WithTraining(own_images(100))).digest
+        assert needs_calibration(model.backbone)
+        return digest
+
+    assert of(1.5) == of(1.5) != of(2.5)
 
 
 def test_the_loss_of_an_outcome_is_told_apart_by_its_numbers(data: GivenData) -> None:
@@ -179,6 +237,7 @@ import sys, torch
 torch.set_num_threads(int(sys.argv[1]))
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.data.given import GivenData
+from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.exploration.probe import answers_of
 from tests.exploration.own_network import own_images, own_network
 torch.set_num_threads(1); network = own_network(); torch.set_num_threads(int(sys.argv[1]))

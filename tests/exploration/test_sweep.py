@@ -74,6 +74,18 @@ def test_chips_are_inside_their_point_and_each_differs(make: Make) -> None:
     assert [row.accuracy for row in run[2:]] == [fmean(chip.accuracy for chip in row.chips) for row in run[2:]]
 
 
+def test_chips_of_other_calls_stay_in_the_table(make: Make) -> None:
+    def chips(*numbers: int, trials: int = 1) -> list[tuple[str, str]]:
+        sweep = make(grid(chip=list(numbers), random_noise=[1.0]), trials=trials, macro=CHIPS)
+        found = sweep.run()
+        assert [row.axes["chip"] for row in found.rows[2:]] == list(numbers)
+        return [(row["chip"], row["trials"]) for row in rows_of(sweep.folder / "results.csv") if row["chip"]]
+
+    assert chips(0, 1, trials=2) == [("0", "2"), ("1", "2")]
+    assert chips(1, 4) == [("0", "2"), ("1", "2"), ("4", "1")]
+    assert sorted(chips(0, 1, 2, 3, 5)) == [("0", "2"), ("1", "2"), ("2", "1"), ("3", "1"), ("4", "1"), ("5", "1")]
+
+
 def test_chips_of_an_axis_and_a_target_that_ends_images(make: Make) -> None:
     several = make(grid(chip=[3, 5]), trials=1, macro=CHIPS).run()
     assert [row.axes for row in several.rows[2:]] == [{"chip": 3}, {"chip": 5}]
