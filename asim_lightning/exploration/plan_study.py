@@ -198,4 +198,4 @@ def open_plans(
         ),
         Points.of(work, axes),
         costs,
-    )  # type: ignore[no-any-return]  # fmt: skip
+    )  # fmt: skip

@@ -55,13 +55,15 @@ def answers_of(model: CimModule, data: LightningDataModule, trainer: Trainer | N
     """
     size, is_own = _size(model), all(model.outcome.number is not each.number for each in OUTCOMES.values())
     with _at_rest(model), _with_trainer(data, trainer):
-        first = _first_batches(data, max(size, OF_OUTCOME if is_own else 0), size)
-        batches = [_transferred(model, data, batch) for batch in first]
+        given = _first_batches(data, max(size, OF_OUTCOME if is_own else 0), size)
+        batches = (_transferred(model, data, batch) for batch in given)
+        if (first := next(batches, None)) is None:
+            raise ValueError("No image was evaluated; the data is empty")
         with under(model, Condition("float")):
-            once, again = (_answered(model, batches[0], is_own) for _ in range(2))
-            others = [_answered(model, batch, is_own) for batch in batches[1:]]
+            once, again = (_answered(model, first, is_own) for _ in range(2))
+            others = [_answered(model, batch, is_own) for batch in batches]
         with _with_ranges(model, data), _quantized(model):
-            quantized = _answered(model, batches[0], False)
+            quantized = _answered(model, first, False)
     instructions = torch.backends.cpu.get_cpu_capability()
     return Answers(digest_of([once, others, quantized]), once == again, f"{platform.machine()} {instructions}")
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -107,6 +107,10 @@ class Measured(Generic[Answer]):
     """The references, with their outcomes."""
 
 
+Opened = TypeVar("Opened", bound="Study")
+"""Class of a study."""
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """A network with its points, trials and folder, ready to measure.
@@ -124,7 +128,9 @@ class Study:
     costs: CostFigures | None = None
 
     @classmethod
-    def open(cls, work: Work, settings: StudySettings, points: Points, costs: CostFigures | None = None) -> Any:
+    def open(
+        cls: type[Opened], work: Work, settings: StudySettings, points: Points, costs: CostFigures | None = None
+    ) -> Opened:
         """Find the folder of a study, and the trials that the store has."""
         until = settings.until if settings.until is not None and settings.until.ends_images else None
         images, store = Images.of(work, until, settings.places), Store(work.folder)
@@ -133,6 +139,7 @@ class Study:
             weights.switch(checkpoint)  # the fingerprint includes the weights
             prints.append(fingerprint(work.model, work.data, work.trainer, settings.axes))
             trials[checkpoint] = Trials(work, store, points, images, prints[-1], token)
+        weights.switch(None)
         described = {**settings.described, **({} if until is None else {"until": str(until)})}
         folder = RunFolder(work, store, settings.kind, settings.axes, prints[0], described)
         return cls(work, settings, points, folder, trials, weights, costs)

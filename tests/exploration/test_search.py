@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import Outcomes
@@ -108,7 +109,10 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
         "constraints": ["yield 0.5 at 50 %"],
         "objectives": ["yield", "energy"],
     }
-    found = search(**settings).run(progress=False)
+    made = search(**settings)
+    own, opened = (each.state_dict() for each in (search().study.work.model, made.study.work.model))
+    assert all(torch.equal(value, opened[name]) for name, value in own.items())  # its own weights again
+    found = made.run(progress=False)
     assert [p.axes["checkpoint"] for p in found.points] == ["fashion_resnet_qat", "fashion_resnet_nat"]
     assert {each.axes["checkpoint"] for each in found.references} == {"fashion_resnet_qat"}
     assert all(p.trials == 3 and "yield" in p.figures for p in found.points)
