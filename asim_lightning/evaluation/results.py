@@ -243,10 +243,12 @@ class Result:
     def with_chips_of(self, other: "Result") -> "Result":
         """The result with more trials, and the chips of the other one next to it."""
         large, small = (self, other) if self.trials >= other.trials else (other, self)
-        own = {each.chip: each.trials for each in large.chips}
-        of_chip = {each.chip: each for each in (*large.more_chips, *small.rows)}
-        more = (each for each in of_chip.values() if each.trials > own.get(each.chip, 0))
-        return replace(large, more_chips=tuple(more))
+        most = {each.chip: each.trials for each in large.chips}
+        more = dict[int | None, Result]()
+        for each in (*large.more_chips, *small.rows):
+            if each.trials > most.get(each.chip, 0):
+                more[each.chip], most[each.chip] = each, each.trials
+        return replace(large, more_chips=tuple(more.values()))
 
     def without(self, axis: str) -> dict[str, AxisValue]:
         """Values of its other axes."""
