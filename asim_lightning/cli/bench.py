@@ -81,7 +81,10 @@ def bench(cli: AsimCLI, options: BenchOptions) -> None:
         times += found
         keep(f"batch {batch}", network_table(found))
         if any(time.repeats.median > _SCATTER * time.repeats.fastest for time in found):
-            print("times scatter: is other work on this machine? --repeats can be raised", flush=True)
+            print(
+                "times of repeats differ much: other work may run on this machine; try more --repeats",
+                flush=True,
+            )
     print(TIMES_LEGEND, flush=True)
     if options.layers:
         per_layer += time_layers(model, images, first, repeats)

@@ -45,7 +45,7 @@ def fit_column(options: FitColumnOptions) -> None:
     # AIC penalises additional parameters
     best = current if current.aic < charge.aic else charge
     number = "" if curve.reads is None else f", {curve.reads.sum()} reads"
-    same = f"all codes were the same at {curve.counts_of_one_code} of them"
+    same = f"at {curve.counts_of_one_code} of these counts, all codes were the same"
     print(f"{file}: counts 0..{curve.full_scale}{number}; {same}\n\n{fit_table(charge, current, own, own_aic)}")
     print(f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC")
     column = _settings_of_fit(best)

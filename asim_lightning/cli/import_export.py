@@ -144,7 +144,7 @@ def _refuse_open(account: Account, file: str, force: bool, network: Network) -> 
         first = f"{row.source or row.target} is {row.status}: {row.why}"
         raise ValueError(
             f"{len(account.open)} of {len(account.rows)} tensors of {file} as {network.layout} "
-            f"{network.backbone.name} are not accounted for ({first}); nothing was written, and --force writes all else"
+            f"{network.backbone.name} are not accounted for ({first}); nothing was written; --force writes all others"
         )
 
 

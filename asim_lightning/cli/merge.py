@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text, shorter_path
-from asim_lightning.cli.names import Names, arguments_of, class_of
+from asim_lightning.cli.setting_names import Names, arguments_of, class_of
 
 Level: TypeAlias = list[tuple[str, Any]]
 _CLASS, _ARGUMENTS, _OTHERS = "class_path", "init_args", "dict_kwargs"

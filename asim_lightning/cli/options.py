@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from asim_lightning.cli.commands import COMMANDS
-from asim_lightning.cli.names import no_setting
+from asim_lightning.cli.setting_names import no_setting
 
 
 @dataclass(frozen=True)

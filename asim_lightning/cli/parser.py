@@ -27,8 +27,8 @@ from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
 from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
-from asim_lightning.cli.names import Names, check_arguments
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
+from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule

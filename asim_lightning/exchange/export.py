@@ -100,5 +100,5 @@ def _notes(network: Network, model: nn.Module) -> tuple[str, ...]:
     if network.layout == "timm" and config.kwargs:
         notes.append(f"timm makes this network with the arguments {config.kwargs}, which are not in a state dict")
     if config.small and network.layout != "published":
-        notes.append(f"{network.layout} has no {config.name} for small images: change its first convolution before")
+        notes.append(f"{network.layout} has no {config.name} for small images: change its first convolution first")
     return tuple(notes)

@@ -29,8 +29,8 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
-from asim_lightning.exploration.plain_values import array_content, class_name, plain
-from asim_lightning.exploration.probe import Answers, answers_of
+from asim_lightning.exploration.answers import Answers, answers_of
+from asim_lightning.exploration.contents import array_content, class_name, plain
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer

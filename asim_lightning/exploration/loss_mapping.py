@@ -17,11 +17,11 @@ from asim_lightning.evaluation.layer_inputs import layer_counts
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.evaluation.store import Store
+from asim_lightning.exploration.answers import loss_of
 from asim_lightning.exploration.fingerprint import fingerprint
-from asim_lightning.exploration.images import Images
+from asim_lightning.exploration.needed_images import Images
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.prescription import changes_of
-from asim_lightning.exploration.probe import loss_of
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.spec import scaled, spreads_of
 from asim_lightning.exploration.study import Say
@@ -70,7 +70,7 @@ class MapMaker:
             other = "the map is of another macro or of other weights: its loss is not this network's"
             return given, [other] * is_other
         trials = Trials(work, store, points, Images.of(work, places=self.places), made, secrets.token_hex())
-        loss = loss_of(work.model, work.data) if work.trainer.is_global_zero else ""
+        loss = loss_of(work.model, work.data, work.trainer) if work.trainer.is_global_zero else ""
         key = f"{trials.key({}, 'simulated')} {self.places} {loss}"
         if work.trainer.is_global_zero and not work.fresh and (known := store.read(_MAPS, key)) is not None:
             say("map      of an earlier run")

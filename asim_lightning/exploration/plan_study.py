@@ -188,7 +188,7 @@ def open_plans(
         chips: Numbers of the chips of a plan whose chips differ.
         places: Places of the images in the test loader.
     """
-    target, axes = settings.measured, [*axes, CHIP]
+    target, axes = settings.measured, list(dict.fromkeys([*axes, CHIP]))
     of = {"target": str(target), "chips": str(chips), "images": str(places)}
     return PlanStudy.open(
         work,

@@ -19,7 +19,7 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, check_one_chip, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, axes_text, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at, patterns_of
-from asim_lightning.exploration.plain_values import plain
+from asim_lightning.exploration.contents import plain
 from asim_lightning.exploration.runner import Work
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of

@@ -46,7 +46,9 @@ class RunFolder:
         if work.noise_in != "written":
             settings["noise_in"] = work.noise_in
         self.path = Path(work.folder) / f"{kind}-{digest_of(settings)[:8]}"
-        self.notes = tuple(f"a {kind} calls no hook of {each} for a test; asim test does" for each in _idle(work))
+        self.notes = tuple(
+            f"a {kind} calls no hook of {each} for a test; asim test does" for each in idle_callbacks(work.trainer)
+        )
         """Messages for the user before the points are evaluated, a line each."""
         self._next_export = 0.0
         if work.trainer.is_global_zero:
@@ -87,10 +89,6 @@ class RunFolder:
         traded = {name: tuple(values) for name, values in traded.items()}
         run = Run(self.path, self.results(), **traded)
         write_lines(self.path / RESULTS, result_rows(run, list(dict.fromkeys([*self.names, *run.axes]))), "\n")
-
-
-def _idle(work: Work) -> list[str]:
-    return idle_callbacks(work.trainer)
 
 
 def _changes(store: Store, made: Fingerprint) -> Iterator[str]:

@@ -19,8 +19,8 @@ from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.fingerprint import fingerprint
-from asim_lightning.exploration.images import Images
 from asim_lightning.exploration.methods import Answer, Point
+from asim_lightning.exploration.needed_images import Images
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.point_costs import CostFigures, write_layers
 from asim_lightning.exploration.run_folder import RunFolder
@@ -102,7 +102,7 @@ class Measured(Generic[Answer]):
     results: list[Result]
     """A result a point in order, float and quantised first."""
     answer: Answer
-    """The last word of the method."""
+    """The return value of the method."""
     others: Others
     """The references, with their outcomes."""
 

@@ -162,12 +162,12 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     if ends_images and settings.trials > 1:
         said = f"because an image counts once, got {settings.trials}"
         raise ValueError(f"`trials` must be 1 with `until` '{until}', {said}")
-    if ends_images and (shares := [each for each in settings.wanted if each.of]):
+    wanted = settings.wanted
+    if ends_images and (shares := [each for each in wanted if each.of]):
         raise ValueError(
             f"`targets` must be as 'accuracy 88 %' with `until` '{until}', because images that end early decide no "
             f"difference to another network, got '{shares[0]}'"
         )
-    wanted = settings.wanted
     thresholds = thresholds_of(settings.thresholds, settings.of_chips)
     if thresholds and not outcome.is_share:
         raise ValueError(f"`thresholds` are accuracies, which the outcome {outcome.name} has not")

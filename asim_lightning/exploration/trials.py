@@ -6,7 +6,7 @@ from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, digest_
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.fingerprint import Fingerprint
-from asim_lightning.exploration.images import Images
+from asim_lightning.exploration.needed_images import Images
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work
 
@@ -25,7 +25,7 @@ class Trials:
         points: What each point computes.
         images: The images of each trial.
         made: The fingerprint of the network.
-        token: A text of this study alone, in the keys of trials that no other study may use.
+        token: A random text of this study, in the keys of trials that no other study may use.
     """
 
     def __init__(self, work: Work, store: Store, points: Points, images: Images, made: Fingerprint, token: str) -> None:

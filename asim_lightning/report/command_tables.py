@@ -20,9 +20,9 @@ TIMES_LEGEND = (
     "schedule,\nhowever an engine computes them"
 )
 _RANGES_LEGEND = (
-    "step: counts an LSB; low: count of code 0; CSNR: variance of the counts over mean square error, cycles weighted\n"
-    "with 4^shift; clipped: share of counts outside the range after the fit, by diagonal (weight bit + input group), "
-    "least\nsignificant first"
+    "step: counts an LSB; low: count of code 0; CSNR: variance of the counts over mean square error, a cycle\n"
+    "counts with the square of its binary weight; clipped: share of counts outside the range after the fit, by bit "
+    "position\n(weight bit + input digit), least significant first"
 )
 _CHIP, _DIFFERS = 30, 56
 """Characters in a line of a cell of the table of presets."""

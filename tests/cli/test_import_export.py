@@ -107,7 +107,7 @@ def test_a_key_that_is_not_accounted_for_stops_the_import_unless_asked(asim: Asi
     error = asim("import", file, "--to", "got.ckpt").error
     assert "2 of 133 tensors" in error
     assert "extra is unknown: resnet18 has no such tensor" in error
-    assert "nothing was written, and --force writes all else" in error
+    assert "nothing was written; --force writes all others" in error
     assert not (folder / "got.ckpt").exists()
     said = asim("import", file, "--to", "got.ckpt", "--force")
     assert "1 missing, 1 unknown" in said.out

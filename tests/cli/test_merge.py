@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asim_lightning.cli.merge import level_of, level_of_flags, merge_, plain
-from asim_lightning.cli.names import Names
+from asim_lightning.cli.setting_names import Names
 
 NAMES = Names(
     dict.fromkeys(

@@ -46,7 +46,7 @@ def test_pact_has_no_place_in_timm() -> None:
     assert (
         str(found.open[0]) == "act1.alpha is unknown: timm has no PACT, so the network would compute another function"
     )
-    assert found.notes == ("timm has no resnet18 for small images: change its first convolution before",)
+    assert found.notes == ("timm has no resnet18 for small images: change its first convolution first",)
 
 
 def test_folded_networks_have_no_place_elsewhere() -> None:

@@ -19,7 +19,7 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.results import digest_of
-from asim_lightning.exploration.plain_values import plain
+from asim_lightning.exploration.contents import plain
 from asim_lightning.nn.calibration import quantized_layers
 
 PRODUCTS, LEAST, MOST = 2e10, 2, 512
@@ -92,9 +92,9 @@ def _quantized(model: CimModule) -> Iterator[None]:
         yield
 
 
-def loss_of(model: CimModule, data: LightningDataModule) -> str:
+def loss_of(model: CimModule, data: LightningDataModule, trainer: Trainer | None = None) -> str:
     """Digest of the outcome's loss of the float network on the samples of its probe."""
-    with _at_rest(model), under(model, Condition("float")):
+    with _at_rest(model), _with_trainer(data, trainer), under(model, Condition("float")):
         batch = next(iter(_first_batches(data, size := _size(model), size)))
         outputs, targets, _ = model.answered(_transferred(model, data, batch))
         return digest_of(plain(model.outcome.loss(outputs, targets)))

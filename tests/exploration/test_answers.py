@@ -22,7 +22,7 @@ from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.given import GivenData
 from asim_lightning.evaluation.evaluate import quiet_trainer
-from asim_lightning.exploration.probe import Answers, answers_of, loss_of
+from asim_lightning.exploration.answers import Answers, answers_of, loss_of
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from tests.exploration.own_network import own_images, own_network
@@ -238,7 +238,7 @@ torch.set_num_threads(int(sys.argv[1]))
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.data.given import GivenData
 from asim_lightning.evaluation.evaluate import quiet_trainer
-from asim_lightning.exploration.probe import answers_of
+from asim_lightning.exploration.answers import answers_of
 from tests.exploration.own_network import own_images, own_network
 torch.set_num_threads(1); network = own_network(); torch.set_num_threads(int(sys.argv[1]))
 print(answers_of(GivenNetwork(network), GivenData(own_images(100))).digest)

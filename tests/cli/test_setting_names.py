@@ -3,8 +3,8 @@
 import pytest
 
 from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
-from asim_lightning.cli.names import arguments_of, class_of, nearest
 from asim_lightning.cli.options import own_options
+from asim_lightning.cli.setting_names import arguments_of, class_of, nearest
 from asim_lightning.data import CIFAR10
 
 KNOWN = [
