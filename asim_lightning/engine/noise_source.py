@@ -178,3 +178,20 @@ def fill(
     addressed = out, ids.contiguous(), offsets.contiguous()
     passes.call("asim_fill_normals", "NormalFill", *addressed, *sizes, key, word_base & WORD, last_word, threads)
     return lines
+
+
+def tail_bits(key: tuple[int, int], positions: int, lines: int, last_word: int, limit: float, sign: int) -> Tensor:
+    """Which normals of `fill` are in a tail, for sample 0 and cycles 0 to `lines` - 1: bit k is 1 if ``sign * normal <
+    limit`` in cycle k.
+
+    # (positions,), int32 on the CPU
+    """
+    zero = torch.zeros(1, dtype=torch.int64, device="cpu")
+    out = torch.zeros(positions, dtype=torch.int32, device="cpu")
+    if passes.is_there(out):
+        threads = passes.threads_for(positions * lines, _MANY)
+        passes.call("asim_tail_bits", "TailBits", out, positions, lines, limit, float(sign), key, last_word, threads)
+        return out
+    for line, normal in enumerate(fill(key, zero, zero, positions, range(lines), 0, last_word)[:, 0]):
+        out |= (sign * normal < limit).int() << line
+    return out

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine import Noise, current_scope, noise, noise_context
+from asim_lightning.engine import Noise, current_scope, noise, noise_context, noise_source
 from asim_lightning.engine.noise import layer_key, normals, philox
-from asim_lightning.engine.noise_source import fill
+from asim_lightning.engine.noise_source import fill, tail_bits
 
 Words = tuple[int, int, int, int]
 WORDS = st.integers(0, 2**32 - 1)
@@ -170,3 +170,31 @@ def test_noise_of_training_is_normal_and_unrelated_between_samples_steps_layers_
     for other in (*changed, *z[1:].split(1), z[:1].roll(1), z[:1].roll(12_500)):
         assert abs(float((z[0] * other[0]).mean())) < 5 / 50_000**0.5
     assert torch.equal(of_training([9, 4, 7], 6)[2:4], of_training([4], 2))  # the same in any batch
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize(
+    ("positions", "lines", "limit"),
+    [
+        (30001, 8, -3.7),
+        (7, 1, -1.0),
+        (5000, 9, -0.01),
+        (5000, 16, 0.0),
+        (5000, 5, 0.5),
+        (40, 32, -1.5),
+        (99, 2, math.inf),
+    ],
+)
+def test_bits_of_tails_are_those_of_the_normals(
+    monkeypatch: pytest.MonkeyPatch, kernels: bool, positions: int, lines: int, limit: float
+) -> None:
+    if not kernels:
+        monkeypatch.setattr(noise_source.passes, "best_library", lambda: None)
+    zero, counts = torch.zeros(1, dtype=torch.int64), []
+    drawn = normals((0, 77), zero, zero, positions, range(lines), 0, 12)[:, 0].numpy()
+    for sign in (1, -1):
+        found = tail_bits((0, 77), positions, lines, 12, limit, sign).numpy()
+        for line in range(lines):
+            assert ((found >> line & 1) == (sign * drawn[line] < limit)).all()
+        counts.append((sign * drawn < limit).sum())
+    assert counts[0] != counts[1] or math.isinf(limit) or positions < 50

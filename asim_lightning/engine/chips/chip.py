@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.noise import layer_key
-from asim_lightning.engine.noise_source import fill
+from asim_lightning.engine.noise_source import fill, tail_bits
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,14 @@ class Chip:
     def normals(self, effect: str, count: int, lines: range = range(1)) -> Tensor:
         """Standard normals by place, drawn on the CPU for every device. # (lines, count)"""
         zero = torch.zeros(1, dtype=torch.int64, device="cpu")
-        key = (0, layer_key(f"{self.layer}/{effect}"))
-        return fill(key, zero, zero, count, lines, 0, self.number)[:, 0]
+        return fill(self._key(effect), zero, zero, count, lines, 0, self.number)[:, 0]
+
+    def tail_bits(self, effect: str, count: int, lines: int, limit: float, sign: int) -> Tensor:
+        """Whether the normal of each line is in a tail, as `noise_source.tail_bits`. # (count,), int32"""
+        return tail_bits(self._key(effect), count, lines, self.number, limit, sign)
+
+    def _key(self, effect: str) -> tuple[int, int]:
+        return 0, layer_key(f"{self.layer}/{effect}")
 
     def spreads(self, effect: str, count: int, lines: range = range(1)) -> Tensor:
         """The normals times the chip's spread. # (lines, count)"""

@@ -114,10 +114,8 @@ def _stuck(kind: str, places: Places) -> Tensor:
     bits, shape = places.cells[0], places.cells[1:]
     share = torch.tensor(places.chip.spread * getattr(places.static, kind), dtype=torch.float64, device="cpu")
     limit = float(torch.special.ndtri(share.clamp_max(1.0)))
-    stuck = torch.zeros(shape, dtype=torch.int32, device="cpu")
-    for bit, normal in enumerate(places.chip.normals("stuck", shape.numel(), range(bits))):
-        stuck |= ((normal if kind == "stuck_at_0" else -normal).view(shape) < limit).int() << bit
-    return stuck
+    sign = 1 if kind == "stuck_at_0" else -1
+    return places.chip.tail_bits("stuck", shape.numel(), bits, limit, sign).view(shape)
 
 
 def _why_cells(transfer: Transfer) -> str:
