@@ -184,28 +184,39 @@ def in_order(tables: Tensor, codes: int) -> bool:
     return True
 
 
-_TABLES = 2**14
-"""Tables computed at a time."""
 INL_PARTS = 4
 """Parts of the codes; INL is bounded for all codes below the end of each part."""
 _FARTHEST = 0.45
 """Thresholds stay in order if no INL is larger than this."""
 
 
-def inl_bounds(tables: Tensor, top: int) -> Tensor:
+def inl_bounds(given: Tensor, top: int) -> Tensor:
     """Least and largest INL of the thresholds that decide codes below the end of each quarter of 0..top, float32;
     infinite if thresholds may be out of order. # (2, 4, tables)"""
-    tables = tables.float()
-    ends = [min(top, math.ceil((top + 1) / INL_PARTS * (part + 1)) + 2) for part in range(INL_PARTS)]
-    codes = torch.arange(top + 1, device="cpu")
-    found = torch.empty(2, INL_PARTS, len(tables), dtype=torch.float32, device="cpu")
-    for few in range(0, len(tables), _TABLES):
-        part = tables[few : few + _TABLES]
-        numbers = torch.arange(len(part), device="cpu")[:, None]
-        inl = _inl(numbers.expand(-1, top + 1), part, codes.expand(len(part), -1))  # (tables, codes)
-        for k, end in enumerate(ends):
-            low, high = inl[:, : end + 1].aminmax(dim=1)
-            in_order = (low >= -_FARTHEST) & (high <= _FARTHEST)
-            found[0, k, few : few + _TABLES] = low.where(in_order, -math.inf)
-            found[1, k, few : few + _TABLES] = high.where(in_order, math.inf)
-    return found
+    found = []
+    tables = given.float() if given.dim() == 2 else given.float().permute(1, 2, 0).contiguous()  # tables are neighbours
+    for part in range(INL_PARTS):
+        end = min(top, math.ceil((top + 1) / INL_PARTS * (part + 1)) + 2)
+        low, high = tables[:, : end + 1].aminmax(dim=1) if given.dim() == 2 else _range_of_sums(tables, end)
+        in_order = (low >= -_FARTHEST) & (high <= _FARTHEST)
+        found.append(torch.stack((low.where(in_order, -math.inf), high.where(in_order, math.inf))))
+    return torch.stack(found, 1)
+
+
+def _range_of_sums(tables: Tensor, end: int) -> tuple[Tensor, Tensor]:
+    """Least and largest INL at codes 0..end, from tables by nibbles; sums are rounded as `_inl` rounds them.
+
+    # (nibbles, 16, tables) to (tables,) each
+    """
+    # of all codes of the nibbles so far, and of those up to the end
+    low = high = part_low = part_high = torch.zeros(tables.shape[2], device=tables.device)
+    for nibble, entries in enumerate(tables):
+        last = end >> 4 * nibble & 15
+        part_low, part_high = part_low + entries[last], part_high + entries[last]
+        if last:
+            # rounding keeps order, so that the sum with the least entry is the least sum
+            part_low = torch.minimum(part_low, low + entries[:last].amin(0))
+            part_high = torch.maximum(part_high, high + entries[:last].amax(0))
+        if nibble + 1 < len(tables):
+            low, high = low + entries.amin(0), high + entries.amax(0)
+    return part_low, part_high

@@ -12,7 +12,7 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, sums_of
 from asim_lightning.engine.chips import effects
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.converters import in_order
+from asim_lightning.engine.chips.converters import in_order, inl_bounds
 from asim_lightning.engine.program import Weights
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters as random_converters
@@ -41,6 +41,21 @@ def test_thresholds_are_in_order_where_all_of_them_rise(bits: int, parallel: boo
     assert 0 < int(rise.sum()) < len(rise)
     assert [in_order(table[None], codes) for table in found.tables] == rise.tolist()
     assert [in_order(table[None], codes) for table in inl] == rise.tolist()
+
+
+@pytest.mark.parametrize(("nibbles", "top"), [(1, 7), (1, 15), (2, 63), (2, 255), (3, 1023), (3, 4095)])
+@pytest.mark.parametrize("spread", [0.02, 0.15])
+def test_bounds_of_inl_are_those_of_all_codes_of_a_part(nibbles: int, top: int, spread: float) -> None:
+    tables = torch.randn(40, nibbles, 16, generator=torch.Generator().manual_seed(nibbles)) * spread
+    inl = by_code(tables, top + 1)
+    for given in (tables, inl):
+        low, high = inl_bounds(given, top)
+        for part in range(4):
+            own = inl[:, : min(top, -(-(top + 1) * (part + 1) // 4) + 2) + 1]
+            far = (own.abs() > 0.45).any(1)
+            for found, expected in ((low, own.amin(1)), (high, own.amax(1))):
+                assert torch.equal(found[part][~far], expected[~far])
+            assert bool(((low[part] == -np.inf) & (high[part] == np.inf))[far].all())
 
 
 @pytest.mark.parametrize(
