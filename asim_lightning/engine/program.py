@@ -4,15 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import byte_passes
+from asim_lightning.engine.chips.cells import Cells
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.chips.effects import converters_of, stuck_weights
+from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
@@ -22,6 +25,19 @@ SomeProgram = TypeVar("SomeProgram", bound="Program")
 Form = TypeVar("Form")
 _MOST_FORMS = 8
 """Most forms in memory: a macro needs up to three, but a sweep over rows needs new ones for each point."""
+
+
+MOST_CELL_BYTES = 2**33
+"""Most memory for the cells of all programs of a process: 2 bytes for each bit of each weight."""
+
+
+class _OfCells(Protocol):
+    @property
+    def units(self) -> Tensor: ...
+
+
+CellForm = TypeVar("CellForm", bound=_OfCells)
+_forms_of_cells: WeakSet[_OfCells] = WeakSet()
 
 
 class Weights:
@@ -119,7 +135,7 @@ class ConvertingProgram(Program):
 
     Attributes:
         converters: Errors of its converters; None: the macro's on this chip.
-        kept: What an engine made of the converters, by shape of the weights; shared by all calls.
+        kept: What an engine made of converters and cells, by shape of the weights; shared by all calls.
     """
 
     transfer: Transfer
@@ -134,6 +150,22 @@ class ConvertingProgram(Program):
             # other threads see only the finished object
             self.kept[shape, key] = make(found)
         return self.kept[shape, key]
+
+    def of_cells(self, shape: torch.Size, make: Callable[[Cells], CellForm]) -> CellForm | None:
+        """``make`` of the cells for weights of a shape, drawn at the first use; None if cells are equal.
+
+        They are drawn again at each call if all programs together would hold more than `MOST_CELL_BYTES`.
+        """
+        if not self.transfer.column.cell_sigma:
+            return None
+        key = shape, make
+        if key in self.kept:
+            return self.kept[key]  # type: ignore[no-any-return]
+        made = make(Cells(Places(self.chip, self.product, self.transfer, shape)))
+        if made.units.nbytes + sum(each.units.nbytes for each in _forms_of_cells) <= MOST_CELL_BYTES:
+            _forms_of_cells.add(made)
+            self.kept[key] = made
+        return made
 
 
 class Engine(Protocol):
@@ -175,13 +207,13 @@ def runs_everywhere(device: torch.device) -> None:
     return
 
 
-def why_not_tabulated(transfer: Transfer, longest: int) -> str | None:
-    """Why kernels with tables of whole counts and codes, one for all converters, do not compute a macro; None if they
-    may. A table has fewer than `longest` counts."""
+def why_not_tabulated(transfer: Transfer, longest: int, real_counts: bool = False) -> str | None:
+    """Why kernels with tables of whole codes and counts, one for all converters, do not compute a macro; None if they
+    may. A table has fewer than `longest` counts. `real_counts`: the kernel takes real counts of cells that differ."""
     cycles = transfer.cycles
     if transfer.column.curves > 1:
         return "its tables have one curve for all converters"
-    if transfer.column.cell_sigma:
+    if transfer.column.cell_sigma and not real_counts:
         return "cells differ, so counts are not whole numbers"
     if transfer.macro.adc_bits is None:
         return "an ideal converter's codes are not whole numbers"

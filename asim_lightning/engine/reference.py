@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.chips.cells import ChargeGains, weight_digits
+from asim_lightning.engine.chips.cells import Cells, weight_digits
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters, OutputConverters
 from asim_lightning.engine.chips.places import Places
@@ -75,13 +75,16 @@ class ReferenceProgram(ConvertingProgram):
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
         places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.of_chip(places.shape, "errors", lambda found: found)
+        cells = self.of_cells(places.shape, _as_drawn)
         kept: dict[Any, Tensor] = {}  # for this call only: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
             weight = w[low : low + step] if product.batched_weight else w
             planes = {} if product.batched_weight else kept
             with torch.no_grad():
-                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes, places, errors)
+                return self._rows(
+                    x[low : low + step], weight, source.rows(low, low + step), planes, places, errors, cells
+                )
 
         with exact_float32(x.device.type):
             if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
@@ -92,9 +95,10 @@ class ReferenceProgram(ConvertingProgram):
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def _rows(
-        self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None
-    ) -> Tensor:
-        product, transfer, charge = self.product, self.transfer, ChargeGains(places)
+        self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None,
+        cells: Cells | None,
+    ) -> Tensor:  # fmt: skip
+        product, transfer = self.product, self.transfer
         real = torch.float32 if x.device.type == "mps" else torch.float64
         whole = torch.int32 if len(places.tiles) * transfer.largest_sum < 2**31 else torch.int64
         kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
@@ -104,7 +108,7 @@ class ReferenceProgram(ConvertingProgram):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
             if key not in planes:  # other input digits meet the same weight bits
-                held = [weight_digits(w, cycle, places) for _, cycle in block]
+                held = [weight_digits(w, cycle, cells) for _, cycle in block]
                 planes[key] = torch.stack(held)
             w_digits = planes[key]
             wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
@@ -115,8 +119,8 @@ class ReferenceProgram(ConvertingProgram):
                 normals = _normals(transfer, block, counts, tile_number, noise)
                 for place, (number, cycle) in enumerate(block):
                     count = counts[:, place]
-                    gains = charge.of(tile_number, cycle)
-                    count = count if gains is None else count * gains.to(count)
+                    gains = None if cells is None else cells.gain(tile_number, cycle)
+                    count = count if gains is None else count * places.geometry.per_output(gains).to(count)
                     if not cycle.converted:
                         exact = _added(exact, count.to(kind), cycle.sign * 2**cycle.shift)
                         continue
@@ -152,6 +156,10 @@ class ReferenceProgram(ConvertingProgram):
         else:
             codes = [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
         return codes[0] if len(codes) == 1 else vote(torch.stack(codes), self.transfer.macro.vote)
+
+
+def _as_drawn(cells: Cells) -> Cells:
+    return cells
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:

@@ -1,6 +1,7 @@
 """The cells of a chip: capacitors or currents that differ, and the gains of columns that follow from them."""
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
+from asim_lightning.engine.product import Tile
 
 GRID = 2.0**-12
 """Step to which cells are rounded, so that their sums stay exact in float32."""
@@ -26,102 +28,125 @@ def contents(places: Places, bits: range | None = None) -> Tensor:
     bits = range(places.cells[0]) if bits is None else bits
     if chip.saved is not None:
         held = chip.saved.tensor(chip.layer, "cells", places.cells, -MOST_CELL, MOST_CELL)
-        cells = chip.scaled(held[bits.start : bits.stop], 1.0)
+        cells = chip.scaled(held[bits.start : bits.stop], 1.0).clone()
     else:
         shape = places.cells[1:]
-        error = sigma * chip.spreads("cells", shape.numel(), bits)
+        error = chip.spreads("cells", shape.numel(), bits).mul_(sigma)
         if macro.weight_parallel and macro.static.cell_percent:
             error /= _sizes(bits).sqrt()[:, None]
-        cells = 1.0 + error.view(-1, *shape)
-    return torch.round(cells / GRID) * GRID
-
-
-def all_idle_cells(places: Places) -> Tensor:
-    """`ChargeGains.idle_cells` of all tiles and weight bits. # (tiles, weight bits; weight-parallel: 1, *columns)"""
-    gains, bits = ChargeGains(places), places.columns.shape[1]
-    every = [gains.idle_cells(number, bit) for number in range(len(places.tiles)) for bit in range(bits)]
-    return torch.stack(every).unflatten(0, (-1, bits))
-
-
-def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
-    """Digits of a cycle's weight bits, float32: integers, or the contents of an analog cycle's cells if they differ, in
-    multiples of `GRID`. Samples of a batch use the same cells in turn. # (*weight), or (batch, *weight)"""
-    if not (places.transfer.column.cell_sigma and cycle.analog):
-        return digits(w, cycle.weight_bits, cycle.weight_signed)
-    integers = w.to(torch.int32)
-    total = torch.zeros(w.shape, dtype=torch.float32, device=w.device)
-    for cell, bit in zip(_cells_of(places, cycle).to(w.device), cycle.weight_bits, strict=True):
-        negative = cycle.weight_signed and bit == cycle.weight_bits[-1]
-        total += digits(integers, (bit,), False) * (-cell if negative else cell)
-    return total
-
-
-def _cells_of(places: Places, cycle: Cycle) -> Tensor:
-    """Content of the 1-cell of each weight and bit, in units of the cycle's lowest bit. # (weight bits, *weight)"""
-    bits = range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1)
-    if places.static.is_reused:
-        held = contents(places).flatten(1)
-        cells = torch.stack([held[bit if len(held) > 1 else 0][places.cell_numbers(bit)] for bit in bits])
-    else:
-        cells = contents(places, bits)
-    return cells * _sizes(range(len(bits))).view(-1, *[1] * len(places.shape))
+        cells = error.add_(1.0).view(-1, *shape)
+    return cells.div_(GRID).round_().mul_(GRID)
 
 
 def _sizes(bits: range) -> Tensor:
     return 2.0 ** torch.arange(bits.start, bits.stop, dtype=torch.float32, device="cpu")
 
 
-class ChargeGains:
-    """Gains of counts, because a column's charge is shared among all its cells; computed at first use.
+class Cells:
+    """The cells of a product's weights on a chip, drawn or read once.
 
-    A ratiometric reference gives ``N / sum(c)``, an absolute one ``N (1 + rho) / (sum(c) + N rho)``. N counts physical
-    rows (for weight-parallel conversion: units of all bits), because cells in unused rows of a tile share the charge,
-    too. The sum of n unused cells is ``n + s sqrt(n) z``.
+    A column's charge is shared among all its cells, so that its counts have a gain. A ratiometric reference gives
+    ``N / sum(c)``, an absolute one ``N (1 + rho) / (sum(c) + N rho)``. N counts physical rows (for weight-parallel
+    conversion: units of all bits), because cells in unused rows of a tile share the charge, too. The sum of n unused
+    cells is ``n + s sqrt(n) z``.
+
+    Attributes:
+        places: Where the weights lie.
+        units: Content of the 1-cell of each weight and bit, in steps of `GRID`; int16 if they fit, else int32. With
+            weight-parallel conversion the cell of bit b is 2^b times as large. # (weight bits, *weight)
     """
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._units = 2.0**places.macro.weight_bits - 1 if places.macro.weight_parallel else 1.0
-        self._found: dict[tuple[int, tuple[int, ...]], Tensor] = {}
-
-    def of(self, number: int, cycle: Cycle) -> Tensor | None:
-        """The gains of a tile in a cycle, float32; None if they are 1. # broadcasts against (*outputs)"""
-        static = self.places.static
-        if static.reference == "summing" or not (static.cell_percent and cycle.analog):
-            return None
-        key = number, cycle.weight_bits
-        if key not in self._found:
-            total, n = self._total(number, cycle), self.places.macro.rows * self._units
-            gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
-            self._found[key] = self.places.geometry.per_output(gain)
-        return self._found[key]
-
-    def _total(self, number: int, cycle: Cycle) -> Tensor:
-        """Sum over all cells of the columns of a tile, float64. # (*columns), or (groups or heads, outputs)"""
-        places = self.places
         if places.static.is_reused:
-            held = contents(places).double() * _sizes(range(places.cells[0])).double().view(-1, 1, 1, 1)
-            return held.sum((0, 2))[places.macros[number][:, None], places.column_of(cycle)]
-        held = places.geometry.held(_cells_of(places, cycle).double().sum(0), places.tiles[number])
-        return held.sum(-1) + self._idle(held) + self.idle_cells(number, cycle.weight_bits[0])
+            held = contents(places)
+            sized = held.double() * _sizes(range(len(held))).double().view(-1, 1, 1, 1)
+            self._sums = sized.sum((0, 2))  # (macros, columns)
+            flat = held.flatten(1)
+            numbers = [places.cell_numbers(bit) for bit in range(places.macro.weight_bits)]
+            self.units = _whole([flat[bit if len(flat) > 1 else 0][cell] for bit, cell in enumerate(numbers)])
+        else:
+            # bit by bit, because normals of all bits take twice the memory of the result
+            self.units = _whole([contents(places, range(bit, bit + 1))[0] for bit in range(places.cells[0])])
 
-    def _idle(self, held: Tensor) -> float:
-        """Nominal sum of the cells of a column that no weight uses."""
-        return (self.places.macro.rows - held.shape[-1]) * self._units
+    def of_cycle(self, cycle: Cycle) -> Tensor:
+        """Content of the 1-cell of each weight for a cycle's bits, in units of its lowest bit.
 
-    def idle_cells(self, number: int, bit: int) -> Tensor:
-        """Contents of the cells that no weight uses, minus their nominal sum, for each column of a tile. `bit` is the
-        lowest of a cycle's weight bits.
-
-        # (*columns), float64
+        # (weight bits of the cycle, *weight), float32
         """
-        places, chip, macro = self.places, self.places.chip, self.places.macro
-        held = places.geometry.held(torch.empty(places.shape, device="meta"), places.tiles[number])
-        shape = held.shape[:-1]
-        if chip.saved is not None:
-            most, lines = MOST_CELL * macro.rows * 2**macro.weight_bits, (len(places.tiles), places.columns.shape[1])
-            every = chip.saved.tensor(chip.layer, "idle_cells", (*lines, *shape), -most, most, torch.float64)
-            return chip.scaled(every[number, bit])
-        line = number * macro.weight_bits + bit
-        normal = chip.spreads("idle cells", shape.numel(), range(line, line + 1))[0].view(shape).double()
-        return places.transfer.column.cell_sigma / 100.0 * math.sqrt(self._idle(held)) * normal
+        held = self.units[cycle.weight_bits[0] : cycle.weight_bits[-1] + 1].float() * GRID
+        return held * _sizes(range(len(held))).view(-1, *[1] * (held.dim() - 1))
+
+    @cached_property
+    def gains(self) -> Tensor | None:
+        """Gains of the counts of analog cycles, float32; None if all are 1.
+
+        # (tiles, weight bits; weight-parallel: 1, *columns), or with reuse (..., groups or heads, outputs)
+        """
+        places, static = self.places, self.places.static
+        if static.reference == "summing" or not static.cell_percent:
+            return None
+        if places.static.is_reused:
+            every = [self._sums[macros[:, None, None], places.columns] for macros in places.macros]
+            total = torch.stack(every).movedim(-1, 1)
+        else:
+            total = torch.stack([self._held(tile) for tile in places.tiles]) + all_idle_cells(places)
+        n = places.macro.rows * _units_of_row(places)
+        return (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
+
+    def gain(self, number: int, cycle: Cycle) -> Tensor | None:
+        """The gains of a tile in a cycle; None if they are 1. # (*columns), or (groups or heads, outputs)"""
+        if self.gains is None or not cycle.analog:
+            return None
+        return self.gains[number, 0 if self.places.macro.weight_parallel else cycle.weight_bits[0]]
+
+    def _held(self, tile: Tile) -> Tensor:
+        """Contents of the columns of a tile, idle cells nominal, float64. # (weight bits, *columns)"""
+        places = self.places
+        held = [places.geometry.held(bit, tile) for bit in self.units]  # (*columns, rows) each
+        idle = (places.macro.rows - held[0].shape[-1]) * _units_of_row(places)
+        sums = torch.stack([bit.sum(-1, dtype=torch.int64) for bit in held]).double() * GRID
+        if places.macro.weight_parallel:
+            sums = (sums * _sizes(range(len(sums))).double().view(-1, *[1] * (sums.dim() - 1))).sum(0, keepdim=True)
+        return sums + idle
+
+
+def _whole(bits: list[Tensor]) -> Tensor:
+    """Contents of bits in steps of `GRID`. # (bits, *weight), int16 or int32"""
+    fits = all(not bit.numel() or float(bit.abs().max()) < 2**15 * GRID for bit in bits)
+    return torch.stack([(bit / GRID).to(torch.int16 if fits else torch.int32) for bit in bits])
+
+
+def weight_digits(w: Tensor, cycle: Cycle, cells: Cells | None) -> Tensor:
+    """Digits of a cycle's weight bits, float32: integers, or the contents of an analog cycle's cells if they differ, in
+    multiples of `GRID`. Samples of a batch use the same cells in turn. # (*weight), or (batch, *weight)"""
+    if cells is None or not cycle.analog:
+        return digits(w, cycle.weight_bits, cycle.weight_signed)
+    integers = w.to(torch.int32)
+    total = torch.zeros(w.shape, dtype=torch.float32, device=w.device)
+    for cell, bit in zip(cells.of_cycle(cycle).to(w.device), cycle.weight_bits, strict=True):
+        negative = cycle.weight_signed and bit == cycle.weight_bits[-1]
+        total += digits(integers, (bit,), False) * (-cell if negative else cell)
+    return total
+
+
+def _units_of_row(places: Places) -> float:
+    """Nominal content of a column's cells in a row."""
+    return 2.0**places.macro.weight_bits - 1 if places.macro.weight_parallel else 1.0
+
+
+def all_idle_cells(places: Places) -> Tensor:
+    """Contents of the cells that no weight uses, minus their nominal sum, for each column of each tile, float64.
+
+    # (tiles, weight bits; weight-parallel: 1, *columns)
+    """
+    chip, macro, columns = places.chip, places.macro, torch.Size(places.geometry.columns)
+    shape = len(places.tiles), places.columns.shape[1], *columns
+    if chip.saved is not None:
+        most = MOST_CELL * macro.rows * 2**macro.weight_bits
+        return chip.scaled(chip.saved.tensor(chip.layer, "idle_cells", shape, -most, most, torch.float64))
+    lines = chip.spreads("idle cells", columns.numel(), range(len(places.tiles) * macro.weight_bits)).double()
+    normal = lines.view(len(places.tiles), macro.weight_bits, *columns)[:, : shape[1]]
+    idle = [(macro.rows - places.geometry.rows_of(tile)) * _units_of_row(places) for tile in places.tiles]
+    roots = torch.tensor([math.sqrt(cells) for cells in idle], dtype=torch.float64, device="cpu")
+    return places.transfer.column.cell_sigma / 100.0 * roots.view(-1, *[1] * (len(columns) + 1)) * normal

@@ -11,7 +11,16 @@ import torch
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.library import library
-from asim_lightning.engine.native.structures import GROUP, VOTE_RULES, ConversionJob, Counting, Outputs, Side, Tile
+from asim_lightning.engine.native.structures import (
+    GROUP,
+    REAL_COUNTS,
+    VOTE_RULES,
+    ConversionJob,
+    Counting,
+    Outputs,
+    Side,
+    Tile,
+)
 from asim_lightning.engine.product import Geometry, Product
 
 _BYTES = 2**26
@@ -76,8 +85,12 @@ def conversion_of(
     if product.batched_weight:
         inputs = job.inputs.lanes
     job.inputs_in_lanes = _filling(inputs) >= _filling(outputs)
-    fastest = execution.counting is None
-    job.counting = _counting(transfer, level, inputs, outputs) if fastest else execution.counting
+    if transfer.column.cell_sigma:
+        job.counting, job.inputs_in_lanes = REAL_COUNTS, True
+    elif execution.counting is None:
+        job.counting = _counting(transfer, level, inputs, outputs)
+    else:
+        job.counting = execution.counting
     if job.counting == Counting.LOOK_UPS:
         job.inputs_in_lanes = False
     tiles = [Tile(t.channels.start, t.channels.stop, t.kernel.start, t.kernel.stop) for t in found.tiles(macro.rows)]

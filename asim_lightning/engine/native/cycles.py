@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.circuit.columns import codes_of_full_scale
+from asim_lightning.circuit.columns import Charge, Column, codes_of_full_scale
 from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
 
 _ROOT_ERROR = 2e-6
@@ -50,9 +50,9 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
     digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in transfer.cycles}))
     nothing = torch.zeros(1, dtype=torch.float32, device="cpu")
     levels, sigmas, length, made = [nothing], [nothing], 1, []
-    fitted: dict[tuple[int, bool, bool], dict[str, float]] = {}
+    fitted: dict[tuple[int, bool, bool, bool], dict[str, float]] = {}
     for cycle, noisy in zip(transfer.cycles, transfer.noisy, strict=True):
-        kind = (cycle.full_scale, cycle.converted, noisy)
+        kind = (cycle.full_scale, cycle.analog, cycle.converted, noisy)
         if kind not in fitted:
             own, level, sigma = _fitted(transfer, cycle, noisy, to_the_bit)
             if own["level"] == Level.TABLE or own.get("sigma") == Sigma.TABLE:
@@ -77,7 +77,9 @@ def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> 
     counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
     sigma = torch.zeros_like(counts)
     if not cycle.converted or cycle.top_code is None:
-        return {"level": Level.COUNT, "silent": 1}, counts, sigma
+        return {"level": Level.COUNT, "silent": 1, "digital": 1}, counts, sigma
+    if transfer.column.cell_sigma:
+        return _of_real_counts(transfer, cycle, noisy), counts, sigma
     level = transfer.column.level(counts, cycle).float().expand_as(counts)
     # largest mean error of levels with right codes
     error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
@@ -87,6 +89,41 @@ def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> 
         sigma = transfer.column.sigma(counts, cycle).float().expand_as(counts)
         found |= {"silent": int(sigma[0] == 0), **_sigma(transfer, counts, sigma, cycle)}
     return found, level, sigma
+
+
+def _of_real_counts(transfer: Transfer, cycle: Cycle, noisy: bool) -> dict[str, float]:
+    """The fields for real counts of a column that `why_no_real_counts` does not refuse: see `columns.Column`."""
+    top = float(cycle.top_code or 0)
+    found: dict[str, float] = {"level": Level.REAL, "silent": 1, "top": top, "digital": int(not cycle.analog)}
+    if cycle.adc_step is None:
+        found |= {"divisor": cycle.full_scale, "most": 1.0, "factor": top}
+    else:
+        found |= {"low": cycle.adc_low, "divisor": cycle.adc_step, "least": -math.inf, "most": math.inf, "factor": 1.0}
+    if not noisy:
+        return found
+    random, nonlinear = transfer.macro.noise_percents(cycle.full_scale)
+    codes = codes_of_full_scale(cycle) / 100.0
+    if nonlinear == 0.0:
+        return found | {"silent": 0, "sigma": Sigma.CONSTANT, "constant": codes_of_full_scale(cycle) * random / 100.0}
+    shrinking = {
+        "full": cycle.full_scale,
+        "c": transfer.macro.rows,
+        "a": random**2,
+        "b": nonlinear**2,
+        "constant": codes,
+    }
+    return found | {"silent": 0, "sigma": Sigma.SHRINKING, **shrinking}
+
+
+def why_no_real_counts(transfer: Transfer) -> str | None:
+    """Why kernels do not compute levels of real counts, if cells differ; None if they do."""
+    column, widest = transfer.column, max(cycle.full_scale for cycle in transfer.cycles)
+    plain = type(column) is Column or (type(column) is Charge and (column.gain, column.offset) == (1.0, 0.0))
+    if not plain:
+        return "cells differ, and the column's levels are not proportional to the count"
+    if widest >= 2**11 and transfer.macro.static.reference != "summing":
+        return f"cells differ, and gains of {widest} counts take float64"
+    return None
 
 
 def _sigma(transfer: Transfer, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:

@@ -6,11 +6,21 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
+from asim_lightning.engine import reference
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import PlacedConverters, placed
 from asim_lightning.engine.native.conversion import Conversion, Execution, conversion_of
-from asim_lightning.engine.native.library import why_missing
-from asim_lightning.engine.native.structures import GROUP, ConversionJob, ConvertersOfJob, Counting
+from asim_lightning.engine.native.cycles import why_no_real_counts
+from asim_lightning.engine.native.library import library, why_missing
+from asim_lightning.engine.native.real_cells import LaidOutCells, laid_out
+from asim_lightning.engine.native.structures import (
+    GROUP,
+    REAL_COUNTS,
+    CellsOfJob,
+    ConversionJob,
+    ConvertersOfJob,
+    Counting,
+)
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -28,10 +38,15 @@ _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why the native engine does not compute a macro: `why_not_tabulated`, too many votes, or a tile's sums of codes
-    exceed 31 bits."""
-    if why := why_not_tabulated(transfer, _LONGEST_TABLE):
+    """Why the native engine does not compute a macro: `why_not_tabulated`, too many votes, a tile's sums of codes
+    exceed 31 bits, or cells differ and `why_no_real_counts` or the processor refuses them."""
+    if why := why_not_tabulated(transfer, _LONGEST_TABLE, real_counts=True):
         return why
+    if transfer.column.cell_sigma:
+        if why := why_no_real_counts(transfer):
+            return why
+        if why_missing() is None and not library().asim_counts_by(REAL_COUNTS):
+            return "cells differ, and the processor has no look-ups of bytes (AVX-512 VBMI and VNNI)"
     if (votes := max(cycle.votes for cycle in transfer.cycles)) > _MOST_VOTES:
         return f"{votes} votes of a conversion are more than {_MOST_VOTES}"
     return None if transfer.largest_sum < 2**31 else "sums of a tile's codes take more than 31 bits"
@@ -71,7 +86,13 @@ class NativeProgram(ConvertingProgram):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        converters = self.of_chip(product.weight_shape(w), "placed", lambda found: found and placed(found, GROUP))
+        shape = product.weight_shape(w)
+        converters = self.of_chip(shape, "placed", lambda found: found and placed(found, GROUP))
+        cells = self.of_cells(shape, laid_out)
+        if cells is not None and not self._takes(cells):
+            program = reference.prepare(product, self.transfer, self.weights, self.chip)
+            program.kept = self.kept
+            return program.sums(x, noise)
         made = self._conversion(x, w, batch, converters)
         out = torch.empty(made.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
@@ -80,14 +101,18 @@ class NativeProgram(ConvertingProgram):
         if self.max_elements is not None:
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
-            self._convert(made, x, w, source, out, converters)
+            self._convert(made, x, w, source, out, (converters, cells))
             return out.add_(made.offset) if made.offset else out
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
             inputs, weights = x[part], w[part] if product.batched_weight else w
             some = self._conversion(inputs, weights, batch, converters)
-            self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
+            self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], (converters, cells))
         return out.add_(made.offset) if made.offset else out
+
+    def _takes(self, cells: LaidOutCells) -> bool:
+        """Whether a kernel computes these cells: a file may have larger ones, and a lower level has no kernel."""
+        return cells.units.dtype == torch.int16 and bool(library(self.level).asim_counts_by(REAL_COUNTS))
 
     def _conversion(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Conversion:
         strides = x.stride() if self.product.is_image else ()
@@ -96,8 +121,9 @@ class NativeProgram(ConvertingProgram):
         return conversion_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
 
     def _convert(
-        self, made: Conversion, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
-    ) -> None:
+        self, made: Conversion, x: Tensor, w: Tensor, noise: Noise, out: Tensor,
+        chip: tuple[PlacedConverters | None, LaidOutCells | None],
+    ) -> None:  # fmt: skip
         x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
         if not self.product.is_image:
             x = x.contiguous()
@@ -107,11 +133,16 @@ class NativeProgram(ConvertingProgram):
         job.outputs.ids, job.outputs.offsets = ids.data_ptr(), offsets.data_ptr()
         job.key[:] = noise.seed, layer_key(noise.name, noise.call)
         job.last_word = noise.trial << 16 & WORD
+        converters, cells = chip
         if converters is not None:
             job.converters = ConvertersOfJob.placed(converters)
+        if cells is not None:
+            job.cells = CellsOfJob.of(cells.units, cells.gain, cells.bytes)
+            job.converters.weight_bits = self.transfer.macro.weight_bits
+        if converters is not None or cells is not None:
             key = self.product.weight_shape(w), "quiet"
             if key not in self.kept:
-                self.kept[key] = _quiet(job, self.level, converters.outputs)
+                self.kept[key] = _quiet(job, self.level)
             job.converters.quiet = self.kept[key].data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(made.form_key, lambda _: _form(job, self.level, noise.name))
@@ -119,9 +150,10 @@ class NativeProgram(ConvertingProgram):
         _call("asim_convert", job, self.level, noise.name)
 
 
-def _quiet(job: ConversionJob, level: str | None, outputs: int) -> Tensor:
+def _quiet(job: ConversionJob, level: str | None) -> Tensor:
     """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), for each tile, group or head,
     quad of cycles and output column."""
+    outputs = -(-job.weights.lanes // GROUP) * GROUP
     numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
     flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
     job.converters.quiet = flags.data_ptr()

@@ -12,7 +12,7 @@ GROUP = 16
 class Level(IntEnum):
     """How a count becomes a level."""
 
-    COUNT, PROPORTIONAL, QUOTIENT, TABLE = range(4)
+    COUNT, PROPORTIONAL, QUOTIENT, TABLE, REAL = range(5)
 
 
 class Sigma(IntEnum):
@@ -22,9 +22,13 @@ class Sigma(IntEnum):
 
 
 class Counting(IntEnum):
-    """How a kernel counts."""
+    """How a kernel counts ones."""
 
     POPCOUNT, LOOK_UPS = range(2)
+
+
+REAL_COUNTS = 2
+"""The way of counting if cells differ."""
 
 
 VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}
@@ -84,10 +88,16 @@ class ConvertersOfJob(Structure):
         return cls.of(*tensors, own.nibbles, own.length, own.moves, own.weight_bits)
 
 
+class CellsOfJob(Structure):
+    """Cells that differ."""
+
+    _fields_ = declared("Cells")
+
+
 class ConversionJob(Structure):
     """Every conversion of a product."""
 
-    _fields_ = declared("ConversionJob", Side=Side, Outputs=Outputs, Converters=ConvertersOfJob)
+    _fields_ = declared("ConversionJob", Side=Side, Outputs=Outputs, Converters=ConvertersOfJob, Cells=CellsOfJob)
     inputs: Side
     weights: Side
     outputs: Outputs

@@ -135,8 +135,11 @@ def _static(draw: Random, settings: dict[str, Any]) -> dict[str, Any]:
             found |= {"trim_step": _lsb(settings, draw.choice([0.0, 0.25]))}
     if draw.random() < 0.15:
         found |= {"stuck_at_0": draw.choice([0.0, 0.1]), "stuck_at_1": draw.choice([0.01, 0.2])}
-    if draw.random() < 0.01:
-        found["cell_mismatch"] = "1 %"
+    if draw.random() < 0.12:
+        found["cell_mismatch"] = draw.choice(["0.5 %", "3 %", "30 %"])
+        found["reference"] = draw.choice(["ratiometric", "ratiometric", "summing", "absolute"])
+        if found["reference"] == "absolute" and settings.get("weight_parallel"):
+            found["reference"] = "summing"
     if found and draw.random() < 0.3:
         columns = settings["weight_bits"] * draw.choice([1, 2, 5]) + draw.choice([0, 1])
         found |= {"placement": "reuse", "macros": draw.choice([1, 2, 3]), "columns": columns}

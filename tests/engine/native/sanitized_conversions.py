@@ -40,7 +40,7 @@ def main(path: str) -> None:
     """Convert random products on random macros by every way of counting of a library."""
     loaded = ctypes.CDLL(path)
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
-    conversion.library = lambda level=None: loaded
+    conversion.library = native_engine.library = lambda level=None: loaded
     passes.best_library = lambda: loaded
     native_rare._OF_PIXEL = 0  # counts of all candidates are bounded by their inputs
     conversion._NANOSECONDS_WORTH_THREADS = 0.0

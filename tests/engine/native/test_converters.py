@@ -5,13 +5,17 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Chip, MatmulProduct, Noise, Product, Weights
+from asim_lightning.engine import Chip, MatmulProduct, Noise, Product, SavedChip, Weights
+from asim_lightning.engine import program as program_file
+from asim_lightning.engine.chips import cells
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters
 from tests.engine.native.test_conversion import WAYS, operands
 from tests.engine.products import PRODUCTS, noise_of
+
+SUMMING = {"cell_mismatch": "3 %", "reference": "summing"}
 
 
 def check(
@@ -63,3 +67,38 @@ def test_a_product_of_two_activations_places_its_converters_once() -> None:
     assert len(own.kept) == 2
     reference = ReferenceProgram(product, Weights(w), circuit, Chip(), converters=errors)
     assert torch.equal(first, reference.sums(x, noise_of(2)))
+
+
+def cells_of_a_file(largest: float, shape: tuple[int, int], bits: int) -> SavedChip:
+    generator = torch.Generator().manual_seed(5)
+    cells = 1 + 0.1 * torch.randn(bits, *shape, generator=generator)
+    cells[-1, 3, 7] = largest
+    return SavedChip("digest", "chip.safetensors", {"layer": {"cells": cells}})
+
+
+@pytest.mark.parametrize(
+    ("largest", "units"), [(1.0, torch.int16), (7.9, torch.int16), (-7.9, torch.int16), (9.0, torch.int32)]
+)
+def test_cells_of_any_size_are_summed_as_the_reference_sums_them(largest: float, units: torch.dtype) -> None:
+    product, circuit = MatmulProduct(), transfer(MacroConfig(3, 4, 100, 6, static=SUMMING), False)
+    x, w = torch.randint(0, 16, (20, 150)).float(), torch.randint(-3, 4, (21, 150)).float()
+    w[3, 7] = -1
+    chip = Chip(0, "layer", saved=cells_of_a_file(largest, (21, 150), 3))
+    expected = ReferenceProgram(product, Weights(w), circuit, chip).sums(x, noise_of(20))
+    program = native_engine.NativeProgram(product, Weights(w), circuit, chip)
+    assert torch.equal(program.sums(x, noise_of(20)), expected)
+    assert program.of_cells(w.shape, native_engine.laid_out).units.dtype == units
+
+
+def test_cells_are_drawn_once_a_program_unless_they_take_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, circuit, drawn = MatmulProduct(), transfer(MacroConfig(3, 4, 100, 6, static=SUMMING), False), []
+    x, w = torch.randint(0, 16, (2, 150)).float(), torch.randint(-3, 4, (21, 150)).float()
+    draw = cells.contents
+    monkeypatch.setattr(cells, "contents", lambda *given: drawn.append(given) or draw(*given))
+    for most, times in ((program_file.MOST_CELL_BYTES, 3), (0, 6)):
+        monkeypatch.setattr(program_file, "MOST_CELL_BYTES", most)
+        drawn.clear()
+        program = native_engine.NativeProgram(product, Weights(w), circuit, Chip(4, "layer"))
+        outputs = [program.sums(x, noise_of(2)) for _ in range(2)]
+        assert torch.equal(*outputs)
+        assert len(drawn) == times  # one for each bit

@@ -1,7 +1,7 @@
 // A block of conversions, from counts to sums of codes, whatever the way of counting.
 //
 // Each thread has its own sums of a tile, normals, reads and random counters of the block, in its first two caches (8 kB, and
-// 4 kB a vote). With errors of converters or with votes, codes are written before they are added up.
+// 4 kB a vote). With votes, codes are written before they are added up.
 #pragma once
 #include "convert.h"
 
@@ -29,6 +29,12 @@ struct Four {
     }
 };
 
+// The converter of a cycle at the first output of a tile and problem, in the arrays of converters and cells.
+INLINE int64_t converter_of(const ConversionJob& job, int64_t tile, int64_t problem, const Cycle& cycle) {
+    const int64_t macros = job.outputs.problems_a_row;
+    return first_converter(job.converters, macros, job.weights.lanes(), tile, problem % macros, cycle.weight_bit);
+}
+
 // Place of a block: single m is first_single + m, lane l is first_lane + l.
 struct BlockPlace {
     int64_t problem, first_lane, first_single;
@@ -39,7 +45,7 @@ class BlockConversion {
 public:
     BlockConversion(const ConversionJob& job, int64_t block)
         : job_(job), macros_(job.outputs.problems_a_row), lanes_(lanes_of(job).lanes()), between_(block * GROUP),
-          has_static_(job.converters.gain || job.converters.offset || job.converters.curve), fours_(job.cycle_count / 4),
+          has_static_(job.converters.gain || job.converters.offset || job.converters.curve || job.cells.units), fours_(job.cycle_count / 4),
           keys_(job.key[0], job.key[1]), ways_(fours_), normals_(4 * CELLS) {
         if (asim::refused_bytes) return;
         for (int f = 0; f < fours_; ++f) {
@@ -48,7 +54,7 @@ public:
             noisy_ = noisy_ || ways_[f].noisy;
             digital_ = digital_ || ways_[f].digital;
         }
-        if (has_static_ || most_votes_ > 1) reads_.resize(4 * most_votes_ * CELLS);
+        if (most_votes_ > 1) reads_.resize(4 * most_votes_ * CELLS);
     }
 
     int fours() const { return fours_; }
@@ -113,14 +119,14 @@ private:
                 const Cycle& cycle = way.cycles[k];
                 const int32_t* own = counts + k * between_;
                 const float* normals = normals_.data() + k * CELLS;
-                if (vote >= cycle.votes) continue;
+                if (vote >= cycle.votes || !cycle.weight) continue;
                 if (cycle.level == COUNT) add_counts(cycle, own);
-                else if (cycle.votes == 1 && !has_static_) add_codes(cycle, own, normals);
+                else if (cycle.votes == 1) add_codes(cycle, own, normals);
                 else read_codes(cycle, own, normals, reads_.data() + (vote * 4 + k) * CELLS);
             }
         }
         for (int k = 0; k < 4; ++k)
-            if (way.cycles[k].level != COUNT && (way.cycles[k].votes > 1 || has_static_)) add_reads(way.cycles[k], reads_.data() + k * CELLS);
+            if (way.cycles[k].level != COUNT && way.cycles[k].votes > 1) add_reads(way.cycles[k], reads_.data() + k * CELLS);
     }
 
     void add_counts(const Cycle& cycle, const int32_t* counts) {
@@ -128,17 +134,22 @@ private:
             store(sums_.counts + m, load<i32v>(sums_.counts + m) + load<i32v>(counts + m) * cycle.weight);
     }
     APART void add_codes(const Cycle& cycle, const int32_t* counts, const float* normals) {
-        each_code(cycle, IdealAdc{cycle.top}, job_.levels, job_.sigmas, counts, normals, at_.held,
-                  [&, weight = cycle.weight](int place, i32v code) INLINE_LAMBDA {
-                      store(sums_.codes + place, load<i32v>(sums_.codes + place) + code * weight);
-                  });
+        convert(cycle, counts, normals, [&, weight = cycle.weight](int place, i32v code) INLINE_LAMBDA {
+            store(sums_.codes + place, load<i32v>(sums_.codes + place) + code * weight);
+        });
     }
     APART void read_codes(const Cycle& cycle, const int32_t* counts, const float* normals, int32_t* reads) {
-        auto take = [&](int place, i32v code) INLINE_LAMBDA { store(reads + place, code); };
-        if (!has_static_) return each_code(cycle, IdealAdc{cycle.top}, job_.levels, job_.sigmas, counts, normals, at_.held, take);
-        const int64_t first = first_converter(job_.converters, macros_, job_.weights.lanes(), at_.tile, at_.problem % macros_, cycle.weight_bit);
-        const StaticAdc<BlockConverters> adc{cycle.top, job_.converters, {first + first_output(), !job_.inputs_in_lanes}};
-        each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, at_.held, take);
+        convert(cycle, counts, normals, [&](int place, i32v code) INLINE_LAMBDA { store(reads + place, code); });
+    }
+    // Call take(place, code) for each vector of codes of the block's converters.
+    template <class Take> INLINE void convert(const Cycle& cycle, const int32_t* counts, const float* normals, Take take) {
+        auto by = [&](const auto& adc) INLINE_LAMBDA {
+            each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, at_.held, take);
+        };
+        if (!has_static_) return by(IdealAdc{cycle.top});
+        const BlockConverters places{converter_of(job_, at_.tile, at_.problem, cycle) + first_output(), !job_.inputs_in_lanes};
+        if (job_.cells.units) by(RealAdc<BlockConverters>(cycle.top, job_.converters, places, cycle.digital ? nullptr : job_.cells.gain));
+        else by(StaticAdc<BlockConverters>{cycle.top, job_.converters, places});
     }
     void add_reads(const Cycle& cycle, const int32_t* reads) {
         for (int m = 0; m < at_.held * GROUP; m += LANES) {
@@ -211,12 +222,18 @@ inline void find_quiet(const ConversionJob& job, uint8_t* quiet) {
                     if (c->level == COUNT) continue;
                     Cycle cycle = *c;
                     cycle.sigma = SILENT;
-                    const int64_t converter = first_converter(job.converters, macros, outputs, unit / macros, unit % macros, c->weight_bit);
-                    const StaticAdc<BlockConverters> adc{c->top, job.converters, {converter + first, true}};
-                    each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, [&](int place, i32v code) {
+                    auto note = [&](int place, i32v code) {
                         for (int l = 0; l < LANES; ++l)
                             quiet[place + l] = quiet[place + l] && c->silent && code[l] == 0;
-                    });
+                    };
+                    const BlockConverters places{converter_of(job, unit / macros, unit, *c) + first, true};
+                    if (job.cells.units) {
+                        const RealAdc<BlockConverters> adc(c->top, job.converters, places, job.cells.gain);
+                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, note);
+                    } else {
+                        const StaticAdc<BlockConverters> adc{c->top, job.converters, places};
+                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, note);
+                    }
                 }
             }
 }

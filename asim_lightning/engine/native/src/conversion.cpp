@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "count_look_ups.h"
 #include "count_popcount.h"
+#include "count_real.h"
 
 namespace {
 
@@ -13,6 +13,9 @@ constexpr int64_t MOST_OTHERS = 64;   // most units of the other side at a time:
 
 // Call use(counting) with a null pointer to the job's class of counting.
 template <class Use> void with_counting(const ConversionJob& job, Use use) {
+#if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+    if (job.counting == REAL_COUNTS) return use(static_cast<CountReal*>(nullptr));
+#endif
 #if defined(__AVX2__)
     if (job.counting == LOOK_UPS) return use(static_cast<CountLookUps*>(nullptr));
 #endif
@@ -55,6 +58,9 @@ template <class Counting> void convert(const ConversionJob& job) {
 
 // Whether this library has a way of counting.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
+#if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
+    if (counting == REAL_COUNTS) return 1;
+#endif
 #if defined(__AVX2__)
     if (counting == LOOK_UPS) return 1;
 #endif

@@ -13,9 +13,10 @@ struct Tile { int32_t first, last, low, high; };
 struct Digit { int32_t low, bits; };
 
 // How a count becomes a level: COUNT keeps it (a digital cycle); count * gain; (count * gain + count * rest) * top, which
-// equals a division to the bit; or a table.
-enum Level : int32_t { COUNT, PROPORTIONAL, QUOTIENT, LEVEL_TABLE };
-// Sigma: none; constant; sqrt(a + b / (c * count + 1)); or a table.
+// equals a division to the bit; or a table. Where cells differ, REAL: clamp((count - low) / divisor, least, most) * factor.
+enum Level : int32_t { COUNT, PROPORTIONAL, QUOTIENT, LEVEL_TABLE, REAL };
+// Sigma: none; constant; sqrt(a + b / (c * count + 1)); or a table. Of a REAL level, SHRINKING is
+// sqrt(a + b / (clamp(count / full, 0, 1) * c + 1)) * constant.
 enum Sigma : int32_t { SILENT, CONSTANT, SHRINKING, SIGMA_TABLE };
 enum VoteRule : int32_t { MEAN, MODE, MEDIAN };
 
@@ -25,7 +26,9 @@ struct Cycle {
     int32_t level, sigma, table;      // Level, Sigma, first place in the tables
     int32_t votes, weight;            // reads; integer weight of a code, or of a digital count
     int32_t silent;                   // whether a count of 0 has sigma 0
+    int32_t digital;                  // whether a column counts ones, even if cells differ
     float gain, rest, top, constant, a, b, c;
+    float low, divisor, least, most, factor, full;   // of a REAL level
 };
 
 // One side of a product: integers, as float32.
@@ -55,16 +58,24 @@ struct Converters {
     const int32_t* curve;             // number of a converter's table, or null: no INL
     const float* tables;              // (tables, nibbles, 16): inl[c] is the sum of entries over the nibbles of c; or, if
     int32_t nibbles, length;          // nibbles is 0, (tables, length): inl[c] itself
-    int32_t passes, weight_bits;      // most codes by which INL moves a code; weight bits of the arrays
+    int32_t passes, weight_bits;      // most codes by which INL moves a code; weight bits of all arrays by place
     uint8_t* quiet;                   // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
 };                                    // whether a count of 0 gives code 0 in all of the four
 
-enum CountingWay : int32_t { POPCOUNT, LOOK_UPS };
+// Cells that differ; units is null if they are equal. A column sums contents, in steps of 2^-12, instead of ones.
+struct Cells {
+    const int16_t* units;             // (tiles, groups or heads, output columns, weight bits, fours of quads, 16 rows)
+    const float* gain;                // of counts, as the arrays of Converters; null: all are 1
+    int32_t bytes;                    // of the largest sum of four rows, at least 2
+};
+
+enum CountingWay : int32_t { POPCOUNT, LOOK_UPS, REAL_COUNTS };
 
 struct ConversionJob {
     Side inputs, weights;
     Outputs outputs;
     Converters converters;
+    Cells cells;
     const Tile* tiles;
     const Cycle* cycles;              // a multiple of four, filled up with cycles of weight 0
     const Digit* digits;              // of the inputs

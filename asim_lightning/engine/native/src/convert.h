@@ -38,6 +38,12 @@ INLINE i32v voted(const int32_t* codes, int64_t step, int votes, int32_t rule) {
     return best;
 }
 
+// The count as level and sigma take it: whole, or real where cells differ.
+template <class Adc> INLINE auto count_of(const Adc& adc, i32v count, int single, int vector) {
+    if constexpr (Adc::IS_REAL) return adc.real(count, single, vector);
+    else return count;
+}
+
 // Sums of a block's conversions for one tile.
 struct Sums { int32_t codes[CELLS], counts[CELLS]; };
 
@@ -66,20 +72,28 @@ inline APART void draw(const Counters& counters, const RoundKeys& keys, uint32_t
 template <class Adc, class Take>
 INLINE void each_code(const Cycle& cycle, const Adc& adc, const float* levels, const float* sigmas, const int32_t* counts,
                       const float* normals, int held, Take take) {
-    with_level(cycle, levels, [&](auto level) INLINE_LAMBDA {
-        with_sigma(cycle, sigmas, [&](auto sigma) INLINE_LAMBDA {
-            constexpr bool noisy = !__is_same(decltype(sigma), Silent);
-            for (int m = 0; m < held; ++m)
+    auto convert = [&](auto level, auto sigma) INLINE_LAMBDA {
+        constexpr bool noisy = !__is_same(decltype(sigma), Silent);
+        for (int m = 0; m < held; ++m)
 #pragma GCC unroll 4
-                for (int v = 0; v < VECTORS; ++v) {
-                    const int place = m * GROUP + v * LANES;
-                    const i32v count = load<i32v>(counts + place);
-                    f32v value = adc.input(level(count), m, v);
-                    if (noisy) value += sigma(count) * load<f32v>(normals + place);
-                    take(place, adc.code(value, m, v));
-                }
+            for (int v = 0; v < VECTORS; ++v) {
+                const int place = m * GROUP + v * LANES;
+                const auto count = count_of(adc, load<i32v>(counts + place), m, v);
+                f32v value = adc.input(level(count), m, v);
+                if (noisy) value += sigma(count) * load<f32v>(normals + place);
+                take(place, adc.code(value, m, v));
+            }
+    };
+    if constexpr (Adc::IS_REAL) {
+        const RealLevel level{cycle.low, cycle.divisor, cycle.least, cycle.most, cycle.factor};
+        if (cycle.sigma == SILENT) convert(level, Silent{});
+        else if (cycle.sigma == CONSTANT) convert(level, Constant{cycle.constant});
+        else convert(level, RealShrinking{cycle.full, cycle.c, cycle.a, cycle.b, cycle.constant});
+    } else {
+        with_level(cycle, levels, [&](auto level) INLINE_LAMBDA {
+            with_sigma(cycle, sigmas, [&](auto sigma) INLINE_LAMBDA { convert(level, sigma); });
         });
-    });
+    }
 }
 
 // Whether four cycles are converted without noise at proportional levels, with codes and weights of at most 15 bits; and the

@@ -114,7 +114,8 @@ class LaneGroup {
     const uint32_t* first_;
     bool in_a_row_ = true;
 public:
-    LaneGroup(const Operand& operand, int64_t problem, int64_t begin) {
+    const int64_t begin;
+    LaneGroup(const Operand& operand, int64_t problem, int64_t begin) : begin(begin) {
         const int64_t last = operand.side.lanes() - 1, first = operand.place(begin);
         first_ = operand.problem(problem) + first;
         for (int l = 0; l < GROUP; ++l) {

@@ -23,10 +23,10 @@ struct Tabulated {
 };
 
 // Sigmas of counts; Silent and Constant need none.
-struct Silent { INLINE f32v operator()(i32v) const { return f32v{}; } };
+struct Silent { template <class V> INLINE f32v operator()(V) const { return f32v{}; } };
 struct Constant {
     float sigma;
-    INLINE f32v operator()(i32v) const { return all(sigma); }
+    template <class V> INLINE f32v operator()(V) const { return all(sigma); }
 };
 struct Shrinking {                     // sqrt(a + b / (c * count + 1)), by a guess and one Newton step: 7e-7 off
     float a, b, c;
@@ -37,6 +37,21 @@ struct Shrinking {                     // sqrt(a + b / (c * count + 1)), by a gu
         y = y * (p * y * y * -0.703952253f + float(0.703952253 * 2.38924456));
         y = y * (p * y * y * -0.5f + 1.5f);
         return n * y;
+    }
+};
+
+// Level and sigma of real counts, operation by operation as columns.py has them.
+struct RealLevel {
+    float low, divisor, least, most, factor;
+    INLINE f32v operator()(f32v count) const {
+        return smaller(larger((count - low) / divisor, all(least)), all(most)) * factor;
+    }
+};
+struct RealShrinking {
+    float full, rows, a, b, unit;
+    INLINE f32v operator()(f32v count) const {
+        const f32v active = smaller(larger(count / full, f32v{}), all(1.0f)) * rows;
+        return square_root(b / (active + 1.0f) + a) * unit;
     }
 };
 
@@ -55,6 +70,7 @@ template <class Use> INLINE void with_sigma(const Cycle& c, const float* sigmas,
 
 // An ADC without errors: its input for a level, and the code of the input plus noise.
 struct IdealAdc {
+    static constexpr bool IS_REAL = false;
     float top;
     INLINE f32v input(f32v level, int, int) const { return level; }
     INLINE i32v code(f32v v, int, int) const { return nearest(smaller(larger(v, f32v{}), all(top))); }
@@ -80,6 +96,7 @@ INLINE int64_t first_converter(const Converters& of, int64_t macros, int64_t out
 
 // An ADC with gain, offset and INL, and codes 0 .. top.
 template <class Places> struct StaticAdc {
+    static constexpr bool IS_REAL = false;
     float top;
     const Converters& of;
     Places places;
@@ -120,5 +137,16 @@ private:
                                    : look_up<f32v>(of.tables, (table * of.nibbles + n) * 16 + nibble);
         }
         return sum;
+    }
+};
+
+// The same at the end of columns whose cells differ.
+template <class Places> struct RealAdc : StaticAdc<Places> {
+    static constexpr bool IS_REAL = true;
+    const float* gain;
+    RealAdc(float top, const Converters& of, Places places, const float* gain) : StaticAdc<Places>{top, of, places}, gain(gain) {}
+    INLINE f32v real(i32v count, int single, int vector) const {
+        const f32v real = to_float(count) * 0x1p-12f;
+        return gain ? real * this->places.numbers(gain, single, vector) : real;
     }
 };
