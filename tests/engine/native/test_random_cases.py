@@ -22,7 +22,7 @@ from asim_lightning.engine.product import conversion_count
 from tests.engine.native.random_cases import Case, random_case
 
 LEVELS = library.processor_levels()
-MOST_REFUSED, MOST_DIFFERENT = 0.1, 1e-5
+MOST_REFUSED, MOST_DIFFERENT = 0.2, 1e-5
 """Shares of the cases, and of noisy conversions, as the last bit of a normal may differ."""
 
 
