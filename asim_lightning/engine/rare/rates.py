@@ -99,7 +99,7 @@ def why_no_events(circuit: Transfer) -> str | None:
     if column.converters_differ:
         return "the column gives them a pattern of its own"
     if column.cell_sigma:
-        return "cells differ, so that counts are real numbers, which a float product makes"
+        return "cells differ, so that counts are real numbers"
     if inexact := sum(kind is not Conversion.EXACT for kind in circuit.equal_conversions):
         return f"{inexact} of {plural(len(circuit.cycles), 'cycle')} do not return their count even without noise"
     if not differ and not any(circuit.noisy):
