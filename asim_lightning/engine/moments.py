@@ -11,7 +11,6 @@ from asim_lightning.circuit.columns import possible_counts, vote
 _REACH = 7.0  # standard deviations of noise that are summed over
 _MOST_OFFSETS = 4096
 _DRAWS = 32768  # for a mode of votes: its distribution has no short form
-_CELL_FRACTIONS = (-0.375, -0.125, 0.125, 0.375)
 
 
 def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,8 +19,7 @@ def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Ten
 
     Sums over the ADC's decision thresholds: with level L and sigma s in codes, ``P(code >= k) = Q((k - 1/2 - L) / s)``,
     both ends clamped. Votes count: a mean divides the variance by their number, and a median and a mode have their own
-    distributions (the mode's from 32768 fixed draws). If cells differ, counts are real numbers, and the moments are
-    averaged over four points between neighbouring counts.
+    distributions (the mode's from 32768 fixed draws). Static effects do not count; see `static_moments`.
 
     Returns:
         Counts, means and variances in counts, float64. # (counts,) each
@@ -29,54 +27,98 @@ def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Ten
     counts = possible_counts(cycle)
     if not cycle.converted:
         return counts, torch.zeros_like(counts), torch.zeros_like(counts)
-    shifts = _CELL_FRACTIONS if transfer.column.cell_sigma > 0 and cycle.analog else (0.0,)
-    parts = [moments_at(transfer.column, cycle, counts + shift) for shift in shifts]
-    means = torch.stack([mean for mean, _ in parts]).mean(0)
-    return counts, means, torch.stack([variance for _, variance in parts]).mean(0)
+    return counts, *moments_at(transfer.column, cycle, counts)
 
 
 def moments_at(column: Column, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the error of a converted cycle at some counts, float64. # (counts,) each"""
-    rule = column.macro.vote
     level = column.level(counts.float(), cycle).double().expand_as(counts)
     sigma = torch.zeros_like(counts)
     if cycle.analog:
         sigma = column.sigma(counts.float(), cycle).double().expand_as(counts)
+    mean, variance = converted(level, sigma, cycle, column.macro.vote)
+    return mean - counts, variance
+
+
+def converted(
+    level: Tensor, sigma: Tensor, cycle: Cycle, rule: str, inl: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance over reads of what conversions at levels with noise sigma return, in counts.
+
+    Args:
+        level: In codes, float64. # (counts,) or (converters, counts)
+        sigma: In codes, of the same shape.
+        rule: How votes become one code.
+        inl: INL by code, in codes. Thresholds are taken as in order. # (converters, codes)
+    """
     if cycle.top_code is None:
         mean, second = _clamped_normal(level, sigma, cycle)
         variance = second - mean.square()
-        return mean - counts, variance / (cycle.votes if rule == "mean" else 1)
+        return mean, variance / (cycle.votes if rule == "mean" else 1)
     base = level.round().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
     if cycle.votes > 1 and rule == "mode":
-        mean, variance = _mode(level, sigma, cycle, base)
+        mean, variance = _mode(level, sigma, cycle, base, inl)
     else:
         median_of = cycle.votes if rule == "median" else 1
-        mean, second = _rounded(level, sigma, cycle, base, median_of)
+        mean, second = _rounded(level, sigma, cycle, base, median_of, inl)
         variance = second - mean.square()
         if rule == "mean":
             variance = variance / cycle.votes
     span = cycle.counts_a_code
-    return (base + mean) * span + cycle.adc_low - counts, variance.clamp_min(0.0) * span**2
+    return (base + mean) * span + cycle.adc_low, variance.clamp_min(0.0) * span**2
 
 
-def _rounded(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, median_of: int) -> tuple[Tensor, Tensor]:
+def _rounded(
+    level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, median_of: int, inl: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """First and second moment of ``code - base``: sums of the probabilities of reaching each code."""
     top = cycle.top_code or 0
     low = -top if cycle.signed else 0
     mean, second = torch.zeros_like(level), torch.zeros_like(level)
-    reach = min(math.ceil(_REACH * float(sigma.max())) + 1, 2 * top + 1, _MOST_OFFSETS)
-    for offset in range(1, reach + 1):
-        above = _at_least_half(_upper_tail(base + offset - 0.5 - level, sigma), median_of) * (base + offset <= top)
-        below = _at_least_half(_upper_tail(level - (base - offset + 0.5), sigma), median_of) * (base - offset >= low)
+    for offset in range(1, _reach(sigma, cycle, inl) + 1):
+        upper, lower = (_shifted(base + step - 0.5, inl, low) for step in (offset, 1 - offset))
+        above = _at_least_half(_upper_tail(upper - level, sigma), median_of) * (base + offset <= top)
+        below = _at_least_half(_upper_tail(level - lower, sigma), median_of) * (base - offset >= low)
         mean += above - below
         second += (2 * offset - 1) * (above + below)
     return mean, second
 
 
+def _reach(sigma: Tensor, cycle: Cycle, inl: Tensor | None) -> int:
+    """Largest distance in codes between the nearest code of a level and a code that is converted."""
+    moved = 0 if inl is None else math.ceil(float(inl.abs().max()))
+    return min(math.ceil(_REACH * float(sigma.max())) + 1 + moved, 2 * (cycle.top_code or 0) + 1, _MOST_OFFSETS)
+
+
+def _shifted(threshold: Tensor, inl: Tensor | None, low: int) -> Tensor:
+    """Thresholds below codes, moved by the INL of the codes. # (converters, counts)"""
+    if inl is None:
+        return threshold
+    code = (threshold + 0.5 - low).long().clamp(0, inl.shape[1] - 1)
+    return threshold + inl.gather(1, code)
+
+
+def passed(level: Tensor, sigma: Tensor, cycle: Cycle, inl: Tensor | None = None) -> Tensor:
+    """Slope of the mean code over the level: the share of a small change of the level that a conversion with noise
+    sigma above 0 passes on. Arguments and result as in `converted`."""
+    high = cycle.full_scale if cycle.top_code is None else cycle.top_code
+    low = -high if cycle.signed else 0
+    safe = sigma.clamp_min(1e-30)
+    if cycle.top_code is None:
+        return 1.0 - _upper_tail(level - low, safe) - _upper_tail(high - level, safe)
+    base, slope, reach = level.round().clamp(low, high), torch.zeros_like(level), _reach(sigma, cycle, inl)
+    for offset in range(1 - reach, reach + 1):
+        is_code = (base + offset > low) & (base + offset <= high)
+        distance = _shifted(base + offset - 0.5, inl, low) - level
+        slope += _density((distance / safe).clamp(-40.0, 40.0)) / safe * is_code
+    return slope
+
+
 def _upper_tail(distance: Tensor, sigma: Tensor) -> Tensor:
     """``P(sigma z > distance)``; if sigma is 0, whether the distance is below 0."""
     ratio = distance / sigma.clamp_min(1e-30)
-    return 0.5 * torch.erfc(ratio.clamp(-40.0, 40.0) / math.sqrt(2.0))
+    chance = 0.5 * torch.erfc(ratio.clamp(-40.0, 40.0) / math.sqrt(2.0))
+    return torch.where((distance == 0.0) & (sigma == 0.0), 0.0, chance)
 
 
 def _at_least_half(probability: Tensor, votes: int) -> Tensor:
@@ -90,17 +132,24 @@ def _at_least_half(probability: Tensor, votes: int) -> Tensor:
     )
 
 
-def _mode(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor) -> tuple[Tensor, Tensor]:
+def _mode(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, inl: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean and variance of ``code - base`` of the most frequent code of several."""
     generator = torch.Generator().manual_seed(0)
-    normal = torch.randn(cycle.votes, _DRAWS, dtype=torch.float64, generator=generator)  # (votes, draws)
+    draws = _DRAWS // level[..., 0].numel()  # averages over many converters need fewer draws of each
+    normal = torch.randn(cycle.votes, *level.shape[:-1], draws, dtype=torch.float64, generator=generator)
     top = float(cycle.top_code or 0)
     low = -top if cycle.signed else 0.0
+    thresholds = torch.arange(low + 1, top + 1, dtype=torch.float64)
     means, variances = torch.zeros_like(level), torch.zeros_like(level)
-    for place in torch.nonzero(sigma > 0).flatten().tolist():
-        codes = (level[place] + sigma[place] * normal).round().clamp(low, top)
-        voted = vote(codes, "mode") - base[place]
-        means[place], variances[place] = voted.mean(), voted.var(unbiased=False)
+    varies = (sigma > 0).flatten(0, -2).any(0) if sigma.dim() > 1 else sigma > 0
+    for place in range(level.shape[-1]) if inl is not None else torch.nonzero(varies).flatten().tolist():
+        value = level[..., place, None] + sigma[..., place, None] * normal
+        codes = value.round().clamp(low, top)
+        if inl is not None:
+            moved = (thresholds - 0.5 + inl[:, 1:]).expand(len(value), *inl[:, 1:].shape).contiguous()
+            codes = torch.searchsorted(moved, value.contiguous(), right=True).double() + low
+        voted = vote(codes, "mode") - base[..., place, None]
+        means[..., place], variances[..., place] = voted.mean(-1), voted.var(-1, unbiased=False)
     return means, variances
 
 

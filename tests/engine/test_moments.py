@@ -72,10 +72,8 @@ def test_digital_cycles_have_no_error() -> None:
     assert not variance.any()
 
 
-def test_cells_that_differ_smear_the_steps_of_a_lossless_converter() -> None:
-    """Between two counts the converter rounds: its error is no longer zero, and even on average."""
-    found = transfer(MacroConfig(column="current", column_args={"cell_sigma": 5.0}, random_noise=0.05), False)
+def test_a_tie_without_noise_is_rounded_to_the_even_code() -> None:
+    found = transfer(MacroConfig(adc_bits=6, adc_step=2), False)
     _, mean, variance = error_moments(found, found.cycles[0])
-    still = transfer(MacroConfig(random_noise=0.05), False)
-    assert float(variance[100]) > 3 * float(error_moments(still, still.cycles[0])[2][100])
-    assert abs(float(mean[100])) < 1e-3
+    assert mean[:8].tolist() == [0, -1, 0, 1, 0, -1, 0, 1]
+    assert not variance.any()
