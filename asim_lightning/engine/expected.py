@@ -4,31 +4,51 @@ The count of a conversion is the overlap of a weight digit and an input digit ov
 digits do not fix the count, but they fix its distribution. The column's error moments, averaged over this distribution,
 are a table of the two sums. Such tables are smooth, so a few terms ``sum_k f_k(input) g_k(weight)`` approximate them,
 and the sum over all cycles of a layer becomes one small matrix product.
+
+Three kinds of errors are not independent from cycle to cycle:
+
+* Rounding and clipping: the bits of a weight are alike, and so are their counts. `count_sample` adds the errors of all
+  bits of a weight for random inputs.
+* Converters: a converter errs alike in all its cycles. `static_moments` splits its errors into functions of the count,
+  whose averages add over cycles before they are squared.
+* Cells: they are the same in all cycles. `weight_errors` has the variance of the exact sums, and the tables have the
+  share of it that conversions pass on.
+
+Left out: bits of signed inputs that are alike, bits of the weights of products of two activations that are alike, tiles
+of an output that share converters or cells (placement reuse), a chip in a file (its macro's spreads count), and that
+static errors stay from image to image.
 """
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.engine.digit_sums import Bits, Table, input_digit_sums, table_sums, weight_digit_sums
-from asim_lightning.engine.moments import error_moments
-from asim_lightning.engine.overlap import Overlap
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.places import Places
+from asim_lightning.engine.count_sample import random_inputs, variance_of_outputs
+from asim_lightning.engine.digit_sums import Table, input_digit_sums, table_sums, weight_digit_sums
+from asim_lightning.engine.error_tables import Block, Tables, blocks, error_tables
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.static_moments import shared_charge
 from asim_lightning.engine.torch_modes import exact_float32
+from asim_lightning.engine.weight_errors import by_cells, by_stuck_cells
 
-_MOST_TERMS = 6
-_TOLERANCE = 1e-2
-"""Terms below this share of the largest variance, or half of this share of the largest deviation, are left out."""
+Terms = tuple[Tensor, Tensor]
+"""Functions of the inputs and of the weights; their products, summed over the last dimension, are a moment.
+
+# (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and (..., n,
+terms)
+"""
 
 
 def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over reads of ``run(product, transfer, x, w, noise) - product(x, w)``, in counts.
+    """Mean and standard deviation of ``run(product, transfer, x, w, noise) - product(x, w)``, in counts: over reads,
+    over chips, and over the counts that operands with these sums of digits may have.
 
-    The errors of conversions are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum 4^shift v``, with m
-    and v the column's expected error moments. Cells differ from chip to chip, but add no error from read to read.
+    The errors of conversions that lose nothing are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum
+    4^shift v``, with m and v the column's expected error moments. Macros of such conversions have no other terms.
 
     Args:
         x: Integers, float32. # (batch, *inputs)
@@ -42,129 +62,134 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
         by_rows.setdefault(found.rows_of(tile), []).append(number)
-    # terms of the input side and the weight side, for the mean and for the variance: in the end one product each
-    sides: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] = ([], [])
+    # terms by moment: in the end one product each
+    sides: dict[str, list[Terms]] = {}
+    # errors that converters repeat, and counts that share a charge, in all blocks of the same tiles
+    repeated: dict[tuple[str, int], list[Terms]] = {}
     with exact_float32(x.device.type):
-        for block in _blocks(transfer):
+        for block in blocks(transfer):
             inputs = input_digit_sums(product, tiles, x, w, block.inputs)
             weights = weight_digit_sums(product, tiles, w, block.weights)
             for rows, chosen in by_rows.items():
-                for moment, tables in enumerate(_tables(transfer, block.cycle, rows)):
+                at = _Tiles(product, transfer, block, inputs, weights, chosen)
+                together = len(block.weights) > 1 and not product.batched_weight
+                its = error_tables(transfer, block.cycle, rows, found.outputs, together)
+                for moment, tables in (
+                    ("mean", its.mean), ("variance", its.variance), ("counts", its.count_by_cells),
+                    ("errors", its.by_cells),
+                ):  # fmt: skip
                     if tables is not None:
-                        sides[moment].append(_terms(product, block, moment, tables, inputs, weights, chosen))
-        mean, variance = (_summed(product, terms, x) for terms in sides)
+                        sides.setdefault(moment, []).append(at.terms(tables, moment == "mean"))
+                if its.errors is not None:
+                    held = [tiles[number] for number in chosen]
+                    of_outputs = variance_of_outputs(product, held, w, block, rows, its.errors, its.mean)
+                    sides.setdefault("variance", []).append(at.with_weights(rows, of_outputs))
+                for moment, tables in (("alike", its.alike), ("charge", its.count)):
+                    if tables is not None:
+                        repeated.setdefault((moment, rows), []).append(at.repeated(tables))
+        shared = _shared_converters(product, transfer, w)
+        for (moment, _), parts in repeated.items():
+            if moment == "alike":
+                sides.setdefault("variance", []).append(_squared(product, parts, shared))
+            else:
+                sides.setdefault("charge", []).append(_squared(product, parts, None))
+        mean, variance, *cells = (
+            _summed(product, sides.get(moment, []), x) for moment in ("mean", "variance", "counts", "errors", "charge")
+        )
+        if "counts" in sides:
+            variance = variance + _of_cells(product, transfer, x, w, *cells)
+        if transfer.macro.static.has_stuck_cells:
+            of_mean, of_variance = by_stuck_cells(product, transfer, x, w)
+            mean, variance = mean + _flat(product, of_mean), variance + _flat(product, of_variance)
     return mean, variance.clamp_min_(0.0).sqrt_()
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Cycles that convert alike: each of some input digits meets each of some weight digits."""
+def _of_cells(
+    product: Product, transfer: Transfer, x: Tensor, w: Tensor, of_counts: Tensor, of_errors: Tensor, charge: Tensor
+) -> Tensor:
+    """Variance by cells that differ: the variance of the exact sums, times the share that conversions pass on."""
+    exact = _flat(product, by_cells(product, transfer, x, w))
+    exact = (exact - shared_charge(transfer) * charge) * (transfer.column.cell_sigma / 100.0) ** 2
+    return exact.clamp_min(0.0) * (of_errors / of_counts.clamp_min(1e-6)).clamp_min(0.0)
 
-    cycle: Cycle
-    """One of the cycles, at bit 0 on both sides."""
-    inputs: tuple[tuple[Bits, bool], ...]
-    weights: tuple[tuple[Bits, bool], ...]
-    input_signs: tuple[int, ...]
-    weight_signs: tuple[int, ...]
 
-    def factors(self, moment: int) -> tuple[list[float], list[float]]:
-        """Factor of each input digit and weight digit in the mean (moment 0) or the variance (1) of the output."""
-        sides = ((self.inputs, self.input_signs), (self.weights, self.weight_signs))
-        inputs, weights = (
-            [(sign if moment == 0 else 2.0 ** bits[0]) * 2.0 ** bits[0] for (bits, _), sign in zip(*side, strict=True)]
-            for side in sides
+def _flat(product: Product, y: Tensor) -> Tensor:
+    """Outputs with height and width of a convolution as one dimension."""
+    return y.flatten(2) if product.is_image else y
+
+
+@dataclass(frozen=True, eq=False)
+class _Tiles:
+    """Digit sums of a block's cycles on tiles with the same number of rows."""
+
+    product: Product
+    transfer: Transfer
+    block: Block
+    inputs: Tensor
+    weights: Tensor
+    chosen: list[int]
+
+    def terms(self, tables: Tables, signed: bool) -> Terms:
+        """Terms of a moment, summed over tiles; a moment of signed errors has signs, else weights are squared."""
+        of_inputs, of_weights = self.block.factors(0 if signed else 1)
+        b = _table_sums(self.weights[..., self.chosen, :], tables[1], of_weights)
+        return self._of_inputs(tables[0], of_inputs).flatten(-2), self._of_weights(b)
+
+    def with_weights(self, rows: int, of_weights: Tensor) -> Terms:
+        """Terms of a variance that is known at the nodes of `random_inputs`. # (outputs, tiles, nodes)"""
+        table = random_inputs(rows, 2 ** len(self.block.cycle.input_bits) - 1).table
+        return self._of_inputs(table, self.block.factors(1)[0]).flatten(-2), self._of_weights(of_weights)
+
+    def repeated(self, tables: Tables) -> Terms:
+        """Functions of the inputs, and of each weight bit.
+
+        # (..., tiles, functions) and (..., tiles, bits, numbers of a converter, functions)
+        """
+        of_inputs, of_weights = self.block.factors(0)
+        macro, table, functions = self.transfer.macro, tables[1], tables[0].values.shape[1]
+        sums = self.weights[..., self.chosen, :]
+        values = table.values.to(sums.device)[sums.long() - table.low].unflatten(-1, (functions, -1)).transpose(-1, -2)
+        bits = 1 if macro.weight_parallel else macro.weight_bits
+        placed = values.new_zeros(*sums.shape[:-1], bits, *values.shape[-2:])
+        for place, ((lowest, *_), _) in enumerate(self.block.weights):
+            placed[..., lowest, :, :] = values[..., place, :, :] * of_weights[place]
+        return self._of_inputs(tables[0], of_inputs), placed
+
+    def _of_weights(self, functions: Tensor) -> Tensor:
+        b = functions.flatten(-2)
+        return b.view(self.inputs.shape[1], -1, b.shape[-1]) if self.product.is_image else b
+
+    def _of_inputs(self, table: Table, factors: list[float]) -> Tensor:
+        """Functions of the inputs. # (batch, groups, positions, tiles, functions), or (batch, ..., m, tiles, ..)"""
+        if not self.product.is_image:
+            return _table_sums(self.inputs[..., self.chosen, :], table, factors)
+        batch, groups = self.inputs.shape[:2]
+        chosen = self.inputs[:, :, self.chosen].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
+        return table_sums(chosen, table, factors).unflatten(0, (batch, groups))
+
+
+def _squared(product: Product, parts: list[Terms], shared: Tensor | None) -> Terms:
+    """Terms of the squares of repeated errors: they are added over cycles, and over bits of a shared converter, before
+    they are squared; squares are added over converters and tiles."""
+    a, b = (torch.cat(side, -1) for side in zip(*parts, strict=True))
+    if shared is not None:
+        b = torch.einsum(
+            "ocb,...otbrf->...otcrf", shared.repeat(len(b) // len(shared) if product.is_image else 1, 1, 1), b
         )
-        return inputs, weights
+    b = b.flatten(-3, -2)
+    pairs = b.transpose(-1, -2) @ b
+    i, j = torch.triu_indices(a.shape[-1], a.shape[-1], device=a.device)
+    b = (pairs[..., i, j] * torch.where(i == j, 1.0, 2.0)).flatten(-2)
+    return (a[..., i] * a[..., j]).flatten(-2), b.view(a.shape[1], -1, b.shape[-1]) if product.is_image else b
 
 
-@lru_cache(maxsize=256)
-def _blocks(transfer: Transfer) -> tuple[_Block, ...]:
-    found: list[_Block] = []
-    by_input: dict[Bits, list[Cycle]] = {}
-    for cycle in transfer.cycles:
-        by_input.setdefault(cycle.input_bits, []).append(cycle)
-    alike: dict[tuple[Cycle, ...], list[Bits]] = {}
-    for bits, cycles in by_input.items():
-        alike.setdefault(tuple(_kind(cycle) for cycle in cycles), []).append(bits)
-    for kinds, groups in alike.items():
-        column = by_input[groups[0]]
-        for kind in dict.fromkeys(kinds):
-            chosen = [cycle for cycle, its in zip(column, kinds, strict=True) if its == kind]
-            block = _Block(
-                kind,
-                tuple((bits, kind.input_signed) for bits in groups),
-                tuple((cycle.weight_bits, kind.weight_signed) for cycle in chosen),
-                # the sign of a cycle is the product of the signs of its two digits
-                tuple(by_input[bits][0].sign for bits in groups),
-                tuple(cycle.sign * column[0].sign for cycle in chosen),
-            )
-            found.append(block)
-    return tuple(found)
-
-
-def _kind(cycle: Cycle) -> Cycle:
-    """The cycle without bits and sign, which do not change how a count is converted."""
-    weight, inputs = (tuple(range(len(bits))) for bits in (cycle.weight_bits, cycle.input_bits))
-    return replace(cycle, weight_bits=weight, input_bits=inputs, sign=1, shift=0)
-
-
-@lru_cache(maxsize=256)
-def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, Table] | None, ...]:
-    """Tables of the error's mean and variance over input and weight sums; None if it is 0."""
-    counts, mean, variance = error_moments(transfer, cycle)
-    overlap = Overlap(
-        rows,
-        2 ** (len(cycle.input_bits) - cycle.input_signed) - 1,
-        2 ** (len(cycle.weight_bits) - cycle.weight_signed) - 1,
-        cycle.input_signed,
-        cycle.weight_signed,
-    )
-    means, variances = overlap.average(counts, torch.stack([mean, variance]))
-    deviation = float(torch.linalg.matrix_norm(variances.sqrt(), 2))
-    # a mean that noise hides needs no term
-    least = 0.5 * _TOLERANCE * deviation, _TOLERANCE * float(torch.linalg.matrix_norm(variances, 2))
-    return _split(overlap, means, least[0]), _split(overlap, variances, least[1])
-
-
-def _split(overlap: Overlap, surface: Tensor, least: float) -> tuple[Table, Table] | None:
-    """A surface over (input sum, weight sum) as a sum of products ``f(input sum) g(weight sum)``, without products
-    below `least`."""
-    if float(surface.abs().max()) < 1e-6:
+def _shared_converters(product: Product, transfer: Transfer, w: Tensor) -> Tensor | None:
+    """Whether converter c of an output converts its weight bit b; None if each bit has its own. # (outputs, c, b)"""
+    if transfer.macro.static.columns_per_adc == 1:
         return None
-    left, values, right = torch.linalg.svd(surface)
-    terms = min(_MOST_TERMS, int((values > least).sum()))
-    if terms == 0:
-        return None
-    root = values[:terms].sqrt()
-    return (
-        Table.interpolated(overlap.input_nodes(), left[:, :terms] * root),
-        Table.interpolated(overlap.weight_nodes(), right[:terms].T * root),
-    )
-
-
-def _terms(
-    product: Product,
-    block: _Block,
-    moment: int,
-    tables: tuple[Table, Table],
-    inputs: Tensor,
-    weights: Tensor,
-    tiles: list[int],
-) -> tuple[Tensor, Tensor]:
-    """Functions of the input sums and of the weight sums; their products, summed over tiles and terms, are a moment.
-
-    Returns:
-        # (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and
-        # (..., n, terms)
-    """
-    of_inputs, of_weights = block.factors(moment)
-    b = _leading(weights[..., tiles, :], tables[1], of_weights)
-    if product.is_image:
-        batch, groups = inputs.shape[:2]
-        chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
-        a = table_sums(chosen, tables[0], of_inputs).flatten(2)  # (.., positions, tiles * terms)
-        return a.view(batch, groups, *a.shape[1:]), b.view(groups, -1, b.shape[-1])
-    return _leading(inputs[..., tiles, :], tables[0], of_inputs), b
+    index = Places(Chip(), product, transfer, product.weight_shape(w)).index[0, 0]
+    first = (index[:, :, None] == index[:, None, :]).int().argmax(2)
+    return torch.nn.functional.one_hot(first, index.shape[1]).transpose(1, 2).float().to(w.device)
 
 
 def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
@@ -180,7 +205,7 @@ def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> 
     return (a.double() @ b.double().transpose(-1, -2)).float()
 
 
-def _leading(sums: Tensor, table: Table, factors: list[float]) -> Tensor:
-    """Table sums of (..., tiles, digits). # (..., tiles * terms)"""
+def _table_sums(sums: Tensor, table: Table, factors: list[float]) -> Tensor:
+    """Table sums of (..., tiles, digits). # (..., tiles, functions)"""
     flat = table_sums(sums.flatten(0, -3).unsqueeze(-1), table, factors)
-    return flat.view(*sums.shape[:-2], -1)
+    return flat.view(*sums.shape[:-1], -1)

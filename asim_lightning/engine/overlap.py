@@ -33,7 +33,7 @@ class Overlap:
         """Sums of the weight digit at which averages are computed, float64. # (nodes,)"""
         return _nodes(self.rows * self.weight_top, self.weight_signed)
 
-    def average(self, counts: Tensor, values: Tensor) -> Tensor:
+    def average(self, counts: Tensor, values: Tensor, jagged: bool = False) -> Tensor:
         """Average of functions of the count over random placements of both digits on the rows.
 
         If both digits are bits, the count is hypergeometric: ``P(n) = C(v, n) C(R - v, u - n) / C(R, u)`` for u and v
@@ -43,6 +43,7 @@ class Overlap:
         Args:
             counts: Counts, ascending. # (counts,)
             values: Values of each function at the counts, float64. # (functions, counts)
+            jagged: Whether functions jump from count to count; wide digits then average over the counts between points.
 
         Returns:
             float64. # (functions, input nodes, weight nodes)
@@ -55,15 +56,37 @@ class Overlap:
             return torch.einsum("uvn,fn->fuv", chance, at_counts)
         mean = u * v / self.rows
         spread = self._variance(u, v).clamp_min(0.0).sqrt()
+        if jagged:
+            return self._over_shares(mean, spread, counts, values)
         places = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
         normal = math.sqrt(2.0) * torch.erfinv(2.0 * places - 1.0)
         points = mean[..., None] + spread[..., None] * normal  # (input nodes, weight nodes, quantiles)
         points = points.clamp(float(counts[0]), float(counts[-1]))
         return torch.stack([_interpolated(points, counts, line).mean(-1) for line in values])
 
+    def _over_shares(self, mean: Tensor, spread: Tensor, counts: Tensor, values: Tensor) -> Tensor:
+        """Averages over counts that are normal: means of the functions over shares of equal probability."""
+        edges = torch.linspace(0.0, 1.0, _QUANTILES + 1, dtype=torch.float64).clamp(
+            0.2 / _QUANTILES, 1 - 0.2 / _QUANTILES
+        )
+        points = mean[..., None] + spread[..., None] * math.sqrt(2.0) * torch.erfinv(2.0 * edges - 1.0)
+        # a count stands for all numbers that are nearest to it
+        between = torch.cat([counts[:1] - 0.5, (counts[1:] + counts[:-1]) / 2.0, counts[-1:] + 0.5])
+        widths = between.diff()
+        points = points.clamp(float(counts[0]) - 0.5, float(counts[-1]) + 0.5)
+        low, high = points[..., :-1], points[..., 1:]
+        middle, half = (low + high) / 2.0, ((high - low) / 2.0).clamp_min(1e-3)
+        low, high = (middle - half).clamp_min(between[0]), (middle + half).clamp_max(between[-1])
+        averages = []
+        for line in values:
+            total = torch.cat([line.new_zeros(1), (line * widths).cumsum(0)])
+            averages.append((_interpolated(high, between, total) - _interpolated(low, between, total)) / (high - low))
+        return torch.stack([each.mean(-1) for each in averages])
+
     def _variance(self, u: Tensor, v: Tensor) -> Tensor:
         """Variance of ``sum of digit times digit`` over random placements, from sums and expected squares."""
-        squares_u, squares_v = _squares(u, self.rows, self.input_top), _squares(v, self.rows, self.weight_top)
+        squares_u = _squares(u, self.rows, self.input_top)
+        squares_v = _squares(v, self.rows, self.weight_top)
         within_u = squares_u - u.square() / self.rows
         within_v = squares_v - v.square() / self.rows
         return within_u * within_v / max(self.rows - 1, 1)

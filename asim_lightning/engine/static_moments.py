@@ -1,0 +1,169 @@
+"""Errors of a macro's conversions over a sample of its converters and over its cells.
+
+A converter errs alike in all cycles: its errors add before they are squared. `ErrorsOfKind.alike` therefore splits the
+errors of all converters at all counts into a few functions of the count, each times a number of the converter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit.columns import possible_counts
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import OutputConverters
+from asim_lightning.engine.chips.effects import converters_of
+from asim_lightning.engine.chips.places import Places
+from asim_lightning.engine.moments import converted, passed
+from asim_lightning.engine.product import MatmulProduct
+
+_MOST_VALUES = 2**20
+"""Converters times counts of a sample."""
+_MOST_CONVERTERS, _FEWEST_CONVERTERS = 1024, 256
+_MOST_COMPONENTS = 16
+_REST = 1e-6
+"""Share of the variance over converters that components may leave out."""
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorsOfKind:
+    """Errors of the conversions of a kind of cycles, in counts, float64.
+
+    Attributes:
+        counts: Counts. # (counts,)
+        mean: Mean over reads, converters and cells. # (counts,)
+        square: Mean square. # (counts,)
+        alike: Errors that a converter makes in all its cycles: an error is ``mean + sum_k r_k alike_k``, with
+            independent numbers r_k of the converter, of mean 0 and variance 1. # (components, counts)
+        cells: Variance of the count over the cells, and the part of the error's variance that is proportional to it.
+            # (2, counts), or (0, counts) if cells are equal
+    """
+
+    counts: Tensor
+    mean: Tensor
+    square: Tensor
+    alike: Tensor
+    cells: Tensor
+
+
+def is_static(transfer: Transfer) -> bool:
+    """Whether converters or cells of a macro differ."""
+    return transfer.converters_differ or transfer.column.curves > 1 or transfer.column.cell_sigma > 0
+
+
+def errors_of_kinds(transfer: Transfer, kinds: Sequence[Cycle], outputs: int) -> list[ErrorsOfKind]:
+    """Errors of kinds of cycles, over the same converters.
+
+    Args:
+        kinds: Cycles that are converted.
+        outputs: Outputs of a layer; a column's own pattern is taken over their converters.
+    """
+    counts = [possible_counts(cycle) for cycle in kinds]
+    most = max(_FEWEST_CONVERTERS, min(_MOST_CONVERTERS, _MOST_VALUES // max(map(len, counts))))
+    sample = _Sample.of(transfer, outputs, most)
+    # evenly spaced counts if there are too many
+    counts = [each[:: -(-len(each) * len(sample.curves) // _MOST_VALUES)] for each in counts]
+    parts = [_errors(transfer, sample, cycle, each) for cycle, each in zip(kinds, counts, strict=True)]
+    together = torch.cat([errors - errors.mean(0) for errors, _, _ in parts], 1)
+    _, values, functions = torch.linalg.svd(together, full_matrices=False)
+    shares = values.square() / values.square().sum().clamp_min(1e-30)
+    needed = 0 if float(values[0]) < 1e-9 else int((shares.cumsum(0) < 1.0 - _REST).sum()) + 1
+    alike = (functions * values[:, None] / len(together) ** 0.5)[: min(needed, _MOST_COMPONENTS)]
+    found = []
+    of_kinds = alike.split([len(each) for each in counts], 1)
+    for each, (errors, variance, cells), its in zip(counts, parts, of_kinds, strict=True):
+        found.append(ErrorsOfKind(each, errors.mean(0), errors.square().mean(0) + variance, its, cells))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Converters of a macro: their errors, and the numbers of their curves. # (converters, 1)"""
+
+    converters: OutputConverters
+    curves: Tensor
+
+    @classmethod
+    def of(cls, transfer: Transfer, outputs: int, most: int) -> "_Sample":
+        """At most so many converters of the outputs, of as many tiles as are needed; one if all are equal."""
+        macro, column = transfer.macro, transfer.column
+        if not transfer.converters_differ and column.curves == 1:
+            return cls(OutputConverters(), torch.zeros(1, 1, dtype=torch.int64))
+        bits = 1 if macro.weight_parallel else macro.weight_bits
+        tiles = -(-most * macro.static.columns_per_adc // (outputs * bits))
+        shape, product = torch.Size((outputs, tiles * macro.rows)), MatmulProduct()
+        places = Places(Chip(layer="estimated"), product, transfer, shape)
+        own = converters_of(places.chip, product, transfer, shape)
+        numbers, first = places.index.flatten().unique(return_inverse=True)
+        chosen = torch.linspace(0, len(numbers) - 1, min(most, len(numbers))).long()
+        curve = torch.zeros_like(numbers).scatter_(0, first, torch.arange(first.numel()) % (outputs * bits))
+        found = OutputConverters() if own is None else own.at(numbers[chosen][:, None])
+        return cls(found, curve[chosen][:, None] % column.curves)
+
+    def inl(self, codes: int) -> Tensor | None:
+        """INL by code, counted from the lowest, float64. # (converters, codes)"""
+        if self.converters.inl is None:
+            return None
+        number, tables = self.converters.inl
+        code = torch.arange(codes)
+        if tables.dim() == 2:
+            return tables[number[:, 0]][:, code].double()
+        nibbles = range(tables.shape[1])
+        return sum((tables[number, nibble, code >> 4 * nibble & 15] for nibble in nibbles), torch.zeros(())).double()
+
+
+def _errors(transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean error of each converter at each count, its variance over reads and cells averaged over converters, and
+    `ErrorsOfKind.cells`. # (converters, counts), (counts,) and (2, counts)"""
+    column, rule, inl = transfer.column, transfer.macro.vote, sample.inl(transfer.macro.signed_codes)
+
+    def level_of(counts: Tensor) -> Tensor:
+        level, _ = column.of_curves(sample.curves, counts.float(), cycle)
+        return sample.converters.level(level).double().expand(len(sample.curves), len(counts)).contiguous()
+
+    level, sigma = level_of(counts), torch.zeros(len(sample.curves), len(counts), dtype=torch.float64)
+    if cycle.analog:
+        sigma = column.of_curves(sample.curves, counts.float(), cycle)[1].double().expand_as(level).contiguous()
+    if not (column.cell_sigma and cycle.analog):
+        mean, variance = converted(level, sigma, cycle, rule, inl)
+        return mean - counts, variance.mean(0), counts.new_zeros(0, len(counts))
+    by_cells = _cell_variance(transfer, cycle, counts)
+    moved = (level_of(counts + by_cells.sqrt()) - level_of(counts - by_cells.sqrt())) / 2.0
+    smeared = torch.hypot(sigma, moved)
+    mean, variance = converted(level, smeared, cycle, rule, inl)
+    share = passed(level, smeared, cycle, inl).square()
+    alike = (share * moved.square()).mean(0) * cycle.counts_a_code**2
+    return mean - counts, variance.mean(0), torch.stack([by_cells, alike.minimum(variance.mean(0))])
+
+
+def cell_variance_of_bit(transfer: Transfer, bit: int) -> float:
+    """Variance of the content of a weight bit's cell, for cells that differ by 100 %, in nominal cells of the cycle's
+    lowest bit."""
+    if not transfer.macro.weight_parallel:
+        return 1.0
+    return 2.0**bit if transfer.macro.static.cell_percent else 4.0**bit
+
+
+def shared_charge(transfer: Transfer) -> float:
+    """Part of a column's squared count, divided by this number, by which the variance over cells is smaller because
+    the column's charge is shared; 0 if it is not."""
+    static, macro = transfer.macro.static, transfer.macro
+    if static.reference == "summing" or not static.cell_percent:
+        return 0.0
+    units = macro.rows * (2.0**macro.weight_bits - 1.0 if macro.weight_parallel else 1.0)
+    rest = 1.0 + static.parasitics
+    return (2.0 / rest - 1.0 / rest**2) / units
+
+
+def _cell_variance(transfer: Transfer, cycle: Cycle, counts: Tensor) -> Tensor:
+    """Variance of a count over the cells, for input digits that are evenly distributed over their values."""
+    top = 2 ** (len(cycle.input_bits) - cycle.input_signed) - 1
+    squares = counts.abs() * (2 * top + 1) / 3.0
+    if transfer.macro.weight_parallel:  # a signed count does not tell its squares: those of random weights
+        variance = sum(cell_variance_of_bit(transfer, bit) for bit in cycle.weight_bits) / 2.0
+        squares = torch.full_like(counts, cycle.largest_count / cycle.full_scale * transfer.macro.rows * variance)
+        squares = squares * top * (2 * top + 1) / 6.0
+    shared = counts.square() * shared_charge(transfer)
+    return (transfer.column.cell_sigma / 100.0) ** 2 * (squares - shared).clamp_min(0.0)
