@@ -71,10 +71,11 @@ class ProportionalNoise(TrainingNoise):
 class MacroNoise(TrainingNoise):
     """``y + amount * step * (mean + deviation * z)`` with the moments of the macro's own error at each output.
 
-    The moments include every conversion at the counts expected for these operands (see
-    `asim_lightning.engine.expected`). They are constants to the gradient. The step is not: it grows with the largest
-    input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the noise, but the
-    noise grows with them.
+    The moments include every conversion at the counts expected for these operands, and all chips of the macro (see
+    `asim_lightning.engine.expected`, also for what is left out). The amount scales the whole error, so that a ramp also
+    scales rounding, clipping and static effects. Moments are constants to the gradient. The step is not: it grows with
+    the largest input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the
+    noise, but the noise grows with them.
     """
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
