@@ -33,24 +33,31 @@ class RandomInputs:
     @property
     def table(self) -> Table:
         """Shares of the nodes at a sum: linear between them."""
-        return Table.interpolated(self.sums, torch.eye(len(self.sums), dtype=torch.float64))
+        return Table.interpolated(self.sums, torch.eye(len(self.sums), dtype=torch.float64, device="cpu"))
 
 
 @lru_cache(maxsize=64)
 def random_inputs(rows: int, top: int) -> RandomInputs:
     """Digits 0..top at random rows, for sums from 0 to the largest. Larger values of a digit are rarer: the shares of
     values fall geometrically (for sums above half of the largest they rise)."""
-    sums = (torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64).square() * rows * top).round().unique()
-    generator = torch.Generator().manual_seed(0)
-    order = torch.rand(rows, len(sums), _DRAWS, generator=generator).argsort(0).argsort(0)
+    sums = (torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64, device="cpu").square() * rows * top).round().unique()
+    generator = torch.Generator("cpu").manual_seed(0)
+    order = (
+        torch.rand(rows, len(sums), _DRAWS, generator=generator, dtype=torch.float32, device="cpu")
+        .argsort(0)
+        .argsort(0)
+    )
     shares = _shares_of_values(sums / rows, top)
-    drawn = sum((order < (rows * share).round()[:, None] for share in shares), torch.zeros(order.shape))
+    drawn = sum(
+        (order < (rows * share).round()[:, None] for share in shares),
+        torch.zeros(order.shape, dtype=torch.float32, device="cpu"),
+    )
     return RandomInputs(sums, drawn.flatten(1))
 
 
 def _shares_of_values(mean: Tensor, top: int) -> Tensor:
     """Shares of digits of at least 1, 2, .. top, if the shares of the values 0..top fall geometrically to a mean."""
-    values = torch.arange(top + 1, dtype=torch.float64)
+    values = torch.arange(top + 1, dtype=torch.float64, device="cpu")
     low, high = torch.full_like(mean, -60.0), torch.full_like(mean, 60.0)
     for _ in range(60):  # bisection of the logarithm of the ratio of two shares
         middle = (low + high) / 2.0

@@ -179,7 +179,7 @@ def _squared(product: Product, parts: list[Terms], shared: Tensor | None) -> Ter
     b = b.flatten(-3, -2)
     pairs = b.transpose(-1, -2) @ b
     i, j = torch.triu_indices(a.shape[-1], a.shape[-1], device=a.device)
-    b = (pairs[..., i, j] * torch.where(i == j, 1.0, 2.0)).flatten(-2)
+    b = (pairs[..., i, j] * (2.0 - (i == j).to(pairs))).flatten(-2)
     return (a[..., i] * a[..., j]).flatten(-2), b.view(a.shape[1], -1, b.shape[-1]) if product.is_image else b
 
 

@@ -90,15 +90,17 @@ class _Sample:
         """At most so many converters of the outputs, of as many tiles as are needed; one if all are equal."""
         macro, column = transfer.macro, transfer.column
         if not transfer.converters_differ and column.curves == 1:
-            return cls(OutputConverters(), torch.zeros(1, 1, dtype=torch.int64))
+            return cls(OutputConverters(), torch.zeros(1, 1, dtype=torch.int64, device="cpu"))
         bits = 1 if macro.weight_parallel else macro.weight_bits
         tiles = -(-most * macro.static.columns_per_adc // (outputs * bits))
         shape, product = torch.Size((outputs, tiles * macro.rows)), MatmulProduct()
         places = Places(Chip(layer="estimated"), product, transfer, shape)
         own = converters_of(places.chip, product, transfer, shape)
         numbers, first = places.index.flatten().unique(return_inverse=True)
-        chosen = torch.linspace(0, len(numbers) - 1, min(most, len(numbers))).long()
-        curve = torch.zeros_like(numbers).scatter_(0, first, torch.arange(first.numel()) % (outputs * bits))
+        chosen = torch.linspace(0, len(numbers) - 1, min(most, len(numbers)), dtype=torch.float64, device="cpu").long()
+        curve = torch.zeros_like(numbers).scatter_(
+            0, first, torch.arange(first.numel(), device="cpu") % (outputs * bits)
+        )
         found = OutputConverters() if own is None else own.at(numbers[chosen][:, None])
         return cls(found, curve[chosen][:, None] % column.curves)
 
@@ -107,11 +109,13 @@ class _Sample:
         if self.converters.inl is None:
             return None
         number, tables = self.converters.inl
-        code = torch.arange(codes)
+        code = torch.arange(codes, device="cpu")
         if tables.dim() == 2:
             return tables[number[:, 0]][:, code].double()
         nibbles = range(tables.shape[1])
-        return sum((tables[number, nibble, code >> 4 * nibble & 15] for nibble in nibbles), torch.zeros(())).double()
+        return sum(
+            (tables[number, nibble, code >> 4 * nibble & 15] for nibble in nibbles), torch.zeros((), device="cpu")
+        ).double()
 
 
 def _errors(transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,7 +127,7 @@ def _errors(transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor) -
         level, _ = column.of_curves(sample.curves, counts.float(), cycle)
         return sample.converters.level(level).double().expand(len(sample.curves), len(counts)).contiguous()
 
-    level, sigma = level_of(counts), torch.zeros(len(sample.curves), len(counts), dtype=torch.float64)
+    level, sigma = level_of(counts), counts.new_zeros(len(sample.curves), len(counts))
     if cycle.analog:
         sigma = column.of_curves(sample.curves, counts.float(), cycle)[1].double().expand_as(level).contiguous()
     if not (column.cell_sigma and cycle.analog):

@@ -40,7 +40,7 @@ def by_cells(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Tens
 def _cells(transfer: Transfer, w: Tensor, bits: Bits) -> Tensor:
     """Variance of the contents of a weight's cells, over cells that differ by 100 %."""
     each = (cell_variance_of_bit(transfer, bit) * digits(w, (bit,), False) for bit in bits)
-    return sum(each, torch.zeros(w.shape, device=w.device))
+    return sum(each, torch.zeros(w.shape, dtype=torch.float32, device=w.device))
 
 
 def by_stuck_cells(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,3 +136,21 @@ def test_what_a_sample_expects_does_not_depend_on_its_batch() -> None:
             expected_error(product, circuit, x, w), expected_error(product, circuit, x[2:3], w), strict=True
         ):
             assert torch.equal(whole[2:3], alone)
+
+
+@pytest.mark.parametrize(("rows", "dtype"), [(250, torch.float64), (246, torch.bfloat16)])
+def test_it_does_not_depend_on_the_default_dtype(rows: int, dtype: torch.dtype) -> None:
+    """Tables are made once for each macro, so it is compared with a macro of nearly as many rows."""
+    found = []
+    for its_rows, default in ((rows, dtype), (rows + 1, torch.float32)):
+        macro = MacroConfig(**MACROS["all"], rows=its_rows)
+        product, x, w = operands("linear", macro)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(default)
+        try:
+            _, deviation = expected_error(product, transfer(macro, False, w[0].numel()), x, w)
+        finally:
+            torch.set_default_dtype(before)
+        assert deviation.dtype == torch.float32
+        found.append(float(deviation.square().mean()))
+    assert found[0] == pytest.approx(found[1], rel=0.1)
