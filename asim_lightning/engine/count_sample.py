@@ -4,6 +4,7 @@ Bits of a weight are not independent: the top bits of a small weight are all lik
 are alike, their errors are alike, and with the sign they partly cancel. Sums of digits do not tell this.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.digit_sums import Table
-from asim_lightning.engine.error_tables import Block, Tables
+from asim_lightning.engine.error_tables import Block, ErrorTables
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.product import Product, Tile
 
 _NODES, _DRAWS = 12, 16
+_TAIL = 1.5
+"""Magnitudes of signed inputs are exponential numbers to this power: heavier tails than Laplace's, lighter than those
+of inputs after GELU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,32 +71,74 @@ def _shares_of_values(mean: Tensor, top: int) -> Tensor:
     return shares.flip(1).cumsum(1).flip(1)[:, 1:].T
 
 
+def magnitude_bits(input_bits: int) -> tuple[int, ...]:
+    """Bits of the magnitudes of signed inputs whose sums choose the node of `random_values`."""
+    return tuple(range(max(0, input_bits - 8), input_bits))
+
+
+@lru_cache(maxsize=64)
+def random_values(rows: int, input_bits: int) -> RandomInputs:
+    """Signed values of rows at random, by the sum of their `magnitude_bits`: smaller magnitudes are more likely."""
+    generator, top = torch.Generator("cpu").manual_seed(0), 2 ** (input_bits - 1) - 1
+    chance = torch.rand(2, rows, 1, _DRAWS, generator=generator, dtype=torch.float64, device="cpu").clamp_min(1e-9)
+    size = (-chance[0].log()) ** _TAIL / math.gamma(1.0 + _TAIL)
+    # with shares of negative values from a quarter to three quarters, as after activations such as GELU
+    below = chance[1] < torch.linspace(0.25, 0.75, _DRAWS, dtype=torch.float64, device="cpu")
+    means = top * 2.0 ** torch.arange(-_NODES + 1, 3, dtype=torch.float64, device="cpu")
+    drawn = (size * means[:, None]).clamp_max(top).round()
+    lowest = magnitude_bits(input_bits)[0]
+    sums = (drawn / 2.0**lowest).floor().sum(0).mean(-1).round()
+    sums[0], sums[-1] = 0.0, rows * 2.0 ** (input_bits - 1 - lowest)  # the ends of the table
+    chosen = sums.diff(prepend=-torch.ones_like(sums[:1])) > 0
+    return RandomInputs(sums[chosen], torch.where(below, -drawn, drawn)[:, chosen].float().flatten(1))
+
+
 def variance_of_outputs(
-    product: Product, tiles: list[Tile], w: Tensor, block: Block, rows: int, errors: Table, mean: Tables | None
+    product: Product, tiles: list[Tile], w: Tensor, block: Block, rows: int, found: ErrorTables
 ) -> Tensor:
     """Variance of the sum of a block's errors for one input digit, at the nodes of `random_inputs`.
 
     Args:
         tiles: Tiles of so many rows.
-        errors: Mean error at a count, in counts.
-        mean: The part of the errors that counts as their mean.
+        found: Tables of the block on these tiles.
 
     Returns:
         # (outputs, tiles, nodes), float32
     """
-    cycle = block.cycle
-    found = random_inputs(rows, 2 ** len(cycle.input_bits) - 1)
-    inputs, integers = found.digits.to(w.device), w.to(torch.int32)
-    _, factors = block.factors(0)
-    parts, geometry = [], product.geometry(None, w)
+    inputs = random_inputs(rows, 2 ** len(block.cycle.input_bits) - 1).digits.to(w.device)
+    every = [_errors_of_digit(product, tile, w, block, inputs, found) for tile in tiles]
+    return torch.stack([each.square().unflatten(-1, (-1, _DRAWS)).mean(-1) for each in every], -2)
+
+
+def variance_of_signed(
+    product: Product, tiles: list[Tile], w: Tensor, parts: list[tuple[Block, ErrorTables]], rows: int, input_bits: int
+) -> Tensor:
+    """Variance of the sum of all errors for signed inputs, at the nodes of `random_values`. Top bits of a small input
+    are like its sign. # (outputs, tiles, nodes), float32"""
+    values, every = random_values(rows, input_bits).digits.to(w.device, torch.int32), []
     for tile in tiles:
-        total: Tensor | float = 0.0
-        for (bits, signed), factor in zip(block.weights, factors, strict=True):
-            plane = geometry.held(digits(integers, bits, signed), tile)
-            error = errors.values.to(w.device)[(plane @ inputs).long() - errors.low, 0]
-            if mean is not None:
-                of_inputs = mean[0].values.to(w.device)[inputs.sum(0).long() - mean[0].low]
-                error -= mean[1].values.to(w.device)[plane.sum(-1).long() - mean[1].low] @ of_inputs.T
-            total = total + factor * error
-        parts.append(torch.as_tensor(total).square().unflatten(-1, (-1, _DRAWS)).mean(-1))
-    return torch.stack(parts, -2)
+        total = torch.zeros((), dtype=torch.float32, device=w.device)
+        for block, found in parts:
+            for (bits, signed), factor in zip(block.inputs, block.factors(0)[0], strict=True):
+                total = total + factor * _errors_of_digit(product, tile, w, block, digits(values, bits, signed), found)
+        every.append(total.square().unflatten(-1, (-1, _DRAWS)).mean(-1))
+    return torch.stack(every, -2)
+
+
+def _errors_of_digit(
+    product: Product, tile: Tile, w: Tensor, block: Block, inputs: Tensor, found: ErrorTables
+) -> Tensor:
+    """Sum over weight bits of the mean errors at the counts of random digits, without the part that counts as their
+    mean. # (outputs, draws)"""
+    total, integers = torch.zeros((), dtype=torch.float32, device=w.device), w.to(torch.int32)
+    geometry, errors, mean = product.geometry(None, w), found.errors, found.mean
+    if errors is None:
+        return total
+    for (bits, signed), factor in zip(block.weights, block.factors(0)[1], strict=True):
+        plane = geometry.held(digits(integers, bits, signed), tile)
+        error = errors.values.to(w.device)[(plane @ inputs).long() - errors.low, 0]
+        if mean is not None:
+            of_inputs = mean[0].values.to(w.device)[inputs.sum(0).long() - mean[0].low]
+            error -= mean[1].values.to(w.device)[plane.sum(-1).long() - mean[1].low] @ of_inputs.T
+        total = total + factor * error
+    return total

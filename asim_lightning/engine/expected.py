@@ -8,15 +8,15 @@ and the sum over all cycles of a layer becomes one small matrix product.
 Three kinds of errors are not independent from cycle to cycle:
 
 * Rounding and clipping: the bits of a weight are alike, and so are their counts. `count_sample` adds the errors of all
-  bits of a weight for random inputs.
+  bits of a weight for random inputs, and of all bits of signed inputs.
 * Converters: a converter errs alike in all its cycles. `static_moments` splits its errors into functions of the count,
   whose averages add over cycles before they are squared.
 * Cells: they are the same in all cycles. `weight_errors` has the variance of the exact sums, and the tables have the
   share of it that conversions pass on.
 
-Left out: bits of signed inputs that are alike, bits of the weights of products of two activations that are alike, tiles
-of an output that share converters or cells (placement reuse), a chip in a file (its macro's spreads count), and that
-static errors stay from image to image.
+Left out: bits of the weights of products of two activations that are alike, bits of signed inputs that are alike in
+static errors, tiles of an output that share converters or cells (placement reuse), a chip in a file (its macro's
+spreads count), and that static errors stay from image to image.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,16 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.places import Places
-from asim_lightning.engine.count_sample import random_inputs, variance_of_outputs
+from asim_lightning.engine.count_sample import (
+    magnitude_bits,
+    random_inputs,
+    random_values,
+    variance_of_outputs,
+    variance_of_signed,
+)
 from asim_lightning.engine.digit_sums import Table, input_digit_sums, table_sums, weight_digit_sums
-from asim_lightning.engine.error_tables import Block, Tables, blocks, error_tables
-from asim_lightning.engine.product import Product
+from asim_lightning.engine.error_tables import Block, ErrorTables, Tables, blocks, error_tables
+from asim_lightning.engine.product import Product, Tile
 from asim_lightning.engine.static_moments import shared_charge
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weight_errors import by_cells, by_stuck_cells
@@ -66,6 +72,8 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     sides: dict[str, list[Terms]] = {}
     # errors that converters repeat, and counts that share a charge, in all blocks of the same tiles
     repeated: dict[tuple[str, int], list[Terms]] = {}
+    # blocks of signed inputs whose errors are averaged together
+    signed: dict[int, list[tuple[Block, ErrorTables]]] = {}
     with exact_float32(x.device.type):
         for block in blocks(transfer):
             inputs = input_digit_sums(product, tiles, x, w, block.inputs)
@@ -81,12 +89,20 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
                     if tables is not None:
                         sides.setdefault(moment, []).append(at.terms(tables, moment == "mean"))
                 if its.errors is not None:
-                    held = [tiles[number] for number in chosen]
-                    of_outputs = variance_of_outputs(product, held, w, block, rows, its.errors, its.mean)
-                    sides.setdefault("variance", []).append(at.with_weights(rows, of_outputs))
+                    if transfer.signed_input:
+                        signed.setdefault(rows, []).append((block, its))
+                    else:
+                        held = [tiles[number] for number in chosen]
+                        of_outputs = variance_of_outputs(product, held, w, block, rows, its)
+                        at_nodes = random_inputs(rows, 2 ** len(block.cycle.input_bits) - 1).table
+                        sides.setdefault("variance", []).append(at.with_weights(at_nodes, of_outputs))
                 for moment, tables in (("alike", its.alike), ("charge", its.count)):
                     if tables is not None:
                         repeated.setdefault((moment, rows), []).append(at.repeated(tables))
+        for rows, of_blocks in signed.items():
+            sides.setdefault("variance", []).append(
+                _of_signed(product, transfer, x, w, tiles, by_rows[rows], of_blocks)
+            )
         shared = _shared_converters(product, transfer, w)
         for (moment, _), parts in repeated.items():
             if moment == "alike":
@@ -102,6 +118,24 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
             of_mean, of_variance = by_stuck_cells(product, transfer, x, w)
             mean, variance = mean + _flat(product, of_mean), variance + _flat(product, of_variance)
     return mean, variance.clamp_min_(0.0).sqrt_()
+
+
+def _of_signed(
+    product: Product,
+    transfer: Transfer,
+    x: Tensor,
+    w: Tensor,
+    tiles: list[Tile],
+    chosen: list[int],
+    blocks: list[tuple[Block, ErrorTables]],
+) -> Terms:
+    """Terms of the variance of all errors of signed inputs on chosen tiles, which have the same number of rows."""
+    bits, held = transfer.macro.input_bits, [tiles[number] for number in chosen]
+    rows = product.geometry(None, w).rows_of(held[0])
+    sizes = input_digit_sums(product, tiles, x.abs(), w, ((magnitude_bits(bits), False),))
+    a = _of_inputs(product, sizes, chosen, random_values(rows, bits).table, [1.0])
+    b = variance_of_signed(product, held, w, blocks, rows, bits)
+    return a.flatten(-2), _of_weights(product, b, a)
 
 
 def _of_cells(
@@ -132,13 +166,17 @@ class _Tiles:
     def terms(self, tables: Tables, signed: bool) -> Terms:
         """Terms of a moment, summed over tiles; a moment of signed errors has signs, else weights are squared."""
         of_inputs, of_weights = self.block.factors(0 if signed else 1)
+        a = _of_inputs(self.product, self.inputs, self.chosen, tables[0], of_inputs)
         b = _table_sums(self.weights[..., self.chosen, :], tables[1], of_weights)
-        return self._of_inputs(tables[0], of_inputs).flatten(-2), self._of_weights(b)
+        return a.flatten(-2), _of_weights(self.product, b, a)
 
-    def with_weights(self, rows: int, of_weights: Tensor) -> Terms:
-        """Terms of a variance that is known at the nodes of `random_inputs`. # (outputs, tiles, nodes)"""
-        table = random_inputs(rows, 2 ** len(self.block.cycle.input_bits) - 1).table
-        return self._of_inputs(table, self.block.factors(1)[0]).flatten(-2), self._of_weights(of_weights)
+    def with_weights(self, table: Table, of_weights: Tensor) -> Terms:
+        """Terms of a variance with a function of the weights for each function of the inputs.
+
+        # (outputs, tiles, functions)
+        """
+        a = _of_inputs(self.product, self.inputs, self.chosen, table, self.block.factors(1)[0])
+        return a.flatten(-2), _of_weights(self.product, of_weights, a)
 
     def repeated(self, tables: Tables) -> Terms:
         """Functions of the inputs, and of each weight bit.
@@ -153,19 +191,23 @@ class _Tiles:
         placed = values.new_zeros(*sums.shape[:-1], bits, *values.shape[-2:])
         for place, ((lowest, *_), _) in enumerate(self.block.weights):
             placed[..., lowest, :, :] = values[..., place, :, :] * of_weights[place]
-        return self._of_inputs(tables[0], of_inputs), placed
+        return _of_inputs(self.product, self.inputs, self.chosen, tables[0], of_inputs), placed
 
-    def _of_weights(self, functions: Tensor) -> Tensor:
-        b = functions.flatten(-2)
-        return b.view(self.inputs.shape[1], -1, b.shape[-1]) if self.product.is_image else b
 
-    def _of_inputs(self, table: Table, factors: list[float]) -> Tensor:
-        """Functions of the inputs. # (batch, groups, positions, tiles, functions), or (batch, ..., m, tiles, ..)"""
-        if not self.product.is_image:
-            return _table_sums(self.inputs[..., self.chosen, :], table, factors)
-        batch, groups = self.inputs.shape[:2]
-        chosen = self.inputs[:, :, self.chosen].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
-        return table_sums(chosen, table, factors).unflatten(0, (batch, groups))
+def _of_weights(product: Product, functions: Tensor, of_inputs: Tensor) -> Tensor:
+    """Functions of the weights of all tiles, in the shape of `Terms`. # (..., tiles, functions)"""
+    b = functions.flatten(-2)
+    return b.view(of_inputs.shape[1], -1, b.shape[-1]) if product.is_image else b
+
+
+def _of_inputs(product: Product, inputs: Tensor, chosen: list[int], table: Table, factors: list[float]) -> Tensor:
+    """Functions of the inputs on chosen tiles. # (batch, groups, positions, tiles, functions), or (batch, ..., m,
+    tiles, functions)"""
+    if not product.is_image:
+        return _table_sums(inputs[..., chosen, :], table, factors)
+    batch, groups = inputs.shape[:2]
+    of_tiles = inputs[:, :, chosen].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
+    return table_sums(of_tiles, table, factors).unflatten(0, (batch, groups))
 
 
 def _squared(product: Product, parts: list[Terms], shared: Tensor | None) -> Terms:
