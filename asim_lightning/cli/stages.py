@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import ArrayLike
@@ -73,7 +74,7 @@ class TestOptions:
 class ValidateOptions(TestOptions):
     """Ways to compute the network, and what to print."""
 
-    compare: list[Condition | Kind] | None = None
+    compare: list[Condition | Literal["float", "quantized", "simulated"]] | None = None
     """Ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized, simulated],
     or mappings that change a macro or the fidelity of some layers; null: as configured."""
     trials: int = 2

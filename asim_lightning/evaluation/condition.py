@@ -16,7 +16,14 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
-from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
+from asim_lightning.surgery import (
+    apply_point,
+    check_chip,
+    kept_assignments,
+    kept_train_noise,
+    macro_layers,
+    set_train_noise_,
+)
 from asim_lightning.surgery.plan import KINDS, matching
 
 EQUAL_CHIPS = (
@@ -43,6 +50,7 @@ class Condition:
             these fields. If several rules name a field, the first counts.
         noise_in: Noise in LSB with other bits or another range of the ADC: written (as many LSB of each ADC) or volts
             (the voltage that it has with the macro as it is).
+        of_macro: Whether estimated layers have the error of their macro; else they have their noise of training.
     """
 
     fidelity: str = "simulated"
@@ -52,6 +60,7 @@ class Condition:
     chip: int | None = None
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     noise_in: str = "written"
+    of_macro: bool = False
 
     def __post_init__(self) -> None:
         check_choice("`fidelity`", self.fidelity, FIDELITIES)
@@ -94,7 +103,7 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
     layers = quantized_layers(model.backbone)
     training = {module: module.training for module in model.modules()}
     before = model.fidelity, model.trial, model.chip
-    with kept_fidelities(model.backbone), kept_assignments(model.backbone):
+    with kept_fidelities(model.backbone), kept_assignments(model.backbone), kept_train_noise(model.backbone):
         try:
             model.eval()
             model.fidelity = condition.fidelity
@@ -109,6 +118,8 @@ def under(model: CimModule, condition: Condition) -> Iterator[None]:
                 check_one_chip(model.chip, condition.chip, zip(macros, changed, strict=True))
             if condition.fidelity == "simulated":
                 check_chip(model.backbone, model.chip)
+            if condition.of_macro:
+                set_train_noise_(model.backbone, 1.0, "macro")
             model.trial = model.trial if condition.trial is None else condition.trial
             model.chip = model.chip if condition.chip is None else condition.chip
             yield

@@ -15,7 +15,7 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import Interval, mean_interval
 
 AxisValue: TypeAlias = float | int | str | bool | None
-Kind: TypeAlias = Literal["float", "quantized", "simulated"]
+Kind: TypeAlias = Literal["float", "quantized", "estimated", "simulated"]
 Verdict: TypeAlias = Literal["kept", "missed", "undecided"]
 
 
@@ -66,6 +66,7 @@ class Measure:
 
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
+"""The kinds of points in tables."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def condition_at(
             pattern, field = rule_of(name)
             rules.setdefault(pattern, {})[field] = value
     chip: Any = point.get(CHIP)
-    return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules, noise_in=noise_in)
+    of_macro = fidelity == "estimated"
+    return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules, noise_in=noise_in, of_macro=of_macro)
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, Any]:

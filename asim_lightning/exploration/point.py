@@ -79,12 +79,12 @@ class Points:
     def content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
         """Everything in a point that decides the network's answers.
 
-        A float network depends on no macro, a quantised one on bits, a simulated one on all of each macro.
+        A float network depends on no macro, a quantised one on bits, a simulated or estimated one on all of each macro.
         """
         assignments, chip = self._at(axes, kind)
         if kind == "float":
             return {"kind": kind}
-        pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
+        pairs = [None] * len(assignments) if kind == "quantized" else self._macros(assignments)
         known = {pair: macro_content(*pair) for pair in dict.fromkeys(pairs) if pair is not None}
         digests = {pair: digest_of(macro) for pair, macro in known.items()}
         # by what layers compute, because patterns of axes may split a family into equal ones

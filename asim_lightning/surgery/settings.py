@@ -129,3 +129,14 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
         layer.train_noise = amount
         if noise is not None:
             layer.train_noise_model = noise
+
+
+@contextmanager
+def kept_train_noise(model: nn.Module) -> Iterator[None]:
+    """Restores the noise of training of every layer that is on a macro at the end."""
+    before = {layer: (layer.train_noise, layer.train_noise_model) for layer in macro_layers(model).values()}
+    try:
+        yield
+    finally:
+        for layer, (amount, noise) in before.items():
+            layer.train_noise, layer.train_noise_model = amount, noise

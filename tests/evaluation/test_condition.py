@@ -10,6 +10,7 @@ from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.condition import Condition, check_one_chip, noise_text, under
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.training_noise import MacroNoise
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
 
@@ -57,6 +58,16 @@ def test_fidelity_of_all_layers_then_of_some(model: CimClassifier) -> None:
     third = {name for name in found if name.startswith("layer3.")}
     assert {found[name] for name in third} == {"quantized"}
     assert {fidelity for name, fidelity in found.items() if name not in third} == {"simulated"}
+
+
+def test_estimated_layers_have_the_error_of_their_macro_instead_of_noise_of_training(model: CimClassifier) -> None:
+    layers = macro_layers(model.backbone).values()
+    before = [(layer.train_noise, layer.train_noise_model) for layer in layers]
+    with under(model, Condition("estimated", {"adc_bits": 8}, of_macro=True)):
+        assert {(layer.train_noise, type(layer.train_noise_model)) for layer in layers} == {(1.0, MacroNoise)}
+    with under(model, Condition("estimated")):
+        assert [(layer.train_noise, layer.train_noise_model) for layer in layers] == before
+    assert [(layer.train_noise, layer.train_noise_model) for layer in layers] == before
 
 
 def test_fields_of_the_plans_macro_that_no_rule_decides(model: CimClassifier) -> None:

@@ -271,7 +271,7 @@ def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
     before = {name: layer.assignment for name, layer in macro_layers(model.backbone).items()}
     points = Points(model)
     converted = make_model(plan=Plan(base.with_fields(**axes), rules))
-    for kind in KINDS:
+    for kind in (*KINDS, "estimated"):
         expected = Points(converted).content({}, kind)
         assert points.content(axes, kind) == expected
         noisy = kind == "simulated" and points.is_noisy(axes)
