@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from asim_lightning.evaluation.results import AxisValue, Result, canonical_json
+from asim_lightning.evaluation.results import AxisValue, Kind, Result, canonical_json
 from asim_lightning.exploration.search_space import Axis, Range, SearchSpace
 
 _REPEATS = 50
@@ -19,9 +20,23 @@ Point = dict[str, AxisValue]
 Worth: TypeAlias = Callable[[Result], tuple[Sequence[float], Mapping[str, float]]]
 
 
+@dataclass(frozen=True)
+class Look:
+    """A point as a method wants it measured: with a part of the chips and images of the study, or estimated."""
+
+    point: Point
+    kind: Kind = "simulated"
+    """estimated: on no chip."""
+    chips: int | None = None
+    """The first so many chips; None: all."""
+    images: float = 1.0
+    """Share of the images, in random order: above 0."""
+
+
 Answer = TypeVar("Answer")
-Method: TypeAlias = Generator[Point, Result, Answer]
-"""Proposes points, one after another: it yields each, is sent its result, and returns what it has found."""
+Method: TypeAlias = Generator[Point | Look, Result, Answer]
+"""Proposes points, one after another: it yields each, is sent its result, and returns what it has found. A point stands
+for a look at all its chips and images."""
 
 
 def no_points() -> Method[None]:

@@ -1,6 +1,7 @@
 """The images of a study: which ones a trial needs, and which it lacks; a target may end them early."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ _ORDER = 0
 """Seed of the order of images that may end early."""
 _LEAST, _PARTS = 25, 20
 """Least images of a part, and parts of a trial that may stop early."""
+_FEWEST = 50
+"""Least images of a share of them: intervals of fewer are too coarse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,15 @@ class Images:
         order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
         order = order if places is None else np.arange(count)[places]
         return cls(None if index is None else index[order], order, places is not None, until)
+
+    def part(self, share: float) -> "Images":
+        """A share of them in random order, but at least 50; all if answers may depend on each other."""
+        if self.needed is None or share >= 1.0:
+            return self
+        chosen = np.random.default_rng(_ORDER).permutation(len(self.needed))[
+            : max(_FEWEST, ceil(share * len(self.needed)))
+        ]
+        return replace(self, needed=self.needed[chosen], order=self.order[chosen], is_part=True)
 
     def may_end(self, kind: Kind) -> bool:
         """Whether a target may end the images of a trial."""

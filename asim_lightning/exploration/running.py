@@ -8,7 +8,7 @@ from asim_lightning.evaluation.results import Kind, Outcomes, Result
 from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Compute, Done, Runner, Steps, Trial
 from asim_lightning.exploration.search_space import checkpoint_of
-from asim_lightning.exploration.study import Measured, Planned, Say, Study
+from asim_lightning.exploration.study import REFERENCES, Measured, Planned, Say, Study
 from asim_lightning.exploration.trials import Trials
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.report.labels import duration
@@ -18,7 +18,13 @@ _LONG = 60.0
 
 
 def measure(
-    study: Study, known: Sequence[Point], method: Method[Answer], most: int, progress: bool, say: Say
+    study: Study,
+    known: Sequence[Point],
+    method: Method[Answer],
+    most: int,
+    progress: bool,
+    say: Say,
+    bound: str = "at most",
 ) -> Measured[Answer]:
     """Evaluate the unfinished points of a study, and store the results.
 
@@ -29,11 +35,12 @@ def measure(
         most: Most trials of these other points.
         progress: Whether to show a progress bar.
         say: Takes a line on trials of an earlier run, and one on the remaining time.
+        bound: How sure `most` is: at most, or likely.
     """
     if study.work.trainer.is_global_zero and not study.settings.goes_on:
         study.folder.clear()
     batch = [*study.references(), *map(study.planned, known)]
-    return _Running(study, batch, most, progress, say).run(method)
+    return _Running(study, batch, most, progress, say, bound).run(method)
 
 
 class _Running:
@@ -45,10 +52,11 @@ class _Running:
         most: Most trials of other points.
         progress: Whether to show a progress bar.
         say: Takes lines for the user.
+        bound: How sure `most` is.
     """
 
-    def __init__(self, study: Study, batch: Sequence[Planned], most: int, progress: bool, say: Say) -> None:
-        self._study, self._work, self._batch, self._say = study, study.work, batch, say
+    def __init__(self, study: Study, batch: Sequence[Planned], most: int, progress: bool, say: Say, bound: str) -> None:
+        self._study, self._work, self._batch, self._say, self._bound = study, study.work, batch, say, bound
         self._is_first = self._work.trainer.is_global_zero
         self._runner: Runner = self._work.runner or Runner(self._work.trainer, self._work.model, self._work.data)
         self._others = dict[Kind, tuple[Result, Outcomes]]()
@@ -68,11 +76,11 @@ class _Running:
         def work(run: Compute) -> Measured[Answer]:
             results = self._kept(self._evaluated(run, self._batch, self._missing))
             try:
-                point = next(method)
+                asked = next(method)
                 while True:
-                    planned = [self._study.planned(point)]
+                    planned = [self._study.planned(asked)]
                     results += self._kept(self._evaluated(run, planned, self._looked_up(planned)))
-                    point = method.send(results[-1])
+                    asked = method.send(results[-1])
             except StopIteration as end:
                 return Measured(results, end.value, self._others)
 
@@ -94,9 +102,9 @@ class _Running:
         results = list[Result]()
         for planned, chips in evaluated:
             result = self._study.result(planned, chips, self._others)
-            if planned.kind != "simulated":
+            if planned.kind in REFERENCES:
                 self._others[planned.kind] = result, chips[0][0]
-            if self._is_first:
+            if self._is_first and planned.kind != "estimated":
                 self._study.folder.keep(result)
             results.append(result)
         return results
@@ -158,8 +166,8 @@ class _Running:
             if line := time_left(self._seconds, self._left, self._runner.workers):  # once the first trials tell it
                 self._is_time_said = True
                 self._bar.clear()  # the line stands above the bar
-                at_most = self._study.settings.until is not None or self._learns
-                self._say(f"time     {'at most ' * at_most}{line}")
+                may_end = self._study.settings.until is not None or self._learns
+                self._say(f"time     {f'{self._bound} ' * may_end}{line}")
         return trial, outcomes
 
     def _leave_out(self, trials: int) -> None:

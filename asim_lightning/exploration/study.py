@@ -19,7 +19,7 @@ from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.fingerprint import fingerprint
-from asim_lightning.exploration.methods import Answer, Point
+from asim_lightning.exploration.methods import Answer, Look, Point
 from asim_lightning.exploration.needed_images import Images
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.point_costs import CostFigures, write_layers
@@ -30,6 +30,7 @@ from asim_lightning.exploration.trials import Trials
 from asim_lightning.lightning_private import works_elsewhere
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
+"""The kinds of points without a macro."""
 Say = Callable[[str], None]
 """Takes a line for the user."""
 Read = Sequence[Sequence[Outcomes]]
@@ -144,15 +145,18 @@ class Study:
         folder = RunFolder(work, store, settings.kind, settings.axes, prints[0], described)
         return cls(work, settings, points, folder, trials, weights, costs)
 
-    def planned(self, point: Point) -> Planned:
+    def planned(self, asked: Point | Look) -> Planned:
         """The trials of a proposed point."""
-        axes, chips = of_network(point), self.settings.chips
+        look = asked if isinstance(asked, Look) else Look(asked)
+        point, kind, chips = look.point, look.kind, self.settings.chips[: look.chips]
+        axes = of_network(point)
         places = [axes]
-        if len(chips) == 1 or (chips and self.points.chips_differ(axes)):
+        if kind == "simulated" and (len(chips) == 1 or (chips and self.points.chips_differ(axes))):
             places = [{**axes, CHIP: number} for number in chips]
-        reads = self.settings.reads if self.points.is_noisy(axes) else 1
+        reads = self.settings.reads if kind == "simulated" and self.points.is_noisy(axes) else 1
         of = self.trials.get(checkpoint_of(point)) or next(iter(self.trials.values()))
-        return Planned(point, "simulated", [of.of(each, "simulated", reads) for each in places], of)
+        of = of.on(of.images.part(look.images))
+        return Planned(point, kind, [of.of(each, kind, reads) for each in places], of)
 
     def references(self) -> list[Planned]:
         """The float and the quantised network, with the weights of the first checkpoint."""
@@ -180,10 +184,10 @@ class Study:
     def result(self, planned: Planned, chips: Read, others: Others) -> Result:
         """The result of a point from the outcomes of its chips, with costs and decisions, paired with references."""
         reference = others["quantized"][1] if "quantized" in others else None
-        axes = of_network(planned.point) if planned.kind == "simulated" else {}
+        axes = {} if planned.kind in REFERENCES else of_network(planned.point)
         result = self._mean(planned, axes, chips, reference)
         figures = dict(self.figures_at(planned.point, planned.kind))
-        if planned.kind != "simulated":
+        if planned.kind in REFERENCES:
             return replace(result, axes=planned.point, figures=figures)
         yields = dict[str, float]()
         for target in self.settings.targets:
@@ -220,7 +224,7 @@ class Study:
             mean = crossed_interval(list(map(stacked, chips)), measure.is_share)
             ends = min(mean.low, result.accuracy), max(mean.high, result.accuracy)
             result = replace(result, low=ends[0], high=ends[1], differing=mean.differing)
-        if kind != "simulated" or reference is None:
+        if kind in REFERENCES or reference is None:
             return result
         same = reference.part(chips[0][0].sample_index).value
         is_equal = all(np.array_equal(read.value, same) for reads in chips for read in reads)

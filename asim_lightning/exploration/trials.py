@@ -1,6 +1,10 @@
 """Finished trials of one network: any command finds them again by what they compute."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, digest_of
 from asim_lightning.evaluation.store import Store
@@ -31,8 +35,16 @@ class Trials:
     def __init__(self, work: Work, store: Store, points: Points, images: Images, made: Fingerprint, token: str) -> None:
         self._work, self._store, self._points, self.images = work, store, points, images
         self._shared = digest_of([made.shared, token if made.never_again else ""])
-        self.computed = set[Trial]()
-        """The trials that this command computed, in whole or in part."""
+        self.computed: dict[Trial, NDArray[np.int64]] = {}
+        """The trials that this command computed, in whole or in part, each with the indices of its images."""
+
+    def on(self, images: Images) -> "Trials":
+        """The same trials on some images."""
+        if images is self.images:
+            return self
+        other = copy(self)
+        other.images = images
+        return other
 
     def key(self, axes: Axes, kind: Kind) -> str:
         """Key of a point's trials, equal for points that compute the same."""
@@ -50,17 +62,19 @@ class Trials:
         finished = set[Trial]()
         for key, read, samples in self._store.samples(key for key, _ in asked):
             trial = asked.get((key, read))
-            if trial is None or not self._may_use(trial):
+            if trial is None:
                 continue
             if samples not in complete:
                 complete[samples] = self.images.has_all(samples)
-            if complete[samples] or (self.images.may_end(trial.kind) and self._stored(trial) is not None):
+            may_count = complete[samples] or self.images.may_end(trial.kind)
+            is_whole = complete[samples] and not self._work.fresh
+            if is_whole or (may_count and self.images.asked(self._known(trial), trial.kind) is not None):
                 finished.add(trial)
         return finished
 
     def outcomes(self, trial: Trial) -> Outcomes:
         """A finished trial on the needed images, also if a forked process computed it."""
-        stored = self._stored(trial)
+        stored = self.images.asked(self._store.trial(trial.key, trial.read), trial.kind)
         if stored is None:
             raise ValueError(f"{trial} is not in {self._store.path}")
         return stored
@@ -69,19 +83,20 @@ class Trials:
         """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
         condition = condition_at(trial.axes, trial.kind, trial.read, self._work.noise_in)
         is_first = self._work.trainer.is_global_zero
-        is_known = is_first and self._may_use(trial)
-        known = self._work.agreed(self._store.trial(trial.key, trial.read) if is_known else None)
+        known = self._work.agreed(self._known(trial) if is_first else None)
         while (asked := self.images.asked(known, trial.kind)) is None:
             new = yield Evaluation(str(trial), condition, self.images.lacking(known, trial.kind))
-            self.computed.add(trial)
+            before = self.computed.get(trial, new.sample_index)
+            self.computed[trial] = np.union1d(before, new.sample_index)
             if is_first:
                 self._store.add(trial.key, trial.read, new, str(trial), replaces=self._work.fresh)
             known = new if known is None else new.joined(known)
         return asked
 
-    def _stored(self, trial: Trial) -> Outcomes | None:
-        return self.images.asked(self._store.trial(trial.key, trial.read), trial.kind)
-
-    def _may_use(self, trial: Trial) -> bool:
-        """Whether the stored part of a trial counts."""
-        return not self._work.fresh or trial in self.computed
+    def _known(self, trial: Trial) -> Outcomes | None:
+        """The stored part of a trial that counts: without earlier commands' images if the work is fresh."""
+        stored = self._store.trial(trial.key, trial.read)
+        if not self._work.fresh or stored is None:
+            return stored
+        mine = self.computed.get(trial)
+        return None if mine is None else stored.part(mine)

@@ -12,6 +12,7 @@ from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.runner import Evaluation, Trial, proceed
+from asim_lightning.exploration.trials import Trials
 from tests.exploration.conftest import (
     IMAGES,
     MACRO,
@@ -36,10 +37,10 @@ def outcomes(index: np.ndarray, right: Any) -> Outcomes:
     return Outcomes(index, np.broadcast_to(np.float32(right), index.shape), 1.0, "made up")
 
 
-def computed(sweep: CountingSweep, right: float = 1.0) -> list[int]:
-    """Images that a trial asks for; all are answered alike."""
+def computed(sweep: CountingSweep, right: float = 1.0, of: Trials | None = None) -> list[int]:
+    """Images that a trial asks for, of all or other images; all are answered alike."""
     asked: list[int] = []
-    steps = sweep.trials.steps(trial_of(sweep))
+    steps = Trials.steps(of or sweep.trials, trial_of(sweep))
     found = proceed(steps, None)
     while isinstance(found, Evaluation):
         index = sweep.work.data.test_indices().numpy()[slice(None) if found.places is None else list(found.places)]  # type: ignore[attr-defined]
@@ -73,6 +74,20 @@ def test_fresh_computes_anew_and_replaces_its_images(make: Make) -> None:
     assert make(fresh=True, images=6).trials.outcomes(trial).value.sum() == 0  # as of a forked process
     assert computed(make()) == []  # other images of the trial stay
     assert make().trials.outcomes(trial).value.sum() == IMAGES - 6
+
+
+def test_a_share_of_the_images_is_a_part_of_all(make: Make) -> None:
+    computed(make(images=120), right=0.0)
+    fresh = make(images=120, fresh=True)
+    trials, trial = fresh.trials, trial_of(fresh)
+    part, least, whole = (trials.on(trials.images.part(share)) for share in (0.75, 0.1, 1.0))
+    assert (len(least.images.needed), whole) == (50, trials)  # type: ignore[arg-type]
+    first = computed(fresh, of=part)
+    assert len(first) == 90
+    assert (part.finished([trial]), trials.finished([trial])) == ({trial}, set())  # the rest is of an earlier command
+    rest = computed(fresh)
+    assert sorted(first + rest) == sorted(trials.images.needed)  # type: ignore[arg-type]
+    assert trials.outcomes(trial).value.sum() == 120
 
 
 def test_of_two_commands_at_once_the_store_keeps_the_first(make: Make) -> None:
