@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.notes import interval_notes, near_notes
-from asim_lightning.evaluation.results import AxisValue, Decision
+from asim_lightning.evaluation.results import AxisValue, Measure, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested
+from asim_lightning.exploration.limit_search import ALL, EARLY, ESTIMATES, Property, limit_of, moved
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Work
@@ -34,58 +34,6 @@ from asim_lightning.table import Table
 
 _OF_DECADE = 20
 """Values in a factor of ten: each value is 12 % above the one before."""
-
-
-@dataclass(frozen=True)
-class Property:
-    """A property of a macro, with the values to try."""
-
-    name: str
-    unit: str
-    """Unit of the values; empty if they have none."""
-    rungs: tuple[float, ...]
-    """Values, from harmless to harmful."""
-    axes: Callable[[float], Point]
-    """Gives the axes of a macro with a value of the property."""
-
-    @property
-    def worst(self) -> Point:
-        """The axes of a macro with the most harmful value."""
-        return self.axes(self.rungs[-1])
-
-    def allowed(self, takes: Callable[[Point], object]) -> "Property":
-        """The property with the values that `takes` does not refuse."""
-        rungs = []
-        for value in self.rungs:
-            with suppress(ValueError):
-                takes(self.axes(value))
-                rungs.append(value)
-        return replace(self, rungs=tuple(rungs))
-
-
-def limit_of(given: Property, base: Point) -> Method[Limit]:
-    """Find the limit of a property, by bisection.
-
-    It looks for two neighbouring pairs of rungs: one that keeps the target and the next that may miss; and one that may
-    keep it and the next that misses. It assumes that more of a property is never better. Every point has the axes of
-    `base` that the property does not set.
-    """
-    rungs, found = given.rungs, dict[int, Decision]()
-    while True:
-        missed = min((rung for rung, each in found.items() if each.verdict == "missed"), default=len(rungs))
-        kept = max((rung for rung, each in found.items() if each.verdict == "kept" and rung < missed), default=-1)
-        doubtful = {rung: each for rung, each in found.items() if kept < rung < missed}
-        pairs = (kept, min(doubtful, default=missed)), (max(doubtful, default=kept), missed)
-        middles = [(low + high) // 2 for low, high in pairs if high - low > 1]
-        if rungs[0] == 0 and not found:
-            middles = [0]  # if a macro misses without a spread, it misses with it
-        if not middles:
-            break
-        result = yield {**base, **given.axes(rungs[middles[0]])}
-        (found[middles[0]],) = result.decisions.values()
-    hardest = max(doubtful.values(), key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
-    ends = rungs[kept] if kept >= 0 else None, rungs[missed] if missed < len(rungs) else None
-    return Limit(given.name, given.unit, rungs, *ends, hardest.images, hardest.is_over)
 
 
 def spreads_of(macro: MacroConfig) -> Point:
@@ -166,8 +114,10 @@ def _rungs(low: float, high: float) -> tuple[float, ...]:
     return (0.0, *(float(f"{10 ** (step / _OF_DECADE):.3g}") for step in range(first, last + 1)))
 
 
-_A_PROPERTY = 10
-"""About how many points a property needs."""
+_ESTIMATES, _SIMULATED = 10, 5
+"""About how many points of a property are estimated, and simulated with all chips and images."""
+_FAR = 1
+"""A limit that is more rungs from the estimated one is worth a note."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -267,10 +217,11 @@ class SpecStudy:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
         planned = [self.study.planned({**self.base, **each.worst}) for each in self.properties]
         trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
-        most = _A_PROPERTY * (sum(trials) + max(trials))  # the last term: all together
-        measured = measure(self.study, [], self._method(), most, progress, say)
+        likely = _SIMULATED * (sum(trials) + max(trials)) + _ESTIMATES * len(trials)  # the maximum: all together
+        measured = measure(self.study, [], self._method(), likely, progress, say, "likely")
         limits, keeps, joint = measured.answer
-        results = measured.results
+        last = {canonical_json([each.kind, each.axes]): each for each in measured.results}  # after earlier looks
+        results = [each for each in last.values() if each.kind != "estimated"]
         near = near_notes([self.target], [each for each in results if each.kind == "quantized"])
         notes = (*self.notes, *joint, *interval_notes(results), *near)
         spec = Spec(self.target, tuple(limits), self.macro, keeps, notes)
@@ -279,27 +230,44 @@ class SpecStudy:
         return spec
 
     def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None, list[str]]]:
-        """Find the limit of each property, then of all together; the macro that keeps the target with all; and a note
-        on what they are.
+        """Find the limit of each property, then of all together; the macro that keeps the target with all; and notes.
 
         All together are noise and spreads of the recipe times a factor; if it has none, the single limits times one.
         """
-        limits = []
+        limits, notes = list[Limit](), list[str]()
         for each in self.properties:
-            limits.append((yield from limit_of(each, self.base)))
+            limits.append((yield from self._limit(each, notes)))
         spreads = {name: value for name, value in self.own.items() if name not in self.given}
         if not self.own:
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
         if len(spreads) < (1 if self.own else 2):
-            return limits, None, []
+            return limits, None, notes
         joint = scaled(spreads, self.macro).allowed(lambda axes: self.study.points.macros({**self.base, **axes}))
         scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self.own else 'limits above'}"
         note = f"{TOGETHER}: {scaled_ones}, each times one factor; no other noise or spread"
-        limits.append((yield from limit_of(joint, self.base)))
+        limits.append((yield from self._limit(joint, notes)))
         kept = limits[-1].kept
-        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [note]
+        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [*notes, note]
+
+    def _limit(self, given: Property, notes: list[str]) -> Method[Limit]:
+        """Find the limit of a property; a limit that was expected elsewhere adds a note.
+
+        Where to look first is estimated if a simulation costs more, which one without noise and spreads does not.
+        """
+        is_share = Measure.of(self.study.work.model.outcome).is_share
+        # other numbers and yields are decided by all chips and images
+        looks, points = EARLY if is_share and self.target.form != "yield" else ALL, self.study.points
+        worst = {**self.base, **given.worst}
+        if not points.is_noisy(worst) and not points.chips_differ(worst):
+            return (yield from limit_of(given, self.base, looks))
+        expected = yield from limit_of(given, self.base, ESTIMATES)
+        limit = yield from limit_of(given, self.base, looks, expected)
+        if abs(rungs := moved(limit, expected)) > _FAR:
+            where = "more harmless" if rungs > 0 else "more harmful"
+            notes.append(f"{given.name.replace('_', ' ')}: the limit is {abs(rungs)} values {where} than estimated")
+        return limit
 
 
 def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:

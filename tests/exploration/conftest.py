@@ -23,9 +23,11 @@ from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.data.given import GivenData
 from asim_lightning.evaluation.evaluate import quiet_trainer
+from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Decision, Outcomes, Result
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE, Store
+from asim_lightning.evaluation.target import decide
 from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work, proceed
 from asim_lightning.exploration.search import Search, SearchSettings, open_search
@@ -162,9 +164,14 @@ def made_up(point: Point, accuracy: float = 0.5, decision: Decision | None = Non
     return Result(point, "simulated", 1, 10, accuracy, accuracy, accuracy, 0.0, "exact", decisions=decisions)
 
 
-def driven(method: Method[Answer], answer: Callable[[Point], Result]) -> tuple[list[Point], Answer]:
-    """The points that a method asks for, each answered, and what it finds."""
-    points = list[Point]()
+def surely(margin: float, reach: float = 0.1) -> Decision:
+    """The decision on a number at some distance from a target of 0, with the half width of its interval."""
+    return decide(Interval(margin, margin - reach, margin + reach), 0.0, 100, 900)
+
+
+def driven(method: Method[Answer], answer: Callable[[Any], Result]) -> tuple[list[Any], Answer]:
+    """The points or looks that a method asks for, each answered, and what it finds."""
+    points = list[Any]()
     try:
         points.append(next(method))
         while True:

@@ -3,12 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies
 
 import asim_lightning
 from asim_lightning import Rule
@@ -17,20 +15,18 @@ from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
-from asim_lightning.evaluation.results import Decision, Result
+from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
-from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.methods import Look
 from asim_lightning.exploration.spec import (
-    Property,
     SpecSettings,
     SpecStudy,
-    limit_of,
     open_spec,
     properties_of,
     scaled,
     spreads_of,
 )
-from tests.exploration.conftest import driven, grid, made_up, small_work, stored, swept
+from tests.exploration.conftest import driven, grid, made_up, small_work, stored, surely, swept
 from tests.exploration.own_network import MACRO, own_images, own_network
 
 QUIET = MACRO.with_fields(static={})
@@ -53,6 +49,7 @@ def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(tmp_path
     made = spec(tmp_path, properties=["random_noise", "adc_bits"])
     noise, bits = found = made.run(progress=False).limits
     assert None not in (noise.kept, noise.missed, bits.kept, bits.missed)
+    assert {each.kind for each in made.study.folder.results()} == {"float", "quantized", "simulated"}
     before = stored(tmp_path)
     assert spec(tmp_path, properties=["random_noise", "adc_bits"]).run(progress=False).limits == found
     assert stored(tmp_path) == before
@@ -153,44 +150,31 @@ def test_values_that_a_layer_does_not_take_are_not_tried(tmp_path: Path) -> None
     assert max(taken.rungs) < 5.1
 
 
-RUNGS = tuple(float(number) for number in range(40))
-
-
-NOISE = Property("noise", "", RUNGS, lambda value: {"noise": value})
-
-
-def answer(point: Point, kept: float, missed: float) -> Result:
-    """Below `kept` a point is kept, from `missed` on missed, between undecided."""
-    (value,) = point.values()
-    known = Decision("kept" if value < kept else "missed")
-    return made_up(point, decision=Decision("undecided", 900) if kept <= value < missed else known)
-
-
-@given(strategies.integers(0, 40), strategies.integers(0, 40))
-def test_the_limit_is_that_of_all_points(one: int, other: int) -> None:
-    kept, missed = sorted((one, other))
-    asked, found = driven(limit_of(NOISE, {}), lambda point: answer(point, kept, missed))
-    assert found.kept == (kept - 1 if kept else None)
-    assert found.missed == (missed if missed < 40 else None)
-    assert found.is_decided == (kept == missed)
-    assert found.images == (900 if kept < missed else None)
-    assert len(asked) <= 1 + 2 * ceil(log2(41))
-
-
 def test_all_together_come_last_from_the_limits_of_each(tmp_path: Path) -> None:
-    made = spec(tmp_path, properties=["random_noise", "gain"])
+    made = spec(tmp_path, properties=["random_noise", "gain", "adc_bits"])
 
-    def kept(point: Point) -> Result:
-        (noise, _), gain = quantity(point.get("random_noise", 0)), point.get("static.gain", 0)
-        return made_up(point, decision=Decision("kept" if noise + gain < 2 else "missed"))
+    def kept(look: Look) -> Result:
+        """Estimates see no gain."""
+        (noise, _), gain = quantity(look.point.get("random_noise", 0)), look.point.get("static.gain", 0)
+        is_blind = look.kind == "estimated" and "static.gain" in look.point
+        return made_up(look.point, decision=surely(1.0 if noise + gain < 2 or is_blind else -1.0))
 
-    asked, ((noise, gain, together), keeps, _) = driven(made._method(), kept)
-    assert [noise.name, gain.name, together.name] == ["random_noise", "gain", TOGETHER]
+    asked, ((noise, gain, bits, together), keeps, notes) = driven(made._method(), kept)
+    assert [noise.name, gain.name, bits.name, together.name] == ["random_noise", "gain", "adc_bits", TOGETHER]
     assert noise.kept == gain.kept == 1.78
     assert together.kept == 0.501  # of both
     assert keeps == {"random_noise": "0.8918 lsb", "static": {"gain": 0.8918}}
-    assert {len(point) for point in asked} == {1, 2}
-    _, (_, keeps, _) = driven(made._method(), lambda point: kept(point) if len(point) < 2 else answer({"": 0}, 0, 1))
+    estimated = [each for each in asked if each.kind == "estimated"]
+    assert {name for each in estimated for name in each.point} == {"random_noise", "static.gain"}
+    of_noise = [each.kind for each in asked if list(each.point) == ["random_noise"]]
+    assert of_noise.count("simulated") == 3  # without noise, and on both sides of the limit
+    assert notes[0] == "gain: the limit is 25 values more harmless than estimated"
+    assert [each.partition(":")[0] for each in notes] == ["gain", TOGETHER, TOGETHER]
+
+    def joint_is_doubtful(look: Look) -> Result:
+        return kept(look) if len(look.point) < 2 else made_up(look.point, decision=surely(0))
+
+    _, (_, keeps, _) = driven(made._method(), joint_is_doubtful)
     assert keeps is None  # none surely keeps it
 
 
