@@ -84,10 +84,14 @@ def test_spreads_take_chips_and_the_recipes_are_scaled_together(tmp_path: Path) 
     assert TARGET.decide(again[-1], None).verdict == "kept"
 
 
-def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(tmp_path: Path) -> None:
-    names = ["random_noise", "gain"]
+def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asim_lightning.exploration.running.time_left", "after {0}, {1} trials".format)
+    names, said = ["random_noise", "gain"], list[str]()
     made = spec(tmp_path, target="accuracy 100 %", properties=names, given={"adc_bits": 2})
-    limits = made.run(progress=False).limits
+    limits = made.run(said.append, progress=False).limits
+    assert said[0].startswith("time     likely after [")
     assert [(each.kept, each.missed) for each in limits] == [(None, 0.0), (None, 0.0)]
     assert len(made.study.folder.results()) == 4  # float, quantized, and one point of each
 
