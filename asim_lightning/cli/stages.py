@@ -145,7 +145,8 @@ def _name(condition: Condition, noise: str) -> str:
     macro = {name: value for name, value in condition.macro.items() if name not in NOISE_AXES}
     rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in condition.rules.items())
     volts = "noise in volts" if condition.noise_in == "volts" else ""
-    parts = (condition.fidelity, axes_text(macro), *rules, axes_text(condition.layers), volts, noise)
+    error = "error of the macro" if condition.of_macro else ""
+    parts = (condition.fidelity, error, axes_text(macro), *rules, axes_text(condition.layers), volts, noise)
     return ", ".join(part for part in parts if part)
 
 
