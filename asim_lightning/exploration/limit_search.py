@@ -133,6 +133,6 @@ def _ends(limit: Limit) -> tuple[int, int]:
 
 
 def moved(limit: Limit, expected: Limit) -> int:
-    """By how many rungs a limit is more harmless than expected, below 0 if it is more harmful: of its two ends, the one
+    """By how many rungs a limit is more harmful than expected, below 0 if it is more harmless: of its two ends, the one
     that is further off."""
-    return max((theirs - mine for mine, theirs in zip(_ends(limit), _ends(expected), strict=True)), key=abs)
+    return max((mine - theirs for mine, theirs in zip(_ends(limit), _ends(expected), strict=True)), key=abs)

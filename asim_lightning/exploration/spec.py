@@ -116,8 +116,6 @@ def _rungs(low: float, high: float) -> tuple[float, ...]:
 
 _ESTIMATES, _SIMULATED = 10, 5
 """About how many points of a property are estimated, and simulated with all chips and images."""
-_FAR = 1
-"""A limit that is more rungs from the estimated one is worth a note."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -234,25 +232,25 @@ class SpecStudy:
 
         All together are noise and spreads of the recipe times a factor; if it has none, the single limits times one.
         """
-        limits, notes = list[Limit](), list[str]()
+        limits, moves = list[Limit](), dict[str, int]()
         for each in self.properties:
-            limits.append((yield from self._limit(each, notes)))
+            limits.append((yield from self._limit(each, moves)))
         spreads = {name: value for name, value in self.own.items() if name not in self.given}
         if not self.own:
             for each, limit in zip(self.properties, limits, strict=True):
                 if each.rungs[0] == 0 and limit.kept:
                     spreads |= each.axes(limit.kept)
         if len(spreads) < (1 if self.own else 2):
-            return limits, None, notes
+            return limits, None, _moved_note(moves)
         joint = scaled(spreads, self.macro).allowed(lambda axes: self.study.points.macros({**self.base, **axes}))
         scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self.own else 'limits above'}"
         note = f"{TOGETHER}: {scaled_ones}, each times one factor; no other noise or spread"
-        limits.append((yield from self._limit(joint, notes)))
+        limits.append((yield from self._limit(joint, moves)))
         kept = limits[-1].kept
-        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [*notes, note]
+        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [*_moved_note(moves), note]
 
-    def _limit(self, given: Property, notes: list[str]) -> Method[Limit]:
-        """Find the limit of a property; a limit that was expected elsewhere adds a note.
+    def _limit(self, given: Property, moves: dict[str, int]) -> Method[Limit]:
+        """Find the limit of a property, and add by how many rungs it is more harmful than estimated.
 
         Where to look first is estimated if a simulation costs more, which one without noise and spreads does not.
         """
@@ -264,10 +262,14 @@ class SpecStudy:
             return (yield from limit_of(given, self.base, looks))
         expected = yield from limit_of(given, self.base, ESTIMATES)
         limit = yield from limit_of(given, self.base, looks, expected)
-        if abs(rungs := moved(limit, expected)) > _FAR:
-            where = "more harmless" if rungs > 0 else "more harmful"
-            notes.append(f"{given.name.replace('_', ' ')}: the limit is {abs(rungs)} values {where} than estimated")
+        moves[given.name] = moved(limit, expected)
         return limit
+
+
+def _moved_note(moves: Mapping[str, int]) -> list[str]:
+    """The note on limits that differ from their estimate; empty if none does."""
+    found = [f"{name.replace('_', ' ')} {rungs:+d}" for name, rungs in moves.items() if rungs]
+    return [f"simulated minus estimated limit, in values that are tried: {', '.join(found)}"] if found else []
 
 
 def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
