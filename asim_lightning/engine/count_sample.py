@@ -1,7 +1,7 @@
 """Errors of all weight bits of an output together, for random inputs.
 
 Bits of a weight are not independent: the top bits of a small weight are all like its sign. So the counts of these bits
-are alike, their errors are alike, and with the sign they partly cancel. Sums of digits do not tell this.
+are alike, their errors are alike, and with the sign they partly cancel. The sums of digits do not show this.
 """
 
 import math

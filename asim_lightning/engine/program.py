@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -38,6 +39,7 @@ class _OfCells(Protocol):
 
 CellForm = TypeVar("CellForm", bound=_OfCells)
 _forms_of_cells: WeakSet[_OfCells] = WeakSet()
+_cells_lock = Lock()
 
 
 class Weights:
@@ -162,9 +164,10 @@ class ConvertingProgram(Program):
         if key in self.kept:
             return self.kept[key]  # type: ignore[no-any-return]
         made = make(Cells(Places(self.chip, self.product, self.transfer, shape)))
-        if made.units.nbytes + sum(each.units.nbytes for each in _forms_of_cells) <= MOST_CELL_BYTES:
-            _forms_of_cells.add(made)
-            self.kept[key] = made
+        with _cells_lock:
+            if made.units.nbytes + sum(each.units.nbytes for each in _forms_of_cells) <= MOST_CELL_BYTES:
+                _forms_of_cells.add(made)
+                self.kept[key] = made
         return made
 
 

@@ -97,11 +97,17 @@ class _Sample:
         places = Places(Chip(layer="estimated"), product, transfer, shape)
         own = converters_of(places.chip, product, transfer, shape)
         numbers, first = places.index.flatten().unique(return_inverse=True)
-        chosen = torch.linspace(0, len(numbers) - 1, min(most, len(numbers)), dtype=torch.float64, device="cpu").long()
+        chosen = torch.linspace(
+            0, len(numbers) - 1, min(most // 2, len(numbers)), dtype=torch.float64, device="cpu"
+        ).long()
         curve = torch.zeros_like(numbers).scatter_(
             0, first, torch.arange(first.numel(), device="cpu") % (outputs * bits)
         )
         found = OutputConverters() if own is None else own.at(numbers[chosen][:, None])
+        if macro.converters_differ_by_chip and not column.converters_differ:
+            # each draw and its mirror image, so that their mean is that of all chips
+            found, curve = _with_mirrored(found, drawn_inl=macro.static.inl_table is None), curve.repeat(2)
+            chosen = torch.cat((chosen, chosen + len(numbers)))
         return cls(found, curve[chosen][:, None] % column.curves)
 
     def inl(self, codes: int) -> Tensor | None:
@@ -116,6 +122,18 @@ class _Sample:
         return sum(
             (tables[number, nibble, code >> 4 * nibble & 15] for nibble in nibbles), torch.zeros((), device="cpu")
         ).double()
+
+
+def _with_mirrored(given: OutputConverters, drawn_inl: bool) -> OutputConverters:
+    """Converters, and further ones with the opposite errors; an INL that is not drawn stays. # (2 * converters, 1)"""
+    gain, offset, inl = given.gain, given.offset, given.inl
+    gain = None if gain is None else torch.cat((gain, 2.0 - gain))
+    offset = None if offset is None else torch.cat((offset, -offset))
+    if inl is not None:
+        number, tables = inl
+        second = number + len(tables) if drawn_inl else number
+        inl = torch.cat((number, second)), torch.cat((tables, -tables)) if drawn_inl else tables
+    return OutputConverters(gain, offset, inl)
 
 
 def _errors(transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -40,11 +40,13 @@ ESTIMATES = (Look({}, "estimated"),)
 """Looks that estimate."""
 ALL = (Look({}),)
 """Looks at all chips and images."""
-EARLY = (Look({}, chips=3, images=0.25), Look({}, chips=5, images=0.5), *ALL)
-"""Looks that end when they decide."""
-_SURE, _DOUBTFUL = 3.0, 0.25
-"""An early look decides if the mean is so many times as far from the target as from the end of its interval. The last
-early one leaves a rung undecided if it is less than so many times as far."""
+EARLY = (Look({}, chips=3, images=0.25), Look({}, images=0.25), *ALL)
+"""Looks that end when they decide. Only looks at all chips decide that a rung is kept: a bad chip may be rare."""
+_SURE = 3.0
+"""An early look decides if the distance of the mean from the target is at least this many times the distance of the
+mean from the end of its interval."""
+_DOUBTFUL = 0.25
+"""The last early look leaves a rung undecided if the distance is at most this many times as long."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ def limit_of(given: Property, base: Point, looks: Sequence[Look] = ALL, expected
 
 
 def _looked(point: Point, looks: Sequence[Look]) -> Method[_Found]:
-    """What looks at a point find, one after the other until one decides."""
+    """Take one look at a point after the other until one decides."""
     for left, look in zip(range(len(looks) - 1, 0, -1), looks, strict=False):
         result = yield replace(look, point=point)
         (decision,) = result.decisions.values()
         reach, distance = decision.reaches[decision.margin < 0], abs(decision.margin)
-        if distance >= _SURE * reach:
+        if distance >= _SURE * reach and (decision.margin < 0 or look.chips is None):
             return _Found(decision)
         if left == 1 and distance <= _DOUBTFUL * reach:
             return _Found(replace(decision, verdict="undecided"), is_final=False)
@@ -133,6 +135,7 @@ def _ends(limit: Limit) -> tuple[int, int]:
 
 
 def moved(limit: Limit, expected: Limit) -> int:
-    """By how many rungs a limit is more harmful than expected, below 0 if it is more harmless: of its two ends, the one
-    that is further off."""
-    return max((mine - theirs for mine, theirs in zip(_ends(limit), _ends(expected), strict=True)), key=abs)
+    """By how many rungs a limit is more harmful than expected, below 0 if it is more harmless; 0 if the undecided rungs
+    of both overlap."""
+    (kept, missed), (low, high) = _ends(limit), _ends(expected)
+    return max(0, kept - high + 1) - max(0, low - missed + 1)

@@ -13,6 +13,8 @@ from asim_lightning.exploration.trials import Trials
 from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.report.labels import duration
 
+_OF_ALL_KINDS = 20
+"""Trials that tell the time of the rest if points differ much."""
 _LONG = 60.0
 """Seconds that are worth a message; a first trial of this length is used although kernels compile in it."""
 
@@ -163,7 +165,9 @@ class _Running:
         self._new.add(trial)
         if trial.kind == "simulated" and not self._is_time_said:
             self._seconds.append(outcomes.seconds)
-            if line := time_left(self._seconds, self._left, self._runner.workers):  # once the first trials tell it
+            fewest = 1 if self._bound == "at most" else _OF_ALL_KINDS
+            # said once, when the first trials tell it
+            if line := time_left(self._seconds, self._left, self._runner.workers, fewest):
                 self._is_time_said = True
                 self._bar.clear()  # the line stands above the bar
                 may_end = self._study.settings.until is not None or self._learns
@@ -191,14 +195,14 @@ def _reused_line(reused: int, left: int, may_end: bool) -> str:
     return f"Reusing {reused:,} stored result{'s' * (reused > 1)}; {rest} to compute."
 
 
-def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
-    """About how long the remaining trials take, from the seconds of the first simulated ones.
+def time_left(seconds: Sequence[float], left: int, workers: int = 1, fewest: int = 1) -> str:
+    """About how long the remaining trials take, from the seconds of at least `fewest` simulated ones after the first.
 
     Empty if there are too few measured trials, or if the time is short.
     """
     left_each = left / workers
     told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first
-    if not told or left_each * told[-1] < _LONG:
+    if len(told) < fewest or left_each * told[-1] < _LONG:
         return ""
     mean = sum(told) / len(told)
     several = f", by {workers:,} workers" if workers > 1 else ""

@@ -269,7 +269,8 @@ class SpecStudy:
 def _moved_note(moves: Mapping[str, int]) -> list[str]:
     """The note on limits that differ from their estimate; empty if none does."""
     found = [f"{name.replace('_', ' ')} {rungs:+d}" for name, rungs in moves.items() if rungs]
-    return [f"simulated minus estimated limit, in values that are tried: {', '.join(found)}"] if found else []
+    words = "limits are by so many values more harmful (+) or more harmless (-) than estimated"
+    return [f"{words}: {', '.join(found)}"] if found else []
 
 
 def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:

@@ -120,9 +120,9 @@ def why_no_real_counts(transfer: Transfer) -> str | None:
     column, widest = transfer.column, max(cycle.full_scale for cycle in transfer.cycles)
     plain = type(column) is Column or (type(column) is Charge and (column.gain, column.offset) == (1.0, 0.0))
     if not plain:
-        return "cells differ, and the column's levels are not proportional to the count"
+        return "cells differ, and the column is not `charge` without gain and offset"
     if widest >= 2**11 and transfer.macro.static.reference != "summing":
-        return f"cells differ, and gains of {widest} counts take float64"
+        return f"cells differ, and with a reference other than summing {widest} counts in a cycle take float64"
     return None
 
 

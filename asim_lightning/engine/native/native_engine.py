@@ -88,10 +88,13 @@ class NativeProgram(ConvertingProgram):
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
         shape = product.weight_shape(w)
         converters = self.of_chip(shape, "placed", lambda found: found and placed(found, GROUP))
-        cells = self.of_cells(shape, laid_out)
-        if cells is not None and not self._takes(cells):
-            program = reference.prepare(product, self.transfer, self.weights, self.chip)
-            program.kept = self.kept
+        has_kernel = not self.transfer.column.cell_sigma or library(self.level).asim_counts_by(REAL_COUNTS)
+        cells = self.of_cells(shape, laid_out) if has_kernel else None
+        if not has_kernel or (cells is not None and not cells.fits):
+            program = reference.ReferenceProgram(
+                product, self.weights, self.transfer, self.chip,
+                converters=self.converters, kept=self.kept, max_elements=self.max_elements,
+            )  # fmt: skip
             return program.sums(x, noise)
         made = self._conversion(x, w, batch, converters)
         out = torch.empty(made.output_shape, dtype=torch.float64, device="cpu")
@@ -109,10 +112,6 @@ class NativeProgram(ConvertingProgram):
             some = self._conversion(inputs, weights, batch, converters)
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], (converters, cells))
         return out.add_(made.offset) if made.offset else out
-
-    def _takes(self, cells: LaidOutCells) -> bool:
-        """Whether a kernel computes these cells: a file may have larger ones, and a lower level has no kernel."""
-        return cells.units.dtype == torch.int16 and bool(library(self.level).asim_counts_by(REAL_COUNTS))
 
     def _conversion(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Conversion:
         strides = x.stride() if self.product.is_image else ()

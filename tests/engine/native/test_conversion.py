@@ -225,10 +225,12 @@ def test_lanes_without_a_1_beside_others(encoding_bits: int, low: int) -> None:
 
 
 REFUSED: dict[str, dict[str, Any]] = {
-    "cells differ, and the column's levels are not proportional to the count": {
+    "cells differ, and the column is not `charge` without gain and offset": {
         "column": "current", "column_args": {"alpha": 1e-3}, "static": {"cell_mismatch": "1 %"},
     },
-    "cells differ, and gains of 3825 counts take float64": {"encoding_bits": 4, "static": {"cell_mismatch": "1 %"}},
+    "cells differ, and with a reference other than summing 3825 counts in a cycle take float64": {
+        "encoding_bits": 4, "static": {"cell_mismatch": "1 %"},
+    },
     "an ideal converter's codes are not whole numbers": {"adc_bits": None, **NOISY},
     "several weight bits are converted at once": {"weight_parallel": True, **NOISY},
     "65 votes of a conversion are more than 64": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},

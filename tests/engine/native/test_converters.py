@@ -76,10 +76,8 @@ def cells_of_a_file(largest: float, shape: tuple[int, int], bits: int) -> SavedC
     return SavedChip("digest", "chip.safetensors", {"layer": {"cells": cells}})
 
 
-@pytest.mark.parametrize(
-    ("largest", "units"), [(1.0, torch.int16), (7.9, torch.int16), (-7.9, torch.int16), (9.0, torch.int32)]
-)
-def test_cells_of_any_size_are_summed_as_the_reference_sums_them(largest: float, units: torch.dtype) -> None:
+@pytest.mark.parametrize(("largest", "fits"), [(1.0, True), (7.9, True), (-7.9, True), (9.0, False)])
+def test_cells_of_any_size_are_summed_as_the_reference_sums_them(largest: float, fits: bool) -> None:
     product, circuit = MatmulProduct(), transfer(MacroConfig(3, 4, 100, 6, static=SUMMING), False)
     x, w = torch.randint(0, 16, (20, 150)).float(), torch.randint(-3, 4, (21, 150)).float()
     w[3, 7] = -1
@@ -87,7 +85,19 @@ def test_cells_of_any_size_are_summed_as_the_reference_sums_them(largest: float,
     expected = ReferenceProgram(product, Weights(w), circuit, chip).sums(x, noise_of(20))
     program = native_engine.NativeProgram(product, Weights(w), circuit, chip)
     assert torch.equal(program.sums(x, noise_of(20)), expected)
-    assert program.of_cells(w.shape, native_engine.laid_out).units.dtype == units
+    assert program.of_cells(w.shape, native_engine.laid_out).fits is fits
+
+
+def test_counts_beyond_31_bits_are_left_to_the_reference() -> None:
+    product, circuit = MatmulProduct(), transfer(MacroConfig(2, 8, 4096, 8, 8, static=SUMMING), False)
+    x, w = torch.full((3, 4096), 255.0), torch.ones(5, 4096)
+    for rows, fits in ((1000, True), (4096, False)):
+        program = native_engine.NativeProgram(product, Weights(w[:, :rows]), circuit, Chip(0, "layer"))
+        reference = ReferenceProgram(product, Weights(w[:, :rows]), circuit, Chip(0, "layer"))
+        expected = reference.sums(x[:, :rows], noise_of(3))
+        assert torch.equal(program.sums(x[:, :rows], noise_of(3)), expected)
+        assert float(expected.min()) > 200 * rows
+        assert program.of_cells(torch.Size((5, rows)), native_engine.laid_out).fits is fits
 
 
 def test_cells_are_drawn_once_a_program_unless_they_take_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
