@@ -267,8 +267,8 @@ APART void add_look_ups(const uint8_t* tables, const uint8_t* nibbles, int64_t f
     }
 }
 
-class CountLookUps {
-public:
+// What all ways of counting by nibbles have in common: singles are taken in turn, and the lanes' nibbles are the form.
+struct ByNibbles {
     static constexpr bool LANES_IN_TURN = false;
     static constexpr int MULTIPLE = 4;
 
@@ -276,7 +276,10 @@ public:
     static void make_form(const ConversionJob& job, const Operand& operand, uint32_t* out) {
         Nibbles::make_form(job, operand, out);
     }
+};
 
+class CountLookUps : public ByNibbles {
+public:
     CountLookUps(const ConversionJob& job, const uint32_t* form, const Operand& operand)
         : job_(job), nibbles_(job, form), operand_(operand), most_(most_words(job, Nibbles::fours_of)),
           between_(int64_t(block_size(job.inputs.lanes(), MULTIPLE)) * GROUP), part_of_(job.digit_count),

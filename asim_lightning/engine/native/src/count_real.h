@@ -9,16 +9,8 @@
 #include "count_look_ups.h"
 
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
-class CountReal {
+class CountReal : public ByNibbles {
 public:
-    static constexpr bool LANES_IN_TURN = false;
-    static constexpr int MULTIPLE = 4;
-
-    static int64_t form_size(const ConversionJob& job) { return Nibbles::form_size(job); }
-    static void make_form(const ConversionJob& job, const Operand& operand, uint32_t* out) {
-        Nibbles::make_form(job, operand, out);
-    }
-
     CountReal(const ConversionJob& job, const uint32_t* form, const Operand& operand)
         : job_(job), nibbles_(job, form), operand_(operand), outputs_(job.weights.lanes()), bits_(job.weights.bits),
           block_(block_size(outputs_, MULTIPLE)), most_(most_words(job, Nibbles::fours_of)), tables_of_bit_(job.cells.bytes + 1),
