@@ -267,7 +267,7 @@ APART void add_look_ups(const uint8_t* tables, const uint8_t* nibbles, int64_t f
     }
 }
 
-// What all ways of counting by nibbles have in common: singles are taken in turn, and the lanes' nibbles are the form.
+// Members that both ways of counting by nibbles share: singles are taken in turn, and the nibbles of lanes are the form.
 struct ByNibbles {
     static constexpr bool LANES_IN_TURN = false;
     static constexpr int MULTIPLE = 4;
