@@ -79,6 +79,7 @@ def test_what_it_does_not_go_with(make: Make) -> None:
 )
 def test_the_time_that_is_left(seconds: list[float], left: int, workers: int, expected: str) -> None:
     assert time_left(seconds, left, workers) == expected
+    assert time_left(seconds, left, workers, fewest=4) == ""
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,8 @@ def test_the_time_that_is_left(seconds: list[float], left: int, workers: int, ex
 def test_the_time_that_is_left_is_of_trials_that_no_record_has(
     options: dict[str, Any], left: int, search: MakeSearch, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stated(seconds: list[float], left: int, workers: int) -> str:
-        return f"{left} after {len(seconds)} by {workers}" if all(seconds) else ""
+    def stated(seconds: list[float], left: int, workers: int, fewest: int) -> str:
+        return f"{left} after {len(seconds)} by {workers}" if all(seconds) and fewest == 1 else ""
 
     monkeypatch.setattr("asim_lightning.exploration.running.time_left", stated)
     make(grid(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
