@@ -153,21 +153,20 @@ class ConvertingProgram(Program):
             self.kept[shape, key] = make(found)
         return self.kept[shape, key]
 
-    def of_cells(self, shape: torch.Size, make: Callable[[Cells], CellForm]) -> CellForm | None:
+    def of_cells(self, shape: torch.Size, key: Hashable, make: Callable[[Cells], CellForm]) -> CellForm | None:
         """``make`` of the cells for weights of a shape, drawn at the first use; None if cells are equal.
 
         They are drawn again at each call if all programs together would hold more than `MOST_CELL_BYTES`.
         """
         if not self.transfer.column.cell_sigma:
             return None
-        key = shape, make
-        if key in self.kept:
-            return self.kept[key]  # type: ignore[no-any-return]
+        if (shape, key) in self.kept:
+            return self.kept[shape, key]  # type: ignore[no-any-return]
         made = make(Cells(Places(self.chip, self.product, self.transfer, shape)))
         with _cells_lock:
             if made.units.nbytes + sum(each.units.nbytes for each in _forms_of_cells) <= MOST_CELL_BYTES:
                 _forms_of_cells.add(made)
-                self.kept[key] = made
+                self.kept[shape, key] = made
         return made
 
 

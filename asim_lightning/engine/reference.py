@@ -75,7 +75,7 @@ class ReferenceProgram(ConvertingProgram):
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
         places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.of_chip(places.shape, "errors", lambda found: found)
-        cells = self.of_cells(places.shape, _as_drawn)
+        cells = self.of_cells(places.shape, "cells", lambda found: found)
         kept: dict[Any, Tensor] = {}  # for this call only: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
@@ -156,10 +156,6 @@ class ReferenceProgram(ConvertingProgram):
         else:
             codes = [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
         return codes[0] if len(codes) == 1 else vote(torch.stack(codes), self.transfer.macro.vote)
-
-
-def _as_drawn(cells: Cells) -> Cells:
-    return cells
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:

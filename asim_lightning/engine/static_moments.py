@@ -13,7 +13,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import possible_counts
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.converters import OutputConverters
+from asim_lightning.engine.chips.converters import OutputConverters, inl_at
 from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.moments import converted, passed
@@ -115,13 +115,7 @@ class _Sample:
         if self.converters.inl is None:
             return None
         number, tables = self.converters.inl
-        code = torch.arange(codes, device="cpu")
-        if tables.dim() == 2:
-            return tables[number[:, 0]][:, code].double()
-        nibbles = range(tables.shape[1])
-        return sum(
-            (tables[number, nibble, code >> 4 * nibble & 15] for nibble in nibbles), torch.zeros((), device="cpu")
-        ).double()
+        return inl_at(number, tables, torch.arange(codes, device="cpu")).double()
 
 
 def _with_mirrored(given: OutputConverters, drawn_inl: bool) -> OutputConverters:

@@ -26,7 +26,7 @@ def measure(
     most: int,
     progress: bool,
     say: Say,
-    bound: str = "at most",
+    likely: bool = False,
 ) -> Measured[Answer]:
     """Evaluate the unfinished points of a study, and store the results.
 
@@ -37,12 +37,12 @@ def measure(
         most: Most trials of these other points.
         progress: Whether to show a progress bar.
         say: Takes a line on trials of an earlier run, and one on the remaining time.
-        bound: How sure `most` is: at most, or likely.
+        likely: Whether `most` is only a guess, and points take different times.
     """
     if study.work.trainer.is_global_zero and not study.settings.goes_on:
         study.folder.clear()
     batch = [*study.references(), *map(study.planned, known)]
-    return _Running(study, batch, most, progress, say, bound).run(method)
+    return _Running(study, batch, most, progress, say, likely).run(method)
 
 
 class _Running:
@@ -54,11 +54,14 @@ class _Running:
         most: Most trials of other points.
         progress: Whether to show a progress bar.
         say: Takes lines for the user.
-        bound: How sure `most` is.
+        likely: Whether `most` is only a guess.
     """
 
-    def __init__(self, study: Study, batch: Sequence[Planned], most: int, progress: bool, say: Say, bound: str) -> None:
-        self._study, self._work, self._batch, self._say, self._bound = study, study.work, batch, say, bound
+    def __init__(
+        self, study: Study, batch: Sequence[Planned], most: int, progress: bool, say: Say, likely: bool
+    ) -> None:
+        self._study, self._work, self._batch, self._say = study, study.work, batch, say
+        self._likely = likely
         self._is_first = self._work.trainer.is_global_zero
         self._runner: Runner = self._work.runner or Runner(self._work.trainer, self._work.model, self._work.data)
         self._others = dict[Kind, tuple[Result, Outcomes]]()
@@ -165,13 +168,14 @@ class _Running:
         self._new.add(trial)
         if trial.kind == "simulated" and not self._is_time_said:
             self._seconds.append(outcomes.seconds)
-            fewest = 1 if self._bound == "at most" else _OF_ALL_KINDS
+            fewest = _OF_ALL_KINDS if self._likely else 1
             # said once, when the first trials tell it
             if line := time_left(self._seconds, self._left, self._runner.workers, fewest):
                 self._is_time_said = True
                 self._bar.clear()  # the line stands above the bar
                 may_end = self._study.settings.until is not None or self._learns
-                self._say(f"time     {f'{self._bound} ' * may_end}{line}")
+                bound = "likely " if self._likely else "at most "
+                self._say(f"time     {bound * may_end}{line}")
         return trial, outcomes
 
     def _leave_out(self, trials: int) -> None:

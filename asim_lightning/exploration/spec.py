@@ -216,7 +216,7 @@ class SpecStudy:
         planned = [self.study.planned({**self.base, **each.worst}) for each in self.properties]
         trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
         likely = _SIMULATED * (sum(trials) + max(trials)) + _ESTIMATES * len(trials)  # the maximum: all together
-        measured = measure(self.study, [], self._method(), likely, progress, say, "likely")
+        measured = measure(self.study, [], self._method(), likely, progress, say, likely=True)
         limits, keeps, joint = measured.answer
         last = {canonical_json([each.kind, each.axes]): each for each in measured.results}  # after earlier looks
         results = [each for each in last.values() if each.kind != "estimated"]

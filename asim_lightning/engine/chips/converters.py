@@ -97,15 +97,15 @@ class OutputConverters:
             return code
         table, tables = self.inl
         while True:
-            below = (code > low) & (value < code - 0.5 + _inl(table, tables, code - low))
+            below = (code > low) & (value < code - 0.5 + inl_at(table, tables, code - low))
             higher = (code + 1 - low).clamp_max(top - low)
-            above = (code < top) & (value >= code + 0.5 + _inl(table, tables, higher))
+            above = (code < top) & (value >= code + 0.5 + inl_at(table, tables, higher))
             if not bool((below | above).any()):
                 return code
             code = torch.where(below, code - 1, torch.where(above, code + 1, code))
 
 
-def _inl(table: Tensor, tables: Tensor, code: Tensor) -> Tensor:
+def inl_at(table: Tensor, tables: Tensor, code: Tensor) -> Tensor:
     """INL at codes, counted from the lowest, float32, in codes. # (batch, *outputs)"""
     code = code.long()
     if tables.dim() == 2:
@@ -204,7 +204,7 @@ def inl_bounds(given: Tensor, top: int) -> Tensor:
 
 
 def _range_of_sums(tables: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    """Least and largest INL at codes 0..end, from tables by nibbles; sums are rounded as `_inl` rounds them.
+    """Least and largest INL at codes 0..end, from tables by nibbles; sums are rounded as `inl_at` rounds them.
 
     # (nibbles, 16, tables) to (tables,) each
     """

@@ -102,17 +102,11 @@ def _of_real_counts(transfer: Transfer, cycle: Cycle, noisy: bool) -> dict[str, 
     if not noisy:
         return found
     random, nonlinear = transfer.macro.noise_percents(cycle.full_scale)
-    codes = codes_of_full_scale(cycle) / 100.0
+    codes = codes_of_full_scale(cycle)
     if nonlinear == 0.0:
-        return found | {"silent": 0, "sigma": Sigma.CONSTANT, "constant": codes_of_full_scale(cycle) * random / 100.0}
-    shrinking = {
-        "full": cycle.full_scale,
-        "c": transfer.macro.rows,
-        "a": random**2,
-        "b": nonlinear**2,
-        "constant": codes,
-    }
-    return found | {"silent": 0, "sigma": Sigma.SHRINKING, **shrinking}
+        return found | {"silent": 0, "sigma": Sigma.CONSTANT, "constant": codes * random / 100.0}
+    root = {"full": cycle.full_scale, "c": transfer.macro.rows, "a": random**2, "b": nonlinear**2}
+    return found | {"silent": 0, "sigma": Sigma.SHRINKING, "constant": codes / 100.0, **root}
 
 
 def why_no_real_counts(transfer: Transfer) -> str | None:

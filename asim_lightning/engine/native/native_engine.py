@@ -89,7 +89,7 @@ class NativeProgram(ConvertingProgram):
         shape = product.weight_shape(w)
         converters = self.of_chip(shape, "placed", lambda found: found and placed(found, GROUP))
         has_kernel = not self.transfer.column.cell_sigma or library(self.level).asim_counts_by(REAL_COUNTS)
-        cells = self.of_cells(shape, laid_out) if has_kernel else None
+        cells = self.of_cells(shape, "laid out", laid_out) if has_kernel else None
         if not has_kernel or (cells is not None and not cells.fits):
             program = reference.ReferenceProgram(
                 product, self.weights, self.transfer, self.chip,

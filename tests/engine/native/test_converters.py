@@ -85,7 +85,7 @@ def test_cells_of_any_size_are_summed_as_the_reference_sums_them(largest: float,
     expected = ReferenceProgram(product, Weights(w), circuit, chip).sums(x, noise_of(20))
     program = native_engine.NativeProgram(product, Weights(w), circuit, chip)
     assert torch.equal(program.sums(x, noise_of(20)), expected)
-    assert program.of_cells(w.shape, native_engine.laid_out).fits is fits
+    assert program.of_cells(w.shape, "laid out", native_engine.laid_out).fits is fits
 
 
 def test_counts_beyond_31_bits_are_left_to_the_reference() -> None:
@@ -97,7 +97,7 @@ def test_counts_beyond_31_bits_are_left_to_the_reference() -> None:
         expected = reference.sums(x[:, :rows], noise_of(3))
         assert torch.equal(program.sums(x[:, :rows], noise_of(3)), expected)
         assert float(expected.min()) > 200 * rows
-        assert program.of_cells(torch.Size((5, rows)), native_engine.laid_out).fits is fits
+        assert program.of_cells(torch.Size((5, rows)), "laid out", native_engine.laid_out).fits is fits
 
 
 def test_cells_are_drawn_once_a_program_unless_they_take_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
