@@ -35,6 +35,24 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{hint}")
 
 
+def check_kind(name: str, value: Any, kind: type, such_as: str) -> None:
+    """Refuse a value of another class.
+
+    Args:
+        name: The argument's name for the user, such as "`plan`".
+        value: The given value.
+        kind: The class.
+        such_as: An example of a right value, such as "Plan(macro=...)".
+
+    Raises:
+        TypeError: The value is of another class.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name} must be a {kind.__name__}, such as {such_as}, got a {type(value).__name__}: {value!r:.80}"
+        )
+
+
 def check_flag(name: str, value: Any) -> None:
     """Refuse a value that is neither True nor False.
 

@@ -3,12 +3,16 @@
 tests/test_lightning_private.py fails when Lightning renames a part of it, and setup.cfg limits Lightning's version.
 """
 
+import warnings
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
+
+# Lightning calls torch by an old name: a warning in every script and notebook that no user can mend
+warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
 
 
 class EvaluationLoop(_EvaluationLoop):

@@ -56,11 +56,12 @@ class BackboneConfig:
     or {class_path: my_net.Net, init_args: {width: 64}}. It also gets `num_classes` if it has this argument."""
     weights: str | None = None
     """File of a state dict to start from (.safetensors, or tensors saved by torch), with the network's names."""
-    input_shape: list[int] | None = None
-    """Shape of an input of `network` without its batch, such as [3, 16, 16]; null: images of `image_size`, or in a
-    command the data's."""
-    input_values: int | None = None
-    """Number of values of whole-number inputs, such as tokens 0..n-1; null: inputs are not whole numbers."""
+    input_shape: list[int] | list[list[int]] | dict[str, list[int]] | None = None
+    """Shape of an input of `network` without its batch, such as [3, 16, 16]; of several inputs a list of shapes, or
+    shapes by name; null: images of `image_size`, or in a command the data's."""
+    input_values: int | list[int | None] | dict[str, int | None] | None = None
+    """Number of values of whole-number inputs, such as tokens 0..n-1; null: inputs are not whole numbers. Of several
+    inputs one number or null each, as in `input_shape`."""
 
     def __post_init__(self) -> None:
         size, eps = self.image_size, self.norm_eps

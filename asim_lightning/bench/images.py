@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.nn.inputs import shapes_text
 
 _MOST_BYTES = 2**30
 
@@ -44,6 +45,8 @@ def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
     images, ids, found = [], [], 0
     for batch in data.test_dataloader():
         part, _, indices = unpack(batch, num_classes)
+        if not isinstance(part, Tensor):
+            raise ValueError(f"asim bench times networks with one input, got inputs of shapes {shapes_text(part)}")
         count = min(count, _most(part.shape[1:]))
         images.append(part[: count - found])
         ids.append(indices[: count - found])

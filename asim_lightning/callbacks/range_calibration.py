@@ -10,6 +10,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.processes import synchronize_ranges
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.nn.inputs import moved
 from asim_lightning.quant import METHODS
 
 
@@ -58,5 +59,5 @@ class RangeCalibration(Callback):
         """Fit all ranges, or the missing ones, to the data, or the trainer's; on every process."""
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
-        calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)
+        calibrate_(module, ((moved(batch, module.device),) for batch in batches), self.method, missing)
         synchronize_ranges(module, self.method)

@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Images, labels, and each image's index in its split. # (batch, channels, height, width), (batch,), (batch,)"""
+from asim_lightning.nn.inputs import Inputs, batch_size, some_of
+
+Batch = tuple[Inputs, Any, Tensor]
+"""Inputs, targets, and each sample's index in its split. # (batch, ...), (batch, ...), (batch,)"""
 
 
 def unpack(batch: Any, num_classes: int | None) -> Batch:
@@ -30,9 +32,9 @@ def unpack(batch: Any, num_classes: int | None) -> Batch:
     return images, labels, ids
 
 
-def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
+def calibration_images_of(data: Any, count: int) -> Iterator[Inputs]:
     """Batches of `count` training images for input ranges, from the calibration_dataloader of a data module or trainer,
-    else from its train_dataloader. # (batch, channels, height, width) each
+    else from its train_dataloader. # (batch, ...) each
     """
     if hasattr(data, "calibration_dataloader"):
         yield from (batch[0] for batch in data.calibration_dataloader(count))
@@ -41,9 +43,14 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
     loader = loader() if callable(loader) and not isinstance(loader, Iterable) else loader
     if loader is None:
         raise ValueError("Input ranges are fitted to training images, and the data has none")
-    for batch in loader:
-        yield batch[0][:count]
-        count -= len(batch[0])
+    yield from first_of(loader, count)
+
+
+def first_of(batches: Iterable[Any], count: int) -> Iterator[Inputs]:
+    """Inputs of the first `count` samples of batches (inputs, ...)."""
+    for batch in batches:
+        yield some_of(batch[0], slice(count))
+        count -= batch_size(batch[0])
         if count <= 0:
             return
 

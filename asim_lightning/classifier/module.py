@@ -23,6 +23,7 @@ from asim_lightning.classifier.processes import fitted_ranges, store_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.lightning_private import trainer_of
+from asim_lightning.nn.inputs import Inputs, called, moved, random_inputs
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import Plan, convert_, macro_layers, recount_, set_train_noise_
@@ -191,10 +192,10 @@ class CimClassifier(CimModule):
     def train_noise(self, amount: float) -> None:
         set_train_noise_(self.backbone, amount)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits. # (batch, channels, height, width) to (batch, classes)"""
-        network = self._compiled[0] if self.training and self._compiled else self.backbone
-        return network(images)  # type: ignore[no-any-return]
+    def forward(self, images: Inputs) -> Any:
+        """The network's outputs, such as logits. # (batch, channels, height, width) to (batch, classes)"""
+        compiled = self._compiled[0] if self.training and self._compiled else None
+        return called(self.backbone, images, compiled)
 
     def setup(self, stage: str) -> None:
         """Check the data, as `check_data` does."""
@@ -230,7 +231,7 @@ class CimClassifier(CimModule):
             return
         self._image_size = size
         if (example := self.example) is not None:
-            found = recount_(self.backbone, example.to(next(self.backbone.parameters()).device))
+            found = recount_(self.backbone, moved(example, next(self.backbone.parameters()).device))
             self.report = replace(self.report, rows=found.rows)
 
     @property
@@ -239,15 +240,13 @@ class CimClassifier(CimModule):
         return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)
 
     @property
-    def example(self) -> Tensor | None:  # type: ignore[override]
+    def example(self) -> Inputs | None:  # type: ignore[override]
         """A random input of the size in the settings, else of the data; None: neither is known."""
         shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
         size = self.hparams["backbone"]["image_size"] or self._image_size
         generator = torch.Generator().manual_seed(0)
-        if shape is not None and values is not None:
-            return torch.randint(values, (1, *shape), generator=generator)
         if shape is not None:
-            return torch.randn(1, *shape, generator=generator)
+            return random_inputs(shape, values, generator)
         if size is None or (channels := self.in_channels) is None:
             return None
         # half of the values negative, as in normalised images
@@ -280,7 +279,7 @@ class CimClassifier(CimModule):
         if self.mixup:
             images, targets = MixUp(alpha=self.mixup, num_classes=self.num_classes)(images, labels)
         with noise_context(self.noise_seed, 0, ids, self.chip, step=self.global_step):
-            logits = self(images)
+            logits = self.outcome.read(self(images))
         if self.label_smoothing:
             loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         else:

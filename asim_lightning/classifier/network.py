@@ -11,6 +11,7 @@ from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.processes import synchronize_ranges
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.nn.inputs import Inputs, called, moved
 from asim_lightning.surgery import ConversionReport, report_of, set_fidelity_
 
 
@@ -27,7 +28,7 @@ class CimModule(LightningModule):
         calibrates_itself: Whether it fits input ranges; a callback that fits them sets it to False.
         calibration_images: Training images that input ranges are fitted to.
         calibration_method: How ranges are fitted: max, percentile or mse.
-        example: An input of the network, for the sizes of its products; None if its own size is taken.
+        example: Inputs of the network, for the sizes of its products; None if its own size is taken.
     """
 
     backbone: nn.Module
@@ -39,7 +40,7 @@ class CimModule(LightningModule):
     calibrates_itself: bool = True
     calibration_images: int = 512
     calibration_method: str = "max"
-    example: Tensor | None = None
+    example: Inputs | None = None
     _fidelity = "simulated"
     _classes: int | None = None  # labels are 0 to below this, if they are checked
 
@@ -62,15 +63,15 @@ class CimModule(LightningModule):
         return {"index": ids, **self.outcome.numbers(outputs, targets)}
 
     def answered(self, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Outputs of a batch in evaluation, its targets, and the index of each sample."""
+        """Outputs of a batch in evaluation as the outcome reads them, its targets, and the index of each sample."""
         inputs, targets, ids = unpack(batch, self._classes)
         self.outcome.check(inputs, targets)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
-            return self(inputs), targets, ids
+            return self.outcome.read(self(inputs)), targets, ids
 
-    def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
+    def calibrate(self, images: Iterable[Inputs], missing: bool = False) -> None:
         """Fit and store the range of every layer with a calibrated range; with `missing` only of layers without one."""
-        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
+        calibrate_(self, ((moved(batch, self.device),) for batch in images), self.calibration_method, missing)
 
     def fit_missing_ranges(self, always: bool = False) -> None:
         """Fit input ranges to the trainer's training images if a layer has none; with `always`, of all layers. If a
@@ -100,9 +101,9 @@ def evaluated(module: LightningModule) -> CimModule:
 
 
 class GivenNetwork(CimModule):
-    """A user's network that `convert_` has converted as a whole or in part, and an input of it. # (1, ...)"""
+    """A user's network that `convert_` has converted as a whole or in part, and inputs of it. # (1, ...) each"""
 
-    def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Tensor | None = None) -> None:
+    def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Inputs | None = None) -> None:
         super().__init__()
         self.backbone, self.outcome, self.example = network, outcome, example
         self.report = report_of(network)
@@ -113,7 +114,7 @@ class GivenNetwork(CimModule):
 
     def forward(self, inputs: Any) -> Any:
         """The network's outputs."""
-        return self.backbone(inputs)
+        return called(self.backbone, inputs)
 
     def test_step(self, batch: Any, batch_number: int) -> dict[str, Tensor]:
         """Index and value of each sample of a batch, for Lightning's test."""

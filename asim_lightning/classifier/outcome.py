@@ -202,6 +202,27 @@ class Outcome:
                 "token after it, got the tokens shifted by one"
             )
 
+    def read(self, outputs: Any) -> Any:
+        """The part of a network's outputs that the outcome takes.
+
+        A named outcome takes logits: a tensor, or the `logits` or `out` of an object or mapping, such as an output of
+        transformers or of torchvision's segmentation. A user's outcome takes the outputs unchanged.
+
+        Raises:
+            ValueError: A named outcome finds no logits.
+        """
+        if isinstance(outputs, Tensor) or all(self.number is not each.number for each in OUTCOMES.values()):
+            return outputs
+        for name in ("logits", "out"):
+            found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+            if isinstance(found, Tensor):
+                return found
+        names = f" of {', '.join(map(str, outputs))}" if isinstance(outputs, Mapping) else ""
+        raise ValueError(
+            f"the outcome {self.name} takes a tensor of logits, or outputs with `logits` or `out`, got a "
+            f"{type(outputs).__name__}{names}; `outcome` also takes your function of outputs and targets"
+        )
+
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """The number of each sample of a batch, and for an accuracy the predicted class."""
         try:

@@ -26,6 +26,7 @@ from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.exchange.published.modules import PublishedCode, load_published, with_published
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.nn.inputs import batch_size, some_of
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.command_tables import TIMES_LEGEND, layer_table, network_table
 from asim_lightning.table import Table
@@ -131,12 +132,12 @@ def verify(cli: AsimCLI, options: VerifyOptions) -> None:
         _verify_published(cli, load_published(options.published), layers)
         return
     check_whole("`samples`", options.samples, 1)
-    images = next(iter(cli.datamodule.test_dataloader()))[0][: options.samples]
+    images = some_of(next(iter(cli.datamodule.test_dataloader()))[0], slice(options.samples))
     inputs = layer_inputs(cli.model, images)
     found = [verify_layer(layer, *inputs[layer], max_samples=options.samples, chip=cli.model.chip) for layer in inputs]
     for verification in found:
         print(f"{verification}\n")
-    good, used = sum(verification.ok for verification in found), len(images)
+    good, used = sum(verification.ok for verification in found), batch_size(images)
     fewer = f", all of the first batch (--samples {options.samples})" if used < options.samples else ""
     print(f"{good} of {len(found)} layers agree on {used} test image{'s' if used > 1 else ''}{fewer}")
     if good < len(found):

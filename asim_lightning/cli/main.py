@@ -160,7 +160,6 @@ def _signal_code(stop: BaseException) -> int | None:
 def _quieten() -> None:
     """Silence Lightning's messages that come on every run and help no user."""
     for message in (
-        ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
         ".*log_every_n_steps.*",

@@ -21,6 +21,7 @@ from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import load_weights, open_checkpoint, prepare
 from asim_lightning.cost import Technology
+from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.loss_map import LossMap
@@ -280,6 +281,9 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
+    else:
+        prepare(cli.trainer, cli.model, data)
+        data = GivenData(data)  # whose test samples can be taken in parts
     for each in options.checkpoints:
         shipped_file("checkpoints", each)  # refuses a wrong name early
     made = open_doctor(work_of(cli, options, data), options, options.technology, known, say=cli.say)

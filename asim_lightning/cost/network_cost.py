@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer
@@ -19,9 +20,10 @@ from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.nn.inputs import Inputs, moved, some_of
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
 from asim_lightning.surgery.conversion_report import describe
-from asim_lightning.surgery.probe import Probe, kept_example_shape, on_example, probe
+from asim_lightning.surgery.probe import Probe, kept_example, on_example, probe
 
 _FITTED_NODES = (16.0, 65.0)
 _MANY_WRONG = 0.01
@@ -38,14 +40,14 @@ class NetworkShape:
     """Multiplications of modules on no macro, by full name in that order."""
 
 
-def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkShape:
+def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkShape:
     """Run a converted network once, in float, and record the shapes of its products.
 
     Args:
         model: Converted network.
-        example: An input; default: a random one, of the shape at conversion. # (1, channels, height, width)
+        example: Inputs; default: the example of the conversion. # (1, ...) each
     """
-    if example is None and kept_example_shape(model) is None:
+    if example is None and kept_example(model) is None:
         raise ValueError(
             "`example` must be an input of the network, because the cost depends on its size, got None; pass one, or "
             "convert the whole network with convert_"
@@ -56,9 +58,10 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
         tensors = [each for each in inputs if isinstance(each, Tensor)]
         found.setdefault(name, []).append(product_shape(layer, *tensors))
 
-    def run(x: Tensor) -> Probe:
+    def run(inputs: Inputs) -> Probe:
         found.clear()
-        return probe(model, {}, x[:1].to(next(model.parameters(), x).device))
+        device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        return probe(model, {}, moved(some_of(inputs, slice(1)), device))
 
     layers = macro_layers(model)
     with ExitStack() as hooks, kept_fidelities(model):
@@ -75,7 +78,7 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
 def cost(
     model: nn.Module,
     technology: Technology = Technology(),
-    example: Tensor | None = None,
+    example: Inputs | None = None,
     *,
     report: ConversionReport | None = None,
     shape: NetworkShape | None = None,
@@ -90,7 +93,7 @@ def cost(
     Args:
         model: Converted network.
         technology: Technology of energy, time and area.
-        example: An input; default: one of the size at conversion. # (1, channels, height, width)
+        example: Inputs; default: the example of the conversion. # (1, ...) each
         report: The network's conversion, with kinds and reasons of layers; None: the one of `convert_`.
         shape: The result of `network_shape`, if it is known.
         counts: Counts of layers for some images, by full name, if ``technology.charging`` needs them.

@@ -1,7 +1,7 @@
 """A user's samples for evaluation, each with its target and its index."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, TensorDataset
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
 
 from asim_lightning.checks import check_whole
 from asim_lightning.data.samplers import evaluation_sampler
+from asim_lightning.nn.inputs import tensors_of
 
 _BATCH = 64
 _ORDER = 0
@@ -105,8 +107,10 @@ def with_indices(loader: Any) -> Any:
     )
 
 
-def input_of(data: Any) -> tuple[list[int], int | None]:
+def input_of(data: Any) -> tuple[Any, Any]:
     """Shape of an input of a data module without its batch, and for whole numbers how many values they have.
+
+    Of several inputs, both are lists or mappings.
 
     Raises:
         ValueError: Its batches are not inputs and targets.
@@ -119,9 +123,11 @@ def input_of(data: Any) -> tuple[list[int], int | None]:
     data.setup("fit" if trains else "test")
     batch = next(iter(data.train_dataloader() if trains else data.test_dataloader()))
     inputs = batch[0] if isinstance(batch, (list, tuple)) else None
-    if not isinstance(inputs, Tensor):
+    if inputs is None or not tensors_of(inputs):
         raise ValueError(f"batches of `data` must be (inputs, targets), got a {type(batch).__name__}")
-    return list(inputs.shape[1:]), None if inputs.is_floating_point() else int(inputs.max()) + 1
+    inputs = dict(inputs) if isinstance(inputs, Mapping) else list(inputs) if isinstance(inputs, tuple) else inputs
+    shapes = tree_map(lambda x: list(x.shape[1:]), inputs)
+    return shapes, tree_map(lambda x: None if x.is_floating_point() else int(x.max()) + 1, inputs)
 
 
 class _Indexed(Dataset[Any]):
@@ -141,6 +147,27 @@ class _Indexed(Dataset[Any]):
             got = f"{len(sample)} value" if isinstance(sample, (tuple, list)) else f"a {type(sample).__name__}"
             raise ValueError(f"samples of `data` must be (input, target), got {got}; an accuracy needs targets")
         return sample, place
+
+
+class _Pairs(Dataset[Any]):
+    """Inputs and targets as a data set of pairs; several inputs are a tuple, a list or a mapping of tensors."""
+
+    def __init__(self, inputs: Any, targets: Any) -> None:
+        self._targets, count = torch.as_tensor(targets), len(targets)
+        several = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        # a list of numbers is one input
+        is_one = not isinstance(several, (tuple, list)) or not all(isinstance(x, (Tensor, np.ndarray)) for x in several)
+        self._inputs = torch.as_tensor(inputs) if is_one else tree_map(torch.as_tensor, inputs)
+        for x in tensors_of(self._inputs):
+            if x.shape[:1] != (count,):
+                given = x.shape[0] if x.dim() else "no"
+                raise ValueError(f"`data` must have a target a sample, got {given} inputs and {count} targets")
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, place: int) -> tuple[Any, Tensor]:
+        return tree_map(lambda x: x[place], self._inputs), self._targets[place]
 
 
 class _Collate:
@@ -169,8 +196,5 @@ def _loader_of(given: Any) -> DataLoader[Any]:
             )
         return given
     if isinstance(given, tuple):
-        inputs, targets = map(torch.as_tensor, given)
-        if len(inputs) != len(targets):
-            raise ValueError(f"`data` must have a target a sample, got {len(inputs)} inputs and {len(targets)} targets")
-        given = TensorDataset(inputs, targets)
+        given = _Pairs(*given)
     return DataLoader(given, _BATCH)

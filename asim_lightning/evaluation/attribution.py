@@ -15,6 +15,7 @@ from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.loss_map import Change, LossMap
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.inputs import moved
 from asim_lightning.nn.routed import routing_paused
 from asim_lightning.surgery import macro_layers
 
@@ -68,7 +69,7 @@ def loss_map(
         images += len(ids)
         for chip in numbers:
             with under(model, Condition("simulated", chip=chip)):
-                raised, calls = _path(model, (inputs.to(model.device), targets.to(model.device), ids))
+                raised, calls = _path(model, moved((inputs, targets, ids), model.device))
                 increase += raised / len(numbers)
                 for name, layer in layers.items():
                     found = [_share(model, ids, calls, layer, fields) for fields in asked[name]]

@@ -21,6 +21,7 @@ from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import chip_layers, layer_counts, layer_inputs
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import LayerCounts, fitted_range
+from asim_lightning.nn.inputs import Inputs, some_of
 from asim_lightning.surgery import macro_layers
 
 _CLIPPED, _USED, _OUTSIDE = 0.01, 0.25, 0.001
@@ -53,7 +54,7 @@ class Finding:
 
 
 @torch.no_grad()
-def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[Finding]:
+def findings(model: CimModule, batches: Iterable[Inputs], images: int) -> list[Finding]:
     """Problems in the counts of the quantised network, the rows of its tiles and the converters of its chip.
 
     Nothing is simulated. Layers that no image reaches are left out. At most `images` images are counted.
@@ -63,10 +64,10 @@ def findings(model: CimModule, batches: Iterable[Tensor], images: int) -> list[F
     layers = macro_layers(model.backbone)
     counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
     names, geometries = {layer: name for name, layer in layers.items()}, dict[str, Geometry]()
-    for layer, inputs in layer_inputs(model, first[:1]).items():
+    for layer, inputs in layer_inputs(model, some_of(first, slice(1))).items():
         product, x, w = layer.product_on(*inputs)
         geometries[names[layer]] = product.geometry(x, w)
-    chip = dict(zip(geometries, chip_layers(model, first[:1], model.chip), strict=True))
+    chip = dict(zip(geometries, chip_layers(model, some_of(first, slice(1)), model.chip), strict=True))
     return [
         *_ranges(layers, counts),
         *_idle_rows(layers, geometries),

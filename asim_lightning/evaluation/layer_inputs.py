@@ -16,6 +16,7 @@ from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
+from asim_lightning.nn.inputs import Inputs, batch_size, moved, some_of
 from asim_lightning.surgery import macro_layers
 
 
@@ -30,7 +31,7 @@ def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
 
 
 @torch.no_grad()
-def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor, ...]]:
+def layer_inputs(model: CimModule, images: Inputs) -> dict[OnMacro, tuple[Tensor, ...]]:
     """The arguments of the first call of each called layer on a macro in the quantised network."""
     found: dict[Any, tuple[Tensor, ...]] = {}
 
@@ -41,12 +42,12 @@ def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor
     with ExitStack() as hooks, under(model, Condition("quantized")):
         for layer in layers:
             hooks.enter_context(layer.register_forward_pre_hook(keep))
-        model(images.to(model.device))
+        model(moved(images, model.device))
     return {layer: found[layer] for layer in layers if layer in found}
 
 
 def layer_counts(
-    model: CimModule, layers: Mapping[str, OnMacro], batches: Iterable[Tensor], most: int, kind: str
+    model: CimModule, layers: Mapping[str, OnMacro], batches: Iterable[Inputs], most: int, kind: str
 ) -> tuple[dict[str, LayerCounts], str]:
     """Counts of layers of the quantised network for the first images, and the number of images in words.
 
@@ -54,11 +55,11 @@ def layer_counts(
     """
     used = 0
 
-    def first_images() -> Iterator[Tensor]:
+    def first_images() -> Iterator[Inputs]:
         nonlocal used
         for batch in batches:
-            images = batch[: most - used].to(model.device)
-            used += len(images)
+            images = moved(some_of(batch, slice(most - used)), model.device)
+            used += batch_size(images)
             yield images
             if used >= most:
                 return
@@ -80,18 +81,18 @@ def training_counts(
 
 
 @torch.no_grad()
-def chip_layers(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
+def chip_layers(model: CimModule, images: Inputs, chip: int | SavedChip) -> list[ChipLayer]:
     """Each layer on a macro as in a chip; the images only set the shapes in layers."""
     needed_layers(model, "asim chip")
     return [_on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
 
 
-def differing_chip(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
+def differing_chip(model: CimModule, images: Inputs, chip: int | SavedChip) -> list[ChipLayer]:
     """`chip_layers` for the first image; refuses a network whose chips are all equal."""
     circuits = [layer.transfer for layer in needed_layers(model, "A table of a chip").values()]
     if not any(each.differs_by_chip or each.converters_differ for each in circuits):
         raise ValueError("No chip differs from another: set `static` of the macro, such as {offset: 0.3 lsb}")
-    return chip_layers(model, images[:1], chip)
+    return chip_layers(model, some_of(images, slice(1)), chip)
 
 
 def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:

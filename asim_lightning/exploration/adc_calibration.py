@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
@@ -19,6 +17,7 @@ from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Say
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
+from asim_lightning.nn.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class AdcCalibration:
         return list(dict.fromkeys(name for each in self.ranges for name in each.noise))
 
 
-def fit_adc(model: CimModule, batches: Iterable[Tensor], images: int) -> AdcCalibration:
+def fit_adc(model: CimModule, batches: Iterable[Inputs], images: int) -> AdcCalibration:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training inputs.
 
     A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error.

@@ -28,6 +28,7 @@ from asim_lightning.exploration.study import Say
 from asim_lightning.exploration.trials import Trials
 from asim_lightning.nn import Assignment, OnMacro
 from asim_lightning.nn.count_histograms import fitted_range
+from asim_lightning.nn.inputs import moved
 from asim_lightning.surgery import kept_assignments
 
 _MAPPED_CHIPS = 2
@@ -125,7 +126,7 @@ class MapMaker:
             images += len(ids)
             for fidelity in sums:
                 with under(model, Condition(fidelity)), torch.no_grad():
-                    answers = model.answered((inputs.to(model.device), targets.to(model.device), ids))[:2]
+                    answers = model.answered(moved((inputs, targets, ids), model.device))[:2]
                 loss, values = model.outcome.loss(*answers), model.outcome.numbers(*answers)["value"]
                 sums[fidelity] += [len(ids) * float(loss), float(values.sum())]
         increase = float(sums["simulated"][0] - sums["quantized"][0]) / images

@@ -1,7 +1,7 @@
 """Arguments that `study`, `search`, `spec` and `doctor` share: network, samples, and how to evaluate them."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit.voltage import NOISE_IN
+from asim_lightning.classifier.batches import first_of
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import Technology
@@ -23,6 +24,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.nn.inputs import moved, some_of
 from asim_lightning.surgery import Plan, convert_, macro_layers
 
 OutcomeLike: TypeAlias = str | Callable[..., Tensor] | Outcome
@@ -112,24 +114,16 @@ def _converted(network: nn.Module, plan: Plan, data: Any, evaluated: LightningDa
     network = deepcopy(network)
     convert_(network, plan, _example(evaluated))
     if not isinstance(data, LightningDataModule):
-        batches = (batch[0] for batch in evaluated.test_dataloader())
-        calibrate_(network, _first(batches, CimModule.calibration_images))
+        first = first_of(evaluated.test_dataloader(), CimModule.calibration_images)
+        calibrate_(network, ((inputs,) for inputs in first))
     return network
-
-
-def _first(batches: Iterable[Tensor], samples: int) -> Iterator[Tensor]:
-    for batch in batches:
-        yield batch[:samples]
-        samples -= len(batch)
-        if samples <= 0:
-            return
 
 
 def _example(evaluated: LightningDataModule) -> Any:
     """The first input, as a batch of one."""
     if isinstance(evaluated, GivenData):
         return evaluated.example
-    return next(iter(evaluated.test_dataloader()))[0][:1]
+    return some_of(next(iter(evaluated.test_dataloader()))[0], slice(1))
 
 
 def samples(data: Any, images: int | None) -> LightningDataModule:
@@ -155,8 +149,8 @@ def _model(network: nn.Module, samples: LightningDataModule, outcome: Outcome, s
         network.check_data(samples)
         return network
     example = _example(samples)
-    device = next((each.device for each in network.parameters()), None)
-    model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
+    device = next((each.device for each in network.parameters()), torch.device("cpu"))
+    model = GivenNetwork(network, outcome, moved(example, device))
     model.noise_seed = seed
     return model
 

@@ -35,6 +35,7 @@ from asim_lightning.exploration.search import SearchSettings, open_search
 from asim_lightning.exploration.spec import Spec, SpecSettings, open_spec
 from asim_lightning.exploration.sweep import SweepSettings, left_out, open_sweep
 from asim_lightning.nn.count_histograms import AdcRange
+from asim_lightning.nn.inputs import Inputs
 from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
 from asim_lightning.surgery import apply_point
@@ -247,7 +248,7 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
     return range_table(ranges)
 
 
-def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[ChipLayer]:
+def describe_chip(network: nn.Module, inputs: Inputs, chip: int = 0) -> Table[ChipLayer]:
     """The part of a chip in each layer: converters, stuck cells and cells.
 
     Args:

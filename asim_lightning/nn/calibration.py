@@ -1,6 +1,6 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice
+from asim_lightning.nn.inputs import Inputs, called
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.quant import METHODS, RangeObserver
 
@@ -33,9 +34,7 @@ def needs_calibration(model: nn.Module) -> bool:
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
 
 
-def calibrate_(
-    model: nn.Module, batches: Iterable[Tensor | Sequence[Any]], method: str = "max", missing: bool = False
-) -> None:
+def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max", missing: bool = False) -> None:
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
     Batches run through the network in evaluation with the quantised fidelity; each layer uses the batch's maximum. A
@@ -43,8 +42,8 @@ def calibrate_(
 
     Args:
         model: A converted network.
-        batches: Inputs, or lists and tuples that begin with them, such as (images, labels) of a DataLoader.
-            # (batch, channels, height, width) each
+        batches: Inputs, or lists and tuples that begin with them, such as (images, labels) of a DataLoader. Several
+            inputs are a mapping, or a tuple in a tuple: ((images, masks), labels). # (batch, ...) each
         method: "max", "percentile" or "mse" (see `RangeObserver`).
         missing: Whether layers that have a range keep it.
 
@@ -80,7 +79,7 @@ def calibrate_(
             layer.fidelity = "quantized"
         model.eval()
         for batch in batches:
-            model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+            called(model, batch[0] if isinstance(batch, (list, tuple)) else batch)
             count += 1
     if count == 0:
         raise ValueError("calibrate_ needs at least one batch, got none")

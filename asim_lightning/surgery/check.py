@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
+from asim_lightning.nn.inputs import Inputs
 from asim_lightning.nn.routed import RoutedModule, routing_paused
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Probe
@@ -23,7 +24,7 @@ _OF_A_NETWORK = 1e-2
 
 
 def check_installed(
-    model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe, example: Tensor
+    model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe, example: Inputs
 ) -> None:
     """Run a converted network once, all layers in float, and refuse it if it differs from the run before.
 

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
-from asim_lightning.surgery.probe import keep_example_shape_, probe
+from asim_lightning.nn.inputs import Inputs
+from asim_lightning.surgery.probe import keep_example_, probe
 from asim_lightning.surgery.settings import set_fidelity_
 from asim_lightning.table import text_table
 
@@ -102,15 +103,15 @@ def report_of(model: nn.Module) -> ConversionReport:
     return ConversionReport(tuple(rows.values()))
 
 
-def recount_(model: nn.Module, example: Tensor) -> ConversionReport:
+def recount_(model: nn.Module, example: Inputs) -> ConversionReport:
     """Count the multiplications of a network that `convert_` has converted for inputs like an example, in place.
 
-    The network stores the shape of the example as its input shape. # (1, ...)
+    The network keeps the example as its input. # (1, ...) each
     """
     with kept_fidelities(model):
         set_fidelity_(model, "float")
         seen = probe(model, {}, example)
-    keep_example_shape_(model, example)
+    keep_example_(model, example)
     macs = Counter({name or WHOLE: count for name, count in seen.others.items()})
     for owner, products in seen.products.items():
         macs[owner or WHOLE] += sum(made.macs for made in products)

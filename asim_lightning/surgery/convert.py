@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import nn
 
+from asim_lightning.checks import check_kind
 from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
+from asim_lightning.nn.inputs import Inputs
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
@@ -25,13 +27,13 @@ from asim_lightning.surgery.layers import (
 )
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan, Rule, matching
-from asim_lightning.surgery.probe import Probe, keep_example_shape_, on_example, probe
+from asim_lightning.surgery.probe import Probe, keep_example_, on_example, probe
 from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
 
-def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
+def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> ConversionReport:
     """Put a network's layers on macros, in place; parameters and state dict keys stay.
 
     If the plan folds BatchNorms, the layers before them get new parameters, and the state dict has no keys of these
@@ -45,16 +47,19 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     Args:
         model: The network.
         plan: Which layer gets which macro.
-        example: A batch of inputs, for sizes and the order of layers; its values do not matter. Default: random.
+        example: A batch of inputs, for sizes and the order of layers: a tensor, or a tuple, list or mapping of inputs
+            (see `asim_lightning.nn.inputs.called`). Default: random numbers of a common size.
 
     Returns:
         One row for each layer and product.
 
     Raises:
+        TypeError: The plan is no Plan.
         ValueError: A rule or `keep` matches nothing, a Conv2d or Linear is of a class that surgery does not know or
             does not run, a macro does not fit its layer, the network does not run on the example, or the plan
             folds BatchNorms and there are none. The network is unchanged then.
     """
+    check_kind("`plan`", plan, Plan, "Plan(macro=...)")
     if not find_layers(model):
         raise ValueError("convert_ needs a network with layers that are not converted already, got one without")
     folding = find_folding(model, example) if plan.fold_batchnorm else None
@@ -75,7 +80,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     return replace(report, notes=(*report.notes, str(folding)))
 
 
-def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
+def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> ConversionReport:
     modules, earlier = find_layers(model), converted_layers(model)
     with kept_fidelities(model):
         set_fidelity_(model, "float")  # of layers that were converted before
@@ -114,7 +119,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     except BaseException:
         undo()
         raise
-    keep_example_shape_(model, shown)
+    keep_example_(model, shown)
     report = ConversionReport((*rows, *_other_rows(model, seen, earlier)))
     setattr(model, KEPT, report)
     return report

@@ -1,7 +1,7 @@
 """The origin of each tensor of a run (image, product, softmax), and the multiplications of each module."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 class Flow(TorchDispatchMode):
     """While active, tracks the origin of each tensor, and counts multiplications."""
 
-    def __init__(self, image: Tensor, running: Callable[[], str]) -> None:
+    def __init__(self, images: Iterable[Tensor], running: Callable[[], str]) -> None:
         super().__init__()
         self.macs: Counter[str | Call] = Counter()
         """Multiplications of all samples, by module, or by product of a function call."""
@@ -46,7 +46,8 @@ class Flow(TorchDispatchMode):
         """The product of a function call that is being computed."""
         self._running = running
         self._marks = WeakTensorKeyDictionary()
-        self._marks[image] = _Marks(True, True)
+        for image in images:
+            self._marks[image] = _Marks(True, True)
 
     def sees_image(self, *tensors: Tensor) -> bool:
         """Whether one of the tensors depends on the image."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asim_lightning.nn.inputs import Inputs
 from asim_lightning.surgery.install import replace_
 from asim_lightning.surgery.layers import without_statistics
 from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
@@ -16,7 +17,7 @@ from asim_lightning.surgery.watch import relative_difference, run_watched
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
-def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
+def fold_batchnorm_(model: nn.Module, example: Inputs | None = None) -> Folding:
     """Fold each BatchNorm that is the only reader of a convolution's or linear layer's output into that layer,
     in place.
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from asim_lightning.nn.inputs import Inputs
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
 from asim_lightning.surgery.layers import can_fold_norm, without_statistics
 from asim_lightning.surgery.probe import on_example
@@ -41,7 +42,7 @@ class Folding:
     """BatchNorms to fold."""
     kept: dict[str, str]
     """Reasons why the other BatchNorms stay, by full name."""
-    example: Tensor = field(repr=False, compare=False)
+    example: Inputs = field(repr=False, compare=False)
     """Input of the run."""
     output: Any = field(repr=False, compare=False)
     """Output of that run, in evaluation."""
@@ -53,7 +54,7 @@ class Folding:
         return f"{len(self.pairs)} {what}" + (f"; {len(self.kept)} kept: {_listed(self.kept)}" if self.kept else "")
 
 
-def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
+def find_folding(model: nn.Module, example: Inputs | None = None) -> Folding:
     """Find BatchNorms that are the only reader of a convolution's or linear layer's output; refuse a network without.
 
     The network runs once, in evaluation; readers are found by following tensors, not by names.
@@ -190,7 +191,7 @@ class _Wiring(TorchDispatchMode):
         return result
 
 
-def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> tuple[_Wiring, Tensor, Any]:
+def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Inputs) -> tuple[_Wiring, Inputs, Any]:
     modules = dict(model.named_modules())
     known = (*TORCH_LAYERS, nn.modules.batchnorm._BatchNorm)
     places = {name: m for name, m in modules.items() if isinstance(m, known) or not list(m.children())}

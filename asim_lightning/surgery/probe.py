@@ -1,14 +1,16 @@
 """One forward pass that shows what a conversion needs: the layers in their order, their inputs and multiplications."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from asim_lightning.nn import PACT
+from asim_lightning.nn.inputs import Inputs, batch_size, moved, some_of, tensors_of
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
 from asim_lightning.surgery.flow import Flow
 from asim_lightning.surgery.provenance import Provenance
@@ -16,8 +18,8 @@ from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
 _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
-_SHAPE = "asim_example_shape"
-"""Attribute of a converted network: the shape of its input. Copies and pickled networks have it, too."""
+_EXAMPLE = "asim_example"
+"""Attribute of a converted network: its input, see `keep_example_`. Copies and pickled networks have it, too."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Probe(Watcher):
 
     Args:
         layers: Its convolutions and linear layers by full name.
-        example: Its input. # (batch, ...)
+        example: Its inputs. # (batch, ...) each
 
     Attributes:
         layers: Layers that ran, by full name, in the order in which they first ran.
@@ -100,7 +102,7 @@ class Probe(Watcher):
 
     flow: Flow
 
-    def __init__(self, layers: Mapping[str, nn.Module], example: Tensor) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], example: Inputs) -> None:
         self.layers: dict[str, Sighting] = {}
         self.products: dict[str, list[FunctionProduct]] = {}
         self.order: dict[str | Call, None] = {}
@@ -113,7 +115,7 @@ class Probe(Watcher):
         self.output: Any = None
         self.provenance = Provenance()
         self._linears = {f"{name}.weight" for name, layer in layers.items() if isinstance(layer, nn.Linear)}
-        self._batch = max(1, example.shape[0] if example.dim() else 1)
+        self._batch = max(1, batch_size(example))
         self._made: dict[Call, FunctionProduct] = {}
 
     def calls_on(self, layer: str) -> set[Call]:
@@ -186,11 +188,11 @@ class Probe(Watcher):
         return macs // self._batch if repeats else macs
 
 
-def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Probe:
+def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs) -> Probe:
     """Run the network once, in evaluation, and record its layers and products."""
     seen = Probe(layers, example)
     watch = Watch(model, layers, seen)
-    seen.flow = Flow(example, lambda: watch.running)
+    seen.flow = Flow(tensors_of(example), lambda: watch.running)
     hooks = [
         module.register_forward_hook(seen.activation(name))
         for name, module in model.named_modules()
@@ -202,39 +204,47 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
     return seen
 
 
-def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
-    """Result of `run` on an example. Default: a random example of the size in the network's configuration, else of the
-    first common size on which the network runs."""
+def on_example(model: nn.Module, example: Inputs | None, run: Callable[[Inputs], Seen]) -> Seen:
+    """Result of `run` on an example. Default: the example that the network keeps; else a random example of the size in
+    the network's configuration, or of the first common size on which the network runs."""
+    example = kept_example(model) if example is None else example
     if example is not None:
         return run(example)
     error: Exception | None = None
-    for shape in example_shapes(model):
-        generator = torch.Generator().manual_seed(0)
-        reference = next(model.parameters(), torch.zeros(()))
-        trial = torch.randn(shape, generator=generator).to(reference)
+    for shape in _common_shapes(model):
         try:
-            return run(trial)
+            return run(_random(model, shape))
         except ValueError as failure:
             error = failure
-    kept = kept_example_shape(model)
-    said = "ran on no common input size" if kept is None else f"did not run on {kept}, the shape of its input"
-    raise ValueError(f"The network {said}; pass an example input ({error})")
+    raise ValueError(f"The network ran on no common input size; pass an example input ({error})")
 
 
-def keep_example_shape_(model: nn.Module, example: Tensor) -> None:
-    """Store the shape of one input on which a network was converted in the network."""
-    setattr(model, _SHAPE, (1, *example.shape[1:]))
+def keep_example_(model: nn.Module, example: Inputs) -> None:
+    """Store the first sample of an example in the network on which it was converted; of images only the shape."""
+    is_one = isinstance(example, Tensor) and example.is_floating_point()
+    kept = torch.Size((1, *example.shape[1:])) if is_one else tree_map(_copied, some_of(example, slice(1)))
+    setattr(model, _EXAMPLE, kept)
 
 
-def kept_example_shape(model: nn.Module) -> tuple[int, ...] | None:
-    """The shape of an input on which the network was converted; None if it is not converted as a whole."""
-    return getattr(model, _SHAPE, None)
+def _copied(x: Any) -> Any:
+    return x.detach().cpu().clone() if isinstance(x, Tensor) else x
 
 
-def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
-    """Shapes of inputs that a network may take, the likeliest first; for a converted network, only its stored shape."""
-    if (kept := kept_example_shape(model)) is not None:
-        return [kept]
+def kept_example(model: nn.Module) -> Inputs | None:
+    """An input on which the network was converted, random if it is an image; None if it is not converted as a whole."""
+    kept = getattr(model, _EXAMPLE, None)
+    if isinstance(kept, torch.Size):
+        return _random(model, kept)
+    return None if kept is None else moved(kept, next((p.device for p in model.parameters()), torch.device("cpu")))
+
+
+def _random(model: nn.Module, shape: Sequence[int]) -> Tensor:
+    reference = next(model.parameters(), torch.zeros(()))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(reference)
+
+
+def _common_shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    """Shapes of inputs that a network may take, the likeliest first."""
     first: Any = next((m for m in model.modules() if isinstance(m, TORCH_LAYERS)), None)
     if isinstance(first, nn.Linear):
         return [(1, first.in_features), (1, 1, first.in_features)]

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from asim_lightning.nn.inputs import Inputs, batch_size, some_of, tensors_of
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 _KEPT = 1024
@@ -28,24 +31,17 @@ class Samples:
     calls: frozenset[Call] | None = None
 
 
-def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Samples:
+def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs) -> Samples:
     """Run the network on two pairs of random images with the same first image, and compare the inputs of layers."""
-    if example.is_complex() or example.dim() < 2:
+    given = tensors_of(example)
+    if any(x.is_complex() for x in given) or all(x.dim() < 2 for x in given):
         return Samples()
-    generator, shape = torch.Generator().manual_seed(1), (3, 1, *example.shape[1:])
-    if example.is_floating_point():
-        drawn = torch.randn(shape, generator=generator)
-    else:  # row numbers of a table, in the range of the example; the third image differs from the second everywhere
-        low, count = int(example.min()), max(int(example.max() - example.min()), 1) + 1
-        drawn = torch.randint(count, shape, generator=generator)
-        drawn[2] = (drawn[1] + 1) % count
-        drawn += low
-    first, second, third = drawn.to(example).unbind()
+    first, second, third = _drawn(example)
     one, other = _Inputs(), _Inputs()
     try:
         for inputs, pair in ((one, (first, second)), (other, (first, third))):
             watch = Watch(model, layers, inputs)
-            run_watched(model, torch.cat(pair), [watch], watch.hooks)
+            run_watched(model, tree_map(_joined, *pair), [watch], watch.hooks)
     except ValueError:
         return Samples()
     constant, mixed = set(), set()
@@ -58,6 +54,34 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
             mixed.add(name)
     calls = frozenset(name for name in one.seen if isinstance(name, Call))
     return Samples(frozenset(constant), frozenset(mixed), calls)
+
+
+def _drawn(example: Inputs) -> tuple[Inputs, Inputs, Inputs]:
+    """Three random samples like the samples of an example; of several inputs, masks and constants stay as they are."""
+    generator, count, several = torch.Generator().manual_seed(1), batch_size(example), not isinstance(example, Tensor)
+
+    def three(x: Any) -> list[Any]:
+        if not isinstance(x, Tensor) or not x.dim() or len(x) != count:
+            return [x, x, x]
+        shape = (3, 1, *x.shape[1:])
+        if x.is_floating_point():
+            return list(torch.randn(shape, generator=generator).to(x))
+        if several and (x.dtype == torch.bool or bool((x == x.flatten()[:1]).all())):
+            return [x[:1].clone() for _ in range(3)]
+        # row numbers of a table, in the range of the example; the third image differs from the second everywhere
+        low, values = int(x.min()), max(int(x.max() - x.min()), 1) + 1
+        drawn = torch.randint(values, shape, generator=generator)
+        drawn[2] = (drawn[1] + 1) % values
+        return list((drawn + low).to(x))
+
+    leaves, form = tree_flatten(some_of(example, slice(None)))
+    first, second, third = zip(*map(three, leaves), strict=True)
+    return tree_unflatten(first, form), tree_unflatten(second, form), tree_unflatten(third, form)
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """A batch of two samples; a value without an axis for samples stays."""
+    return torch.cat([first, second]) if isinstance(first, Tensor) and first is not second else first
 
 
 def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import FloatMatmul, QuantizedLayer
+from asim_lightning.nn.inputs import Inputs, called, shapes_text, tensors_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS
 from asim_lightning.nn.product_mode import ProductMode
 
@@ -134,24 +135,24 @@ class Watch(ProductMode):
 
 def run_watched(
     model: nn.Module,
-    example: Tensor,
+    example: Inputs,
     modes: Iterable[AbstractContextManager[Any]],
     hooks: Sequence[RemovableHandle],
 ) -> Any:
     """Output of a network that runs once, in evaluation, within modes; then hooks are removed and modes restored."""
     training = {module: module.training for module in model.modules()}
     model.eval()
-    devices = [example.device] if example.device.type == "cuda" else []
+    devices = list({x.device for x in tensors_of(example) if x.device.type == "cuda"})
     try:
         # a forward draws the same random numbers in each run, and changes no generator outside
         with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices), ExitStack() as stack:
             torch.manual_seed(0)
             for mode in modes:
                 stack.enter_context(mode)
-            return model(example)
+            return called(model, example)
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"The network does not run on an input of shape {tuple(example.shape)}: {message}") from error
+        raise ValueError(f"The network does not run on an input of shape {shapes_text(example)}: {message}") from error
     finally:
         for handle in hooks:
             handle.remove()

@@ -30,7 +30,7 @@ def test_a_size_on_which_a_network_does_not_run_is_named() -> None:
     with pytest.raises(ValueError, match=r"ran on no common input size; .*\(not \(1, 1, 8\)\)"):
         on_example(model, None, fails)
     convert_(model, Plan(), torch.randn(2, 8))
-    with pytest.raises(ValueError, match=r"did not run on \(1, 8\), the shape of its input; .*\(not \(1, 8\)\)"):
+    with pytest.raises(ValueError, match=r"^not \(1, 8\)$"):
         on_example(model, None, fails)
 
 

@@ -1,0 +1,90 @@
+"""Inputs of a network: one tensor, or several tensors in a tuple, a list or a mapping."""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+Inputs: TypeAlias = Any
+"""A tensor; a tuple or list of inputs; or a mapping of inputs by name. # (batch, ...) each"""
+
+
+def called(network: nn.Module, inputs: Inputs, compiled: Callable[..., Any] | None = None) -> Any:
+    """Outputs of a network.
+
+    A tuple or list gives the arguments of its forward, and a mapping the keyword arguments, if the forward takes as
+    many or these names; otherwise they are one argument.
+
+    Args:
+        network: The network.
+        inputs: Its inputs.
+        compiled: The same network after torch.compile, which is called instead.
+    """
+    target = network if compiled is None else compiled
+    if isinstance(inputs, Mapping) and _takes(network, **inputs):
+        return target(**inputs)
+    if isinstance(inputs, (tuple, list)) and _takes(network, *inputs):
+        return target(*inputs)
+    return target(inputs)
+
+
+def _takes(network: nn.Module, *arguments: Any, **keywords: Any) -> bool:
+    try:
+        signature(network.forward).bind(*arguments, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+def tensors_of(inputs: Inputs) -> list[Tensor]:
+    """The tensors of inputs, in their order."""
+    return [leaf for leaf in tree_leaves(_plain(inputs)) if isinstance(leaf, Tensor)]
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Samples of a batch: the length of the first tensor with an axis; 1 if there is none."""
+    return next((len(x) for x in tensors_of(inputs) if x.dim()), 1)
+
+
+def some_of(inputs: Inputs, which: slice | Tensor) -> Inputs:
+    """The inputs of some samples of a batch; tensors without an axis for samples stay."""
+    count = batch_size(inputs)
+    return tree_map(lambda x: x[which] if isinstance(x, Tensor) and x.dim() and len(x) == count else x, _plain(inputs))
+
+
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """The inputs on a device."""
+    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, _plain(inputs))
+
+
+def shapes_text(inputs: Inputs) -> str:
+    """Shapes of inputs, such as "(1, 3, 32, 32)" or "{'image': (1, 3, 32, 32), 'mask': (1, 16)}"."""
+    if isinstance(inputs, (Tensor, tuple, list, Mapping)):
+        return str(tree_map(lambda x: tuple(x.shape) if isinstance(x, Tensor) else x, _plain(inputs)))
+    return f"a {type(inputs).__name__}"
+
+
+def random_inputs(shape: Any, values: Any, generator: torch.Generator) -> Inputs:
+    """Random inputs of one sample.
+
+    Args:
+        shape: Shape of the input without its batch; of several inputs a list of shapes, or shapes by name.
+        values: Number of values of a whole-number input, None for other inputs; in the form of `shape`.
+        generator: Source of the numbers.
+    """
+    if isinstance(shape, Mapping):
+        return {name: random_inputs(each, (values or {}).get(name), generator) for name, each in shape.items()}
+    if shape and isinstance(shape[0], (list, tuple)):
+        counts = values or [None] * len(shape)
+        return [random_inputs(each, count, generator) for each, count in zip(shape, counts, strict=True)]
+    if values is None:
+        return torch.randn(1, *shape, generator=generator)
+    return torch.randint(values, (1, *shape), generator=generator)
+
+
+def _plain(inputs: Inputs) -> Inputs:
+    """A mapping of any class as a dict, because torch only looks into dicts."""
+    return dict(inputs) if isinstance(inputs, Mapping) else inputs
