@@ -25,8 +25,17 @@ class MeasuredCurve:
     """Before rounding. # (counts,)"""
     sigma: Array
     """0 if all reads gave one code. # (counts,)"""
-    reads: NDArray[np.int64] | None
-    """How often each code was read; None if the file has mean and std. # (counts, codes)"""
+    counts: NDArray[np.int64]
+    """The measured counts; level and sigma are linear between these. # (measured,)"""
+    reads: NDArray[np.int64] | None = None
+    """How often each code was read; None if the file has mean and std, or voltages. # (measured, codes)"""
+    is_voltage: bool = False
+    number: NDArray[np.int64] | None = None
+    """Single reads of voltages. # (measured,)"""
+
+    def between(self, values: Array) -> Array:
+        """Values at all counts from values at the measured counts. # (measured,) to (counts,)"""
+        return np.interp(np.arange(len(self.level)), self.counts, values)
 
     @property
     def full_scale(self) -> int:
@@ -35,16 +44,20 @@ class MeasuredCurve:
 
     @property
     def counts_of_one_code(self) -> int:
-        """Counts at which all reads gave one code."""
-        return int((self.sigma == 0).sum())
+        """Measured counts at which all reads gave one code."""
+        return int((self.sigma[self.counts] == 0).sum())
 
 
 class Measured(Column):
     """Measured column: level and sigma of each count, fitted to the codes in a file.
 
     The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (20 or more single reads of
-    each count), for every count from 0 to the full scale; lines that begin with # are comments. If all reads of a count
-    gave one code, sigma is 0 and the level is this code (see `code_fit`).
+    each count), for counts from 0 to the full scale; lines that begin with # are comments. Between measured counts,
+    level and sigma are linear. If all reads of a count gave one code, sigma is 0 and the level is this code (see
+    `code_fit`).
+
+    Voltages before the ADC have the columns ``count,mean_mv,std_mv`` or ``count,mv``; volts ``_v``, ``v``.
+    Code 0 is at 0 mV, the largest code at the macro's `full_scale_mv`.
 
     A further column ``column`` has the number of a converter. All columns of the macro then have the curve of
     `converter`. With `each` they have the curves in turn, by rising number: the column of an output's weight bit has
@@ -78,7 +91,7 @@ class Measured(Column):
                 " leave out `content` to take the file as it is now"
             )
         self.file, self.converter = file, converter
-        self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro))
+        self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro), macro.full_scale_mv)
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
         own = self.by_converter.values()
         levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
@@ -101,13 +114,19 @@ class Measured(Column):
             sigmas = np.stack([each.sigma for each in self.by_converter.values()])
             return (
                 f"measured: {self.curves} converters, which columns have in turn, by (output * weight_bits + bit) mod "
-                f"{self.curves}; sigma {sigmas.min():.4g} to {sigmas.max():.4g} LSB"
+                f"{self.curves}; sigma {sigmas.min():.4g} to {sigmas.max():.4g} LSB{self._between}"
             )
         number = "" if reads is None else f" of {int(reads.sum(1).min())} or more reads"
-        return (
-            f"measured: sigma {curve.sigma.min():.4g} to {curve.sigma.max():.4g} LSB; all codes{number} were the same, "
-            f"and sigma is 0, at {curve.counts_of_one_code} of {len(curve.level)} counts"
-        )
+        same = f"all codes{number} were the same, and sigma is 0, at {curve.counts_of_one_code}"
+        said = f"measured: sigma {curve.sigma.min():.4g} to {curve.sigma.max():.4g} LSB"
+        if not curve.is_voltage:
+            said += f"; {same} of {len(curve.counts)} counts"
+        return said + self._between
+
+    @property
+    def _between(self) -> str:
+        measured, every = len(self.curve.counts), len(self.curve.level)
+        return "" if measured == every else f"; {measured} of {every} counts were measured, linear between these"
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
         """Refuse cycles that are converted at another full scale than the file's."""
@@ -150,7 +169,12 @@ def _top_code(macro: MacroConfig) -> int:
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large
 def measured_curves(
-    content: bytes, name: str, converter: int | str | None, top: int, setting: str = "`macro.adc_bits`"
+    content: bytes,
+    name: str,
+    converter: int | str | None,
+    top: int,
+    full_scale_mv: float | None = None,
+    settings: tuple[str, str] = ("`macro.adc_bits`", "`macro.full_scale_mv`"),
 ) -> Mapping[int | None, MeasuredCurve]:
     """The curves in the content of a file by converter; codes that do not fit the ADC are refused.
 
@@ -159,41 +183,49 @@ def measured_curves(
         name: The file, for messages.
         converter: As in `read_measurement`.
         top: Largest code of the ADC.
-        setting: The user's setting for the bits of the ADC.
+        full_scale_mv: Voltage of the largest code, for a file of voltages.
+        settings: The user's settings for the bits of the ADC, and for this voltage.
     """
     # importing scipy.optimize takes as long as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments, too_wide
 
     found = read_measurement(content, name, converter)
     mean, std, reads = found.mean, found.std, found.reads
-    adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({setting})"
+    adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({settings[0]})"
+    if found.is_voltage:
+        if full_scale_mv is None:
+            raise ValueError(f"{name} has voltages, so {settings[1]}, the voltage of the largest code, must be given")
+        mean, std = mean / full_scale_mv * top, std / full_scale_mv * top
     largest, last = mean.max() if reads is None else reads.shape[-1] - 1, mean[:, -1].min()
-    if largest > top:
+    if largest > top and not found.is_voltage:
         raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
     if last < top / 2:
         raise ValueError(
             f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
-            f"got {last:.4g} at the last count, {mean.shape[1] - 1}"
+            f"got {last:.4g} at the last count, {found.counts[-1]}"
         )
     # one fit of all counts is faster
-    if reads is not None:
+    if found.is_voltage:
+        level, sigma = mean, std
+    elif reads is not None:
         level, sigma = fit_reads(reads.reshape(mean.size, -1), top)
     else:
         _refuse_moments(too_wide(mean, std, top), found, name)
         level, sigma = fit_moments(mean.ravel(), std.ravel(), top)
         _refuse_moments(impossible_moments(mean.ravel(), std.ravel(), level, sigma, top), found, name)
-    level, sigma = level.reshape(mean.shape), sigma.reshape(mean.shape)
-    return {
-        number: MeasuredCurve(level[at], sigma[at], None if reads is None else reads[at])
-        for at, number in enumerate([None] if converter is None else found.converters)
-    }
+    every, curves = np.arange(found.counts[-1] + 1), dict[int | None, MeasuredCurve]()
+    for at, each in enumerate([None] if converter is None else found.converters):
+        own, around = (np.interp(every, found.counts, x.reshape(mean.shape)[at]) for x in (level, sigma))
+        table, number = (None if x is None else x[at] for x in (reads, found.number))
+        curves[each] = MeasuredCurve(own, around, found.counts, table, found.is_voltage, number)
+    return curves
 
 
 def _refuse_moments(wrong: NDArray[np.bool_], found: Measurement, name: str) -> None:
     for at in np.flatnonzero(wrong)[:1]:
         raise ValueError(
             f"{name} must have mean and std of whole codes, got {found.mean.flat[at]:g} and {found.std.flat[at]:g} "
-            f"at count {at % found.mean.shape[1]}, which no whole codes have"
+            f"at count {found.counts[at % len(found.counts)]}, which no whole codes have"
         )
 
 

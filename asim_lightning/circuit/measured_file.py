@@ -1,6 +1,7 @@
-"""CSV files of measured columns: means and deviations of codes by count, or single reads."""
+"""CSV files of measured columns: means and deviations by count, or single reads, of codes or volts."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,25 +17,39 @@ FEWEST_READS = 20
 MOST_CODE = 2**16 - 1
 """Largest code of any ADC that a macro may have."""
 _FALL = 0.5  # codes that a mean may fall from one count to the next: measurement noise, DNL of the converter
-_LAYOUTS = (frozenset(("count", "mean", "std")), frozenset(("count", "code")))
-_ALLOWED = "count,mean,std or count,code, either with a further column `column`"
+_LAYOUTS: Mapping[frozenset[str], tuple[str, ...]] = {
+    frozenset(("count", *names)): names
+    for names in (("mean", "std"), ("code",), ("mean_mv", "std_mv"), ("mv",), ("mean_v", "std_v"), ("v",))
+}
+"""Columns of values, by all columns of a file."""
+_ALLOWED = (
+    "count,mean,std or count,code, or for voltages count,mean_mv,std_mv or count,mv; for several converters with a "
+    "further column `column`"
+)
+_MV = {"mean_mv": 1.0, "mv": 1.0, "mean_v": 1000.0, "v": 1000.0}
+"""Millivolts of a value, by its column."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Codes of converters at every count from 0 to the last."""
+    """Codes or voltages of converters at counts, of which 0 is the first."""
 
     converters: list[int]
     """Their numbers, ascending; 0 for a file without the column `column`."""
+    counts: NDArray[np.int64]
+    """The measured counts, ascending. # (counts,)"""
     mean: Array
-    """Mean code. # (converters, counts)"""
+    """Mean code, or voltage in mV. # (converters, counts)"""
     std: Array
-    """Standard deviation of the codes. # (converters, counts)"""
+    """Standard deviation of the codes or voltages. # (converters, counts)"""
     reads: NDArray[np.int64] | None
-    """How often each code was read, from code 0 to the largest; None if the file has mean and std.
+    """How often each code was read, from code 0 to the largest; None if the file has mean and std, or voltages.
     # (converters, counts, codes)"""
+    is_voltage: bool = False
+    number: NDArray[np.int64] | None = None
+    """Single reads of voltages. # (converters, counts)"""
 
 
 def content_of(file: object) -> tuple[bytes, str]:
@@ -59,8 +74,9 @@ def read_measurement(content: bytes, name: str, converter: int | str | None) -> 
         converter: Number of the converter, or `EACH`; None for a file without the column `column`.
 
     Raises:
-        ValueError: The file is no such table; a count is missing, repeated or read too few times; a value is no number
-            or out of range; a mean falls by more than half a code to the next count; or the converter is unknown.
+        ValueError: The file is no such table; it has no count 0; a count is repeated, read too few times, or missing
+            for one of several converters; a value is no number or out of range; a mean falls by more than half a code
+            to the next count; or the converter is unknown.
     """
     columns = _columns(content, name)
     if "column" not in columns:
@@ -74,6 +90,11 @@ def read_measurement(content: bytes, name: str, converter: int | str | None) -> 
         raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
     its = slice(None) if converter == EACH else columns["column"] == converter
     return _measurement({key: column[its] for key, column in columns.items()}, name)
+
+
+def converters_in(content: bytes, name: str) -> list[int]:
+    """Numbers of the converters in a file, ascending; none if it has no column `column`."""
+    return np.unique(_columns(content, name).get("column", ())).astype(int).tolist()
 
 
 def _columns(content: bytes, name: str) -> dict[str, Array]:
@@ -96,43 +117,63 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
         raise ValueError(f"{name} must have {len(header)} numbers a line: {error}") from None
     for key, column in columns.items():
         whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
-        wrong = np.flatnonzero(~((column >= 0) & (column <= most)) | (whole & (column != np.floor(column))))
+        least = -most if key in _MV else 0  # an amplifier may have an offset
+        wrong = np.flatnonzero(~((column >= least) & (column <= most)) | (whole & (column != np.floor(column))))
         if len(wrong):
             number, given = lines[1 + wrong[0]][0], column[wrong[0]]
-            allowed = f"a {'whole ' if whole else ''}number, 0..{most}"
+            allowed = f"a {'whole ' if whole else ''}number, {least}..{most}"
             raise ValueError(f"{name}, line {number}: {key} must be {allowed}, got {given:g}")
     return columns
 
 
 def _measurement(columns: dict[str, Array], name: str) -> Measurement:
     """The measurement in the rows of a table, of all its converters."""
-    converters, place = np.unique(columns["column"].astype(np.int64), return_inverse=True)
-    count = columns["count"].astype(np.int64)
-    shape = len(converters), int(count.max()) + 1
-    place = place * shape[1] + count  # (rows,)
+    converters, of = np.unique(columns["column"].astype(np.int64), return_inverse=True)
+    counts, at = np.unique(columns["count"].astype(np.int64), return_inverse=True)
+    values = [columns[key] for key in _LAYOUTS[frozenset(columns) - {"column"}]]
+    shape, place = (len(converters), len(counts)), of * len(counts) + at  # (rows,)
     number = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape)
-    wanted = "every count once" if "mean" in columns else f"{FEWEST_READS} or more reads of every count"
-    wrong = np.argwhere(number != 1 if "mean" in columns else number < FEWEST_READS)
+    are_means = len(values) == 2
+    wanted = "each count once" if are_means else f"{FEWEST_READS} or more reads of each count"
+    wrong = np.argwhere(number != 1 if are_means else number < FEWEST_READS)
     if len(wrong):
-        given = f"{number[tuple(wrong[0])]} of count {wrong[0, 1]}"
-        raise ValueError(f"{name} must have {wanted} from 0 to its last, {shape[1] - 1}, got {given}")
-    if "mean" in columns:
+        raise ValueError(f"{name} must have {wanted}, got {number[tuple(wrong[0])]} of count {counts[wrong[0, 1]]}")
+    if counts[0] or len(counts) == 1:
+        raise ValueError(f"{name} must have count 0 and the full scale, got counts {counts[0]}..{counts[-1]}")
+    scale = next((_MV[key] for key in columns if key in _MV), None)
+    reads: NDArray[np.int64] | None = None
+    if are_means:
         order = np.argsort(place)
-        mean, std, reads = columns["mean"][order].reshape(shape), columns["std"][order].reshape(shape), None
-        allowed = np.full((shape[0], shape[1] - 1), _FALL)
-    else:
-        code = columns["code"].astype(np.int64)
+        mean, std = (each[order].reshape(shape) for each in values)
+    elif scale is None:
+        code = values[0].astype(np.int64)
         codes = np.arange(code.max() + 1)
         reads = np.bincount(place * len(codes) + code, minlength=number.size * len(codes)).reshape(*shape, len(codes))
         mean = reads @ codes / number
         std = np.sqrt(np.maximum(reads @ codes**2 / number - mean**2, 0.0))
-        variance = std**2 / number
-        allowed = np.maximum(_FALL, 4.0 * np.sqrt(variance[:, 1:] + variance[:, :-1]))  # 4 standard errors
+    else:
+        mean = np.bincount(place, values[0]).reshape(shape) / number
+        std = np.sqrt(np.bincount(place, (values[0] - mean.ravel()[place]) ** 2).reshape(shape) / number)
+    found = Measurement(
+        converters.tolist(), counts, mean * (scale or 1.0), std * (scale or 1.0), reads, scale is not None,
+        None if scale is None or are_means else number,
+    )  # fmt: skip
+    _check_rise(found, number, name)
+    return found
+
+
+def _check_rise(found: Measurement, number: NDArray[np.int64], name: str) -> None:
+    """Refuse means that fall, by more than half a code and noise explain; the fall of voltages is one of noise."""
+    mean, errors = found.mean, found.std**2 / number
+    if found.is_voltage and found.number is None:
+        errors = found.std**2  # of an unknown number of reads
+    allowed = 4.0 * np.sqrt(errors[:, 1:] + errors[:, :-1])  # 4 standard errors
+    if not found.is_voltage:
+        allowed = np.maximum(_FALL, allowed if found.reads is not None else 0.0)
     fallen = np.argwhere(np.diff(mean) < -allowed)
     if len(fallen):
         of, at = fallen[0]
         raise ValueError(
-            f"{name} must have means that rise with the count, got {mean[of, at]:.4g} at count {at} and "
-            f"{mean[of, at + 1]:.4g} at count {at + 1}"
+            f"{name} must have means that rise with the count, got {mean[of, at]:.4g} at count {found.counts[at]} and "
+            f"{mean[of, at + 1]:.4g} at count {found.counts[at + 1]}"
         )
-    return Measurement(converters.tolist(), mean, std, reads)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import chdtri, ndtr, stdtrit
 from torch import Tensor
 
 from asim_lightning.circuit.code_fit import HALF_CHI2, SMALLEST_SIGMA, Array, log_probability
@@ -66,6 +66,77 @@ class ModelFit:
 
 
 @dataclass(frozen=True, eq=False)
+class AllFits:
+    """The fits of one model to all converters of a chip."""
+
+    fits: Sequence[ModelFit]
+    curves: Sequence[MeasuredCurve]
+    top: int
+    """Largest code of the ADC."""
+
+    @property
+    def offset(self) -> Estimate:
+        """Standard deviation of the offset of converters, LSB."""
+        return _spread([fit.offset for fit in self.fits], 1.0)
+
+    @property
+    def gain(self) -> Estimate:
+        """Standard deviation of the gain of converters, percent of the mean gain."""
+        return _spread([fit.gain for fit in self.fits], 100.0 / self.mean.gain.value)
+
+    @property
+    def mean(self) -> ModelFit:
+        """The fit with mean parameters, and the root mean square of noise; intervals are of the mean."""
+        given = {name: [getattr(fit, name) for fit in self.fits] for name in ("offset", "gain", "alpha")}
+        alpha = None if given["alpha"][0] is None else _mean(given["alpha"])
+        random, nonlinear = (
+            _mean([getattr(fit, name) for fit in self.fits], 2) for name in ("random_noise", "nonlinear_noise")
+        )
+        likelihood = sum(fit.log_likelihood for fit in self.fits)
+        return ModelFit(
+            self.fits[0].model, alpha, _mean(given["offset"]), _mean(given["gain"]), random, nonlinear, likelihood
+        )
+
+    @property
+    def inl(self) -> tuple[float, float]:
+        """Root mean square and largest magnitude of the levels beyond the model, LSB, at measured counts whose levels
+        the ADC does not clip."""
+        rest = []
+        for fit, curve in zip(self.fits, self.curves, strict=True):
+            alpha = 0.0 if fit.alpha is None else fit.alpha.value
+            x = curve.counts / (1.0 + alpha * curve.counts) / curve.full_scale
+            line = fit.offset.value + fit.gain.value * self.top * x
+            inside = (line >= 0) & (line <= self.top)  # the ADC clips other levels
+            rest.append((curve.level[curve.counts] - line)[inside])
+        errors = np.concatenate(rest)
+        return float(np.sqrt((errors**2).mean())), float(np.abs(errors).max())
+
+
+def _mean(parts: Sequence[Estimate], power: int = 1) -> Estimate:
+    """Mean, or root of the mean square, of estimates, with the interval of this mean over converters."""
+    values = np.array([each.value for each in parts]) ** power
+    reach = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
+    low, mean, high = (float(values.mean() + side * reach) for side in (-1.0, 0.0, 1.0))
+    if power == 2:
+        low, mean, high = (math.sqrt(max(0.0, each)) for each in (low, mean, high))
+    return Estimate(mean, low, high)
+
+
+def _spread(parts: Sequence[Estimate], scale: float) -> Estimate:
+    """Standard deviation of normal values behind estimates, without the error of the estimates.
+
+    Converters whose reads do not tell the parameter from another one are left out.
+    """
+    parts = [each for each in parts if math.isfinite(each.high)]
+    if len(parts) < 2:
+        raise ValueError("the reads tell offset from gain for fewer than 2 converters, so their spread is not known")
+    values, others = np.array([each.value for each in parts]), len(parts) - 1
+    errors = float(np.mean([(each.high - each.low) ** 2 for each in parts])) / (8.0 * HALF_CHI2)
+    variances = float(values.var(ddof=1)) * np.array([1.0, *(others / chdtri(others, p) for p in (0.025, 0.975))])
+    return Estimate(*(scale * math.sqrt(max(0.0, each - errors)) for each in variances.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
 class _Codes:
     """Reads by count and code, thresholds in codes. # (cells,)"""
 
@@ -80,6 +151,21 @@ class _Codes:
         return -(self.number * log_probability(low, high)).sum()
 
 
+@dataclass(frozen=True, eq=False)
+class _Volts:
+    """Voltages by count as mean and variance of reads, in LSB. # (measured,)"""
+
+    count: Tensor
+    number: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def loss(self, level: Tensor, sigma: Tensor) -> Tensor:
+        """Negative log-likelihood of all reads, for levels and sigmas by measured count."""
+        square = (self.variance + (self.mean - level) ** 2) / sigma**2
+        return (self.number * (sigma.log() + 0.5 * square)).sum()
+
+
 def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> tuple[ModelFit, ModelFit, float, int]:
     """The fitted charge and current model, and log-likelihood and number of parameters of a fit of each count.
 
@@ -89,7 +175,7 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
         rows: Rows that a column sums.
         reads: Reads of each count; None if the curve has them.
     """
-    some = int((curve.sigma > 0).sum())
+    some = int((curve.sigma[curve.counts] > 0).sum())
     if some < FEWEST_COUNTS:
         raise ValueError(
             f"fit-column needs {FEWEST_COUNTS} or more counts whose reads gave two codes or more, because one code "
@@ -97,9 +183,9 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
         )
     codes = _codes(curve, top, reads)
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
-    own = -float(codes.loss(level, sigma.clamp_min(SMALLEST_SIGMA)))
+    own = -float(codes.loss(level, sigma.clamp_min(_least_sigma(curve))))
     charge, current = (_fit(codes, curve, top, rows, model) for model in ("charge", "current"))
-    return charge, current, own, len(curve.level) + some
+    return charge, current, own, len(curve.counts) + some
 
 
 def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[float, float] | None:
@@ -113,7 +199,8 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
         reads: Reads of each count; None if the curve has them.
     """
     codes = _codes(curve, top, reads)
-    start = math.log(float((curve.sigma[curve.sigma > 0] ** 2).mean()))
+    measured = curve.sigma[curve.counts]
+    start = math.log(float((measured[measured > 0] ** 2).mean()))
     losses, ends = [], [0.0]
     for parameters in (1, 2):
 
@@ -129,23 +216,32 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
     return (low, high) if 2 * (losses[0] - losses[1]) > _SURE and high > low else None
 
 
-def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes:
+def _least_sigma(curve: MeasuredCurve) -> float:
+    """Smallest sigma of a fit, LSB: codes do not tell a smaller one, voltages do."""
+    return 1e-6 if curve.is_voltage else SMALLEST_SIGMA
+
+
+def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes | _Volts:
+    counts = curve.counts
+    if curve.is_voltage and (reads is not None or curve.number is not None):
+        number = np.full(len(counts), reads) if curve.number is None else curve.number
+        level, sigma = curve.level[counts], curve.sigma[counts]
+        return _Volts(*(torch.from_numpy(each).double() for each in (counts, number, level, sigma**2)))
     if curve.reads is not None:
         table = curve.reads.astype(np.float64)
     elif reads is not None:
-        level, sigma = curve.level[:, None], np.maximum(curve.sigma, 1e-9)[:, None]
+        level, sigma = curve.level[counts, None], np.maximum(curve.sigma[counts], 1e-9)[:, None]
         below = ndtr((np.arange(top) + 0.5 - level) / sigma)  # (counts, top)
         table = reads * np.diff(below, prepend=0.0, append=1.0)  # reads that the fit expects of each code
     else:
         raise ValueError("fit-column needs `--reads`, the number of reads of each mean and std, for a file of them")
-    counts, code = np.nonzero(table > 1e-9)
+    cell, code = np.nonzero(table > 1e-9)
     lower = torch.from_numpy(np.where(code == 0, -_FAR * top, code - 0.5))
     upper = torch.from_numpy(np.where(code == top, _FAR * top, code + 0.5))
-    number = torch.from_numpy(table[counts, code])
-    return _Codes(torch.from_numpy(counts).double(), number, lower, upper)
+    return _Codes(torch.from_numpy(counts[cell]).double(), torch.from_numpy(table[cell, code]), lower, upper)
 
 
-def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
+def _fit(codes: _Codes | _Volts, curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
     free = np.array([name != "bend" or model == "current" for name in PARAMETERS])
     shares = codes.count / curve.full_scale
 
@@ -154,7 +250,7 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -
         offset, gain, bend, random, nonlinear = theta
         share = shares / (1.0 + bend * shares)
         variance = random + nonlinear / (share * rows + 1.0)
-        return codes.loss(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
+        return codes.loss(offset + gain * top * share, variance.clamp_min(_least_sigma(curve) ** 2 / 100).sqrt())
 
     theta, least = np.array(_start(curve, top, bool(free[2]))), math.inf
     bounds = [(0.0 if bounded else None, None if each else 0.0) for bounded, each in zip(_BOUNDED, free, strict=True)]
@@ -176,15 +272,15 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, rows: int, model: str) -
 
 def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:
     """Parameters near the best: least squares of levels, and a variance that covers the rest."""
-    share = np.arange(len(curve.level)) / curve.full_scale
+    share, level, sigma = curve.counts / curve.full_scale, curve.level[curve.counts], curve.sigma[curve.counts]
     best: tuple[float, list[float]] = (math.inf, [])
     for bend in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0) if bends else (0.0,):
         line = np.stack([np.ones_like(share), top * share / (1.0 + bend * share)], 1)
-        (offset, gain), *_ = np.linalg.lstsq(line, curve.level, rcond=None)
-        rest = float(((curve.level - line @ (offset, gain)) ** 2).mean())
+        (offset, gain), *_ = np.linalg.lstsq(line, level, rcond=None)
+        rest = float(((level - line @ (offset, gain)) ** 2).mean())
         if rest < best[0]:
             best = rest, [float(offset), float(gain), bend]
-    variance = best[0] + float((curve.sigma[curve.sigma > 0] ** 2).mean())
+    variance = best[0] + float((sigma[sigma > 0] ** 2).mean())
     return [*best[1], variance / 2, variance / 2]
 
 
@@ -211,7 +307,9 @@ def _estimates(loss: Callable[[Tensor], Tensor], theta: Array, free: NDArray[np.
     inside = free & ~(np.array(_BOUNDED) & (theta <= 0))
     covariance = np.linalg.pinv(information[np.ix_(inside, inside)])
     errors = np.zeros_like(theta)
-    errors[inside] = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+    # a variance that is not positive: the reads do not tell this parameter from another one
+    variances = covariance.diagonal()
+    errors[inside] = np.sqrt(np.where(variances > 0, variances, np.inf))
     found = []
     for place, value in enumerate(theta.tolist()):
         if inside[place] or not free[place]:

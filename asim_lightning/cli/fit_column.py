@@ -1,13 +1,14 @@
 """`asim fit-column`: column models fitted to measured codes, as a table, and the settings to paste."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from asim_lightning.checks import check_whole
-from asim_lightning.circuit.measured import measured_curves
-from asim_lightning.circuit.measured_file import content_of
-from asim_lightning.circuit.model_fit import ModelFit, fit_models, rising_sigma
-from asim_lightning.report.command_tables import FIT_PARAMETERS, fit_table
+from asim_lightning.checks import check_number, check_whole
+from asim_lightning.circuit.measured import MeasuredCurve, measured_curves
+from asim_lightning.circuit.measured_file import EACH, content_of, converters_in
+from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_models, rising_sigma
+from asim_lightning.report.command_tables import FIT_PARAMETERS, all_fits_table, fit_table
 
 
 @dataclass(frozen=True)
@@ -15,15 +16,18 @@ class FitColumnOptions:
     """The file, and the measurement."""
 
     file: str
-    """CSV file: count,mean,std of codes, or count,code, a line for each read."""
+    """CSV file: count,mean,std of codes, or count,code, a line for each read; of voltages count,mean_mv,std_mv or
+    count,mv."""
     adc_bits: int = 8
     """Bits of the ADC: 1..16."""
     encoding_bits: int = 1
     """Input bits that were applied at once: 1..16."""
     converter: int | None = None
-    """Number of the converter, if the file has a column `column`."""
+    """Number of the converter, if the file has a column `column`; null: all converters, and their spread."""
     reads: int | None = None
     """Reads behind each mean and std: 2 or more."""
+    full_scale_mv: float | None = None
+    """Voltage of the largest code, above 0 mV, if the file has voltages."""
 
 
 def fit_column(options: FitColumnOptions) -> None:
@@ -33,20 +37,40 @@ def fit_column(options: FitColumnOptions) -> None:
     check_whole("`--encoding_bits`", options.encoding_bits, 1, 16)
     if reads is not None:
         check_whole("`--reads`", reads, 2, 10**9)
+    if options.full_scale_mv is not None:
+        check_number("`--full_scale_mv`", options.full_scale_mv, 1e6, 1e-3)
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
-    (curve,) = measured_curves(content_of(file)[0], file, options.converter, top, "`--adc_bits`").values()
-    if reads is not None and curve.reads is not None:
+    content = content_of(file)[0]
+    numbers = [] if options.converter is not None else converters_in(content, file)
+    if len(numbers) == 1:
+        options, numbers = replace(options, converter=numbers[0]), []
+    curves = measured_curves(
+        content, file, EACH if numbers else options.converter, top, options.full_scale_mv,
+        ("`--adc_bits`", "`--full_scale_mv`"),
+    )  # fmt: skip
+    curve = next(iter(curves.values()))
+    if reads is not None and (curve.reads is not None or curve.number is not None):
         raise ValueError(f"`--reads` must be left out because {file} has each read, got {reads}")
     if curve.full_scale % digit:
         raise ValueError(f"`--encoding_bits` must divide the last count by {digit}, got {curve.full_scale} in {file}")
     rows = curve.full_scale // digit
+    column = _of_all(options, curves, top, rows) if numbers else _of_one(options, curve, top, rows)
+    bits = [f"rows: {rows}", f"adc_bits: {options.adc_bits}", f"encoding_bits: {options.encoding_bits}"]
+    if curve.is_voltage and "column: measured" in column:
+        bits.append(f"full_scale_mv: {options.full_scale_mv:g}")
+    print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
+
+
+def _of_one(options: FitColumnOptions, curve: MeasuredCurve, top: int, rows: int) -> list[str]:
+    """Print the fits of one converter; return the settings that predict best, as lines of YAML."""
+    file, reads = options.file, options.reads
     charge, current, own, parameters = fit_models(curve, top, rows, reads)
     own_aic = 2 * parameters - 2 * own
     # AIC penalises additional parameters
     best = current if current.aic < charge.aic else charge
     number = "" if curve.reads is None else f", {curve.reads.sum()} reads"
-    same = f"at {curve.counts_of_one_code} of these counts, all codes were the same"
-    print(f"{file}: counts 0..{curve.full_scale}{number}; {same}\n\n{fit_table(charge, current, own, own_aic)}")
+    same = "" if curve.is_voltage else f"; at {curve.counts_of_one_code} of these counts, all codes were the same"
+    print(f"{file}: {_counts(curve)}{number}{same}\n\n{fit_table(charge, current, own, own_aic)}")
     print(f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC")
     column = _settings_of_fit(best)
     if own_aic < best.aic:
@@ -57,8 +81,32 @@ def fit_column(options: FitColumnOptions) -> None:
             f"sigma rises from {rising[0]:.2g} LSB at count 0 to {rising[1]:.2g} LSB at count {curve.full_scale}, "
             "which charge and current cannot describe"
         )
-    bits = [f"rows: {rows}", f"adc_bits: {options.adc_bits}", f"encoding_bits: {options.encoding_bits}"]
-    print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
+    return column
+
+
+def _counts(curve: MeasuredCurve) -> str:
+    measured = "" if len(curve.counts) == len(curve.level) else f", {len(curve.counts)} of these measured"
+    return f"counts 0..{curve.full_scale}{measured}"
+
+
+def _of_all(options: FitColumnOptions, curves: Mapping[int | None, MeasuredCurve], top: int, rows: int) -> list[str]:
+    """Print the fits of all converters and their spread; return the settings, as lines of YAML."""
+    pairs = {number: fit_models(curve, top, rows, options.reads)[:2] for number, curve in curves.items()}
+    charge, current = (sum(each.aic for each in fits) for fits in zip(*pairs.values(), strict=True))
+    fits = {number: pair[current < charge] for number, pair in pairs.items()}
+    several = AllFits(list(fits.values()), [curves[number] for number in fits], top)
+    print(f"{options.file}: {len(fits)} converters, {_counts(next(iter(curves.values())))}\n")
+    print(f"{all_fits_table(fits)}\n\n{several.mean.model} predicts better, by {abs(charge - current):.1f} in AIC")
+    rms, most = several.inl
+    print(
+        f"INL that {several.mean.model} does not describe: {rms:.2g} LSB (root mean square), up to {most:.2g} LSB\n"
+        "`column: measured` with `column_args: {converter: each}` has this INL, on the reference engine"
+    )
+    static = ["static:"]
+    for name, unit, each in (("offset", " lsb", several.offset), ("gain", "", several.gain)):
+        interval = f"{'%; ' * (not unit)}95 %: {each.low:.3g} to {each.high:.3g}"
+        static.append(f"  {name}: {each.value:.3g}{unit}  # of {len(fits)} converters; {interval}")
+    return [*_settings_of_fit(several.mean), *static]
 
 
 def _settings_of_file(file: str, converter: int | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from asim_lightning.bench.times import PROJECTED, InferenceTime, LayerTime
@@ -135,6 +135,16 @@ def preset_table() -> str:
         cells = [[name], chip, *([number] for number in numbers), textwrap.wrap(found.differs, _DIFFERS)]
         rows += zip_longest(*cells, fillvalue="")
     return f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_PRESETS_LEGEND}"
+
+
+def all_fits_table(fits: Mapping[int | None, ModelFit]) -> str:
+    """Parameters of one model by converter."""
+    (first, *_), rows = fits.values(), list[Sequence[str]]()
+    used = [(name, unit, form) for name, unit, form in FIT_PARAMETERS if getattr(first, name) is not None]
+    rows.append(("converter", *(name.replace("_", " ") + (f" ({unit})" if unit else "") for name, unit, _ in used)))
+    for number, fit in fits.items():
+        rows.append((str(number), *(f"{getattr(fit, name).value:{form}}" for name, _, form in used)))
+    return text_table(rows, 1, "r" * len(rows[0]))
 
 
 def fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:

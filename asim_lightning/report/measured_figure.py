@@ -10,10 +10,10 @@ from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.picture import GREY, Axis, Format, Picture, Series
+from asim_lightning.report.picture import GREY, Axis, Paper, Picture, Series
 
 
-def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png") -> list[Path]:
+def draw_measured(columns: Iterable[Column], folder: Path, paper: Paper = Paper()) -> list[Path]:
     """Draw each measured column of some columns once, into a file with its file's name, and return the files."""
     found = [column for column in columns if isinstance(column, Measured)]
     measured = {(c.file, number): (c, curve) for c in found for number, curve in c.by_converter.items()}
@@ -21,11 +21,11 @@ def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png
     for (file, converter), (column, curve) in measured.items():
         of = "" if converter is None else f", converter {converter}"
         name, title = Path(file).stem + of.replace(", ", "_").replace(" ", "_"), Path(file).name + of
-        path = folder / f"{name}.{suffix}"
+        path = paper.path(folder, name)
         if path in drawn:  # same name, from another folder
-            path = folder / f"{name}_{len(drawn)}.{suffix}"
+            path = paper.path(folder, f"{name}_{len(drawn)}")
         pictures = measured_pictures(curve, column.macro.top_code or 1)
-        drawn.append(save_figure(figure_of(*pictures, title=title, across=2), path))
+        drawn.append(save_figure(figure_of(*pictures, title=title, across=2, width=paper.width), path))
     return drawn
 
 
@@ -37,10 +37,11 @@ def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:
     """
     level, sigma, counts = curve.level, curve.sigma, np.arange(len(curve.level))
     slope = (level[-1] - level[0]) / curve.full_scale
-    line, steps, silent = level[0] + slope * counts, np.diff(level) - slope, sigma == 0
+    line, steps = level[0] + slope * counts, np.diff(level) - slope
+    silent = np.isin(counts, curve.counts) & (sigma == 0) & (not curve.is_voltage)
     offset, gain = level[0], slope * curve.full_scale / top
     reads = curve.reads
-    levels, sigmas = ((), ()) if reads is None else intervals(reads, top)
+    levels, sigmas = ((), ()) if reads is None else ([*map(curve.between, x)] for x in intervals(reads, top))
     ideal = Series("ideal", [0, curve.full_scale], [0, top], form="line", colour=GREY, marker="none", dashes=1)
     noise = [_steps("noise", sigma, sigmas)]
     if silent.any():
@@ -48,6 +49,8 @@ def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:
         noise.append(Series(codes, counts[silent].tolist(), sigma[silent].tolist(), style=1, marker="open"))
     note = "INL: from the line through both ends; DNL: from count to count"
     note += "; bands: 95 % intervals" * (reads is not None)
+    if len(curve.counts) < len(level):
+        note += f"; {len(curve.counts)} of {len(level)} counts were measured, linear between these"
     drawn = (
         (f"offset {offset:+.2f} LSB, gain {gain:.4f}", "code", [ideal, _steps("measured, before rounding", level)]),
         (f"INL: {_range(level - line)} LSB", "INL (LSB)", [_steps("", level - line, [end - line for end in levels])]),

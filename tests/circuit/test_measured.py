@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig, resolved, transfer
 from asim_lightning.circuit.code_fit import intervals
-from asim_lightning.circuit.measured import Measured
+from asim_lightning.circuit.measured import Measured, measured_curves
 from asim_lightning.engine import ENGINES, MatmulProduct, sums_of
 from asim_lightning.engine.explanation import explain
+from asim_lightning.exploration.point import macro_content
 from tests.circuit.measured_chips import (
     COUNTS,
     TOP,
@@ -55,6 +56,57 @@ def test_simulated_codes_are_those_measured(sigma: float, engine: str, form: str
     # the test can tell: the same column with a fifth more noise, or without INL
     assert difference(histogram(codes_of(bent_level(), 1.2 * spread, 500, 2)), found) > 6
     assert difference(histogram(codes_of(0.995 * COUNTS, spread, 500, 2)), found) > 6
+
+
+def test_counts_between_measured_ones_are_linear(tmp_path: Path) -> None:
+    level, spread = bent_level(), np.linspace(0.4, 0.2, len(COUNTS))
+    codes = codes_of(level, spread, 500, 1)
+    some = [0, 3, 50, 51, 255]
+    rows = [f"{k},{codes[k].mean():.6f},{codes[k].std():.6f}" for k in some]
+    column = transfer(measured(written(tmp_path, "\n".join(["count,mean,std", *rows]))), False).column
+    assert isinstance(column, Measured)
+    every = transfer(measured(written(tmp_path, moments_csv(codes.mean(1), codes.std(1)), "all.csv")), False).column
+    assert isinstance(every, Measured)
+    for name in ("level", "sigma"):
+        own, whole = getattr(column.curve, name), getattr(every.curve, name)
+        assert np.allclose(own, np.interp(COUNTS, some, whole[some]))
+    assert "5 of 256 counts were measured, linear between these" in column.note
+    assert "linear" not in every.note
+    reads = reads_csv(codes[:, :60]).splitlines()
+    few = [line for line in reads if line.partition(",")[0] in ("count", *map(str, some))]
+    curve = measured_curves("\n".join(few).encode(), "chip.csv", None, TOP)[None]
+    assert curve.reads is not None
+    assert curve.reads.shape == (5, curve.reads.shape[1])
+    assert np.allclose(curve.level[some], codes[some, :60].mean(1), atol=0.2)
+
+
+@pytest.mark.parametrize("unit", ["mv", "v"])
+def test_voltages_are_levels_of_the_full_scale(unit: str, tmp_path: Path) -> None:
+    factor = {"mv": 1.0, "v": 1e-3}[unit]
+    level, noise = (
+        bent_level() / TOP * 500 * factor,
+        np.random.default_rng(1).normal(0, 0.4 * factor, (len(COUNTS), 40)),
+    )
+    reads = "\n".join([f"count,{unit}", *(f"{k},{v:.9f}" for k, row in enumerate(level[:, None] + noise) for v in row)])
+    means = "\n".join(
+        [f"count,mean_{unit},std_{unit}"]
+        + [f"{k},{level[k] + row.mean():.9f},{row.std():.9f}" for k, row in enumerate(noise)]
+    )
+    found = [
+        measured_curves(text.encode(), "chip.csv", None, TOP, full_scale_mv=500.0)[None] for text in (reads, means)
+    ]
+    for curve in found:
+        assert np.allclose(curve.level, (level + noise.mean(1)) / factor / 500 * TOP, atol=1e-5)
+        assert np.allclose(curve.sigma, noise.std(1) / factor / 500 * TOP, atol=1e-5)
+        assert curve.is_voltage
+    assert found[0].number is not None
+    assert set(found[0].number) == {40}
+    file = written(tmp_path, means)
+    with pytest.raises(ValueError, match=r"has voltages, so `macro\.full_scale_mv`"):
+        transfer(measured(file), False)
+    assert transfer(measured(file, full_scale_mv=500.0), False).column.note.startswith("measured: sigma")
+    contents = [macro_content(measured(file, full_scale_mv=scale), False) for scale in (500.0, 510.0)]
+    assert contents[0] != contents[1]
 
 
 @pytest.mark.parametrize("sigma", SIGMAS[::2])

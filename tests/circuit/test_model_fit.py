@@ -1,6 +1,7 @@
 """Charge and current models fitted to codes: what made them lies within the intervals."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from asim_lightning.circuit.measured import measured_curves
-from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
+from asim_lightning.circuit.model_fit import AllFits, Estimate, ModelFit, fit_models, rising_sigma
 from asim_lightning.resources import shipped_folder
-from tests.circuit.measured_chips import COUNTS, ROWS, TOP, bent_level, codes_of, moments_csv, reads_csv
+from tests.circuit.measured_chips import COUNTS, ROWS, TOP, Array, bent_level, codes_of, moments_csv, reads_csv
 
 # alpha, offset, gain, random noise, nonlinear noise
 CHIPS = {
@@ -53,6 +54,46 @@ def test_what_made_the_codes_lies_within_the_intervals(name: str, moments: bool)
         else:
             assert current.aic < charge.aic - 100
     assert missed <= 3  # of 10, 5 % of which are expected; more than 3 once in 1,000
+
+
+def of_chips(chips: int, form: str, scale: float = 1.0) -> tuple[AllFits, Array, Array]:
+    """Charge columns with known offsets and gains, read 60 times at a quarter of the counts."""
+    draws, counts = np.random.default_rng(3), [*COUNTS[::4].tolist(), ROWS]
+    # codes of a column with gain 1 always lie at one place between thresholds, which tells little of its noise
+    offsets, gains = draws.normal(0, 0.3, chips), 1 + np.resize([0.008, -0.006, 0.004, -0.004], chips)
+    lines = [f"column,count,{form}"]
+    for chip in range(chips):
+        for k in counts:
+            values = offsets[chip] + gains[chip] * TOP * k / ROWS + 0.25 * draws.standard_normal(60)
+            shown = np.clip(np.round(values), 0, TOP) if form == "code" else values * scale
+            lines += [f"{chip},{k},{value:.6g}" for value in shown]
+    curves = measured_curves("\n".join(lines).encode(), "chip.csv", "each", TOP, TOP * scale)
+    fits = [fit_models(curve, TOP, ROWS, None)[0] for curve in curves.values()]
+    return AllFits(fits, list(curves.values()), TOP), offsets, gains
+
+
+@pytest.mark.parametrize(("form", "scale"), [("code", 1.0), ("mv", 2.0)])
+def test_the_spread_of_all_converters_is_found(form: str, scale: float) -> None:
+    found, offsets, gains = of_chips(8, form, scale)
+    assert [fit.offset.value for fit in found.fits] == pytest.approx(offsets, abs=0.1)
+    assert [fit.gain.value for fit in found.fits] == pytest.approx(gains, abs=1e-3)
+    for each, drawn in ((found.offset, offsets), (found.gain, 100 * gains)):
+        assert each.low < drawn.std(ddof=1) < each.high
+        assert each.value == pytest.approx(drawn.std(ddof=1), rel=0.1)
+        assert each.high / each.low > 1.8  # eight converters tell little
+    mean = found.mean
+    assert mean.offset.value == pytest.approx(offsets.mean(), abs=0.05)
+    assert math.hypot(mean.random_noise.value, mean.nonlinear_noise.value) > 100 * 0.25 / TOP * 0.9
+    assert mean.random_noise.value < 100 * 0.25 / TOP * 1.1
+    assert found.inl[0] < 0.25  # nothing but noise of 60 reads
+
+
+def test_converters_whose_reads_do_not_fix_a_parameter_do_not_count() -> None:
+    found, *_ = of_chips(3, "mv", 2.0)
+    lost = replace(found.fits[0], offset=Estimate(9.0, -math.inf, math.inf))
+    assert replace(found, fits=[lost, *found.fits[1:]]).offset == replace(found, fits=found.fits[1:]).offset
+    with pytest.raises(ValueError, match="for fewer than 2 converters"):
+        _ = replace(found, fits=[lost, lost, found.fits[0]]).offset
 
 
 def test_current_explains_the_packaged_chip_as_well_as_charge_which_is_current_without_a_bend() -> None:

@@ -30,16 +30,17 @@ def line(new: str, old: str = "7,7.000000,0.000000") -> str:
 FEW = reads_csv(codes_of(COUNTS.astype(float), 0.0, 20, 0))
 CONVERTERS = IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1)
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
-    "missing counts": (line(""), {}, "must have every count once from 0 to its last, 255, got 0 of count 7"),
-    "count twice": (line("7,7,0\n7,7,0"), {}, "must have every count once from 0 to its last, 255, got 2 of count 7"),
+    "no count 0": (line("", "0,0.000000,0.000000"), {}, "must have count 0 and the full scale, got counts 1..255"),
+    "count twice": (line("7,7,0\n7,7,0"), {}, "must have each count once, got 2 of count 7"),
+    "volts": ("count,mv\n" + "0,0\n1,500\n" * 20, {}, "has voltages, so `macro.full_scale_mv`"),
     "NaN": (line("7,nan,0"), {}, "chip.csv, line 9: mean must be a number, 0..65535, got nan"),
     "no number": (line("7,seven,0"), {}, "must have 3 numbers a line: could not convert string 'seven'"),
     "falling": (line("7,8.7,0.5"), {}, "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8"),
-    "header": ("0,0,0\n1,1,0\n", {}, "line 1: the header must be count,mean,std or count,code, either with"),
+    "header": ("0,0,0\n1,1,0\n", {}, "line 1: the header must be count,mean,std or count,code, or for voltages"),
     "few reads": (
         FEW.rsplit("\n", 1)[0],
         {},
-        "every count from 0 to its last, 255, got 19 of count 255",
+        "20 or more reads of each count, got 19 of count 255",
     ),
     "deviation too small": (line("7,7.5,0.1"), {}, "mean and std of whole codes, got 7.5 and 0.1 at count 7"),
     "deviation too large": (line("7,7,65536"), {}, "mean and std of whole codes, got 7 and 65536 at count 7"),
@@ -142,3 +143,28 @@ def test_fit_column_prints_the_measured_column_where_no_model_predicts_as_well(a
     assert macro["column_args"] == {"file": name, "converter": 3}
     assert MacroConfig(**macro).column == "measured"
     assert re.search(r"sigma rises from 0\.\d+ LSB at count 0 to 0\.\d+ LSB at count 31", said)
+
+
+def test_fit_column_fits_all_converters_and_prints_their_spread(asim: Asim, folder: Path) -> None:
+    offsets = [-0.5, 0.1, 0.4]
+    lines = [f"{n},{line}" for n, each in enumerate(offsets) for line in voltages(each)]
+    (folder / "chip.csv").write_text("\n".join(["column,count,mv", *lines]))
+    said = asim("fit-column", "chip.csv", *FEWER, "--full_scale_mv", 310).out
+    assert "3 converters, counts 0..31, 16 of these measured" in said
+    assert [line.split()[0] for line in said.splitlines() if line[:12].strip().isdigit()] == ["0", "1", "2"]
+    macro = MacroConfig(**settings_said(said))
+    assert macro.column == "charge"
+    assert macro.converter_spreads[0] == pytest.approx(np.std(offsets, ddof=1), rel=0.1)
+    assert macro.column_args["offset"] == pytest.approx(0, abs=0.05)
+    assert asim("fit-column", "chip.csv", *FEWER, "--full_scale_mv", 310, "--converter", 2).out.startswith(
+        "chip.csv: c"
+    )
+    last = [line for line in lines if line.startswith("2,")]
+    (folder / "chip.csv").write_text("\n".join(["column,count,mv", *last]))
+    assert "converter" not in asim("fit-column", "chip.csv", *FEWER, "--full_scale_mv", 310).out  # there is one
+
+
+def voltages(offset: float) -> list[str]:
+    """40 reads of each second count, 10 mV a code."""
+    noise = np.random.default_rng(abs(int(100 * offset))).normal(0, 0.3, (32, 40))
+    return [f"{k},{10 * (k + offset + z):.5f}" for k in [*range(0, 30, 2), 31] for z in noise[k]]
