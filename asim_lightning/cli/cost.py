@@ -46,8 +46,9 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
     folder = cli.run_folder if options.output is None else Path(options.output)
     if options.validate:
         found = validate_model(options.technology)
-        drawn = figure_of(*validation_pictures(found), title="energy model against published macros")
-        picture = save_figure(drawn, folder / f"energy_model.{options.format}")
+        title = "energy model against published macros"
+        drawn = figure_of(*validation_pictures(found), title=title, width=options.width)
+        picture = save_figure(drawn, options.path(folder, "energy_model"))
         cli.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = cli.model, cli.datamodule
@@ -71,8 +72,8 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         numbers, table = folder / COST, folder / "cost.csv"
         write_text(numbers, _json(report))
         write_lines(table, layer_table(report.rows()).numbers, "\n")
-        figure = figure_of(*cost_pictures(report), title=f"{cli.run_folder.name}: energy an image")
-        picture = save_figure(figure, folder / f"cost.{options.format}")
+        figure = figure_of(*cost_pictures(report), title=f"{cli.run_folder.name}: energy an image", width=options.width)
+        picture = save_figure(figure, options.path(folder, "cost"))
         print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
 
 

@@ -64,9 +64,9 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
         prepare(cli.trainer, cli.model, cli.datamodule)
         counts, seen = training_counts(cli.model, {chosen: layers[chosen]}, cli.datamodule, options.images)
         folder = Path(options.plot)
-        path = save_figure(count_figure(chosen, counts[chosen], seen), folder / f"{chosen}.{options.format}")
+        path = save_figure(count_figure(chosen, counts[chosen], seen, options.width), options.path(folder, chosen))
         print(f"\nplot     {path}")
-        for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
+        for path in draw_measured((circuit.column for circuit in circuits), folder, options):
             cli.say(f"plot     {path}")
 
 
@@ -128,6 +128,7 @@ def chip(cli: AsimCLI, options: ChipOptions) -> None:
         content = save(tensors, {"chip": number})
         write_whole(folder / "chip.safetensors", lambda file: file.write(content))
         print(f"numbers  {folder / 'chip.safetensors'}")
-    figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
+    title = f"chip {number}: {sum(layer.converters for layer in layers):,} converters"
+    figure = chip_figure(layers, title, options.width)
     if figure is not None:
-        print(f"picture  {save_figure(figure, folder / f'chip.{options.format}')}")
+        print(f"picture  {save_figure(figure, options.path(folder, 'chip'))}")

@@ -4,20 +4,24 @@ from argparse import SUPPRESS
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from textwrap import fill
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse.typing import restricted_number_type
 
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.setting_names import no_setting
+from asim_lightning.report.picture import WIDTH, Paper
+
+_Inches = restricted_number_type("Inches", float, [(">=", 2), ("<=", 30)])
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Drawing(Paper):
     """Options of commands that draw."""
 
-    format: Literal["png", "pdf", "svg"] = "png"
-    """Format of pictures: png, pdf or svg."""
+    width: _Inches = WIDTH  # type: ignore[valid-type]
+    """Width of pictures: 2..30 inches, such as 3.5 for a column of a page of two columns."""
 
 
 def own_options(command: str) -> dict[str, Any]:

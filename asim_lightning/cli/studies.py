@@ -161,7 +161,7 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish(run, made, cli.run_folder.name, options.format))
+        print(publish(run, made, cli.run_folder.name, options))
         if published:
             print(f"\n{published_text(run, published, options.against or '')}")
 
@@ -219,7 +219,7 @@ def search(cli: AsimCLI, options: SearchOptions) -> None:
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish_search(run, made, cli.run_folder.name, options.format))
+        print(publish_search(run, made, cli.run_folder.name, options))
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
     if found.keeps is not None:
         texts["spec.yaml"] = _recipe(cli, found.keeps)
-    drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}")
+    drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}", options.width)
     _write(made.folder, texts, drawn, f"spec.{options.format}")
     said = "\n".join([str(found.table), *found.notes[len(made.notes) :]])
     print(f"{said}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
@@ -293,7 +293,7 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
     texts = {str(each.file): _recipe(cli, each.macro, each.rules, each.checkpoint) for each in found.plans}
     texts[MAP] = json.dumps(found.map.to_json(), indent=1)
     texts["doctor.json"] = json.dumps(found.to_json(), indent=2)  # last, because it names the others
-    drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position")
+    drawn = found.plot(f"{cli.run_folder.name}: loss by layer and bit position", options.width)
     _write(made.folder, texts, drawn, f"map.{options.format}")
     print(f"{found}\n\nfiles    {made.folder}/{', '.join(texts)}, map.{options.format}")
 

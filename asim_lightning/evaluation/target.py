@@ -348,10 +348,16 @@ class Limit:
     """Whether `images` is all images there are, and more would be needed."""
 
     @property
+    def places(self) -> tuple[int, int]:
+        """Places of the last kept and the first missed value; -1 and the number of values if there is none."""
+        kept = -1 if self.kept is None else self.rungs.index(self.kept)
+        return kept, len(self.rungs) if self.missed is None else self.rungs.index(self.missed)
+
+    @property
     def is_decided(self) -> bool:
         """Whether no value lies between the kept and the missed ones."""
-        kept = -1 if self.kept is None else self.rungs.index(self.kept)
-        return kept + 1 == (len(self.rungs) if self.missed is None else self.rungs.index(self.missed))
+        kept, missed = self.places
+        return kept + 1 == missed
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -23,6 +23,7 @@ from asim_lightning.exploration.search_space import checkpoint_of, of_network
 from asim_lightning.exploration.study import Others
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.draw import figure_of
+from asim_lightning.report.picture import WIDTH
 from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
 
@@ -98,9 +99,10 @@ class Diagnosis:
 
     __repr__ = __str__
 
-    def plot(self, title: str = "") -> Axes:
-        """The map of the loss, as matplotlib's axes."""
-        return figure_of(loss_map_picture(self.map, title or "loss by layer and bit position")).axes[0]
+    def plot(self, title: str = "", width: float = WIDTH) -> Axes:
+        """The map of the loss, `width` inches wide, as matplotlib's axes."""
+        drawn = loss_map_picture(self.map, title or "loss by layer and bit position")
+        return figure_of(drawn, width=width).axes[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in doctor.json."""

@@ -73,7 +73,7 @@ def limit_of(given: Property, base: Point, looks: Sequence[Look] = ALL, expected
     undecided ones, it has the last look after all.
     """
     rungs, found = given.rungs, dict[int, _Found]()
-    guesses = None if expected is None else _ends(expected)
+    guesses = None if expected is None else expected.places
     while True:
         missed = min((rung for rung, each in found.items() if each.decision.verdict == "missed"), default=len(rungs))
         kept = max((r for r, each in found.items() if each.decision.verdict == "kept" and r < missed), default=-1)
@@ -127,15 +127,8 @@ def _between(low: int, high: int, count: int, guess: int | None) -> int:
     return max(2 * high - guess - 1, middle if low >= 0 else 0)
 
 
-def _ends(limit: Limit) -> tuple[int, int]:
-    """Rungs of the last kept and the first missed value; -1 and the number of rungs if there is none."""
-    rungs = limit.rungs
-    kept = -1 if limit.kept is None else rungs.index(limit.kept)
-    return kept, len(rungs) if limit.missed is None else rungs.index(limit.missed)
-
-
 def moved(limit: Limit, expected: Limit) -> int:
     """By how many rungs a limit is more harmful than expected, below 0 if it is more harmless; 0 if the undecided rungs
     of both overlap."""
-    (kept, missed), (low, high) = _ends(limit), _ends(expected)
+    (kept, missed), (low, high) = limit.places, expected.places
     return max(0, kept - high + 1) - max(0, low - missed + 1)

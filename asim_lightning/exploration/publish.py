@@ -33,7 +33,7 @@ from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy import accuracy_picture, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import in_one_unit, macro_words
-from asim_lightning.report.picture import MOST_CURVES, Format
+from asim_lightning.report.picture import MOST_CURVES, Paper
 from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
 from asim_lightning.report.tensorboard_curves import axis_curves, energy_curves, write_run
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
@@ -56,7 +56,7 @@ _MOST_ROWS, _MOST_CHIPS = 102, 10
 """Most points with a table of steps along an axis; most points of chips in a table."""
 
 
-def publish(run: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
+def publish(run: Run, sweep: Sweep, name: str, paper: Paper = Paper()) -> str:
     """Write plot and dashboard into the sweep's folder; return the table and the paths of the files.
 
     The table and the yields of chips have the points of this call; plot, dashboard and results.csv have all points of
@@ -74,11 +74,11 @@ def publish(run: Run, sweep: Sweep, name: str, suffix: Format = "png") -> str:
         drawn = chips_picture(rows, title, run.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(model, "num_classes", None), adc_bits)
-    whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
-    picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
+    whole, file = figure_of(drawn, width=paper.width), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
+    picture = save_figure(whole, paper.path(sweep.folder, file))
     write_run(every, {**axis_curves(rows, axis), **energy_curves(every)}, {f"sweep/{axis}": whole})
     _write_differences(every, sweep.study.settings.axes)
-    yields = _yield_files(run, sweep, name, suffix) if run.yields else []
+    yields = _yield_files(run, sweep, name, paper) if run.yields else []
     earlier = len(rows) - len(run.rows)
     more = [f"earlier  picture and numbers also have {earlier:,} rows of earlier commands"] if earlier > 0 else []
     return "\n".join([sweep_text(run, sweep, axis), *_files(sweep.folder, [picture]), *more, *yields])
@@ -109,14 +109,14 @@ def plot_axis(rows: Sequence[Result]) -> str:
     return (several or order)[0]
 
 
-def publish_search(run: Run, search: Search, name: str, suffix: Format = "png") -> str:
+def publish_search(run: Run, search: Search, name: str, paper: Paper = Paper()) -> str:
     """Write files and pictures into the search's folder; return the table and the paths of the files."""
     title = f"{name}, {len(run.points)} points by {search.settings.method}"
     title += "" if of_technology(run.points[0].axes) else f", {search.technology}"
     macros = search.macros(run.points[0].axes)
     title = _title(title, min(macros, key=str), run, len(macros) - 1) + _volts(search)
-    figures = _figures(run, title)
-    pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
+    figures = _figures(run, title, paper.width)
+    pictures = [save_figure(drawn, paper.path(search.folder, file)) for file, drawn in figures.items()]
     known = [name for name in _SCALARS if all(has_figure(each, name) for each in run.points)]
     write_run(
         run,
@@ -169,15 +169,15 @@ def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
     ]
 
 
-def _figures(run: Run, title: str) -> dict[str, Figure]:
+def _figures(run: Run, title: str, width: float) -> dict[str, Figure]:
     """The pictures of a search by the name of their file."""
     figures = {}
     if (picture := trade_off_picture(run, title)) is not None:
-        figures["trade_off"] = figure_of(picture)
+        figures["trade_off"] = figure_of(picture, width=width)
     if maps := map_pictures(run):
         references = ", ".join(f"{each.kind} {each.measure.quantity(each.accuracy)}" for each in run.references)
         panels = [replace(each, title=each.title * (len(maps) > 1)) for each in maps]
-        figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})")
+        figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})", width=width)
     return figures
 
 
@@ -232,12 +232,12 @@ def _changes(run: Run, sweep: Sweep, axis: str) -> list[str]:
     return ["", differences_text(axis, steps, run.measure)] if steps else []
 
 
-def _yield_files(run: Run, sweep: Sweep, name: str, suffix: Format) -> list[str]:
+def _yield_files(run: Run, sweep: Sweep, name: str, paper: Paper) -> list[str]:
     """Write picture and table of the yields of a sweep over chips; return their paths."""
     (quantized,) = run.of_kind("quantized")
     title = _title(name, sweep.macro, run, _rules(sweep)) + _volts(sweep)
     drawn = yield_picture(run.yields, title, run.thresholds, quantized.accuracy)
-    picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
+    picture = save_figure(figure_of(drawn, width=paper.width), paper.path(sweep.folder, "yield"))
     numbers = write_yields(run.yields, run.thresholds[::-1], sweep.folder / YIELDS)
     return [f"yields   {numbers}", f"picture  {picture}"]
 

@@ -10,6 +10,7 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.publish import plot_axis
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
+from asim_lightning.report.picture import WIDTH
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.run_section import report_of, run_title
 from asim_lightning.report.trade_off import trade_off_picture
@@ -51,11 +52,12 @@ class Results(Run):
             for each in self.rows
         )  # fmt: skip
 
-    def plot(self, axis: str | None = None) -> Axes:
+    def plot(self, axis: str | None = None, width: float = WIDTH) -> Axes:
         """The results as a picture: yields over accuracy, a trade-off, or accuracy along an axis.
 
         Args:
             axis: Name of the axis; None: a search's trade-off, the yield of chips, else the first axis that varies.
+            width: Width in inches, such as 3.5 for a column of a page of two columns.
         Returns:
             matplotlib's axes; `.figure` shows and saves the picture.
         """
@@ -67,7 +69,7 @@ class Results(Run):
         drawn = drawn or accuracy_picture(self.rows, axis or plot_axis(self.rows))
         words = self[0].measure.words
         drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
-        return figure_of(drawn).axes[0]
+        return figure_of(drawn, width=width).axes[0]
 
     def report(self, path: str | Path) -> Path:
         """Write the results as one offline HTML page; the outcome must be a share of samples, such as an accuracy.

@@ -29,7 +29,8 @@ from asim_lightning.exploration.running import measure
 from asim_lightning.exploration.study import Say, Study, StudySettings, all_images, silent
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.labels import legend_text
-from asim_lightning.report.spec_doctor import limits_picture, limits_table
+from asim_lightning.report.picture import WIDTH
+from asim_lightning.report.spec_doctor import limits_pictures, limits_table
 from asim_lightning.table import Table
 
 _OF_DECADE = 20
@@ -146,10 +147,10 @@ class Spec:
 
     __repr__ = __str__
 
-    def plot(self, title: str = "") -> Axes:
-        """A bar a property, as matplotlib's axes."""
+    def plot(self, title: str = "", width: float = WIDTH) -> Axes:
+        """A row of points a property, `width` inches wide, as matplotlib's axes."""
         usual = f"how bad a macro may be that keeps {self.target}"
-        return figure_of(limits_picture(self.limits, title or usual)).axes[0]
+        return figure_of(*limits_pictures(self.limits, ""), title=title or usual, width=width).axes[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in spec.json."""

@@ -10,7 +10,7 @@ from torch import Tensor, zeros
 
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.picture import Axis, Picture, Series
+from asim_lightning.report.picture import WIDTH, Axis, Picture, Series
 from asim_lightning.table import Table, TableColumn
 
 _WORST = 5
@@ -52,7 +52,7 @@ def chip_table(layers: Sequence[ChipLayer]) -> Table[ChipLayer]:
     return Table(_LAYERS, layers, f"\n{Table(_CONVERTERS, worst)}" if worst else "")
 
 
-def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
+def chip_figure(layers: Sequence[ChipLayer], title: str, width: float = WIDTH) -> Figure | None:
     """Histograms over all converters, and their errors along the outputs of layers; None if they have no errors."""
     kinds = {"offset (LSB)": "offset", "gain error (%)": "gain_error", "largest |INL| (LSB)": "largest_inl"}
     drawn = []
@@ -63,7 +63,7 @@ def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
             drawn.append((histogram_picture(label, values), output_picture(label, values, outputs)))
     if not drawn:
         return None
-    return figure_of(*(each[row] for row in (0, 1) for each in drawn), title=title, across=len(drawn))
+    return figure_of(*(each[row] for row in (0, 1) for each in drawn), title=title, across=len(drawn), width=width)
 
 
 def histogram_picture(label: str, values: Tensor) -> Picture:

@@ -19,13 +19,17 @@ from asim_lightning.engine.adc_range import Histogram, Quality, overall, qualiti
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.command_tables import decibels
 from asim_lightning.report.labels import macro_words
+from asim_lightning.report.picture import WIDTH
 
 _SIZE, _DOTS = (13.0, 12.0), 100  # inches and dots per inch: 1300 x 1200 pixels
 _STYLE: Any = {
     "axes.titlesize": 11, "axes.labelsize": 11, "xtick.labelsize": 8, "ytick.labelsize": 8, "figure.titlesize": 15,
 }  # fmt: skip
+_NARROW, _NARROW_HEIGHT = 9.0, 5.5
+"""Below this width a page has only the counts, and this height, inches."""
+_NARROW_STYLE: Any = {"font.size": 7.0, "axes.titlesize": 8.0, "figure.titlesize": 8.0}
 _MOST_BINS = 256
-_MOST_LABELS = 72
+_MOST_LABELS, _MOST_LABELS_NARROW = 72, 22
 _RANGE, _BAR, _OUTSIDE = "#D55E00", "#0072B2", "0.88"
 _LEAST_WRONG = 1e-8
 _WIDEST = 2
@@ -34,30 +38,37 @@ _Seen: TypeAlias = tuple[Cycle, Histogram, Quality]
 """A cycle, its counts, and the quality of their conversion."""
 
 
-def count_figure(name: str, counts: LayerCounts, images: str) -> Figure:
+def count_figure(name: str, counts: LayerCounts, images: str, width: float = WIDTH) -> Figure:
     """The page of a layer: counts of all cycles, rows in use, and by cycle counts, clipped share, P(wrong) and CSNR.
 
-    `images` says in words which images were counted.
+    `images` says in words which images were counted. With another width than the usual one, in inches, the page has
+    this width; below 9 inches it has only the counts.
     """
     found = qualities(counts.circuit, counts.histograms)
     cycles = list(zip(counts.circuit.cycles, counts.histograms, found, strict=True))
     edges = _edges(cycles)
     shares = np.array([np.histogram(seen.counts, edges, weights=seen.shares)[0] for _, seen, _ in cycles])
-    with rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
+    wide, high = _SIZE if width == WIDTH else (width, _SIZE[1] if width >= _NARROW else _NARROW_HEIGHT)
+    is_narrow = wide < _NARROW
+    with rc_context(_NARROW_STYLE if is_narrow else _STYLE):
+        figure = Figure(figsize=(wide, high), dpi=_DOTS, layout="constrained")
         figure.suptitle(f"What the ADC of {name} sees", x=0.01, ha="left")
-        text = fill(_text(counts, overall(counts.circuit, found), images), 165)
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=10, color="0.25")
-        plots = figure.subplot_mosaic(
-            [["counts", *["rows"] * 3], ["cycles", "clipped", "wrong", "csnr"]],
-            width_ratios=(6.2, 1.3, 1.3, 1.3),
-            height_ratios=(1.5, 8.0),
-        )
+        text = fill(_text(counts, overall(counts.circuit, found), images), int(16.5 * wide if is_narrow else 165))
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7 if is_narrow else 10, color="0.25")
+        if is_narrow:
+            plots = figure.subplot_mosaic([["counts"], ["cycles"]], height_ratios=(1.0, 3.0))
+        else:
+            plots = figure.subplot_mosaic(
+                [["counts", *["rows"] * 3], ["cycles", "clipped", "wrong", "csnr"]],
+                width_ratios=(6.2, 1.3, 1.3, 1.3),
+                height_ratios=(1.5, 8.0),
+            )
         mesh = _draw_cycles(plots["cycles"], cycles, edges, shares)
         figure.colorbar(mesh, ax=plots["cycles"], location="bottom", label="share of a cycle's counts", aspect=60)
         _draw_all(plots["counts"], cycles, edges, shares.mean(0))
-        _draw_rows(plots["rows"], counts)
-        _draw_qualities(plots, cycles)
+        if not is_narrow:
+            _draw_rows(plots["rows"], counts)
+            _draw_qualities(plots, cycles)
         figure.draw_without_rendering()  # sets the text sizes of this style
     return figure
 
@@ -103,9 +114,19 @@ def _draw_all(plot: Axes, cycles: Sequence[_Seen], edges: NDArray[np.float64], t
     beyond = [f"{count:.6g}" for count in ends if not edges[0] <= count <= edges[-1]]
     for count in ends:
         plot.axvline(count, color=_RANGE, linewidth=1.3)
+    is_narrow = plot.figure.get_figwidth() < _NARROW  # type: ignore[union-attr]
     if beyond:
         text = f"the range ends beyond this picture, at {', '.join(beyond)}"
-        plot.text(0.99, 0.9, text, transform=plot.transAxes, ha="right", va="top", fontsize=9, color=_RANGE)
+        plot.text(
+            0.99,
+            0.9,
+            text,
+            transform=plot.transAxes,
+            ha="right",
+            va="top",
+            fontsize=7 if is_narrow else 9,
+            color=_RANGE,
+        )
 
 
 def _draw_rows(plot: Axes, counts: LayerCounts) -> None:
@@ -132,13 +153,15 @@ def _draw_cycles(
     least = max(float(shares[shares > 0].min()), 1e-7)
     seen, lines = np.ma.masked_less_equal(shares, 0.0), np.arange(len(cycles) + 1) - 0.5
     mesh = plot.pcolormesh(edges, lines, seen, norm=LogNorm(least, 1.0), cmap="viridis_r", zorder=2)
-    every = math.ceil(len(cycles) / _MOST_LABELS)
+    is_narrow = plot.figure.get_figwidth() < _NARROW  # type: ignore[union-attr]
+    every = math.ceil(len(cycles) / (_MOST_LABELS_NARROW if is_narrow else _MOST_LABELS))
     names = [f"x{_bits(cycle.input_bits)} w{_bits(cycle.weight_bits)}" for cycle, *_ in cycles[::every]]
-    plot.set_yticks(places[::every], names, fontsize=10 if len(cycles) <= 32 else 6.5)
+    plot.set_yticks(places[::every], names, fontsize=7 if is_narrow or len(cycles) > 32 else 10)
     plot.set(
         facecolor=_OUTSIDE, xlim=(edges[0], edges[-1]), ylim=(lines[0], lines[-1]), xlabel="count",
         ylabel="cycle: input bits, weight bits",
-        title="counts, cycle by cycle; lines: ends of the ADC's range, shaded: outside of it",
+        title="counts, cycle by cycle; lines: ends of\nthe ADC's range, shaded: outside of it" if is_narrow else
+        "counts, cycle by cycle; lines: ends of the ADC's range, shaded: outside of it",
     )  # fmt: skip
     return mesh
 
@@ -166,4 +189,4 @@ def _draw_qualities(plots: Mapping[str, Axes], cycles: Sequence[_Seen]) -> None:
         if not math.isfinite(quality.csnr):
             constant = quality.csnr < 0 or len(seen.counts) == 1
             text = "-" if constant else "exact" if _ends(cycle) else "digital"
-            plots["csnr"].text(low + 0.03 * (high - low), place, text, va="center", fontsize=6.5, color="0.3")
+            plots["csnr"].text(low + 0.03 * (high - low), place, text, va="center", fontsize=7, color="0.3")

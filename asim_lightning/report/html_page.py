@@ -112,10 +112,11 @@ def figure_html(picture: Picture, identifier: str, words: Callable[[str], str] =
         div_id=identifier,
         config={"responsive": True, "displaylogo": False, "plotlyServerURL": "", "modeBarButtonsToRemove": _BUTTONS},
     )
+    title = words(escape(picture.title))
     note = f"{picture.note[:1].upper()}{picture.note[1:]}{'.' * bool(picture.note and picture.note[-1] != '.')}"
     numbers = f" Numbers: {csv_link(picture.numbers, picture.file)}." if picture.numbers else ""
     return (
-        f"<figure>\n<h3>{words(escape(picture.title))}</h3>\n{drawn}\n"
+        f"<figure>\n{f'<h3>{title}</h3>' * bool(title)}\n{drawn}\n"
         f"<figcaption>{words(escape(note))}{numbers}</figcaption>\n</figure>"
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from asim_lightning.table import Rows
@@ -14,6 +15,8 @@ Label: TypeAlias = tuple[float, float, str]
 """A text at a point: x, y, text."""
 Format: TypeAlias = Literal["png", "pdf", "svg"]
 """Format of a file, given by its suffix."""
+WIDTH = 7.2
+"""Usual width of a figure, inches: a page of two columns."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
 """Colours for colour-blind readers (Okabe and Ito, with a brown instead of their yellow), darkest first."""
 BLACK, GREY = "#1a1a1a", "#737373"
@@ -24,6 +27,20 @@ _DECADES = 30.0
 _CROWDED = 0.2
 """If half of the numbers are within this share of a linear axis, a logarithmic axis is drawn."""
 _MOST_TICKS = 12
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Pictures of a command."""
+
+    format: Format = "png"
+    """Format of pictures: png, pdf or svg."""
+    width: float = WIDTH
+    """Width of pictures in inches, such as 3.5 for a column of a page of two columns."""
+
+    def path(self, folder: Path, name: str) -> Path:
+        """The file of a picture."""
+        return folder / f"{name}.{self.format}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,11 @@ class Picture:
     def has_bars(self) -> bool:
         """Whether it has bars, so values are along x."""
         return any(each.form == "bar" for each in self.series)
+
+    @property
+    def is_strip(self) -> bool:
+        """Whether it has one row of points."""
+        return len(self.y.names) == 1 and not self.has_bars and self.grid is None
 
     @property
     def entries(self) -> int:

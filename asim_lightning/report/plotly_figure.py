@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import isfinite
+from math import isfinite, log10
 from typing import Any
 
 from asim_lightning.report.picture import Axis, Mark, Picture, Series
@@ -23,8 +23,9 @@ _LINES = {"gridcolor": "#e5e5e5", "linecolor": "#808080", "zeroline": False, "ti
 def traces_of(picture: Picture) -> list[dict[str, Any]]:
     """The traces, from back to front."""
     found: list[dict[str, Any]] = []
+    bands = [each for each in picture.series if each.form == "step" and each.low]
     for each in picture.series:
-        found += [*(_band(each) if each.form == "step" and each.low else ()), _trace(each, picture)]
+        found += [*(_band(each, len(bands) > 1) if each in bands else ()), _trace(each, picture)]
     if picture.grid is not None:
         grid, written = picture.grid, [list(map(_html, row)) for row in picture.grid.texts]
         found.append(
@@ -44,10 +45,11 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
 
 def layout_of(picture: Picture) -> dict[str, Any]:
     """Axes, legend and margins."""
-    has_bars, names = picture.has_bars, len(picture.y.names)
+    has_bars, names = picture.has_bars or picture.is_strip, len(picture.y.names)
     turned = {"autorange": "reversed"} if names and picture.y.ends is None else {}  # the first name at the top
     right = 32 if has_bars and picture.x.names else 12  # room for half of the last name
     height = 160 + 22 * names if has_bars else max(420 + 12 * picture.entries, 160 + 17 * names)
+    height = 130 if picture.is_strip else height
     below = min(-0.2, -72 / (height - 62))  # below the label of the axis, also with few bars
     return {
         "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x, [x for each in picture.series for x in each.x])},
@@ -102,12 +104,13 @@ def _html(text: str) -> str:
     return escape(text).replace("\n", "<br>")
 
 
-def _band(each: Series) -> list[dict[str, Any]]:
+def _band(each: Series, is_crossed: bool) -> list[dict[str, Any]]:
+    """An interval as a band, or as two lines if other bands would cover it."""
     colour = each.shown_colour
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     shared = {"type": "scatter", "mode": "lines", "x": list(each.x), "hoverinfo": "skip", "showlegend": False}
-    shared["line"] = {"color": colour, "width": 0, "shape": "vh"}
-    filled = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.15)"}
+    shared["line"] = {"color": colour, "width": 1 if is_crossed else 0, "dash": "dot", "shape": "vh"}
+    filled = {} if is_crossed else {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.15)"}
     return [{**shared, "y": list(each.low)}, {**shared, "y": list(each.high), **filled}]
 
 
@@ -127,8 +130,8 @@ def _axis(axis: Axis, numbers: Sequence[float]) -> Mapping[str, Any]:
         found |= {"type": "log", "dtick": "D2", "tickformat": "~g"}  # only numbers at 1, 2 and 5 of each decade
     elif axis.ticks:
         found |= {"tickvals": list(axis.ticks)}
-    if axis.ends is not None and axis.scale in ("linear", "names"):
-        found |= {"range": list(axis.ends)}
+    if axis.ends is not None and axis.scale in ("linear", "names", "log"):
+        found |= {"range": [log10(end) for end in axis.ends] if axis.scale == "log" else list(axis.ends)}
     return found
 
 

@@ -65,8 +65,9 @@ class Section:
             f'<p class="verdict">{escape(self.verdict)}</p>',
             list_html(facts(self.run)),
         ]
+        is_one = len(self.pictures) == 1 or any(each.is_strip for each in self.pictures)
         figures = [
-            f'<div class="figures{" one" * (len(self.pictures) == 1)}">',
+            f'<div class="figures{" one" * is_one}">',
             *(figure_html(each, f"figure-{number}-{place}", words) for place, each in enumerate(self.pictures, 1)),
             "</div>",
         ]

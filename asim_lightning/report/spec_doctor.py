@@ -1,10 +1,11 @@
 """Limits of a spec; the map of the loss and the plans of a doctor: pictures, tables and words."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite, nan
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap
@@ -14,13 +15,18 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.html_page import Shown
 from asim_lightning.report.labels import cost_text
-from asim_lightning.report.picture import Axis, Grid, Picture, Series
+from asim_lightning.report.picture import COLOURS, GREY, Axis, Grid, Marker, Picture, Series
 from asim_lightning.table import Rows, Table, TableColumn, plain
 
 Row: TypeAlias = Mapping[str, Any]
 """Cells of a row by the names of the CSV's columns; a plan and a finding as in doctor.json."""
 _ALONE = "single properties: other noise and spreads are 0 or as given"
-_COLOURS = {"kept": "#7fcfb5", "undecided": "#c8c8c8", "missed": "#eba47c"}
+_STATES: Mapping[str, tuple[str, Marker]] = {
+    "kept": (COLOURS[2], "full"), "undecided": (GREY, "open"), "missed": (COLOURS[1], "cross"),
+}  # fmt: skip
+"""Colour and marker of a value of a property."""
+_DECADE, _MOST_WHOLE = 10.0, 32
+"""Ratio of the largest to the smallest value from which an axis is logarithmic, and largest of a few whole numbers."""
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _SAID = 1.0
@@ -32,12 +38,12 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
     found = run.document
     if "limits" in found:
         limits, scale = [Limit.of_json(each) for each in found["limits"]], found["full_scale"]
-        drawn = limits_picture(limits, "How bad each property may be")
+        drawn = limits_pictures(limits, "How bad each property may be")
         kept = [f"{_words(each)} {_value(each, each.kept)}" for each in limits if each.kept is not None]
         never = [_words(each) for each in limits if each.kept is None]
         said = {"surely kept up to": kept, "by no tried value of": never}
         facts = "; ".join(f"{head} {', '.join(some)}" for head, some in said.items() if some)
-        return f"{target}: {facts}; {_ALONE}.", [drawn, limits_table(limits, scale["codes"], scale["mv"])]
+        return f"{target}: {facts}; {_ALONE}.", [*drawn, limits_table(limits, scale["codes"], scale["mv"])]
     shown: Shown = [plans_table(found)]
     if run.loss_map is not None:
         shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
@@ -69,22 +75,37 @@ def limits_table(limits: Sequence[Limit], codes: float | None, full_scale_mv: fl
     return Table(columns, limits, _ALONE, "Limits", "limits.csv")
 
 
-def limits_picture(limits: Sequence[Limit], title: str) -> Picture:
-    """A bar for each property from harmless to harmful values: kept, undecided and missed ones."""
-    names, parts = [], []
-    for each in limits:
-        rungs = each.rungs
-        kept = 0.0 if each.kept is None else (rungs.index(each.kept) + 1) / len(rungs)
-        missed = 1.0 if each.missed is None else rungs.index(each.missed) / len(rungs)
-        parts.append((kept, missed - kept, 1.0 - missed))
-        ends = ("none" if end is None else f"{end:g}" for end in (each.kept, each.missed))
-        names.append(f"{_words(each)}: {' / '.join(ends)} {each.unit}".rstrip())
-    bars = [
-        Series(name, x, range(len(limits)), form="bar", colour=colour)
-        for (name, colour), x in zip(_COLOURS.items(), zip(*parts, strict=True), strict=True)
-    ]
-    along = Axis("bars have own scales; kept up to / missed from", "names", ["harmless", "harmful"], ends=(0.0, 1.0))
-    return Picture(title, along, Axis("", "names", names), bars)
+def limits_pictures(limits: Sequence[Limit], title: str) -> list[Picture]:
+    """A row of points for each property: the values that may be tried, and whether the target is kept there."""
+    pictures: list[Picture] = []
+    for limit in limits:
+        kept, missed = limit.places
+        parts = {"kept": slice(0, kept + 1), "undecided": slice(kept + 1, missed), "missed": slice(missed, None)}
+        series = []
+        for (state, (colour, marker)), part in zip(_STATES.items(), parts.values(), strict=True):
+            values = limit.rungs[part]
+            name = state * (not pictures)  # one legend is enough
+            texts = [f"{state}: {value:g} {limit.unit}" for value in values]
+            series.append(Series(name, values, [0.0] * len(values), colour=colour, marker=marker, texts=texts))
+        ends = [f"kept up to {_value(limit, limit.kept)}" if limit.kept is not None else "kept by no value"]
+        ends.append(f"missed from {_value(limit, limit.missed)}" if limit.missed is not None else "missed by no value")
+        along = replace(_axis_of(limit), label=", ".join(ends))
+        pictures.append(Picture(title * (not pictures), along, Axis("", "names", [_words(limit)]), series))
+    return pictures
+
+
+def _axis_of(limit: Limit) -> Axis:
+    """The axis of a property: logarithmic if its values span a decade and are no few whole numbers; harmless values are
+    on the left."""
+    first, last = limit.rungs[0], limit.rungs[-1]
+    positive = sorted(value for value in limit.rungs if value > 0)
+    are_few = max(first, last) <= _MOST_WHOLE and all(float(value).is_integer() for value in limit.rungs)
+    if not are_few and positive and positive[-1] >= _DECADE * positive[0]:
+        scale: Literal["log", "symlog"] = "symlog" if 0 in limit.rungs else "log"
+        factor = 1.3 if last > first else 1 / 1.3
+        return Axis("", scale, least=positive[0], ends=None if scale == "symlog" else (first / factor, last * factor))
+    aside = 0.05 * (last - first)
+    return Axis("", ticks=limit.rungs if are_few else (), ends=(first - aside, last + aside) if aside else None)
 
 
 def _words(limit: Limit) -> str:

@@ -12,6 +12,7 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.exploration.axes import grid_of
 from asim_lightning.exploration.publish import _equal_points, _is_of_chips, _title, plot_axis, publish
 from asim_lightning.report.labels import in_one_unit
+from asim_lightning.report.picture import Paper
 from tests.exploration.conftest import MACRO, Make, grid, made_up
 
 
@@ -54,11 +55,12 @@ def test_chips_have_a_picture_of_their_own(make: Make) -> None:
     sweep_axes = grid(chip=[0, 1, 2])
     sweep = make(sweep_axes, trials=1, macro=MACRO.with_fields(static={"offset": "3 lsb"}))
     picture = sweep.folder / "accuracy_of_chips.svg"
-    assert f"picture  {picture}" in publish(sweep.run(), sweep.made, "tiny", suffix="svg")
+    assert f"picture  {picture}" in publish(sweep.run(), sweep.made, "tiny", paper=Paper("svg"))
     assert picture.read_bytes().startswith(b"<?xml")
     ended = make(sweep_axes, trials=1, macro=sweep.macro, settings={"until": "accuracy 50 %"})
     found = ended.run()
-    assert "accuracy_vs_chip.svg" in publish(found, ended.made, "tiny", suffix="svg")  # chips saw different images
+    # chips saw different images
+    assert "accuracy_vs_chip.svg" in publish(found, ended.made, "tiny", paper=Paper("svg"))
     assert not found.yields
 
 

@@ -6,10 +6,12 @@ from math import nan
 
 import pytest
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series, number_axis
+from asim_lightning.report.picture import WIDTH, Axis, Grid, Mark, Picture, Series, number_axis
+from asim_lightning.report.plotly_figure import traces_of
 from tests.report.runs import check_inside, simulated
 
 X, Y = Axis("x"), Axis("accuracy (%)", ends=(0.0, 100.0))
@@ -77,18 +79,22 @@ def test_heat_maps_share_their_scale():
     assert (first.get_title(), second.get_title(), bar.get_ylabel()) == ("votes 0", "votes 1", "accuracy (%)")
 
 
+@pytest.mark.parametrize("width", [3.5, WIDTH])
 @pytest.mark.parametrize("lines", [1, 8])
 @pytest.mark.parametrize(
     "axis", [Axis("noise", above=("LSB", 2.55)), Axis("column", "names", ["a long name of a column"] * 5)]
 )
-def test_nothing_is_cut_off(lines, axis):
+def test_nothing_is_cut_off(lines, axis, width):
     title = "a_network_of_mine: W8A8, 255 rows, 8-bit ADC, nonlinear noise 0.05 %, column SplitCapacitorColumn, 2 rules"
     series = [Series(f"random noise {n} %", [0, 1, 4], [50, 60, 70], form="line", style=n) for n in range(lines)]
-    figure = figure_of(Picture(title, axis, Y, series, note="a note " * 20))
+    figure = figure_of(Picture(title, axis, Y, series, note="a note " * 20), width=width)
     figure.draw_without_rendering()
     plot = figure.axes[0]
     labels = (plot.xaxis.label, plot.yaxis.label, *(plot.get_xticklabels() if axis.names else ()))
-    check_inside(figure, [plot.title, plot.get_legend(), *labels, *figure.texts])
+    legends = figure.legends if width < WIDTH else [plot.get_legend()]
+    check_inside(figure, [plot.title, *legends, *labels, *figure.texts])
+    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
+    assert min(sizes) >= 7
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -98,8 +104,33 @@ def test_files_of_each_format(tmp_path, suffix):
     )
     start = path.read_bytes()[:5]
     assert start == {"png": b"\x89PNG\r", "pdf": b"%PDF-", "svg": b"<?xml"}[suffix]
+    if suffix == "pdf":
+        assert [kind in path.read_bytes() for kind in (b"/Type3", b"/Type0")] == [False, True]
+    if suffix == "svg":
+        assert ">t</text>" in path.read_text()
     if suffix == "png":
         assert imread(path).shape[:2] == (860, 1440)  # 7.2 inches at 200 dots an inch
+
+
+def test_one_interval_is_a_band_and_several_are_lines():
+    def steps(number: int) -> Series:
+        return Series(f"{number}", [0, 1], [0.5, 0.5], [0.4, 0.4], [0.6, 0.6], form="step", style=number)
+
+    one, two = (figure_of(Picture("t", X, Y, [*map(steps, range(count))])).axes[0] for count in (1, 2))
+    assert (len(one.collections), len(one.lines)) == (1, 1)
+    assert (len(two.collections), len(two.lines)) == (0, 6)
+    fills = [trace.get("fill") for trace in traces_of(Picture("t", X, Y, [*map(steps, range(2))]))]
+    assert fills == [None] * 6
+
+
+def test_narrow_pictures_stand_below_each_other():
+    names = Axis("rows", "names", ["64", "255"])
+    grid = Grid([[10.0, 90.0], [20.0, 20.0]], [["10", "90"], ["20", "20"]], "accuracy (%)", (0.0, 100.0))
+    three = [Picture(f"votes {n}", names, names, grid=grid) for n in range(3)]
+    for width, columns in ((3.5, 1), (WIDTH, 3)):
+        figure = figure_of(*three, width=width)
+        assert figure.axes[0].get_gridspec().ncols == columns
+        assert figure.get_figwidth() == (width if columns == 1 else 1.4 * WIDTH)
 
 
 @pytest.mark.process

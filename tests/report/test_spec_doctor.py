@@ -1,13 +1,15 @@
-"""Limits as a table, in words and as bars; a map of the loss as a table and a heat map; plans of a doctor."""
+"""Limits as a table, in words and as points; a map of the loss as a table and a heat map; plans of a doctor."""
 
+from dataclasses import replace
 from math import isnan
 
 import pytest
 
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.target import Limit
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.spec_doctor import (
-    limits_picture,
+    limits_pictures,
     limits_table,
     loss_map_picture,
     loss_map_table,
@@ -28,15 +30,28 @@ def test_numbers_of_limits_with_a_noise_in_other_units() -> None:
     assert shown[2][-1] == "nothing"  # 7 bits are kept and 6 missed
 
 
-def test_bars_are_kept_undecided_and_missed_values() -> None:
-    picture = limits_picture(LIMITS, "t")
-    widths = {each.name: [round(x, 3) for x in each.x] for each in picture.series}
-    assert widths == {
-        "kept": [0.6, 0.667, 0.0, 1.0], "undecided": [0.2, 0.0, 0.6, 0.0], "missed": [0.2, 0.333, 0.4, 0.0]
-    }  # fmt: skip
-    assert picture.y.names == [
-        "random noise: 0.2 / 0.8 lsb", "adc bits: 7 / 6 bits", "gain: none / 0.4 %", "all together: 0.8 / none times"
+def test_values_are_kept_undecided_and_missed_on_an_axis_of_their_own() -> None:
+    pictures = limits_pictures(LIMITS, "t")
+    assert [each.y.names for each in pictures] == [["random noise"], ["adc bits"], ["gain"], ["all together"]]
+    states = [{series.marker: list(series.x) for series in each.series} for each in pictures]
+    for limit, found in zip(LIMITS, states, strict=True):
+        assert [*found["full"], *found["open"], *found["cross"]] == list(limit.rungs)
+        assert (found["full"] or [None])[-1] == limit.kept
+        assert (found["cross"] or [None])[0] == limit.missed
+    named = [each.name for picture in pictures for each in picture.series if each.name]
+    assert named == ["kept", "undecided", "missed"]
+    assert [each.x.label for each in pictures] == [
+        "kept up to 0.2 lsb, missed from 0.8 lsb", "kept up to 7 bits, missed from 6 bits",
+        "kept by no value, missed from 0.4 %", "kept up to 0.8 times, missed by no value",
     ]  # fmt: skip
+    scales = {tuple(each.x.ticks): each.x.scale for each in pictures}
+    assert scales[LIMITS[1].rungs] == "linear"  # a few whole numbers, the harmless ones on the left
+    decades = Limit("gain", "%", (0.0, 0.01, 0.1, 1.0), 0.01, 0.1)
+    assert limits_pictures([decades], "")[0].x.scale == "symlog"
+    assert limits_pictures([replace(decades, rungs=(0.01, 0.1, 1.0))], "")[0].x.scale == "log"
+    figure = figure_of(*pictures, title="t", width=3.5)
+    assert figure.get_figwidth() == 3.5
+    assert [axes.get_xlim()[0] > axes.get_xlim()[1] for axes in figure.axes] == [False, True, False, False]
 
 
 def test_rows_are_layers_by_their_share_and_say_where_most_of_it_is() -> None:
