@@ -7,17 +7,20 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.optimizer import steps_of_an_epoch
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.weights import Start
 from asim_lightning.whole_file import write_whole
 
 _LAST = LastCheckpoint.NAME
+_LOGGED_EVERY = 50
+"""Most optimizer steps from one log entry to the next, if `trainer.log_every_n_steps` is not given."""
 
 
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:
@@ -53,6 +56,12 @@ def fit_arguments(
         found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
     if given.get("logger") in (None, True):
         found["logger"] = _loggers(folder, start)
+    logs = given.get("logger") is None or given["logger"]
+    if logs and not any(isinstance(each, LearningRateMonitor) for each in callbacks):
+        callbacks.append(LearningRateMonitor())
+    if given.get("log_every_n_steps") is None:
+        found["log_every_n_steps"] = 1  # until the length of an epoch is known
+        callbacks.append(LoggingInterval())
     kind = model.hparams.get("train_noise_model")
     if isinstance(model, CimClassifier) and kind in ("macro", "chip") and not _is_noisy(model, callbacks):
         said.append(f"noise    none at the start, because `model.train_noise` is 0 (`train_noise_model` {kind})")
@@ -107,6 +116,15 @@ def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> 
         callbacks.append(LastCheckpoint())
     # its file has the best epoch of the other callbacks, so they come first
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint)), said
+
+
+class LoggingInterval(Callback):
+    """Logs every 50 steps, as Lightning does by default, or once an epoch or fit if it is shorter."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the interval of the trainer; nothing is logged before."""
+        most = [each for each in (trainer.max_steps, steps_of_an_epoch(trainer)) if each > 0]  # -1: any number of steps
+        trainer.log_every_n_steps = int(min(_LOGGED_EVERY, *most))  # type: ignore[attr-defined]
 
 
 class WholeFiles(TorchCheckpointIO):

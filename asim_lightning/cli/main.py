@@ -163,7 +163,6 @@ def _quieten() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
-        ".*log_every_n_steps.*",
     ):
         warnings.filterwarnings("ignore", message=message)
     import lightning.pytorch  # noqa: F401  adds the handlers

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
-from asim_lightning.cli.fitting import fit_arguments, with_checkpoints
+from asim_lightning.cli.fitting import LoggingInterval, fit_arguments, with_checkpoints
 from asim_lightning.cli.weights import Start
+from tests.callbacks.conftest import read_events
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
 from tests.conftest import rows_of
 from tests.data.published_layouts import plain, write_class_folders
+
+METRICS = "runs/tiny/version_0/metrics.csv"
 
 
 def callback(name: str, **arguments: Any) -> dict[str, Any]:
@@ -59,6 +63,33 @@ def test_the_summary_has_macs_for_flops_and_goes_as_deep_as_asked(asim: Asim, wr
     counts = {row[1]: int(row[-1].replace(",", "")) for row in summary(answer.out)[1]}
     assert counts["backbone"] == sum(count for name, count in counts.items() if name != "backbone")
     assert counts["backbone.fc"] == 640
+
+
+def test_a_short_epoch_is_logged_and_a_longer_interval_of_the_users_warns(
+    asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = written(trainer__log_every_n_steps=None, trainer__limit_train_batches=5)
+    ramp = ("--trainer.callbacks+=NoiseRamp", "--trainer.callbacks.end", "1", "--data.init_args.batch_size", "10")
+    assert asim("fit", "-c", path, *ramp).code == 0
+    logged = {"train/loss", "cim/train_noise", "lr-SGD", "val/acc"}
+    steps = {name: [row["step"] for row in rows_of(METRICS) if row.get(name)] for name in logged}
+    assert steps == {name: ["4"] for name in logged} | {"lr-SGD": ["0"]}  # a multistep schedule advances at epochs
+    assert {each.step for each in read_events(Path(METRICS).parent).Scalars("train/loss")} == {4}
+    warned = [str(each.message) for each in recwarn]
+    assert asim("fit", "-c", path, *ramp, "--trainer.log_every_n_steps", "6").code == 0
+    more = [str(each.message) for each in recwarn][len(warned) :]
+    assert [any("log_every_n_steps=" in text for text in texts) for texts in (warned, more)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("batches", "most", "wanted"), [(20, -1, 20), (120, -1, 50), (20, 7, 7), (float("inf"), -1, 50)]
+)
+def test_the_interval_of_logs_fits_an_epoch_and_the_fit(batches: float, most: int, wanted: int) -> None:
+    trainer = SimpleNamespace(
+        num_training_batches=batches, accumulate_grad_batches=1, max_steps=most, log_every_n_steps=1
+    )
+    LoggingInterval().on_train_start(trainer, make_model())  # type: ignore[arg-type]
+    assert trainer.log_every_n_steps == wanted
 
 
 def test_a_fit_without_validation_says_which_weights_it_kept(
