@@ -7,7 +7,13 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
@@ -46,7 +52,12 @@ def fit_arguments(
     given: Mapping[str, Any], folder: Path, model: LightningModule, start: Start
 ) -> tuple[dict[str, Any], list[str]]:
     """Arguments of the trainer of a fit, which logs in a folder and saves the state to continue; lines for the user."""
-    callbacks, said, found = _listed(given.get("callbacks")), list[str](), dict[str, Any]()
+    callbacks, found = _listed(given.get("callbacks")), dict[str, Any]()
+    if isinstance(model, CimClassifier) and any(isinstance(each, LearningRateFinder) for each in callbacks):
+        raise ValueError(
+            "LearningRateFinder must be left out, because it changes an attribute `lr`, and the learning rate here is "
+            "`model.optimizer.lr` with its schedule; compare short fits with several `--model.optimizer.lr`"
+        )
     if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
         callbacks.append(NetworkSummary())
     if given.get("enable_checkpointing") is not False:
@@ -54,6 +65,8 @@ def fit_arguments(
         plugins = _listed(given.get("plugins"))
         writes = any(isinstance(each, CheckpointIO) for each in plugins)
         found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
+    else:
+        callbacks, said = with_accuracy(callbacks, model, chooses=False)
     if given.get("logger") in (None, True):
         found["logger"] = _loggers(folder, start)
     logs = given.get("logger") is None or given["logger"]
@@ -84,34 +97,46 @@ def _listed(configured: Any) -> list[Any]:
     return list(configured) if several else [] if configured is None else [configured]
 
 
+def with_accuracy(
+    configured: Sequence[Callback], model: LightningModule, chooses: bool
+) -> tuple[list[Callback], list[str]]:
+    """Callbacks with one that logs the macro's accuracy, if a callback monitors it or if it `chooses` the saved epoch
+    of a fit that trains for the macro; lines for the user.
+
+    Such a fit may change the quantised accuracy differently.
+    """
+    monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in configured)
+    trained, callbacks = None, list(configured)
+    if isinstance(model, CimClassifier) and _is_noisy(model, callbacks) and (monitored or chooses):
+        trained = accuracy_of_training(model)
+    if trained is None and not monitored:
+        return callbacks, []
+    measuring = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
+    if measuring is None:
+        measuring = trained or SimulatedAccuracy()
+        callbacks.insert(0, measuring)  # before a callback that restores averaged weights
+    why = "a callback monitors it" if trained is None else "the fit trains for the macro"
+    return callbacks, [f"monitor  {SimulatedAccuracy.METRIC}, because {why}: {measuring}"]
+
+
 def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> tuple[list[Callback], list[str]]:
     """Callbacks of a fit: the configured ones, one that saves the best epoch, and `LastCheckpoint`; lines for the user.
 
-    Training for a macro or chip may change the quantised accuracy differently, so the macro's accuracy is measured.
     Lightning's last.ckpt may come before a validation or the end of an epoch, which a resumed fit would skip or repeat.
     """
-    callbacks, said = list(configured), list[str]()
-    keeping = [each for each in callbacks if isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint)]
+    keeping = [each for each in configured if isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint)]
     for each in keeping:
         if isinstance(each, ModelCheckpoint) and (each.save_last or (each.filename, each.dirpath) == (_LAST, None)):
             raise ValueError(
                 f"`save_last` and the `filename` {_LAST!r} of {type(each).__name__} must be left out: LastCheckpoint, "
                 "whose every_n_train_steps says how often, writes the last.ckpt of every fit"
             )
-    if isinstance(model, CimClassifier):
-        metric = model.outcome.logged_as("val", model.fidelity == "estimated")
-        measuring = accuracy_of_training(model) if _is_noisy(model, callbacks) else None
-        monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in callbacks)
-        if measuring is not None and (monitored or not keeping):
-            installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
-            if installed is None:
-                callbacks.insert(0, measuring)  # before a callback that restores averaged weights
-            metric = SimulatedAccuracy.METRIC
-            said.append(f"monitor  {metric}, because the fit trains for the macro: {installed or measuring}")
-        if not keeping:
-            mode = "max" if model.outcome.more_is_better else "min"
-            best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
-            callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
+    callbacks, said = with_accuracy(configured, model, chooses=not keeping)
+    if not keeping and isinstance(model, CimClassifier):
+        metric = SimulatedAccuracy.METRIC if said else model.outcome.logged_as("val", model.fidelity == "estimated")
+        mode = "max" if model.outcome.more_is_better else "min"
+        best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
+        callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint())
     # its file has the best epoch of the other callbacks, so they come first

@@ -123,6 +123,23 @@ def test_a_fit_for_the_macro_says_what_it_monitors_and_a_fast_run_leaves_nothing
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "estimated", "simulated"])
+def test_the_accuracy_of_the_macro_is_monitored_in_every_fidelity(fidelity: str, asim: Asim, written: Write) -> None:
+    named = {"monitor": SimulatedAccuracy.METRIC, "mode": "max"}
+    callbacks = [callback("ModelCheckpoint", filename="best", **named), callback("EarlyStopping", **named)]
+    path = written(trainer__callbacks=callbacks, model__fidelity=fidelity, model__calibration_images=10)
+    assert "monitor  val/acc_simulated, because a callback monitors it" in asim("fit", "-c", path).out
+    (measured,) = [row[SimulatedAccuracy.METRIC] for row in rows_of(METRICS) if row["val/loss"]]
+    saved = torch.load(last_of(Path.cwd()), weights_only=True)["callbacks"]
+    (best,) = [state["best_model_score"] for key, state in saved.items() if key.startswith("ModelCheckpoint")]
+    assert float(best) == pytest.approx(float(measured))
+
+
+def test_a_learning_rate_finder_is_refused(asim: Asim, written: Write) -> None:
+    error = asim("fit", "-c", written(trainer__callbacks=[callback("LearningRateFinder")])).error
+    assert error.startswith("LearningRateFinder must be left out, because ")
+
+
 @pytest.mark.process
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, folder: Path) -> None:
     for half in ("train", "val"):
