@@ -16,7 +16,8 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
+from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, RangeCalibration, SimulatedAccuracy
+from asim_lightning.callbacks.own_module import OwnBest, OwnRanges
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import steps_of_an_epoch
@@ -60,6 +61,8 @@ def fit_arguments(
         )
     if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
         callbacks.append(NetworkSummary())
+    if not isinstance(model, CimClassifier) and not any(isinstance(each, RangeCalibration) for each in callbacks):
+        callbacks.append(OwnRanges())
     if given.get("enable_checkpointing") is not False:
         callbacks, said = with_checkpoints(callbacks, model)
         plugins = _listed(given.get("plugins"))
@@ -137,6 +140,8 @@ def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> 
         mode = "max" if model.outcome.more_is_better else "min"
         best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
+    elif not keeping:
+        callbacks.append(OwnBest())
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint())
     # its file has the best epoch of the other callbacks, so they come first

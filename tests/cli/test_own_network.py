@@ -180,3 +180,48 @@ def test_a_module_of_the_users_trains_and_goes_on(asim: Asim, folder: Path) -> N
     assert [path.name for path in (folder / "runs").iterdir()] == ["own"]  # a test logs nothing
     assert "asim sweep takes no `model.class_path`" in asim("sweep", "-c", "own.yaml").error
     assert "nearest: model.width" in asim("fit", "-c", "own.yaml", "--model.init_args.widt", "3").error
+
+
+class Steps(Mine):
+    """A module whose batches are dictionaries, that has no `forward`, and that logs a loss."""
+
+    forward = LightningModule.forward
+
+    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
+        return nn.functional.cross_entropy(self.net(batch["x"]), batch["y"])
+
+    def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
+        self.log("val_loss", self.training_step(batch, number))
+
+
+class Named(Data):
+    def loader(self, count: int) -> DataLoader[Any]:
+        samples = [{"x": x, "y": y} for x, y in zip(*self.samples(count), strict=True)]
+        return DataLoader(samples, 16)  # type: ignore[arg-type]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self.loader(160)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.loader(8)
+
+
+@pytest.mark.parametrize(
+    ("names", "metric", "mode", "fitted"),
+    [(("Mine", "Data"), "val/acc", "max", True), (("Steps", "Named"), "val_loss", "min", False)],
+)
+def test_a_fit_of_a_module_ends_with_input_ranges_and_its_best_epoch(
+    names: tuple[str, str], metric: str, mode: str, fitted: bool, asim: Asim, folder: Path
+) -> None:
+    model, data = (f"tests.cli.test_own_network.{name}" for name in names)
+    trainer = "{max_epochs: 2, enable_progress_bar: false}"
+    (folder / "own.yaml").write_text(f"data: {data}\nmodel: {{class_path: {model}}}\ntrainer: {trainer}\n")
+    assert "\nweights  runs/own/version_0/checkpoints/best.ckpt\n" in asim("fit", "-c", "own.yaml").out
+    assert asim("fit", "-c", "own.yaml", "--ckpt_path", "last", "--trainer.max_epochs", "4").code == 0
+    kept = {name: torch.load(folder / f"runs/own/version_0/checkpoints/{name}.ckpt") for name in ("best", "last")}
+    assert [float(each["state_dict"]["net.1.input_max"]) > 0 for each in kept.values()] == [fitted, fitted]
+    chosen = kept["last"]["callbacks"]["OwnBest"]
+    rows = [float(row[metric]) for path in folder.rglob("metrics.csv") for row in rows_of(path) if row.get(metric)]
+    assert len(rows) == 4
+    assert chosen["monitor"] == metric
+    assert float(chosen["best_model_score"]) == pytest.approx({"max": max, "min": min}[mode](rows))
