@@ -1,10 +1,13 @@
 """The trainer of `asim fit`: its callbacks and checkpoints, and the point where a stopped fit continues."""
 
+import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
@@ -23,7 +26,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import steps_of_an_epoch
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.weights import Start
-from asim_lightning.whole_file import write_whole
+from asim_lightning.whole_file import write_lines, write_whole
 
 _LAST = LastCheckpoint.NAME
 _LOGGED_EVERY = 50
@@ -178,13 +181,53 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     return next((shorter_path(path) for path in paths if Path(path).exists()), "")
 
 
+class ContinuedCSV(CSVLogger):
+    """Goes on in the metrics.csv of a stopped run, whose rows from a step on are left out, because they come again.
+
+    Lightning's logger removes the file when it logs first. Until the kept rows are written, they are in
+    metrics.csv.before, so that a kill loses none.
+
+    Args:
+        root: Folder of all runs.
+        name: Folder of this configuration's runs.
+        version: The run, as in TensorBoardLogger.
+        step: The first step that the fit makes.
+    """
+
+    def __init__(self, root: str, name: str, version: int | str, step: int) -> None:
+        super().__init__(root, name, version)
+        self._continues_at: int | None = step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Lightning's writer, which appends to the kept rows."""
+        step, self._continues_at = self._continues_at, None
+        if step is None:
+            return super().experiment
+        file, before = (Path(self.log_dir, f"metrics.csv{ending}") for ending in ("", ".before"))
+        if file.exists() and not before.exists():
+            file.rename(before)
+        writer = super().experiment
+        if before.exists():
+            with before.open(newline="") as opened:
+                reader = csv.DictReader(opened)
+                rows = [row for row in reader if int(row["step"]) < step]
+            writer.metrics_keys = names = list(reader.fieldnames or ())
+            write_lines(file, [names, *([row[name] for name in names] for row in rows)])
+            before.unlink()
+        return writer
+
+
 def _loggers(folder: Path, start: Start) -> list[Logger]:
     """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that continues after a step."""
     root, name = str(folder.parent), folder.name
     if start.continued is None:
         tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
         return [tensorboard, CSVLogger(root, name, tensorboard.version)]
-    version = start.continued.parent.parent.name
-    # charts leave out logs of the stopped run after the step; in its folder, a CSVLogger would remove its numbers
+    run = start.continued.parent.parent.name
+    # the bar shows a number whole, and the end of a text
+    version = int(run.partition("_")[2]) if re.fullmatch(r"version_(0|[1-9]\d*)", run) else run
+    # charts leave out logs of the stopped run after the step
     tensorboard = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=start.step)
-    return [tensorboard, CSVLogger(root, name, f"{version}/from_step_{start.step}")]
+    return [tensorboard, ContinuedCSV(root, name, version, start.step)]

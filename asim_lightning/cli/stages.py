@@ -54,7 +54,7 @@ def fit(cli: AsimCLI, options: FitOptions) -> None:
             cli.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
     cli.say(f"run      {trainer.log_dir}")
     for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):  # a continued fit has a folder of its own
+        if isinstance(logger, CSVLogger):
             cli.say(f"numbers  {logger.log_dir}/metrics.csv")
     if weights := weights_line(trainer.checkpoint_callbacks):
         cli.say(f"weights  {weights}")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
 from asim_lightning.cli.fitting import LoggingInterval, fit_arguments, with_checkpoints
@@ -170,15 +171,35 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     more = ("--trainer.max_epochs", "2", "--model.optimizer.lr", "0.002")
     answer = asim("fit", "-c", path, "--ckpt_path", "last", *more)
     assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
-    assert "run      runs/tiny/version_0\nnumbers  runs/tiny/version_0/from_step_4/metrics.csv\n" in answer.out
+    assert "run      runs/tiny/version_0\nnumbers  runs/tiny/version_0/metrics.csv\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
-    assert (version / "metrics.csv").read_text() == before
-    steps = [int(row["step"]) for row in rows_of(version / "from_step_4" / "metrics.csv")]
+    rows = rows_of(version / "metrics.csv")
+    steps = [int(row["step"]) for row in rows]
     assert steps == sorted(steps)
-    assert min(steps) >= 4
+    assert [row["step"] for row in rows if row["val/acc"]] == ["3", "7"]
     state = torch.load(last_of(folder), weights_only=True)
     assert state["global_step"] == 8
     assert state["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.002
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_continued_file_leaves_out_rows_that_come_again_and_survives_a_kill(killed: bool, folder: Path) -> None:
+    first = CSVLogger(str(folder), "tiny", 3)
+    for step in range(6):
+        first.log_metrics({"train/loss": step / 2}, step)
+    first.save()
+    file = folder / "tiny" / "version_3" / "metrics.csv"
+    if killed:  # between the two writes of the next fit
+        file.rename(file.with_name("metrics.csv.before"))
+        file.write_text("step\r\n")
+    start = Start(continued=folder / "tiny" / "version_3" / "checkpoints" / "last.ckpt", step=4)
+    loggers = fit_arguments({}, folder / "tiny", make_model(), start)[0]["logger"]
+    assert [each.version for each in loggers] == [3, 3]  # the bar shows the last four letters of a text
+    loggers[1].log_metrics({"train/loss": 9.0, "val/acc": 0.5}, 4)
+    loggers[1].save()
+    found = [(row["step"], row["train/loss"], row["val/acc"]) for row in rows_of(file)]
+    assert found == [("0", "0.0", ""), ("1", "0.5", ""), ("2", "1.0", ""), ("3", "1.5", ""), ("4", "9.0", "0.5")]
+    assert [path.name for path in file.parent.glob("metrics*")] == ["metrics.csv"]
 
 
 def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_to_do(
