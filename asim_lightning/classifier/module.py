@@ -234,6 +234,12 @@ class CimClassifier(CimModule):
             self.report = replace(self.report, rows=found.rows)
 
     @property
+    def takes_images(self) -> bool:
+        """Whether inputs are images, as those of a timm network are."""
+        shape = self.hparams["backbone"]["input_shape"]
+        return shape is None or len(shape) == 3
+
+    @property
     def in_channels(self) -> int | None:
         """Channels of an image that the network takes; None if they are not known."""
         return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)

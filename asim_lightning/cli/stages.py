@@ -129,7 +129,7 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
                 raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
         conditions.append((name, condition))
 
-    measure = Measure.of(cli.model.outcome)
+    measure = Measure.of_module(cli.model)
 
     def line(name: str, answers: Answers) -> str:
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
@@ -164,7 +164,7 @@ def _estimate(measure: Measure, answers: ArrayLike) -> str:
 def _say_accuracy(cli: AsimCLI) -> None:
     """Print the accuracy, or mean of another outcome, from an `ImageValues`, and how it was computed: noise, and the
     chip if chips differ."""
-    model, measure = cli.model, Measure.of(cli.model.outcome)
+    model, measure = cli.model, Measure.of_module(cli.model)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     if model.fidelity == "estimated":
         what = "estimate"

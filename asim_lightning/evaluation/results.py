@@ -27,11 +27,18 @@ class Measure:
     is_share: bool = True
     """Whether it is 0..1 and shown in percent."""
     more_is_better: bool = True
+    are_images: bool = True
+    """Whether inputs are images (channels, height, width); texts call other inputs samples."""
 
     @classmethod
     def of(cls, outcome: Any) -> "Measure":
         """The measure of an `Outcome`."""
         return cls(outcome.name, outcome.is_share, outcome.more_is_better)
+
+    @classmethod
+    def of_module(cls, module: Any) -> "Measure":
+        """The measure of a `CimModule`."""
+        return replace(cls.of(module.outcome), are_images=module.takes_images)
 
     @property
     def heading(self) -> str:
@@ -55,16 +62,21 @@ class Measure:
         return f"[{self.text(low)}, {self.text(high)}]" if isfinite(high - low) else "no bounds"
 
     def words(self, text: str) -> str:
-        """A text with this measure's name instead of accuracy, except in names of files and settings.
+        """A text with this measure's name instead of accuracy, and with samples instead of images if they are none,
+        except in names of files and settings.
 
         For HTML, whose other texts are escaped, the measure must have an escaped name.
         """
+        if not self.are_images:
+            text = re.sub(_IMAGE, lambda found: f"{found[1]} " * bool(found[1]) + _SAMPLE[found[2]], text)
         if self.name == "accuracy":
             return text
         word = r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)"
         return re.sub(f"{re.escape(self.name)}|{word}", lambda _: self.name, text)  # the name may have the word
 
 
+_IMAGE, _SAMPLE = r"(?<![\w/.`-])(?:([Aa])n )?([Ii])mage(?=s?(?![\w/`-]|\.\w))", {"i": "sample", "I": "Sample"}
+"""Finds images in a text, "an" included, and what replaces them."""
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
 """The kinds of points in tables."""
 

@@ -96,7 +96,7 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
     }
     if settings.against:
         conditions[f"with {axes_text(settings.against)}"] = Condition(macro=settings.against, noise_in="volts")
-    measure = Measure.of(work.model.outcome)
+    measure = Measure.of_module(work.model)
 
     def line(name: str, correct: Answers) -> str:
         mean, (images, reads) = mean_interval(correct, measure.is_share), correct.shape

@@ -16,6 +16,7 @@ from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import differing_chip, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exploration.adc_calibration import fit_adc
 from asim_lightning.exploration.diagnosis import Diagnosis
@@ -94,7 +95,7 @@ def study(
         sweep = open_sweep(work, settings)
         said = [*sweep.notes, *left_out(settings.grid.axes, sweep.macro, axes or ())]
         run = sweep.run(said.append)
-        text = "\n".join([sweep_text(run, sweep), *said]) if work.trainer.is_global_zero else ""
+        text = _text(run, sweep_text(run, sweep), said) if work.trainer.is_global_zero else ""
         return Results.of(run, text)
 
 
@@ -138,7 +139,7 @@ def search(
         made = open_search(work, settings, shared.get("technology") or Technology())
         said = list(made.notes)
         run = made.run(said.append)
-        text = "\n".join([whole_search_text(run, made), *said]) if work.trainer.is_global_zero else ""
+        text = _text(run, whole_search_text(run, made), said) if work.trainer.is_global_zero else ""
         return Results.of(run, text)
 
 
@@ -216,6 +217,10 @@ def doctor(
 def _read(target: str, shared: WorkArguments) -> str:
     """A target on the outcome of a call; the name of a share becomes accuracy."""
     return target_texts("target", [target], Measure.of(outcome_of(shared)))[0]
+
+
+def _text(run: Run, text: str, said: Iterable[str]) -> str:
+    return "\n".join([text, *map(run.measure.words, said)])
 
 
 def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:
