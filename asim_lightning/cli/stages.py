@@ -21,7 +21,7 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_di
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.notes import narrow_notes
+from asim_lightning.evaluation.notes import measure_notes
 from asim_lightning.evaluation.results import Kind, Measure, axes_text
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import count_text
@@ -136,7 +136,7 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
         return f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"
 
     answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
-    for note in narrow_notes(measure, len(answers[0])):
+    for note in measure_notes(measure, len(answers[0])):
         cli.say(f"note     {note}")
 
 
@@ -174,5 +174,5 @@ def _say_accuracy(cli: AsimCLI) -> None:
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     how = ", ".join(filter(None, [how, noise_text(model)]))
     cli.say(f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})")
-    for note in narrow_notes(measure, len(values)):
+    for note in measure_notes(measure, len(values)):
         cli.say(f"note     {note}")

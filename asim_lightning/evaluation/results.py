@@ -29,11 +29,13 @@ class Measure:
     more_is_better: bool = True
     are_images: bool = True
     """Whether inputs are images (channels, height, width); texts call other inputs samples."""
+    note: str = ""
+    """What a reader of the mean should know."""
 
     @classmethod
     def of(cls, outcome: Any) -> "Measure":
         """The measure of an `Outcome`."""
-        return cls(outcome.name, outcome.is_share, outcome.more_is_better)
+        return cls(outcome.name, outcome.is_share, outcome.more_is_better, note=outcome.note)
 
     @classmethod
     def of_module(cls, module: Any) -> "Measure":
@@ -178,9 +180,10 @@ class Result:
         kind: How the matrix products were computed.
         trials: Reads in the mean, of all chips together.
         images: Images of the test set, the same in every trial.
-        accuracy: Share of right answers over images and trials, 0..1.
-        low: Lower end of the 95 % interval of the accuracy, 0..1.
-        high: Upper end of the 95 % interval of the accuracy, 0..1.
+        accuracy: The mean outcome over images and trials, under its old name: an accuracy, or another number; a share
+            is 0..1. `value` is the same number.
+        low: Lower end of the 95 % interval of the mean outcome.
+        high: Upper end of the 95 % interval of the mean outcome.
         seconds: Time of all trials together.
         algorithm: Engine or algorithm ("exact", "events", "native", ...), joined by "+" if trials differ.
         right: Right answers of each trial; empty if they are not known.
@@ -226,7 +229,7 @@ class Result:
 
     @property
     def value(self) -> float:
-        """The mean outcome, such as the accuracy."""
+        """The mean outcome that `measure` names: an accuracy, a mean IoU, a loss; a share is 0..1."""
         return self.accuracy
 
     @property

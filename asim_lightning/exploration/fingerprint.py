@@ -96,7 +96,7 @@ def fingerprint(model: CimModule, data: LightningDataModule, trainer: Trainer, s
     """
     apart, unread = images_are_apart(model, data, trainer), list[str]()
     weights = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    outcome = {name: value for name, value in vars(model.outcome).items() if name != "loss"}
+    outcome = {name: value for name, value in vars(model.outcome).items() if name not in ("loss", "note")}
     settings: dict[str, Any] = {
         "weights": digest_of([[name, array_content(value)] for name, value in weights]),
         "structure": _structure(model),
