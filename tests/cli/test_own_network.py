@@ -119,6 +119,45 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(asim: Asim, folder: 
     assert "mean IoU 40 %: " in asim("search", *given).out
 
 
+class Decoder(nn.Sequential):
+    """Predicts each token from itself."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Embedding(num_classes, 16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, num_classes))
+
+
+class Tokens(Data):
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        tokens = torch.randint(9, (count, 6), generator=torch.Generator().manual_seed(count))
+        return tokens, tokens
+
+
+TOKENS = """
+data: tests.cli.test_own_network.Tokens
+model:
+  num_classes: 9
+  backbone: {network: tests.cli.test_own_network.Decoder}
+  outcome: loss
+  optimizer: {name: adamw, lr: 0.02}
+  plan: {macro: {weight_bits: 4, input_bits: 4}}
+axes: {adc_bits: [8]}
+trials: 1
+trainer: {max_epochs: 4}
+"""
+
+
+def test_a_loss_of_tokens_is_trained_and_its_texts_have_samples(asim: Asim, folder: Path) -> None:
+    (folder / "tokens.yaml").write_text(TOKENS)
+    assert asim("fit", "-c", "tokens.yaml").code == 0
+    losses = [float(row["val/loss"]) for row in rows_of("runs/tokens/version_0/metrics.csv") if row["val/loss"]]
+    assert losses[-1] < 0.7 * losses[0]
+    given = ("-c", "tokens.yaml", "--ckpt_path", "last")
+    said = [asim(command, *given).out for command in ("validate", "sweep", "cost")]
+    assert f"loss {losses[-1]:.4g} [" in asim("validate", *given, "--model.fidelity", "quantized").out
+    assert ["samples" in text for text in said] == [True, True, False]
+    assert not [text for text in said if re.search(r"(?<!-)\bimages?\b", text)]
+
+
 # a user's LightningModule with converted layers, under the callbacks of this package
 
 
