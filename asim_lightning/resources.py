@@ -40,8 +40,8 @@ def shipped_file(kind: str, given: str) -> Path:
     names = sorted(path.stem for path in folder.glob("*" + suffix) if not path.stem.startswith(MACRO))
     if Path(given).exists():
         raise FileNotFoundError(f"{given} is a {'folder' if Path(given).is_dir() else 'pipe or a device'}; {needed}")
-    near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.3) or names
-    raise FileNotFoundError(f"There is no file '{given}'; shipped {kind}, nearest: {', '.join(near) or 'none'}")
+    near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.0)
+    raise FileNotFoundError(f"There is no file '{given}'; nearest of {len(names)} shipped {kind}: {', '.join(near)}")
 
 
 PACKAGE = "package:"

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -68,6 +68,17 @@ class Table(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def in_words(self, words: Callable[[str], str]) -> "Table[Row]":
+        """The table with other words in heads, cells, note and title; the CSV stays."""
+
+        def changed(column: TableColumn[Row]) -> TableColumn[Row]:
+            text = column.text
+            return replace(
+                column, head=words(column.head), text=None if text is None else lambda row: words(str(text(row)))
+            )
+
+        return replace(self, columns=[*map(changed, self.columns)], note=words(self.note), title=words(self.title))
 
     @property
     def shown(self) -> Rows:

@@ -62,7 +62,7 @@ class MacroAccuracy(Callback):
             loaders = trainer.val_dataloaders
         # the classifier takes one loader, which may be in a list
         loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
-        batches, measure = held_out_batches(trainer, loader, self.images), Measure.of(model.outcome)
+        batches, measure = held_out_batches(trainer, loader, self.images), Measure.of_module(model)
         return [
             Result.of(axes, "simulated", [evaluate(trainer, model, batches, each) for each in conditions], measure)
             for axes, conditions in points

@@ -123,8 +123,8 @@ class CimClassifier(CimModule):
         self._training_seed: int | None = None
         # in a tuple, so that the compiled network is no submodule with further keys
         self._compiled = (torch.compile(self.backbone),) if compile else ()
-        self.top5 = min(5, num_classes)
-        self._top = (1,) if self._classes is None else (1, self.top5)
+        # at most five classes would always be among the five likeliest
+        self._top = (1,) if self._classes is None or num_classes <= 5 else (1, 5)
         kinds = ("loss", *(f"top{k}" for k in self._top))
         self.means = nn.ModuleDict({f"{stage}_{kind}": MeanMetric() for stage in ("val", "test") for kind in kinds})
 
@@ -235,6 +235,12 @@ class CimClassifier(CimModule):
             self.report = replace(self.report, rows=found.rows)
 
     @property
+    def takes_images(self) -> bool:
+        """Whether inputs are images, as those of a timm network are."""
+        shape = self.hparams["backbone"]["input_shape"]
+        return shape is None or (isinstance(shape, list) and len(shape) == 3 and isinstance(shape[0], int))
+
+    @property
     def in_channels(self) -> int | None:
         """Channels of an image that the network takes; None if they are not known."""
         return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)
@@ -334,8 +340,8 @@ class CimClassifier(CimModule):
             values = [found["value"]]
         else:
             found = _predictions(logits, labels, ids)
-            among = logits.topk(self.top5).indices == labels[:, None]  # (batch, 5)
-            values = [logits.argmax(dim=1) == labels, among.any(dim=1)]
+            among = (logits.topk(k).indices == labels[:, None] for k in self._top[1:])  # (batch, k) each
+            values = [logits.argmax(dim=1) == labels, *(each.any(dim=1) for each in among)]
         for k, each in zip(self._top, values, strict=True):
             name = self.outcome.logged_as(stage, self.fidelity == "estimated", k)
             if name != f"{stage}/loss":

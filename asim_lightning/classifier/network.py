@@ -54,6 +54,11 @@ class CimModule(LightningModule):
         set_fidelity_(self.backbone, fidelity)
         self._fidelity = fidelity
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether inputs are images, (batch, channels, height, width); texts call other inputs samples."""
+        return isinstance(self.example, Tensor) and self.example.dim() == 4
+
     def check_data(self, data: Any) -> None:
         """Check that data fits the network; a subclass knows what it takes."""
 

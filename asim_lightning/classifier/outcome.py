@@ -91,13 +91,37 @@ def right_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
     return hits.sum(dim=1).double() / counted.sum(dim=1).clamp(min=1)
 
 
+def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Outputs with their classes in the second axis, as torch's cross-entropy takes them; tokens have them in the last.
+
+    # (batch, classes, ...) or (batch, tokens, vocabulary), (batch, ...)
+    """
+    if outputs.dim() != 3 or targets.is_floating_point() or targets.shape != outputs.shape[:2]:
+        return outputs
+    if outputs.shape[1] == outputs.shape[2]:
+        raise ValueError(
+            "the outcome loss takes outputs (batch, classes, ...) or (batch, tokens, vocabulary), and cannot tell them "
+            f"apart for outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; `outcome` may be a function"
+        )
+    return outputs.transpose(1, 2)
+
+
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of a sample, the mean over its pixels. # (batch, classes, ...), (batch, ...)"""
-    each = F.cross_entropy(outputs.float(), targets, reduction="none").reshape(len(targets), -1)
+    """Cross-entropy of a sample, the mean over its pixels or tokens with a target that is not -100.
+
+    # (batch, classes, ...) or (batch, tokens, vocabulary), (batch, ...)
+    """
+    each = F.cross_entropy(_classes_second(outputs.float(), targets), targets, reduction="none")
+    each = each.reshape(len(targets), -1)
     if targets.is_floating_point():
         return each.mean(dim=1)
     counted = (targets != IGNORED).reshape(len(targets), -1).sum(dim=1)
     return each.sum(dim=1) / counted.clamp(min=1)
+
+
+def class_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean of torch's cross-entropy, for the shapes of `cross_entropy`."""
+    return F.cross_entropy(_classes_second(outputs, targets), targets)
 
 
 def pixel_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -126,6 +150,7 @@ class Outcome:
         is_share: Whether numbers are 0..1, so that tables show them in percent.
         more_is_better: Whether a larger mean is better: true for an accuracy, false for a loss.
         loss: Loss that `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
+        note: What a reader of the mean should know, a line below tables.
 
     Raises:
         ValueError: It is a share, and less is better.
@@ -136,6 +161,7 @@ class Outcome:
     is_share: bool = True
     more_is_better: bool = True
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.is_share and not self.more_is_better:  # targets and yields ask for at least a share
@@ -159,7 +185,8 @@ class Outcome:
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":
-        """The outcome that a user asks for: by name, or by a function that gives 0..1; tables show its name.
+        """The outcome that a user asks for: by name, or by a function that gives 0..1; tables show the function's name,
+        or "outcome" if it has none, as a lambda.
 
         Args:
             given: A name, a function, an outcome, or the import path of a function or outcome, such as my_mod.score.
@@ -175,7 +202,8 @@ class Outcome:
         if isinstance(given, Outcome):
             return given
         if callable(given):
-            return cls(getattr(given, "__name__", "outcome").replace("_", " "), given)
+            name = getattr(given, "__name__", "")
+            return cls(name.replace("_", " ") if name.isidentifier() else "outcome", given)
         named = {**{each.name: each for each in OUTCOMES.values()}, **OUTCOMES}
         if given not in named:
             check_choice("`outcome`, if it is no function and no Outcome,", given, tuple(OUTCOMES))
@@ -242,11 +270,12 @@ class Outcome:
         return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
 
 
+_MEAN_IOU = "the mean over images of the IoU of each; the IoU of the pixels of all images together is another number"
 OUTCOMES: Mapping[str, Outcome] = {
     "accuracy": Outcome(),
     "multilabel": Outcome("multi-label", right_labels, loss=label_loss),
-    "segmentation": Outcome("mean IoU", mean_iou, loss=pixel_loss),
+    "segmentation": Outcome("mean IoU", mean_iou, loss=pixel_loss, note=_MEAN_IOU),
     "next_token": Outcome("next token", right_tokens, loss=token_loss),
-    "loss": Outcome("loss", cross_entropy, is_share=False, more_is_better=False),
+    "loss": Outcome("loss", cross_entropy, is_share=False, more_is_better=False, loss=class_loss),
 }
 """Outcomes by the name that users give; the name in tables is accepted too."""

@@ -109,7 +109,7 @@ def help_text() -> str:
     commands = "\n".join(f"  {name:<{width}}  {command.what}" for name, command in COMMANDS.items())
     return f"""usage: asim COMMAND -c CONFIG [--SETTING VALUE ...]
 
-Accuracy of image classifiers on simulated SRAM analog compute-in-memory macros.
+Accuracy of neural networks on simulated SRAM analog compute-in-memory macros.
 
 commands:
 {commands}

@@ -74,7 +74,7 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         write_lines(table, layer_table(report.rows()).numbers, "\n")
         figure = figure_of(*cost_pictures(report), title=f"{cli.run_folder.name}: energy an image", width=options.width)
         picture = save_figure(figure, options.path(folder, "cost"))
-        print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
+        cli.say(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
 
 
 def write_cost(cli: AsimCLI, technology: Technology, folder: Path) -> None:

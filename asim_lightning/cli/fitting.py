@@ -1,23 +1,36 @@
 """The trainer of `asim fit`: its callbacks and checkpoints, and the point where a stopped fit continues."""
 
+import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
+from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, RangeCalibration, SimulatedAccuracy
+from asim_lightning.callbacks.own_module import OwnBest, OwnRanges
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.optimizer import steps_of_an_epoch
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.weights import Start
-from asim_lightning.whole_file import write_whole
+from asim_lightning.whole_file import write_lines, write_whole
 
 _LAST = LastCheckpoint.NAME
+_LOGGED_EVERY = 50
+"""Most optimizer steps from one log entry to the next, if `trainer.log_every_n_steps` is not given."""
 
 
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:
@@ -43,16 +56,31 @@ def fit_arguments(
     given: Mapping[str, Any], folder: Path, model: LightningModule, start: Start
 ) -> tuple[dict[str, Any], list[str]]:
     """Arguments of the trainer of a fit, which logs in a folder and saves the state to continue; lines for the user."""
-    callbacks, said, found = _listed(given.get("callbacks")), list[str](), dict[str, Any]()
+    callbacks, found = _listed(given.get("callbacks")), dict[str, Any]()
+    if isinstance(model, CimClassifier) and any(isinstance(each, LearningRateFinder) for each in callbacks):
+        raise ValueError(
+            "LearningRateFinder must be left out, because it changes an attribute `lr`, and the learning rate here is "
+            "`model.optimizer.lr` with its schedule; compare short fits with several `--model.optimizer.lr`"
+        )
     if given.get("enable_model_summary") is not False and not any(isinstance(each, ModelSummary) for each in callbacks):
         callbacks.append(NetworkSummary())
+    if not isinstance(model, CimClassifier) and not any(isinstance(each, RangeCalibration) for each in callbacks):
+        callbacks.append(OwnRanges())
     if given.get("enable_checkpointing") is not False:
         callbacks, said = with_checkpoints(callbacks, model)
         plugins = _listed(given.get("plugins"))
         writes = any(isinstance(each, CheckpointIO) for each in plugins)
         found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
+    else:
+        callbacks, said = with_accuracy(callbacks, model, chooses=False)
     if given.get("logger") in (None, True):
         found["logger"] = _loggers(folder, start)
+    logs = given.get("logger") is None or given["logger"]
+    if logs and not any(isinstance(each, LearningRateMonitor) for each in callbacks):
+        callbacks.append(LearningRateMonitor())
+    if given.get("log_every_n_steps") is None:
+        found["log_every_n_steps"] = 1  # until the length of an epoch is known
+        callbacks.append(LoggingInterval())
     kind = model.hparams.get("train_noise_model")
     if isinstance(model, CimClassifier) and kind in ("macro", "chip") and not _is_noisy(model, callbacks):
         said.append(f"noise    none at the start, because `model.train_noise` is 0 (`train_noise_model` {kind})")
@@ -75,38 +103,61 @@ def _listed(configured: Any) -> list[Any]:
     return list(configured) if several else [] if configured is None else [configured]
 
 
+def with_accuracy(
+    configured: Sequence[Callback], model: LightningModule, chooses: bool
+) -> tuple[list[Callback], list[str]]:
+    """Callbacks with one that logs the macro's accuracy, if a callback monitors it or if it `chooses` the saved epoch
+    of a fit that trains for the macro; lines for the user.
+
+    Such a fit may change the quantised accuracy differently.
+    """
+    monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in configured)
+    trained, callbacks = None, list(configured)
+    if isinstance(model, CimClassifier) and _is_noisy(model, callbacks) and (monitored or chooses):
+        trained = accuracy_of_training(model)
+    if trained is None and not monitored:
+        return callbacks, []
+    measuring = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
+    if measuring is None:
+        measuring = trained or SimulatedAccuracy()
+        callbacks.insert(0, measuring)  # before a callback that restores averaged weights
+    why = "a callback monitors it" if trained is None else "the fit trains for the macro"
+    return callbacks, [f"monitor  {SimulatedAccuracy.METRIC}, because {why}: {measuring}"]
+
+
 def with_checkpoints(configured: Sequence[Callback], model: LightningModule) -> tuple[list[Callback], list[str]]:
     """Callbacks of a fit: the configured ones, one that saves the best epoch, and `LastCheckpoint`; lines for the user.
 
-    Training for a macro or chip may change the quantised accuracy differently, so the macro's accuracy is measured.
     Lightning's last.ckpt may come before a validation or the end of an epoch, which a resumed fit would skip or repeat.
     """
-    callbacks, said = list(configured), list[str]()
-    keeping = [each for each in callbacks if isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint)]
+    keeping = [each for each in configured if isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint)]
     for each in keeping:
         if isinstance(each, ModelCheckpoint) and (each.save_last or (each.filename, each.dirpath) == (_LAST, None)):
             raise ValueError(
                 f"`save_last` and the `filename` {_LAST!r} of {type(each).__name__} must be left out: LastCheckpoint, "
                 "whose every_n_train_steps says how often, writes the last.ckpt of every fit"
             )
-    if isinstance(model, CimClassifier):
-        metric = model.outcome.logged_as("val", model.fidelity == "estimated")
-        measuring = accuracy_of_training(model) if _is_noisy(model, callbacks) else None
-        monitored = SimulatedAccuracy.METRIC in (getattr(each, "monitor", None) for each in callbacks)
-        if measuring is not None and (monitored or not keeping):
-            installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
-            if installed is None:
-                callbacks.insert(0, measuring)  # before a callback that restores averaged weights
-            metric = SimulatedAccuracy.METRIC
-            said.append(f"monitor  {metric}, because the fit trains for the macro: {installed or measuring}")
-        if not keeping:
-            mode = "max" if model.outcome.more_is_better else "min"
-            best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
-            callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
+    callbacks, said = with_accuracy(configured, model, chooses=not keeping)
+    if not keeping and isinstance(model, CimClassifier):
+        metric = SimulatedAccuracy.METRIC if said else model.outcome.logged_as("val", model.fidelity == "estimated")
+        mode = "max" if model.outcome.more_is_better else "min"
+        best = {"filename": "best", "monitor": metric, "mode": mode, "save_weights_only": True}
+        callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
+    elif not keeping:
+        callbacks.append(OwnBest())
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint())
     # its file has the best epoch of the other callbacks, so they come first
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint)), said
+
+
+class LoggingInterval(Callback):
+    """Logs every 50 steps, as Lightning does by default, or once an epoch or fit if it is shorter."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the interval of the trainer; nothing is logged before."""
+        most = [each for each in (trainer.max_steps, steps_of_an_epoch(trainer)) if each > 0]  # -1: any number of steps
+        trainer.log_every_n_steps = int(min(_LOGGED_EVERY, *most))  # type: ignore[attr-defined]
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -130,13 +181,53 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     return next((shorter_path(path) for path in paths if Path(path).exists()), "")
 
 
+class ContinuedCSV(CSVLogger):
+    """Goes on in the metrics.csv of a stopped run, whose rows from a step on are left out, because they come again.
+
+    Lightning's logger removes the file when it logs first. Until the kept rows are written, they are in
+    metrics.csv.before, so that a kill loses none.
+
+    Args:
+        root: Folder of all runs.
+        name: Folder of this configuration's runs.
+        version: The run, as in TensorBoardLogger.
+        step: The first step that the fit makes.
+    """
+
+    def __init__(self, root: str, name: str, version: int | str, step: int) -> None:
+        super().__init__(root, name, version)
+        self._continues_at: int | None = step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Lightning's writer, which appends to the kept rows."""
+        step, self._continues_at = self._continues_at, None
+        if step is None:
+            return super().experiment
+        file, before = (Path(self.log_dir, f"metrics.csv{ending}") for ending in ("", ".before"))
+        if file.exists() and not before.exists():
+            file.rename(before)
+        writer = super().experiment
+        if before.exists():
+            with before.open(newline="") as opened:
+                reader = csv.DictReader(opened)
+                rows = [row for row in reader if int(row["step"]) < step]
+            writer.metrics_keys = names = list(reader.fieldnames or ())
+            write_lines(file, [names, *([row[name] for name in names] for row in rows)])
+            before.unlink()
+        return writer
+
+
 def _loggers(folder: Path, start: Start) -> list[Logger]:
     """TensorBoard and CSV loggers of a run in ``folder/version_N``: a new one, or one that continues after a step."""
     root, name = str(folder.parent), folder.name
     if start.continued is None:
         tensorboard = TensorBoardLogger(root, name, default_hp_metric=False)
         return [tensorboard, CSVLogger(root, name, tensorboard.version)]
-    version = start.continued.parent.parent.name
-    # charts leave out logs of the stopped run after the step; in its folder, a CSVLogger would remove its numbers
+    run = start.continued.parent.parent.name
+    # the bar shows a number whole, and the end of a text
+    version = int(run.partition("_")[2]) if re.fullmatch(r"version_(0|[1-9]\d*)", run) else run
+    # charts leave out logs of the stopped run after the step
     tensorboard = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=start.step)
-    return [tensorboard, CSVLogger(root, name, f"{version}/from_step_{start.step}")]
+    return [tensorboard, ContinuedCSV(root, name, version, start.step)]

@@ -116,13 +116,15 @@ def _parsed(given: list[str]) -> Callable[[], object]:
 
     command = COMMANDS[given[0]]
     arguments = read_arguments(given) if command.runs_network else None  # before the slow import of Lightning
-    from asim_lightning.cli.options import print_help, read_options
+    from asim_lightning.cli.options import asked_group, print_group_help, print_help, read_options
 
     _quieten()
     if arguments is None:
         return partial(command.function, *read_options(given[0], given[1:]))
     if {"-h", "--help"} & set(arguments.flags):
         return partial(print_help, arguments.command)
+    if (group := asked_group(arguments.command, arguments.flags)) is not None:
+        return partial(print_group_help, arguments.command, group)
     from asim_lightning.cli.parser import cli_of
 
     return cli_of(arguments).run
@@ -162,7 +164,6 @@ def _quieten() -> None:
     for message in (
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
-        ".*log_every_n_steps.*",
     ):
         warnings.filterwarnings("ignore", message=message)
     import lightning.pytorch  # noqa: F401  adds the handlers

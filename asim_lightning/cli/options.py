@@ -87,16 +87,34 @@ _SETTINGS = """settings of the network, its data and the trainer:
 A file may stand for a group of settings, as in --model.plan FILE."""
 
 
+def _groups(command: str) -> dict[str, Any]:
+    """Options of a command that are groups of settings."""
+    kinds = get_type_hints(COMMANDS[command].options) if COMMANDS[command].options is not None else {}
+    return {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+
+
+def asked_group(command: str, flags: Sequence[str]) -> str | None:
+    """The group of options whose help is asked for, as in --search.help."""
+    return next((name for name in _groups(command) if f"--{name}.help" in flags), None)
+
+
+def print_group_help(command: str, group: str) -> None:
+    """Print the settings of a group of options."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=f"asim {command}", usage=SUPPRESS, add_help=False, print_config=None)
+    parser.add_class_arguments(_groups(command)[group], group)
+    parser.print_help()
+
+
 def print_help(command: str) -> None:
     """Print the options of a command one by one, and groups of options and all other settings in a line each."""
-    kinds = get_type_hints(COMMANDS[command].options) if COMMANDS[command].options is not None else {}
-    groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    groups = _groups(command)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=f"asim {command}", usage=SUPPRESS, add_help=False, print_config=None)
     add_options(parser, command, skip=groups)
     print(f"usage: asim {command} -c CONFIG [--OPTION VALUE ...]\n\n{COMMANDS[command].what}\n")
     parser.print_help()
     for name, kind in groups.items():
-        print(f"\n--{name}.FIELD VALUE: {str(kind.__doc__).splitlines()[0]}")
+        print(f"\n--{name}.FIELD VALUE: {str(kind.__doc__).splitlines()[0]} --{name}.help explains:")
         print(fill(", ".join(each.name for each in fields(kind)), 100, initial_indent="  ", subsequent_indent="  "))
     print(f"\n{_SETTINGS}\nasim {command} --help.all explains every setting.")

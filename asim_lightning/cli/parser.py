@@ -333,6 +333,10 @@ class AsimCLI(CommandCLI):
         elif not model.pretrained:
             self.say("weights  random, because there is no `ckpt_path`")
 
+    def say(self, line: str) -> None:
+        """Print a line, in the words of the outcome and of the inputs."""
+        super().say(Measure.of_module(self.model).words(line))
+
     def work(self) -> None:
         """Call the command's function."""
         COMMANDS[self.command].function(self, *take_options(self.command, self.config_init))

@@ -21,7 +21,7 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_di
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.notes import narrow_notes
+from asim_lightning.evaluation.notes import measure_notes
 from asim_lightning.evaluation.results import Kind, Measure, axes_text
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import count_text
@@ -54,7 +54,7 @@ def fit(cli: AsimCLI, options: FitOptions) -> None:
             cli.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
     cli.say(f"run      {trainer.log_dir}")
     for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):  # a continued fit has a folder of its own
+        if isinstance(logger, CSVLogger):
             cli.say(f"numbers  {logger.log_dir}/metrics.csv")
     if weights := weights_line(trainer.checkpoint_callbacks):
         cli.say(f"weights  {weights}")
@@ -129,14 +129,14 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
                 raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
         conditions.append((name, condition))
 
-    measure = Measure.of(cli.model.outcome)
+    measure = Measure.of_module(cli.model)
 
     def line(name: str, answers: Answers) -> str:
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
         return f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"
 
     answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
-    for note in narrow_notes(measure, len(answers[0])):
+    for note in measure_notes(measure, len(answers[0])):
         cli.say(f"note     {note}")
 
 
@@ -164,7 +164,7 @@ def _estimate(measure: Measure, answers: ArrayLike) -> str:
 def _say_accuracy(cli: AsimCLI) -> None:
     """Print the accuracy, or mean of another outcome, from an `ImageValues`, and how it was computed: noise, and the
     chip if chips differ."""
-    model, measure = cli.model, Measure.of(cli.model.outcome)
+    model, measure = cli.model, Measure.of_module(cli.model)
     how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
     if model.fidelity == "estimated":
         what = "estimate"
@@ -174,5 +174,5 @@ def _say_accuracy(cli: AsimCLI) -> None:
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     how = ", ".join(filter(None, [how, noise_text(model)]))
     cli.say(f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})")
-    for note in narrow_notes(measure, len(values)):
+    for note in measure_notes(measure, len(values)):
         cli.say(f"note     {note}")

@@ -242,7 +242,7 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
     drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}", options.width)
     _write(made.folder, texts, drawn, f"spec.{options.format}")
     said = "\n".join([str(found.table), *found.notes[len(made.notes) :]])
-    print(f"{said}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
+    cli.say(f"{said}\nfiles    {made.folder}/{', '.join(texts)}, spec.{options.format}")
 
 
 def _recipe(

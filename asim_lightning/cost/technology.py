@@ -1,5 +1,6 @@
 """The technology of a cost: node, supply, capacitances, cycle time, each with its source."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -161,7 +162,13 @@ class Technology:
     """Arguments of the energy model."""
 
     def __post_init__(self) -> None:
-        check_choice("`technology.preset`", self.preset, (*PRESETS, *preset_names()))
+        node, known = re.fullmatch(r"(\d+) ?nm", str(self.preset)), (*PRESETS, *preset_names())
+        if node and self.preset not in known:
+            raise ValueError(
+                f"`technology.preset` must be {', '.join(PRESETS)}, or a macro that asim macros lists, got "
+                f"{self.preset!r}; `technology.node` {node[1]} scales the preset 28nm to another node"
+            )
+        check_choice("`technology.preset`", self.preset, known)
         for name, each in settings_of(Technology).items():
             if each.within is not None:
                 self._check_number(name, each, *each.within)

@@ -31,12 +31,13 @@ _SAMPLES = 200
 """Below this number of samples, skewed numbers without bounds have too narrow intervals."""
 
 
-def narrow_notes(measure: Measure, samples: int) -> list[str]:
-    """A line if the interval of so few samples may be too narrow; see the coverage in `mean_interval`."""
+def measure_notes(measure: Measure, samples: int) -> list[str]:
+    """The note of a measure, and a line if the interval of so few samples may be too narrow (see `mean_interval`)."""
+    notes = [f"{measure.name}: {measure.note}"] if measure.note else []
     if measure.is_share or samples >= _SAMPLES:
-        return []
+        return notes
     interval = f"the 95 % interval of {measure.name}, which has no bounds, may be too narrow"
-    return [f"{samples:,} sample{'s' * (samples > 1)}: {interval} below {_SAMPLES} samples"]
+    return [*notes, f"{samples:,} sample{'s' * (samples > 1)}: {interval} below {_SAMPLES} samples"]
 
 
 def interval_notes(results: Sequence[Result]) -> list[str]:
@@ -44,7 +45,7 @@ def interval_notes(results: Sequence[Result]) -> list[str]:
     if not results:
         return []
     bounded = [each for each in results if isfinite(each.high - each.low)]
-    notes = narrow_notes(bounded[0].measure, min(each.samples for each in bounded)) if bounded else []
+    notes = measure_notes(bounded[0].measure, min(each.samples for each in bounded)) if bounded else []
     few = sum(any(one.differing is not None for one in each.decisions.values()) for each in results)
     if few:
         at = f"at {few:,} point{'s' * (few > 1)}, fewer than ten samples differ"

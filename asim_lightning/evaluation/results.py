@@ -27,11 +27,20 @@ class Measure:
     is_share: bool = True
     """Whether it is 0..1 and shown in percent."""
     more_is_better: bool = True
+    are_images: bool = True
+    """Whether inputs are images (channels, height, width); texts call other inputs samples."""
+    note: str = ""
+    """What a reader of the mean should know."""
 
     @classmethod
     def of(cls, outcome: Any) -> "Measure":
         """The measure of an `Outcome`."""
-        return cls(outcome.name, outcome.is_share, outcome.more_is_better)
+        return cls(outcome.name, outcome.is_share, outcome.more_is_better, note=outcome.note)
+
+    @classmethod
+    def of_module(cls, module: Any) -> "Measure":
+        """The measure of a `CimModule`."""
+        return replace(cls.of(module.outcome), are_images=module.takes_images)
 
     @property
     def heading(self) -> str:
@@ -55,16 +64,21 @@ class Measure:
         return f"[{self.text(low)}, {self.text(high)}]" if isfinite(high - low) else "no bounds"
 
     def words(self, text: str) -> str:
-        """A text with this measure's name instead of accuracy, except in names of files and settings.
+        """A text with this measure's name instead of accuracy, and with samples instead of images if they are none,
+        except in names of files and settings.
 
         For HTML, whose other texts are escaped, the measure must have an escaped name.
         """
+        if not self.are_images:
+            text = re.sub(_IMAGE, lambda found: f"{found[1]} " * bool(found[1]) + _SAMPLE[found[2]], text)
         if self.name == "accuracy":
             return text
         word = r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)"
         return re.sub(f"{re.escape(self.name)}|{word}", lambda _: self.name, text)  # the name may have the word
 
 
+_IMAGE, _SAMPLE = r"(?<![\w/.`-])(?:([Aa])n )?([Ii])mage(?=s?(?![\w/`-]|\.\w))", {"i": "sample", "I": "Sample"}
+"""Finds images in a text, "an" included, and what replaces them."""
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
 """The kinds of points in tables."""
 
@@ -166,9 +180,10 @@ class Result:
         kind: How the matrix products were computed.
         trials: Reads in the mean, of all chips together.
         images: Images of the test set, the same in every trial.
-        accuracy: Share of right answers over images and trials, 0..1.
-        low: Lower end of the 95 % interval of the accuracy, 0..1.
-        high: Upper end of the 95 % interval of the accuracy, 0..1.
+        accuracy: The mean outcome over images and trials, under its old name: an accuracy, or another number; a share
+            is 0..1. `value` is the same number.
+        low: Lower end of the 95 % interval of the mean outcome.
+        high: Upper end of the 95 % interval of the mean outcome.
         seconds: Time of all trials together.
         algorithm: Engine or algorithm ("exact", "events", "native", ...), joined by "+" if trials differ.
         right: Right answers of each trial; empty if they are not known.
@@ -214,7 +229,7 @@ class Result:
 
     @property
     def value(self) -> float:
-        """The mean outcome, such as the accuracy."""
+        """The mean outcome that `measure` names: an accuracy, a mean IoU, a loss; a share is 0..1."""
         return self.accuracy
 
     @property

@@ -138,7 +138,9 @@ class Run(Sequence[Result]):
     @property
     def measure(self) -> Measure:
         """The measure of its results."""
-        return self.results[0].measure if self.results else Measure()
+        if self.results:
+            return self.results[0].measure
+        return Measure(are_images=self.document.get("are_images", True))
 
     @cached_property
     def references(self) -> list[Result]:

@@ -11,7 +11,7 @@ from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
-from asim_lightning.evaluation.notes import narrow_notes
+from asim_lightning.evaluation.notes import measure_notes
 from asim_lightning.evaluation.results import Measure, axes_text
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Say
@@ -95,7 +95,7 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
     }
     if settings.against:
         conditions[f"with {axes_text(settings.against)}"] = Condition(macro=settings.against, noise_in="volts")
-    measure = Measure.of(work.model.outcome)
+    measure = Measure.of_module(work.model)
 
     def line(name: str, correct: Answers) -> str:
         mean, (images, reads) = mean_interval(correct, measure.is_share), correct.shape
@@ -108,7 +108,7 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
             change = difference_interval(answers[1], correct, measure.is_share)
             mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
             say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
-    for note in narrow_notes(measure, len(answers[0])):
+    for note in measure_notes(measure, len(answers[0])):
         say(f"note     {note}")
 
 

@@ -1,7 +1,7 @@
 """The result of `doctor`: measured plans, the map of the loss, and problems that cost nothing to mend."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
+from asim_lightning.evaluation.results import Decision, Measure, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.plan_study import PlanStudy
@@ -81,6 +81,7 @@ class Diagnosis:
         notes: What a reader should know, a line each.
         gap: How much more the last tried plan of single layers costs than its lower bound, as a share; None: no plan.
         digital: A purely digital macro, which computes the quantised network; None in results of earlier versions.
+        measure: The measure of the outcome.
     """
 
     target: Target
@@ -91,11 +92,13 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     gap: float | None = None
     digital: MeasuredPlan | None = None
+    measure: Measure = field(default_factory=Measure)
 
     def __str__(self) -> str:
-        found = self.to_json()
-        tables = str(loss_map_table(self.map)), str(plans_table(found))
-        return "\n\n".join([*tables, *(each.text for each in self.findings), *self.notes, plans_verdict(found)])
+        found, words = self.to_json(), self.measure.words
+        tables = (str(each.in_words(words)) for each in (loss_map_table(self.map), plans_table(found)))
+        said = [*(each.text for each in self.findings), *self.notes, plans_verdict(found)]
+        return "\n\n".join([*tables, *map(words, said)])
 
     __repr__ = __str__
 
@@ -115,6 +118,7 @@ class Diagnosis:
                 "gap": self.gap,
                 "digital": None if self.digital is None else asdict(self.digital),
                 "notes": list(self.notes),
+                "are_images": self.measure.are_images,
             }
         )
 

@@ -16,7 +16,7 @@ from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.notes import interval_notes, near_notes
-from asim_lightning.evaluation.results import Result, canonical_json
+from asim_lightning.evaluation.results import Measure, Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
@@ -114,7 +114,8 @@ class Doctor:
             options = "digital positions, votes, ADC bits and ADC ranges"
             notes.append(f"energy above the cheapest combination of {options}, at most: {most}")
         digital, gap = plan_of_digital(self.proof.model, study, tried.others), [None, *gaps.values()][-1]
-        diagnosis = Diagnosis(target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital)
+        measured = Measure.of_module(self.work.model)
+        diagnosis = Diagnosis(target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured)
         if self.work.trainer.is_global_zero:
             self.screens.folder.write(DOCUMENT, diagnosis.to_json())
             self.screens.folder.write(MAP, self.mapped.to_json())

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, get_type_hints
@@ -13,7 +15,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.checks import check_choice, check_kind, check_whole
 from asim_lightning.circuit.voltage import NOISE_IN
 from asim_lightning.classifier.batches import first_of
 from asim_lightning.classifier.network import CimModule, GivenNetwork
@@ -62,11 +64,17 @@ class PricedArguments(WorkArguments, total=False):
     """Meaning of noise in LSB at other ADCs: written or volts."""
 
 
-def check_names(call: str, kind: type, given: Mapping[str, object]) -> None:
-    """Refuse keyword arguments that are not in a TypedDict, as Python does."""
+def check_arguments(call: Callable[..., Any], kind: type, given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not in a TypedDict, as Python does, and values of another class."""
+    known = [*signature(call).parameters, *get_type_hints(kind)]
     for name in given:
         if name not in get_type_hints(kind):
-            raise TypeError(f"{call}() got an unexpected keyword argument '{name}'")
+            near = get_close_matches(name, known, 1)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            raise TypeError(f"{call.__name__}() got an unexpected keyword argument '{name}'{meant}")
+    for name, its, such_as in (("technology", Technology, "Technology('28nm')"), ("plan", Plan, "Plan(macro=...)")):
+        if given.get(name) is not None:
+            check_kind(f"`{name}`", given[name], its, such_as)
 
 
 def outcome_of(given: WorkArguments) -> Outcome:

@@ -16,6 +16,7 @@ from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import differing_chip, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exploration.adc_calibration import fit_adc
 from asim_lightning.exploration.diagnosis import Diagnosis
@@ -25,7 +26,7 @@ from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import (
     PricedArguments,
     WorkArguments,
-    check_names,
+    check_arguments,
     opened_work,
     outcome_of,
     samples,
@@ -86,16 +87,17 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    check_names("study", PricedArguments, shared)
+    check_arguments(study, PricedArguments, shared)
     technology = shared.get("technology") or Technology()
+    wanted = [targets] if isinstance(targets, str) else list(targets)
     settings = SweepSettings(
-        _plain(axes or {}), shared.get("trials", 1), chips, shared.get("until"), None, list(targets), technology
+        _plain(axes or {}), shared.get("trials", 1), chips, shared.get("until"), None, wanted, technology
     )
     with opened_work(network, data, shared, shared.get("noise_in", "written")) as work:
         sweep = open_sweep(work, settings)
         said = [*sweep.notes, *left_out(settings.grid.axes, sweep.macro, axes or ())]
         run = sweep.run(said.append)
-        text = "\n".join([sweep_text(run, sweep), *said]) if work.trainer.is_global_zero else ""
+        text = _text(run, sweep_text(run, sweep), said) if work.trainer.is_global_zero else ""
         return Results.of(run, text)
 
 
@@ -124,7 +126,7 @@ def search(
         chips: Chips of each point; None: one.
         shared: The other arguments of `study`.
     """
-    check_names("search", PricedArguments, shared)
+    check_arguments(search, PricedArguments, shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
@@ -139,7 +141,7 @@ def search(
         made = open_search(work, settings, shared.get("technology") or Technology())
         said = list(made.notes)
         run = made.run(said.append)
-        text = "\n".join([whole_search_text(run, made), *said]) if work.trainer.is_global_zero else ""
+        text = _text(run, whole_search_text(run, made), said) if work.trainer.is_global_zero else ""
         return Results.of(run, text)
 
 
@@ -164,7 +166,7 @@ def spec(
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    check_names("spec", WorkArguments, shared)
+    check_arguments(spec, WorkArguments, shared)
     names = None if properties is None else list(properties)
     settings = SpecSettings(_read(target, shared), names, {**given}, chips, shared.get("trials", 1))
     with opened_work(network, data, shared) as work:
@@ -199,7 +201,7 @@ def doctor(
         chips: Most chips of a proof.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
-    check_names("doctor", WorkArguments, shared)
+    check_arguments(doctor, WorkArguments, shared)
     images = shared.pop("images", None)
     images = 400 if images is None else images
     if isinstance(data, ImageDataModule):
@@ -217,6 +219,10 @@ def doctor(
 def _read(target: str, shared: WorkArguments) -> str:
     """A target on the outcome of a call; the name of a share becomes accuracy."""
     return target_texts("target", [target], Measure.of(outcome_of(shared)))[0]
+
+
+def _text(run: Run, text: str, said: Iterable[str]) -> str:
+    return "\n".join([text, *map(run.measure.words, said)])
 
 
 def _plain(axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The results of a study in Python: a sequence that prints, draws and writes reports."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from asim_lightning.evaluation.run import Run
-from asim_lightning.exploration.publish import plot_axis
+from asim_lightning.exploration.publish import in_words, plot_axis
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import WIDTH
@@ -67,9 +67,7 @@ class Results(Run):
         elif axis is None and "search" in self.settings:
             drawn = trade_off_picture(self, run_title(self))
         drawn = drawn or accuracy_picture(self.rows, axis or plot_axis(self.rows))
-        words = self[0].measure.words
-        drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
-        return figure_of(drawn, width=width).axes[0]
+        return figure_of(in_words(drawn, self[0].measure), width=width).axes[0]
 
     def report(self, path: str | Path) -> Path:
         """Write the results as one offline HTML page; the outcome must be a share of samples, such as an accuracy.

@@ -129,6 +129,7 @@ class Spec:
         macro: The macro, without its noise and spreads.
         keeps: Fields of a macro that surely keeps the target with all noise and spreads together; None if none does.
         notes: What a reader should know, a line each.
+        measure: The measure of the outcome.
     """
 
     target: Target
@@ -136,14 +137,16 @@ class Spec:
     macro: MacroConfig
     keeps: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
+    measure: Measure = field(default_factory=Measure)
 
     @property
     def table(self) -> Table[Limit]:
         """A row a property."""
-        return limits_table(self.limits, self.macro.codes_of_full_scale, self.macro.full_scale_mv)
+        table = limits_table(self.limits, self.macro.codes_of_full_scale, self.macro.full_scale_mv)
+        return table.in_words(self.measure.words)
 
     def __str__(self) -> str:
-        return "\n".join([str(self.table), *self.notes])
+        return "\n".join([str(self.table), *map(self.measure.words, self.notes)])
 
     __repr__ = __str__
 
@@ -157,7 +160,7 @@ class Spec:
         limits = [each.to_json() for each in self.limits]
         joint = next((each for each in limits if each["property"] == TOGETHER), None)
         scale = {"codes": self.macro.codes_of_full_scale, "mv": self.macro.full_scale_mv}
-        known = {"target": str(self.target), "limits": limits, "joint": joint}
+        known = {"target": str(self.target), "limits": limits, "joint": joint, "are_images": self.measure.are_images}
         return {**known, "full_scale": scale, "notes": list(self.notes)}
 
 
@@ -223,7 +226,7 @@ class SpecStudy:
         results = [each for each in last.values() if each.kind != "estimated"]
         near = near_notes([self.target], [each for each in results if each.kind == "quantized"])
         notes = (*self.notes, *joint, *interval_notes(results), *near)
-        spec = Spec(self.target, tuple(limits), self.macro, keeps, notes)
+        spec = Spec(self.target, tuple(limits), self.macro, keeps, notes, Measure.of_module(self.study.work.model))
         if self.study.work.trainer.is_global_zero:
             self.study.folder.write(DOCUMENT, spec.to_json())
         return spec

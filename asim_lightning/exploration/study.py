@@ -214,7 +214,7 @@ class Study:
         The interval is over images, or over chips and images if there are several chips. If a target ended the images,
         it is the interval of the target's sequential test.
         """
-        measure, images, kind = Measure.of(self.work.model.outcome), planned.of.images, planned.kind
+        measure, images, kind = Measure.of_module(self.work.model), planned.of.images, planned.kind
         result = Result.of(axes, kind, [read for reads in chips for read in reads], measure)
         result = replace(result, point=planned.of.key(axes, kind)[:12])
         if images.may_end(kind) and images.needed is not None:

@@ -183,9 +183,10 @@ class RangedLayer(nn.Module):
             return stored
         if not self.warned and not torch.compiler.is_compiling():
             self.warned = True
-            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
-            warnings.warn(
-                f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; call calibrate_ first",
+            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before them"
+            warnings.warn(  # the same text for all layers, so that Python shows it once
+                f"Layers without a {lacking} use the maximum of each batch; "
+                "call calibrate_ with inputs that reach them",
                 stacklevel=2,
             )
         return None

@@ -24,14 +24,22 @@ def called(network: nn.Module, inputs: Inputs, compiled: Callable[..., Any] | No
         compiled: The same network after torch.compile, which is called instead.
     """
     target = network if compiled is None else compiled
-    if isinstance(inputs, Mapping) and _takes(network, **inputs):
+    if isinstance(inputs, Mapping) and _binds(network, **inputs):
         return target(**inputs)
-    if isinstance(inputs, (tuple, list)) and _takes(network, *inputs):
+    if isinstance(inputs, (tuple, list)) and _binds(network, *inputs):
         return target(*inputs)
     return target(inputs)
 
 
-def _takes(network: nn.Module, *arguments: Any, **keywords: Any) -> bool:
+def takes(network: nn.Module, inputs: Inputs) -> bool:
+    """Whether the forward of a network takes inputs, in one of the ways of `called`."""
+    several = (isinstance(inputs, Mapping) and _binds(network, **inputs)) or (
+        isinstance(inputs, (tuple, list)) and _binds(network, *inputs)
+    )
+    return several or _binds(network, inputs)
+
+
+def _binds(network: nn.Module, *arguments: Any, **keywords: Any) -> bool:
     try:
         signature(network.forward).bind(*arguments, **keywords)
     except TypeError:

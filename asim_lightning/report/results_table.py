@@ -56,7 +56,8 @@ def results_table(rows: Sequence[Result]) -> Table[Result]:
     right = [_RIGHT] * all(row.right and row.images < _FEW_IMAGES for row in rows)
     targets = dict.fromkeys(target for row in rows for target in row.decisions)
     columns = [_KIND, *_columns(rows, costs, targets), *_READS, *right]
-    return Table(columns, sorted(rows, key=lambda row: KINDS.index(row.kind)))
+    table = Table(columns, sorted(rows, key=lambda row: KINDS.index(row.kind)))
+    return table.in_words(rows[0].measure.words)
 
 
 def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> Points:
@@ -78,7 +79,7 @@ def search_text(found: Run, technology: str) -> str:
     names = [name for name in COSTS if name != "tops_per_watt" or name in found.objectives]
     costs = [cost_column(name, 4) for name in names if all(has_figure(point, name) for point in found.points)]
     columns = [TableColumn("", mark, side="l"), *_columns(found.points, costs, found.targets)]
-    lines = [str(Table(columns, [*found.references, *shown]))]
+    lines = [str(Table(columns, [*found.references, *shown]).in_words(found.measure.words))]
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
     facts = [f"{' and '.join(found.targets)}: {'; '.join(choice_facts(found, each))}." for each in choices(found)]
@@ -203,7 +204,7 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
         ),
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
-    return f"{head}\n{Table(columns, found)}"
+    return measure.words(f"{head}\n{Table(columns, found)}")
 
 
 def published_text(results: Sequence[Result], published: Sequence[float], whose: str) -> str:

@@ -1,6 +1,6 @@
 """Yields of chips, and the accuracy of single chips: as pictures, text, a CSV file, and for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from statistics import fmean
@@ -184,15 +184,20 @@ _GOOD: list[TableColumn[_Row]] = [
 ]
 
 
-def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
-    """Mean and spread of chips, their yields at some accuracies, 0..1, notes on both, and the answer to a question."""
+def yield_text(
+    found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None, words: Callable[[str], str] = str
+) -> str:
+    """Mean and spread of chips, their yields at some accuracies, 0..1, notes on both, and the answer to a question.
+
+    `words` changes the words, such as `Measure.words`.
+    """
     rows, axes = _rows(found, thresholds), axis_columns(found)
     spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
     yields = Table([*axes, _THRESHOLD, *_GOOD], rows)
-    parts = [str(spreads), str(yields), _notes(found, question is not None)]
+    parts = [str(each.in_words(words)) for each in (spreads, yields)] + [_notes(found, question is not None)]
     if question is not None:
         parts.append("\n".join(_answer(each, question) for each in found))
-    return "\n\n".join(parts)
+    return words("\n\n".join(parts))
 
 
 def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: Path) -> Path:

@@ -50,6 +50,18 @@ def test_metrics_are_those_of_the_whole_set(stage: str, make_trainer: MakeTraine
     assert set(measured) == {f"{stage}/acc", f"{stage}/acc5", f"{stage}/loss"}
 
 
+@pytest.mark.parametrize(
+    ("classes", "logged"), [(5, {"val/acc", "val/loss"}), (6, {"val/acc", "val/acc5", "val/loss"})]
+)
+def test_the_five_likeliest_of_at_most_five_classes_are_not_logged(
+    classes: int, logged: set[str], make_trainer: MakeTrainer
+) -> None:
+    samples = TensorDataset(torch.rand(8, 1, 28, 28), torch.arange(8) % classes, torch.arange(8))
+    data = LightningDataModule.from_datasets(samples, samples, batch_size=4)
+    (measured,) = make_trainer().validate(make_model(num_classes=classes), datamodule=data, verbose=False)
+    assert measured.keys() == logged
+
+
 def test_missing_ranges_are_fitted_to_images_without_augmentation_and_stored(
     make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Outcomes give the number that their name says, and refuse what is no number a sample."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,6 +70,21 @@ def test_a_loss_is_the_cross_entropy_of_each_sample() -> None:
     assert float(found.mean()) == pytest.approx(float(torch.nn.functional.cross_entropy(outputs, targets)))
 
 
+def test_a_loss_of_tokens_has_the_vocabulary_last() -> None:
+    outputs, targets = torch.randn(3, 5, 4), torch.randint(4, (3, 5))
+    targets[0, 2:] = targets[2] = -100
+    outcome = Outcome.of("loss")
+    found = outcome.numbers(outputs, targets)["value"]
+    expected = [float(torch.nn.functional.cross_entropy(outputs[0, :2], targets[0, :2])),
+                float(torch.nn.functional.cross_entropy(outputs[1], targets[1])), 0.0]  # fmt: skip
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    of_tokens = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+    assert float(outcome.loss(outputs, targets)) == pytest.approx(float(of_tokens))
+    for loss in (outcome.number, outcome.loss):  # four tokens of four words, or four classes of four pixels
+        with pytest.raises(ValueError, match=r"cannot tell them apart for outputs \(3, 4, 4\)"):
+            loss(torch.zeros(3, 4, 4), torch.zeros(3, 4, dtype=torch.int64))
+
+
 def off_by(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs[:, 0] - targets).abs()
 
@@ -92,6 +108,8 @@ def test_names_of_recipes_and_tables_and_import_paths(monkeypatch: pytest.Monkey
         assert Outcome.of(name) == Outcome.of(shown)
         assert Outcome.of(name).name == shown
     assert Outcome.of(f"{__name__}.off_by") == Outcome("off by", off_by)
+    for nameless in (lambda outputs, targets: targets, partial(off_by)):
+        assert (Outcome.of(nameless).name, Outcome.of(nameless).metric) == ("outcome", "outcome")
     assert [Outcome.of(name).metric for name in ("accuracy", "segmentation", "loss")] == ["acc", "mean_iou", "loss"]
     with pytest.raises(ValueError, match=r"`outcome` os\.none cannot be imported"):
         Outcome.of("os.none")

@@ -2,20 +2,25 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
-from asim_lightning.cli.fitting import fit_arguments, with_checkpoints
+from asim_lightning.cli.fitting import LoggingInterval, fit_arguments, with_checkpoints
 from asim_lightning.cli.weights import Start
+from tests.callbacks.conftest import read_events
 from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run, Write, last_of, write_config
 from tests.conftest import rows_of
 from tests.data.published_layouts import plain, write_class_folders
+
+METRICS = "runs/tiny/version_0/metrics.csv"
 
 
 def callback(name: str, **arguments: Any) -> dict[str, Any]:
@@ -61,6 +66,33 @@ def test_the_summary_has_macs_for_flops_and_goes_as_deep_as_asked(asim: Asim, wr
     assert counts["backbone.fc"] == 640
 
 
+def test_a_short_epoch_is_logged_and_a_longer_interval_of_the_users_warns(
+    asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = written(trainer__log_every_n_steps=None, trainer__limit_train_batches=5)
+    ramp = ("--trainer.callbacks+=NoiseRamp", "--trainer.callbacks.end", "1", "--data.init_args.batch_size", "10")
+    assert asim("fit", "-c", path, *ramp).code == 0
+    logged = {"train/loss", "cim/train_noise", "lr-SGD", "val/acc"}
+    steps = {name: [row["step"] for row in rows_of(METRICS) if row.get(name)] for name in logged}
+    assert steps == {name: ["4"] for name in logged} | {"lr-SGD": ["0"]}  # a multistep schedule advances at epochs
+    assert {each.step for each in read_events(Path(METRICS).parent).Scalars("train/loss")} == {4}
+    warned = [str(each.message) for each in recwarn]
+    assert asim("fit", "-c", path, *ramp, "--trainer.log_every_n_steps", "6").code == 0
+    more = [str(each.message) for each in recwarn][len(warned) :]
+    assert [any("log_every_n_steps=" in text for text in texts) for texts in (warned, more)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("batches", "most", "wanted"), [(20, -1, 20), (120, -1, 50), (20, 7, 7), (float("inf"), -1, 50)]
+)
+def test_the_interval_of_logs_fits_an_epoch_and_the_fit(batches: float, most: int, wanted: int) -> None:
+    trainer = SimpleNamespace(
+        num_training_batches=batches, accumulate_grad_batches=1, max_steps=most, log_every_n_steps=1
+    )
+    LoggingInterval().on_train_start(trainer, make_model())  # type: ignore[arg-type]
+    assert trainer.log_every_n_steps == wanted
+
+
 def test_a_fit_without_validation_says_which_weights_it_kept(
     asim: Asim, written: Write, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -90,6 +122,23 @@ def test_a_fit_for_the_macro_says_what_it_monitors_and_a_fast_run_leaves_nothing
     first = asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]
     assert first.startswith("monitor  val/acc_simulated, because the fit trains for the macro: up to 200")
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "estimated", "simulated"])
+def test_the_accuracy_of_the_macro_is_monitored_in_every_fidelity(fidelity: str, asim: Asim, written: Write) -> None:
+    named = {"monitor": SimulatedAccuracy.METRIC, "mode": "max"}
+    callbacks = [callback("ModelCheckpoint", filename="best", **named), callback("EarlyStopping", **named)]
+    path = written(trainer__callbacks=callbacks, model__fidelity=fidelity, model__calibration_images=10)
+    assert "monitor  val/acc_simulated, because a callback monitors it" in asim("fit", "-c", path).out
+    (measured,) = [row[SimulatedAccuracy.METRIC] for row in rows_of(METRICS) if row["val/loss"]]
+    saved = torch.load(last_of(Path.cwd()), weights_only=True)["callbacks"]
+    (best,) = [state["best_model_score"] for key, state in saved.items() if key.startswith("ModelCheckpoint")]
+    assert float(best) == pytest.approx(float(measured))
+
+
+def test_a_learning_rate_finder_is_refused(asim: Asim, written: Write) -> None:
+    error = asim("fit", "-c", written(trainer__callbacks=[callback("LearningRateFinder")])).error
+    assert error.startswith("LearningRateFinder must be left out, because ")
 
 
 @pytest.mark.process
@@ -122,15 +171,35 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     more = ("--trainer.max_epochs", "2", "--model.optimizer.lr", "0.002")
     answer = asim("fit", "-c", path, "--ckpt_path", "last", *more)
     assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
-    assert "run      runs/tiny/version_0\nnumbers  runs/tiny/version_0/from_step_4/metrics.csv\n" in answer.out
+    assert "run      runs/tiny/version_0\nnumbers  runs/tiny/version_0/metrics.csv\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
-    assert (version / "metrics.csv").read_text() == before
-    steps = [int(row["step"]) for row in rows_of(version / "from_step_4" / "metrics.csv")]
+    rows = rows_of(version / "metrics.csv")
+    steps = [int(row["step"]) for row in rows]
     assert steps == sorted(steps)
-    assert min(steps) >= 4
+    assert [row["step"] for row in rows if row["val/acc"]] == ["3", "7"]
     state = torch.load(last_of(folder), weights_only=True)
     assert state["global_step"] == 8
     assert state["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.002
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_continued_file_leaves_out_rows_that_come_again_and_survives_a_kill(killed: bool, folder: Path) -> None:
+    first = CSVLogger(str(folder), "tiny", 3)
+    for step in range(6):
+        first.log_metrics({"train/loss": step / 2}, step)
+    first.save()
+    file = folder / "tiny" / "version_3" / "metrics.csv"
+    if killed:  # between the two writes of the next fit
+        file.rename(file.with_name("metrics.csv.before"))
+        file.write_text("step\r\n")
+    start = Start(continued=folder / "tiny" / "version_3" / "checkpoints" / "last.ckpt", step=4)
+    loggers = fit_arguments({}, folder / "tiny", make_model(), start)[0]["logger"]
+    assert [each.version for each in loggers] == [3, 3]  # the bar shows the last four letters of a text
+    loggers[1].log_metrics({"train/loss": 9.0, "val/acc": 0.5}, 4)
+    loggers[1].save()
+    found = [(row["step"], row["train/loss"], row["val/acc"]) for row in rows_of(file)]
+    assert found == [("0", "0.0", ""), ("1", "0.5", ""), ("2", "1.0", ""), ("3", "1.5", ""), ("4", "9.0", "0.5")]
+    assert [path.name for path in file.parent.glob("metrics*")] == ["metrics.csv"]
 
 
 def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_to_do(

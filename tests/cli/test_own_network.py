@@ -119,6 +119,45 @@ def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(asim: Asim, folder: 
     assert "mean IoU 40 %: " in asim("search", *given).out
 
 
+class Decoder(nn.Sequential):
+    """Predicts each token from itself."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Embedding(num_classes, 16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, num_classes))
+
+
+class Tokens(Data):
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        tokens = torch.randint(9, (count, 6), generator=torch.Generator().manual_seed(count))
+        return tokens, tokens
+
+
+TOKENS = """
+data: tests.cli.test_own_network.Tokens
+model:
+  num_classes: 9
+  backbone: {network: tests.cli.test_own_network.Decoder}
+  outcome: loss
+  optimizer: {name: adamw, lr: 0.02}
+  plan: {macro: {weight_bits: 4, input_bits: 4}}
+axes: {adc_bits: [8]}
+trials: 1
+trainer: {max_epochs: 4}
+"""
+
+
+def test_a_loss_of_tokens_is_trained_and_its_texts_have_samples(asim: Asim, folder: Path) -> None:
+    (folder / "tokens.yaml").write_text(TOKENS)
+    assert asim("fit", "-c", "tokens.yaml").code == 0
+    losses = [float(row["val/loss"]) for row in rows_of("runs/tokens/version_0/metrics.csv") if row["val/loss"]]
+    assert losses[-1] < 0.7 * losses[0]
+    given = ("-c", "tokens.yaml", "--ckpt_path", "last")
+    said = [asim(command, *given).out for command in ("validate", "sweep", "cost")]
+    assert f"loss {losses[-1]:.4g} [" in asim("validate", *given, "--model.fidelity", "quantized").out
+    assert ["samples" in text for text in said] == [True, True, False]
+    assert not [text for text in said if re.search(r"(?<!-)\bimages?\b", text)]
+
+
 # a user's LightningModule with converted layers, under the callbacks of this package
 
 
@@ -180,3 +219,48 @@ def test_a_module_of_the_users_trains_and_goes_on(asim: Asim, folder: Path) -> N
     assert [path.name for path in (folder / "runs").iterdir()] == ["own"]  # a test logs nothing
     assert "asim sweep takes no `model.class_path`" in asim("sweep", "-c", "own.yaml").error
     assert "nearest: model.width" in asim("fit", "-c", "own.yaml", "--model.init_args.widt", "3").error
+
+
+class Steps(Mine):
+    """A module whose batches are dictionaries, that has no `forward`, and that logs a loss."""
+
+    forward = LightningModule.forward
+
+    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
+        return nn.functional.cross_entropy(self.net(batch["x"]), batch["y"])
+
+    def validation_step(self, batch: dict[str, Tensor], number: int) -> None:
+        self.log("val_loss", self.training_step(batch, number))
+
+
+class Named(Data):
+    def loader(self, count: int) -> DataLoader[Any]:
+        samples = [{"x": x, "y": y} for x, y in zip(*self.samples(count), strict=True)]
+        return DataLoader(samples, 16)  # type: ignore[arg-type]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self.loader(160)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.loader(8)
+
+
+@pytest.mark.parametrize(
+    ("names", "metric", "mode", "fitted"),
+    [(("Mine", "Data"), "val/acc", "max", True), (("Steps", "Named"), "val_loss", "min", False)],
+)
+def test_a_fit_of_a_module_ends_with_input_ranges_and_its_best_epoch(
+    names: tuple[str, str], metric: str, mode: str, fitted: bool, asim: Asim, folder: Path
+) -> None:
+    model, data = (f"tests.cli.test_own_network.{name}" for name in names)
+    trainer = "{max_epochs: 2, enable_progress_bar: false}"
+    (folder / "own.yaml").write_text(f"data: {data}\nmodel: {{class_path: {model}}}\ntrainer: {trainer}\n")
+    assert "\nweights  runs/own/version_0/checkpoints/best.ckpt\n" in asim("fit", "-c", "own.yaml").out
+    assert asim("fit", "-c", "own.yaml", "--ckpt_path", "last", "--trainer.max_epochs", "4").code == 0
+    kept = {name: torch.load(folder / f"runs/own/version_0/checkpoints/{name}.ckpt") for name in ("best", "last")}
+    assert [float(each["state_dict"]["net.1.input_max"]) > 0 for each in kept.values()] == [fitted, fitted]
+    chosen = kept["last"]["callbacks"]["OwnBest"]
+    rows = [float(row[metric]) for path in folder.rglob("metrics.csv") for row in rows_of(path) if row.get(metric)]
+    assert len(rows) == 4
+    assert chosen["monitor"] == metric
+    assert float(chosen["best_model_score"]) == pytest.approx({"max": max, "min": min}[mode](rows))

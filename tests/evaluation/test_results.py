@@ -8,6 +8,7 @@ import pytest
 
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.results import (
+    Measure,
     Outcomes,
     Result,
     axis_text,
@@ -77,6 +78,24 @@ def test_a_trial_is_joined_from_two_parts_and_the_first_ones_outcomes_stay():
     assert found.prediction.tolist() == [0, 1, 2, 1]
     assert (found.seconds, found.algorithm) == (3.0, "exact+events")
     assert outcomes([1], []).joined(outcomes([2], [], predicted=False)).prediction is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("An image, or 400 images; Images ended", "A sample, or 400 samples; Samples ended"),
+        ("the images' mean of an image", "the samples' mean of a sample"),
+        (
+            "`images` --images test_images runs/images/images.csv",
+            "`images` --images test_images runs/images/images.csv",
+        ),
+        ("accuracy on all images of runs/accuracy", "next token on all samples of runs/accuracy"),
+    ],
+)
+def test_words_of_a_measure_leave_names_of_files_and_settings(text, expected):
+    measure = Measure("next token", are_images=False)
+    assert measure.words(text) == measure.words(expected) == expected
+    assert Measure().words(text) == text
 
 
 def test_a_part_of_a_trial_has_its_share_of_the_time():

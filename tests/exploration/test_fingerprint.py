@@ -1,6 +1,7 @@
 """A key answers only for what was measured: whatever can change an outcome changes it, and nothing else does."""
 
 import importlib
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -138,6 +139,24 @@ def test_files_of_our_data_count(tmp_path: Path) -> None:
     seen = [saved(16, "test/a/0.png"), saved(17, "test/a/0.png"), saved(16, "test/b/1.png")]
     assert len(set(seen)) == 3
     assert saved(16, "train/b/1.png") == seen[-1]
+
+
+def test_few_files_count_by_their_contents_and_many_by_size_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "0.png"
+
+    def written(content: bytes, time: int) -> str:
+        file.write_bytes(content)
+        os.utime(file, (time, time))
+        return keys._of_files([str(file)])
+
+    few = [written(*each) for each in ((b"one", 1), (b"two", 1), (b"one", 2))]
+    assert few[0] == few[2] != few[1]
+    monkeypatch.setattr(keys, "_MOST_READ", 2)
+    many = [written(*each) for each in ((b"one", 1), (b"two", 1), (b"one", 2), (b"three", 1))]
+    assert many[0] == many[1]
+    assert len({*many, *few}) == 5
 
 
 def batch(value: float, *more: Any) -> list[Any]:

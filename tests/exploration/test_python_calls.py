@@ -25,6 +25,7 @@ from asim_lightning import (
 )
 from asim_lightning.cost import cost
 from asim_lightning.evaluation.evaluate import quiet_trainer
+from asim_lightning.report.results_table import point_table
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import Make, grid, without_time
 from tests.exploration.own_network import MACRO, _trained, own_images, own_network
@@ -151,6 +152,25 @@ def test_other_outcomes_are_measured_in_their_words(network: nn.Module, tmp_path
         asim_lightning.set_fidelity_(network, "simulated")
     assert found[0].value == pytest.approx(expected)
     assert found[0].low < expected < found[0].high
+
+
+def test_inputs_that_are_no_images_are_samples_in_all_texts(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4)).eval()
+    data, plan = (torch.randn(60, 12), torch.arange(60) % 4), Plan(MACRO)
+    chips = asim_lightning.study(net, data, axes={"adc_bits": [6]}, chips=3, targets=["yield 0.5 at 1 %"], plan=plan)
+    found = asim_lightning.search(
+        net, data, space={"adc_bits": [5, 7]}, constraints=["accuracy 90 % of quantized"], plan=plan
+    )
+    spec = asim_lightning.spec(net, data, "accuracy 90 % of quantized", properties=["random_noise"], plan=plan)
+    doctor = asim_lightning.doctor(net, data, "accuracy 90 % of quantized", images=20, plan=plan)
+    for text in (str(chips), chips._repr_html_(), str(found), str(spec), str(doctor), chips.plot().get_xlabel()):
+        assert "image" not in text
+        assert "sample" in text
+    page = chips.report(tmp_path / "page.html").read_text().partition("<body>")[2]
+    assert "on these 60 samples" in page
+    assert "on these 60 images" not in page
+    assert "images" in point_table(chips, chips.own_target).numbers[0]  # columns of files keep their names
 
 
 def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:

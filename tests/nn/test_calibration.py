@@ -104,7 +104,7 @@ def test_a_layer_that_no_batch_reaches_has_no_range_and_says_so() -> None:
     assert network.always.has_range
     assert [network.wide.has_range, network.product.has_range, network.product.has_weight_range] == [False] * 3
     assert needs_calibration(network)
-    with pytest.warns(UserWarning, match="^Layer `wide` has no calibrated input range and uses the maximum of each"):
+    with pytest.warns(UserWarning, match="^Layers without a calibrated input range use the maximum of each batch"):
         network.wide(torch.rand(2, 1, 3))
     before = float(network.always.input_max)
     calibrate_(network, [3.0 + torch.rand(4, 1, 3)], missing=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.nn.inputs import batch_size, called, moved, random_inputs, shapes_text, some_of, tensors_of
+from asim_lightning.nn.inputs import batch_size, called, moved, random_inputs, shapes_text, some_of, takes, tensors_of
 
 A, B = torch.arange(6.0).reshape(3, 2), torch.arange(3)
 
@@ -45,6 +45,12 @@ class Any_(nn.Module):
 )
 def test_a_network_gets_its_inputs_as_its_forward_takes_them(network: nn.Module, inputs: Any, expected: Any) -> None:
     assert called(network, inputs) is expected or called(network, inputs) == expected  # the same tensors
+
+
+def test_a_forward_takes_inputs_or_not() -> None:
+    assert [takes(Several(), each) for each in (A, (A, B), {"b": B, "a": A})] == [True] * 3
+    assert takes(Several(), (A, B, B))  # as one argument
+    assert not takes(nn.Bilinear(2, 3, 4), A)
 
 
 def test_a_compiled_network_is_called_as_the_network() -> None:
