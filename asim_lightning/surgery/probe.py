@@ -65,6 +65,7 @@ class FunctionProduct:
         batched: Whether the second operand has the leading dimensions of the first.
         layer: The linear layer with the second operand as its weight.
         macs: Multiplications for one sample, of all forwards of the module.
+        matrices: Number of matrices of the second operand.
         softmaxed: Whether the result goes into a softmax.
     """
 
@@ -74,6 +75,7 @@ class FunctionProduct:
     batched: bool
     layer: str | None = None
     macs: int = 0
+    matrices: int = 1
     softmaxed: bool = False
 
 
@@ -143,7 +145,9 @@ class Probe(Watcher):
         else:
             self.order.setdefault(call)
             self.calls[call] += 1
-        new = FunctionProduct(call, self._operand(a), self._operand(b), b.dim() > 2, layer)
+        new = FunctionProduct(
+            call, self._operand(a), self._operand(b), b.dim() > 2, layer, matrices=b.shape[:-2].numel()
+        )
         before = self._made.get(call)
         if before is not None:
             new = replace(new, a=new.a.and_(before.a), b=new.b.and_(before.b))
