@@ -208,6 +208,8 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
         for name, functions in seen.functions.items()
         if name in seen.others
     }
+    changing = "its convolution has a weight that depends on the image, which no macro holds"
+    why |= dict.fromkeys(seen.flow.of_images & seen.others.keys(), changing)
     why |= dict.fromkeys(
         other_layers(model), f"surgery converts {', '.join(each.__name__ for each in TORCH_LAYERS)} and matrix products"
     )

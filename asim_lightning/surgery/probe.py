@@ -67,6 +67,7 @@ class FunctionProduct:
         macs: Multiplications for one sample, of all forwards of the module.
         matrices: Number of matrices of the second operand.
         softmaxed: Whether the result goes into a softmax.
+        is_weight: Whether the result is the weight of a convolution.
     """
 
     call: Call
@@ -77,6 +78,7 @@ class FunctionProduct:
     macs: int = 0
     matrices: int = 1
     softmaxed: bool = False
+    is_weight: bool = False
 
 
 class Probe(Watcher):
@@ -165,7 +167,8 @@ class Probe(Watcher):
             self.layers[name] = replace(sighting, macs=self._a_sample(share, sighting.input.repeats))
         for call, made in self._made.items():
             share = self._a_sample(macs.pop(call, 0), made.a.repeats or made.b.repeats)
-            product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
+            softmaxed, is_weight = call in self.flow.softmaxed, call in self.flow.weights
+            product = replace(made, macs=share, softmaxed=softmaxed, is_weight=is_weight)
             self.products.setdefault(call.owner, []).append(product)
         self.others = {str(name): count // self._batch for name, count in macs.items() if count}
         self.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}

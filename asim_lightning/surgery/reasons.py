@@ -95,6 +95,8 @@ def reasons(
     for layer in layers:
         if _keys(layer, seen) & samples.constant and not layer.sees_image:
             why[layer.name] = "function of no image: computed in float"
+        elif layer.product and layer.product.is_weight:
+            why[layer.name] = "makes the weight of a convolution: computed in float"
         elif layer.product and layer.product.call.owner in seen.uneven:
             why[layer.name] = "the inputs decide how many products its module makes: computed in float"
         elif layer.product and not layer.product.batched and layer.product.b.sees_image:
