@@ -134,7 +134,8 @@ def verify(cli: AsimCLI, options: VerifyOptions) -> None:
     check_whole("`samples`", options.samples, 1)
     images = some_of(next(iter(cli.datamodule.test_dataloader()))[0], slice(options.samples))
     inputs = layer_inputs(cli.model, images)
-    found = [verify_layer(layer, *inputs[layer], max_samples=options.samples, chip=cli.model.chip) for layer in inputs]
+    reached = [layer for layer in inputs if inputs[layer][0].numel()]
+    found = [verify_layer(layer, *inputs[layer], max_samples=options.samples, chip=cli.model.chip) for layer in reached]
     for verification in found:
         print(f"{verification}\n")
     good, used = sum(verification.ok for verification in found), batch_size(images)

@@ -69,6 +69,9 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
             hooks.enter_context(layer.register_forward_pre_hook(partial(keep, name)))
         set_fidelity_(model, "float")
         seen = on_example(model, example, run)
+    for name, layer in layers.items():  # experts that a router sends no row have arrays, too
+        if (no_rows := layer.without_rows) is not None:
+            found[name] = [each for each in found.get(name, ()) if each.rows] or [product_shape(layer, no_rows)]
     macs = {name: count for name, count in seen.others.items() if name not in layers}
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
@@ -119,7 +122,8 @@ def cost(
             bits = layer.macro.weight_bits, layer.macro.input_bits
             found.append(digital_cost(name, kind, macs, bits, "computed by integers", energies))
         else:
-            circuit, active = layer.transfer, _active(name, layer, technology, counts)
+            circuit, is_idle = layer.transfer, not any(each.rows for each in shapes)
+            active = None if is_idle else _active(name, layer, technology, counts)
             if active is not None or circuit not in outputs:
                 outputs[circuit] = output_energy(circuit, energies, active)
             found.append(macro_cost(name, kind, circuit, shapes, energies, outputs[circuit]))
@@ -127,7 +131,7 @@ def cost(
     names = dict.fromkeys([*rows, *(name for name, _ in model.named_modules())])
     order = {name: place for place, name in enumerate(names)}
     ordered = tuple(sorted(found, key=lambda layer: order.get(layer.name, len(order))))
-    on_macro = [layers[name].macro for name in seen.products if name not in digital]
+    on_macro = [layers[name] for name in seen.products if name not in digital]
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
     return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)
 
@@ -167,9 +171,10 @@ def _active(
 
 
 def _notes(
-    layers: Sequence[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel, reloads: WeightLoads
+    layers: Sequence[LayerCost], on_macro: Sequence[OnMacro], model: EnergyModel, reloads: WeightLoads
 ) -> list[str]:
     """Notes on assumptions and omissions."""
+    macros, routed = [layer.macro for layer in on_macro], sum(layer.without_rows is not None for layer in on_macro)
     t, kept = model.technology, sum(layer.macro is None for layer in layers)
     written = sum(layer.done.cells_written for layer in layers)
     priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
@@ -178,6 +183,8 @@ def _notes(
         f"{kept} {'layers are' if kept > 1 else 'layer is'} not on a macro: priced as digital products of their bits "
         f"({t.float_bits} x {t.float_bits} if float); time, memory and movement of data are left out": kept,
         f"{written:,} cells are written for each image, {priced}; other weights stay in their cells": written,
+        f"rows of {routed} layers belong to no image, such as rows that a router sends to experts: counted are those "
+        "of one input, which is random unless you pass an `example`": routed,
         "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound":
             t.charging != "fixed",
         f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} bits "

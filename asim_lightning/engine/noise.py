@@ -8,6 +8,9 @@ polynomials in float32, each operation rounded once. Version 1 drew rare errors 
 Key: (seed, hash of the layer's full name + call number). Counter: (sample id, position in the sample's output,
 tile * cycles + cycle // 4, trial << 16 | vote). The word is cycle mod 4: one call serves four conversions.
 
+A row that belongs to no sample, such as a token that a router sends to an expert, has `row_digests` as its sample id,
+position 0 and call 0: its noise is a function of its integers, wherever it is in a batch.
+
 Noise of training is one normal for each output, not for each conversion: key of name + "/train", counter (sample id,
 position in a quarter of the sample's outputs, 0, step), and the four words serve the four quarters.
 """
@@ -22,6 +25,8 @@ ROUNDS = 7
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 WORD = 0xFFFFFFFF
+# the factors of splitmix64 (Steele et al., OOPSLA 2014) as signed numbers
+DIGEST_FACTORS = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 # log(1 + f) / f on [sqrt(1/2) - 1, sqrt(2) - 1]; sin(a) / a and cos(a) in a^2 on [0, (pi / 2)^2], lowest power first
 LOG = (1.0, -0.5000036, 0.33335114, -0.24970071, 0.19898565, -0.17247014, 0.16234189, -0.10134057)
 SIN = (0.9999992251, -0.16665679, 0.0083132247, -0.00018523449)
@@ -34,6 +39,25 @@ def layer_key(name: str, call: int = 0) -> int:
     """32-bit hash of a layer's full name, plus the number of its call within one forward pass."""
     digest = hashlib.blake2s(name.encode(), digest_size=4).digest()
     return (int.from_bytes(digest, "little") + call * KEY_STEPS[0]) & WORD
+
+
+def row_digests(integers: Tensor) -> Tensor:
+    """A 32-bit digest of each row, the same on every device: the upper half of a sum of products with fixed numbers.
+
+    Two different rows have the same digest with odds of 1 to 4 billion.
+
+    Args:
+        integers: Whole numbers of at most 32 bits, in any type. # (rows, ...)
+
+    Returns:
+        int64. # (rows,)
+    """
+    rows = integers.flatten(1).to(torch.int64)
+    factors = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    for factor, shift in zip(DIGEST_FACTORS, (30, 27, 31), strict=True):  # int64 products wrap
+        factors = factors * factor
+        factors = factors ^ (factors >> shift)
+    return ((rows * factors).sum(1) >> 32) & WORD
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

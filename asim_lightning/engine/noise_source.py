@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.noise import WORD, layer_key, normals
+from asim_lightning.engine.noise import WORD, layer_key, normals, row_digests
 
 _MANY = 2**14
 """Normals that occupy a thread much longer than it takes to wake it."""
@@ -81,6 +81,14 @@ class NoiseScope:
             kept = self.sample_ids, *self._ids_and_offsets(name, leading, device)
             self._rows[leading, device] = kept
         return Noise(self.seed, name, call, self.trial, self.chip, *kept[1:], self.step or 0)
+
+    def source_of_rows(self, name: str, integers: Tensor) -> Noise:
+        """The noise of a layer whose rows belong to no sample: each row's noise is keyed by its integers.
+
+        Equal rows have the same noise, also in several calls. # (rows, ...)
+        """
+        ids = row_digests(integers)
+        return Noise(self.seed, name, 0, self.trial, self.chip, ids, torch.zeros_like(ids), self.step or 0)
 
     def _ids_and_offsets(self, name: str, leading: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Sample ids and offsets of a leading dimension's rows, as `Noise` has them. # (rows,) each"""

@@ -53,6 +53,9 @@ def loss_map(
     the part of e that vanishes if the position is digital. Stuck cells cause the rest, which stays if all positions are
     digital. The share of a change is computed from the e of the changed macro, for the same inputs.
 
+    A router may send other rows to an expert at each point of the path, so e of an expert is computed at each point. A
+    row that changes its expert changes the loss by a step without a gradient, which is in no share.
+
     Args:
         model: Converted classifier; its layers' macros, noise seed and read number count.
         batches: Inputs, targets and indices.
@@ -93,6 +96,7 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
     from the quantised network to the simulated one. The network is simulated before and after."""
     calls = list[_Call]()
     point, left = 0.0, iter(calls)  # on the path, and the calls that come next there
+    shifts = dict[_Call, Tensor]()
 
     def loss() -> Tensor:
         outputs, targets, ids = model.answered(batch)
@@ -100,32 +104,47 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
         return found * len(ids)
 
     def keep(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
-        layer.fidelity = "quantized"
-        with routing_paused():  # as in the layer's call
-            exact = layer.forward(*arguments, **named)  # without this hook
-        layer.fidelity = "simulated"
-        calls.append(_Call(layer, arguments, named, exact, y - exact, torch.zeros(())))
+        if not layer.by_row:
+            exact = _computed(layer, "quantized", arguments, named)
+            calls.append(_Call(layer, arguments, named, exact, y - exact, torch.zeros(())))
 
     def add(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> Tensor:
-        return y + point * (call := next(left)).error + shifts[call]
+        if layer.by_row:
+            exact, error = y.detach(), _computed(layer, "simulated", arguments, named) - y.detach()
+            call = _Call(layer, tuple(each.detach() for each in arguments), named, exact, error, torch.zeros(()))
+            shifts[call] = torch.zeros_like(error).requires_grad_()
+        else:
+            call = next(left)
+        return y + point * call.error + shifts[call]
 
     with torch.no_grad():
         with _hooked(model, keep):
             simulated = loss()
         model.fidelity = "quantized"
         increase = float(simulated - loss())
-    shifts = {call: torch.zeros_like(call.error).requires_grad_() for call in calls}
+    same = {call: torch.zeros_like(call.error).requires_grad_() for call in calls}
     with torch.enable_grad(), _hooked(model, add), ExitStack() as after:
         for quantized in quantized_layers(model.backbone).values():
             quantized.has_gradient = True
             after.callback(delattr, quantized, "has_gradient")  # else keys of trials would include it
         for node, weight in zip(*np.polynomial.legendre.leggauss(POINTS), strict=True):
-            point, left = 0.5 * (1.0 + node), iter(calls)
+            point, left, shifts = 0.5 * (1.0 + node), iter(same), dict(same)
             found = torch.autograd.grad(loss(), [*shifts.values()], materialize_grads=True)
-            for call, gradient in zip(calls, found, strict=True):
+            for call, gradient in zip(shifts, found, strict=True):
                 call.gradient = call.gradient + 0.5 * weight * gradient
+            calls += [call for call in shifts if call not in same]
     model.fidelity = "simulated"  # after an error, `under` restores it
     return increase, calls
+
+
+@torch.no_grad()
+def _computed(layer: OnMacro, fidelity: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """A layer's output at another fidelity, without its hooks."""
+    before, layer.fidelity = layer.fidelity, fidelity
+    with routing_paused():  # as in the layer's call
+        y: Tensor = layer.forward(*arguments, **named)
+    layer.fidelity = before
+    return y
 
 
 @torch.no_grad()

@@ -32,17 +32,20 @@ def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
 
 @torch.no_grad()
 def layer_inputs(model: CimModule, images: Inputs) -> dict[OnMacro, tuple[Tensor, ...]]:
-    """The arguments of the first call of each called layer on a macro in the quantised network."""
+    """The arguments of the first call of each called layer on a macro in the quantised network. An expert that a router
+    sends no row has an input without rows."""
     found: dict[Any, tuple[Tensor, ...]] = {}
 
     def keep(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        found.setdefault(layer, arguments)
+        if arguments[0].numel():
+            found.setdefault(layer, arguments)
 
     layers = macro_layers(model.backbone).values()
     with ExitStack() as hooks, under(model, Condition("quantized")):
         for layer in layers:
             hooks.enter_context(layer.register_forward_pre_hook(keep))
         model(moved(images, model.device))
+    found |= {layer: (layer.without_rows,) for layer in layers if layer not in found and layer.without_rows is not None}
     return {layer: found[layer] for layer in layers if layer in found}
 
 
@@ -96,7 +99,7 @@ def differing_chip(model: CimModule, images: Inputs, chip: int | SavedChip) -> l
 
 
 def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
-    product, _, w = layer.quantized_operands(*inputs)
+    product, _, w = layer.product_on(*inputs)
     circuit, shape = layer.transfer, product.weight_shape(w)
     chip = layer.chip_of(which)
     found = converters_of(chip, product, circuit, shape)

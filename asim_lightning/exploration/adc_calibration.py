@@ -59,7 +59,8 @@ class AdcCalibration:
 def fit_adc(model: CimModule, batches: Iterable[Inputs], images: int) -> AdcCalibration:
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training inputs.
 
-    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error.
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. An
+    expert that a router sends no row keeps its range.
 
     Raises:
         ValueError: No layer is on a macro, a macro can have no range, or no input reaches a layer.
@@ -68,9 +69,9 @@ def fit_adc(model: CimModule, batches: Iterable[Inputs], images: int) -> AdcCali
     for layer in layers.values():
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     counts, seen = layer_counts(model, layers, batches, images, "training")
-    if missing := [name for name in layers if name not in counts]:
+    if missing := [name for name, layer in layers.items() if name not in counts and not layer.by_row]:
         raise ValueError(f"no training input reaches the layer {missing[0]}, so its counts are not known")
-    ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
+    ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items() if name in counts]
     shared = _shared_noise(ranges, layers)
     own = {each.name: {name: x for name, x in each.fields.items() if name not in shared} for each in ranges}
     macro = {"macro": shared} if shared else {}

@@ -18,6 +18,17 @@ def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
     return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLayer)}
 
 
+def siblings(name: str, names: Iterable[str]) -> list[str]:
+    """The names that differ from a name by one of its numbers, such as ``experts.0.up`` and ``experts.1.up``."""
+    mine = name.split(".")
+
+    def is_sibling(other: list[str]) -> bool:
+        differing = [pair for pair in zip(mine, other, strict=False) if pair[0] != pair[1]]
+        return len(other) == len(mine) and len(differing) == 1 and all(part.isdigit() for part in differing[0])
+
+    return [each for each in names if is_sibling(each.split("."))]
+
+
 @contextmanager
 def kept_fidelities(model: nn.Module) -> Iterator[None]:
     """Restores the fidelity of every layer at the end."""
@@ -38,7 +49,8 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
     Batches run through the network in evaluation with the quantised fidelity; each layer uses the batch's maximum. A
-    layer that no batch reaches does not change; without a range it warns at its first call.
+    layer that no batch reaches does not change; without a range it warns at its first call. If it is an expert that no
+    row was sent to, it gets the largest range of experts like it.
 
     Args:
         model: A converted network.
@@ -62,6 +74,8 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
     observers: dict[Any, dict[str, RangeObserver]] = {}
 
     def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
+        if not inputs[0].numel():
+            return  # an expert that a router sends no row
         if layer not in observers:
             observers[layer] = layer.observers(method)
         for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs no observer
@@ -86,3 +100,8 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
     for layer, own in observers.items():
         for name, observer in own.items():
             layer.store_range(observer.fit(), name)
+    for name, layer in named.items():
+        if layer in layers and layer not in observers and getattr(layer, "by_row", False):
+            ranges = [named[each].input_max for each in siblings(name, named) if named[each].has_range]
+            if ranges:
+                layer.store_range(max(map(float, ranges)))

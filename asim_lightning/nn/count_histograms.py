@@ -88,7 +88,8 @@ def count_histograms(
     found: dict[str, LayerCounts] = {}
 
     def count(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
-        found.setdefault(name, LayerCounts(layer.transfer)).add(*layer.quantized_operands(*inputs))
+        if inputs[0].numel():  # an expert may get no row
+            found.setdefault(name, LayerCounts(layer.transfer)).add(*layer.quantized_operands(*inputs))
 
     with ExitStack() as hooks:
         for name, layer in layers.items():

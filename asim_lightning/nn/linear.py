@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,10 @@ class _LinearOnMacro(OnMacro):
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(), x, w
 
+    def _rows_of(self, x: Tensor) -> Tensor:
+        """The input with a batch dimension; each vector is a row of the batch if rows belong to no sample."""
+        return x.reshape(-1, x.shape[-1]) if self.by_row or x.dim() == 1 else x
+
 
 class CimLinear(_LinearOnMacro, nn.Linear):
     """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
@@ -33,12 +38,12 @@ class CimLinear(_LinearOnMacro, nn.Linear):
         """
         batch, weight = self._called_with(x)
         y = self._answer(batch, weight, self.bias if with_bias else None)
-        return y if x.dim() > 1 else y.squeeze(0)
+        return y if batch is x else y.view(*x.shape[:-1], y.shape[-1])
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x = inputs[0]
         self._check_inputs(x.dim() > 0 and x.shape[-1] == self.in_features, f"(..., {self.in_features})", x)
-        return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
+        return self._rows_of(x), self.weight
 
 
 class CimFunctionalLinear(_LinearOnMacro):
@@ -64,13 +69,24 @@ class CimFunctionalLinear(_LinearOnMacro):
 
         # (batch, ..., in features), (out features, in features) to (batch, ..., out features)
         """
-        return self._answer(*self._called_with(x, weight))
+        rows, w = self._called_with(x, weight)
+        y = self._answer(rows, w)
+        return y if rows is x else y.view(*x.shape[:-1], y.shape[-1])
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w = inputs
         fits = x.dim() > 1 and w.dim() == 2 and x.shape[-1] == w.shape[-1]
         self._check_inputs(fits, "(batch, ..., k) and (n, k)", x, w)
-        return x, w
+        return self._rows_of(x), w
+
+
+class CimStack(nn.ModuleList):
+    """``x @ w^T`` for each matrix of a stack, such as the weights of experts, each by a CimFunctionalLinear."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Multiply. # (..., m, k), (..., n, k) to (..., m, n)"""
+        parts = zip(self, x.flatten(0, -3), w.flatten(0, -3), strict=True)
+        return torch.stack([part(rows, matrix) for part, rows, matrix in parts]).view(*x.shape[:-1], w.shape[-2])
 
 
 class CimMatmul(OnMacro):

@@ -51,6 +51,10 @@ class OnMacro(QuantizedLayer):
     """Number of the macros that the layer shares with others, if weights are reloaded (`surgery.place_tiles_`)."""
     first_tile: int = 0
     """Number of tiles that earlier layers have on these macros."""
+    by_row: bool = False
+    """Whether rows belong to no sample, such as tokens that a router sends to an expert. The noise of each row is then
+    keyed by its integers, and equal rows have equal noise. A row is a vector of a linear layer, or an image of a
+    convolution."""
     _train_noise: float = 0.0
     _has_train_noise: bool = False
     _train_noise_model: TrainingNoise = training_noise("proportional")
@@ -154,14 +158,14 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        noise = current_scope().source(self.name, len(x), x.device)
         operands = self._operands(x, w)
+        noise = self.noise_of(len(x), x.device, lambda: operands.quantizer.integers(operands.x))
         return operands.run(self._program(operands, noise), bias, noise)
 
     @torch.compiler.disable
     def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        found, noise = self._operands(x, w), current_scope().source(self.name, len(x), x.device)
-        held = found.weight.integers
+        found = self._operands(x, w)
+        held, noise = found.weight.integers, self.noise_of(len(x), x.device, lambda: found.quantizer.integers(found.x))
 
         def operands() -> Operands:
             integers, step = found.quantizer.integers(found.x), along_channels(found.step, held)
@@ -172,6 +176,12 @@ class OnMacro(QuantizedLayer):
         # a read has no step; its trial number gives each read other noise
         y = self._noisy(found.run(self._exact_program(found), None), replace(noise, step=noise.trial), operands)
         return y if bias is None else y + along_channels(bias.to(y.dtype), held)
+
+    def noise_of(self, rows: int, device: torch.device, integers: Callable[[], Tensor]) -> Noise:
+        """The noise of a call in the innermost `noise_context`, from the number of rows, or from their integers."""
+        if self.by_row:
+            return current_scope().source_of_rows(self.name, integers())
+        return current_scope().source(self.name, rows, device)
 
     def _program(self, operands: LayerOperands, noise: Noise) -> Program:
         """The program that simulates the macro."""
@@ -199,6 +209,16 @@ class OnMacro(QuantizedLayer):
     def chip_part(self) -> str:
         """The layer's name in a chip's draws and files: its full name, or the name of the macros that it shares."""
         return f"macros {self.pool}" if self.macro.static.is_reused else self.name
+
+    @property
+    def without_rows(self) -> Tensor | None:
+        """An input of no rows, of an expert that a router may send no row; None: the layer always has rows, or gets its
+        weight with each call. # (0, *inputs)"""
+        if not self.by_row or self.held_shape is None:
+            return None
+        layer: Any = self
+        shape = (layer.in_features,) if len(self.held_shape) == 2 else (layer.in_channels, *layer.kernel_size)
+        return layer.weight.new_zeros(0, *shape)  # type: ignore[no-any-return]
 
     @property
     def tiles(self) -> int:
@@ -235,13 +255,13 @@ class OnMacro(QuantizedLayer):
                 f"Layer `{self.name}` is trained with noise, and activation checkpointing would draw other noise in "
                 "the backward pass; train without checkpointing, or with `train_noise` 0"
             )
-        scope = current_scope()
-        noise = scope.source(self.name, y.shape[0], y.device)
+        scope, given = current_scope(), (self.input_bits, self.signed_input)
+        noise = self.noise_of(len(y), y.device, lambda: quantize(x.detach(), x_scale, *given))
         if scope.step is None:  # nobody counts steps, and each must draw other noise
             noise, self._steps = replace(noise, step=self._steps), self._steps + 1
 
         def operands() -> Operands:
-            x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
+            x_integers = quantize(x, x_scale, *given)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
             product, x_operand, w_operand = self._product(x_integers, w_integers)
             step = self._step(along_channels(self._scale_with_gradient(x, w), w))

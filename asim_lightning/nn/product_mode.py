@@ -135,6 +135,8 @@ def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
     if labels is None:
         return None
     (first, second, out), (a, b) = labels, operands
+    if out[:1] not in ("", *first) and len(second) > len(first):  # as in lm,bmd->bld, a matrix on the left of a batch
+        first, second, a, b = second, first, b, a
     sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
     if any(sizes[label] != size for label, size in zip(first, a.shape, strict=True)):
         return None  # one operand is repeated

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from asim_lightning.nn.floating import FloatLinear, FloatMatmul
-from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear, CimMatmul
+from asim_lightning.nn.floating import FloatLinear, FloatMatmul, product
+from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear, CimMatmul, CimStack
 from asim_lightning.nn.product_mode import ProductMode
 
 _ADVICE = "convert the network on an example like its inputs, or put its products in `plan.keep`"
@@ -28,8 +28,8 @@ class Route:
     """The operator of one product of a module's forward."""
 
     operator: str | None
-    """Name of a submodule: a CimMatmul or FloatMatmul, a CimFunctionalLinear, or the linear layer whose weight the
-    product uses; None leaves the product to torch."""
+    """Name of a submodule: a CimMatmul, CimStack, FloatMatmul or CimFunctionalLinear, or the linear layer whose weight
+    the product uses; None leaves the product to torch."""
     encodes_second: bool = False
     """Whether the second operand of ``a @ b`` is applied to the macro's rows, and the first one stored."""
 
@@ -37,8 +37,9 @@ class Route:
 class RoutedModule(nn.Module):
     """A module whose products operators compute: the module's class, called within a mode."""
 
-    routes: tuple[Route, ...]
-    """Operators of its products, in the order of their calls."""
+    routes: tuple[Route, ...] | None
+    """Operators of its products, in the order of their calls; None: the number of products depends on the input, and
+    all are in floating point."""
     routed_name: str
     """Full name of the module, for messages."""
     routed_pauses: list[RemovableHandle]
@@ -54,7 +55,7 @@ class RoutedModule(nn.Module):
                 y = super().__call__(*args, **kwargs)
         finally:
             _running.modes.remove(mode)
-        if mode.count < len(self.routes):
+        if self.routes is not None and mode.count < len(self.routes):
             raise ValueError(mode.miscounted(f"{mode.count}"))
         return y
 
@@ -62,10 +63,10 @@ class RoutedModule(nn.Module):
         return _new, (type(self).__mro__[2],), self.__dict__
 
 
-def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
+def route_(module: nn.Module, routes: Iterable[Route] | None, name: str) -> None:
     """Let operators compute the products of a module, in the order of their calls, in place; its class stays."""
     module.__class__ = _routed_class(type(module))  # type: ignore[arg-type]
-    module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
+    module.routes, module.routed_name = None if routes is None else tuple(routes), name  # type: ignore[assignment]
     parts = [part for part in module.modules() if part is not module]
     pauses = [part.register_forward_pre_hook(_Pause(name, 1), prepend=True) for part in parts]
     pauses += [part.register_forward_hook(_Pause(name, -1), always_call=True) for part in parts]
@@ -99,18 +100,20 @@ class _RoutedForward(ProductMode):
 
     def __init__(self, module: RoutedModule) -> None:
         super().__init__()
-        self._module, self.routed_name = module, module.routed_name
+        self._module, self.routed_name, self._routes = module, module.routed_name, module.routes
         self._saves = _saved_tensors_hooks()
         self._has_grad = torch.is_grad_enabled()
         self.count = 0
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b`` by the next operator. # (..., m, k), (..., k, n) or (k, n) to (..., m, n)"""
+        if self._routes is None:
+            return product(self._module.training, torch.matmul, a, b)
         operator, encodes_second = self._next()
         if operator is None:
             return a @ b
-        on_macro = CimMatmul if b.dim() > 2 else CimFunctionalLinear
-        self._check(isinstance(operator, (on_macro, FloatMatmul)), operator, a, b)
+        on_macro = (CimMatmul, CimStack) if b.dim() > 2 else (CimFunctionalLinear,)
+        self._check(isinstance(operator, (*on_macro, FloatMatmul)), operator, a, b)
         if encodes_second and isinstance(operator, CimMatmul):
             # contiguous like torch's products, because forwards take views of them
             return operator(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()  # type: ignore[no-any-return]
@@ -118,6 +121,8 @@ class _RoutedForward(ProductMode):
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A functional linear by the next operator. # (..., k), (n, k), (n,) to (..., n)"""
+        if self._routes is None:
+            return product(self._module.training, F.linear, x, weight, bias)
         operator, _ = self._next()
         if operator is None:
             return F.linear(x, weight, bias)
@@ -134,18 +139,18 @@ class _RoutedForward(ProductMode):
 
     def miscounted(self, now: str) -> str:
         """Message about another number of products than there are routes."""
-        before = f"{len(self._module.routes)} products by function calls when it was converted"
+        before = f"{len(self._routes or ())} products by function calls when it was converted"
         return f"`{self.routed_name}` made {before}, and now {now}; {_ADVICE}"
 
     def _next(self) -> tuple[nn.Module | None, bool]:
-        if self.count >= len(self._module.routes):
+        if self._routes is None or self.count >= len(self._routes):
             raise ValueError(self.miscounted("one more"))
         if self._has_grad and (not torch.is_grad_enabled() or _saved_tensors_hooks() != self._saves):
             raise ValueError(
                 f"`{self.routed_name}` makes products in a function that checkpoints activations, and gradients would "
                 "be gradients of a float product; checkpoint the whole module instead"
             )
-        route = self._module.routes[self.count]
+        route = self._routes[self.count]
         self.count += 1
         operator = None if route.operator is None else self._module.get_submodule(route.operator)
         return operator, route.encodes_second

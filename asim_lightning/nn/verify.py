@@ -165,8 +165,8 @@ class _Samples:
 
     def sums(self, engine: Engine, circuit: Transfer) -> Tensor:
         """Sums of an engine."""
-        with noise_context(seed=self.seed, chip=self.chip) as scope:
-            noise = scope.source(self.layer.name, self.samples, self.x.device)
+        with noise_context(seed=self.seed, chip=self.chip):
+            noise = self.layer.noise_of(self.samples, self.x.device, lambda: self.x)
         return sums_of(engine, self.product, circuit, self.x, self.w, noise, self.layer.chip_of(self.chip))
 
     def outputs(self, sums: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The report of a conversion: what happened to each layer."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -73,10 +73,17 @@ class ConversionReport:
 
     def __str__(self) -> str:
         header = ("layer", "kind", "from", "to", "macro", "MACs", "input", "why kept")
+        equal: dict[ReportRow, list[ReportRow]] = {}  # equal products of a module are one line
+        for row in self.rows:
+            is_product = row.before.endswith("product")
+            equal.setdefault(replace(row, name=row.name.rstrip("0123456789")) if is_product else row, []).append(row)
         table = [header] + [
-            (r.name, r.kind, r.before, r.after, describe(r.macro), _count(r.macs), r.input, r.why_kept)
-            for r in self.rows
-        ]
+            (
+                rows[0].name + _times(rows), r.kind, r.before, r.after, describe(r.macro),
+                f"{len(rows)} x " * (len(rows) > 1) + _count(r.macs), r.input, r.why_kept,
+            )
+            for r, rows in equal.items()
+        ]  # fmt: skip
         return "\n".join([text_table(table, 1, "lllllrll"), self.summary, *self.notes])
 
     @property
@@ -134,6 +141,10 @@ def describe(macro: MacroConfig | None) -> str:
             if each.role == "design" and each.decides_outcomes and name not in _NAMED and value != getattr(usual, name):
                 others += f" {each.label}" if value is True else f" {each.label} {value}"
     return f"W{macro.weight_bits}A{macro.input_bits} {macro.rows} rows {adc}{encoding}{others}"
+
+
+def _times(rows: Sequence[ReportRow]) -> str:
+    return f" x {len(rows)}" if len(rows) > 1 else ""
 
 
 def _count(macs: int | None) -> str:

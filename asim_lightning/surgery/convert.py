@@ -1,5 +1,6 @@
 """Model surgery: layers on macros replace the layers of a trained network, in place."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,9 +29,15 @@ from asim_lightning.surgery.layers import (
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Probe, keep_example_, on_example, probe
+from asim_lightning.surgery.reasons import asked_to_stay, reasons, with_idle, with_parts, without_images
 from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
-from asim_lightning.surgery.samples import Samples, find_samples
+from asim_lightning.surgery.samples import find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
+
+_BY_ROW = (
+    "Rows of %d layers on a macro belong to no image, such as rows that a router sends to experts. Each row has noise "
+    "of its own integers, and MACs are those of the example."
+)
 
 
 def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> ConversionReport:
@@ -90,8 +97,17 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
     if samples.calls is not None:
         all_made = {made.call for products in seen.products.values() for made in products}
         seen.uneven.update(call.owner for call in all_made ^ samples.calls if call.owner in seen.products)
+        # a loop over experts with slices of one parameter leaves out experts without rows
+        slices = Counter(
+            (call.owner, call.weight) for call in all_made & samples.routed if call.weight and not call.whole
+        )
+        seen.uneven.update(owner for (owner, _), count in slices.items() if count > 1)
     layers = named_by_kind(model, modules, seen, operator_names(model, seen))
-    kept = _kept(layers, plan, seen, samples)
+    asked = asked_to_stay(layers, plan)
+    layers, idle = with_idle(layers, asked, modules)
+    without_image = without_images(layers, seen, samples, idle)
+    kept = reasons(layers, seen, samples, without_image) | asked
+    layers, by_row = with_parts(layers, without_image, kept)
     ruled = _ruled(layers, plan)
     new: dict[str, nn.Module] = {}
     rows: list[ReportRow] = []
@@ -108,8 +124,10 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
                 module.assignment = assignment
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
-        if isinstance(module, OnMacro) and layer.product is None and plan.input_range == "pact":
-            follow_pact(module, layer, model)
+        if isinstance(module, OnMacro):
+            module.by_row = layer.name in by_row
+            if layer.product is None and plan.input_range == "pact":
+                follow_pact(module, layer, model)
         new[layer.name] = module
         rows.append(_row(layer, module, how, why))
     undo = install_(model, layers, new, seen)
@@ -120,34 +138,10 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
         undo()
         raise
     keep_example_(model, shown)
-    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)))
+    routed = sum(isinstance(module, OnMacro) and module.by_row for module in new.values())
+    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)), (_BY_ROW % routed,) if routed else ())
     setattr(model, KEPT, report)
     return report
-
-
-def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Samples) -> dict[str, str]:
-    """Reasons why layers stay float, by full name."""
-    why: dict[str, str] = {}
-    for layer in layers:
-        keys = {layer.product.call} if layer.product else {layer.name, *seen.calls_on(layer.name)}
-        if keys & samples.constant and not layer.sees_image:
-            why[layer.name] = "function of no image: computed in float"
-        elif keys & samples.mixed:
-            why[layer.name] = "first axis of its inputs is not the batch: noise could not follow an image"
-        elif layer.product and not layer.product.batched and layer.product.b.sees_image:
-            why[layer.name] = "second operand depends on the image and has no batch axis"
-        elif layer.product is None and not isinstance(layer.module, (nn.Conv2d, nn.Linear)):
-            # such a layer stays float, so that it does not stop the conversion of the others
-            if layer.sighting is None:
-                why[layer.name] = "no forward called it on the example"
-            elif layer.name in seen.with_more:
-                why[layer.name] = "is called with more than its input"
-            elif unknown := unknown_layer(layer.module):
-                why[layer.name] = unknown[0]
-    kinds = {layer.name: layer.kind for layer in layers}
-    for pattern in plan.keep:
-        why |= dict.fromkeys(matching(pattern, kinds, "plan.keep"), "plan.keep")
-    return why
 
 
 def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
@@ -219,6 +213,8 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
         for name, functions in seen.functions.items()
         if name in seen.others
     }
+    changing = "its convolution has a weight that depends on the image, which no macro holds"
+    why |= dict.fromkeys(seen.flow.of_images & seen.others.keys(), changing)
     why |= dict.fromkeys(
         other_layers(model), f"surgery converts {', '.join(each.__name__ for each in TORCH_LAYERS)} and matrix products"
     )

@@ -40,8 +40,12 @@ class Flow(TorchDispatchMode):
         """Multiplications of all samples, by module, or by product of a function call."""
         self.functions: defaultdict[str | Call, set[str]] = defaultdict(set)
         """Names of the functions that multiplied, such as conv2d."""
+        self.of_images: set[str] = set()
+        """Modules with convolutions whose weights depend on the image."""
         self.softmaxed: set[Call] = set()
         """Products with results that go into a softmax."""
+        self.weights: set[Call] = set()
+        """Products with results that are weights of a convolution."""
         self.product: Call | None = None
         """The product of a function call that is being computed."""
         self._running = running
@@ -98,6 +102,10 @@ class Flow(TorchDispatchMode):
             maker = self.product or self._running()
             self.macs[maker] += count(*args, **kwargs, out_val=result) // 2
             self.functions[maker].add(_name_of(func, args))
+            if func._overloadpacket is torch.ops.aten.convolution:
+                self.weights |= self._of(args[1]).products
+                if self.sees_image(args[1]):
+                    self.of_images.add(str(maker))
         elif (macs := _MACS.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += macs(*args, **kwargs)
         marks = _union(before, scores)

@@ -6,6 +6,7 @@ from torch import nn
 
 from asim_lightning.nn import CimAttention, CimLinear, FloatLinear, MultiheadAttention, QuantizedLayer
 from asim_lightning.nn.layer_forms import is_called_plainly
+from asim_lightning.nn.linear import CimStack
 from asim_lightning.nn.routed import Route, route_, unroute_
 from asim_lightning.surgery.layers import FoundLayer, is_timms_attention
 from asim_lightning.surgery.probe import FunctionProduct, Probe
@@ -55,13 +56,16 @@ def install_(
     A network is refused, and does not change, if a module uses the weight of a layer outside the module.
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
-    names = {layer.product.call: layer for layer in layers if layer.product is not None}
+    names: dict[Call, list[FoundLayer]] = {}
+    for layer in layers:
+        if layer.product is not None:
+            names.setdefault(layer.product.call, []).append(layer)
     attentions = {  # that CimAttention replaces
         owner
         for owner, module in owners.items()
         if is_timms_attention(module) and [made.softmaxed for made in seen.products[owner]] == [True, False]
     }
-    routed: dict[str, list[Route]] = {}
+    routed: dict[str, list[Route] | None] = dict.fromkeys(owners.keys() & seen.uneven)
     for owner in owners.keys() - attentions - seen.uneven:
         routes = _routes(owner, seen.products[owner], names, new)
         if any(route.operator is not None for route in routes):
@@ -78,32 +82,37 @@ def install_(
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if id(module) in wrapped:
             before = replace_(model, {name: wrapped[id(module)]}) | before
-    for owner in routed:
-        for made in seen.products[owner]:
+    for owner, routes_of in routed.items():
+        for made in seen.products[owner] if routes_of is not None else ():
             if made.layer is None:
-                name = names[made.call].name
-                owners[owner].add_module(name.rpartition(".")[2], new[name])
-        route_(owners[owner], routed[owner], owner or "the network")
+                found = names[made.call]
+                operators = [new[layer.name] for layer in found]
+                operator = operators[0] if found[0].part is None else CimStack(operators)
+                owners[owner].add_module(found[0].operator.rpartition(".")[2], operator)
+        route_(owners[owner], routes_of, owner or "the network")
 
     def undo() -> None:
         for owner in routed:
             unroute_(owners[owner])
-            for made in seen.products[owner]:
+            for made in seen.products[owner] if routed[owner] is not None else ():
                 if made.layer is None:
-                    delattr(owners[owner], names[made.call].name.rpartition(".")[2])
+                    delattr(owners[owner], names[made.call][0].operator.rpartition(".")[2])
         replace_(model, before)
 
     return undo
 
 
 def _routes(
-    owner: str, products: Sequence[FunctionProduct], names: Mapping[Call, FoundLayer], new: Mapping[str, nn.Module]
+    owner: str,
+    products: Sequence[FunctionProduct],
+    names: Mapping[Call, Sequence[FoundLayer]],
+    new: Mapping[str, nn.Module],
 ) -> list[Route]:
     routes = []
     for made in products:
         if made.layer is None:
-            layer = names[made.call]
-            routes.append(Route(layer.name.rpartition(".")[2], layer.encodes_second))
+            layer = names[made.call][0]
+            routes.append(Route(layer.operator.rpartition(".")[2], layer.encodes_second))
             continue
         module, inside = new[made.layer], not owner or made.layer.startswith(owner + ".")
         if inside and isinstance(module, (CimLinear, FloatLinear)):

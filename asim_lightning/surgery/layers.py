@@ -32,12 +32,19 @@ class FoundLayer:
     """The function product, if it is one."""
     sighting: Sighting | None = None
     """Facts about a layer from the run; None if it did not run."""
+    part: int | None = None
+    """Number of its matrix, if the function product's second operand is a stack of weights, each a layer."""
+
+    @property
+    def operator(self) -> str:
+        """Full name of the operator of the function product."""
+        return self.name if self.part is None else self.name.removesuffix(f".{self.part}")
 
     @property
     def encodes_second(self) -> bool:
         """Whether a macro's rows get the second operand of ``a @ b``: keys, scores, else a non-negative operand."""
         product = self.product
-        if product is None or not product.batched:
+        if product is None or not product.batched or self.part is not None:
             return False
         if self.kind == "qk":
             return True

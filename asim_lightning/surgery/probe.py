@@ -67,7 +67,9 @@ class FunctionProduct:
         batched: Whether the second operand has the leading dimensions of the first.
         layer: The linear layer with the second operand as its weight.
         macs: Multiplications for one sample, of all forwards of the module.
+        matrices: Number of matrices of the second operand.
         softmaxed: Whether the result goes into a softmax.
+        is_weight: Whether the result is the weight of a convolution.
     """
 
     call: Call
@@ -76,7 +78,9 @@ class FunctionProduct:
     batched: bool
     layer: str | None = None
     macs: int = 0
+    matrices: int = 1
     softmaxed: bool = False
+    is_weight: bool = False
 
 
 class Probe(Watcher):
@@ -145,7 +149,9 @@ class Probe(Watcher):
         else:
             self.order.setdefault(call)
             self.calls[call] += 1
-        new = FunctionProduct(call, self._operand(a), self._operand(b), b.dim() > 2, layer)
+        new = FunctionProduct(
+            call, self._operand(a), self._operand(b), b.dim() > 2, layer, matrices=b.shape[:-2].numel()
+        )
         before = self._made.get(call)
         if before is not None:
             new = replace(new, a=new.a.and_(before.a), b=new.b.and_(before.b))
@@ -163,7 +169,8 @@ class Probe(Watcher):
             self.layers[name] = replace(sighting, macs=self._a_sample(share, sighting.input.repeats))
         for call, made in self._made.items():
             share = self._a_sample(macs.pop(call, 0), made.a.repeats or made.b.repeats)
-            product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
+            softmaxed, is_weight = call in self.flow.softmaxed, call in self.flow.weights
+            product = replace(made, macs=share, softmaxed=softmaxed, is_weight=is_weight)
             self.products.setdefault(call.owner, []).append(product)
         self.others = {str(name): count // self._batch for name, count in macs.items() if count}
         self.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}

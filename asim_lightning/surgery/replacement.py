@@ -87,7 +87,7 @@ def _operator(layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool) -
     # a product of activations has no clip before it
     input_range = "calibrated" if plan.input_range == "pact" else plan.input_range
     new: CimMatmul | CimFunctionalLinear
-    if layer.product is not None and layer.product.batched:
+    if layer.product is not None and layer.product.batched and layer.part is None:
         new = CimMatmul(macro, signed, input_range, layer.name)
     else:
         new = CimFunctionalLinear(macro, signed, input_range, plan.per_channel, layer.name)

@@ -23,11 +23,14 @@ class Samples:
         constant: Layers and products with operands that do not depend on the image.
         mixed: Layers and products with rows that mix images: of two images, the first half of the rows depends on the
             second image.
-        calls: Every function product; None if the network does not run on pairs of random images.
+        routed: Layers and products whose rows have no batch axis, because the images decide their number, such as
+            experts that a router sends rows to.
+        calls: Function products of all pairs; None if the network does not run on pairs of random images.
     """
 
     constant: frozenset[str | Call] = frozenset()
     mixed: frozenset[str | Call] = frozenset()
+    routed: frozenset[str | Call] = frozenset()
     calls: frozenset[Call] | None = None
 
 
@@ -44,16 +47,21 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Inp
             run_watched(model, tree_map(_joined, *pair), [watch], watch.hooks)
     except ValueError:
         return Samples()
-    constant, mixed = set(), set()
-    for name, mine in one.seen.items():
-        its = other.seen.get(name, [])
-        moves = [_moved(x, y) for x, y in zip(mine, its, strict=False)]
-        if len(mine) == len(its) and all(head == tail == 0.0 for head, tail in moves):
+    constant, mixed, routed = set[str | Call](), set[str | Call](), set[str | Call]()
+    for name in one.seen.keys() | other.seen.keys():
+        (shapes, mine), (its_shapes, its) = one.of(name), other.of(name)
+        if shapes != its_shapes:
+            routed.add(name)
+            continue
+        moves = [_moved(x, y) for x, y in zip(mine, its, strict=True)]
+        if any(shape[0] % 2 or shape[0] == 0 for shape in shapes):  # of two images
+            routed.add(name)
+        if all(head == tail == 0.0 for head, tail in moves):
             constant.add(name)
-        elif len(mine) != len(its) or any(head > _SHARE * tail for head, tail in moves if (head, tail) != (0.0, 0.0)):
+        elif any(head > _SHARE * tail for head, tail in moves if (head, tail) != (0.0, 0.0)):
             mixed.add(name)
-    calls = frozenset(name for name in one.seen if isinstance(name, Call))
-    return Samples(frozenset(constant), frozenset(mixed), calls)
+    calls = frozenset(name for name in one.seen.keys() & other.seen.keys() if isinstance(name, Call))
+    return Samples(frozenset(constant), frozenset(mixed), frozenset(routed), calls)
 
 
 def _drawn(example: Inputs) -> tuple[Inputs, Inputs, Inputs]:
@@ -96,21 +104,24 @@ class _Inputs(Watcher):
     """Stores some numbers of the inputs of layers and products, call by call."""
 
     def __init__(self) -> None:
-        self.seen: dict[str | Call, list[Tensor]] = {}
+        self.seen: dict[str | Call, list[tuple[torch.Size, Tensor]]] = {}
+
+    def of(self, name: str | Call) -> tuple[list[torch.Size], list[Tensor]]:
+        """Shapes of a layer's or product's inputs, and some numbers of each, call by call."""
+        found = self.seen.get(name, [])
+        return [shape for shape, _ in found], [numbers for _, numbers in found]
 
     def layer(self, name: str, x: Tensor, y: Tensor) -> None:
         """Store some numbers of a layer's input."""
-        self.seen.setdefault(name, []).append(_some(x))
+        self.seen.setdefault(name, []).append((x.shape, _some(x)))
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
         """Store some numbers of a product's operands; a second operand without leading dimensions has no rows."""
-        self.seen.setdefault(call, []).append(_some(a))
-        if b.dim() > 2:
-            self.seen[call].append(_some(b))
+        self.seen.setdefault(call, []).extend((x.shape, _some(x)) for x in ((a, b) if b.dim() > 2 else (a,)))
 
 
 def _some(x: Tensor) -> Tensor:
     """Evenly spaced numbers of each half of the rows. # (2, kept), or (1, kept) if there are no halves"""
     halves = 2 if x.dim() > 1 and x.shape[0] % 2 == 0 else 1
-    flat = x.detach().reshape(halves, -1)
+    flat = x.detach().reshape(halves, x.numel() // halves)
     return flat[:, :: max(1, -(-flat.shape[1] // _KEPT))].double().nan_to_num(0.0, 0.0, 0.0)

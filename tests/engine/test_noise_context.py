@@ -66,6 +66,17 @@ def test_several_rows_a_sample_are_its_positions() -> None:
     assert torch.equal(rows.conversions(4, range(2), 0, 0).reshape(2, 2, 12), whole)
 
 
+def test_rows_without_samples_have_noise_of_their_integers_in_every_call() -> None:
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
+    with noise_context(seed=3, trial=1, sample_ids=[7, 9]) as scope:
+        first, second = scope.source_of_rows("layer", rows), scope.source_of_rows("layer", rows[1:])
+        assert (first.seed, first.trial, first.call, second.call, scope.calls) == (3, 1, 0, 0, {})
+    z = first.conversions(4, range(2), 0, 0)
+    assert torch.equal(z[:, 0], z[:, 2])
+    assert not torch.equal(z[:, 0], z[:, 1])
+    assert torch.equal(second.conversions(4, range(2), 0, 0), z[:, 1:])
+
+
 @pytest.mark.parametrize(
     "ids",
     [

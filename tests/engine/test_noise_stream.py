@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.engine import Noise, current_scope, noise, noise_context, noise_source
-from asim_lightning.engine.noise import layer_key, normals, philox
+from asim_lightning.engine.noise import layer_key, normals, philox, row_digests
 from asim_lightning.engine.noise_source import fill, tail_bits
 
 Words = tuple[int, int, int, int]
@@ -198,3 +198,31 @@ def test_bits_of_tails_are_those_of_the_normals(
             assert ((found >> line & 1) == (sign * drawn[line] < limit)).all()
         counts.append((sign * drawn < limit).sum())
     assert counts[0] != counts[1] or math.isinf(limit) or positions < 50
+
+
+def plain_digest(row: list[int]) -> int:
+    total = 0
+    for place, number in enumerate(row):
+        factor = place + 1
+        for multiplier, shift in ((0x9E3779B97F4A7C15, 30), (0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
+            factor = factor * multiplier & (2**64 - 1)
+            top = (factor >> shift) | (2**64 - (1 << (64 - shift)) if factor >> 63 else 0)  # of a signed number
+            factor ^= top
+        total += number * factor
+    return total >> 32 & 0xFFFFFFFF
+
+
+def test_digests_of_rows_are_sums_of_64_bits() -> None:
+    rows = torch.randint(-(2**15), 2**15, (5, 3, 4))
+    expected = [plain_digest(row) for row in rows.flatten(1).tolist()]
+    assert row_digests(rows.float()).tolist() == expected
+    assert row_digests(rows.flip(0).float()).tolist() == expected[::-1]
+    assert row_digests(torch.zeros(0, 7)).shape == (0,)
+
+
+@pytest.mark.parametrize("high", [2, 256])
+def test_digests_of_other_rows_differ(high: int) -> None:
+    rows = torch.randint(high, (20_000, 64), generator=torch.Generator().manual_seed(1)).unique(dim=0)
+    near = rows[:1].repeat(64, 1) + torch.eye(64, dtype=torch.int64)  # one number is larger by 1
+    every = torch.cat([rows, near, rows[:1].flip(1)]).unique(dim=0)
+    assert len(row_digests(every).unique()) == len(every)  # 2^-32 a pair: 1 in 20 for all

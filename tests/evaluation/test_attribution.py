@@ -231,3 +231,33 @@ def test_the_bad_layer_is_first(case: str, seed: int, tmp_path: Path) -> None:
         save_file({f"{bad}/{name}": each for name, each in stuck.items()}, tmp_path / "f")
         model.chip = SavedChip.read(str(tmp_path / "f"))
     assert next(iter(loss_map(model, data.test_dataloader(), [seed]).by_layer)) == bad
+
+
+class Experts(nn.Module):
+    """A router that sends each sample to two of three experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router, self.head = nn.Linear(24, 3), nn.Linear(16, 5)
+        self.experts = nn.ModuleList(nn.Linear(24, 16) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, chosen = self.router(x).softmax(-1).topk(2)
+        y = torch.zeros(len(x), 16)
+        for number, expert in enumerate(self.experts):
+            rows, place = torch.where(chosen == number)
+            y = y.index_add(0, rows, weights[rows, place, None] * expert(x[rows]))
+        return self.head(y.relu())  # type: ignore[no-any-return]
+
+
+def test_a_router_may_send_other_rows_to_an_expert_at_each_point() -> None:
+    model, batch = lossy(Experts())
+    rows = list[int]()
+    expert: Any = model.get_submodule("backbone.experts.0")
+    hook = expert.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    found = loss_map(model, [batch])
+    hook.remove()
+    assert len(set(rows)) > 2
+    assert found.increase > 0.1
+    assert found.sum == pytest.approx(found.increase, rel=0.3)
+    assert all(found.by_layer[f"experts.{number}"] for number in range(3))

@@ -89,6 +89,24 @@ class StateSpace(nn.Module):
         return self.head(self.outward(torch.stack(found, 1).relu()).relu().mean(1))
 
 
+class Experts(nn.Module):
+    """A router sends each image to two of three experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.router, self.head = nn.Linear(12, 16), nn.Linear(16, 3), nn.Linear(16, 4)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inward(x).relu()
+        weights, chosen = self.router(x).softmax(-1).topk(2)
+        found = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            rows, place = torch.where(chosen == number)
+            found.index_add_(0, rows, expert(x[rows]) * weights[rows, place, None])
+        return self.head(x + found)
+
+
 class InTurn(Dataset[Any]):
     """Samples that are mappings, from a data set."""
 
@@ -122,6 +140,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], str]] = {
     "one argument": (InAMapping, lambda: dict(zip(("image", "table"), _both(), strict=True)), "accuracy"),
     "mask": (Masked, _masked, "accuracy"),
     "U-Net": (UNet, lambda: _random(1, 12, 12), "segmentation"),
+    "experts": (Experts, lambda: _random(12), "accuracy"),
     "state space": (StateSpace, lambda: _random(9, 6), "accuracy"),
 }
 
@@ -129,7 +148,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], str]] = {
 def _outputs(network: nn.Module, inputs: Any) -> Tensor:
     loader = DataLoader(InTurn(inputs, torch.zeros(SAMPLES)), SAMPLES) if isinstance(inputs, dict) else [(inputs, 0)]
     (given, _), *_ = loader
-    takes_one = isinstance(network, (InAMapping, UNet, StateSpace))
+    takes_one = isinstance(network, (InAMapping, UNet, StateSpace, Experts))
     found = network(given) if takes_one else network(**given) if isinstance(given, dict) else network(*given)
     found = found["out" if isinstance(network, UNet) else "logits"] if isinstance(found, dict) else found
     return getattr(found, "logits", found)

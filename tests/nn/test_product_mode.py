@@ -60,6 +60,7 @@ CASES: dict[str, tuple[Callable[[], Tensor], int]] = {
     "bk,bk->b": (lambda: torch.einsum("bk,bk->b", r(2, 3), r(2, 3)), 1),
     "ij,jk": (lambda: torch.einsum("ij,jk", r(3, 4), r(4, 5)), 1),
     "operands in a list": (lambda: torch.einsum("bij,bjk->bik", [r(2, 3, 4), r(2, 4, 5)]), 1),
+    "lm,bmd->bld": (lambda: torch.einsum("lm,bmd->bld", r(3, 4), r(2, 4, 5)), 1),
     "trace": (lambda: torch.einsum("bii,bij->bj", r(2, 3, 3), r(2, 3, 4)), 0),
     "outer": (lambda: torch.einsum("bi,bj->bij", r(2, 3), r(2, 4)), 0),
     "three operands": (lambda: torch.einsum("bi,ij,jk->bk", r(2, 3), r(3, 4), r(4, 5)), 0),

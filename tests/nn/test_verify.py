@@ -215,3 +215,14 @@ def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch
     found = verify(linear(NOISY), random(3, 150) - 0.5)
     assert next(c.name for c in found.comparisons if not c.ok) == "engine fused"
     assert not found.ok
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_rows_that_belong_to_no_sample(kind: str) -> None:
+    macro = MacroConfig(6, 6, random_noise=0.5)
+    layer: Any = CimLinear(9, 5, macro=macro, name="layer") if kind == "linear" else CimConv2d(3, 5, 3, macro=macro)
+    layer.by_row = True
+    x = torch.rand(6, 4, 9) if kind == "linear" else torch.rand(6, 3, 4, 4)
+    found = verify(layer, x, max_samples=30)
+    assert found.ok
+    assert found.samples == (24 if kind == "linear" else 6)

@@ -19,7 +19,7 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
-from asim_lightning.surgery import convert, report_of
+from asim_lightning.surgery import convert, reasons, report_of
 from asim_lightning.surgery.conversion_report import describe
 from tests.surgery.networks import NARROW, VIT, Net, Odd, distance, doubled
 
@@ -181,7 +181,8 @@ def test_a_layer_that_does_not_run_is_refused_by_name_unless_kept() -> None:
 
 
 def test_an_error_names_its_layer_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "unknown_layer", lambda module: None)  # leaves the refusal to the layer itself
+    for each in (convert, reasons):  # leaves the refusal to the layer itself
+        monkeypatch.setattr(each, "unknown_layer", lambda module: None)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 2, stride=3))
     with pytest.raises(ValueError, match=r"^Layer `1`: a transposed convolution needs") as caught:
         convert_(net, Plan(), torch.rand(1, 3, 8, 8))

@@ -105,12 +105,18 @@ def test_a_decoder_is_on_macros_alone_and_in_a_batch(make: Callable[[], nn.Modul
     assert 0 < float((together - before).abs().mean()) < 0.2 * float(before.abs().mean())
 
 
-def test_a_product_that_mixes_tokens_of_samples_stays_float() -> None:
+def test_tokens_that_come_before_samples_have_noise_of_their_own() -> None:
     def forward(model: Any, tokens: Tensor) -> Tensor:
         x = model.embed(tokens).transpose(0, 1)  # tokens first
-        return model.head(model.lin(x).mean(0))
+        return model.head(model.lin(x)[-1])
 
-    model = Net(forward, embed=nn.Embedding(8, 4), lin=nn.Linear(4, 4), head=nn.Linear(4, 2))
-    report = convert_(model, Plan(), torch.randint(8, (2, 16)))
-    assert report["lin"].why_kept.startswith("first axis of its inputs is not the batch")
-    assert report["head"].macro is not None
+    model = Net(forward, embed=nn.Embedding(8, 4), lin=nn.Linear(4, 4), head=nn.Linear(4, 2)).eval()
+    tokens = torch.randint(8, (3, 16))
+    report = convert_(model, Plan(MacroConfig(random_noise=1.0)), tokens)
+    assert [row.name for row in report.on_macro] == ["lin", "head"]
+    assert (model.lin.by_row, model.head.by_row) == (True, False)
+    calibrate_(model, [tokens])
+    with torch.no_grad(), noise_context(sample_ids=[4, 5, 6]):
+        together = model(tokens)
+    with torch.no_grad(), noise_context(sample_ids=[5]):
+        assert torch.equal(model(tokens[1:2]), together[1:2])

@@ -147,7 +147,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: two(lambda model, x: model.second(input=model.first(x))), "`second` is called with its input as a key",
     ),
     "a weight of a layer elsewhere": (elsewhere, "`1` uses the weight of `0`, which is outside it"),
-    "a loop over images": (loop, "does not make the same products in every call and for every batch"),
 }  # fmt: skip
 
 
@@ -162,7 +161,15 @@ def test_what_cannot_be_followed_is_refused_and_stays(make: Callable[[], nn.Modu
 
 def test_what_is_refused_can_be_kept() -> None:
     assert distance(elsewhere(), torch.randn(2, 4), keep=["0"])[0] < 1e-2
-    assert distance(loop(), torch.randn(3, 5, 4), keep=["p_product*"], stem="macro")[0] < 1e-2
+
+
+def test_a_loop_over_images_stays_float() -> None:
+    moved, report = distance(loop(), torch.randn(3, 5, 4), stem="macro")
+    assert moved < 1e-2
+    assert [row.name for row in report.on_macro] == ["first"]
+    assert {row.why_kept for row in report.kept} == {
+        "the inputs decide how many products its module makes: computed in float"
+    }
 
 
 def test_products_of_a_checkpointed_function_are_refused_in_training() -> None:

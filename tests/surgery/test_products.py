@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
+from timm.layers import CondConv2d
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
 from asim_lightning.surgery import set_fidelity_
+from tests.conftest import relative
 from tests.surgery.networks import IDEAL, NARROW, VIT, Net, Network, built, distance
 
 SWIN = {"depths": (2, 1), "embed_dim": 24, "num_heads": (1, 2), "img_size": 32, "window_size": 4}
@@ -153,6 +156,69 @@ def test_products_without_a_softmax_and_with_a_parameter() -> None:
     ]  # fmt: skip
     assert [row.macs for row in report][2:] == [8 * 8 * 16, 8 * 8 * 16, 8 * 6 * 16]
     assert report["matmul"].input.startswith("unsigned")
+
+
+def test_a_convolution_with_a_weight_of_the_image_stays_float_with_its_weight() -> None:
+    def forward(model: Any, x: Tensor) -> Tensor:
+        x = model.first(x).relu()
+        return model.second(model.mixed(x, model.router(x.mean((2, 3))).sigmoid()))
+
+    parts = {"first": nn.Conv2d(3, 4, 3), "router": nn.Linear(4, 5), "second": nn.Conv2d(4, 4, 3)}
+    torch.manual_seed(0)
+    model, x = Net(forward, mixed=CondConv2d(4, 4, 3, num_experts=5), **parts).eval(), torch.randn(2, 3, 12, 12)
+    moved, report = distance(model, x)
+    assert moved < 1e-3
+    assert [row.name for row in report.on_macro] == ["router", "second"]
+    assert report["mixed.weight_product"].why_kept == "makes the weight of a convolution: computed in float"
+    mixed = report["mixed"]
+    assert (mixed.macs, mixed.after) == (4 * 4 * 9 * 100, "CondConv2d")
+    assert mixed.why_kept == "its convolution has a weight that depends on the image, which no macro holds"
+    float_only = convert_(
+        nn.Sequential(Net(lambda _, x: F.conv2d(x, torch.ones(2, 3, 1, 1))), nn.Conv2d(2, 2, 1)), Plan(), x
+    )
+    assert "its forward calls conv2d, which surgery leaves in float" in float_only["0"].why_kept
+
+
+def test_equal_products_are_one_line_of_the_printed_report() -> None:
+    def forward(model: Any, x: Tensor) -> Tensor:
+        x = model.first(x)
+        for _ in range(32):
+            x = ((x @ x.transpose(1, 2)).softmax(-1) @ x) @ model.p
+        return x
+
+    model = Net(forward, first=nn.Linear(6, 6), p=nn.Parameter(torch.randn(6, 6) * 0.3))
+    report = convert_(model, Plan(), torch.randn(2, 4, 6))
+    lines = [line.split("  ")[0] for line in str(report).splitlines()]
+    assert lines[2:6] == ["first", "qk x 32", "av x 32", "p_product x 32"]
+    assert "32 x 144" in str(report).splitlines()[5]
+    assert len(report.rows) == 1 + 3 * 32
+    assert report["p_product32"].macs == 144
+
+
+@pytest.mark.parametrize(
+    "multiply",
+    [
+        lambda m, x: m @ x,
+        lambda m, x: torch.einsum("lm,bmd->bld", m, x),
+        lambda m, x: torch.einsum("bmd,lm->bld", x, m),
+        lambda m, x: torch.einsum("lm,bmd->bdl", m, x).transpose(1, 2),
+        lambda m, x: F.linear(x.transpose(1, 2), m).transpose(1, 2),
+    ],
+)
+def test_a_matrix_on_the_left_is_on_the_macro(multiply: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    parts = {"first": nn.Linear(6, 5), "m": nn.Parameter(torch.randn(7, 4))}
+    model, x = Net(lambda model, x: multiply(model.m, model.first(x)), **parts), torch.randn(3, 4, 6)
+    with torch.no_grad():
+        expected = multiply(model.m, model.first(x))
+    report = convert_(model.eval(), Plan(MacroConfig(8, 8, random_noise=0.01)), x)
+    assert [(row.name, row.macs) for row in report.on_macro] == [("m_product", 140)]
+    calibrate_(model, [x])
+    with torch.no_grad(), noise_context(sample_ids=[3, 4, 5]):
+        together = model(x)
+    with torch.no_grad(), noise_context(sample_ids=[4]):
+        assert torch.equal(model(x[1:2]), together[1:2])
+    assert 0 < relative(together, expected) < 0.2
 
 
 def test_a_second_operand_without_batch_stays_float() -> None:
