@@ -68,8 +68,9 @@ def test_files_in_place_of_groups_are_read(folder: Path) -> None:
 
 def test_a_file_comes_before_a_shipped_one_and_a_missing_one_names_the_nearest(folder: Path) -> None:
     for kind, given, expected in (
-        ("configs", "quickstrat", "nearest: quickstart"),
-        ("checkpoints", "fashion_resnet", "nearest: fashion_resnet_qat, "),
+        ("configs", "quickstrat", "shipped configs: quickstart, "),
+        ("configs", "zzz", "nearest of "),
+        ("checkpoints", "fashion_resnet", "shipped checkpoints: fashion_resnet_qat, "),
     ):
         with pytest.raises(FileNotFoundError, match=expected):
             shipped_file(kind, given)

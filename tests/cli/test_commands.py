@@ -1,6 +1,7 @@
 """Every command from one configuration: what it prints last, what it leaves, and that the saved one serves all."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.commands import COMMANDS
+from asim_lightning.cost import Technology
+from asim_lightning.exploration.search import SearchSettings
 from tests.cli.conftest import Asim, Run, Write
 from tests.commands import parsed
 from tests.conftest import rows_of
@@ -75,6 +78,13 @@ def test_help_of_each_command_fits_three_screens(asim: Asim) -> None:
         answer = asim(command, "--help")
         assert answer.out.startswith(f"usage: asim {command}")
         assert answer.out.count("\n") <= 120
+
+
+def test_help_of_a_group_lists_its_settings(asim: Asim) -> None:
+    for command, group, kind in (("search", "search", SearchSettings), ("cost", "technology", Technology)):
+        said = asim(command, f"--{group}.help").out
+        assert all(f"--{group}.{each.name}" in said for each in fields(kind))
+    assert asim("spec", "--search.help").error
 
 
 def test_help_of_all_lists_macro_fields_with_their_ranges(asim: Asim) -> None:

@@ -95,6 +95,10 @@ def test_units_are_taken_and_give_the_number() -> None:
         ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
         ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
+        (
+            {"preset": "40nm"},
+            "`technology.preset` must be 28nm, 65nm, 22nm, 16nm, or a macro that",
+        ),
         ({"float_bits": 0}, "`technology.float_bits` must be 1..32, got 0"),
         ({"adc": "jia"}, "`technology.adc` must be one of model, jia_2020, got 'jia'"),
         ({"adc_pj": -1}, "`technology.adc_pj` must be 0..1000000 pJ, got -1"),

@@ -141,7 +141,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], str]] = {
     "mask": (Masked, _masked, "accuracy"),
     "U-Net": (UNet, lambda: _random(1, 12, 12), "segmentation"),
     "experts": (Experts, lambda: _random(12), "accuracy"),
-    "state space": (StateSpace, lambda: _random(9, 6), "accuracy"),
+    "state space": (StateSpace, lambda: _random(5, 6), "accuracy"),
 }
 
 

@@ -297,6 +297,11 @@ def test_names_of_arguments_are_checked_as_python_does(network: nn.Module) -> No
     for call, given in ((study, {"trial": 1}), (asim_lightning.spec, {"noise_in": "volts"})):
         with pytest.raises(TypeError, match=f"got an unexpected keyword argument '{next(iter(given))}'"):
             call(network, *([own_images(), "accuracy 60 %"] if call is not study else []), **given)
+    with pytest.raises(TypeError, match=r"argument 'axis'; did you mean 'axes'\?"):
+        study(network, axis=AXES)
+    for wrong, kind in (({"technology": "28nm"}, "Technology"), ({"plan": MACRO}, "Plan")):
+        with pytest.raises(TypeError, match=f"must be a {kind}, such as"):
+            study(network, **wrong)
     assert {"Attributes:", "adc_bits:", "rules:"} <= set(
         (pydoc.render_doc(MacroConfig) + pydoc.render_doc(Plan)).split()
     )
