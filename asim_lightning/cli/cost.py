@@ -48,7 +48,7 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         found = validate_model(options.technology)
         title = "energy model against published macros"
         drawn = figure_of(*validation_pictures(found), title=title, width=options.width)
-        picture = save_figure(drawn, options.path(folder, "energy_model"))
+        picture = save_figure(drawn, options.paper.path(folder, "energy_model"))
         cli.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = cli.model, cli.datamodule
@@ -73,7 +73,7 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         write_text(numbers, _json(report))
         write_lines(table, layer_table(report.rows()).numbers, "\n")
         figure = figure_of(*cost_pictures(report), title=f"{cli.run_folder.name}: energy an image", width=options.width)
-        picture = save_figure(figure, options.path(folder, "cost"))
+        picture = save_figure(figure, options.paper.path(folder, "cost"))
         cli.say(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
 
 

@@ -64,9 +64,11 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
         prepare(cli.trainer, cli.model, cli.datamodule)
         counts, seen = training_counts(cli.model, {chosen: layers[chosen]}, cli.datamodule, options.images)
         folder = Path(options.plot)
-        path = save_figure(count_figure(chosen, counts[chosen], seen, options.width), options.path(folder, chosen))
+        path = save_figure(
+            count_figure(chosen, counts[chosen], seen, options.width), options.paper.path(folder, chosen)
+        )
         print(f"\nplot     {path}")
-        for path in draw_measured((circuit.column for circuit in circuits), folder, options):
+        for path in draw_measured((circuit.column for circuit in circuits), folder, options.paper):
             cli.say(f"plot     {path}")
 
 
@@ -131,4 +133,4 @@ def chip(cli: AsimCLI, options: ChipOptions) -> None:
     title = f"chip {number}: {sum(layer.converters for layer in layers):,} converters"
     figure = chip_figure(layers, title, options.width)
     if figure is not None:
-        print(f"picture  {save_figure(figure, options.path(folder, 'chip'))}")
+        print(f"picture  {save_figure(figure, options.paper.path(folder, 'chip'))}")

@@ -4,24 +4,35 @@ from argparse import SUPPRESS
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from textwrap import fill
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import restricted_number_type
 
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.setting_names import no_setting
-from asim_lightning.report.picture import WIDTH, Paper
+
+if TYPE_CHECKING:
+    from asim_lightning.report.picture import Paper
 
 _Inches = restricted_number_type("Inches", float, [(">=", 2), ("<=", 30)])
 
 
 @dataclass(frozen=True)
-class Drawing(Paper):
+class Drawing:
     """Options of commands that draw."""
 
-    width: _Inches = WIDTH  # type: ignore[valid-type]
+    format: Literal["png", "pdf", "svg"] = "png"
+    """Format of pictures: png, pdf or svg."""
+    width: _Inches = 7.2  # type: ignore[valid-type]
     """Width of pictures: 2..30 inches, such as 3.5 for a column of a page of two columns."""
+
+    @property
+    def paper(self) -> "Paper":
+        """Format and width."""
+        from asim_lightning.report.picture import Paper  # most commands draw nothing
+
+        return Paper(self.format, self.width)
 
 
 def own_options(command: str) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish(run, made, cli.run_folder.name, options))
+        print(publish(run, made, cli.run_folder.name, options.paper))
         if published:
             print(f"\n{published_text(run, published, options.against or '')}")
 
@@ -219,7 +219,7 @@ def search(cli: AsimCLI, options: SearchOptions) -> None:
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:
-        print(publish_search(run, made, cli.run_folder.name, options))
+        print(publish_search(run, made, cli.run_folder.name, options.paper))
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ class Technology:
 
     def __post_init__(self) -> None:
         node, known = re.fullmatch(r"(\d+) ?nm", str(self.preset)), (*PRESETS, *preset_names())
-        if node and self.preset not in known:
+        if node and f"{node[1]}nm" not in known:
             raise ValueError(
                 f"`technology.preset` must be {', '.join(PRESETS)}, or a macro that asim macros lists, got "
                 f"{self.preset!r}; `technology.node` {node[1]} scales the preset 28nm to another node"
