@@ -48,9 +48,8 @@ def check_kind(name: str, value: Any, kind: type, such_as: str) -> None:
         TypeError: The value is of another class.
     """
     if not isinstance(value, kind):
-        raise TypeError(
-            f"{name} must be a {kind.__name__}, such as {such_as}, got a {type(value).__name__}: {value!r:.80}"
-        )
+        shown = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+        raise TypeError(f"{name} must be a {kind.__name__}, such as {such_as}, got {shown}")
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -114,8 +114,10 @@ class AllFits:
 
 def _mean(parts: Sequence[Estimate], power: int = 1) -> Estimate:
     """Mean, or root of the mean square, of estimates, with the interval of this mean over converters."""
-    values = np.array([each.value for each in parts]) ** power
-    reach = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
+    values, ends = (np.array([getattr(each, name) for each in parts]) ** power for name in ("value", "high"))
+    # a parameter at its bound in all converters varies in none of them, although the reads allow some
+    own = math.sqrt(float(np.square(ends - values).mean()))
+    reach = math.hypot(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1), own) / math.sqrt(len(values))
     low, mean, high = (float(values.mean() + side * reach) for side in (-1.0, 0.0, 1.0))
     if power == 2:
         low, mean, high = (math.sqrt(max(0.0, each)) for each in (low, mean, high))
@@ -177,10 +179,9 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
     """
     some = int((curve.sigma[curve.counts] > 0).sum())
     if some < FEWEST_COUNTS:
-        raise ValueError(
-            f"fit-column needs {FEWEST_COUNTS} or more counts whose reads gave two codes or more, because one code "
-            f"tells nothing about noise, got {some}"
-        )
+        differ = "whose voltages have noise" if curve.is_voltage else "whose reads gave two codes or more"
+        why = "" if curve.is_voltage else ", because one code tells nothing about noise"
+        raise ValueError(f"fit-column needs {FEWEST_COUNTS} or more counts {differ}{why}, got {some}")
     codes = _codes(curve, top, reads)
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
     own = -float(codes.loss(level, sigma.clamp_min(_least_sigma(curve))))

@@ -16,6 +16,8 @@ IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
 _NO_CLASS = (IGNORED, 255)
 """Targets of pixels that are not counted."""
+_UNNAMED = "outcome"
+"""Name of the outcome of a lambda."""
 TRAINING_LOSS = "train/loss"
 """Name of the loss that a fit logs."""
 
@@ -111,8 +113,10 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
     # (batch, classes, ...) or (batch, tokens, vocabulary), (batch, ...)
     """
-    each = F.cross_entropy(_classes_second(outputs.float(), targets), targets, reduction="none")
-    each = each.reshape(len(targets), -1)
+    outputs = _classes_second(outputs.float(), targets)
+    if not targets.is_floating_point() and outputs.dim() > 1:
+        _check_classes("targets", targets, outputs.shape[1], (IGNORED,))
+    each = F.cross_entropy(outputs, targets, reduction="none").reshape(len(targets), -1)
     if targets.is_floating_point():
         return each.mean(dim=1)
     counted = (targets != IGNORED).reshape(len(targets), -1).sum(dim=1)
@@ -170,6 +174,11 @@ class Outcome:
             )
 
     @property
+    def _words(self) -> str:
+        """The outcome in messages; a lambda has no name."""
+        return "the outcome" if self.name == _UNNAMED else f"the outcome {self.name}"
+
+    @property
     def metric(self) -> str:
         """The name in logged metrics, such as acc or mean_iou."""
         if self.number is right:
@@ -203,7 +212,7 @@ class Outcome:
             return given
         if callable(given):
             name = getattr(given, "__name__", "")
-            return cls(name.replace("_", " ") if name.isidentifier() else "outcome", given)
+            return cls(name.replace("_", " ") if name.isidentifier() else _UNNAMED, given)
         named = {**{each.name: each for each in OUTCOMES.values()}, **OUTCOMES}
         if given not in named:
             check_choice("`outcome`, if it is no function and no Outcome,", given, tuple(OUTCOMES))
@@ -247,7 +256,7 @@ class Outcome:
                 return found
         names = f" of {', '.join(map(str, outputs))}" if isinstance(outputs, Mapping) else ""
         raise ValueError(
-            f"the outcome {self.name} takes a tensor of logits, or outputs with `logits` or `out`, got a "
+            f"{self._words} takes a tensor of logits, or outputs with `logits` or `out`, got a "
             f"{type(outputs).__name__}{names}; `outcome` also takes your function of outputs and targets"
         )
 
@@ -258,15 +267,17 @@ class Outcome:
         except (IndexError, RuntimeError) as error:
             sizes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"the outcome {self.name} does not take outputs {sizes}: {reason}") from error
+            raise ValueError(f"{self._words} does not take outputs {sizes}: {reason}") from error
         if not isinstance(found, Tensor) or found.shape != (len(targets),):
             got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise ValueError(f"the outcome {self.name} must give one number a sample, {len(targets)} here, got {got}")
+            raise ValueError(f"{self._words} must give one number a sample, {len(targets)} here, got {got}")
         if not bool(found.isfinite().all()):
-            raise ValueError(f"the outcome {self.name} must give finite numbers, got nan or infinity")
+            raise ValueError(f"{self._words} must give finite numbers, got nan or infinity")
         if self.is_share and not bool(((found >= 0) & (found <= 1)).all()):
             given = f"{float(found.min())} to {float(found.max())}"
-            raise ValueError(f"the outcome {self.name} must give 0..1, got {given}; Outcome takes is_share=False")
+            raise ValueError(
+                f"{self._words} must give 0..1, got {given}; other numbers need Outcome(name, function, is_share=False)"
+            )
         return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
 
 

@@ -10,6 +10,9 @@ from asim_lightning.circuit.measured_file import EACH, content_of, converters_in
 from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_models, rising_sigma
 from asim_lightning.report.command_tables import FIT_PARAMETERS, all_fits_table, fit_table
 
+_NOTHING = 1e-6
+"""LSB, or percent of full scale, that a fit's rounding makes of 0."""
+
 
 @dataclass(frozen=True)
 class FitColumnOptions:
@@ -125,5 +128,6 @@ def _settings_of_fit(fit: ModelFit) -> list[str]:
         if (each := getattr(fit, name)) is not None:
             unit = "% of full scale" if unit == "%" else unit
             interval = f"{unit and unit + '; '}95 %: {each.low:{form}} to {each.high:{form}}"
-            lines.append(f"{'' if 'noise' in name else '  '}{name}: {each.value:{form}}  # {interval}")
+            value = each.value if abs(each.value) > _NOTHING else 0.0
+            lines.append(f"{'' if 'noise' in name else '  '}{name}: {value:{form}}  # {interval}")
     return lines

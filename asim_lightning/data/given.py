@@ -158,10 +158,10 @@ class _Pairs(Dataset[Any]):
         # a list of numbers is one input
         is_one = not isinstance(several, (tuple, list)) or not all(isinstance(x, (Tensor, np.ndarray)) for x in several)
         self._inputs = torch.as_tensor(inputs) if is_one else tree_map(torch.as_tensor, inputs)
-        for x in tensors_of(self._inputs):
-            if x.shape[:1] != (count,):
-                given = x.shape[0] if x.dim() else "no"
-                raise ValueError(f"`data` must have a target a sample, got {given} inputs and {count} targets")
+        lengths = [x.shape[0] if x.dim() else 0 for x in tensors_of(self._inputs)]
+        if set(lengths) != {count}:
+            given = " and ".join(map(str, lengths))
+            raise ValueError(f"`data` must have a target a sample, got {given} inputs and {count} targets")
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -196,5 +196,9 @@ def _loader_of(given: Any) -> DataLoader[Any]:
             )
         return given
     if isinstance(given, tuple):
+        if len(given) != 2:
+            raise ValueError(
+                f"`data` must be {_FORMS}, got a tuple of {len(given)}; several inputs are ((a, b), targets)"
+            )
         given = _Pairs(*given)
     return DataLoader(given, _BATCH)

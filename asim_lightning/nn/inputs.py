@@ -22,12 +22,20 @@ def called(network: nn.Module, inputs: Inputs, compiled: Callable[..., Any] | No
         network: The network.
         inputs: Its inputs.
         compiled: The same network after torch.compile, which is called instead.
+
+    Raises:
+        ValueError: The forward takes the inputs in none of these ways.
     """
     target = network if compiled is None else compiled
     if isinstance(inputs, Mapping) and _binds(network, **inputs):
         return target(**inputs)
     if isinstance(inputs, (tuple, list)) and _binds(network, *inputs):
         return target(*inputs)
+    if not _binds(network, inputs):
+        several = f"{len(inputs)} inputs" if isinstance(inputs, (tuple, list)) else "one input"
+        given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else several
+        taken = ", ".join(signature(network.forward).parameters) or "nothing"
+        raise ValueError(f"the forward of {type(network).__name__} takes {taken}, got {given}")
     return target(inputs)
 
 

@@ -35,7 +35,7 @@ from asim_lightning.surgery.samples import find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
 _BY_ROW = (
-    "Rows of %d layers on a macro belong to no image, such as rows that a router sends to experts. Each row has noise "
+    "Rows of %d layers on a macro belong to no single sample, such as rows that a router sends to experts. Each row has noise "
     "of its own integers, and MACs are those of the example."
 )
 

@@ -211,7 +211,8 @@ def test_outputs_without_logits_need_an_outcome_that_takes_them() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (((_random(1, 12, 12), _random(5)[:7]), torch.zeros(SAMPLES)), "got 7 inputs and 160 targets"),
+        ((_random(1, 12, 12), _random(5), torch.zeros(SAMPLES)), r"several inputs are \(\(a, b\), targets\)"),
+        (((_random(1, 12, 12), _random(5)[:7]), torch.zeros(SAMPLES)), "got 160 and 7 inputs and 160 targets"),
         (({"image": _random(1, 12, 12)}, torch.zeros(3)), "got 160 inputs and 3 targets"),
     ],
 )

@@ -47,6 +47,14 @@ def test_a_network_gets_its_inputs_as_its_forward_takes_them(network: nn.Module,
     assert called(network, inputs) is expected or called(network, inputs) == expected  # the same tensors
 
 
+@pytest.mark.parametrize(
+    ("inputs", "given"), [({"a": A, "id": B}, "a, id"), ((A,), "1 inputs"), (A, "one input"), ({"a": A}, "a")]
+)
+def test_inputs_that_a_forward_does_not_take_are_named(inputs: Any, given: str) -> None:
+    with pytest.raises(ValueError, match=f"^the forward of Bilinear takes input1, input2, got {given}$"):
+        called(nn.Bilinear(2, 3, 4), inputs)
+
+
 def test_a_forward_takes_inputs_or_not() -> None:
     assert [takes(Several(), each) for each in (A, (A, B), {"b": B, "a": A})] == [True] * 3
     assert takes(Several(), (A, B, B))  # as one argument
