@@ -59,9 +59,9 @@ class BackboneConfig:
     input_shape: list[int] | list[list[int]] | dict[str, list[int]] | None = None
     """Shape of an input of `network` without its batch, such as [3, 16, 16]; of several inputs a list of shapes, or
     shapes by name; null: images of `image_size`, or in a command the data's."""
-    input_values: int | list[int | None] | dict[str, int | None] | None = None
-    """Number of values of whole-number inputs, such as tokens 0..n-1; null: inputs are not whole numbers. Of several
-    inputs one number or null each, as in `input_shape`."""
+    input_values: bool | int | list[bool | int | None] | dict[str, bool | int | None] | None = None
+    """Number of values of whole-number inputs, such as tokens 0..n-1; true: inputs are masks; null: other numbers. Of
+    several inputs one of these each, as in `input_shape`."""
 
     def __post_init__(self) -> None:
         size, eps = self.image_size, self.norm_eps

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,35 +68,69 @@ class ModelFit:
 
 @dataclass(frozen=True, eq=False)
 class AllFits:
-    """The fits of one model to all converters of a chip."""
+    """The fits of one model to all converters of a chip.
+
+    Offset, gain and bend have mean and spread over the converters whose reads tell them apart. The noise is one fit to
+    the reads of all converters, around the level of each one's own fit.
+    """
 
     fits: Sequence[ModelFit]
     curves: Sequence[MeasuredCurve]
     top: int
     """Largest code of the ADC."""
+    rows: int
+    """Rows that a column sums."""
+    reads: int | None = None
+    """Reads of each count; None if the curves have them."""
+
+    @property
+    def counted(self) -> list[ModelFit]:
+        """The fits in mean and spread of offset and gain."""
+        found = [fit for fit in self.fits if math.isfinite(fit.offset.high) and math.isfinite(fit.gain.high)]
+        if len(found) < 2:
+            raise ValueError("the reads tell offset from gain for fewer than 2 converters, so no spread is known")
+        return found
 
     @property
     def offset(self) -> Estimate:
         """Standard deviation of the offset of converters, LSB."""
-        return _spread([fit.offset for fit in self.fits], 1.0)
+        return _spread([fit.offset for fit in self.counted], 1.0)
 
     @property
     def gain(self) -> Estimate:
         """Standard deviation of the gain of converters, percent of the mean gain."""
-        return _spread([fit.gain for fit in self.fits], 100.0 / self.mean.gain.value)
+        gains = [fit.gain for fit in self.counted]
+        return _spread(gains, 100.0 / _mean(gains).value)
 
-    @property
     def mean(self) -> ModelFit:
-        """The fit with mean parameters, and the root mean square of noise; intervals are of the mean."""
-        given = {name: [getattr(fit, name) for fit in self.fits] for name in ("offset", "gain", "alpha")}
-        alpha = None if given["alpha"][0] is None else _mean(given["alpha"])
-        random, nonlinear = (
-            _mean([getattr(fit, name) for fit in self.fits], 2) for name in ("random_noise", "nonlinear_noise")
-        )
-        likelihood = sum(fit.log_likelihood for fit in self.fits)
+        """The fit with mean parameters, with intervals of the mean, and the noise of all converters."""
+        offset, gain = (_mean([getattr(fit, name) for fit in self.counted]) for name in ("offset", "gain"))
+        bends = [fit.alpha for fit in self.counted if fit.alpha is not None]
+        random, nonlinear, likelihood = self._noise()
         return ModelFit(
-            self.fits[0].model, alpha, _mean(given["offset"]), _mean(given["gain"]), random, nonlinear, likelihood
+            self.fits[0].model, _mean(bends) if bends else None, offset, gain, random, nonlinear, likelihood
         )
+
+    def _noise(self) -> tuple[Estimate, Estimate, float]:
+        parts = []
+        for fit, curve in zip(self.fits, self.curves, strict=True):
+            codes = _codes(curve, self.top, self.reads)
+            share = _share(codes.count.numpy(), fit, curve)
+            level = torch.from_numpy(fit.offset.value + fit.gain.value * self.top * share)
+            parts.append((codes, level, torch.from_numpy(share) * self.rows))
+        least_variance = _least_sigma(self.curves[0]) ** 2 / 100
+
+        def loss(theta: Tensor) -> Tensor:
+            """Loss for both variances in LSB^2, the last two of five parameters. # (5,)"""
+            sigmas = ((theta[3] + theta[4] / (x + 1.0)).clamp_min(least_variance).sqrt() for *_, x in parts)
+            return torch.stack([each[0].loss(each[1], sigma) for each, sigma in zip(parts, sigmas, strict=True)]).sum()
+
+        bounds = [(0.0, 0.0)] * 3 + [(0.0, None)] * 2
+        squares = [(self.top / 100.0 * fit.random_noise.value) ** 2 for fit in self.fits]
+        theta, least = _least(loss, [0.0, 0.0, 0.0, float(np.mean(squares)), 0.0], bounds)
+        found = _estimates(loss, theta, np.array([False] * 3 + [True] * 2))[3:]
+        random, nonlinear = (each.of(lambda variance: 100.0 / self.top * math.sqrt(variance)) for each in found)
+        return random, nonlinear, -least
 
     @property
     def inl(self) -> tuple[float, float]:
@@ -103,35 +138,30 @@ class AllFits:
         the ADC does not clip."""
         rest = []
         for fit, curve in zip(self.fits, self.curves, strict=True):
-            alpha = 0.0 if fit.alpha is None else fit.alpha.value
-            x = curve.counts / (1.0 + alpha * curve.counts) / curve.full_scale
-            line = fit.offset.value + fit.gain.value * self.top * x
+            line = fit.offset.value + fit.gain.value * self.top * _share(curve.counts, fit, curve)
             inside = (line >= 0) & (line <= self.top)  # the ADC clips other levels
             rest.append((curve.level[curve.counts] - line)[inside])
         errors = np.concatenate(rest)
         return float(np.sqrt((errors**2).mean())), float(np.abs(errors).max())
 
 
-def _mean(parts: Sequence[Estimate], power: int = 1) -> Estimate:
-    """Mean, or root of the mean square, of estimates, with the interval of this mean over converters."""
-    values, ends = (np.array([getattr(each, name) for each in parts]) ** power for name in ("value", "high"))
-    # a parameter at its bound in all converters varies in none of them, although the reads allow some
-    own = math.sqrt(float(np.square(ends - values).mean()))
-    reach = math.hypot(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1), own) / math.sqrt(len(values))
-    low, mean, high = (float(values.mean() + side * reach) for side in (-1.0, 0.0, 1.0))
-    if power == 2:
-        low, mean, high = (math.sqrt(max(0.0, each)) for each in (low, mean, high))
-    return Estimate(mean, low, high)
+def _share(counts: NDArray[Any], fit: ModelFit, curve: MeasuredCurve) -> Array:
+    """Counts as the model's share of full scale."""
+    alpha = 0.0 if fit.alpha is None else fit.alpha.value
+    share: Array = counts / (1.0 + alpha * counts) / curve.full_scale
+    return share
+
+
+def _mean(parts: Sequence[Estimate]) -> Estimate:
+    """Mean of estimates, with the interval of this mean over converters."""
+    values = np.array([each.value for each in parts])
+    reach = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1)) / math.sqrt(len(values))
+    mean = float(values.mean())
+    return Estimate(mean, mean - reach, mean + reach)
 
 
 def _spread(parts: Sequence[Estimate], scale: float) -> Estimate:
-    """Standard deviation of normal values behind estimates, without the error of the estimates.
-
-    Converters whose reads do not tell the parameter from another one are left out.
-    """
-    parts = [each for each in parts if math.isfinite(each.high)]
-    if len(parts) < 2:
-        raise ValueError("the reads tell offset from gain for fewer than 2 converters, so their spread is not known")
+    """Standard deviation of normal values behind estimates, without the error of the estimates."""
     values, others = np.array([each.value for each in parts]), len(parts) - 1
     errors = float(np.mean([(each.high - each.low) ** 2 for each in parts])) / (8.0 * HALF_CHI2)
     variances = float(values.var(ddof=1)) * np.array([1.0, *(others / chdtri(others, p) for p in (0.025, 0.975))])
@@ -218,8 +248,10 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
 
 
 def _least_sigma(curve: MeasuredCurve) -> float:
-    """Smallest sigma of a fit, LSB: codes do not tell a smaller one, voltages do."""
-    return 1e-6 if curve.is_voltage else SMALLEST_SIGMA
+    """Smallest sigma of a fit, LSB: codes do not tell a smaller one; of voltages a hundredth of the usual one, so that
+    a count without noise does not decide alone."""
+    usual = float(np.sqrt((curve.sigma[curve.counts] ** 2).mean()))
+    return 0.01 * usual if curve.is_voltage else SMALLEST_SIGMA
 
 
 def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes | _Volts:

@@ -192,7 +192,7 @@ class CimClassifier(CimModule):
     def train_noise(self, amount: float) -> None:
         set_train_noise_(self.backbone, amount)
 
-    def forward(self, images: Inputs) -> Any:
+    def forward(self, images: Inputs, /) -> Any:
         """The network's outputs, such as logits. # (batch, channels, height, width) to (batch, classes)"""
         compiled = self._compiled[0] if self.training and self._compiled else None
         return called(self.backbone, images, compiled)
@@ -289,7 +289,7 @@ class CimClassifier(CimModule):
         if self.label_smoothing:
             loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         else:
-            loss = self.outcome.loss(logits, targets)
+            loss = self.outcome.mean_loss(logits, targets)
         self.log(TRAINING_LOSS, loss, prog_bar=True)
         return loss
 
@@ -334,7 +334,7 @@ class CimClassifier(CimModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         logits, labels, ids = self.answered(batch)
-        self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.loss(logits, labels), len(ids), False)
+        self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.mean_loss(logits, labels), len(ids), False)
         if self._classes is None:
             found = {"index": ids, "value": self.outcome.numbers(logits, labels)["value"]}
             values = [found["value"]]

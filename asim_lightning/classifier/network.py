@@ -117,7 +117,7 @@ class GivenNetwork(CimModule):
         if device is not None:
             self.to(device)
 
-    def forward(self, inputs: Any) -> Any:
+    def forward(self, inputs: Any, /) -> Any:
         """The network's outputs."""
         return called(self.backbone, inputs)
 

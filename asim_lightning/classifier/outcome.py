@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.checks import check_choice
+from asim_lightning.nn.inputs import batch_size, tensors_of
 
 IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
@@ -260,6 +261,21 @@ class Outcome:
             f"{type(outputs).__name__}{names}; `outcome` also takes your function of outputs and targets"
         )
 
+    def mean_loss(self, outputs: Any, targets: Any) -> Tensor:
+        """The loss of a batch.
+
+        Raises:
+            ValueError: The loss takes no such outputs.
+        """
+        try:
+            return self.loss(outputs, targets)
+        except (IndexError, RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"the loss of {self._words} does not take these outputs and targets: {reason}; Outcome(name, function, "
+                "loss=...) has a loss of yours"
+            ) from error
+
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """The number of each sample of a batch, and for an accuracy the predicted class."""
         try:
@@ -268,9 +284,10 @@ class Outcome:
             sizes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{self._words} does not take outputs {sizes}: {reason}") from error
-        if not isinstance(found, Tensor) or found.shape != (len(targets),):
+        count = batch_size(targets) if tensors_of(targets) else len(targets)
+        if not isinstance(found, Tensor) or found.shape != (count,):
             got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise ValueError(f"{self._words} must give one number a sample, {len(targets)} here, got {got}")
+            raise ValueError(f"{self._words} must give one number a sample, {count} here, got {got}")
         if not bool(found.isfinite().all()):
             raise ValueError(f"{self._words} must give finite numbers, got nan or infinity")
         if self.is_share and not bool(((found >= 0) & (found <= 1)).all()):

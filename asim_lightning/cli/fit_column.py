@@ -97,19 +97,20 @@ def _of_all(options: FitColumnOptions, curves: Mapping[int | None, MeasuredCurve
     pairs = {number: fit_models(curve, top, rows, options.reads)[:2] for number, curve in curves.items()}
     charge, current = (sum(each.aic for each in fits) for fits in zip(*pairs.values(), strict=True))
     fits = {number: pair[current < charge] for number, pair in pairs.items()}
-    several = AllFits(list(fits.values()), [curves[number] for number in fits], top)
+    several = AllFits(list(fits.values()), [curves[number] for number in fits], top, rows, options.reads)
+    mean, converters = several.mean(), len(several.counted)
     print(f"{options.file}: {len(fits)} converters, {_counts(next(iter(curves.values())))}\n")
-    print(f"{all_fits_table(fits)}\n\n{several.mean.model} predicts better, by {abs(charge - current):.1f} in AIC")
+    print(f"{all_fits_table(fits)}\n\n{mean.model} predicts better, by {abs(charge - current):.1f} in AIC")
     rms, most = several.inl
     print(
-        f"INL that {several.mean.model} does not describe: {rms:.2g} LSB (root mean square), up to {most:.2g} LSB\n"
+        f"INL that {mean.model} does not describe: {rms:.2g} LSB (root mean square), up to {most:.2g} LSB\n"
         "`column: measured` with `column_args: {converter: each}` has this INL, on the reference engine"
     )
     static = ["static:"]
     for name, unit, each in (("offset", " lsb", several.offset), ("gain", "", several.gain)):
         interval = f"{'%; ' * (not unit)}95 %: {each.low:.3g} to {each.high:.3g}"
-        static.append(f"  {name}: {each.value:.3g}{unit}  # of {len(fits)} converters; {interval}")
-    return [*_settings_of_fit(several.mean), *static]
+        static.append(f"  {name}: {each.value:.3g}{unit}  # of {converters} converters; {interval}")
+    return [*_settings_of_fit(mean), *static]
 
 
 def _settings_of_file(file: str, converter: int | None) -> list[str]:

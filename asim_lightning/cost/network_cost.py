@@ -183,8 +183,8 @@ def _notes(
         f"{kept} {'layers are' if kept > 1 else 'layer is'} not on a macro: priced as digital products of their bits "
         f"({t.float_bits} x {t.float_bits} if float); time, memory and movement of data are left out": kept,
         f"{written:,} cells are written for each image, {priced}; other weights stay in their cells": written,
-        f"rows of {routed} layers belong to no single sample, such as rows that a router sends to experts: counted are those "
-        "of one input, which is random unless you pass an `example`": routed,
+        f"rows of {routed} layers belong to no single sample, such as rows that a router sends to experts: counted are "
+        "those of one input, your `example`, else random numbers or the first tokens of the conversion": routed,
         "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound":
             t.charging != "fixed",
         f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} bits "

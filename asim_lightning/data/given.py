@@ -125,9 +125,17 @@ def input_of(data: Any) -> tuple[Any, Any]:
     inputs = batch[0] if isinstance(batch, (list, tuple)) else None
     if inputs is None or not tensors_of(inputs):
         raise ValueError(f"batches of `data` must be (inputs, targets), got a {type(batch).__name__}")
-    inputs = dict(inputs) if isinstance(inputs, Mapping) else list(inputs) if isinstance(inputs, tuple) else inputs
-    shapes = tree_map(lambda x: list(x.shape[1:]), inputs)
-    return shapes, tree_map(lambda x: None if x.is_floating_point() else int(x.max()) + 1, inputs)
+    if isinstance(inputs, Mapping):  # a text in a sample has no shape
+        inputs = {name: x for name, x in inputs.items() if isinstance(x, Tensor)}
+    inputs = list(inputs) if isinstance(inputs, tuple) else inputs
+    return tree_map(lambda x: list(x.shape[1:]), inputs), tree_map(_values_of, inputs)
+
+
+def _values_of(x: Tensor) -> int | None:
+    """Number of values of whole numbers; True of a mask."""
+    if x.dtype == torch.bool:
+        return True
+    return None if x.is_floating_point() else int(x.max()) + 1
 
 
 class _Indexed(Dataset[Any]):
@@ -149,15 +157,22 @@ class _Indexed(Dataset[Any]):
         return sample, place
 
 
+def _tensor_of(inputs: Any) -> Tensor:
+    are_arrays = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], (Tensor, np.ndarray))
+    return torch.stack([*map(torch.as_tensor, inputs)]) if are_arrays else torch.as_tensor(inputs)
+
+
 class _Pairs(Dataset[Any]):
     """Inputs and targets as a data set of pairs; several inputs are a tuple, a list or a mapping of tensors."""
 
     def __init__(self, inputs: Any, targets: Any) -> None:
         self._targets, count = torch.as_tensor(targets), len(targets)
-        several = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
-        # a list of numbers is one input
-        is_one = not isinstance(several, (tuple, list)) or not all(isinstance(x, (Tensor, np.ndarray)) for x in several)
-        self._inputs = torch.as_tensor(inputs) if is_one else tree_map(torch.as_tensor, inputs)
+        inputs = dict(inputs) if isinstance(inputs, Mapping) else inputs
+        parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
+        are_arrays = isinstance(parts, (tuple, list)) and all(isinstance(x, (Tensor, np.ndarray)) for x in parts)
+        # a list with a target an element holds samples, not inputs
+        are_samples = isinstance(inputs, list) and len(inputs) == count and any(len(x) != count for x in parts)
+        self._inputs = tree_map(torch.as_tensor, inputs) if are_arrays and not are_samples else _tensor_of(inputs)
         lengths = [x.shape[0] if x.dim() else 0 for x in tensors_of(self._inputs)]
         if set(lengths) != {count}:
             given = " and ".join(map(str, lengths))

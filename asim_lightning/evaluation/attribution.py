@@ -100,7 +100,7 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
 
     def loss() -> Tensor:
         outputs, targets, ids = model.answered(batch)
-        found: Tensor = model.outcome.loss(outputs, targets)
+        found: Tensor = model.outcome.mean_loss(outputs, targets)
         return found * len(ids)
 
     def keep(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:

@@ -97,7 +97,7 @@ def loss_of(model: CimModule, data: LightningDataModule, trainer: Trainer | None
     with _at_rest(model), _with_trainer(data, trainer), under(model, Condition("float")):
         batch = next(iter(_first_batches(data, size := _size(model), size)))
         outputs, targets, _ = model.answered(_transferred(model, data, batch))
-        return digest_of(plain(model.outcome.loss(outputs, targets)))
+        return digest_of(plain(model.outcome.mean_loss(outputs, targets)))
 
 
 def _size(model: CimModule) -> int:

@@ -127,7 +127,7 @@ class MapMaker:
             for fidelity in sums:
                 with under(model, Condition(fidelity)), torch.no_grad():
                     answers = model.answered(moved((inputs, targets, ids), model.device))[:2]
-                loss, values = model.outcome.loss(*answers), model.outcome.numbers(*answers)["value"]
+                loss, values = model.outcome.mean_loss(*answers), model.outcome.numbers(*answers)["value"]
                 sums[fidelity] += [len(ids) * float(loss), float(values.sum())]
         increase = float(sums["simulated"][0] - sums["quantized"][0]) / images
         is_lost = model.outcome.is_share and sums["simulated"][1] < _LOST * sums["quantized"][1]

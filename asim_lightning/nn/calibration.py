@@ -1,6 +1,6 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -27,6 +27,24 @@ def siblings(name: str, names: Iterable[str]) -> list[str]:
         return len(other) == len(mine) and len(differing) == 1 and all(part.isdigit() for part in differing[0])
 
     return [each for each in names if is_sibling(each.split("."))]
+
+
+def experts_like(model: nn.Module, name: str, names: Collection[str]) -> Iterator[list[str]]:
+    """The names that differ from a name by its place in one ModuleList, for the innermost list first.
+
+    They are the same part of other experts, if the list holds experts.
+    """
+    parts = name.split(".")
+    for place in reversed(range(len(parts))):
+        above = ".".join(parts[:place])
+        if parts[place].isdigit() and isinstance(model.get_submodule(above), nn.ModuleList):
+            yield [
+                each
+                for each in names
+                if each != name
+                and (its := each.split("."))[:place] == parts[:place]
+                and its[place + 1 :] == parts[place + 1 :]
+            ]
 
 
 @contextmanager
@@ -100,8 +118,12 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
     for layer, own in observers.items():
         for name, observer in own.items():
             layer.store_range(observer.fit(), name)
+    known = {name: layer for name, layer in named.items() if layer in observers or layer not in layers}
     for name, layer in named.items():
-        if layer in layers and layer not in observers and getattr(layer, "by_row", False):
-            ranges = [named[each].input_max for each in siblings(name, named) if named[each].has_range]
-            if ranges:
-                layer.store_range(max(map(float, ranges)))
+        if name not in known and getattr(layer, "by_row", False):
+            likes = (
+                [float(known[each].input_max) for each in like if known[each].has_range]
+                for like in experts_like(model, name, known)
+            )
+            if ranges := next(filter(None, likes), None):
+                layer.store_range(max(ranges))

@@ -1,5 +1,6 @@
 """Inputs of a network: one tensor, or several tensors in a tuple, a list or a mapping."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, TypeAlias
@@ -61,8 +62,10 @@ def tensors_of(inputs: Inputs) -> list[Tensor]:
 
 
 def batch_size(inputs: Inputs) -> int:
-    """Samples of a batch: the length of the first tensor with an axis; 1 if there is none."""
-    return next((len(x) for x in tensors_of(inputs) if x.dim()), 1)
+    """Samples of a batch: the length that most tensors have, of equally many the one with most axes; 1 without any."""
+    lengths = [(len(x), x.dim()) for x in tensors_of(inputs) if x.dim()]
+    number = Counter(length for length, _ in lengths)
+    return max(lengths, key=lambda each: (number[each[0]], each[1]), default=(1, 0))[0]
 
 
 def some_of(inputs: Inputs, which: slice | Tensor) -> Inputs:
@@ -88,7 +91,8 @@ def random_inputs(shape: Any, values: Any, generator: torch.Generator) -> Inputs
 
     Args:
         shape: Shape of the input without its batch; of several inputs a list of shapes, or shapes by name.
-        values: Number of values of a whole-number input, None for other inputs; in the form of `shape`.
+        values: Number of values of a whole-number input, True for a mask, which is true everywhere, None for other
+            inputs; in the form of `shape`.
         generator: Source of the numbers.
     """
     if isinstance(shape, Mapping):
@@ -98,6 +102,8 @@ def random_inputs(shape: Any, values: Any, generator: torch.Generator) -> Inputs
         return [random_inputs(each, count, generator) for each, count in zip(shape, counts, strict=True)]
     if values is None:
         return torch.randn(1, *shape, generator=generator)
+    if values is True:
+        return torch.ones(1, *shape, dtype=torch.bool)
     return torch.randint(values, (1, *shape), generator=generator)
 
 

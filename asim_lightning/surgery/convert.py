@@ -35,8 +35,8 @@ from asim_lightning.surgery.samples import find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
 _BY_ROW = (
-    "Rows of %d layers on a macro belong to no single sample, such as rows that a router sends to experts. Each row has noise "
-    "of its own integers, and MACs are those of the example."
+    "Rows of %d layers on a macro belong to no single sample, such as rows that a router sends to experts. Each row "
+    "has noise of its own integers, and MACs are those of the example."
 )
 
 
@@ -92,7 +92,7 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
     with kept_fidelities(model):
         set_fidelity_(model, "float")  # of layers that were converted before
         seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
-        samples = find_samples(model, modules, shown)
+        samples = find_samples(model, modules, shown, seen.layers)
     _leave_routed(model, seen)
     if samples.calls is not None:
         all_made = {made.call for products in seen.products.values() for made in products}
@@ -104,7 +104,7 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
         seen.uneven.update(owner for (owner, _), count in slices.items() if count > 1)
     layers = named_by_kind(model, modules, seen, operator_names(model, seen))
     asked = asked_to_stay(layers, plan)
-    layers, idle = with_idle(layers, asked, modules)
+    layers, idle = with_idle(model, layers, asked, modules, samples)
     without_image = without_images(layers, seen, samples, idle)
     kept = reasons(layers, seen, samples, without_image) | asked
     layers, by_row = with_parts(layers, without_image, kept)

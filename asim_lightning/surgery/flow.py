@@ -65,6 +65,11 @@ class Flow(TorchDispatchMode):
         """Whether a tensor comes from a softmax without a product after it."""
         return self._of(x).scores
 
+    def upstream(self, x: Tensor) -> frozenset[str]:
+        """Layers that a tensor is computed from."""
+        marks = self._of(x)
+        return marks.last | marks.before
+
     def after_layer(self, name: str, x: Tensor, y: Tensor) -> None:
         """Record that a layer computed y from x; inside an attention, scores may pass through a layer."""
         marks = self._of(x)

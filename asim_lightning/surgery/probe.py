@@ -54,6 +54,8 @@ class Sighting:
     """Whether its input is the image itself, in pixels or patches."""
     macs: int = 0
     """Multiplications for one sample, of all calls."""
+    upstream: frozenset[str] = frozenset()
+    """Layers that its input is computed from."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,11 @@ class Probe(Watcher):
         self.order.setdefault(name)
         self.calls[name] += 1
         # a linear layer on flat images is no stem: it sees each image as a whole
-        new = Sighting(self._operand(x), self.flow.is_image(x) and x.dim() > 2)
+        new = Sighting(self._operand(x), self.flow.is_image(x) and x.dim() > 2, 0, self.flow.upstream(x))
         before = self.layers.get(name)
         if before is not None:  # called twice: unsigned only if both inputs are
-            new = Sighting(new.input.and_(before.input), new.reads_image and before.reads_image)
+            both = before.upstream | new.upstream
+            new = Sighting(new.input.and_(before.input), new.reads_image and before.reads_image, 0, both)
         self.layers[name] = new
 
     def _operand(self, x: Tensor) -> Operand:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from asim_lightning.nn.calibration import siblings
+from asim_lightning.nn.calibration import experts_like, siblings
 from asim_lightning.surgery.layers import FoundLayer, unknown_layer
 from asim_lightning.surgery.plan import Plan, matching
 from asim_lightning.surgery.probe import Probe
@@ -21,12 +21,13 @@ def asked_to_stay(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, str]:
 
 
 def with_idle(
-    layers: Sequence[FoundLayer], kept: Collection[str], order: Iterable[str]
+    model: nn.Module, layers: Sequence[FoundLayer], kept: Collection[str], order: Iterable[str], samples: Samples
 ) -> tuple[list[FoundLayer], set[str]]:
-    """The layers, and names of those that the example did not reach although it reached a sibling.
+    """The layers, and names of experts that the example did not reach although it reached others.
 
-    A router may send no row to an expert. It gets the facts of the sibling, without multiplications, and a place by the
-    order of the network.
+    A router may send no row to an expert. It gets the facts of another one, without multiplications, and a place by the
+    order of the network. Modules of one list are experts if a router decides the rows of one, or if several run and
+    none is computed from another: the blocks of a network are computed one from the other.
     """
     before = {name: earlier for earlier, name in pairwise(order)}
     ran = {layer.name: layer for layer in layers if layer.sighting is not None}
@@ -34,7 +35,8 @@ def with_idle(
     for layer in layers:  # those that did not run are the last, in the order of the network
         if layer.product is not None or layer.sighting is not None or layer.name in kept:
             continue
-        same = [ran[name] for name in siblings(layer.name, ran) if repr(ran[name].module) == repr(layer.module)]
+        likes = ([ran[name] for name in like] for like in experts_like(model, layer.name, ran))
+        same = next((like for like in likes if _are_experts(layer, like, samples)), [])
         if same and same[-1].sighting is not None:
             found.remove(layer)
             of_sibling = same[-1].sighting
@@ -44,6 +46,15 @@ def with_idle(
             found.insert(earlier[0] + 1 if earlier else found.index(same[0]), new)
             idle.add(layer.name)
     return found, idle
+
+
+def _are_experts(layer: FoundLayer, like: Sequence[FoundLayer], samples: Samples) -> bool:
+    """Whether a layer and layers like it, which ran, are parts of experts."""
+    if not like or any(repr(each.module) != repr(layer.module) for each in like):
+        return False
+    names = {each.name for each in like}
+    upstream = frozenset[str]().union(*(each.sighting.upstream for each in like if each.sighting is not None))
+    return not names.isdisjoint(samples.routed) or (len(like) > 1 and names.isdisjoint(upstream))
 
 
 def without_images(

@@ -1,6 +1,6 @@
 """Checks that the rows of products belong to images: the noise of an image follows it only if its rows do."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,14 @@ class Samples:
     calls: frozenset[Call] | None = None
 
 
-def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs) -> Samples:
-    """Run the network on two pairs of random images with the same first image, and compare the inputs of layers."""
+def find_samples(
+    model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs, reached: Collection[str]
+) -> Samples:
+    """Run the network on two pairs of random images with the same first image, and compare the inputs of layers.
+
+    A layer that one of the pairs or the example reaches, and another one does not, is routed. `reached` names layers
+    that the example reaches.
+    """
     given = tensors_of(example)
     if any(x.is_complex() for x in given) or all(x.dim() < 2 for x in given):
         return Samples()
@@ -48,6 +54,8 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Inp
     except ValueError:
         return Samples()
     constant, mixed, routed = set[str | Call](), set[str | Call](), set[str | Call]()
+    reach = [{name for name in each.seen if isinstance(name, str)} for each in (one, other)]
+    routed.update(set(reached).union(*reach).difference(set(reached).intersection(*reach)))
     for name in one.seen.keys() | other.seen.keys():
         (shapes, mine), (its_shapes, its) = one.of(name), other.of(name)
         if shapes != its_shapes:

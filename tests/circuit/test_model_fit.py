@@ -69,7 +69,7 @@ def of_chips(chips: int, form: str, scale: float = 1.0) -> tuple[AllFits, Array,
             lines += [f"{chip},{k},{value:.6g}" for value in shown]
     curves = measured_curves("\n".join(lines).encode(), "chip.csv", "each", TOP, TOP * scale)
     fits = [fit_models(curve, TOP, ROWS, None)[0] for curve in curves.values()]
-    return AllFits(fits, list(curves.values()), TOP), offsets, gains
+    return AllFits(fits, list(curves.values()), TOP, ROWS), offsets, gains
 
 
 @pytest.mark.parametrize(("form", "scale"), [("code", 1.0), ("mv", 2.0)])
@@ -81,10 +81,13 @@ def test_the_spread_of_all_converters_is_found(form: str, scale: float) -> None:
         assert each.low < drawn.std(ddof=1) < each.high
         assert each.value == pytest.approx(drawn.std(ddof=1), rel=0.1)
         assert each.high / each.low > 1.8  # eight converters tell little
-    mean = found.mean
+    mean = found.mean()
     assert mean.offset.value == pytest.approx(offsets.mean(), abs=0.05)
-    assert math.hypot(mean.random_noise.value, mean.nonlinear_noise.value) > 100 * 0.25 / TOP * 0.9
-    assert mean.random_noise.value < 100 * 0.25 / TOP * 1.1
+    noise = 100 * 0.25 / TOP
+    assert mean.random_noise.low < noise < mean.random_noise.high
+    assert mean.random_noise.value == pytest.approx(noise, rel=0.02)
+    assert mean.nonlinear_noise.low == 0.0  # the mean of estimates that cannot be below 0 would be above it
+    assert mean.nonlinear_noise.value < 0.3 * noise
     assert found.inl[0] < 0.25  # nothing but noise of 60 reads
 
 
@@ -92,6 +95,7 @@ def test_converters_whose_reads_do_not_fix_a_parameter_do_not_count() -> None:
     found, *_ = of_chips(3, "mv", 2.0)
     lost = replace(found.fits[0], offset=Estimate(9.0, -math.inf, math.inf))
     assert replace(found, fits=[lost, *found.fits[1:]]).offset == replace(found, fits=found.fits[1:]).offset
+    assert len(replace(found, fits=[lost, *found.fits[1:]]).counted) == 2
     with pytest.raises(ValueError, match="for fewer than 2 converters"):
         _ = replace(found, fits=[lost, lost, found.fits[0]]).offset
 

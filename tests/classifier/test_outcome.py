@@ -95,7 +95,7 @@ def off_by(outputs: Tensor, targets: Tensor) -> Tensor:
         (lambda outputs, targets: 0.5, "got a float"),
         (lambda outputs, targets: outputs, r"got \(2, 2\)"),
         (lambda outputs, targets: targets / 0, "finite numbers"),
-        (lambda outputs, targets: targets + 1.0, r"must give 0\.\.1, got 2\.0 to 3\.0; Outcome"),
+        (lambda outputs, targets: targets + 1.0, r"must give 0\.\.1, got 2\.0 to 3\.0; other numbers"),
     ],
 )
 def test_what_is_no_number_a_sample_is_refused(number: Callable[..., Any], said: str) -> None:

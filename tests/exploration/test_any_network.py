@@ -1,5 +1,6 @@
 """Networks of many kinds, from convert_ to the doctor: several inputs, several outputs, branches, scans."""
 
+from collections import UserDict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -206,6 +207,31 @@ def test_outputs_without_logits_need_an_outcome_that_takes_them() -> None:
     found = study(Pair(), data, plan=Plan(macro=MACRO), outcome=mine, axes={"random_noise": [0.1]})
     assert [each.kind for each in found] == ["float", "quantized", "simulated"]
     assert all(0 < each.value < 1 for each in found)
+
+
+def test_a_doctor_needs_a_loss_that_takes_the_outputs() -> None:
+    torch.manual_seed(0)
+    inputs = dict(zip(("image", "table"), _both(), strict=True))
+    data, network = InTurn(inputs, torch.randint(4, (SAMPLES,))), InAMapping()
+
+    def quality(outputs: Any, targets: Tensor) -> Tensor:
+        return outputs["logits"].softmax(1).gather(1, targets[:, None])[:, 0]
+
+    with pytest.raises(ValueError, match=r"the loss of the outcome quality does not take .* loss=\.\.\.\) has a loss"):
+        doctor(network, data, "quality 90 % of quantized", plan=Plan(MACRO), images=40, outcome=quality)
+    mine = Outcome("quality", quality, loss=lambda outputs, y: nn.functional.cross_entropy(outputs["logits"], y))
+    found = doctor(network, data, "quality 90 % of quantized", plan=Plan(MACRO), images=40, chips=2, outcome=mine)
+    assert found.map.images == 40
+
+
+def test_samples_in_a_list_and_mappings_of_any_class_are_data() -> None:
+    network = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4))
+    x, y = _random(5), torch.randint(4, (SAMPLES,), generator=torch.Generator().manual_seed(2))
+    same = [
+        study(network, (given, y), plan=Plan(MACRO), axes={"random_noise": [0.2]})
+        for given in (x, [*x.numpy()], [*x], x.tolist(), UserDict(input=x), {"input": x}, (x,))
+    ]
+    assert len({tuple(each.value for each in found) for found in same}) == 1
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_some_samples_of_inputs(inputs: Any) -> None:
     assert [x.device.type for x in tensors_of(moved(inputs, torch.device("meta")))] == ["meta"] * len(first)
 
 
+def test_a_constant_does_not_count_as_samples() -> None:
+    x, y = torch.zeros(6, 5), torch.zeros(6)
+    assert batch_size({"scale": torch.zeros(16), "x": x, "y": y}) == 6
+    assert batch_size({"scale": torch.zeros(16), "x": x}) == 6  # it has more axes
+    assert batch_size((torch.zeros(7, 2), y, y)) == 6
+
+
 def test_tensors_without_an_axis_for_samples_stay() -> None:
     scale, table = torch.tensor(2.0), torch.zeros(5, 2)
     kept = some_of((A, scale, table, "word"), slice(2))
@@ -96,3 +103,5 @@ def test_random_inputs_have_the_shapes_and_kinds_that_are_asked_for() -> None:
     assert shapes_text(pair) == "[(1, 2), (1, 3)]"
     assert shapes_text(random_inputs([4, 4], 9, torch.Generator())) == "(1, 4, 4)"
     assert shapes_text("text") == "a str"
+    mask = random_inputs({"m": [3]}, {"m": True}, torch.Generator())["m"]
+    assert (mask.dtype, mask.tolist()) == (torch.bool, [[True] * 3])

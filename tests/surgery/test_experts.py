@@ -269,6 +269,8 @@ def test_an_expert_without_rows_is_converted_like_its_siblings() -> None:
     calibrate_(model, [x])
     first, second, last = (model.mixture.experts[number][0] for number in range(3))
     assert float(last.input_max) == max(float(first.input_max), float(second.input_max)) > 0
+    outer = [float(model.mixture.experts[number][2].input_max) for number in range(3)]
+    assert outer[2] == max(outer[:2])  # of the same layer in other experts, and not of the layer before it
     found = cost(model).layers
     assert {layer.name: layer.done.macs for layer in found}["mixture.experts.2.0"] == 0
     cells = {layer.name: layer.done.all_cells for layer in found}
@@ -276,6 +278,52 @@ def test_an_expert_without_rows_is_converted_like_its_siblings() -> None:
     with torch.no_grad():
         model.mixture.router.bias[2] = 100.0
     assert torch.equal(answers(model, x, [0, 1, 2], [3], [4, 5]), answers(model, x, [0, 1, 2, 3, 4, 5]))
+
+
+def test_an_expert_without_rows_takes_the_range_of_its_own_block() -> None:
+    torch.manual_seed(0)
+    model = OfTokens(select, 4, 2, nn.Linear(8, 12)).eval()
+    x = torch.randn(6, 5, 8)
+    with torch.no_grad():
+        model.mixtures[0].router.bias[3] = -1e4
+        for expert in model.mixtures[0].experts:
+            expert[2].weight.mul_(100.0)  # so that the second block has larger inputs
+    convert_(model, Plan(NOISY), x)
+    calibrate_(model, [x])
+    first, second = ([float(each[0].input_max) for each in mixture.experts] for mixture in model.mixtures)
+    assert first[3] == max(first[:3]) < min(second)
+
+
+def test_an_unused_block_is_no_expert() -> None:
+    blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)) for _ in range(3))
+
+    def forward(model: Any, x: Tensor) -> Tensor:
+        for block in list(model.blocks)[:2]:
+            x = x + block(x)
+        return x
+
+    with pytest.raises(ValueError, match=r"`blocks\.2\.0`, `blocks\.2\.2` did not run"):
+        convert_(Net(forward, blocks=blocks), Plan(NOISY), torch.randn(6, 5, 4))
+
+
+def test_a_router_that_random_images_do_not_show_is_found_by_the_example() -> None:
+    torch.manual_seed(0)
+    stem, head = nn.Linear(8, 12), nn.Linear(12, 4)
+    mixture = Mixture(select, 12, [nn.Linear(12, 12) for _ in range(4)], 12)
+    x = torch.randn(8, 8)
+    x[::2] += 6
+    with torch.no_grad():  # to two experts go normal images, and to the others only images with a large mean
+        mixture.router.weight.mul_(0.2)
+        mixture.router.weight[2:] += stem.weight.sum(1)
+        mixture.router.bias.copy_(torch.tensor([9.0, 9.0, 0.0, 0.0]))
+    model = Net(lambda model, x: model.head(model.mixture(model.stem(x))), stem=stem, mixture=mixture, head=head).eval()
+    with torch.no_grad():
+        for images, count in ((x, 4), (torch.randn(64, 8), 2)):
+            assert len(mixture.router(stem(images)).topk(2).indices.unique()) == count
+    convert_(model, Plan(NOISY), x)
+    calibrate_(model, [x])
+    assert [layer.by_row for name, layer in macro_layers(model).items() if "experts" in name] == [True] * 4
+    assert torch.equal(answers(model, x, *[[number] for number in range(8)]), answers(model, x, [*range(8)]))
 
 
 def test_a_layer_without_siblings_that_does_not_run_is_still_refused() -> None:
