@@ -263,3 +263,38 @@ def test_a_fit_of_a_module_ends_with_input_ranges_and_its_best_epoch(
     assert len(rows) == 4
     assert chosen["monitor"] == metric
     assert float(chosen["best_model_score"]) == pytest.approx({"max": max, "min": min}[mode](rows))
+
+
+class Rivals(Mine):
+    """Two optimizers, which both step in each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.other = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
+
+    def training_step(self, batch: list[Tensor], number: int) -> None:  # type: ignore[override]
+        for optimizer, network in zip(self.optimizers(), (self.net, self.other), strict=True):  # type: ignore[arg-type]
+            loss = nn.functional.cross_entropy(network(batch[0]), batch[1])
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:  # type: ignore[override]
+        return [torch.optim.Adam(each.parameters()) for each in (self.net, self.other)]
+
+
+def test_steps_of_two_optimizers_are_logged_once_in_a_continued_fit(asim: Asim, folder: Path) -> None:
+    name = "tests.cli.test_own_network"
+    (folder / "own.yaml").write_text(f"data: {name}.Data\nmodel: {{class_path: {name}.Rivals}}\n")
+    trainer = ("--trainer.enable_progress_bar", "false", "--trainer.max_epochs")
+    assert asim("fit", "-c", "own.yaml", *trainer, "2").code == 0
+    last = folder / "runs/own/version_0/checkpoints/last.ckpt"
+    state = torch.load(last)
+    # as killed after the second epoch's metrics, before its save
+    assert asim("fit", "-c", "own.yaml", *trainer, "1", "--trainer.default_root_dir", "first").code == 0
+    last.write_bytes((folder / "first/own/version_0/checkpoints/last.ckpt").read_bytes())
+    assert torch.load(last)["global_step"] == state["global_step"] // 2 == 20
+    assert asim("fit", "-c", "own.yaml", *trainer, "2", "--ckpt_path", "last").code == 0
+    rows = rows_of(folder / "runs/own/version_0/metrics.csv")
+    assert [row["step"] for row in rows if row["val/acc"]] == ["9", "19"]
