@@ -4,6 +4,7 @@ tests/test_lightning_private.py fails when Lightning renames a part of it, and s
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -68,6 +69,18 @@ def put_back_into_epoch(loop: dict[str, Any]) -> None:
     for batches in (loop["epoch_loop.batch_progress"][name] for name in ("total", "current")):
         batches["completed"] = batches["processed"] - 1
     loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds that batch when it continues
+
+
+def first_logged_step(loop: Mapping[str, Any]) -> int:
+    """The first step that loggers get from a fit that continues: the number of batches that ended with a step, while
+    ``global_step`` counts the steps of every optimizer.
+
+    Args:
+        loop: State of a fit's loops.
+    """
+    batches = loop["epoch_loop.batch_progress"]["total"]
+    within_epoch = batches["completed"] < batches["processed"]  # Lightning adds that batch when it continues
+    return int(loop["epoch_loop.state_dict"]["_batches_that_stepped"]) + within_epoch
 
 
 def end_epoch(loop: dict[str, Any]) -> None:

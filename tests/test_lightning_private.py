@@ -38,6 +38,7 @@ def test_state_of_the_loops_of_an_epoch(tmp_path: Path) -> None:
     for counts in (epochs["current"], epochs["total"], batches["current"], batches["total"]):
         assert counts.keys() >= COUNTS
     assert looks.loop["epoch_loop.state_dict"] == {"_batches_that_stepped": 2}
+    assert private.first_logged_step(looks.loop) == 2
     assert "combined_loader" in looks.loop["state_dict"]  # the state of our loaders
     private.end_epoch(looks.loop)
     assert epochs["current"]["completed"] == epochs["current"]["processed"] == 1
@@ -51,6 +52,7 @@ def test_an_epoch_that_is_cut_short_is_put_back(tmp_path: Path) -> None:
     assert looks.loop["epoch_progress"]["current"]["processed"] == 0
     assert looks.loop["epoch_loop.batch_progress"]["current"]["completed"] == 0
     assert looks.loop["epoch_loop.state_dict"]["_batches_that_stepped"] == 0
+    assert private.first_logged_step(looks.loop) == 1
 
 
 def test_an_epoch_starts_as_any_other(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def test_the_python_of_a_page_runs(
         assert len(names["sweep"].points) == 4
         assert len(names["chips"].points) == 20
         assert (tmp_path / "net.html").stat().st_size > 1_000_000
+        module = names["MyModule"]()
+        module.training_step((torch.rand(4, 3, 16, 16), torch.arange(4)), 0).backward()
+        assert all(parameter.grad.any() for parameter in module.parameters())
     elif page.endswith("/training.md"):
         assert re.findall(r"^(float|quantized|simulated) \d of 8$", said, re.M) == ["float", "quantized", "simulated"]
         model, images = names["model"], names["images"]

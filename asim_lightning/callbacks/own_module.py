@@ -1,15 +1,19 @@
 """What a fit of a user's LightningModule gets without asking: input ranges, and the checkpoint of its best epoch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
 
-from asim_lightning.callbacks.range_calibration import RangeCalibration
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.nn.inputs import takes, tensors_of
+from asim_lightning.classifier.processes import synchronize_ranges
+from asim_lightning.nn.calibration import observed, quantized_layers
+from asim_lightning.nn.inputs import batch_size, copied
+from asim_lightning.nn.quantized import QuantizedLayer
 
 _MODES = {
     "val/acc": "max", "val_acc": "max", "val/accuracy": "max", "val_accuracy": "max", "val/loss": "min",
@@ -18,31 +22,80 @@ _MODES = {
 """Logged metrics that choose the best epoch, the first one that a module logs, and their better direction."""
 
 
-class OwnRanges(RangeCalibration):
-    """Fits the input ranges of a user's module, if its batches begin with inputs that its ``forward`` takes.
+class OwnRanges(Callback):
+    """Fits the input ranges of a user's module to the calls of its networks in training.
 
-    Other modules stay as they are: their layers use the range of each batch, and warn.
+    After each validation, it copies the arguments of the next calls of each network within the module, of 512 samples
+    in at most 64 calls. Before the next validation, or at the end of an epoch without one, it repeats these calls in
+    evaluation, with the weights of then, and stores the largest inputs of the layers. So it need not know what a batch
+    is, or what a step does with it. Random numbers of the fit stay the same.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._takes_batches: bool | None = None  # not known before the first training batch
+    _SAMPLES, _CALLS = 512, 64
 
-    def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None, missing: bool = False) -> None:
-        """Fit the ranges; the random numbers of the fit stay as they would be without."""
-        if type(module).forward is LightningModule.forward or not quantized_layers(module):
+    def __init__(self) -> None:
+        self._calls: dict[nn.Module, list[tuple[int, Callable[[], Any]]]] = {}
+        self._hooks = ExitStack()
+        self._depth = 0  # of networks that run
+        self._trained = False  # whether a batch has come since ranges were fitted
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have layers without a range not warn before the first training batch."""
+        for layer in _calibrated(pl_module):
+            layer.warned = True
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let layers warn again."""
+        for layer in _calibrated(pl_module):
+            layer.warned = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Watch the calls from the first batch after a fit of ranges on."""
+        if self._trained or not _calibrated(pl_module):
             return
-        with isolate_rng():
-            if self._takes_batches is None:
-                loader = (data or getattr(trainer, "datamodule", None) or trainer).train_dataloader
-                loader = loader() if callable(loader) and not isinstance(loader, Iterable) else loader
-                if not isinstance(loader, Iterable):  # a sanity check of a module with loaders of its own
-                    return
-                batch = next(iter(loader), None)
-                inputs = batch[0] if isinstance(batch, (list, tuple)) and batch else None
-                self._takes_batches = bool(tensors_of(inputs)) and takes(module, inputs)
-            if self._takes_batches:
-                super().calibrate(trainer, module, data, missing)
+        self._trained, self._depth = True, 0
+        for each in pl_module.modules():
+            # a network within the module, because its own forward may log
+            if each is not pl_module and _calibrated(each):
+                self._hooks.enter_context(each.register_forward_pre_hook(self._enter, with_kwargs=True))
+                self._hooks.enter_context(each.register_forward_hook(self._leave, always_call=True))
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fit the ranges, if batches have come since the last time."""
+        self._hooks.close()
+        calls, self._calls = self._calls, {}
+        if not self._trained:
+            return
+        self._trained = False
+        with isolate_rng(), trainer.precision_plugin.forward_context(), observed(pl_module):
+            for network, kept in calls.items():
+                for _, inputs in kept:
+                    positional, named = inputs()
+                    network(*positional, **named)
+        synchronize_ranges(pl_module)
+
+    on_train_epoch_end = on_validation_epoch_start
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End the watch."""
+        self._hooks.close()
+
+    def _enter(self, network: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return  # the compiled network itself is called outside
+        self._depth += 1
+        kept = self._calls.setdefault(network, []) if self._depth == 1 else None
+        if kept is not None and len(kept) < self._CALLS and sum(count for count, _ in kept) < self._SAMPLES:
+            kept.append((batch_size((positional, named)), copied((positional, named))))
+
+    def _leave(self, network: nn.Module, inputs: Any, outputs: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._depth -= 1
+
+
+def _calibrated(module: nn.Module) -> list[QuantizedLayer]:
+    """Layers that use a calibrated range."""
+    return [each for each in quantized_layers(module).values() if each.input_range == "calibrated"]
 
 
 class OwnBest(ModelCheckpoint):

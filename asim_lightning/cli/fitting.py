@@ -1,8 +1,10 @@
 """The trainer of `asim fit`: its callbacks and checkpoints, and the point where a stopped fit continues."""
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,22 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     return next((shorter_path(path) for path in paths if Path(path).exists()), "")
 
 
+def _rows_before(file: Path, step: int) -> tuple[list[str], list[list[str]]]:
+    """Names and rows of a metrics.csv before a step; no names if it has no header. Broken rows are left out."""
+    text = file.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    whole = text[: text.rfind("\n") + 1]  # a kill may cut the last line within a number
+    names, *rows = [*csv.reader(whole.splitlines())] or [[]]
+    if "step" not in names:
+        return [], []
+    return names, [row for row in rows if len(row) == len(names) and _step_of(row[names.index("step")]) < step]
+
+
+def _step_of(text: str) -> float:
+    with suppress(ValueError):
+        return float(text)  # a module may log a step of its own, such as 4.0
+    return math.inf
+
+
 class ContinuedCSV(CSVLogger):
     """Goes on in the metrics.csv of a stopped run, whose rows from a step on are left out, because they come again.
 
@@ -191,7 +209,7 @@ class ContinuedCSV(CSVLogger):
         root: Folder of all runs.
         name: Folder of this configuration's runs.
         version: The run, as in TensorBoardLogger.
-        step: The first step that the fit makes.
+        step: The first step that the fit logs.
     """
 
     def __init__(self, root: str, name: str, version: int | str, step: int) -> None:
@@ -210,11 +228,10 @@ class ContinuedCSV(CSVLogger):
             file.rename(before)
         writer = super().experiment
         if before.exists():
-            with before.open(newline="") as opened:
-                reader = csv.DictReader(opened)
-                rows = [row for row in reader if int(row["step"]) < step]
-            writer.metrics_keys = names = list(reader.fieldnames or ())
-            write_lines(file, [names, *([row[name] for name in names] for row in rows)])
+            names, rows = _rows_before(before, step)
+            if names:
+                writer.metrics_keys = names
+                write_lines(file, [names, *rows])
             before.unlink()
         return writer
 
@@ -229,5 +246,5 @@ def _loggers(folder: Path, start: Start) -> list[Logger]:
     # the bar shows a number whole, and the end of a text
     version = int(run.partition("_")[2]) if re.fullmatch(r"version_(0|[1-9]\d*)", run) else run
     # charts leave out logs of the stopped run after the step
-    tensorboard = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=start.step)
-    return [tensorboard, ContinuedCSV(root, name, version, start.step)]
+    tensorboard = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=start.logged_from)
+    return [tensorboard, ContinuedCSV(root, name, version, start.logged_from)]

@@ -34,6 +34,7 @@ from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Measure
 from asim_lightning.evaluation.target import target_texts
+from asim_lightning.lightning_private import first_logged_step
 from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import macro_layers
 
@@ -362,7 +363,8 @@ class OwnModuleCLI(CommandCLI):
         super().parse_arguments(parser, args)
         if self.config.ckpt_path == LastCheckpoint.NAME:
             last = newest_last(self.run_folder)
-            self.start = Start(str(last), continued=last, step=int(read_checkpoint(str(last))["global_step"]))
+            logged_from = first_logged_step(read_checkpoint(str(last))["loops"]["fit_loop"])
+            self.start = Start(str(last), continued=last, logged_from=logged_from)
 
     def work(self) -> None:
         """Call Lightning's function of the command."""

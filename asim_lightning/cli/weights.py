@@ -19,6 +19,7 @@ from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.lightning_private import first_logged_step
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.resources import shipped_file
 from asim_lightning.safe_load import read_checkpoint
@@ -45,6 +46,8 @@ class Start:
     """Completed epochs, if it resumes."""
     step: int = 0
     """Completed optimizer steps, if it resumes."""
+    logged_from: int = 0
+    """The first step that it logs, if it resumes."""
     resumed_by: str = "to resume a stopped fit, give `--ckpt_path last`"
     """How to resume instead, if a fit starts from the weights only."""
 
@@ -72,8 +75,9 @@ def read_start(arguments: Arguments, by_recipes: Mapping[str, Any], by_flags: Ma
     if not fits or "optimizer_states" not in checkpoint:
         return Start(path, checkpoint, settings)
     # at the end of an epoch, Lightning saves an "epoch" that is one less
-    epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    return Start(path, checkpoint, settings, True, continued, epoch, checkpoint["global_step"])
+    loop = checkpoint["loops"]["fit_loop"]
+    epoch, logged_from = loop["epoch_progress"]["current"]["processed"], first_logged_step(loop)
+    return Start(path, checkpoint, settings, True, continued, epoch, checkpoint["global_step"], logged_from)
 
 
 def open_checkpoint(given: str) -> tuple[str, dict[str, Any]]:

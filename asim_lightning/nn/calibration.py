@@ -80,15 +80,36 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
     Raises:
         ValueError: The method is unknown, `batches` is one tensor, or there is no batch.
     """
-    check_choice("`method`", method, METHODS)
     if isinstance(batches, Tensor):
         raise ValueError(f"`batches` must be batches, such as [x] or a DataLoader, got a tensor {tuple(batches.shape)}")
+    with observed(model, method, missing) as layers:
+        if not layers:
+            return
+        count = 0
+        for batch in batches:
+            called(model, batch[0] if isinstance(batch, (list, tuple)) else batch)
+            count += 1
+        if count == 0:
+            raise ValueError("calibrate_ needs at least one batch, got none")
+
+
+@contextmanager
+def observed(model: nn.Module, method: str = "max", missing: bool = False) -> Iterator[list[QuantizedLayer]]:
+    """Fit the input ranges to all calls of layers within a ``with``, in place; after an error, they stay.
+
+    The network is in evaluation, without gradients, at the quantised fidelity. Arguments as in `calibrate_`.
+
+    Yields:
+        The layers that get a range.
+
+    Raises:
+        ValueError: The method is unknown.
+    """
+    check_choice("`method`", method, METHODS)
     named = quantized_layers(model)
     for name, layer in named.items():
         layer.name = layer.name or name  # layers without names would share noise
     layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
-    if not layers:
-        return
     observers: dict[Any, dict[str, RangeObserver]] = {}
 
     def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
@@ -99,7 +120,6 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
         for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs no observer
             observer.update(x)
 
-    count = 0
     with ExitStack() as undone, torch.no_grad(), kept_fidelities(model):
         for module in model.modules():
             undone.callback(setattr, module, "training", module.training)
@@ -110,11 +130,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
         for layer in named.values():
             layer.fidelity = "quantized"
         model.eval()
-        for batch in batches:
-            called(model, batch[0] if isinstance(batch, (list, tuple)) else batch)
-            count += 1
-    if count == 0:
-        raise ValueError("calibrate_ needs at least one batch, got none")
+        yield layers
     for layer, own in observers.items():
         for name, observer in own.items():
             layer.store_range(observer.fit(), name)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 Inputs: TypeAlias = Any
 """A tensor; a tuple or list of inputs; or a mapping of inputs by name. # (batch, ...) each"""
@@ -40,14 +40,6 @@ def called(network: nn.Module, inputs: Inputs, compiled: Callable[..., Any] | No
     return target(inputs)
 
 
-def takes(network: nn.Module, inputs: Inputs) -> bool:
-    """Whether the forward of a network takes inputs, in one of the ways of `called`."""
-    several = (isinstance(inputs, Mapping) and _binds(network, **inputs)) or (
-        isinstance(inputs, (tuple, list)) and _binds(network, *inputs)
-    )
-    return several or _binds(network, inputs)
-
-
 def _binds(network: nn.Module, *arguments: Any, **keywords: Any) -> bool:
     try:
         signature(network.forward).bind(*arguments, **keywords)
@@ -77,6 +69,13 @@ def some_of(inputs: Inputs, which: slice | Tensor) -> Inputs:
 def moved(inputs: Inputs, device: torch.device) -> Inputs:
     """The inputs on a device."""
     return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, _plain(inputs))
+
+
+def copied(inputs: Inputs) -> Callable[[], Inputs]:
+    """A function that gives the inputs as they are now, on their devices; until then, main memory holds them."""
+    leaves, form = tree_flatten(_plain(inputs))
+    kept = [(x.detach().to("cpu", copy=True), x.device) if isinstance(x, Tensor) else (x, None) for x in leaves]
+    return lambda: tree_unflatten([x if device is None else x.to(device) for x, device in kept], form)
 
 
 def shapes_text(inputs: Inputs) -> str:

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from asim_lightning.callbacks import LastCheckpoint, SimulatedAccuracy
-from asim_lightning.cli.fitting import LoggingInterval, fit_arguments, with_checkpoints
+from asim_lightning.cli.fitting import ContinuedCSV, LoggingInterval, fit_arguments, with_checkpoints
 from asim_lightning.cli.weights import Start
 from tests.callbacks.conftest import read_events
 from tests.classifier.conftest import make_model
@@ -192,7 +192,7 @@ def test_a_continued_file_leaves_out_rows_that_come_again_and_survives_a_kill(ki
     if killed:  # between the two writes of the next fit
         file.rename(file.with_name("metrics.csv.before"))
         file.write_text("step\r\n")
-    start = Start(continued=folder / "tiny" / "version_3" / "checkpoints" / "last.ckpt", step=4)
+    start = Start(continued=folder / "tiny" / "version_3" / "checkpoints" / "last.ckpt", logged_from=4)
     loggers = fit_arguments({}, folder / "tiny", make_model(), start)[0]["logger"]
     assert [each.version for each in loggers] == [3, 3]  # the bar shows the last four letters of a text
     loggers[1].log_metrics({"train/loss": 9.0, "val/acc": 0.5}, 4)
@@ -200,6 +200,29 @@ def test_a_continued_file_leaves_out_rows_that_come_again_and_survives_a_kill(ki
     found = [(row["step"], row["train/loss"], row["val/acc"]) for row in rows_of(file)]
     assert found == [("0", "0.0", ""), ("1", "0.5", ""), ("2", "1.0", ""), ("3", "1.5", ""), ("4", "9.0", "0.5")]
     assert [path.name for path in file.parent.glob("metrics*")] == ["metrics.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("epoch,step,train/loss\n0,4,1.0\n0,9,0.5\n1", ["4", "9"]),
+        ("epoch,step,train/loss\n0,4,1.0\n0,9,0.5\n1,14\n", ["4", "9"]),  # 14 comes again, and lacks a field
+        ("epoch,step,train/loss\n0,4,1.0\n0,9,0.51", ["4"]),  # cut within a number
+        ("epoch,step,train/loss\n0,4.0,1.0\n,,0.5\n0,x,0.5\n", ["4.0"]),
+        ("epoch,step,train/loss\n0,4,1.0\n\0\0\0\0", ["4"]),
+        ("0,4,1.0\n", []),
+        ("", []),
+    ],
+)
+def test_a_damaged_file_of_metrics_goes_on_with_its_whole_rows(text: str, kept: list[str], folder: Path) -> None:
+    file = folder / "tiny" / "version_0" / "metrics.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    logger = ContinuedCSV(str(folder), "tiny", 0, 10)
+    logger.log_metrics({"val/acc": 0.5}, 10)
+    logger.save()
+    assert [row["step"] for row in rows_of(file)] == [*kept, "10"]
+    assert rows_of(file)[-1]["val/acc"] == "0.5"
 
 
 def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_to_do(

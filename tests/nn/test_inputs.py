@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.nn.inputs import batch_size, called, moved, random_inputs, shapes_text, some_of, takes, tensors_of
+from asim_lightning.nn.inputs import batch_size, called, copied, moved, random_inputs, shapes_text, some_of, tensors_of
 
 A, B = torch.arange(6.0).reshape(3, 2), torch.arange(3)
 
@@ -55,10 +55,14 @@ def test_inputs_that_a_forward_does_not_take_are_named(inputs: Any, given: str) 
         called(nn.Bilinear(2, 3, 4), inputs)
 
 
-def test_a_forward_takes_inputs_or_not() -> None:
-    assert [takes(Several(), each) for each in (A, (A, B), {"b": B, "a": A})] == [True] * 3
-    assert takes(Several(), (A, B, B))  # as one argument
-    assert not takes(nn.Bilinear(2, 3, 4), A)
+def test_a_copy_of_inputs_stays_as_it_was() -> None:
+    x = torch.ones(2, requires_grad=True)
+    again = copied(((x, 3), {"b": [A]}))
+    with torch.no_grad():
+        x.zero_()
+    (first, number), named = again()
+    assert (first.tolist(), number, first.requires_grad) == ([1.0, 1.0], 3, False)
+    assert torch.equal(named["b"][0], A)
 
 
 def test_a_compiled_network_is_called_as_the_network() -> None:

@@ -162,7 +162,7 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def without_gradient(model: nn.Module, x: Tensor) -> list[str]:
-    """Layers on macros whose output has no gradient of the logits."""
+    """Layers on macros whose output has no gradient of the logits; scores (qk) need only be connected to them."""
     set_fidelity_(model, "float")
     outputs: dict[str, list[Tensor]] = {name: [] for name in macro_layers(model)}
     hooks = [
@@ -174,7 +174,12 @@ def without_gradient(model: nn.Module, x: Tensor) -> list[str]:
         hook.remove()
     every = [(name, output) for name, some in outputs.items() for output in some]
     gradients = torch.autograd.grad((y * torch.randn_like(y)).sum(), [output for _, output in every], allow_unused=True)
-    moving = {name for (name, _), each in zip(every, gradients, strict=True) if each is not None and each.any()}
+    # random weights may make scores so large that the softmax has exactly no gradient; connected scores count
+    moving = {
+        name
+        for (name, _), each in zip(every, gradients, strict=True)
+        if each is not None and (each.any() or name.endswith("qk"))
+    }
     return [name for name in outputs if name not in moving]
 
 
