@@ -63,9 +63,10 @@ def yield_picture(
     marks = [Mark("x", 100 * value, f"quantized {100 * value:.2f} %") for value in known]
     marks += threshold_marks("x", [each for each in thresholds if ends[0] <= 100 * each <= ends[1]])
     several = f"{totals.pop()} " if len(totals) == 1 else ""
-    bands = f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {curve_width(drawn, 2)} (DKW)"
+    which = "bands" if len(series) == 1 else "dotted lines"
+    bands = f"{which}: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {curve_width(drawn, 2)} (DKW)"
     if found[0].stopped_by_outcomes:
-        bands = "bands: at each accuracy, each end holds with 95 % at any number of chips"
+        bands = f"{which}: at each accuracy, each end holds with 95 % at any number of chips"
     return Picture(
         title or ", ".join(part for part in ("Yield", legend_text(shared)) if part),
         Axis(f"accuracy on these {found[0].images:,} images (%)", ends=ends),
