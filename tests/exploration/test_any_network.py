@@ -15,7 +15,7 @@ from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cost import cost
 from asim_lightning.surgery import macro_layers
 
-SAMPLES = 160
+SAMPLES = 96
 MACRO = MacroConfig(weight_bits=4, input_bits=4, rows=64, random_noise=0.2)
 
 
@@ -142,7 +142,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], str]] = {
     "mask": (Masked, _masked, "accuracy"),
     "U-Net": (UNet, lambda: _random(1, 12, 12), "segmentation"),
     "experts": (Experts, lambda: _random(12), "accuracy"),
-    "state space": (StateSpace, lambda: _random(5, 6), "accuracy"),
+    "state space": (StateSpace, lambda: _random(3, 6), "accuracy"),
 }
 
 
@@ -174,15 +174,15 @@ def test_a_network_of_any_kind_goes_from_conversion_to_doctor(name: str) -> None
     values = {(each.kind, each.axes.get("random_noise")): each.value for each in found}
     assert values["float", None] == 1.0
     assert 0.2 < values["simulated", 0.2] <= values["simulated", 0] + 0.02
-    if name in ("list", "mapping", "one argument"):  # as "tuple"
+    if name in ("list", "mapping", "one argument", "mask"):  # as "tuple"
         return
     limits = spec(
         network, data, f"{found[0].measure.name} 80 % of quantized", properties=["random_noise"], outcome=outcome
     )
     assert limits.limits[0].name == "random_noise"
     target = f"{found[0].measure.name} 90 % of quantized"
-    diagnosis = doctor(network, data, target, images=60, chips=2, outcome=outcome)
-    assert diagnosis.map.images == 60
+    diagnosis = doctor(network, data, target, images=40, chips=2, outcome=outcome)
+    assert diagnosis.map.images == 40
     assert diagnosis.plans
 
 
@@ -238,8 +238,8 @@ def test_samples_in_a_list_and_mappings_of_any_class_are_data() -> None:
     ("data", "message"),
     [
         ((_random(1, 12, 12), _random(5), torch.zeros(SAMPLES)), r"several inputs are \(\(a, b\), targets\)"),
-        (((_random(1, 12, 12), _random(5)[:7]), torch.zeros(SAMPLES)), "got 160 and 7 inputs and 160 targets"),
-        (({"image": _random(1, 12, 12)}, torch.zeros(3)), "got 160 inputs and 3 targets"),
+        (((_random(1, 12, 12), _random(5)[:7]), torch.zeros(SAMPLES)), "got 96 and 7 inputs and 96 targets"),
+        (({"image": _random(1, 12, 12)}, torch.zeros(3)), "got 96 inputs and 3 targets"),
     ],
 )
 def test_inputs_of_unequal_lengths_are_refused(data: Any, message: str) -> None:
