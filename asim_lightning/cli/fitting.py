@@ -159,7 +159,7 @@ class LoggingInterval(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the interval of the trainer; nothing is logged before."""
         most = [each for each in (trainer.max_steps, steps_of_an_epoch(trainer)) if each > 0]  # -1: any number of steps
-        trainer.log_every_n_steps = int(min(_LOGGED_EVERY, *most))  # type: ignore[attr-defined]
+        trainer.log_every_n_steps = int(min([_LOGGED_EVERY, *most]))  # type: ignore[attr-defined]
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -64,7 +64,7 @@ class PricedArguments(WorkArguments, total=False):
     """Meaning of noise in LSB at other ADCs: written or volts."""
 
 
-def check_arguments(call: Callable[..., Any], kind: type, given: Mapping[str, Any]) -> None:
+def check_keywords(call: Callable[..., Any], kind: type, given: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that are not in a TypedDict, as Python does, and values of another class."""
     known = [*signature(call).parameters, *get_type_hints(kind)]
     for name in given:

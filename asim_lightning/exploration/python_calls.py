@@ -26,7 +26,7 @@ from asim_lightning.exploration.publish import sweep_text, whole_search_text
 from asim_lightning.exploration.python_arguments import (
     PricedArguments,
     WorkArguments,
-    check_arguments,
+    check_keywords,
     opened_work,
     outcome_of,
     samples,
@@ -87,7 +87,7 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    check_arguments(study, PricedArguments, shared)
+    check_keywords(study, PricedArguments, shared)
     technology = shared.get("technology") or Technology()
     wanted = [targets] if isinstance(targets, str) else list(targets)
     settings = SweepSettings(
@@ -126,7 +126,7 @@ def search(
         chips: Chips of each point; None: one.
         shared: The other arguments of `study`.
     """
-    check_arguments(search, PricedArguments, shared)
+    check_keywords(search, PricedArguments, shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
@@ -166,7 +166,7 @@ def spec(
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
     """
-    check_arguments(spec, WorkArguments, shared)
+    check_keywords(spec, WorkArguments, shared)
     names = None if properties is None else list(properties)
     settings = SpecSettings(_read(target, shared), names, {**given}, chips, shared.get("trials", 1))
     with opened_work(network, data, shared) as work:
@@ -201,7 +201,7 @@ def doctor(
         chips: Most chips of a proof.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
-    check_arguments(doctor, WorkArguments, shared)
+    check_keywords(doctor, WorkArguments, shared)
     images = shared.pop("images", None)
     images = 400 if images is None else images
     if isinstance(data, ImageDataModule):

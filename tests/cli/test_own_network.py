@@ -72,6 +72,28 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
     assert "names the class my_net.Net for `model.backbone.network`" in answer.err
 
 
+class Many(Data):
+    """More test images."""
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.loader(48)
+
+
+class Changing(Many):
+    """Images that a hook changes on the device."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return [batch[0] / 2, *batch[1:]]
+
+
+def test_a_doctor_takes_the_users_data_unless_a_hook_changes_its_batches(asim: Asim, recipe: Path) -> None:
+    words = ["doctor", "-c", "own.yaml", "--target", "accuracy 60 % of quantized", "--images", "24", "--chips", "2"]
+    answer = asim(*words, "--data", f"{__name__}.Many")
+    assert answer.code == 0, answer.err
+    assert "24 images for map and choice of plans, 24 for the proof" in answer.out
+    assert "a Changing with on_after_batch_transfer" in asim(*words, "--data", f"{__name__}.Changing").error
+
+
 class Segmentation(nn.Sequential):
     def __init__(self, num_classes: int, width: int = 4) -> None:
         up = nn.ConvTranspose2d(8, width, 2, 2)
