@@ -95,7 +95,7 @@ class OwnRanges(Callback):
 
 def _calibrated(module: nn.Module) -> list[QuantizedLayer]:
     """Layers that use a calibrated range."""
-    return [each for each in quantized_layers(module).values() if each.input_range == "calibrated"]
+    return [each for each in quantized_layers(module).values() if each.calibrated]
 
 
 class OwnBest(ModelCheckpoint):

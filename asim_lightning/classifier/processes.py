@@ -32,8 +32,7 @@ def fitted_ranges(module: nn.Module) -> dict[str, float]:
     buffers = {
         f"{name}.{each}": getattr(layer, each)
         for name, layer in quantized_layers(module).items()
-        for each in layer.ranges
-        if layer.input_range == "calibrated"
+        for each in layer.calibrated
     }
     return {name: float(value) for name, value in buffers.items() if value >= 0}  # -1 where none
 

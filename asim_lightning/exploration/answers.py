@@ -72,7 +72,7 @@ def answers_of(model: CimModule, data: LightningDataModule, trainer: Trainer | N
 def _with_ranges(model: CimModule, data: LightningDataModule) -> Iterator[None]:
     """The network with input ranges, which are removed again if it has none: a callback fits them in the run."""
     layers = quantized_layers(model.backbone).values()
-    missing = [layer for layer in layers if layer.input_range == "calibrated" and not layer.has_range]
+    missing = [layer for layer in layers if layer.lacks_range]
     model.calibrate_where_missing(data)
     try:
         yield

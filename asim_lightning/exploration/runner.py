@@ -135,7 +135,7 @@ class Weights:
             model.load_state_dict(self._own)
         else:
             for layer in quantized_layers(model.backbone).values():
-                if layer.input_range == "calibrated":
+                if layer.calibrated:
                     layer.clear_range(model.device)  # else others' ranges would stay for weights without ranges
             self._work.load(checkpoint)
             model.calibrate_where_missing(self._work.data)

@@ -73,12 +73,12 @@ class CimAttention(nn.Module):
             av_macro: Macro of A V: weight_bits for values, input_bits and encoding_bits for scores. Default: the
                 macro, with 8 input bits instead of 9.
             proj_macro: Macro of the qkv and output projections.
-            input_range: "batch" or "calibrated".
+            input_range: "batch", "calibrated" or "token".
             name: Full name in the network.
             settings: More arguments of CimLinear.
         """
         prefix = name + "." if name else ""
-        qk = CimMatmul(qk_macro or macro, True, input_range, prefix + "qk")
+        qk = CimMatmul(qk_macro or macro, True, input_range, prefix + "qk", rows_in_cells=True)
         scores = Assignment(av_macro) if av_macro else Assignment(macro, is_scores=True)
         av = CimMatmul(scores.macro, False, input_range, prefix + "av")
         av.assignment = scores

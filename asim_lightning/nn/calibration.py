@@ -60,7 +60,7 @@ def kept_fidelities(model: nn.Module) -> Iterator[None]:
 
 def needs_calibration(model: nn.Module) -> bool:
     """Whether a layer with a calibrated range has no range yet."""
-    return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
+    return any(layer.lacks_range for layer in quantized_layers(model).values())
 
 
 def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max", missing: bool = False) -> None:
@@ -109,7 +109,8 @@ def observed(model: nn.Module, method: str = "max", missing: bool = False) -> It
     named = quantized_layers(model)
     for name, layer in named.items():
         layer.name = layer.name or name  # layers without names would share noise
-    layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
+    fitted = {x: x.calibrated for x in named.values() if x.calibrated and (x.lacks_range or not missing)}
+    layers = [*fitted]
     observers: dict[Any, dict[str, RangeObserver]] = {}
 
     def observe(layer: Any, inputs: tuple[Any, ...]) -> None:
@@ -117,23 +118,28 @@ def observed(model: nn.Module, method: str = "max", missing: bool = False) -> It
             return  # an expert that a router sends no row
         if layer not in observers:
             observers[layer] = layer.observers(method)
-        for observer, x in zip(observers[layer].values(), inputs, strict=False):  # a weight needs no observer
-            observer.update(x)
+        for (name, observer), x in zip(observers[layer].items(), inputs, strict=False):  # a weight needs no observer
+            if name in fitted[layer]:
+                observer.update(x)
 
     with ExitStack() as undone, torch.no_grad(), kept_fidelities(model):
         for module in model.modules():
             undone.callback(setattr, module, "training", module.training)
         for layer in layers:
             undone.enter_context(layer.register_forward_pre_hook(observe))
-            undone.callback(setattr, layer, "input_range", "calibrated")
-            layer.input_range = "batch"
+            undone.callback(setattr, layer, "input_range", layer.input_range)
+            if layer.input_range == "calibrated":
+                layer.input_range = "batch"
+            else:
+                undone.callback(setattr, layer, "has_weight_range", layer.has_weight_range)
+                layer.has_weight_range = False
         for layer in named.values():
             layer.fidelity = "quantized"
         model.eval()
         yield layers
     for layer, own in observers.items():
-        for name, observer in own.items():
-            layer.store_range(observer.fit(), name)
+        for name in fitted[layer]:
+            layer.store_range(own[name].fit(), name)
     known = {name: layer for name, layer in named.items() if layer in observers or layer not in layers}
     for name, layer in named.items():
         if name not in known and getattr(layer, "by_row", False):

@@ -26,6 +26,7 @@ class QuantizedConv(QuantizedLayer):
     dilation: tuple[int, ...]
     padding: Any
     transposed: bool
+    has_rows = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; the output has the type and device of x.

@@ -1,4 +1,4 @@
-"""The input range of a quantised layer: stored, the clip of a PACT before it, or the maximum of each batch."""
+"""The input range of a quantised layer: stored, a PACT's clip, or the maximum of each batch or of each row."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asim_lightning.checks import check_choice
 from asim_lightning.quant import RangeObserver, largest_value
 
-INPUT_RANGES = ("batch", "calibrated", "pact")
+INPUT_RANGES = ("batch", "calibrated", "pact", "token")
 _MATERIALLY_NEGATIVE = 0.01
 
 
@@ -59,6 +59,15 @@ class InputRange(NamedTuple):
         torch._assert_async(allowed, f"Layer `{name}` needs {words}")
 
 
+def row_range(x: Tensor, signed: bool) -> Tensor:
+    """Range of each row: its largest value (signed: magnitude), and for a row of zeros the smallest normal number.
+
+    The gradient reaches the largest value. # (..., k) to (..., 1), float32 (float64 for x in float64)
+    """
+    x = x if x.dtype == torch.float64 else x.float()
+    return (x.abs() if signed else x).amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+
+
 class PACT(nn.Module):
     """``clamp(x, 0, alpha)`` with a learned alpha (Choi et al., arXiv 1805.06085).
 
@@ -90,7 +99,13 @@ class RangedLayer(nn.Module):
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
     input_range: str
-    """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
+    """One of batch (maximum of the whole batch), calibrated (stored), pact (clip before the layer) or token (maximum of
+    each row)."""
+    has_rows: ClassVar[bool] = True
+    """Whether an input has rows, which an output's sum is over; an image has none."""
+    rows_in_cells: bool = False
+    """Whether rows of an activation that the macro holds are tokens, such as queries. With `input_range` token they
+    have ranges of their own. The rows of values are channels: they have one calibrated range."""
     checks: ClassVar[Mapping[str, Callable[[Any], None]]] = {
         "input_range": partial(check_choice, "`input_range`", allowed=INPUT_RANGES)
     }
@@ -113,6 +128,8 @@ class RangedLayer(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.checks:
             self.checks[name](value)
+        if name == "input_range" and value == "token" and not self.has_rows:
+            raise ValueError("`input_range` of a convolution must be batch, calibrated or pact, got 'token'")
         super().__setattr__(name, value)
 
     @property
@@ -124,6 +141,18 @@ class RangedLayer(nn.Module):
     def input_bits(self) -> int:
         """Bits of an input, including the sign of a signed input."""
         return self._bits[1]
+
+    @property
+    def calibrated(self) -> list[str]:
+        """The operands with a calibrated range, by their name in `ranges`."""
+        if self.input_range == "token":
+            return [name for name in self.ranges if name == "weight_max" and not self.rows_in_cells]
+        return [*self.ranges] if self.input_range == "calibrated" else []
+
+    @property
+    def lacks_range(self) -> bool:
+        """Whether an operand with a calibrated range has no range yet."""
+        return not all(getattr(self, self.ranges[name]) for name in self.calibrated[:1])
 
     def follow_pact(self, pact: PACT) -> None:
         """Take the input range from the clip value of a PACT activation."""
@@ -144,7 +173,7 @@ class RangedLayer(nn.Module):
             self.store_range(observer.fit(), name)
 
     def observers(self, method: str) -> dict[str, RangeObserver]:
-        """Observers that fit the range of each operand, by its name in `ranges`."""
+        """Observers that fit the range of each operand, by its name in `ranges`, in the order of a call."""
         bits = {"input_max": (self.input_bits, self.signed_input), "weight_max": (self.weight_bits, True)}
         return {name: RangeObserver(method, *bits[name]) for name in self.ranges}
 
@@ -173,26 +202,40 @@ class RangedLayer(nn.Module):
 
     def _largest_weight(self, w: Tensor) -> Tensor:
         """The range of an activation that the macro holds: stored, or the batch's. # ()"""
-        stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
-        return self.weight_max if stored else largest_value(w, True)
+        if self.input_range == "token" and self.rows_in_cells:
+            return self._one()
+        if not self.training and self.input_range in ("calibrated", "token"):
+            if self.has_weight_range:
+                return self.weight_max
+            if self.input_range == "token":  # a calibrated input says it for both
+                self._warn("calibrated input range")
+        return largest_value(w, True)
 
     def _range_in_use(self) -> Tensor | None:
         """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
+        if self.input_range == "token":
+            return self._one()
         stored = None if self.training else self.stored_range()
         if stored is not None or self.training or self.input_range == "batch":
             return stored
+        self._warn("calibrated input range" if self.input_range == "calibrated" else "PACT before them")
+        return None
+
+    def _warn(self, lacking: str) -> None:
         if not self.warned and not torch.compiler.is_compiling():
             self.warned = True
-            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before them"
             warnings.warn(  # the same text for all layers, so that Python shows it once
                 f"Layers without a {lacking} use the maximum of each batch; "
                 "call calibrate_ with inputs that reach them",
                 stacklevel=2,
             )
-        return None
 
     def stored_range(self) -> Tensor | None:
         """The range that does not depend on the batch, if there is one. # ()"""
         if self.input_range == "pact" and self._pact:
             return self._pact[0].alpha.detach()
         return self.input_max if self.input_range == "calibrated" and self.has_range else None
+
+    def _one(self) -> Tensor:
+        """The range of rows that were divided by their own range. # ()"""
+        return torch.ones((), device=self.input_max.device)

@@ -92,16 +92,23 @@ class CimStack(nn.ModuleList):
 class CimMatmul(OnMacro):
     """``x @ w^T`` of two activations: w is written into the macro's cells, x is applied to its rows and encoded.
 
-    w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. Every matrix of the
-    leading dimensions has its own macro. The layer takes the arguments of `OnMacro`.
+    w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. With the input
+    range "token", each row of x has its own, and with `rows_in_cells` each row of w, too. Every matrix of the leading
+    dimensions has its own macro. The layer takes the arguments of `OnMacro`.
     """
 
     ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}
 
     def __init__(
-        self, macro: MacroConfig, signed_input: bool = True, input_range: str = "batch", name: str = ""
+        self,
+        macro: MacroConfig,
+        signed_input: bool = True,
+        input_range: str = "batch",
+        name: str = "",
+        rows_in_cells: bool = False,
     ) -> None:
         super().__init__(macro=macro, signed_input=signed_input, input_range=input_range, name=name)
+        self.rows_in_cells = rows_in_cells
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply an encoded and a stored operand; the output has the type and device of x.

@@ -41,7 +41,7 @@ class OnMacro(QuantizedLayer):
         args: Arguments of torch's layer.
         macro: The macro.
         signed_input: Whether inputs are signed (unsigned: 0 or more).
-        input_range: "batch", "calibrated" or "pact".
+        input_range: "batch", "calibrated", "pact" or "token".
         per_channel: Whether each output's weights have their own scale.
         name: Full name in the network; keys the noise.
         kwargs: More arguments of torch's layer.

@@ -15,7 +15,7 @@ from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.input_range import InputRange, RangedLayer
+from asim_lightning.nn.input_range import InputRange, RangedLayer, row_range
 from asim_lightning.nn.layer_forms import check_plain, timms_form, torchs_class
 from asim_lightning.nn.prepared import LayerOperands, PreparedWeight, QuantizedWeight
 from asim_lightning.quant import fake_quantize, levels, quantize, scale_of, weight_scale
@@ -132,11 +132,33 @@ class QuantizedLayer(RangedLayer):
 
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
+        if self.fidelity == "float" and not self.training:
+            return self._float(x, self._held_weight(w), bias)
+        unit_x, unit_w, ranges = self._with_one_range(x, w)
+        if ranges is None:
+            return self._answer_of_one_range(x, w, bias)
+        return of_rows(self._answer_of_one_range(unit_x, unit_w), ranges, bias).to(x.dtype)
+
+    def _with_one_range(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Operands whose rows have the range 1, and the range of each output, if rows have ranges of their own.
+
+        # (..., m, k), (..., n, k) to (..., m, k), (..., n, k), (..., m, 1 or n)
+        """
+        if self.input_range != "token" or x.numel() == 0:
+            return x, w, None
+        ranges = row_range(x, self.signed_input)
+        x = x / ranges
+        if self._keeps_weight or not self.rows_in_cells:
+            return x, w, ranges
+        of_cells = row_range(w, True)
+        return x, w / of_cells, ranges * of_cells.transpose(-1, -2)
+
+    def _answer_of_one_range(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.training and x.numel():
             w = self._held_weight(w)
             y, x_scale, w_scale = self._rounded(x, w, bias)
             return self._with_train_noise(y, x, w, x_scale, w_scale)
-        if self.fidelity == "float" or x.numel() == 0:
+        if x.numel() == 0:
             return self._float(x, self._held_weight(w), bias)
         with torch.no_grad():
             y = self._computed(x, w, bias).to(x.dtype)
@@ -217,16 +239,19 @@ class QuantizedLayer(RangedLayer):
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
         """The integer product that a call in evaluation computes, and its inputs and weights in float32."""
         with torch.no_grad():
-            found = self._operands(*self._called_with(*inputs))
+            x, w, _ = self._with_one_range(*self._called_with(*inputs))
+            found = self._operands(x, w)
             return found.product, found.quantizer.integers(found.x), found.integers
 
-    def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """Store the ranges of a call; returns the value of one count in the output. # () or (outputs,)"""
-        x, w = self._called_with(*inputs)
+    def hold_ranges(self, *inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Store the ranges of a call; returns the value of one count in the output, and of rows with ranges of their
+        own a factor for each output. # () or (outputs,), (batch, ..., m, 1 or n)"""
+        x, w, ranges = self._with_one_range(*self._called_with(*inputs))
         if not self._keeps_weight:
             self.store_range(float(self._largest_weight(w)), "weight_max")
-        self.store_range(float(self._largest_input(x)))
-        return self._operands(x, w).step
+        if ranges is None:
+            self.store_range(float(self._largest_input(x)))
+        return self._operands(x, w).step, ranges
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Input, with a batch dimension, and weight of a call."""
@@ -348,6 +373,15 @@ class QuantizedLayer(RangedLayer):
 def along_channels(values: Tensor, w: Tensor) -> Tensor:
     """One value, or one for each output, in a shape that broadcasts against outputs. # () or (outputs, 1, ...)"""
     return values if values.dim() == 0 else values.view(-1, *[1] * (w.dim() - 2))
+
+
+def of_rows(y: Tensor, ranges: Tensor, bias: Tensor | None) -> Tensor:
+    """The output, with bias, from one of operands that were divided by their rows' ranges.
+
+    # (..., m, n), (..., m, 1 or n), (n,) to (..., m, n)
+    """
+    y = y * ranges
+    return y if bias is None else y + bias
 
 
 def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:

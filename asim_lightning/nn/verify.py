@@ -15,6 +15,7 @@ from asim_lightning.engine import ENGINES, Engine, SavedChip, exact, noise_conte
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.quantized import of_rows
 from asim_lightning.table import text_table
 
 _ROUNDED_OTHERWISE = 1e-5
@@ -118,7 +119,9 @@ class _Samples:
             raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
         with torch.no_grad():
             self.product, x, w = self.layer.quantized_operands(*inputs)
-            self.step = self.layer.hold_ranges(*inputs)  # of all samples, even if fewer are computed
+            self.step, ranges = self.layer.hold_ranges(*inputs)  # of all samples, even if fewer are computed
+            self.ranges = None if ranges is None else ranges[:max_samples]
+            self.largest_step = float(self.step.max() * (1.0 if ranges is None else ranges.max()))
         self.x, self.w = x[:max_samples], w[:max_samples] if self.product.batched_weight else w
         # a convolution and a linear layer take a sample without a batch
         first = self.layer._called_with(*inputs)[0]
@@ -171,8 +174,10 @@ class _Samples:
 
     def outputs(self, sums: Tensor) -> Tensor:
         """The layer's output for these sums of its product."""
-        y = scaled(self.product, sums, self.step, self.layer.held_bias, self.inputs[0])
-        return self.layer.rearranged(y)
+        bias = self.layer.held_bias
+        if self.ranges is not None:
+            return of_rows(scaled(self.product, sums, self.step, None, self.inputs[0]), self.ranges, bias)
+        return self.layer.rearranged(scaled(self.product, sums, self.step, bias, self.inputs[0]))
 
     def compared(self, engine: str, sums: Tensor, expected: Tensor, exact_sums: Tensor) -> Comparison:
         """Sums of an engine compared with the reference's."""
@@ -207,7 +212,7 @@ class _Samples:
                 parts.append(self.layer(self.inputs[0][low:high], *others))
         y = torch.cat(parts)
         differ, largest = _difference(y, expected.view(y.shape).to(y.dtype))
-        return Comparison(name, differ, largest / float(self.step.max()), largest, ok=not differ)
+        return Comparison(name, differ, largest / self.largest_step, largest, ok=not differ)
 
 
 def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:

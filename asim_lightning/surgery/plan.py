@@ -54,8 +54,9 @@ class Plan:
         stem: First convolution: published, quantized (digital, 8 bits or more), float, or macro.
         pact: Whether each ReLU becomes a PACT, a ReLU with a learned clip.
         pact_keep: ReLUs that stay ReLUs if `pact` is true, as globs over full names (features.2 in a published VGG).
-        input_range: Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the
-            clip).
+        input_range: Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch), pact (the
+            clip), or token (maximum of each row, for linear layers and products of activations; queries, keys and
+            scores have rows, values have one calibrated range).
         per_channel: Whether each output channel's weights have their own scale (false: one scale a layer, as
             published).
         fold_batchnorm: Whether BatchNorms become part of the convolutions before them: there are fewer digital

@@ -88,7 +88,7 @@ def _operator(layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool) -
     input_range = "calibrated" if plan.input_range == "pact" else plan.input_range
     new: CimMatmul | CimFunctionalLinear
     if layer.product is not None and layer.product.batched and layer.part is None:
-        new = CimMatmul(macro, signed, input_range, layer.name)
+        new = CimMatmul(macro, signed, input_range, layer.name, rows_in_cells=layer.kind == "qk")
     else:
         new = CimFunctionalLinear(macro, signed, input_range, plan.per_channel, layer.name)
     device = next((p.device for p in layer.module.parameters()), None)

@@ -21,7 +21,7 @@ READS = 400
 def wrong_sums(layer: OnMacro, x: torch.Tensor, y: torch.Tensor, expected: torch.Tensor) -> int:
     """Outputs that differ by half of the least that another code or count changes."""
     least = min((c.full_scale / c.top_code for c in layer.transfer.cycles if c.converted and c.top_code), default=1.0)
-    step = layer.hold_ranges(x).max()
+    step = layer.hold_ranges(x)[0].max()
     return int(((y - expected).abs() >= 0.5 * min(least, 1.0) * step).sum())
 
 

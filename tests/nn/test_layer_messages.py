@@ -82,7 +82,7 @@ def test_calibration_refuses_what_it_cannot_fit(kind: str) -> None:
     ("setting", "value", "said"),
     [
         ("fidelity", "exact", "`fidelity` must be one of float, quantized, estimated, simulated, got 'exact'"),
-        ("input_range", "max", "`input_range` must be one of batch, calibrated, pact, got 'max'"),
+        ("input_range", "max", "`input_range` must be one of batch, calibrated, pact, token, got 'max'"),
         ("max_elements", 0, "`max_elements` must be 1 or more, or null, got 0"),
         ("train_noise", -1.0, "`train_noise` must be 0 or more, got -1.0"),
     ],

@@ -57,7 +57,7 @@ def test_a_pattern_that_matches_nothing_is_refused(pattern: str, message: str) -
         ({"rules": [{"match": "fc", "macro": {"adc_bit": 3}}]}, "`macro.adc_bit` is no field.*adc_bits"),
         ({"rules": [{"mach": "fc", "macro": {}}]}, "`plan.rules` must be a list of rules with match, macro"),
         ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),
-        ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, got 'max'"),
+        ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, token, got 'max'"),
         ({"per_channel": 1}, "`plan.per_channel` must be true or false, got 1"),
         ({"rules": [{"match": "fc", "signed_input": 1}]}, "`plan.rules.signed_input` must be true or false, got 1"),
         ({"macro": MacroConfig(4, 4), "preset": "cr_cim_2024"}, "next to `plan.preset` must be a mapping"),

@@ -62,6 +62,7 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
         "votes, weight-parallel conversion, static effects and other columns are extensions": macro.weight_parallel
         or (macro.column, macro.static) != ("charge", StaticEffects())
         or (macro.vote_levels > 0 and macro.votes > 1),
+        "a range for each row": layer.input_range == "token",
         "an ADC with a range of its own": macro.adc_step is not None,
         "an ideal converter": macro.adc_bits is None or macro.adc_bits > 127,
         "a scale for each output channel": layer.per_channel,
