@@ -1,5 +1,6 @@
 """The condition of an accuracy, and a network under it."""
 
+import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.circuit.voltage import NOISE_AXES, NOISE_IN
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
+from asim_lightning.evaluation.loss_map import kinds_of
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
@@ -144,18 +146,24 @@ def pattern_of(name: str) -> str:
 
 
 def layer_rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rules that replace a plan's rules, for changed fields of some layers by name: one rule for each changed layer.
+    """Rules that replace a plan's rules, for changed fields of some layers by name: one rule for each changed layer, or
+    for all layers of a kind (see `kinds_of`) that change alike.
 
-    If the plan has rules, or is not known, each other layer has a rule of its own, too.
+    If the plan has rules, or is not known, the other layers have rules, too.
     """
     plan = getattr(model, "hparams", {}).get("plan")
-    has_rules, found = plan is None or bool(plan["rules"]), []
-    for name, layer in quantized_layers(model.backbone).items():
+    has_rules, found = plan is None or bool(plan["rules"]), dict[str, dict[str, Any]]()
+    layers = quantized_layers(model.backbone)
+    for name, layer in layers.items():
         rule = getattr(getattr(layer, "assignment", None), "rule", None)
         own = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
         if (fields := {**own, **changes.get(name, {})}) or has_rules:
-            found.append({"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input})
-    return found
+            found[name] = {"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input}
+    for kind, names in kinds_of(found).items():
+        changed = [{**found[name], "match": kind} for name in names]
+        if len(names) > 1 and names == fnmatch.filter(layers, kind) and all(each == changed[0] for each in changed):
+            found = {name: changed[0] if name in names else each for name, each in found.items()}
+    return list({each["match"]: each for each in found.values()}.values())
 
 
 def is_noisy(model: CimModule) -> bool:

@@ -1,8 +1,22 @@
 """How much of the loss each layer and each of its bit positions causes: shares that add up."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+
+def kinds_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """The layers of each kind, such as `model.layers.*.mlp.up_proj`: full names that differ only in numbers."""
+    found = dict[str, list[str]]()
+    for name in names:
+        kind = ".".join("*" if part.isdigit() else part for part in name.split("."))
+        found.setdefault(kind, []).append(name)
+    return found
+
+
+def block_of(name: str) -> str:
+    """The numbers in a layer's full name, such as 3 in `model.layers.3.mlp.up_proj`; empty if there are none."""
+    return ".".join(part for part in name.split(".") if part.isdigit())
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,21 @@ class LossMap:
         """The share of each layer, the largest first."""
         found = {name: sum(shares) + self.rest.get(name, 0.0) for name, shares in self.layers.items()}
         return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+    @property
+    def by_kind(self) -> "LossMap":
+        """The map with one line a kind of layers (see `kinds_of`), its share the sum over its layers; no changes."""
+        kinds = kinds_of(self.layers)
+        longest = {kind: max(len(self.layers[name]) for name in names) for kind, names in kinds.items()}
+        shares = {
+            kind: tuple(
+                sum(self.layers[name][bit] for name in names if bit < len(self.layers[name]))
+                for bit in range(longest[kind])
+            )
+            for kind, names in kinds.items()
+        }
+        rest = {kind: sum(self.rest.get(name, 0.0) for name in names) for kind, names in kinds.items()}
+        return replace(self, layers=shares, rest={kind: share for kind, share in rest.items() if share}, changes=())
 
     @property
     def sum(self) -> float:

@@ -14,7 +14,7 @@ from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
-from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.loss_map import LossMap, kinds_of
 from asim_lightning.evaluation.results import Decision, Measure, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, nested
@@ -24,7 +24,7 @@ from asim_lightning.exploration.study import Others
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import WIDTH
-from asim_lightning.report.spec_doctor import loss_map_picture, loss_map_table, plans_table, plans_verdict
+from asim_lightning.report.spec_doctor import loss_map_pictures, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
 
 _NAMED = 2
@@ -104,7 +104,7 @@ class Diagnosis:
 
     def plot(self, title: str = "", width: float = WIDTH) -> Axes:
         """The map of the loss, `width` inches wide, as matplotlib's axes."""
-        drawn = loss_map_picture(self.map, title or "loss by layer and bit position")
+        drawn = loss_map_pictures(self.map, title or "loss by layer and bit position")[0]
         return figure_of(drawn, width=width).axes[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +140,8 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> MeasuredPla
     alike = dict[str, list[str]]()  # the layers of each change
     for name, fields in changes.items():
         alike.setdefault(_layer_text(layers[name], fields), []).append(name)
+    kinds = {kind: names for kind, names in kinds_of(layers).items() if len(names) > 1}
+    alike = {text: _with_kinds(names, kinds) for text, names in alike.items()}
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
     return MeasuredPlan(
         _text(condition.macro, alike, checkpoint), nested(condition.macro),
@@ -176,6 +178,12 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
     if checkpoint is not None:
         parts.append(f"weights of {Path(checkpoint).stem}")
     return "; ".join(each for each in parts if each) or "the macro as it is"
+
+
+def _with_kinds(names: Sequence[str], kinds: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names, with the kind instead of all its layers, such as `layers.*.up_proj`."""
+    whole = {name: kind for kind, each in kinds.items() if set(each) <= set(names) for name in each}
+    return list(dict.fromkeys(whole.get(name, name) for name in names))
 
 
 def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:

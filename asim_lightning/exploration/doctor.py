@@ -14,7 +14,7 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT
 from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.loss_map import LossMap, kinds_of
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import Measure, Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
@@ -48,6 +48,8 @@ _OF_LAYERS: Mapping[str, Digital] = {
     "single layers without more digital positions": "none",
 }
 """Families of changes of single layers, and how many more digital positions a layer may have."""
+_BLOCKS = 3
+"""From this number of layers of a kind on, on average, there are plans of kinds."""
 _PLANS = 30
 """About how many trials a study of plans has."""
 
@@ -232,6 +234,9 @@ def _families(
     base = next(iter(layers.values())).assignment.base
     for name, digital in _OF_LAYERS.items():
         yield Family(name, name, prescriptions(layers, mapped, costs, digital))
+    if _BLOCKS * len(kinds_of(layers)) <= len(layers):
+        name = "kinds of layers"
+        yield Family(name, name, prescriptions(layers, mapped, costs, by_kind=True))
     alike = changes_of_macro(base, costs)
     yield Family("all layers alike", "macro", alike)
     if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):

@@ -14,7 +14,7 @@ from asim_lightning.circuit.voltage import IN_VOLTS, at_voltage_of
 from asim_lightning.evaluation.attribution import Fields
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.condition import pattern_of
-from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.loss_map import LossMap, kinds_of
 from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
@@ -140,28 +140,38 @@ def _takes(layer: OnMacro, fields: Fields) -> bool:
 
 
 def prescriptions(
-    layers: Mapping[str, OnMacro], found: LossMap, figures: CostFigures, digital: Digital = "all"
+    layers: Mapping[str, OnMacro],
+    found: LossMap,
+    figures: CostFigures,
+    digital: Digital = "all",
+    by_kind: bool = False,
 ) -> list[Candidate]:
     """The cheapest changes of layers for lower and lower loss: a multiple-choice knapsack by dynamic programming.
 
     Each layer has one of its changes or stays as it is. `digital` says how many more digital positions a layer may
-    have: all, half (at most half of its cycles are digital), or none. Energies are rounded up to 1/2000 of the dearest
-    choice. The strength of a plan is the remaining share of the loss, negated. The gap compares with the least energy
-    of fractions of changes. The cheapest plan comes first.
+    have: all, half (at most half of its cycles are digital), or none. With `by_kind`, layers whose names differ only in
+    numbers change alike. Energies are rounded up to 1/2000 of the dearest choice. The strength of a plan is the
+    remaining share of the loss, negated. The gap compares with the least energy of fractions of changes. The cheapest
+    plan comes first.
     """
-    own, choices, losses = found.by_layer, dict[str, list[Fields]](), list[NDArray[Any]]()
-    for name in found.layers:
-        options = [({}, own[name]), *((each.fields, each.share) for each in found.changes if each.layer == name)]
-        options = [each for each in options if _is_among(layers[name], each[0], digital)]
-        choices[name] = [_on_own_rows(layers[name], _at_own_voltage(layers[name], fields)) for fields, _ in options]
-        # a negative share is chance, and the search would prefer it
-        losses.append(np.array([max(0.0, share) for _, share in options]))
-    costs, rest = _energies(figures, choices)
+    groups = list(kinds_of(found.layers).values()) if by_kind else [[name] for name in found.layers]
+    choices, losses = dict[str, list[Fields]](), list[NDArray[Any]]()
+    for names in groups:
+        options = [_options(layers[name], name, found, digital) for name in names]
+        common = [fields for fields, _ in options[0] if all(any(fields == f for f, _ in each) for each in options[1:])]
+        shares = [[next(share for f, share in each if f == fields) for fields in common] for each in options]
+        for name in names:
+            choices[name] = [_on_own_rows(layers[name], _at_own_voltage(layers[name], fields)) for fields in common]
+        losses.append(np.sum(shares, axis=0).clip(min=0.0))  # below 0 is chance, and the search would prefer it
+    of_layers, rest = _energies(figures, choices)
+    energies = dict(zip(choices, of_layers, strict=True))
+    costs = [np.sum([energies[name] for name in names], axis=0) for names in groups]
     made = list[Candidate]()
     for picks in _fronts(costs, losses):
         energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
         share = sum(float(each[pick]) for each, pick in zip(losses, picks, strict=True))
-        point = _point({name: choices[name][pick] for name, pick in zip(choices, picks, strict=True)})
+        chosen = {name: choices[name][pick] for names, pick in zip(groups, picks, strict=True) for name in names}
+        point = _point(chosen)
         gap = max(0.0, energy / (rest + _least(costs, losses, share)) - 1.0)
         made.append(Candidate(point, energy, (-share,), gap))
     kept = list[Candidate]()
@@ -169,6 +179,13 @@ def prescriptions(
         if not kept or each.strength > kept[-1].strength:
             kept.append(each)
     return kept
+
+
+def _options(layer: OnMacro, name: str, found: LossMap, digital: Digital) -> list[tuple[Fields, float]]:
+    """The changes of a layer, none among them, each with the layer's remaining share of the loss."""
+    changes = [(each.fields, each.share) for each in found.changes if each.layer == name]
+    every = [(dict[str, Any](), found.by_layer[name]), *changes]
+    return [each for each in every if _is_among(layer, each[0], digital)]
 
 
 def _is_among(layer: OnMacro, fields: Fields, digital: Digital) -> bool:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
-from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.loss_map import LossMap, block_of, kinds_of
 from asim_lightning.evaluation.notes import differing_words, images_needed
 from asim_lightning.evaluation.results import Decision
 from asim_lightning.evaluation.run import Run
@@ -29,6 +29,8 @@ _DECADE, _MOST_WHOLE = 10.0, 32
 """Ratio of the largest to the smallest value from which an axis is logarithmic, and largest of a few whole numbers."""
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
+_MOST_LINES = 40
+"""Most layers that a table and a heat map of a doctor have; of more layers, they have kinds."""
 _SAID = 1.0
 """Least percent of the sum for which the table says where most of the share is."""
 
@@ -46,7 +48,7 @@ def document_parts(run: Run, target: Target) -> tuple[str, Shown]:
         return f"{target}: {facts}; {_ALONE}.", [*drawn, limits_table(limits, scale["codes"], scale["mv"])]
     shown: Shown = [plans_table(found)]
     if run.loss_map is not None:
-        shown += [loss_map_table(run.loss_map), loss_map_picture(run.loss_map, "Where the answers are lost")]
+        shown += [loss_map_table(run.loss_map), *loss_map_pictures(run.loss_map, "Where the answers are lost")]
     return plans_verdict(found), shown
 
 
@@ -124,7 +126,10 @@ def _between(limit: Limit) -> str:
 
 
 def loss_map_table(found: LossMap) -> Table[Row]:
-    """The table of a map: a row for each layer, the largest share first, and where most of it is."""
+    """The table of a map: a row for each layer, or of many layers for each kind, the largest share first, and where
+    most of it is."""
+    note, kinds = _map_note(found), kinds_of(found.layers)
+    found = found.by_kind if _by_kind(found) else found
 
     def positions(row: Row) -> str:
         first, last, within, percent = row["first_bit"], row["last_bit"], row["percent_in_them"], row["percent"] or 0.0
@@ -135,38 +140,67 @@ def loss_map_table(found: LossMap) -> Table[Row]:
 
     rows: list[Row] = [
         {
-            "layer": name, "share": share, "percent": 100 * share / found.sum if found.sum > 0 else None,
+            "layer": name, "layers": len(kinds.get(name, [name])), "share": share,
+            "percent": 100 * share / found.sum if found.sum > 0 else None,
             **_most_of(found.layers[name]),
         }
         for name, share in found.by_layer.items()
     ]  # fmt: skip
     columns: list[TableColumn[Row]] = [
         plain("layer", itemgetter("layer"), "l"),
+        TableColumn("layers", lambda row: str(row["layers"]) * (row["layers"] > 1), _cells("layers")),
         TableColumn("share\n(nats)", lambda row: _cell(row["share"], 4), _cells("share")),
         TableColumn("of the\nsum (%)", lambda row: _cell(row["percent"], 1), _cells("percent")),
         TableColumn("most of it in", positions, _cells("first_bit", "last_bit", "percent_in_them"), side="l"),
     ]
-    return Table(columns, rows, _map_note(found), "Shares of layers", "layers_map.csv")
+    columns = [each for each in columns if each.head != "layers" or any(row["layers"] > 1 for row in rows)]
+    return Table(columns, rows, note, "Shares of layers", "layers_map.csv")
 
 
-def loss_map_picture(found: LossMap, title: str) -> Picture:
-    """A heat map of layers, in the order of the network, and bit positions."""
-    count, total = max(map(len, found.layers.values())), found.sum if found.sum > 0 else nan
+def _by_kind(found: LossMap) -> bool:
+    """Whether a map has more lines than one can read, and fewer kinds of layers."""
+    return len(found.layers) > _MOST_LINES and 2 * len(kinds_of(found.layers)) <= len(found.layers)
+
+
+def loss_map_pictures(found: LossMap, title: str) -> list[Picture]:
+    """Heat maps: of layers, in the order of the network, and bit positions; of many layers one of kinds of layers and
+    bit positions, and one of kinds and blocks."""
+    if not _by_kind(found):
+        return [_positions_picture(found, title)]
+    kinds, shares, total = kinds_of(found.layers), found.by_layer, _total(found)
+    blocks = list(dict.fromkeys(map(block_of, found.layers)))
+    cells = [
+        [100 * sum(shares[name] for name in names if block_of(name) == block) / total for block in blocks]
+        for names in kinds.values()
+    ]
+    of_positions = replace(_positions_picture(found.by_kind, title), numbers=_positions_picture(found, title).numbers)
+    of_blocks = _heat_map("", Axis("block", "names", blocks), list(kinds), cells)
+    numbers: Rows = [["layer", "share"], *([name, share] for name, share in shares.items())]
+    return [of_positions, replace(of_blocks, note=_map_note(found), numbers=numbers, file="blocks_map.csv")]
+
+
+def _positions_picture(found: LossMap, title: str) -> Picture:
+    """A heat map of layers and bit positions."""
+    count, total = max(map(len, found.layers.values())), _total(found)
     percents = ([100 * share / total for share in shares] for shares in found.layers.values())
     cells = [row + [nan] * (count - len(row)) for row in percents]
-    texts = [["" if (text := f"{value:.0f}") in ("0", "-0", "nan") else text for value in row] for row in cells]
-    known = [0.0, *(value for row in cells for value in row if isfinite(value))]
     numbers: Rows = [["layer", "bit", "share"]]
     numbers += [[name, bit, share] for name, shares in found.layers.items() for bit, share in enumerate(shares)]
-    return Picture(
-        title,
-        Axis("bit position (weight bit + input digit), 0: least significant", "names", [*map(str, range(count))]),
-        Axis("", "names", list(found.layers)),
-        grid=Grid(cells, texts, "share of the sum (%)", (min(known), max(known) or 1.0)),
-        note=_map_note(found),
-        numbers=numbers,
-        file="map.csv",
-    )
+    bits = Axis("bit position (weight bit + input digit), 0: least significant", "names", [*map(str, range(count))])
+    drawn = _heat_map(title, bits, list(found.layers), cells)
+    return replace(drawn, note=_map_note(found), numbers=numbers, file="map.csv")
+
+
+def _total(found: LossMap) -> float:
+    return found.sum if found.sum > 0 else nan
+
+
+def _heat_map(title: str, x: Axis, rows: Sequence[str], cells: Sequence[Sequence[float]]) -> Picture:
+    """A heat map of shares in percent of the sum. # (rows, columns)"""
+    texts = [["" if (text := f"{value:.0f}") in ("0", "-0", "nan") else text for value in row] for row in cells]
+    known = [0.0, *(value for row in cells for value in row if isfinite(value))]
+    grid = Grid(cells, texts, "share of the sum (%)", (min(known), max(known) or 1.0))
+    return Picture(title, x, Axis("", "names", rows), grid=grid)
 
 
 def _cell(number: float | None, digits: int) -> str:

@@ -4,11 +4,14 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from asim_lightning import CimClassifier
+from asim_lightning import CimClassifier, Plan, Rule, convert_
 from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.condition import Condition, check_one_chip, noise_text, under
+from asim_lightning.evaluation.condition import Condition, check_one_chip, layer_rules, noise_text, under
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import MacroNoise
 from asim_lightning.surgery import macro_layers
@@ -146,3 +149,35 @@ def test_a_chip_from_a_file_keeps_the_cells_of_its_column() -> None:
     changed = plain.with_fields(column_args={"cell_sigma": 5})
     with pytest.raises(ValueError, match=r"`column_args.cell_sigma` must stay 0 with `model.chip_file` chip"):
         check_one_chip(SavedChip("digest", "chip.safetensors", {}), None, [(plain, changed)])
+
+
+class Blocks(nn.Module):
+    """Three blocks of two layers, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleDict({"up": nn.Linear(6, 9), "down": nn.Linear(9, 6)}) for _ in range(3))
+        self.out = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + block["down"](block["up"](x).relu())
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+def test_layers_of_a_kind_that_change_alike_have_one_rule() -> None:
+    def assignments(*rules: Rule) -> tuple[GivenNetwork, dict[str, MacroConfig]]:
+        torch.manual_seed(0)
+        network, x = Blocks(), torch.rand(2, 6)
+        convert_(network, Plan(MacroConfig(weight_bits=4, input_bits=4), list(rules)), x)
+        return GivenNetwork(network, example=x), {name: each.macro for name, each in macro_layers(network).items()}
+
+    made, before = assignments()
+    ups, votes = [f"blocks.{block}.up" for block in range(3)], {"votes": 3, "vote_levels": 2}
+    rules = layer_rules(made, {**dict.fromkeys(ups, votes), "blocks.1.down": {"adc_bits": 6}})
+    assert {rule["match"]: rule["macro"] for rule in rules} == {
+        "blocks.*.up": votes, "blocks.0.down": {}, "blocks.1.down": {"adc_bits": 6}, "blocks.2.down": {}, "out": {},
+    }  # fmt: skip
+    _, after = assignments(*(Rule(**rule) for rule in rules))
+    assert {name for name, macro in after.items() if macro != before[name]} == {*ups, "blocks.1.down"}
+    assert after["blocks.2.up"] == before["blocks.2.up"].with_fields(**votes)

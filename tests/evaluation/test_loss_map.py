@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from asim_lightning.evaluation.loss_map import Change, LossMap
+from asim_lightning.evaluation.loss_map import Change, LossMap, block_of, kinds_of
 
 MAPPED = LossMap(
     {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, 40, {"conv1": 0.5}, (Change("head", {"votes": 3}, 0.5),), "it"
@@ -40,3 +40,16 @@ def test_a_map_that_lacks_a_value_is_not_read(missing: str) -> None:
     whole = MAPPED.to_json()
     with pytest.raises(KeyError, match=missing):
         LossMap.of_json({name: value for name, value in whole.items() if name != missing})
+
+
+def test_layers_of_a_kind_differ_only_in_numbers_and_their_shares_add_up() -> None:
+    names = ["stem", "layers.0.up", "layers.0.qk", "layers.1.up", "layers.10.qk"]
+    assert kinds_of(names) == {
+        "stem": ["stem"], "layers.*.up": ["layers.0.up", "layers.1.up"], "layers.*.qk": ["layers.0.qk", "layers.10.qk"],
+    }  # fmt: skip
+    assert list(map(block_of, names)) == ["", "0", "0", "1", "10"]
+    found = LossMap(
+        {"stem": (1.0,), "layers.0.up": (0.25, 0.5), "layers.1.up": (2.0,)}, 4.0, rest={"layers.1.up": 0.25}
+    ).by_kind
+    assert found.layers == {"stem": (1.0,), "layers.*.up": (2.25, 0.5)}
+    assert found.by_layer == {"layers.*.up": 3.0, "stem": 1.0}

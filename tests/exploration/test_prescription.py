@@ -5,11 +5,19 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from asim_lightning.exploration.prescription import _STEPS, _fronts, _least
+from asim_lightning import MacroConfig, Plan, convert_
+from asim_lightning.classifier.network import GivenNetwork
+from asim_lightning.cost import Technology
+from asim_lightning.evaluation.loss_map import Change, LossMap
+from asim_lightning.exploration.point_costs import CostFigures
+from asim_lightning.exploration.prescription import _STEPS, _fronts, _least, prescriptions
+from asim_lightning.surgery import macro_layers
 
 Arrays = Sequence[NDArray[Any]]
 _CLOSE = 1e-9
@@ -68,3 +76,33 @@ def test_no_combination_costs_less_than_the_bound(instance: tuple[Arrays, Arrays
 def test_the_bound_is_that_of_a_mixture() -> None:
     costs, losses = [np.array([1.0, 3.0])], [np.array([1.0, 0.0])]
     assert [_least(costs, losses, share) for share in (2.0, 1.0, 0.5, 0.0)] == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_plans_of_kinds_change_all_layers_of_a_kind_alike_at_the_least_energy() -> None:
+    network = torch.nn.Sequential(*(torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.ReLU()) for _ in range(3)))
+    network.append(torch.nn.Linear(6, 2))
+    x = torch.rand(2, 6)
+    convert_(network, Plan(MacroConfig(weight_bits=4, input_bits=4, random_noise="0.3 lsb")), x)
+    layers, figures = macro_layers(network), CostFigures(GivenNetwork(network, example=x), Technology())
+    kind = ["0.0", "1.0", "2.0"]
+    assert list(layers) == [*kind, "3"]
+    rng = np.random.default_rng(0)
+    options = [{"digital_levels": levels, "digital_adc": False} for levels in range(1, 4)]
+    left = {name: np.sort(rng.random(4))[::-1] for name in layers}
+    changes = [Change(name, fields, left[name][n]) for name in layers for n, fields in enumerate(options, 1)]
+    changes.append(Change("0.0", {"adc_bits": 9}, 0.0))  # only of one layer, such as a range of its own
+    found = LossMap({name: (shares[0],) for name, shares in left.items()}, 1.0, changes=tuple(changes))
+    plans = prescriptions(layers, found, figures, by_kind=True)
+    for plan in plans:
+        levels = [plan.point.get(f"rules.{name}.digital_levels") for name in kind]
+        assert len(set(levels)) == 1
+        assert not any("adc_bits" in axis for axis in plan.point)
+        assert figures.at(plan.point)["energy_uj"] == pytest.approx(plan.energy)
+    every = []
+    for one, other in product(range(4), repeat=2):
+        picks = {**dict.fromkeys(kind, one), "3": other}
+        point = {f"rules.{n}.{f}": v for n, pick in picks.items() if pick for f, v in options[pick - 1].items()}
+        share = sum(float(left[name][pick]) for name, pick in picks.items())
+        every.append((figures.at(point)["energy_uj"], share))
+    best = [(energy, share) for energy, share in every if not any(e < energy and s <= share for e, s in every)]
+    assert sorted((plan.energy, -plan.strength[0]) for plan in plans) == [pytest.approx(each) for each in sorted(best)]

@@ -11,7 +11,7 @@ from asim_lightning.report.draw import figure_of
 from asim_lightning.report.spec_doctor import (
     limits_pictures,
     limits_table,
-    loss_map_picture,
+    loss_map_pictures,
     loss_map_table,
     plans_table,
     plans_verdict,
@@ -68,7 +68,7 @@ def test_rows_are_layers_by_their_share_and_say_where_most_of_it_is() -> None:
 
 
 def test_the_heat_map_has_a_row_a_layer_and_gaps_where_a_layer_has_no_such_bit() -> None:
-    picture = loss_map_picture(MAPPED, "t")
+    picture = loss_map_pictures(MAPPED, "t")[0]
     grid = picture.grid
     assert grid is not None
     assert (picture.y.names, picture.x.names) == (["conv1", "fc <a>", "head"], ["0", "1", "2", "3"])
@@ -80,10 +80,31 @@ def test_the_heat_map_has_a_row_a_layer_and_gaps_where_a_layer_has_no_such_bit()
     assert len(picture.numbers) == 1 + 4 + 3 + 2
 
 
+def test_many_layers_are_shown_by_kind_and_by_block() -> None:
+    shares = {f"layers.{block}.{kind}": (float(block), 1.0) for block in range(25) for kind in ("up", "down")}
+    many = LossMap({**shares, "head": (2.0, 0.0, 0.0)}, 652.0)
+    table = loss_map_table(many)
+    assert table.shown[0][:2] == ["layer", "layers"]
+    assert [row[:3] for row in table.shown[1:]] == [
+        ["layers.*.up", "25", "325.0000"], ["layers.*.down", "25", "325.0000"], ["head", "", "2.0000"],
+    ]  # fmt: skip
+    positions, blocks = loss_map_pictures(many, "t")
+    assert positions.y.names == blocks.y.names == ["layers.*.up", "layers.*.down", "head"]
+    assert blocks.x.names == [*map(str, range(25)), ""]
+    assert positions.grid is not None
+    assert blocks.grid is not None
+    assert sum(map(sum, blocks.grid.values)) == pytest.approx(100)
+    assert blocks.grid.values[0][24] == pytest.approx(100 * 25 / 652)
+    assert len(positions.numbers) == 1 + 2 * 50 + 3  # of each layer
+    assert len(blocks.numbers) == 1 + 51
+    assert figure_of(positions, blocks).axes
+    assert len(loss_map_pictures(LossMap(dict(list(shares.items())[:40]), 1.0), "t")) == 1
+
+
 def test_without_a_loss_there_are_no_percents() -> None:
     helps = LossMap({"a": (0.02, -0.05)}, -0.03)
     assert [row[1:] for row in loss_map_table(helps).shown[1:]] == [["-0.0300", "", ""]]
-    picture = loss_map_picture(helps, "t")
+    picture = loss_map_pictures(helps, "t")[0]
     assert picture.grid is not None
     assert all(map(isnan, picture.grid.values[0]))
     assert figure_of(picture).axes
