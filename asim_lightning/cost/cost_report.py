@@ -79,6 +79,13 @@ class CostReport:
         return f"layers on macros take {here.energy.total / there:.2g} times the energy of a digital macro: {said}"
 
     @property
+    def digital_percent(self) -> float:
+        """Percent of the products of bits that are digital: in digital cycles, and in layers on no macro."""
+        products = [(each, each.done.macs * each.bits[0] * each.bits[1]) for each in self.layers]
+        digital = sum(each.done.digital_bit_macs if each.macro is not None else bits for each, bits in products)
+        return 100.0 * digital / (sum(bits for _, bits in products) or 1)
+
+    @property
     def latency(self) -> float:
         """Seconds from image to answer, layer after layer; digital layers take no time."""
         return self.done.cycles * self.technology.cycle_seconds
@@ -169,6 +176,8 @@ class CostReport:
                 "energy_low_pj": 1e-3 * self.energy_range[0],
                 "energy_high_pj": 1e-3 * self.energy_range[1],
                 "interval_s": self.interval,
+                "digital_percent": self.digital_percent,
+                "digital_percent_on_macros": self.on_macro.digital_percent,
                 "peak_tops_per_watt": self.peak_tops_per_watt,
                 "peak_bit_tops_per_watt": self.peak_bit_tops_per_watt,
                 "published_bit_tops_per_watt": self.published_bit_tops_per_watt,

@@ -128,6 +128,8 @@ def totals_text(report: "CostReport") -> str:
         ("digital", f"{energy(report.all_digital)} if all products were computed in a digital macro "
          f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "
          f"{t.source('digital_mac')}"),
+        ("bits", (percent := report.on_macro.digital_percent) and f"{percent:.3g} % of the products of bits in the "
+         f"layers on macros are digital, {report.digital_percent:.3g} % of all products of bits"),
         ("verdict", report.verdict),
         ("product", bits and f"{bits[0]:.2f} fJ for one bit by one bit in the layers on macros ({bits[1]:.2f} fJ if "
          f"every row held a weight), {bits[2]:.2f} fJ in a digital macro"),

@@ -22,6 +22,8 @@ class Operations:
     """Number of times that the rows of an array are driven, with one input digit each."""
     digital_cycles: int = 0
     """Digital cycles of one column."""
+    digital_bit_macs: int = 0
+    """Products of one bit by one bit in digital cycles; a multiplication has weight bits times input bits of them."""
     shift_adds: int = 0
     """Sums over the weight bits of an output, each added to the output's accumulator."""
     cells: int = 0
@@ -65,6 +67,8 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
         conversions=shape.outputs * len(tiles) * converted,
         array_reads=shape.matrices * shape.steps * len(tiles) * sum(rounds),
         digital_cycles=shape.outputs * len(tiles) * sum(not cycle.converted for cycle in circuit.cycles),
+        digital_bit_macs=shape.macs
+        * sum(len(cycle.weight_bits) * len(cycle.input_bits) for cycle in circuit.cycles if not cycle.analog),
         shift_adds=shape.outputs * len(tiles) * len(digits),
         cells=shape.weights * macro.weight_bits,
         all_cells=weights * macro.rows,

@@ -48,6 +48,7 @@ class MeasuredPlan:
         file: Name of the recipe that has it; None: it is not written.
         less_is_better: Whether less of the outcome is better, as of a loss.
         differing: How many samples decide, if fewer than ten differ; see `Interval`.
+        digital_percent: Percent of the products of bits on macros that are digital.
     """
 
     text: str
@@ -66,6 +67,7 @@ class MeasuredPlan:
     file: str | None = None
     less_is_better: bool = False
     differing: int | None = None
+    digital_percent: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,6 +151,7 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> MeasuredPla
         decision.mean, decision.low, decision.high, decision.threshold, decision.verdict,
         None if decision.is_over else decision.images,
         less_is_better=decision.less_is_better, differing=decision.differing,
+        digital_percent=result.figures.get("digital_percent", 0.0),
     )  # fmt: skip
 
 
@@ -161,7 +164,7 @@ def plan_of_digital(model: CimModule, study: PlanStudy, others: Others) -> Measu
         figures |= yield_figures([[outcomes]], target.accuracy, False)
     result = replace(result, axes={}, figures=figures, difference=NO_DIFFERENCE)
     plan = plan_of(model, result, study.decision(target, result, [[outcomes]], others))
-    return replace(plan, text="a purely digital macro of the same bits")
+    return replace(plan, text="a purely digital macro of the same bits", digital_percent=100.0)
 
 
 def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoint: str | None) -> str:

@@ -32,7 +32,8 @@ class CostFigures:
         self._known: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
     def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
-        """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W.
+        """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W; if there are digital
+        cycles, also the percent of the products of bits on macros that are digital.
 
         A quantised network is priced on a digital macro, which has no latency here; a float network has no price. A
         technology that needs counts of images is refused.
@@ -90,6 +91,7 @@ class CostFigures:
 def _figures_of(found: CostReport) -> dict[str, float]:
     low, high = found.energy_range
     digital_low, digital_high = found.all_digital_range
+    percent = found.on_macro.digital_percent
     return {
         "energy_uj": 1e-9 * found.energy.total,
         "energy_uj_low": 1e-9 * low,
@@ -99,6 +101,7 @@ def _figures_of(found: CostReport) -> dict[str, float]:
         "all_digital_uj_high": 1e-9 * digital_high,
         "latency_ms": 1e3 * found.latency,
         "tops_per_watt": found.tops_per_watt or 0.0,
+        **({"digital_percent": percent} if percent else {}),
     }
 
 

@@ -248,6 +248,10 @@ def plans_table(found: Row) -> Table[Row]:
         TableColumn("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
         TableColumn("file", lambda row: row["file"] or "", _cells("file"), side="l"),
     ]
+    if any(map(_digital, plans)):
+        columns.insert(
+            2, TableColumn("digital\n(%)", lambda row: f"{_digital(row):.3g}", {"digital_percent": _digital})
+        )
     bound = "at most" if found["as_is"].get("less_is_better") else "at least"
     least = f"{target.measure.text(found['as_is']['threshold'])} {unit}".rstrip()
     note = f"kept: the whole interval is {bound} {least}"
@@ -255,6 +259,11 @@ def plans_table(found: Row) -> Table[Row]:
     plans += [digital] if (digital := found.get("digital")) else []
     marked = [place for place, each in enumerate(plans) if each is cheapest]
     return Table(columns, plans, note, f"Plans for {target}", "plans.csv", marked)
+
+
+def _digital(plan: Row) -> float:
+    """Percent of the products of bits on macros that are digital."""
+    return float(plan.get("digital_percent", 0.0))
 
 
 def plans_verdict(found: Row) -> str:

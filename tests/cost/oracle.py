@@ -53,9 +53,10 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
     tiles = layer.tiles(macro["rows"])
     for _ in range(layer.steps):
         for j in range(len(digits)):
-            kinds = []
+            kinds, digital_bits = [], 0
             for i in range(slices):
                 level = corner - (i + j)  # 0 is the most significant corner
+                digital_bits += digits[j] * (not parallel and level < macro.get("digital_levels", 0))
                 if parallel:
                     kinds.append(macro.get("votes", 1) if macro.get("vote_levels", 0) else 1)
                 elif level < macro.get("digital_levels", 0) and not macro.get("digital_adc", False):
@@ -74,6 +75,7 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
                     found["array_reads"] += rounds
                     for _ in range(layer.columns):
                         found["shift_adds"] += 1
+                        found["digital_bit_macs"] += used * digital_bits
                         for votes in kinds:
                             found["conversions"] += votes
                             found["digital_cycles"] += votes == 0

@@ -128,6 +128,8 @@ def test_plans_stand_below_the_macro_as_it_is_and_the_cheapest_that_is_kept_stan
     assert "a digital macro takes 1 [0.5, 2] µJ, kept" in plans_verdict(doctor_document(digital=digital))
     head, *rows = table.numbers
     second = dict(zip(head, rows[1], strict=True))
+    half = plans_table(doctor_document([plan("half", 11.0, 0.0, "kept", digital_percent=50.0)]))
+    assert [row[2] for row in half.shown] == ["digital\n(%)", "0", "50"]
     assert (second["energy_uj_low"], second["threshold"], second["images_to_decide"]) == (5.5, -0.045, 4000)
 
 
