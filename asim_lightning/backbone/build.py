@@ -11,6 +11,10 @@ from typing import Any
 from torch import nn
 
 from asim_lightning.backbone.config import BackboneConfig
+from asim_lightning.resources import PACKAGE, local_path
+
+_MISSING = {"transformers": "; pip install '.[lm]' in the checkout installs it"}
+"""How to install a package of networks that may be missing."""
 
 
 def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
@@ -24,6 +28,7 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
         ValueError: There is no such class or function; timm has no such network (the message gives the nearest names);
             it does not take the arguments; `small` is set for a network other than a ResNet or VGG; or
             `attention_scale` or `norm_eps` is set for a network without attention or LayerNorm.
+        FileNotFoundError: An argument of a user's network is in a package (`local_path`) that is not installed.
     """
     if config.network is not None:
         return _own_network(str(config.network), config.kwargs, num_classes)
@@ -51,12 +56,15 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
     try:
         make = resolve_name(path)
     except Exception as error:  # the user's file may raise anything
-        reason = f"{type(error).__name__}: {_reason(error)}"
+        how = _MISSING.get(error.name or "", "") if isinstance(error, ModuleNotFoundError) else ""
+        reason = f"{type(error).__name__}: {_reason(error)}{how}"
         raise ValueError(f"`model.backbone.network` {path} cannot be imported: {reason}") from None
     if not callable(make):
         raise ValueError(f"`model.backbone.network` must be a class or function, got a {type(make).__name__} {path}")
     if "num_classes" in signature(make).parameters:
         arguments = {"num_classes": num_classes, **arguments}
+    inside = {name: each for name, each in arguments.items() if isinstance(each, str) and each.startswith(PACKAGE)}
+    arguments = {**arguments, **{name: str(local_path(each)) for name, each in inside.items()}}
     try:
         model = make(**arguments)
     except Exception as error:  # of any kind, as in timm's code

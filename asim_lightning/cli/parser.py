@@ -275,14 +275,16 @@ class AsimCLI(CommandCLI):
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""
-        backbone = self.config.model.backbone
+        backbone, given = self.config.model.backbone, self.config.data
         if backbone.image_size is None and backbone.input_shape is None:
-            data = self.parser.instantiate(Namespace(data=self.config.data)).data
+            data = self.parser.instantiate(Namespace(data=given)).data
+            self.config.data = data  # which is not made, and perhaps read, twice
             if backbone.network is None:
                 backbone.image_size = image_size_of(data)
             else:
                 backbone.input_shape, backbone.input_values = input_of(data)
         super().instantiate_classes()
+        self.config.data = given
         if not isinstance(self.datamodule, ImageDataModule) and self.datamodule is not None:
             give_indices_(self.datamodule)
 
@@ -322,6 +324,8 @@ class AsimCLI(CommandCLI):
             self.say(f"weights  {note}")
         for note in self.notes:
             self.say(note)
+        if described := getattr(self.datamodule, "described", ""):
+            self.say(f"data     {described}")
         if start.path is not None:
             classes = start.settings.get("num_classes") if fits else None
             for note in load_weights(model, start.path, start.checkpoint, classes):
@@ -331,6 +335,8 @@ class AsimCLI(CommandCLI):
             self.say(start_line(start, self.trainer, "pretrained" if model.pretrained else "random"))
         elif start.path is not None:
             self.say(f"weights  {shorter_path(start.path)}")
+        elif (network := self.config.model.backbone.network) is not None:
+            self.say(f"weights  as {network} makes them, because there is no `ckpt_path`")
         elif not model.pretrained:
             self.say("weights  random, because there is no `ckpt_path`")
 

@@ -1,4 +1,4 @@
-"""Lightning data modules of labelled images, and the data sets, samplers and loaders that they consist of.
+"""Lightning data modules of labelled images and of texts, and the data sets, samplers and loaders that they consist of.
 
 Image: pixels, as a file, a PIL image, uint8 or, prepared for the network, float32.
 Split: the images of train, val or test, in the order in which they are listed.
@@ -18,6 +18,7 @@ from asim_lightning.data.imagenet import ImageNet
 from asim_lightning.data.packaged import PackagedImageNet
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
 from asim_lightning.data.splits import ImageSplit
+from asim_lightning.data.text import Text
 from asim_lightning.data.transforms import RandomCropFlip
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PackagedImageNet",
     "Preparation",
     "RandomCropFlip",
+    "Text",
     "evaluation_sampler",
     "training_sampler",
 ]

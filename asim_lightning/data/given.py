@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 
 from asim_lightning.checks import check_whole
 from asim_lightning.data.samplers import evaluation_sampler
+from asim_lightning.data.text import Text
 from asim_lightning.nn.inputs import tensors_of
 
 _BATCH = 64
@@ -118,6 +119,8 @@ def input_of(data: Any) -> tuple[Any, Any]:
     channels, size = getattr(data, "in_channels", None), getattr(data, "image_size", None)
     if channels is not None and size is not None:
         return [channels, size, size], None
+    if isinstance(data, Text):  # a batch need not have the last token of the vocabulary
+        return [data.window], data.vocabulary
     trains = type(data).train_dataloader is not LightningDataModule.train_dataloader
     data.prepare_data()
     data.setup("fit" if trains else "test")

@@ -76,6 +76,11 @@ class ImageDataModule(LightningDataModule):
         """The settings, without images: a copy, also in another process, reads the images itself."""
         return {**vars(self), "trainer": None, "_splits": {}, "_training_loader": None}
 
+    @property
+    def described(self) -> str:
+        """The data in a line for a command to print; empty: the settings say it all."""
+        return ""
+
     def setup(self, stage: str | None = None) -> None:
         """Read the images that the stage needs, once; the loaders call it if nobody did.
 

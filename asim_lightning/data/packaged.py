@@ -1,7 +1,6 @@
 """Labelled ImageNet images in another Python package, as a Lightning data module."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.data.datasets import Sample
 from asim_lightning.data.image_files import ImageFiles, image_names_in
 from asim_lightning.data.splits import ImageSplit, SplitName
-from asim_lightning.resources import PACKAGE, file_in_package
+from asim_lightning.resources import local_path
 
 _NAME = re.compile(r"imagenet_\d+_(\d{1,3})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _NO_TRAINING = "PackagedImageNet has images to evaluate and none to train on"
@@ -50,12 +49,9 @@ class PackagedImageNet(ColourDataModule):
         """Refuse a fit."""
         raise ValueError(f"{_NO_TRAINING}; a fit needs another data module, such as asim_lightning.data.ImageNet")
 
-    def _folder(self) -> Path:
-        return file_in_package(self.root) if self.root.startswith(PACKAGE) else Path(self.root).expanduser()
-
     def read(self, split: SplitName) -> ImageSplit[ImageFiles]:
         """See `ImageDataModule.read`."""
-        folder = self._folder()
+        folder = local_path(self.root)
         found = [(name, int(match[1])) for name in image_names_in(folder) if (match := _NAME.fullmatch(name))]
         if not found:
             raise FileNotFoundError(f"{folder} must hold images named imagenet_NUMBER_LABEL.jpg, but holds none")

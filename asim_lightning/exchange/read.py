@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from asim_lightning.resources import PACKAGE, file_in_package
+from asim_lightning.resources import local_path
 from asim_lightning.safe_load import held, is_state, load_safetensors, load_torch
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
@@ -44,7 +44,7 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
         path: The file, or ``package:NAME/PATH`` for one in an installed package.
         mmap: Whether to read tensors from the disk only when they are used.
     """
-    file = file_in_package(str(path)) if str(path).startswith(PACKAGE) else Path(path)
+    file = local_path(str(path))
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}")
     found: Any = load_safetensors(file) if file.suffix == ".safetensors" else load_torch(file, mmap)

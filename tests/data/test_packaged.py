@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from asim_lightning.data import PackagedImageNet
-from asim_lightning.resources import file_in_package
+from asim_lightning.resources import local_path
 from tests.data.real_pictures import real_pictures
 
 NAME = "tf_efficientnet_lite0"
@@ -53,9 +53,9 @@ def test_messages(tmp_path: Path) -> None:
 
 
 def test_files_in_packages() -> None:
-    assert file_in_package("package:asim_lightning/data/colour.py").name == "colour.py"
+    assert local_path("package:asim_lightning/data/colour.py").name == "colour.py"
     with pytest.raises(FileNotFoundError, match=r"^package:asim_lightning/nosuch must name a file of the package"):
-        file_in_package("package:asim_lightning/nosuch")
+        local_path("package:asim_lightning/nosuch")
     for name in ("no-such.package", "json.decoder", ""):
         with pytest.raises(FileNotFoundError, match="which is not installed"):
-            file_in_package(f"package:{name}/x")
+            local_path(f"package:{name}/x")

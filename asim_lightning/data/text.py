@@ -1,0 +1,215 @@
+"""A text as a Lightning data module: windows of tokens for a language model."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asim_lightning.checks import check_whole
+from asim_lightning.data.draws import positions_and_epochs
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.resources import local_path
+
+CHARACTERS = "characters"
+"""The tokenizer whose tokens are the characters of the text."""
+_NOT_COUNTED = -100
+"""Target of a token that an earlier window has counted."""
+_OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
+"""A text in a Python module."""
+_DIGITS = 12
+
+
+class Text(ImageDataModule):
+    """Windows of a text's tokens; batches are ``[tokens, targets, indices]``, int64.
+
+    tokens: (batch, window); targets: (batch, window), the same tokens, because the outcomes perplexity and next_token
+    compare each output with the token after it; indices: (batch,), the numbers of the windows in their part of the
+    text. The first token of a window is only context.
+
+    The last `test_windows` windows of the text are the test part. The windows before it, without overlap, are the
+    train part. Tokens at the end that fill no window are left out.
+
+    Attributes:
+        digest: First 12 digits of the SHA-256 of the text, once it is read; perplexities compare only on equal texts.
+        tokens: Number of tokens of the text, once it is read.
+    """
+
+    def __init__(
+        self,
+        files: str | list[str],
+        tokenizer: str = CHARACTERS,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        window: int = 256,
+        test_windows: int = 128,
+        stride: int | None = None,
+        batch_size: int = 8,
+        eval_batch_size: int = 8,
+        num_workers: int = 0,
+        held_out: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Check the arguments; read nothing yet.
+
+        Args:
+            files: Text files, UTF-8, which are joined by line ends: a path or several; package:NAME/PATH is a file in
+                an installed package, and module:name a text, or texts by key, in an installed module, such as
+                pydoc_data.topics:topics. Texts by key are joined in the order of their keys.
+            tokenizer: characters (each character of the text is a token), or a folder with a tokenizer of transformers,
+                which package:NAME finds in an installed package, or its name on the Hugging Face hub.
+            tokenizer_kwargs: More arguments of AutoTokenizer.from_pretrained, such as gguf_file.
+            window: Tokens of a window: 2 or more.
+            test_windows: Windows of the test part: 1 or more.
+            stride: Tokens from the start of a test window to the start of the next: 1 to window; null: `window`, so
+                that windows do not overlap. With a smaller stride, tokens have more context, and a window counts only
+                the tokens that no earlier window has. Each window has the same weight in a mean over windows.
+            batch_size: Training windows a batch, on each process.
+            eval_batch_size: Windows a batch in validation, test and calibration, on each process.
+            num_workers: Processes that prepare batches; 0 is fast enough.
+            held_out: Number of windows at the end of the train part that become the validation set; 0 validates on the
+                test windows.
+            seed: Decides the order of training and calibration windows.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
+        super().__init__(batch_size, eval_batch_size, num_workers, held_out, None, seed)
+        check_whole("`window`", window, 2)
+        check_whole("`test_windows`", test_windows, 1)
+        check_whole("`stride`", window if stride is None else stride, 1, window)
+        self.files, self.tokenizer, self.tokenizer_kwargs = files, tokenizer, dict(tokenizer_kwargs or {})
+        self.window, self.test_windows, self.stride = window, test_windows, stride or window
+        self.digest, self.tokens = "", 0
+        self._read: tuple[Tensor, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings, without the text, which a copy reads itself."""
+        return {**super().__getstate__(), "_read": None}
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of the tokenizer's tokens; reads the text."""
+        return self._text()[1]
+
+    @property
+    def described(self) -> str:
+        """The text in a line: its name, digest and tokens; reads the text."""
+        self._text()
+        name = ", ".join(_listed(self.files))
+        scored = self.window - 1 + (self.test_windows - 1) * min(self.stride, self.window - 1)
+        tested = f"{self.test_windows:,} windows of {self.window:,} test it on {scored:,}"
+        return f"{name}, sha256 {self.digest}, {self.tokens:,} tokens; {tested}"
+
+    def read(self, split: SplitName) -> ImageSplit[Tensor]:
+        """The windows of a part of the text and their targets. # (windows, window) both
+
+        Raises:
+            FileNotFoundError: A file or package is missing.
+            ValueError: The text or the tokenizer cannot be read, or the text has too few tokens.
+        """
+        tokens, _ = self._text()
+        step = self.stride
+        starts = (len(tokens) - self.window) // step + 1  # windows of the whole text
+        first = (starts - self.test_windows) * step  # where the test part begins
+        if first < 0:
+            needed = self.window + (self.test_windows - 1) * step
+            raise ValueError(
+                f"{self.test_windows:,} test windows of {self.window:,} tokens need a text of {needed:,} tokens, got "
+                f"{len(tokens):,}; give a longer text, or smaller `test_windows` or `window`"
+            )
+        if split != "test":
+            windows = tokens[: first // self.window * self.window].reshape(-1, self.window)
+            if not len(windows):
+                raise ValueError(
+                    f"The train part needs {self.window:,} tokens before the test part, got {first:,}; give a longer "
+                    "text, or smaller `test_windows`"
+                )
+            return ImageSplit(windows, windows, torch.arange(len(windows)))
+        windows = tokens[first:].unfold(0, self.window, step)
+        targets = windows.clone()
+        targets[1:, : self.window - step] = _NOT_COUNTED
+        return ImageSplit(windows, targets, torch.arange(len(windows)))
+
+    def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> "Windows":
+        """See `ImageDataModule.dataset`."""
+        return Windows(split.images, split.labels, indices)
+
+    def held_out_limit(self, labels: Tensor) -> int:
+        """See `ImageDataModule.held_out_limit`: a window stays to train on."""
+        return len(labels)
+
+    def draw_held_out(self, labels: Tensor) -> Tensor:
+        """The last windows; see `ImageDataModule.draw_held_out`."""
+        return torch.arange(len(labels) - self.held_out, len(labels))
+
+    def _text(self) -> tuple[Tensor, int]:
+        """The tokens of the text, int64, and the size of the vocabulary. # (tokens,)"""
+        if self._read is None:
+            text = "\n".join(map(_text_of, _listed(self.files)))
+            self._read = _characters(text) if self.tokenizer == CHARACTERS else self._tokenized(text)
+            self.digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+            self.tokens = len(self._read[0])
+        return self._read
+
+    def _tokenized(self, text: str) -> tuple[Tensor, int]:
+        try:
+            from transformers import AutoTokenizer
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                f"The tokenizer {self.tokenizer} needs transformers, which is not installed; pip install '.[lm]' in "
+                f"the checkout installs it, and `tokenizer: {CHARACTERS}` needs no package"
+            ) from None
+        folder = local_path(self.tokenizer)
+        where = {"local_files_only": True} if folder.is_dir() else {}  # a folder needs no network
+        name = str(folder) if folder.is_dir() else self.tokenizer
+        found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+        ids = found(text, add_special_tokens=False, verbose=False)["input_ids"]  # not verbose: any length is right
+        return torch.tensor(ids, dtype=torch.int64), len(found)
+
+
+class Windows(Dataset[Any]):
+    """Some windows of a part of a text: tokens, targets and the number of the window."""
+
+    def __init__(self, tokens: Tensor, targets: Tensor, indices: Tensor) -> None:
+        """Keep references. # (windows, window), (windows, window), (samples,)"""
+        self.tokens, self.targets, self.indices = tokens, targets, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, yielded: int) -> tuple[Tensor, Tensor, int]:
+        positions, _ = positions_and_epochs([yielded])
+        index = int(self.indices[positions])
+        return self.tokens[index], self.targets[index], index
+
+
+def _listed(files: str | Sequence[str]) -> list[str]:
+    return [files] if isinstance(files, str) else list(files)
+
+
+def _text_of(given: str) -> str:
+    """The text of a file, or in a Python module."""
+    if not _OBJECT.fullmatch(given) or Path(given).exists():
+        return local_path(given).read_text(encoding="utf-8")
+    try:
+        found: Any = resolve_name(given)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`files` {given} cannot be imported: {error}") from None
+    if isinstance(found, Mapping):
+        found = "\n".join(found[key] for key in sorted(found))
+    if not isinstance(found, str):
+        raise ValueError(f"`files` {given} must be a text, or texts by key, got a {type(found).__name__}")
+    return found
+
+
+def _characters(text: str) -> tuple[Tensor, int]:
+    """Each character's place among the sorted ones of the text. # (characters,)"""
+    letters, places = np.unique(np.frombuffer(text.encode("utf-32-le"), np.uint32), return_inverse=True)
+    return torch.from_numpy(places.astype(np.int64)), len(letters)

