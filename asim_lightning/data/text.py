@@ -18,8 +18,8 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
 from asim_lightning.resources import local_path
 
-CHARACTERS = "characters"
-"""The tokenizer whose tokens are the characters of the text."""
+CHARACTERS, BYTES = "characters", "bytes"
+"""Tokenizers whose tokens are the characters of the text, and the 256 values of its bytes in UTF-8."""
 _NOT_COUNTED = -100
 """Target of a token that an earlier window has counted."""
 _OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
@@ -62,8 +62,9 @@ class Text(ImageDataModule):
             files: Text files, UTF-8, which are joined by line ends: a path or several; package:NAME/PATH is a file in
                 an installed package, and module:name a text, or texts by key, in an installed module, such as
                 pydoc_data.topics:topics. Texts by key are joined in the order of their keys.
-            tokenizer: characters (each character of the text is a token), or a folder with a tokenizer of transformers,
-                which package:NAME finds in an installed package, or its name on the Hugging Face hub.
+            tokenizer: characters (each character of the text is a token), bytes (each byte is one of 256 tokens,
+                whatever the text), or a folder with a tokenizer of transformers, which package:NAME finds in an
+                installed package, or its name on the Hugging Face hub.
             tokenizer_kwargs: More arguments of AutoTokenizer.from_pretrained, such as gguf_file.
             window: Tokens of a window: 2 or more.
             test_windows: Windows of the test part: 1 or more.
@@ -153,7 +154,8 @@ class Text(ImageDataModule):
         """The tokens of the text, int64, and the size of the vocabulary. # (tokens,)"""
         if self._read is None:
             text = "\n".join(map(_text_of, _listed(self.files)))
-            self._read = _characters(text) if self.tokenizer == CHARACTERS else self._tokenized(text)
+            own = {CHARACTERS: _characters, BYTES: _bytes}.get(self.tokenizer, self._tokenized)
+            self._read = own(text)
             self.digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
             self.tokens = len(self._read[0])
         return self._read
@@ -164,7 +166,7 @@ class Text(ImageDataModule):
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
                 f"The tokenizer {self.tokenizer} needs transformers, which is not installed; pip install '.[lm]' in "
-                f"the checkout installs it, and `tokenizer: {CHARACTERS}` needs no package"
+                f"the checkout installs it, and `tokenizer: {CHARACTERS}` or {BYTES} needs no package"
             ) from None
         folder = local_path(self.tokenizer)
         where = {"local_files_only": True} if folder.is_dir() else {}  # a folder needs no network
@@ -207,6 +209,11 @@ def _text_of(given: str) -> str:
     if not isinstance(found, str):
         raise ValueError(f"`files` {given} must be a text, or texts by key, got a {type(found).__name__}")
     return found
+
+
+def _bytes(text: str) -> tuple[Tensor, int]:
+    """The bytes of the text. # (bytes,)"""
+    return torch.from_numpy(np.frombuffer(text.encode(), np.uint8).astype(np.int64)), 256
 
 
 def _characters(text: str) -> tuple[Tensor, int]:

@@ -32,8 +32,8 @@ class CostFigures:
         self._known: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
     def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
-        """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W; if there are digital
-        cycles, also the percent of the products of bits on macros that are digital.
+        """Energy (uJ an image) with low and high, all-digital energy (uJ), latency (ms) and TOPS/W; if there are
+        digital cycles, also the percent of the products of bits on macros that are digital.
 
         A quantised network is priced on a digital macro, which has no latency here; a float network has no price. A
         technology that needs counts of images is refused.

@@ -131,8 +131,9 @@ def observed(model: nn.Module, method: str = "max", missing: bool = False) -> It
             if layer.input_range == "calibrated":
                 layer.input_range = "batch"
             else:
-                undone.callback(setattr, layer, "has_weight_range", layer.has_weight_range)
-                layer.has_weight_range = False
+                for name, value in (("has_weight_range", False), ("warned", True)):
+                    undone.callback(setattr, layer, name, getattr(layer, name))
+                    setattr(layer, name, value)
         for layer in named.values():
             layer.fidelity = "quantized"
         model.eval()
