@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.classifier.outcome import Outcome
     from asim_lightning.engine.explanation import explain
+    from asim_lightning.evaluation.layer_snr import layer_snr
     from asim_lightning.exploration.python_calls import calibrate_adc_, describe_chip, doctor, search, spec, study
     from asim_lightning.exploration.python_results import Results
     from asim_lightning.nn import calibrate_, verify
@@ -39,6 +40,7 @@ _FOLDERS = {
     "describe_chip": "exploration.python_calls",
     "doctor": "exploration.python_calls",
     "explain": "engine.explanation",
+    "layer_snr": "evaluation.layer_snr",
     "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
     "set_train_noise_": "surgery",
@@ -48,8 +50,8 @@ _FOLDERS = {
 }
 __all__ = [
     "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule", "StaticEffects",
-    "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "doctor", "explain", "search",
-    "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
+    "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "doctor", "explain", "layer_snr",
+    "search", "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
 ]  # fmt: skip
 
 # torch, Lightning and timm take seconds to import, and `asim --help` does not need them

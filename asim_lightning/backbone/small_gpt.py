@@ -33,9 +33,9 @@ class SmallGPT(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
-        for block in self.blocks:
-            nn.init.normal_(block.proj.weight, std=0.02 / (2 * depth) ** 0.5)
-            nn.init.normal_(block.down.weight, std=0.02 / (2 * depth) ** 0.5)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("proj.weight", "down.weight")):  # sums of 2 depth of them go into the stream
+                nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the next token after each. # (batch, tokens) to (batch, tokens, vocabulary)"""

@@ -105,12 +105,12 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
 
     def keep(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> None:
         if not layer.by_row:
-            exact = _computed(layer, "quantized", arguments, named)
+            exact = computed(layer, "quantized", arguments, named)
             calls.append(_Call(layer, arguments, named, exact, y - exact, torch.zeros(())))
 
     def add(layer: OnMacro, arguments: tuple[Any, ...], named: dict[str, Any], y: Tensor) -> Tensor:
         if layer.by_row:
-            exact, error = y.detach(), _computed(layer, "simulated", arguments, named) - y.detach()
+            exact, error = y.detach(), computed(layer, "simulated", arguments, named) - y.detach()
             call = _Call(layer, tuple(each.detach() for each in arguments), named, exact, error, torch.zeros(()))
             shifts[call] = torch.zeros_like(error).requires_grad_()
         else:
@@ -118,12 +118,12 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
         return y + point * call.error + shifts[call]
 
     with torch.no_grad():
-        with _hooked(model, keep):
+        with hooked(model, keep):
             simulated = loss()
         model.fidelity = "quantized"
         increase = float(simulated - loss())
     same = {call: torch.zeros_like(call.error).requires_grad_() for call in calls}
-    with torch.enable_grad(), _hooked(model, add), ExitStack() as after:
+    with torch.enable_grad(), hooked(model, add), ExitStack() as after:
         for quantized in quantized_layers(model.backbone).values():
             quantized.has_gradient = True
             after.callback(delattr, quantized, "has_gradient")  # else keys of trials would include it
@@ -138,7 +138,7 @@ def _path(model: CimModule, batch: Any) -> tuple[float, list[_Call]]:
 
 
 @torch.no_grad()
-def _computed(layer: OnMacro, fidelity: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+def computed(layer: OnMacro, fidelity: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
     """A layer's output at another fidelity, without its hooks."""
     before, layer.fidelity = layer.fidelity, fidelity
     with routing_paused():  # as in the layer's call
@@ -162,7 +162,7 @@ def _share(model: CimModule, ids: Tensor, calls: Iterable[_Call], layer: OnMacro
 
 
 @contextmanager
-def _hooked(model: CimModule, call: Callable[..., Tensor | None]) -> Iterator[None]:
+def hooked(model: CimModule, call: Callable[..., Tensor | None]) -> Iterator[None]:
     """Call a function after each call of a layer; a returned tensor replaces the layer's output."""
     with ExitStack() as hooks:
         for layer in macro_layers(model.backbone).values():
