@@ -32,7 +32,7 @@ from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.lightning_private import first_logged_step
 from asim_lightning.safe_load import read_checkpoint

@@ -21,8 +21,9 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_di
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
-from asim_lightning.evaluation.results import Kind, Measure, axes_text
+from asim_lightning.evaluation.results import Kind, axes_text
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import count_text
 

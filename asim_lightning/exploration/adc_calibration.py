@@ -11,8 +11,9 @@ from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
-from asim_lightning.evaluation.results import Measure, axes_text
+from asim_lightning.evaluation.results import axes_text
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Say
 from asim_lightning.nn import OnMacro
@@ -107,8 +108,8 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
             change = difference_interval(answers[1], correct, measure.is_share)
-            mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
-            say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
+            mean = f"{measure.change_text(change.mean, '+')} {measure.change_unit}".rstrip()
+            say(f"after - {name}: {mean} {measure.change_interval(change.low, change.high)}, in pairs")
     for note in measure_notes(measure, len(answers[0])):
         say(f"note     {note}")
 

@@ -14,7 +14,8 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import crossed_difference, crossed_interval, good_chips, yield_figures
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
-from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Measure, Outcomes, Result, stacked
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, stacked
 from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target

@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import mean_interval
-from asim_lightning.evaluation.results import (
-    Measure,
-    Outcomes,
-    Result,
-    axis_text,
-    canonical_json,
-    distinct_values,
-    noise_unit,
-)
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Outcomes, Result, axis_text, canonical_json, distinct_values, noise_unit
 
 
 def point(kind="simulated", accuracy=0.9, low=0.88, high=0.92, **axes):
