@@ -153,8 +153,22 @@ def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     wanted = targets[:, 1:]
     _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
-    each = F.cross_entropy(outputs[:, :-1].float().transpose(1, 2), wanted, reduction="none", ignore_index=IGNORED)
+    # one sample after the other, because a copy of all logits of a batch may take a gigabyte
+    each = torch.stack(
+        [
+            F.cross_entropy(logits.float(), tokens.long(), ignore_index=IGNORED, reduction="none")
+            for logits, tokens in zip(outputs[:, :-1], wanted, strict=True)
+        ]
+    )
     return each.double().sum(dim=1) / (wanted != IGNORED).sum(dim=1).clamp(min=1)
+
+
+def likeliest_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The likeliest token at the place of each counted target, from the second one; -1 at the places of others.
+
+    # (batch, tokens, vocabulary), (batch, tokens) to (batch, tokens - 1)
+    """
+    return outputs[:, :-1].argmax(dim=-1).masked_fill(targets[:, 1:] == IGNORED, -1)
 
 
 @dataclass(frozen=True)
@@ -246,7 +260,7 @@ class Outcome:
             ValueError: They are.
         """
         are_tokens = all(isinstance(each, Tensor) and not each.is_floating_point() for each in (inputs, targets))
-        if self.number not in (right_tokens, token_losses) or not are_tokens:
+        if self.number not in OF_TOKENS or not are_tokens:
             return
         if inputs.shape != targets.shape or inputs.dim() != 2 or inputs.shape[1] < 2:
             return
@@ -297,7 +311,10 @@ class Outcome:
             ) from error
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """The number of each sample of a batch, and for an accuracy the predicted class."""
+        """The number of each sample of a batch; of an accuracy also the class, of tokens the likeliest ones.
+
+        # (batch,), and (batch, tokens - 1) of likeliest tokens
+        """
         try:
             found = self.number(outputs, targets)
         except (IndexError, RuntimeError) as error:
@@ -316,9 +333,16 @@ class Outcome:
                 f"{self._words} must give 0..1, got {given}; other numbers need Outcome(name, function, "
                 "shown_as='number')"
             )
-        return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
+        values = {"value": found.float()}
+        if self.number is right:
+            return {**values, "prediction": predictions(outputs)}
+        if self.number in OF_TOKENS:
+            return {**values, "prediction": likeliest_tokens(outputs, targets)}
+        return values
 
 
+OF_TOKENS = (right_tokens, token_losses)
+"""Numbers of outcomes that compare each output with the next token."""
 _MEAN_IOU = "the mean over images of the IoU of each; the IoU of the pixels of all images together is another number"
 OUTCOMES: Mapping[str, Outcome] = {
     "accuracy": Outcome(),

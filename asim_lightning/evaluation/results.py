@@ -32,7 +32,8 @@ class Outcomes:
         value: Outcome of each sample, float32: 1 for a right answer, 0 for a wrong one. Shape (samples,).
         seconds: Time the trial took.
         algorithm: Engine or algorithm of the trial.
-        prediction: Predicted class of each sample; None if there is none. Shape (samples,).
+        prediction: Predicted class of each sample, or the likeliest token at each place, -1 where it does not count;
+            None if there is none. Shape (samples,) or (samples, places).
     """
 
     sample_index: NDArray[np.int64]
@@ -72,6 +73,21 @@ class Outcomes:
 def stacked(reads: Sequence[Outcomes]) -> NDArray[Any]:
     """The outcomes of some reads of the same samples; boolean if all are right or wrong. # (samples, reads)"""
     return np.stack([read.numbers for read in reads], axis=1)
+
+
+AGREEMENT = "agreement"
+"""Name of the figure of `agreement` with the quantised network."""
+
+
+def agreement(reads: Sequence[Outcomes], reference: Outcomes) -> float | None:
+    """Share of counted tokens whose likeliest one is a reference's, the mean over reads; None if they are no tokens.
+
+    The reference may have more samples.
+    """
+    found = reference.part(reads[0].sample_index).prediction
+    if found is None or found.ndim == 1:
+        return None
+    return float(np.mean([np.equal(read.prediction, found)[found >= 0].mean() for read in reads]))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

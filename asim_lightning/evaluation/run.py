@@ -12,7 +12,7 @@ from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
-from asim_lightning.evaluation.results import AxisValue, Decision, Result, axis_text, distinct_values
+from asim_lightning.evaluation.results import AGREEMENT, AxisValue, Decision, Result, axis_text, distinct_values
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
 
@@ -125,7 +125,7 @@ class Run(Sequence[Result]):
     def costs(self) -> list[str]:
         """Names of the figures that are not fields of the macro."""
         names = dict.fromkeys(name for row in self.rows for name in row.figures)
-        return [name for name in names if name not in _FIELDS]
+        return [name for name in names if name not in (*_FIELDS, AGREEMENT)]
 
     def of_kind(self, kind: str) -> list[Result]:
         """Rows of a kind."""

@@ -12,7 +12,15 @@ from asim_lightning.evaluation.results import KINDS, AxisValue, Result, axes_tex
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
-from asim_lightning.report.table_columns import accuracy_columns, axis_columns, cost_column, of, target_column, valued
+from asim_lightning.report.table_columns import (
+    accuracy_columns,
+    agreement_columns,
+    axis_columns,
+    cost_column,
+    of,
+    target_column,
+    valued,
+)
 from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
 from asim_lightning.table import Table, TableColumn, count_range, mean_count, plain
 
@@ -75,7 +83,8 @@ def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> P
     measure = rows[0].measure
     of_all = ", all chips" * any(CHIP in row.axes for row in rows)  # the row of a chip has the yield of all chips
     decisions = [target_column(each, measure.words(each) + of_all * each.startswith("yield")) for each in targets]
-    return [*axis_columns(rows), *accuracy_columns(measure), *costs, *decisions]
+    means = (*accuracy_columns(measure), *agreement_columns(rows))
+    return [*axis_columns(rows), *means, *costs, *decisions]
 
 
 def search_text(found: Run, technology: str) -> str:
@@ -153,6 +162,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         _KIND,
         *axis_columns(rows, is_labelled=True),
         *accuracy_columns(measure),
+        *agreement_columns(rows),
         _difference(measure),
         target_column(str(target), "target"),
         *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 from asim_lightning.evaluation.measure import Measure
-from asim_lightning.evaluation.results import Result, axis_text, is_number
+from asim_lightning.evaluation.results import AGREEMENT, Result, axis_text, is_number
 from asim_lightning.report.labels import cost_number, head_of, label_of, value_text
 from asim_lightning.table import Row, TableColumn
 
@@ -73,6 +73,17 @@ def accuracy_columns(measure: Measure) -> list[TableColumn[Result]]:
         TableColumn(measure.heading, lambda row: measure.text(row.accuracy), {"accuracy": lambda row: row.plain[0]}),
         TableColumn("95 % interval", lambda row: measure.interval(row.low, row.high), ends),
     ]
+
+
+def agreement_columns(rows: Sequence[Result]) -> list[TableColumn[Result]]:
+    """The share of tokens whose likeliest one is the quantised network's; no column if no row has it."""
+    found: TableColumn[Result] = valued(
+        "as quantized\n(% of tokens)",
+        AGREEMENT,
+        lambda row: row.figures.get(AGREEMENT),
+        lambda share: f"{100 * share:.2f}",
+    )
+    return [found] * any(AGREEMENT in row.figures for row in rows)
 
 
 def cost_column(name: str, digits: int, head: str = "") -> TableColumn[Result]:

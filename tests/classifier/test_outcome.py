@@ -31,7 +31,7 @@ LOG_2, LOG_3 = math.log(2), math.log(3)
 def test_an_outcome_is_one_number_a_sample(name: str, outputs: Any, targets: Any, expected: list[float]) -> None:
     found = Outcome.of(name).numbers(torch.tensor(outputs).float(), torch.tensor(targets))
     assert found["value"].tolist() == pytest.approx(expected)
-    assert ("prediction" in found) == (name == "accuracy")
+    assert ("prediction" in found) == (name in ("accuracy", "next token", "perplexity"))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
     assert answer.code == 0, answer.err
     assert "data     words.txt, sha256 " in answer.out
     assert ", 576 tokens; 12 windows of 16 test it on 180\n" in answer.out
-    assert "weights  as transformers.AutoModelForCausalLM.from_pretrained makes them" in answer.out
+    assert "weights  transformers.AutoModelForCausalLM.from_pretrained's own, because there is no" in answer.out
     for options, said in (
         (["--data.init_args.window", "65"], "must be at most 64 tokens for LlamaForCausalLM, got 65"),
         (
@@ -70,6 +70,9 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     assert answer.code == 0, answer.err
     said = re.findall(r"perplexity ([\d.]+) \[([\d.]+), ([\d.]+)\] \((float|quantized|simulated)", answer.out)
     assert [kind for *_, kind in said] == ["float", "quantized", "simulated"]
+    shares = re.findall(r"(float|simulated)[^\n]*?([\d.]+) % of tokens as quantized", answer.out)
+    assert [kind for kind, _ in shares] == ["float", "simulated"]
+    assert all(0 < float(share) < 100 for _, share in shares)
     network = AutoModelForCausalLM.from_pretrained("small")
     windows = Text("words.txt", "small", window=16, test_windows=12).test_split().images
     with torch.no_grad():
@@ -97,6 +100,8 @@ def test_studies_decide_changes_of_a_perplexity(asim: Asim, recipe: Path) -> Non
     _, quantized, quiet, noisy = rows_of(next(recipe.glob("runs/lm/sweep-*/results.csv")))
     assert quiet["perplexity within 1 % of quantized"] == "kept"
     assert noisy["perplexity within 1 % of quantized"] == "missed"
+    assert (float(quiet["agreement"]), quantized["agreement"]) == (1, "")
+    assert 0 < float(noisy["agreement"]) < 1
     change = float(noisy["accuracy"]) / float(quantized["accuracy"]) - 1
     assert float(noisy["difference"]) == pytest.approx(change, rel=1e-4)
     assert float(noisy["difference_low"]) < change < float(noisy["difference_high"])
