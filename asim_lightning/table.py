@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 Row = TypeVar("Row")
 Rows: TypeAlias = list[list[object]]
 """Cells of a table, its head first."""
+ShownAs: TypeAlias = Literal["percent", "number", "exponential"]
+"""How a mean is shown: a share in percent, the number itself, or the exponential of a mean logarithm."""
 _WIDE = 40
 """Cells of a page with more characters may be broken into lines."""
 

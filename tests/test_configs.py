@@ -20,6 +20,7 @@ from asim_lightning.cli import main
 from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cost import cost
+from asim_lightning.data import Text
 from asim_lightning.nn import PACT
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 from tests.commands import parsed
@@ -40,7 +41,7 @@ def commands(path: Path) -> list[list[str]]:
 
 def skip_without_packages(path: Path) -> None:
     """Skip the test where a package that a recipe names is not installed."""
-    for package in re.findall(r"package:(\w+)/", path.read_text()):
+    for package in re.findall(r"package:(\w+)", path.read_text()):
         if find_spec(package) is None:
             pytest.skip(f"needs what is in the package {package}")
 
@@ -90,8 +91,11 @@ def checked(path: Path) -> AsimCLI:
     cli = built(path, *flags)
     data: Any = cli.datamodule
     assert cli.model.report.on_macro
-    assert type(data).__name__ == "ImageNet" or data.num_classes == cli.model.num_classes
-    assert data.image_size == cli.model.hparams["backbone"]["image_size"]
+    if isinstance(data, Text):
+        assert cli.model.hparams["backbone"]["input_values"] == data.vocabulary == cli.model.backbone.config.vocab_size
+    else:
+        assert type(data).__name__ == "ImageNet" or data.num_classes == cli.model.num_classes
+        assert data.image_size == cli.model.hparams["backbone"]["image_size"]
     assert_has_a_cost(cli.model)
     for name, assert_published in PUBLISHED.items():
         if path.stem.startswith(name):
@@ -152,7 +156,16 @@ def test_figures_of_the_paper_go_on_top_of_a_network(path: Path) -> None:
 FITS = [path for path in RECIPES if commands(path)[0][0] == "fit"]
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if path not in FITS], ids=lambda path: path.stem)
+SLOW = {"smollm2"}
+"""Recipes whose weights take half a minute to read."""
+OTHERS = [
+    pytest.param(path, marks=pytest.mark.slow, id=path.stem) if path.stem in SLOW else path
+    for path in RECIPES
+    if path not in FITS
+]
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
 def test_recipe_builds(path: Path, folder: Path) -> None:
     assert checked(path).command != "fit"
     assert os.listdir(folder) == []

@@ -73,7 +73,8 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
         raise ValueError(
             f"`model.backbone.network` must make a torch.nn.Module, got a {type(model).__name__} of {path}"
         )
-    return model
+    # transformers gives networks for evaluation, which would train without fake quantisation and noise
+    return model if model.training else model.train()
 
 
 def image_channels(config: BackboneConfig, network: nn.Module) -> int | None:

@@ -36,7 +36,7 @@ class BenchImages:
         return self.images[places].to(device), self.ids[places].to(device)
 
 
-def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
+def read_images(data: Any, count: int) -> BenchImages:
     """The first `count` test images of a data module that is set up, or as many of them as 1 GB holds.
 
     Raises:
@@ -44,7 +44,7 @@ def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
     """
     images, ids, found = [], [], 0
     for batch in data.test_dataloader():
-        part, _, indices = unpack(batch, num_classes)
+        part, _, indices = unpack(batch, None)
         if not isinstance(part, Tensor):
             raise ValueError(f"asim bench times networks with one input, got inputs of shapes {shapes_text(part)}")
         count = min(count, _most(part.shape[1:]))

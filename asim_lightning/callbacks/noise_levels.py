@@ -83,7 +83,7 @@ def rows_of(epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequen
     """The rows of one sweep in the file."""
     rows: Rows = []
     for level, row in zip(levels, results, strict=True):
-        shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
+        means = (f"{number:.6f}" for number in row.plain)
         lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
-        rows.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+        rows.append([epoch, step, level.value, *lsb, *means, row.images, row.trials, f"{row.seconds:.3f}"])
     return rows

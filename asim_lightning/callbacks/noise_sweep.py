@@ -37,9 +37,9 @@ class NoiseSweep(MacroAccuracy):
     """Measures, after validations of a fit, the accuracy at several noise levels, simulated bit by bit.
 
     Logs ``noise/acc@LEVEL``, ``noise/acc_mean`` (over the levels: the area under the curve) and ``noise/acc_worst``,
-    0..1; a ModelCheckpoint can monitor them. The curve with its 95 % interval is a figure and, when the fit ends, a
-    margin chart of TensorBoard; noise_sweep.csv has every number. With the axis nonlinear_noise, all these names begin
-    with ``nonlinear_noise`` instead of ``noise``.
+    0..1, or means of another outcome as `Measure.plain` gives them; a ModelCheckpoint can monitor them. The curve with
+    its 95 % interval is a figure and, when the fit ends, a margin chart of TensorBoard; noise_sweep.csv has every
+    number. With the axis nonlinear_noise, all these names begin with ``nonlinear_noise`` instead of ``noise``.
 
     A sweep runs in epochs 0, k, 2k, ..., in the first validation of a fit and in the last epoch. In between, the
     metrics stay at their last value, so a ModelCheckpoint, which wants a better one, does not save.
@@ -126,10 +126,11 @@ class NoiseSweep(MacroAccuracy):
         if self.last and not is_due(trainer, self.every_n_epochs):
             return
         results = self.results[trainer.current_epoch] = self.measure(trainer, pl_module)
-        accuracies = [row.accuracy for row in results]
+        accuracies, measure = [row.plain[0] for row in results], results[0].measure
         names = (f"acc@{level_name(level.value)}" for level in self._on_network)
         self.last = dict(zip(names, accuracies, strict=True))
-        self.last |= {"acc_mean": sum(accuracies) / len(accuracies), "acc_worst": min(accuracies)}
+        mean, worst = sum(row.accuracy for row in results) / len(results), min(results, key=lambda row: row.merit)
+        self.last |= {"acc_mean": measure.plain(mean), "acc_worst": worst.plain[0]}
         for name, value in self.last.items():
             log_equal(pl_module, f"{self.prefix}/{name}", value)
         self._rows += rows_of(trainer.current_epoch, trainer.global_step, self._on_network, results)

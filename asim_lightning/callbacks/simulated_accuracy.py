@@ -16,7 +16,8 @@ from asim_lightning.classifier.network import CimModule, evaluated
 from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import AxisValue, Measure, Result
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AxisValue, Result
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -72,8 +73,9 @@ class MacroAccuracy(Callback):
 class SimulatedAccuracy(MacroAccuracy):
     """Measures, after each validation of a fit, the accuracy of the macro as configured, simulated bit by bit.
 
-    Logs ``val/acc_simulated``, 0..1; a ModelCheckpoint can monitor it. A fit with `train_noise_model` macro or chip
-    adds this callback if no other callback saves an epoch, or if one monitors this metric.
+    Logs ``val/acc_simulated``, 0..1, or the mean of another outcome as `Measure.plain` gives it; a ModelCheckpoint can
+    monitor it. A fit with `train_noise_model` macro or chip adds this callback if no other callback saves an epoch, or
+    if one monitors this metric.
 
     Args:
         images: Validation images, spread evenly over the data, always the same; all if there are fewer.
@@ -98,7 +100,7 @@ class SimulatedAccuracy(MacroAccuracy):
         """Measure."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             (result,) = self.results_at(trainer, evaluated(pl_module), [({}, self.conditions)])
-            log_equal(pl_module, self.METRIC, result.accuracy)
+            log_equal(pl_module, self.METRIC, result.plain[0])
 
 
 def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:

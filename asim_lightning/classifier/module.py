@@ -30,6 +30,14 @@ from asim_lightning.surgery import Plan, convert_, macro_layers, recount_, set_t
 from asim_lightning.surgery.settings import set_max_elements_
 
 
+class ExponentialOfMean(MeanMetric):
+    """The exponential of a mean, such as the perplexity of mean negative log-likelihoods."""
+
+    def compute(self) -> Tensor:
+        """The exponential of the mean over all processes."""
+        return super().compute().exp()
+
+
 class CimClassifier(CimModule):
     """An image classifier whose layers run on a simulated macro.
 
@@ -57,7 +65,7 @@ class CimClassifier(CimModule):
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
             2^20 on a CPU, 2^26 elsewhere. No result depends on it.
         outcome: The measured number, for which a fit also trains: accuracy, multilabel, segmentation (mean IoU),
-            next_token, loss, or the import path of your function of outputs and targets, or of an Outcome.
+            next_token, perplexity, loss, or the import path of your function of outputs and targets, or of an Outcome.
 
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
@@ -127,7 +135,14 @@ class CimClassifier(CimModule):
         # at most five classes would always be among the five likeliest
         self._top = (1,) if self._classes is None or num_classes <= 5 else (1, 5)
         kinds = ("loss", *(f"top{k}" for k in self._top))
-        self.means = nn.ModuleDict({f"{stage}_{kind}": MeanMetric() for stage in ("val", "test") for kind in kinds})
+        mean = ExponentialOfMean if self.outcome.shown_as == "exponential" else MeanMetric
+        self.means = nn.ModuleDict(
+            {
+                f"{stage}_{kind}": MeanMetric() if kind == "loss" else mean()
+                for stage in ("val", "test")
+                for kind in kinds
+            }
+        )
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

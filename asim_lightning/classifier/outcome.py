@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asim_lightning.checks import check_choice
 from asim_lightning.nn.inputs import batch_size, tensors_of
+from asim_lightning.table import ShownAs
 
 IGNORED = -100
 """Target of a token that is not counted, as in torch's cross-entropy."""
@@ -145,6 +146,31 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=IGNORED)
 
 
+def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative log-likelihood of a sample's tokens from the second one, in nats.
+
+    # (batch, tokens, vocabulary), (batch, tokens) to (batch,)
+    """
+    wanted = targets[:, 1:]
+    _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
+    # one sample after the other, because a copy of all logits of a batch may take a gigabyte
+    each = torch.stack(
+        [
+            F.cross_entropy(logits.float(), tokens.long(), ignore_index=IGNORED, reduction="none")
+            for logits, tokens in zip(outputs[:, :-1], wanted, strict=True)
+        ]
+    )
+    return each.double().sum(dim=1) / (wanted != IGNORED).sum(dim=1).clamp(min=1)
+
+
+def likeliest_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The likeliest token at the place of each counted target, from the second one; -1 at the places of others.
+
+    # (batch, tokens, vocabulary), (batch, tokens) to (batch, tokens - 1)
+    """
+    return outputs[:, :-1].argmax(dim=-1).masked_fill(targets[:, 1:] == IGNORED, -1)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One number a sample. A study measures its mean over samples.
@@ -152,27 +178,35 @@ class Outcome:
     Attributes:
         name: Name of the mean in tables and pictures, such as "accuracy".
         number: From outputs and targets of a batch to one number a sample. # (batch, ...), (batch, ...) to (batch,)
-        is_share: Whether numbers are 0..1, so that tables show them in percent.
+        shown_as: How tables show the mean: percent (numbers are shares, 0..1), number, or exponential (numbers are
+            logarithms, as of a perplexity; tables show the exponential of their mean, and changes of it in percent).
         more_is_better: Whether a larger mean is better: true for an accuracy, false for a loss.
         loss: Loss that `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
         note: What a reader of the mean should know, a line below tables.
 
     Raises:
-        ValueError: It is a share, and less is better.
+        ValueError: `shown_as` is none of these, or the numbers are shares, and less is better.
     """
 
     name: str = "accuracy"
     number: Callable[[Any, Any], Tensor] = right
-    is_share: bool = True
+    shown_as: ShownAs = "percent"
     more_is_better: bool = True
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
     note: str = ""
 
     def __post_init__(self) -> None:
+        check_choice("`shown_as` of an Outcome", self.shown_as, get_args(ShownAs))
         if self.is_share and not self.more_is_better:  # targets and yields ask for at least a share
             raise ValueError(
-                f"the outcome {self.name} cannot be a share with less being better; give 1 minus it, or is_share=False"
+                f"the outcome {self.name} cannot be a share with less being better; give 1 minus it, or "
+                "shown_as='number'"
             )
+
+    @property
+    def is_share(self) -> bool:
+        """Whether its numbers are 0..1."""
+        return self.shown_as == "percent"
 
     @property
     def _words(self) -> str:
@@ -226,7 +260,7 @@ class Outcome:
             ValueError: They are.
         """
         are_tokens = all(isinstance(each, Tensor) and not each.is_floating_point() for each in (inputs, targets))
-        if self.number is not right_tokens or not are_tokens:
+        if self.number not in OF_TOKENS or not are_tokens:
             return
         if inputs.shape != targets.shape or inputs.dim() != 2 or inputs.shape[1] < 2:
             return
@@ -277,7 +311,10 @@ class Outcome:
             ) from error
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """The number of each sample of a batch, and for an accuracy the predicted class."""
+        """The number of each sample of a batch; of an accuracy also the class, of tokens the likeliest ones.
+
+        # (batch,), and (batch, tokens - 1) of likeliest tokens
+        """
         try:
             found = self.number(outputs, targets)
         except (IndexError, RuntimeError) as error:
@@ -293,17 +330,26 @@ class Outcome:
         if self.is_share and not bool(((found >= 0) & (found <= 1)).all()):
             given = f"{float(found.min())} to {float(found.max())}"
             raise ValueError(
-                f"{self._words} must give 0..1, got {given}; other numbers need Outcome(name, function, is_share=False)"
+                f"{self._words} must give 0..1, got {given}; other numbers need Outcome(name, function, "
+                "shown_as='number')"
             )
-        return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
+        values = {"value": found.float()}
+        if self.number is right:
+            return {**values, "prediction": predictions(outputs)}
+        if self.number in OF_TOKENS:
+            return {**values, "prediction": likeliest_tokens(outputs, targets)}
+        return values
 
 
+OF_TOKENS = (right_tokens, token_losses)
+"""Numbers of outcomes that compare each output with the next token."""
 _MEAN_IOU = "the mean over images of the IoU of each; the IoU of the pixels of all images together is another number"
 OUTCOMES: Mapping[str, Outcome] = {
     "accuracy": Outcome(),
     "multilabel": Outcome("multi-label", right_labels, loss=label_loss),
     "segmentation": Outcome("mean IoU", mean_iou, loss=pixel_loss, note=_MEAN_IOU),
     "next_token": Outcome("next token", right_tokens, loss=token_loss),
-    "loss": Outcome("loss", cross_entropy, is_share=False, more_is_better=False, loss=class_loss),
+    "perplexity": Outcome("perplexity", token_losses, "exponential", more_is_better=False, loss=token_loss),
+    "loss": Outcome("loss", cross_entropy, "number", more_is_better=False, loss=class_loss),
 }
 """Outcomes by the name that users give; the name in tables is accepted too."""

@@ -101,7 +101,7 @@ def _images(cli: AsimCLI, batches: Sequence[int], repeats: int) -> BenchImages:
         if channels not in (None, model.in_channels):
             raise FileNotFoundError(f"images of {type(data).__name__} have {channels} channels")
         prepare(cli.trainer, model, data)
-        return read_images(data, count, model.num_classes)
+        return read_images(data, count)
     except FileNotFoundError as error:
         reason = str(error).partition(";")[0]
         images = random_images(model, data, count, f"the data cannot be read: {reason}")

@@ -112,6 +112,8 @@ def _parsed(given: list[str]) -> Callable[[], object]:
     if given in (["--help"], ["-h"], ["--version"]):
         return partial(print, f"asim {__version__}\n" if given == ["--version"] else help_text(), end="")
     check_command(given)
+    # transformers draws a bar for each network and tokenizer; it reads this when timm or itself is imported
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from asim_lightning.cli.command_line import read_arguments
 
     command = COMMANDS[given[0]]
@@ -160,13 +162,12 @@ def _signal_code(stop: BaseException) -> int | None:
 
 
 def _quieten() -> None:
-    """Silence messages of Lightning and transformers that come on every run and help no user."""
+    """Silence Lightning's messages that come on every run and help no user."""
     for message in (
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of transformers, for each network and tokenizer
     import lightning.pytorch  # noqa: F401  adds the handlers
 
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):

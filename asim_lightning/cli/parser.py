@@ -32,7 +32,7 @@ from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.lightning_private import first_logged_step
 from asim_lightning.safe_load import read_checkpoint
@@ -331,14 +331,14 @@ class AsimCLI(CommandCLI):
             for note in load_weights(model, start.path, start.checkpoint, classes):
                 self.say(f"weights  {note}")
             self.start = replace(start, checkpoint={})  # frees its memory
+        own = self.config.model.backbone.network
+        initial = "pretrained" if model.pretrained else "random" if own is None else f"{own}'s own"
         if fits:
-            self.say(start_line(start, self.trainer, "pretrained" if model.pretrained else "random"))
+            self.say(start_line(start, self.trainer, initial))
         elif start.path is not None:
             self.say(f"weights  {shorter_path(start.path)}")
-        elif (network := self.config.model.backbone.network) is not None:
-            self.say(f"weights  as {network} makes them, because there is no `ckpt_path`")
         elif not model.pretrained:
-            self.say("weights  random, because there is no `ckpt_path`")
+            self.say(f"weights  {initial}, because there is no `ckpt_path`")
 
     def say(self, line: str) -> None:
         """Print a line, in the words of the outcome and of the inputs."""

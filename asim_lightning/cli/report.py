@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asim_lightning.cli.command_line import shorter_path, write_text
 from asim_lightning.evaluation.run import Run, read_run, run_names
-from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.target import Target, target_texts
 from asim_lightning.report.run_section import report_of
 
 _SUFFIXES = (".html", ".htm")
@@ -47,9 +47,12 @@ def report(options: ReportOptions) -> None:
 
 
 def _report(options: ReportOptions) -> None:
-    asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in _run_folders(options.runs)]
     runs = list(_comparable(runs, {os.path.realpath(folder) for folder in options.runs}))
+    asked = None
+    if options.target is not None:
+        (text,) = target_texts("--target", [options.target], runs[0].measure)
+        asked = Target.read(text, "`--target`", ("accuracy", "share"))
     shared = os.path.commonpath([os.path.abspath(folder) for folder in options.runs])
     output = Path(options.output if options.output is not None else f"{shorter_path(shared)}/report.html")
     if output.suffix.lower() not in _SUFFIXES:
@@ -69,22 +72,18 @@ def _report(options: ReportOptions) -> None:
 
 
 def _comparable(runs: Sequence[Run], named: Collection[str]) -> Iterator[Run]:
-    """The runs of shares of the network with most runs; a line says which others are left out.
+    """The runs of the network and outcome with most runs; a line says which others are left out.
 
     Raises:
-        ValueError: A run whose folder is named is of another network, or of an outcome that is no share.
+        ValueError: A run whose folder is named is of another network or outcome.
     """
-    networks = Counter(_network(run) for run in runs if run.measure.is_share)
+    (usual, _), *_ = Counter(map(_network, runs)).most_common(1)
     for run in runs:
-        network, is_named = _network(run), os.path.realpath(run.folder) in named
-        if not run.measure.is_share:
-            why = f"its outcome is {run.measure.name}, and a report is of outcomes between 0 and 1"
-        elif network != (usual := networks.most_common(1)[0][0]):  # a reader would compare their accuracies
-            why = f"it is of {network}, and the report of {usual}"
-        else:
+        if (network := _network(run)) == usual:
             yield run
             continue
-        if is_named or not networks:
+        why = f"it is of {network}, and the report of {usual}"  # a reader would compare their outcomes
+        if os.path.realpath(run.folder) in named:
             raise ValueError(f"{run.folder} cannot be in this report: {why}")
         print(f"note     {run.folder} is left out: {why}")
 
@@ -112,4 +111,5 @@ def _run_folders(given: Sequence[str]) -> list[Path]:
 
 def _network(run: Run) -> str:
     name = run.settings.get("model", {}).get("backbone", {}).get("name", "a network")
-    return f"{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"
+    outcome = f"{run.measure.name} of " * (run.measure.name != "accuracy")
+    return f"{outcome}{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"

@@ -18,11 +18,12 @@ from asim_lightning.cli.parser import PREDICTIONS, AsimCLI
 from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
-from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.evaluate import evaluate_each
 from asim_lightning.evaluation.interval import mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
-from asim_lightning.evaluation.results import Kind, Measure, axes_text
+from asim_lightning.evaluation.results import Kind, Outcomes, agreement, axes_text, stacked
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import count_text
 
@@ -131,9 +132,22 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
 
     measure = Measure.of_module(cli.model)
 
-    def line(name: str, answers: Answers) -> str:
+    quantized = next((name for name, each in conditions if each == Condition("quantized")), "")
+    known = dict[str, Sequence[Outcomes]]()
+
+    def as_quantized(name: str) -> str:
+        share = agreement(known[name], known[quantized][0]) if quantized in known and name != quantized else None
+        return "" if share is None else f"{100 * share:.2f} % of tokens as quantized"
+
+    def line(name: str, reads: Sequence[Outcomes]) -> str:
+        answers, earlier = stacked(reads), [*known]
+        known[name] = reads
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
-        return f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"
+        how = ", ".join(filter(None, [name, images, as_quantized(name)]))
+        said = [f"{measure.name} {_estimate(measure, answers)} ({how})"]
+        if name == quantized:  # the lines of earlier ways could not say it
+            said += [f"note     {each}: {share}" for each in earlier if (share := as_quantized(each))]
+        return "\n".join(said)
 
     answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
     for note in measure_notes(measure, len(answers[0])):

@@ -21,7 +21,7 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import gather
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
-from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.results import Outcomes, stacked
 from asim_lightning.lightning_private import EvaluationLoop, pickles_work
 from asim_lightning.surgery import macro_layers
 
@@ -159,7 +159,7 @@ def evaluate_each(
     data: Any,
     conditions: Sequence[tuple[str, Condition]],
     trials: int,
-    line: Callable[[str, Answers], str],
+    line: Callable[[str, Sequence[Outcomes]], str],
     say: Callable[[str], None],
     split: Split = "test",
 ) -> list[Answers]:
@@ -173,7 +173,7 @@ def evaluate_each(
         data: Its data, set up.
         conditions: Conditions, each with its name.
         trials: Reads of the chip under a condition with noise; without noise there is one read.
-        line: Makes the line from the name and the answers.
+        line: Makes the line from the name and the reads.
         say: Takes the line.
         split: Images, as for `run_evaluations`.
     """
@@ -188,13 +188,13 @@ def evaluate_each(
     def work(evaluate: Evaluate) -> list[Answers]:
         found = []
         for (name, condition), count in zip(conditions, reads, strict=True):
-            answers = []
+            outcomes = []
             for read in range(count):
                 bar.set_description(f"{name}, read {read}" if count > 1 else name, refresh=False)
-                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF), None).numbers)
-            found.append(np.stack(answers, 1))
+                outcomes.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF), None))
+            found.append(stacked(outcomes))
             bar.clear()  # the line stands above the bar
-            say(line(name, found[-1]))
+            say(line(name, outcomes))
         return found
 
     try:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from asim_lightning.evaluation.results import Decision, Measure, Result
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import CLOSE, Target
 
 
@@ -62,7 +63,7 @@ def near_notes(targets: Iterable[Target], quantized: Sequence[Result]) -> list[s
     levels = {
         each.accuracy if each.form == "yield" else each.value
         for each in targets
-        if each.form == "yield" or (each.form == "accuracy" and each.measure.is_share)
+        if each.form == "yield" or (each.form == "accuracy" and each.is_of_share)
     }
     near = sorted(level for level in levels if quantized and abs(level - quantized[0].accuracy) <= _NEAR + CLOSE)
     if not near:

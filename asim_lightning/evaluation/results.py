@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite, nan
+from math import nan
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,72 +12,13 @@ from numpy.typing import NDArray
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import Interval, mean_interval
+from asim_lightning.evaluation.measure import Measure
 
 AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "estimated", "simulated"]
 Verdict: TypeAlias = Literal["kept", "missed", "undecided"]
 
 
-@dataclass(frozen=True)
-class Measure:
-    """Name and format of a mean outcome."""
-
-    name: str = "accuracy"
-    is_share: bool = True
-    """Whether it is 0..1 and shown in percent."""
-    more_is_better: bool = True
-    are_images: bool = True
-    """Whether inputs are images (channels, height, width); texts call other inputs samples."""
-    note: str = ""
-    """What a reader of the mean should know."""
-
-    @classmethod
-    def of(cls, outcome: Any) -> "Measure":
-        """The measure of an `Outcome`."""
-        return cls(outcome.name, outcome.is_share, outcome.more_is_better, note=outcome.note)
-
-    @classmethod
-    def of_module(cls, module: Any) -> "Measure":
-        """The measure of a `CimModule`."""
-        return replace(cls.of(module.outcome), are_images=module.takes_images)
-
-    @property
-    def heading(self) -> str:
-        """Its name with its unit, for a column or an axis."""
-        return f"{self.name} (%)" if self.is_share else self.name
-
-    def shown(self, value: float) -> float:
-        """A value in the shown unit: in percent if it is a share."""
-        return 100 * value if self.is_share else value
-
-    def text(self, value: float) -> str:
-        """A value without unit."""
-        return f"{100 * value:.2f}" if self.is_share else f"{value:.4g}"
-
-    def quantity(self, value: float) -> str:
-        """A value with its unit, as in "88.50 %"."""
-        return f"{self.text(value)}{' %' * self.is_share}"
-
-    def interval(self, low: float, high: float) -> str:
-        """The ends of an interval, as in "[88.50, 94.00]"; "no bounds" if it has none."""
-        return f"[{self.text(low)}, {self.text(high)}]" if isfinite(high - low) else "no bounds"
-
-    def words(self, text: str) -> str:
-        """A text with this measure's name instead of accuracy, and with samples instead of images if they are none,
-        except in names of files and settings.
-
-        For HTML, whose other texts are escaped, the measure must have an escaped name.
-        """
-        if not self.are_images:
-            text = re.sub(_IMAGE, lambda found: f"{found[1]} " * bool(found[1]) + _SAMPLE[found[2]], text)
-        if self.name == "accuracy":
-            return text
-        word = r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)"
-        return re.sub(f"{re.escape(self.name)}|{word}", lambda _: self.name, text)  # the name may have the word
-
-
-_IMAGE, _SAMPLE = r"(?<![\w/.`-])(?:([Aa])n )?([Ii])mage(?=s?(?![\w/`-]|\.\w))", {"i": "sample", "I": "Sample"}
-"""Finds images in a text, "an" included, and what replaces them."""
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
 """The kinds of points in tables."""
 
@@ -92,7 +32,8 @@ class Outcomes:
         value: Outcome of each sample, float32: 1 for a right answer, 0 for a wrong one. Shape (samples,).
         seconds: Time the trial took.
         algorithm: Engine or algorithm of the trial.
-        prediction: Predicted class of each sample; None if there is none. Shape (samples,).
+        prediction: Predicted class of each sample, or the likeliest token at each place, -1 where it does not count;
+            None if there is none. Shape (samples,) or (samples, places).
     """
 
     sample_index: NDArray[np.int64]
@@ -134,9 +75,24 @@ def stacked(reads: Sequence[Outcomes]) -> NDArray[Any]:
     return np.stack([read.numbers for read in reads], axis=1)
 
 
+AGREEMENT = "agreement"
+"""Name of the figure of `agreement` with the quantised network."""
+
+
+def agreement(reads: Sequence[Outcomes], reference: Outcomes) -> float | None:
+    """Share of counted tokens whose likeliest one is a reference's, the mean over reads; None if they are no tokens.
+
+    The reference may have more samples.
+    """
+    found = reference.part(reads[0].sample_index).prediction
+    if found is None or found.ndim == 1:
+        return None
+    return float(np.mean([np.equal(read.prediction, found)[found >= 0].mean() for read in reads]))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Decision:
-    """Whether a point keeps a target. Numbers are in the unit of the outcome, or a share of a cost that is left."""
+    """Whether a point keeps a target. Numbers are means of the outcome, or a share of a cost that is left."""
 
     verdict: Verdict
     images: int | None = None
@@ -181,7 +137,7 @@ class Result:
         trials: Reads in the mean, of all chips together.
         images: Images of the test set, the same in every trial.
         accuracy: The mean outcome over images and trials, under its old name: an accuracy, or another number; a share
-            is 0..1. `value` is the same number.
+            is 0..1, and of a perplexity it is the logarithm. `value` is the same number.
         low: Lower end of the 95 % interval of the mean outcome.
         high: Upper end of the 95 % interval of the mean outcome.
         seconds: Time of all trials together.
@@ -213,7 +169,7 @@ class Result:
     figures: Mapping[str, float] = field(default_factory=dict)
     difference: Interval | None = None
     decisions: Mapping[str, Decision] = field(default_factory=dict)
-    measure: Measure = Measure()
+    measure: Measure = field(default_factory=Measure)
     differing: int | None = None
     sums: tuple[float, ...] = ()
     chips: tuple["Result", ...] = ()
@@ -231,6 +187,12 @@ class Result:
     def value(self) -> float:
         """The mean outcome that `measure` names: an accuracy, a mean IoU, a loss; a share is 0..1."""
         return self.accuracy
+
+    @property
+    def plain(self) -> tuple[float, float, float]:
+        """The mean outcome and the ends of its interval as files have them, see `Measure.plain`."""
+        mean, low, high = map(self.measure.plain, (self.accuracy, self.low, self.high))
+        return mean, low, high
 
     @property
     def merit(self) -> float:
@@ -319,7 +281,7 @@ class Result:
                 **{name: tuple(map(cls.of_json, given[name])) for name in ("chips", "more_chips")},
                 "difference": None if difference is None else Interval(**difference),
                 "decisions": {name: Decision(**each) for name, each in given["decisions"].items()},
-                "measure": Measure(**given["measure"]),
+                "measure": Measure.of_json(given["measure"]),
             }
         )
 

@@ -11,7 +11,8 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import AxisValue, Decision, Measure, Result, axis_text, distinct_values
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AGREEMENT, AxisValue, Decision, Result, axis_text, distinct_values
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
 
@@ -124,7 +125,7 @@ class Run(Sequence[Result]):
     def costs(self) -> list[str]:
         """Names of the figures that are not fields of the macro."""
         names = dict.fromkeys(name for row in self.rows for name in row.figures)
-        return [name for name in names if name not in _FIELDS]
+        return [name for name in names if name not in (*_FIELDS, AGREEMENT)]
 
     def of_kind(self, kind: str) -> list[Result]:
         """Rows of a kind."""
@@ -215,7 +216,8 @@ class Run(Sequence[Result]):
         if self.yields and not accuracies:
             return Target("accuracy", self.thresholds[-1])
         if accuracies or self.until is None or not quantized:
-            return accuracies[0] if accuracies else Target("share", 0.99, "quantized")
+            name = "accuracy" if self.measure.is_share else self.measure.name
+            return accuracies[0] if accuracies else Target("share", 0.99, "quantized", name=name)
         return Target("accuracy", round(0.99 * quantized[0].accuracy, 4) or 1e-4)
 
     @property
@@ -310,7 +312,7 @@ _COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "a
 
 
 def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
-    """The lines of results.csv, column names first; shares are 0..1."""
+    """The lines of results.csv, column names first, with means as in `Measure.plain`: shares are 0..1."""
     figures = list(dict.fromkeys(name for row in run.rows for name in row.figures))
     differences = ("difference", "difference_low", "difference_high")
     rows: list[list[object]] = [
@@ -322,10 +324,10 @@ def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
         rows.append([
             *(axis_text(result.axes[name]) if name in result.axes else "" for name in axes),
             result.kind, result.trials, result.images,
-            *(f"{share:.6f}" for share in (result.accuracy, result.low, result.high)),
+            *(f"{number:.6f}" for number in result.plain),
             f"{result.seconds:.3f}", result.algorithm, result.point, " ".join(map(str, result.right)),
             *(f"{result.figures[name]:.6g}" if name in result.figures else "" for name in figures if name not in axes),
-            *(["", "", ""] if difference is None else (f"{end:.6f}" for end in
+            *(["", "", ""] if difference is None else (f"{result.measure.plain_change(end):.6f}" for end in
               (difference.mean, difference.low, difference.high))),
             *(result.decisions.get(target, "") for target in run.targets),
             *(str(is_among(result, some)).lower() if is_point else "" for some in (run.front, run.cheapest)),

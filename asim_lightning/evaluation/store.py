@@ -73,10 +73,11 @@ class Store:
         people. Of a sample that is known already, the first outcome stays, unless the new one `replaces` it.
 
         Raises:
-            ValueError: There are more than 2^24 samples, which no trial may have.
+            ValueError: There are more than 2^24 samples, or predictions, which no trial may have.
         """
-        if len(outcomes.value) > _MOST_SAMPLES:
-            raise ValueError(f"a trial may have {_MOST_SAMPLES:,} samples at most, got {len(outcomes.value):,}")
+        count = len(outcomes.value) if outcomes.prediction is None else outcomes.prediction.size
+        if count > _MOST_SAMPLES:
+            raise ValueError(f"a trial may have {_MOST_SAMPLES:,} samples, or tokens, at most, got {count:,}")
         with self._transaction(write=True) as connection:
             before = _trial(connection, key, trial)
             if before is not None and not replaces and np.isin(outcomes.sample_index, before.sample_index).all():
@@ -243,9 +244,19 @@ def _unpacked(content: bytes, kind: str) -> NDArray[Any]:
 
 
 def _arrays(parts: Sequence[Any]) -> list[NDArray[Any]] | None:
-    """Steps between samples, outcomes and, if known, predictions of a trial; None if they differ in number."""
+    """Steps between samples, outcomes and, if known, predictions of a trial; None if they differ in number.
+
+    There may be several predictions a sample. # (samples,), or (samples, places) of predictions
+    """
     found = [_unpacked(part, kind) for part, kind in zip(parts[: 2 + (parts[2] is not None)], _KINDS, strict=False)]
-    return found if len({len(each) for each in found}) == 1 else None
+    count = len(found[0])
+    if len(found[1]) != count:
+        return None
+    if found[2:] and len(found[2]) != count:
+        if not count or len(found[2]) % count:
+            return None
+        found[2] = found[2].reshape(count, -1)
+    return found
 
 
 def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | None:

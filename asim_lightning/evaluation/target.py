@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import hypergeometric_interval, sequence_decides
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Kind, Measure, Result
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Decision, Kind, Result
 
 UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
     "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3}),
@@ -73,6 +74,8 @@ def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[s
         if found is None and measure.is_share:
             continue  # it is refused when it is read
         if found is not None and (found.form in UNITS or found.name == _called(measure)):
+            if found.form == "accuracy" and measure.shown_as == "exponential" and found.value <= 0:
+                raise ValueError(f"`{setting}` must be a {measure.name} above 0, got {text!r}")
             continue
         forms = ("88 %", "99 % of quantized") if measure.is_share else ("2.1", "within 1 % of quantized")
         allowed = " or ".join(f"'{measure.name} {form}'" for form in forms)
@@ -94,7 +97,7 @@ class Target:
         form: accuracy (at least; an outcome of which less is better: at most), share (of the accuracy of another
             network), width (of the interval of the accuracy, at most), yield (share of chips, at least), energy or
             latency (at most).
-        value: A share of 0..1; a mean outcome in its unit, energy in uJ, latency in ms.
+        value: A share of 0..1; a mean outcome as `Measure.plain` gives it, energy in uJ, latency in ms.
         of: float or quantized: the network whose accuracy it is a share of.
         accuracy: For a yield: accuracy from which a chip is good, 0..1.
         name: Name of an outcome that is no share; accuracy stands for every share.
@@ -115,12 +118,12 @@ class Target:
             raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
         most = inf if found.form in UNITS else _WIDEST if found.form == "width" else 1
         is_possible = found.form != "yield" or (found.value < 1 and 0 < found.accuracy <= 1)
-        if found.measure.is_share:
+        if found.is_of_share:
             allowed_numbers = _NUMBERS.get(found.form, "an accuracy above 0 % and at most 100 %")
         else:
             is_possible = found.of is None or 0 <= found.value <= 1
             allowed_numbers, most = "within 0 to 100 %", inf
-        if not is_possible or (found.measure.is_share and not 0 < found.value <= most):
+        if not is_possible or (found.is_of_share and not 0 < found.value <= most):
             raise ValueError(f"{setting} must have {allowed_numbers}, got {text!r}")
         return found
 
@@ -129,16 +132,16 @@ class Target:
             return f"yield {self.value:.12g} at {100 * self.accuracy:.12g} %"
         if self.form in UNITS:
             return f"{self.form} {self.value:.12g} {UNITS[self.form][0]}"
-        if not self.measure.is_share:
+        if not self.is_of_share:
             within = f"within {100 * (1 - self.value):.12g} % of {self.of}"
             return f"{self.name} {within if self.of else format(self.value, '.12g')}"
         within, of = "within " if self.form == "width" else "", f" of {self.of}" if self.of else ""
         return f"accuracy {within}{100 * self.value:.12g} %{of}"
 
     @property
-    def measure(self) -> Measure:
-        """Name and format of the number; a share is called accuracy."""
-        return Measure(self.name, self.name == "accuracy")
+    def is_of_share(self) -> bool:
+        """Whether the outcome is a share, each of which is called accuracy."""
+        return self.name == "accuracy"
 
     @property
     def ends_images(self) -> bool:
@@ -179,7 +182,8 @@ class Target:
         A share of another accuracy q is decided on the paired difference: its lower bound must be at least
         ``(share - 1) |q|``. Without pairs it is decided on ``accuracy - share q``, with bounds that hold for any
         dependence of the answers. If less of the outcome is better, its upper bound must be at most the mirrored
-        number, ``(1 - share) |q|``.
+        number, ``(1 - share) |q|``. The outcome of a perplexity is a logarithm, so its difference must be at most
+        ``log(1 + (1 - share))``.
 
         Args:
             result: A simulated point.
@@ -206,17 +210,31 @@ class Target:
             return Interval(share, low, high), self.value
         own = Interval(result.accuracy, result.low, result.high, result.differing)
         if self.of is None:
-            return own, self.value
+            return own, result.measure.mean_of(self.value)
         if reference is None:
             raise ValueError(f"the target '{self}' needs a point of kind {self.of}, and there is none")
         paired = result.difference if paired is None and self.of == "quantized" else paired
-        sign = 1.0 if result.measure.more_is_better else -1.0
+        if result.measure.shown_as == "exponential" and paired is None:
+            paired = Interval(own.mean - reference.accuracy, own.low - reference.high, own.high - reference.low)
         if paired is not None:
-            return paired, sign * (self.value - 1.0) * abs(reference.accuracy)
+            return paired, self._change_from(reference)
+        sign = 1.0 if result.measure.more_is_better else -1.0
         share = 1.0 + sign * (self.value - 1.0) * (1.0 if reference.accuracy >= 0 else -1.0)
         ends = (own.mean, reference.accuracy), (own.low, reference.high), (own.high, reference.low)
         mean, low, high = (end - share * other for end, other in ends)
         return Interval(mean, low, high, own.differing), 0.0
+
+    def _change_from(self, reference: Result) -> float:
+        """The difference to a reference's mean that just keeps a share of it."""
+        measure = reference.measure
+        change = (self.value - 1.0) if measure.more_is_better else (1.0 - self.value)
+        return measure.mean_of(1.0 + change) if measure.shown_as == "exponential" else change * abs(reference.accuracy)
+
+    def least_of(self, reference: Result) -> float:
+        """The mean outcome that just keeps a share of a reference's."""
+        if reference.measure.is_share:
+            return self.value * reference.accuracy
+        return reference.accuracy + self._change_from(reference)
 
 
 def measured_target(text: str) -> Target:

@@ -8,11 +8,12 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of
-from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.evaluate import evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
-from asim_lightning.evaluation.results import Measure, axes_text
+from asim_lightning.evaluation.results import Outcomes, axes_text, stacked
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Say
 from asim_lightning.nn import OnMacro
@@ -98,7 +99,8 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
         conditions[f"with {axes_text(settings.against)}"] = Condition(macro=settings.against, noise_in="volts")
     measure = Measure.of_module(work.model)
 
-    def line(name: str, correct: Answers) -> str:
+    def line(name: str, of_reads: Sequence[Outcomes]) -> str:
+        correct = stacked(of_reads)
         mean, (images, reads) = mean_interval(correct, measure.is_share), correct.shape
         shown = f"{measure.quantity(mean.mean)} {measure.interval(mean.low, mean.high)}"
         return f"{measure.name} {shown} {name} ({images} test images, {reads} reads)"
@@ -107,8 +109,8 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
             change = difference_interval(answers[1], correct, measure.is_share)
-            mean = f"{measure.shown(change.mean):+.2f}{' points' * measure.is_share}"
-            say(f"after - {name}: {mean} {measure.interval(change.low, change.high)}, in pairs")
+            mean = f"{measure.change_text(change.mean, '+')} {measure.change_unit}".rstrip()
+            say(f"after - {name}: {mean} {measure.change_interval(change.low, change.high)}, in pairs")
     for note in measure_notes(measure, len(answers[0])):
         say(f"note     {note}")
 

@@ -15,7 +15,8 @@ from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.loss_map import LossMap, kinds_of
-from asim_lightning.evaluation.results import Decision, Measure, Result, Verdict, axis_text
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.plan_study import PlanStudy
@@ -121,6 +122,7 @@ class Diagnosis:
                 "digital": None if self.digital is None else asdict(self.digital),
                 "notes": list(self.notes),
                 "are_images": self.measure.are_images,
+                "shown_as": self.measure.shown_as,
             }
         )
 

@@ -15,8 +15,9 @@ from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.loss_map import LossMap, kinds_of
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
-from asim_lightning.evaluation.results import Measure, Result, canonical_json
+from asim_lightning.evaluation.results import Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
 from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
@@ -89,7 +90,7 @@ class Doctor:
 
     def run(self, say: Say = silent, progress: bool = True) -> Diagnosis:
         """Find the cheapest plans, and prove them; `say` takes a message about each step."""
-        target = self.settings.measured
+        target, measured = self.settings.measured, Measure.of_module(self.work.model)
         said = findings(self.work.model, (batch[0] for batch in self.maker.batches()), len(self.maker.places))
         count = sum(len(each.candidates) for each in self.families)
         say(f"plans    {count:,}, of which the likely ones are looked for")
@@ -100,7 +101,8 @@ class Doctor:
         for family in families:
             if family.cheapest is None and family.tried:
                 short = -max(margin for _, margin in family.tried)
-                by = f"{100 * short:.1f} points" if target.measure.is_share else f"{short:.3g}"
+                change = f"{100 * measured.plain_change(short):.1f} {measured.change_unit}"
+                by = f"{short:.3g}" if measured.shown_as == "number" else change
                 notes.append(f"no plan of {family.name} is likely to be proved: the nearest misses by {by}")
         study, tried = self._proved(families, say, progress)
         # the last of each kind; another plan without axes is the macro as it is
@@ -116,7 +118,6 @@ class Doctor:
             options = "digital positions, votes, ADC bits and ADC ranges"
             notes.append(f"energy above the cheapest combination of {options}, at most: {most}")
         digital, gap = plan_of_digital(self.proof.model, study, tried.others), [None, *gaps.values()][-1]
-        measured = Measure.of_module(self.work.model)
         diagnosis = Diagnosis(target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured)
         if self.work.trainer.is_global_zero:
             self.screens.folder.write(DOCUMENT, diagnosis.to_json())

@@ -12,9 +12,9 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
-    Measure,
     Result,
     axes_text,
     axis_text,
@@ -132,9 +132,14 @@ def publish_search(run: Run, search: Search, name: str, paper: Paper = Paper()) 
         run,
         energy_curves(run),
         {f"search/{name.removeprefix('accuracy_')}": drawn for name, drawn in figures.items()},
-        {f"search/{name}_of_point": [figure(each, name) for each in run.points] for name in known},
+        {f"search/{name}_of_point": [_scalar(each, name) for each in run.points] for name in known},
     )
     return "\n".join([whole_search_text(run, search), *_files(search.folder, pictures)])
+
+
+def _scalar(point: Result, name: str) -> float:
+    """A figure of a point, as in files."""
+    return point.plain[0] if name == "accuracy" else figure(point, name)
 
 
 def whole_search_text(run: Run, search: Search) -> str:
@@ -192,12 +197,13 @@ def _figures(run: Run, title: str, width: float) -> dict[str, Figure]:
 
 
 def _write_differences(run: Run, names: Sequence[str]) -> None:
-    """Write differences.csv: paired accuracies of points minus the quantised network's; shares -1..1."""
+    """Write differences.csv: paired outcomes of points minus the quantised network's (`Measure.plain_change`)."""
     lines: list[Sequence[object]] = [[*names, "trials", "images", "difference", "low", "high"]]
     for row in run.rows:
         if row.difference is not None:
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in names]
-            numbers = [f"{each:.6f}" for each in (row.difference.mean, row.difference.low, row.difference.high)]
+            ends = row.difference.mean, row.difference.low, row.difference.high
+            numbers = [f"{row.measure.plain_change(each):.6f}" for each in ends]
             lines.append([*axes, row.trials, row.images, *numbers])
     write_lines(run.folder / DIFFERENCES, lines, "\n")
 

@@ -15,7 +15,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import differing_chip, needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
-from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exploration.adc_calibration import fit_adc
@@ -73,7 +73,7 @@ def study(
                 90 %" or "accuracy within 2 %", or in `study` its chips, such as "yield 0.9 at 85 %"; None: all are
                 evaluated.
             outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
-                next_token, loss; a function of outputs and targets; or an `Outcome`.
+                next_token, perplexity, loss; a function of outputs and targets; or an `Outcome`.
             technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
             noise_in: Only for `study` and `search`: the meaning of noise, offsets and trim steps in LSB while bits or
                 range of the ADC vary: "written" (as many LSB of each ADC) or "volts" (the voltage that they have with

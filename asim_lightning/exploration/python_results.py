@@ -43,10 +43,11 @@ class Results(Run):
         """The results as a pandas DataFrame, a row each as in results.csv; needs pandas."""
         import pandas  # type: ignore[import-untyped]
 
-        names = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
+        names, means = ("samples", "trials", "seconds", "algorithm"), ("value", "low", "high")
         return pandas.DataFrame(
             {
-                **each.axes, **{name: getattr(each, name) for name in names}, **each.figures,
+                **each.axes, "kind": each.kind, **dict(zip(means, each.plain, strict=True)),
+                **{name: getattr(each, name) for name in names}, **each.figures,
                 **{name: str(decision) for name, decision in each.decisions.items()},
             }
             for each in self.rows
@@ -70,10 +71,7 @@ class Results(Run):
         return figure_of(in_words(drawn, self[0].measure), width=width).axes[0]
 
     def report(self, path: str | Path) -> Path:
-        """Write the results as one offline HTML page; the outcome must be a share of samples, such as an accuracy.
-
-        Needs plotly.
-        """
+        """Write the results as one offline HTML page; needs plotly."""
         path = Path(path)
         content, _ = report_of([(self, self.own_target)])
         write_whole(path, lambda file: file.write(content.encode()))

@@ -16,8 +16,9 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
-from asim_lightning.evaluation.results import AxisValue, Measure, canonical_json
+from asim_lightning.evaluation.results import AxisValue, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested

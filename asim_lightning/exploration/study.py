@@ -14,7 +14,8 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import crossed_difference, crossed_interval, good_chips, yield_figures
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
-from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Measure, Outcomes, Result, stacked
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AGREEMENT, AxisValue, Decision, Kind, Outcomes, Result, agreement, stacked
 from asim_lightning.evaluation.run import Run, read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target
@@ -189,6 +190,7 @@ class Study:
         figures = dict(self.figures_at(planned.point, planned.kind))
         if planned.kind in REFERENCES:
             return replace(result, axes=planned.point, figures=figures)
+        figures = {**result.figures, **figures}
         yields = dict[str, float]()
         for target in self.settings.targets:
             if target.form == "yield":
@@ -202,7 +204,8 @@ class Study:
         of_chips = []
         for trials, reads in zip(planned.trials, chips, strict=False):  # no chips after an answer
             of_chip = self._mean(planned, trials[0].axes, [reads], reference)
-            of_chip = replace(of_chip, figures={**self.figures_at(dict(of_chip.axes), "simulated"), **yields})
+            own_figures = {**of_chip.figures, **self.figures_at(dict(of_chip.axes), "simulated")}
+            of_chip = replace(of_chip, figures={**own_figures, **yields})
             own = [each for each in targets if each.form != "yield"]
             decided = decisions | {str(each): self.decision(each, of_chip, [reads], others) for each in own}
             of_chips.append(replace(of_chip, decisions=decided))
@@ -232,7 +235,8 @@ class Study:
         knows_exact = self.settings.knows_exact and planned.of is next(iter(self.trials.values()))
         is_exact = is_equal and (knows_exact or not measure.is_share) and self.points.is_quantized(axes)
         difference = NO_DIFFERENCE if is_exact else paired_difference(chips, reference, measure)
-        return replace(result, difference=difference)
+        share = agreement([read for reads in chips for read in reads], reference)
+        return replace(result, difference=difference, figures={} if share is None else {AGREEMENT: share})
 
     def reads(self, result: Result) -> list[Outcomes]:
         """The finished trials of a point on one chip, with the weights of the first checkpoint."""

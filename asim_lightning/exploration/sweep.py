@@ -14,7 +14,8 @@ from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP, is_condition
 from asim_lightning.evaluation.chip_yield import default_thresholds, thresholds_of
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import Kind, Measure, Result, axis_text
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Kind, Result, axis_text
 from asim_lightning.evaluation.run import THRESHOLDS, TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
 from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of

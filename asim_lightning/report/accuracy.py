@@ -51,7 +51,7 @@ def accuracy_picture(
         name = legend_text(others) or "simulated"
         texts = [_text(name, row, f"{head_of(axis)} {value_text(label, row.axes[axis])}") for row in line]
         series.append(drawn_line(line, name, style=style, texts=texts))
-        numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
+        numbers += [[name, axis_text(row.axes[axis]), *row.plain] for row in line]
     for kind, colour, dashes in (("float", BLACK, 0), ("quantized", GREY, 1)):
         for others, line in sweep_lines(along, axis, kind):
             name = f"{kind} ({legend_text(others)})" if others else kind
@@ -93,7 +93,7 @@ def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
     for place, same in enumerate(grouped(rows, lambda row: row.measure.text(row.accuracy))):
         names = [f"{row.kind} ({legend_text(row.axes)})" if row.axes else row.kind for row in same]
         for name, row in zip(names, same, strict=True):
-            numbers.append([name, *[""] * (before - 1), row.accuracy, row.low, row.high, *[""] * after])
+            numbers.append([name, *[""] * (before - 1), *row.plain, *[""] * after])
         measure, level = same[0].measure, same[0].accuracy
         said = f"{' and '.join(names)} {measure.quantity(level)}"
         marks.append(Mark("y", float(measure.text(level)), said, place, GREY if place else BLACK))

@@ -1,19 +1,26 @@
 """Tables of points: of a sweep and of a search as text, and of all points of a run for a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
-from operator import attrgetter
 from textwrap import fill
 from typing import Any, TypeAlias
 
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import KINDS, AxisValue, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
-from asim_lightning.report.table_columns import accuracy_columns, axis_columns, cost_column, of, target_column, valued
+from asim_lightning.report.table_columns import (
+    accuracy_columns,
+    agreement_columns,
+    axis_columns,
+    cost_column,
+    of,
+    target_column,
+    valued,
+)
 from asim_lightning.report.verdict import Choice, choice_facts, choices, front_of, point_words
 from asim_lightning.table import Table, TableColumn, count_range, mean_count, plain
 
@@ -24,6 +31,8 @@ _FEW_IMAGES = 100
 """Below this number of images, right answers are shown, too: one of 20 images is 5 %."""
 _MOST_ROWS = 40
 """A search with more points prints only the front."""
+_OF_DIFFERENCE = ("difference", "difference_low", "difference_high")
+"""Names of a difference and its ends in a CSV."""
 _READING = 0.5
 """Points by which a published accuracy may be off, because such numbers are read off a figure."""
 _KIND: TableColumn[Result] = plain("kind", lambda row: row.kind, "l")
@@ -39,11 +48,20 @@ _RIGHT: TableColumn[Result] = TableColumn(
     {"right": lambda row: " ".join(map(str, row.right))},
     "l",
 )
-_DIFFERENCE: TableColumn[Interval] = TableColumn(
-    "to quantized (points)",
-    lambda found: f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}",
-    {"difference": attrgetter("mean"), "difference_low": attrgetter("low"), "difference_high": attrgetter("high")},
-)
+
+
+def _difference(measure: Measure) -> TableColumn[Result]:
+    """The difference to the quantised network, with its interval."""
+
+    def text(found: Interval) -> str:
+        return f"{measure.change_text(found.mean, '+')} {measure.change_interval(found.low, found.high)}"
+
+    def number(end: str) -> Callable[[Interval], float]:
+        return lambda found: measure.plain_change(getattr(found, end))
+
+    unit = f" ({measure.change_unit})" * bool(measure.change_unit)
+    numbers = {name: number(end) for name, end in zip(_OF_DIFFERENCE, ("mean", "low", "high"), strict=True)}
+    return of(lambda row: row.difference, TableColumn(f"to quantized{unit}", text, numbers))
 
 
 def results_table(rows: Sequence[Result]) -> Table[Result]:
@@ -65,7 +83,8 @@ def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> P
     measure = rows[0].measure
     of_all = ", all chips" * any(CHIP in row.axes for row in rows)  # the row of a chip has the yield of all chips
     decisions = [target_column(each, measure.words(each) + of_all * each.startswith("yield")) for each in targets]
-    return [*axis_columns(rows), *accuracy_columns(measure), *costs, *decisions]
+    means = (*accuracy_columns(measure), *agreement_columns(rows))
+    return [*axis_columns(rows), *means, *costs, *decisions]
 
 
 def search_text(found: Run, technology: str) -> str:
@@ -143,7 +162,8 @@ def point_table(run: Run, target: Target) -> Table[Result]:
         _KIND,
         *axis_columns(rows, is_labelled=True),
         *accuracy_columns(measure),
-        of(lambda row: row.difference, _DIFFERENCE),
+        *agreement_columns(rows),
+        _difference(measure),
         target_column(str(target), "target"),
         *(_only_in_csv(cost_column(name, 4, label_of(name)), name not in COSTS) for name in run.costs),
         TableColumn("front", lambda row: "yes" if on_front(row) else "-", {"on_the_front": on_front}, "l"),
@@ -187,21 +207,13 @@ class Difference:
 
 def differences_text(axis: str, found: Sequence[Difference], measure: Measure = Measure()) -> str:
     """Table of the differences, of shares in points, with a headline."""
-
-    def text(number: float) -> str:
-        return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"
-
+    unit = f" ({measure.change_unit})" * bool(measure.change_unit)
     columns: list[TableColumn[Any]] = [
         *(replace(column, side="r") for column in axis_columns(found)),
         TableColumn(f"{axis} from", lambda row: value_words(row.before)),
         TableColumn("to", lambda row: value_words(row.after)),
-        TableColumn("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
-        TableColumn(
-            "95 % interval",
-            lambda row: (
-                f"[{text(row.change.low)}, {text(row.change.high)}]" if isfinite(row.change.low) else "no bounds"
-            ),
-        ),
+        TableColumn(f"change{unit}", lambda row: measure.change_text(row.change.mean, "+")),
+        TableColumn("95 % interval", lambda row: measure.change_interval(row.change.low, row.change.high, "+")),
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return measure.words(f"{head}\n{Table(columns, found)}")

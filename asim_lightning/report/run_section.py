@@ -41,13 +41,8 @@ class Section:
         """The section of a run, for the accuracy to keep; a spec or a doctor has its own.
 
         Raises:
-            ValueError: The run lacks the reference of the target, its outcome is not a share, or its target is fixed to
-                another one.
+            ValueError: The run lacks the reference of the target, or its target is fixed to another one.
         """
-        if not run.measure.is_share:
-            raise ValueError(
-                f"a report is of an outcome between 0 and 1, got {run.measure.name}; `plot` and `frame` take any"
-            )
         if run.document and target != run.own_target:
             raise ValueError(
                 f"`--target` must be left out for {run.folder}, which has its own, '{run.own_target}', got '{target}'"

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.evaluation.loss_map import LossMap, block_of, kinds_of
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import differing_words, images_needed
 from asim_lightning.evaluation.results import Decision
 from asim_lightning.evaluation.run import Run
@@ -235,14 +236,20 @@ def _map_note(found: LossMap) -> str:
 def plans_table(found: Row) -> Table[Row]:
     """The macro as it is and the plans; the cheapest plan that keeps the target is highlighted."""
     target, plans = Target.read(found["target"], "`target`"), [found["as_is"], *found["plans"]]
-    unit = _unit(target)
+    measure, is_change = _measure(found, target), target.of is not None
+    unit = _unit(target, measure)
+    number = measure.plain_change if is_change else measure.plain
+
+    def cell(name: str) -> Callable[[Row], float | None]:
+        return lambda row: None if row[name] is None else number(row[name])
+
     columns: list[TableColumn[Row]] = [
         plain("plan", itemgetter("text"), "l"),
         TableColumn("energy", partial(cost_text, "energy_uj"), _cells("energy_uj", "energy_uj_low", "energy_uj_high")),
         TableColumn(
             "\n".join([_measured(target), *([f"({unit})"] if unit else [])]),
-            lambda row: _interval(row, target),
-            _cells("mean", "low", "high", "threshold"),
+            lambda row: _interval(row, target, measure),
+            {name: cell(name) for name in ("mean", "low", "high", "threshold")},
         ),
         TableColumn("target", itemgetter("verdict"), _cells("verdict"), side="l"),
         TableColumn("would\ndecide", lambda row: _deciding(row, target), _cells("images_to_decide")),
@@ -253,7 +260,8 @@ def plans_table(found: Row) -> Table[Row]:
             2, TableColumn("digital\n(%)", lambda row: f"{_digital(row):.3g}", {"digital_percent": _digital})
         )
     bound = "at most" if found["as_is"].get("less_is_better") else "at least"
-    least = f"{target.measure.text(found['as_is']['threshold'])} {unit}".rstrip()
+    text = measure.change_text if is_change else measure.text
+    least = f"{text(found['as_is']['threshold'])} {unit}".rstrip()
     note = f"kept: the whole interval is {bound} {least}"
     cheapest = _cheapest(plans)
     plans += [digital] if (digital := found.get("digital")) else []
@@ -269,19 +277,19 @@ def _digital(plan: Row) -> float:
 def plans_verdict(found: Row) -> str:
     """The cheapest plan that keeps the target, next to the macro as it is; if no plan does, the nearest."""
     target, as_is = Target.read(found["target"], "`target`"), found["as_is"]
-    plans = [as_is, *found["plans"]]
+    measure, plans = _measure(found, target), [as_is, *found["plans"]]
     best = _cheapest(plans)
-    facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target)})"]
+    facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target, measure)})"]
     if best is None:
         is_doubtful = as_is["verdict"] == "undecided"  # then another macro may not be needed
         nearest = as_is if is_doubtful else max(plans, key=_excess)
         facts.append("no plan surely keeps it")
         if nearest is not as_is:
-            facts.append(f"nearest is {nearest['text']}, {nearest['verdict']} ({_numbers(nearest, target)})")
+            facts.append(f"nearest is {nearest['text']}, {nearest['verdict']} ({_numbers(nearest, target, measure)})")
         if needed := _deciding(nearest, target):
             facts.append(f"{needed} would decide it")
     elif best is not as_is:
-        facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target)})")
+        facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target, measure)})")
     if digital := found.get("digital"):
         facts.append(f"{digital['text']} takes {cost_text('energy_uj', digital)}, {digital['verdict']}")
     return f"{target}: {'; '.join(facts)}."
@@ -290,7 +298,10 @@ def plans_verdict(found: Row) -> str:
 def _excess(plan: Row) -> float:
     """How much the worse end of a plan's interval exceeds the target."""
     is_less = plan.get("less_is_better", False)
-    return float(plan["threshold"] - plan["high"] if is_less else plan["low"] - plan["threshold"])
+    end = plan["high" if is_less else "low"]
+    if end is None:
+        return -inf
+    return float(plan["threshold"] - end if is_less else end - plan["threshold"])
 
 
 def _cheapest(plans: Sequence[Row]) -> Row | None:
@@ -300,20 +311,29 @@ def _cheapest(plans: Sequence[Row]) -> Row | None:
 def _measured(target: Target) -> str:
     if target.form == "yield":
         return f"yield at {100 * target.accuracy:g} %"
-    return target.measure.name if target.of is None else f"difference to {target.of}"
+    return target.name if target.of is None else f"difference to {target.of}"
 
 
-def _unit(target: Target) -> str:
-    """The unit of a measured share, or of the difference of two; empty for other numbers."""
-    return "" if not target.measure.is_share else "%" if target.of is None else "points"
+def _measure(found: Row, target: Target) -> Measure:
+    """The measure of a doctor's outcome; of a yield that of a share."""
+    return Measure(target.name, found.get("shown_as") or ("percent" if target.is_of_share else "number"))
 
 
-def _interval(plan: Row, target: Target) -> str:
-    return f"{target.measure.text(plan['mean'])} {target.measure.interval(plan['low'], plan['high'])}"
+def _unit(target: Target, measure: Measure) -> str:
+    """The unit of a measured share, or of the difference of two outcomes; may be empty."""
+    return measure.change_unit if target.of is not None else "%" * measure.is_share
 
 
-def _numbers(plan: Row, target: Target) -> str:
-    numbers = f"{_measured(target)} {_interval(plan, target)} {_unit(target)}".rstrip()
+def _interval(plan: Row, target: Target, measure: Measure) -> str:
+    mean, *ends = plan["mean"], plan["low"], plan["high"]
+    low, high = (inf if end is None else end for end in ends)  # JSON has no number for a missing bound
+    if target.of is None:
+        return f"{measure.text(mean)} {measure.interval(low, high)}"
+    return f"{measure.change_text(mean)} {measure.change_interval(low, high)}"
+
+
+def _numbers(plan: Row, target: Target, measure: Measure) -> str:
+    numbers = f"{_measured(target)} {_interval(plan, target, measure)} {_unit(target, measure)}".rstrip()
     few = differing_words(plan.get("differing"))
     return ", ".join(filter(None, [numbers, few, cost_text("energy_uj", plan)]))
 

@@ -5,7 +5,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
-from asim_lightning.evaluation.results import Measure, Result, axis_text, is_number
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AGREEMENT, Result, axis_text, is_number
 from asim_lightning.report.labels import cost_number, head_of, label_of, value_text
 from asim_lightning.table import Row, TableColumn
 
@@ -67,10 +68,22 @@ def axis_columns(rows: Sequence[Any], is_labelled: bool = False) -> list[TableCo
 
 def accuracy_columns(measure: Measure) -> list[TableColumn[Result]]:
     """The mean of outcomes and its interval."""
+    ends = {name: lambda row, at=at: row.plain[at] for at, name in ((1, "low"), (2, "high"))}
     return [
-        valued(measure.heading, "accuracy", lambda row: row.accuracy, measure.text),
-        interval("95 % interval", lambda row: (row.low, row.high), text=measure.interval),
+        TableColumn(measure.heading, lambda row: measure.text(row.accuracy), {"accuracy": lambda row: row.plain[0]}),
+        TableColumn("95 % interval", lambda row: measure.interval(row.low, row.high), ends),
     ]
+
+
+def agreement_columns(rows: Sequence[Result]) -> list[TableColumn[Result]]:
+    """The share of tokens whose likeliest one is the quantised network's; no column if no row has it."""
+    found: TableColumn[Result] = valued(
+        "as quantized\n(% of tokens)",
+        AGREEMENT,
+        lambda row: row.figures.get(AGREEMENT),
+        lambda share: f"{100 * share:.2f}",
+    )
+    return [found] * any(AGREEMENT in row.figures for row in rows)
 
 
 def cost_column(name: str, digits: int, head: str = "") -> TableColumn[Result]:

@@ -36,8 +36,8 @@ def write_run(
 ) -> None:
     """Write TensorBoard's event file of a run into its folder, replacing the file of an earlier call.
 
-    Curves are 0..1; their scalars are ``TAG/mean``, ``TAG/low`` and ``TAG/high``. Figures are named by their tags, and
-    scalars have a number for each point.
+    Curves are as in `Measure.plain`; their scalars are ``TAG/mean``, ``TAG/low`` and ``TAG/high``. Figures are named by
+    their tags, and scalars have a number for each point.
     """
     for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
@@ -50,9 +50,9 @@ def write_run(
         for tag, points in curves.items():
             add_curve(writer, tag, points)
         for row in run.references:
-            writer.add_scalar(_tag(f"sweep/accuracy_{row.kind}", row.axes, "_"), row.accuracy, 0)
+            writer.add_scalar(_tag(f"sweep/accuracy_{row.kind}", row.axes, "_"), row.plain[0], 0)
         for others, chips in groups_of_chips(run.rows):
-            accuracies = np.array([row.accuracy for row in chips])
+            accuracies = np.array([row.plain[0] for row in chips])
             writer.add_histogram(_tag("sweep/accuracy_of_chips", others, ","), accuracies, 0)
         for tag, figure in figures.items():
             writer.add_figure(tag, figure, 0, close=False)
@@ -137,8 +137,8 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
 def add_curve(writer: "SummaryWriter", tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
     """Write the accuracy and its interval at each step of `scalar_steps`."""
     for step, row in stepped:
-        for end, share in zip(_ENDS, (row.accuracy, row.low, row.high), strict=True):
-            writer.add_scalar(f"{tag}/{end}", share, step)
+        for end, number in zip(_ENDS, row.plain, strict=True):
+            writer.add_scalar(f"{tag}/{end}", number, step)
 
 
 def _tag(start: str, axes: Mapping[str, AxisValue], between: str) -> str:

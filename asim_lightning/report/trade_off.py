@@ -47,7 +47,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
         series += _front(run, [each for each in group if id(each) in front], cost, style, where)
         behind += [each for each in group if id(each) not in front]
         for each in group:
-            row = [each.figures[cost], each.accuracy, each.low, each.high, id(each) in front]
+            row = [each.figures[cost], *each.plain, id(each) in front]
             numbers.append([where or "simulated", legend_text(each.axes), *row])
     if behind:
         texts = [_text(run, each) for each in behind]
@@ -93,7 +93,7 @@ def map_pictures(run: Run) -> list[Picture]:
             column, row, shown = several[along].index(at[0]), several[up].index(at[1]), measure.shown(each.accuracy)
             cells[row][column] = shown
             texts[row][column] = f"{shown:{number}}" + "\ncheapest" * is_among(each, run.cheapest)
-            numbers.append([*at, each.accuracy])
+            numbers.append([*at, each.plain[0]])
         grid = Grid(cells, texts, measure.heading, (min(shares), max(shares)))
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
         title = legend_text({over[0]: value}) if over else both
@@ -141,7 +141,7 @@ def _digital(run: Run, numbers: Rows) -> list[Series]:
     found, quantized = [], run.of_kind("quantized")
     if quantized and run.all_digital is not None:
         row, (digital, low, high) = quantized[0], run.all_digital
-        numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
+        numbers.append(["all-digital", "", digital, *row.plain, ""])
         text = f"all-digital macro\n{row.measure.quantity(row.accuracy)} (quantized)\n{digital:.4g} µJ"
         look: dict[str, Any] = {"colour": "black", "marker": "star", "left": [low], "right": [high], "texts": [text]}
         found.append(accuracy_series([row], [digital], "all-digital", has_bars=False, **look))

@@ -81,7 +81,8 @@ def verdict(run: Run, target: Target) -> str:
         return f"{_of_yields(run, target.value * (1.0 if reference is None else reference.accuracy))}."
     share, decided = "", run.decided(target)
     if reference is not None:
-        share = f" ({100 * target.value * reference.accuracy:.2f} of {100 * reference.accuracy:.2f} %)"
+        measure, least = reference.measure, target.least_of(reference)
+        share = f" ({measure.text(least)} of {measure.quantity(reference.accuracy)})"
     if all(map(is_condition, varied(run))):
         facts = _of_conditions(decided)
     else:

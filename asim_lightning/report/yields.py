@@ -11,7 +11,8 @@ import numpy as np
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, YieldPoint, yield_curve
-from asim_lightning.evaluation.results import AxisValue, Measure, Result, axes_text, axis_text, value_words
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, value_words
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.accuracy import Curve, accuracy_series, reference_marks, sweep_lines
@@ -94,7 +95,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
     for place, (others, chips) in enumerate(groups):
         text = value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
         mean, last = fmean(row.accuracy for row in chips), len(chips) - 1
-        numbers += [[text, row.axes[CHIP], row.accuracy, row.low, row.high] for row in chips]
+        numbers += [[text, row.axes[CHIP], *row.plain] for row in chips]
         texts.append(f"{text}\nmean {measure.quantity(mean)}")
         places += [place + _HALF * (2 * index / last - 1 if last else 0) for index in range(len(chips))]
         means_x += [place - _HALF, place + _HALF, nan]

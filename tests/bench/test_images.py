@@ -32,7 +32,7 @@ class Empty(Data):
 
 @pytest.mark.parametrize("count", [1, 7, 99])
 def test_the_first_test_images_are_read(count: int) -> None:
-    read = read_images(Data(), count, 2)
+    read = read_images(Data(), count)
     number = min(count, 10)
     assert read.images.flatten().tolist() == list(range(number))
     assert read.ids.tolist() == list(range(50, 50 + number))
@@ -41,9 +41,9 @@ def test_the_first_test_images_are_read(count: int) -> None:
 
 def test_no_more_is_read_than_memory_takes_and_no_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 24)
-    assert len(read_images(Data(), 99, 2).images) == 6
+    assert len(read_images(Data(), 99).images) == 6
     with pytest.raises(ValueError, match="at least one test image, got data without any"):
-        read_images(Empty(), 3, 2)
+        read_images(Empty(), 3)
 
 
 def test_batches_follow_each_other_and_wrap() -> None:

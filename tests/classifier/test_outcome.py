@@ -1,5 +1,6 @@
 """Outcomes give the number that their name says, and refuse what is no number a sample."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning import Outcome
+
+LOG_2, LOG_3 = math.log(2), math.log(3)
 
 
 @pytest.mark.parametrize(
@@ -20,12 +23,15 @@ from asim_lightning import Outcome
         ("mean IoU", [[[9, 0, 0, 0], [0, 9, 9, 9], [0, 0, 0, 0]]], [[0, 0, 1, 255]], [(1 / 2 + 1 / 2) / 2]),
         ("next token", [[[0, 9], [9, 0], [0, 9]]], [[1, 1, 1]], [0.5]),
         ("next token", [[[0, 9], [9, 0], [0, 9]]], [[1, 1, -100]], [1.0]),
+        # likelihoods of the second and third token are 1/4 and 1/2
+        ("perplexity", [[[LOG_3, 0], [5, 5], [0, 9]]], [[1, 1, 0]], [(2 * LOG_2 + LOG_2) / 2]),
+        ("perplexity", [[[LOG_3, 0], [5, 5], [0, 9]]], [[1, -100, 0]], [LOG_2]),
     ],
 )
 def test_an_outcome_is_one_number_a_sample(name: str, outputs: Any, targets: Any, expected: list[float]) -> None:
     found = Outcome.of(name).numbers(torch.tensor(outputs).float(), torch.tensor(targets))
     assert found["value"].tolist() == pytest.approx(expected)
-    assert ("prediction" in found) == (name == "accuracy")
+    assert ("prediction" in found) == (name in ("accuracy", "next token", "perplexity"))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +40,7 @@ def test_an_outcome_is_one_number_a_sample(name: str, outputs: Any, targets: Any
         ("accuracy", (2, 3), (3, -1, 255, -100), ()),
         ("segmentation", (2, 3, 4), (3, -1, 254), (255, -100)),
         ("next_token", (2, 4, 3), (3, -1, 255), (-100,)),
+        ("perplexity", (2, 4, 3), (3, -1, 255), (-100,)),
     ],
 )
 def test_targets_that_are_no_class_are_refused(
@@ -55,8 +62,9 @@ def test_next_tokens_that_are_shifted_already_are_refused() -> None:
     padded[:, 4:] = -100
     outcome = Outcome.of("next_token")
     for targets in (tokens[:, 1:], padded[:, 1:]):
-        with pytest.raises(ValueError, match=r"must be the input tokens, .* got the tokens shifted by one"):
-            outcome.check(tokens[:, :-1], targets)
+        for name in ("next_token", "perplexity"):
+            with pytest.raises(ValueError, match=r"must be the input tokens, .* got the tokens shifted by one"):
+                Outcome.of(name).check(tokens[:, :-1], targets)
         Outcome.of("loss").check(tokens[:, :-1], targets)
     for same in (tokens, torch.ones_like(tokens)):  # equal tokens look shifted
         outcome.check(same, same)

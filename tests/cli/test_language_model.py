@@ -1,10 +1,15 @@
 """A recipe names a language model of transformers, and every command takes it."""
 
+import math
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from asim_lightning.data import Text
 from tests.cli.conftest import Asim
+from tests.conftest import rows_of
 from tests.data.language_model import write_language_model
 
 RECIPE = """
@@ -12,17 +17,20 @@ data:
   class_path: asim_lightning.data.Text
   init_args: {files: words.txt, tokenizer: small, window: 16, test_windows: 12}
 model:
-  outcome: next_token
+  outcome: perplexity
   calibration_images: 8
   backbone:
     network: transformers.AutoModelForCausalLM.from_pretrained
     kwargs: {pretrained_model_name_or_path: small, dtype: float32, use_cache: false}
-  plan: {keep: [lm_head], macro: {random_noise: 0.2 lsb}}
-axes: {random_noise: [0, 0.4 lsb]}
+  plan: {keep: [lm_head], macro: {weight_bits: 4, input_bits: 4, random_noise: 0.3 lsb}}
+  optimizer: {name: adamw, lr: 0.002}
+axes: {random_noise: [0, 4 lsb]}
+targets: [perplexity within 1 % of quantized]
+target: perplexity within 30 % of quantized
 trials: 1
-trainer: {accelerator: cpu, max_epochs: 1}
+trainer: {accelerator: cpu, max_epochs: 2}
 """
-TEXT = "the law of large numbers is a law of averages, and an average is a sum; " * 8
+TEXT = "the_law_of_large_numbers_is_a_law_of_averages,_and_an_average_is_a_sum;_" * 8
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
     assert answer.code == 0, answer.err
     assert "data     words.txt, sha256 " in answer.out
     assert ", 576 tokens; 12 windows of 16 test it on 180\n" in answer.out
-    assert "weights  as transformers.AutoModelForCausalLM.from_pretrained makes them" in answer.out
+    assert "weights  transformers.AutoModelForCausalLM.from_pretrained's own, because there is no" in answer.out
     for options, said in (
         (["--data.init_args.window", "65"], "must be at most 64 tokens for LlamaForCausalLM, got 65"),
         (
@@ -53,3 +61,69 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
         refused = asim("validate", "-c", "lm.yaml", *options)
         assert refused.code == 2
         assert said in refused.error
+
+
+def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, recipe: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    answer = asim("validate", "-c", "lm.yaml", "--compare", "[float, quantized, simulated]")
+    assert answer.code == 0, answer.err
+    said = re.findall(r"perplexity ([\d.]+) \[([\d.]+), ([\d.]+)\] \((float|quantized|simulated)", answer.out)
+    assert [kind for *_, kind in said] == ["float", "quantized", "simulated"]
+    shares = re.findall(r"(float|simulated)[^\n]*?([\d.]+) % of tokens as quantized", answer.out)
+    assert [kind for kind, _ in shares] == ["float", "simulated"]
+    assert all(0 < float(share) < 100 for _, share in shares)
+    network = AutoModelForCausalLM.from_pretrained("small")
+    windows = Text("words.txt", "small", window=16, test_windows=12).test_split().images
+    with torch.no_grad():
+        means = [float(network(window[None], labels=window[None]).loss) for window in windows]
+    expected = math.exp(sum(means) / len(means))
+    shown, low, high = map(float, said[0][:3])
+    assert shown == pytest.approx(expected, rel=1e-3)
+    assert low < shown < high
+    assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{expected:.4g}"  # the mean of exponentials is another
+    # a fit logs the same mean over the windows of two batches
+    assert asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11").code == 0
+    logged = [row for row in rows_of("runs/lm/version_0/metrics.csv") if row["val/perplexity"]]
+    for row in logged:
+        assert float(row["val/perplexity"]) == pytest.approx(math.exp(float(row["val/loss"])), rel=1e-5)
+    assert float(logged[1]["val/perplexity"]) < float(logged[0]["val/perplexity"])
+    best = Path("runs/lm/version_0/checkpoints/best.ckpt")
+    (trained,) = re.findall(r"perplexity ([\d.]+) \[", asim("validate", "-c", "lm.yaml", "--ckpt_path", best).out)
+    assert float(trained) < float(said[2][0])
+
+
+def test_studies_decide_changes_of_a_perplexity(asim: Asim, recipe: Path) -> None:
+    write_language_model(recipe / "small", torch.tensor(list(TEXT.encode())).view(-1, 16) - ord("!"))
+    answer = asim("sweep", "-c", "lm.yaml")
+    assert answer.code == 0, answer.err
+    _, quantized, quiet, noisy = rows_of(next(recipe.glob("runs/lm/sweep-*/results.csv")))
+    assert quiet["perplexity within 1 % of quantized"] == "kept"
+    assert noisy["perplexity within 1 % of quantized"] == "missed"
+    assert (float(quiet["agreement"]), quantized["agreement"]) == (1, "")
+    assert 0 < float(noisy["agreement"]) < 1
+    change = float(noisy["accuracy"]) / float(quantized["accuracy"]) - 1
+    assert float(noisy["difference"]) == pytest.approx(change, rel=1e-4)
+    assert float(noisy["difference_low"]) < change < float(noisy["difference_high"])
+    assert re.search(r"change \(%\).*\n.*\n +0  4 lsb +\+\d", answer.out)
+    assert asim("spec", "-c", "lm.yaml", "--properties", "[random_noise]", "--chips", "2").code == 0
+    doctor = asim("doctor", "-c", "lm.yaml", "--chips", "2")
+    assert doctor.code == 0, doctor.err
+    assert re.search(r"kept: the whole interval is at most 30\.00 %", doctor.out)
+    space = ["--search.space.adc_bits", "[7, 8]", "--search.objectives", "[perplexity, energy]"]
+    found = asim("search", "-c", "lm.yaml", *space, "--search.constraints", "[perplexity 1e6]")
+    assert "perplexity 1000000: kept by 2 of 2 points" in found.out
+    report = asim("report", "runs/lm")
+    assert report.code == 0, report.err
+    assert "verdict  lm: sweep" in report.out
+    assert "perplexity within 1 % of quantized (" in report.out
+    assert "must be on the outcome perplexity" in asim("report", "runs/lm", "--target", "88 %").error
+
+
+@pytest.mark.parametrize("command", ["cost", "explain", "verify", "bench", "calibrate-adc", "chip"])
+def test_other_commands_take_windows_of_tokens(command: str, asim: Asim, recipe: Path) -> None:
+    more = {"bench": ["--batch", "2"], "calibrate-adc": ["--images", "2"]}.get(command, [])
+    offset = ["--model.plan.macro.static.offset", "0.3 lsb"] * (command == "chip")
+    answer = asim(command, "-c", "lm.yaml", *more, *offset)
+    assert answer.code == 0, answer.err
+    assert "model.layers.1.mlp.down_proj" in answer.out or command == "bench"

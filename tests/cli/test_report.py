@@ -43,8 +43,11 @@ def test_a_folder_leaves_out_runs_that_cannot_be_compared(sweep: Path, asim: Asi
     assert "note     runs/tiny/sweep-other is left out: it is of resnet10t with weights" in said
     assert len(json.loads(Path("runs/tiny/report.json").read_text())["runs"]) == 1
     with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
-        store.execute("UPDATE points SET result = replace(result, '\"is_share\": true', '\"is_share\": false')")
-    assert "its outcome is accuracy, and a report is of outcomes between 0 and 1" in asim("report", sweep).error
+        store.execute('UPDATE points SET result = replace(result, \'"shown_as": "percent"\', \'"is_share": true\')')
+        named = 'replace(result, \'"name": "accuracy"\', \'"name": "score"\')'
+        store.execute(f"UPDATE points SET result = {named} WHERE run = 'sweep-other'")
+    assert "verdict  accuracy 99 %" in asim("report", sweep).out  # as an earlier version wrote it
+    assert "it is of score of resnet10t with weights" in asim("report", sweep, sweep.with_name("sweep-other")).error
 
 
 def test_one_line_for_json_that_no_study_wrote(sweep: Path, asim: Asim) -> None:

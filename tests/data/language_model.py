@@ -6,8 +6,11 @@ from typing import Any
 import torch
 
 
-def write_language_model(folder: Path, seed: int = 0, **sizes: Any) -> str:
-    """Save a LlamaForCausalLM of two layers with random weights, and a tokenizer of 256 bytes; return the folder."""
+def write_language_model(folder: Path, windows: torch.Tensor | None = None, **sizes: Any) -> str:
+    """Save a LlamaForCausalLM of two layers, and a tokenizer of 256 bytes; return the folder.
+
+    Weights are random, or trained in 40 steps on some windows of tokens. # (windows, window)
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
     from transformers.utils.logging import disable_progress_bar
@@ -21,6 +24,12 @@ def write_language_model(folder: Path, seed: int = 0, **sizes: Any) -> str:
     config = LlamaConfig(
         vocab_size=256, num_hidden_layers=2, max_position_embeddings=64, initializer_range=0.5, **{**usual, **sizes}
     )
-    torch.manual_seed(seed)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    torch.manual_seed(0)
+    network = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    for _ in range(0 if windows is None else 40):
+        optimizer.zero_grad()
+        network(windows, labels=windows).loss.backward()
+        optimizer.step()
+    network.save_pretrained(folder)
     return str(folder)

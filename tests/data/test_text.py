@@ -116,6 +116,7 @@ def test_a_tokenizer_and_a_network_of_a_folder_need_no_connection(
     )
     network = build_backbone(config, 10)
     assert network(tokens).logits.shape == (3, 10, 256)
+    assert all(module.training for module in network.modules())
     copy = pickle.loads(pickle.dumps(data))
     assert copy._read is None
     assert torch.equal(all_of(copy.test_dataloader())[0], tokens)

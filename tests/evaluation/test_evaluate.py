@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -15,12 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import (
-    Answers,
     EvaluationBar,
     evaluate_each,
     run_evaluations,
 )
-from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.results import Outcomes, stacked
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_data, make_model
 
@@ -111,8 +111,8 @@ def test_only_setup_and_teardown_of_callbacks_are_called() -> None:
 def test_each_condition_has_its_line_and_reads_and_leaves_the_network_as_it_was() -> None:
     model, said = make_model(trial=7), list[str]()
 
-    def line(name: str, correct: Answers) -> str:
-        return f"{name} {correct.shape}"
+    def line(name: str, reads: Sequence[Outcomes]) -> str:
+        return f"{name} {stacked(reads).shape}"
 
     conditions = [
         ("noisy", Condition(macro={"random_noise": 1.0}, layers={"fc": "float"})),

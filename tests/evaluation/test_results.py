@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import mean_interval
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import (
-    Measure,
     Outcomes,
     Result,
+    agreement,
     axis_text,
     canonical_json,
     distinct_values,
@@ -110,6 +112,16 @@ def test_a_part_of_a_trial_has_its_share_of_the_time():
     assert whole.part(np.array([7, 5, 2, 0])) is whole
     with pytest.raises(ValueError, match="must have all of 2 images, and lacks 1"):
         whole.part(np.array([0, 4]))
+
+
+def test_agreement_is_of_counted_tokens_and_a_mean_over_reads():
+    whole = replace(outcomes(range(3), []), prediction=np.array([[1, 2, 3], [4, 5, -1], [9, 9, 9]]))
+    some = [
+        replace(outcomes([0, 1], []), prediction=np.array(tokens))
+        for tokens in ([[1, 2, 3], [4, 0, -1]], [[1, 0, 0], [4, 5, -1]])
+    ]
+    assert agreement(some, whole) == pytest.approx((4 / 5 + 3 / 5) / 2)
+    assert agreement(some, outcomes(range(3), [])) is None  # of classes
 
 
 def test_a_result_is_of_all_trials():

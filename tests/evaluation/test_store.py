@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def test_a_trial_comes_back_by_its_key(tmp_path: Path) -> None:
     assert [(key, trial, unpacked(samples).tolist()) for key, trial, samples in again.samples(["b", "a"])] == [
         ("a", 0, [0, 1, 2, 3, 4]), ("a", 2, [0, 1, 2, 3, 4]),
     ]  # fmt: skip
+
+
+def test_several_predictions_a_sample_come_back(tmp_path: Path) -> None:
+    tokens = replace(outcomes(), prediction=np.arange(15).reshape(5, 3) - 1)
+    Store(tmp_path).add("a", 0, tokens)
+    assert same(Store(tmp_path).trial("a", 0), tokens)
 
 
 def test_samples_of_a_trial_are_joined(tmp_path: Path) -> None:

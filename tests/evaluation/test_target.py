@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import images_needed, near_notes
-from asim_lightning.evaluation.results import Decision, Measure, Result
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import Target, decide, pareto, target_texts
 
 UNTIL = ("accuracy", "width", "yield")
@@ -95,7 +96,7 @@ def test_a_share_is_decided_by_pairs() -> None:
         Target.read("accuracy 99 % of float", "`x`").decide(result(0.9, 1), None)
 
 
-LOSS = Measure("loss", is_share=False, more_is_better=False)
+LOSS = Measure("loss", "number", more_is_better=False)
 
 
 def of_loss(loss: float, half: float = 0.1, **more: object) -> Result:
@@ -118,12 +119,38 @@ def test_targets_on_a_loss_are_bounds_from_above() -> None:
     assert alone == ["kept", "undecided", "missed"]  # without pairs
     none = within.decide(of_loss(2.0, difference=Interval(0.0, -np.inf, np.inf, 0)), quantized, 400)
     assert (none.verdict, none.images, none.is_over, none.differing) == ("undecided", 400, True, 0)
-    more = Measure("score", is_share=False)
+    more = Measure("score", "number")
     low = Result({}, "quantized", 1, 400, -2.0, -2.1, -1.9, 1.0, "exact", measure=more)
     score = Target.read("score within 10 % of quantized", "`x`")
     for change, verdict in (-0.1, "kept"), (-0.3, "missed"):
         point = replace(low, difference=Interval(change, change - 0.05, change + 0.05))
         assert score.decide(point, low).verdict == verdict
+
+
+PERPLEXITY = Measure("perplexity", "exponential", more_is_better=False)
+
+
+def of_perplexity(perplexity: float, factor: float = 1.1, **more: object) -> Result:
+    ends = (np.log(each) for each in (perplexity, perplexity / factor, perplexity * factor))
+    return Result({}, "simulated", 1, 400, *ends, 1.0, "exact", measure=PERPLEXITY, **more)  # type: ignore[arg-type]
+
+
+def test_targets_on_a_perplexity_are_bounds_of_its_logarithm() -> None:
+    absolute = Target.read("perplexity 25", "`x`")
+    decided = [absolute.decide(of_perplexity(each), None, 2000) for each in (22.0, 24.0, 26.0, 28.0)]
+    assert [each.verdict for each in decided] == ["kept", "undecided", "undecided", "missed"]
+    assert decided[0].threshold == pytest.approx(np.log(25))
+    within, quantized = Target.read("perplexity within 10 % of quantized", "`x`"), of_perplexity(20.0)
+    for change, verdict in (0.08, "kept"), (0.099, "undecided"), (0.12, "missed"):
+        ends = np.log([1 + change, 1 + change - 0.01, 1 + change + 0.01])
+        found = within.decide(of_perplexity(20.0, difference=Interval(*ends)), quantized)
+        assert (found.verdict, found.threshold) == (verdict, pytest.approx(np.log(1.1)))
+    alone = [within.decide(of_perplexity(each, 1.001), of_perplexity(20.0, 1.001)).verdict for each in (21.9, 22, 22.1)]
+    assert alone == ["kept", "undecided", "missed"]  # without pairs
+    assert np.exp(within.least_of(quantized)) == pytest.approx(22.0)
+    assert str(within) == "perplexity within 10 % of quantized"
+    with pytest.raises(ValueError, match="`x` must be a perplexity above 0, got 'perplexity 0'"):
+        target_texts("x", ["perplexity 0"], PERPLEXITY)
 
 
 def test_targets_are_on_the_outcome() -> None:

@@ -1,22 +1,24 @@
 """Pictures and tables of a mean outcome that is no share, and of which less is better."""
 
 from dataclasses import replace
-from math import inf
+from math import inf, log, log1p
 
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Kind, Measure, Result
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.measure import Measure
+from asim_lightning.evaluation.results import Kind, Result
+from asim_lightning.evaluation.run import Run, result_rows
+from asim_lightning.evaluation.target import Target
 from asim_lightning.report.accuracy import accuracy_picture, drawn_lines, epoch_rows
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.results_table import Difference, differences_text
+from asim_lightning.report.results_table import Difference, differences_text, point_table
 from asim_lightning.report.trade_off import trade_off_picture
-from asim_lightning.report.verdict import choice_facts, choices
+from asim_lightning.report.verdict import choice_facts, choices, verdict
 from asim_lightning.report.yields import chips_picture
 from tests.report.runs import run
 
-LOSS = Measure("loss", is_share=False, more_is_better=False)
+LOSS = Measure("loss", "number", more_is_better=False)
 
 
 def of_loss(loss: float, kind: Kind = "simulated", **axes: float) -> Result:
@@ -81,6 +83,34 @@ def test_chips_and_changes_are_not_in_percent() -> None:
     assert text.splitlines()[-1].split() == ["4", "5", "-0.1", "[-0.2,", "+0.05]"]
     shares = differences_text("rows", [Difference({"adc_bits": 8}, 0, 0.05, Interval(-0.025, -0.04, -0.01))])
     assert shares.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]
+
+
+PERPLEXITY = Measure("perplexity", "exponential", more_is_better=False)
+
+
+def of_perplexity(perplexity: float, change: float | None, kind: Kind = "simulated", **axes: float) -> Result:
+    found = None if change is None else Interval(*map(log1p, (change, change - 0.01, change + 0.02)))
+    ends = map(log, (perplexity, perplexity - 1, perplexity + 2))
+    return Result(axes, kind, 1, 400, *ends, 1.0, "native", measure=PERPLEXITY, difference=found)
+
+
+def test_a_perplexity_is_an_exponential_and_its_changes_are_in_percent() -> None:
+    points = [of_perplexity(25.0, 0.25, adc_bits=6), of_perplexity(20.2, 0.01, adc_bits=8)]
+    found = replace(run(points), results=(of_perplexity(20.0, None, "quantized"), *points))
+    picture = accuracy_picture(found.results, "adc_bits")
+    (line,) = picture.series
+    assert (list(line.y), picture.y.label) == ([pytest.approx(25.0), pytest.approx(20.2)], "perplexity")
+    assert [(mark.name, mark.at) for mark in picture.marks] == [("quantized 20", 20.0)]
+    head, *rows = result_rows(found, ["adc_bits"])
+    lines = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [lines[1][name] for name in ("accuracy", "low", "high")] == ["25.000000", "24.000000", "27.000000"]
+    assert [lines[1][f"difference{end}"] for end in ("", "_low", "_high")] == ["0.250000", "0.240000", "0.270000"]
+    target = Target.read("perplexity within 4 % of quantized", "`x`")
+    assert verdict(found, target).startswith("perplexity within 4 % of quantized (20.8 of 20): ")
+    assert "+25.00 [24.00, 27.00]" in str(point_table(found, target))
+    shown = differences_text("adc_bits", [Difference({}, 6, 8, Interval(*map(log1p, (-0.2, -0.3, -0.1))))], PERPLEXITY)
+    assert shown.splitlines()[-1].split() == ["6", "8", "-20.00", "[-30.00,", "-10.00]"]
+    assert "change (%)" in shown
 
 
 def test_words_for_an_accuracy() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from asim_lightning import MacroConfig
 from asim_lightning.cost.operations import Operations
-from asim_lightning.evaluation.results import Measure
+from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
