@@ -1,6 +1,6 @@
 """`asim fit`, `validate`, `test` and `predict`: Lightning's functions, and their results in a line each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,11 +19,11 @@ from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import evaluate_each
-from asim_lightning.evaluation.interval import mean_interval
+from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
-from asim_lightning.evaluation.results import Kind, Outcomes, agreement, axes_text, stacked
+from asim_lightning.evaluation.results import KINDS, Kind, Outcomes, agreement, axes_text, stacked
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import count_text
 
@@ -132,26 +132,43 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
 
     measure = Measure.of_module(cli.model)
 
-    quantized = next((name for name, each in conditions if each == Condition("quantized")), "")
     known = dict[str, Sequence[Outcomes]]()
-
-    def as_quantized(name: str) -> str:
-        share = agreement(known[name], known[quantized][0]) if quantized in known and name != quantized else None
-        return "" if share is None else f"{100 * share:.2f} % of tokens as quantized"
+    references = {
+        kind: name for kind in KINDS[:2] for name, each in conditions[::-1] if each == Condition(kind)
+    }  # the first of each
 
     def line(name: str, reads: Sequence[Outcomes]) -> str:
         answers, earlier = stacked(reads), [*known]
         known[name] = reads
         images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
-        how = ", ".join(filter(None, [name, images, as_quantized(name)]))
-        said = [f"{measure.name} {_estimate(measure, answers)} ({how})"]
-        if name == quantized:  # the lines of earlier ways could not say it
-            said += [f"note     {each}: {share}" for each in earlier if (share := as_quantized(each))]
+        said = [f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"]
+        others = {kind: known[of] for kind, of in references.items() if of in known and of != name}
+        said[0] = "; ".join(filter(None, [said[0], _against(measure, reads, others)]))
+        if name == references.get("quantized"):  # the lines of earlier ways could not say it
+            shares = ((each, _as_quantized(known[each], reads)) for each in earlier)
+            said += [f"note     {each}: {share}" for each, share in shares if share]
         return "\n".join(said)
 
     answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
     for note in measure_notes(measure, len(answers[0])):
         cli.say(f"note     {note}")
+
+
+def _against(measure: Measure, reads: Sequence[Outcomes], others: Mapping[Kind, Sequence[Outcomes]]) -> str:
+    """Changes of an exponential against references, with their paired intervals, and equal tokens; may be empty."""
+    found, answers = [], stacked(reads)
+    for kind, other in others.items() if measure.shown_as == "exponential" else ():
+        change = difference_interval(answers, stacked(other), measure.is_share)
+        ends = measure.change_interval(change.low, change.high, "+")
+        found.append(f"{measure.change_text(change.mean, '+')} % {ends} to {kind}")
+    if "quantized" in others and (share := _as_quantized(reads, others["quantized"])):
+        found.append(share)
+    return ", ".join(found)
+
+
+def _as_quantized(reads: Sequence[Outcomes], quantized: Sequence[Outcomes]) -> str:
+    share = agreement(reads, quantized[0])
+    return "" if share is None else f"{100 * share:.2f} % of tokens as quantized"
 
 
 def _name(condition: Condition, noise: str) -> str:

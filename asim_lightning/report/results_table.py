@@ -83,7 +83,8 @@ def _columns(rows: Sequence[Result], costs: Points, targets: Iterable[str]) -> P
     measure = rows[0].measure
     of_all = ", all chips" * any(CHIP in row.axes for row in rows)  # the row of a chip has the yield of all chips
     decisions = [target_column(each, measure.words(each) + of_all * each.startswith("yield")) for each in targets]
-    means = (*accuracy_columns(measure), *agreement_columns(rows))
+    means = [*accuracy_columns(measure), *agreement_columns(rows)]
+    means += [_difference(measure)] if measure.shown_as == "exponential" else []
     return [*axis_columns(rows), *means, *costs, *decisions]
 
 

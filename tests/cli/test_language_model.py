@@ -73,15 +73,22 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     shares = re.findall(r"(float|simulated)[^\n]*?([\d.]+) % of tokens as quantized", answer.out)
     assert [kind for kind, _ in shares] == ["float", "simulated"]
     assert all(0 < float(share) < 100 for _, share in shares)
+    changes = re.findall(r"([+-][\d.]+) % \[([+-][\d.]+), ([+-][\d.]+)\] to (float|quantized)", answer.out)
+    assert [kind for *_, kind in changes] == ["float", "float", "quantized"]
+    means = [float(mean) for mean, *_ in said]
+    expected = (means[1] / means[0], means[2] / means[0], means[2] / means[1])
+    for (change, low, high, _), ratio in zip(changes, expected, strict=True):
+        assert float(change) == pytest.approx(100 * (ratio - 1), abs=0.2)
+        assert float(low) < float(change) < float(high)
     network = AutoModelForCausalLM.from_pretrained("small")
     windows = Text("words.txt", "small", window=16, test_windows=12).test_split().images
     with torch.no_grad():
         means = [float(network(window[None], labels=window[None]).loss) for window in windows]
-    expected = math.exp(sum(means) / len(means))
+    perplexity = math.exp(sum(means) / len(means))
     shown, low, high = map(float, said[0][:3])
-    assert shown == pytest.approx(expected, rel=1e-3)
+    assert shown == pytest.approx(perplexity, rel=1e-3)
     assert low < shown < high
-    assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{expected:.4g}"  # the mean of exponentials is another
+    assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{perplexity:.4g}"  # the mean of exponentials is another
     # a fit logs the same mean over the windows of two batches
     assert asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11").code == 0
     logged = [row for row in rows_of("runs/lm/version_0/metrics.csv") if row["val/perplexity"]]
