@@ -238,8 +238,8 @@ def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, unread:
 def _our_data(data: ImageDataModule, apart: bool, trainer: Trainer) -> dict[str, object]:
     """Settings of our data module, and its test images, even if `test_images` takes fewer."""
     idle = _HARMLESS | (_BATCHES if apart else set()) | (set() if _counting(trainer) else _OF_OTHER_IMAGES)
+    split = data.test_split()  # before the attributes, of which a text has more once it is read
     public = {name: value for name, value in vars(data).items() if not name.startswith("_") and name not in idle}
-    split = data.test_split()
     images: Any = split.images
     if not isinstance(images, Tensor):
         images = _of_files([str(images.path(number)) for number in split.order.tolist()])
