@@ -12,8 +12,17 @@ _BEST = "best_k_models"
 
 def is_folded(checkpoint: Mapping[str, Any]) -> bool:
     """Whether a checkpoint says that its network's BatchNorms were folded when it was saved."""
-    plan = (checkpoint.get("hyper_parameters") or {}).get("plan") or {}
-    return bool(plan.get("fold_batchnorm", False))
+    return bool(_plan(checkpoint).get("fold_batchnorm", False))
+
+
+def rotation_of(checkpoint: Mapping[str, Any]) -> str | None:
+    """How a checkpoint's network was rotated when it was saved, as in `Plan.rotate`."""
+    found: str | None = _plan(checkpoint).get("rotate")
+    return found
+
+
+def _plan(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (checkpoint.get("hyper_parameters") or {}).get("plan") or {}
 
 
 def check_folding(checkpoint: Mapping[str, Any], plan: Plan) -> None:

@@ -21,7 +21,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.processes import leave
-from asim_lightning.classifier.resumed_checkpoint import is_folded
+from asim_lightning.classifier.resumed_checkpoint import is_folded, rotation_of
 from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_value, read_text, shorter_path
 from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
@@ -294,6 +294,9 @@ class AsimCLI(CommandCLI):
         classes = start.settings.get("num_classes", model.num_classes)
         ways = {
             "model.plan.fold_batchnorm false": not model.plan.fold_batchnorm or is_folded(start.checkpoint),
+            f"model.plan.rotate {rotation_of(start.checkpoint) or 'null'}": (
+                model.plan.rotate == rotation_of(start.checkpoint)
+            ),
             f"model.num_classes {classes}": classes == model.num_classes,
             "resume true": self.config.resume,
         }

@@ -93,6 +93,14 @@ def digital_cost(
     return LayerCost(name, kind, None, bits, why_digital, Operations(macs=macs), Energy(digital=energy), energy)
 
 
+def transform_cost(name: str, kind: str, additions: int, why_digital: str, model: EnergyModel) -> LayerCost:
+    """Cost of a transform by digital additions: a full adder for each bit of a float layer; 0 without macros."""
+    t = model.technology
+    energy = additions * t.float_bits * t.full_adder * (t.nanometres / 28.0) * t.volts**2
+    done = Operations(additions=additions)
+    return LayerCost(name, kind, None, (t.float_bits,) * 2, why_digital, done, Energy(digital=energy), 0.0)
+
+
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:
     """Energy of summing an input digit's codes over weight bits, and of adding the sum to the output, fJ.
 

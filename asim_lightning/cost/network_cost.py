@@ -1,8 +1,9 @@
 """The cost of a converted network for one image, from its products, and a note on its accuracy."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,15 +15,24 @@ from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.circuit.wrong_codes import expected_error
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
-from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
+from asim_lightning.cost.layer_cost import (
+    Energy,
+    LayerCost,
+    digital_cost,
+    macro_cost,
+    output_energy,
+    transform_cost,
+    write_energy,
+)
 from asim_lightning.cost.product_shape import ProductShape, WeightLoads, product_shape, weight_loads
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.nn.inputs import Inputs, moved, some_of
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
-from asim_lightning.surgery.conversion_report import describe
+from asim_lightning.surgery.conversion_report import TRANSFORM, describe
 from asim_lightning.surgery.probe import Probe, kept_example, on_example, probe
 
 _FITTED_NODES = (16.0, 65.0)
@@ -38,6 +48,8 @@ class NetworkShape:
     """Products of layers on macros, one for each call, by full name in the order in which the layers first ran."""
     macs: Mapping[str, int]
     """Multiplications of modules on no macro, by full name in that order."""
+    additions: Mapping[str, int] = field(default_factory=dict)
+    """Additions of transforms, by full name in that order."""
 
 
 def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkShape:
@@ -53,6 +65,10 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
             "convert the whole network with convert_"
         )
     found: dict[str, list[ProductShape]] = {}
+    additions: Counter[str] = Counter()
+
+    def count(name: str, transform: Any, inputs: tuple[Any, ...]) -> None:
+        additions[name] += transform.additions(inputs[0])
 
     def keep(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
         tensors = [each for each in inputs if isinstance(each, Tensor)]
@@ -60,6 +76,7 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
 
     def run(inputs: Inputs) -> Probe:
         found.clear()
+        additions.clear()
         device = next((each.device for each in model.parameters()), torch.device("cpu"))
         return probe(model, {}, moved(some_of(inputs, slice(1)), device))
 
@@ -67,6 +84,9 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     with ExitStack() as hooks, kept_fidelities(model):
         for name, layer in layers.items():
             hooks.enter_context(layer.register_forward_pre_hook(partial(keep, name)))
+        for name, module in model.named_modules():
+            if isinstance(module, Hadamard):
+                hooks.enter_context(module.register_forward_pre_hook(partial(count, name)))
         set_fidelity_(model, "float")
         seen = on_example(model, example, run)
     for name, layer in layers.items():  # experts that a router sends no row have arrays, too
@@ -75,7 +95,7 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     macs = {name: count for name, count in seen.others.items() if name not in layers}
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
-    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs)
+    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs, dict(additions))
 
 
 def cost(
@@ -114,6 +134,9 @@ def cost(
     energies, found = energy_model(technology), list[LayerCost]()
     for name, macs in seen.macs.items():
         found.append(_kept(name, model.get_submodule(name), macs, rows.get(name or "(network)"), energies))
+    for name, additions in seen.additions.items():
+        row = rows.get(name, ReportRow(name, TRANSFORM, "-", "-", None, None, "-", ""))
+        found.append(transform_cost(name, row.kind, additions, row.why_kept, energies))
     outputs: dict[Transfer, Energy] = {}  # of the last layer, if counts of images decide it
     for name, shapes in seen.products.items():
         layer, kind = layers[name], rows[name].kind if name in rows else type(layers[name]).__name__
@@ -175,13 +198,16 @@ def _notes(
 ) -> list[str]:
     """Notes on assumptions and omissions."""
     macros, routed = [layer.macro for layer in on_macro], sum(layer.without_rows is not None for layer in on_macro)
-    t, kept = model.technology, sum(layer.macro is None for layer in layers)
+    t, kept = model.technology, sum(layer.macro is None for layer in layers if not layer.done.additions)
     written = sum(layer.done.cells_written for layer in layers)
     priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
     by_user = f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
+    added = sum(layer.done.additions for layer in layers)
     notes = {
         f"{kept} {'layers are' if kept > 1 else 'layer is'} not on a macro: priced as digital products of their bits "
         f"({t.float_bits} x {t.float_bits} if float); time, memory and movement of data are left out": kept,
+        f"{added:,} digital additions transform inputs of layers on macros: priced as {t.float_bits} full adders each":
+            added,
         f"{written:,} cells are written for each image, {priced}; other weights stay in their cells": written,
         f"rows of {routed} layers belong to no single sample, such as rows that a router sends to experts: counted are "
         "those of one input, your `example`, else random numbers or the first tokens of the conversion": routed,

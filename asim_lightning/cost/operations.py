@@ -34,6 +34,8 @@ class Operations:
     """Cells that are written for each image, for products of two activations."""
     converters: int = 0
     """Converters of all arrays."""
+    additions: int = 0
+    """Digital additions of transforms at run time; not those of a product."""
     cycles: int = 0
     """Conversion times, one after another, if each tile of each matrix is a separate array."""
 

@@ -155,7 +155,7 @@ def _share(model: CimModule, ids: Tensor, calls: Iterable[_Call], layer: OnMacro
     with noise_context(model.noise_seed, model.trial, ids, model.chip):
         for call in calls:
             if call.layer is layer:
-                error = layer(*call.arguments, **call.named) - call.exact
+                error = layer.forward(*call.arguments, **call.named) - call.exact  # arguments are transformed already
                 found += float((call.gradient.double() * error.double()).sum())
     layer.assignment = before  # after an error, `under` restores it
     return found

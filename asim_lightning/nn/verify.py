@@ -209,7 +209,7 @@ class _Samples:
             # the second operand of a product of two activations has samples, too
             others = [each[low:high] if self.product.batched_weight else each for each in self.inputs[1:]]
             with noise_context(seed=self.seed, sample_ids=range(low, high), chip=self.chip):
-                parts.append(self.layer(self.inputs[0][low:high], *others))
+                parts.append(self.layer.forward(self.inputs[0][low:high], *others))  # inputs are transformed already
         y = torch.cat(parts)
         differ, largest = _difference(y, expected.view(y.shape).to(y.dtype))
         return Comparison(name, differ, largest / self.largest_step, largest, ok=not differ)

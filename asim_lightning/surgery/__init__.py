@@ -4,6 +4,8 @@ Layer: a convolution or linear layer, or a product that a module makes by a func
 Operator: the module that computes a function product on a macro. Owner: the module whose forward makes the product.
 Stem: a layer that reads the image itself. Score: output of a softmax, before any product. Kind: role of a layer.
 Example: the input on which the network runs once. Probe: the facts from this run. Fold: merge a BatchNorm into a layer.
+Stream: the sums of vectors that the blocks of a language model read and add to. Rotate: multiply these vectors by an
+orthogonal matrix, and undo it in the layers that read them. Transform: what a layer does to its inputs at run time.
 """
 
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow, recount_, report_of

@@ -18,6 +18,8 @@ WHOLE = "(network)"
 """Name of the network itself in a report."""
 KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""
+TRANSFORM = "transform"
+"""Kind of a transform of a layer's inputs, which is no layer."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
 """Fields of a macro that its description always has."""
 _USUAL = MacroConfig()
@@ -91,7 +93,8 @@ class ConversionReport:
         """Number of layers, and share of the multiplications, on a macro, in one line."""
         macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
         share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
-        return f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}"
+        layers = sum(row.kind != TRANSFORM for row in self.rows)
+        return f"{len(self.on_macro)} of {layers} layers on a macro{share}"
 
 
 def report_of(model: nn.Module) -> ConversionReport:

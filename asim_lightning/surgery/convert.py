@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from torch import nn
@@ -9,11 +10,12 @@ from torch import nn
 from asim_lightning.checks import check_kind
 from asim_lightning.nn import PACT, Assignment, OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
+from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.nn.inputs import Inputs
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
-from asim_lightning.surgery.conversion_report import KEPT, WHOLE, ConversionReport, ReportRow
+from asim_lightning.surgery.conversion_report import KEPT, TRANSFORM, WHOLE, ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.install import find_multiheads, install_, replace_
 from asim_lightning.surgery.layers import (
@@ -31,6 +33,7 @@ from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Probe, keep_example_, on_example, probe
 from asim_lightning.surgery.reasons import asked_to_stay, reasons, with_idle, with_parts, without_images
 from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
+from asim_lightning.surgery.rotate import find_rotation, rotate_
 from asim_lightning.surgery.samples import find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
@@ -45,6 +48,10 @@ def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> Con
 
     If the plan folds BatchNorms, the layers before them get new parameters, and the state dict has no keys of these
     BatchNorms. A state dict from before folding is folded when it is loaded.
+
+    If the plan rotates the network, its embeddings, norms and linear layers get new parameters, and a last layer that
+    shares the embedding gets a weight of its own. The state dict has the key `asim_rotation`. A state dict from before
+    the rotation is rotated when it is loaded.
 
     It converts convolutions, linear layers, and products that modules make by function calls, such as in an attention.
     The network runs on the example to find them; its forward does not change. A layer's inputs are unsigned if the
@@ -63,28 +70,32 @@ def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> Con
     Raises:
         TypeError: The plan is no Plan.
         ValueError: A rule or `keep` matches nothing, a Conv2d or Linear is of a class that surgery does not know or
-            does not run, a macro does not fit its layer, the network does not run on the example, or the plan
-            folds BatchNorms and there are none. The network is unchanged then.
+            does not run, a macro does not fit its layer, the network does not run on the example, the plan folds
+            BatchNorms and there are none, or the plan rotates a network without a residual stream, or one that would
+            not compute the same. The network is unchanged then.
     """
     check_kind("`plan`", plan, Plan, "Plan(macro=...)")
     if not find_layers(model):
         raise ValueError("convert_ needs a network with layers that are not converted already, got one without")
     folding = find_folding(model, example) if plan.fold_batchnorm else None
     relus = find_relus(model, plan.pact_keep) if plan.pact else {}
-    before: dict[str, nn.Module] = {}
-    try:
-        before = replace_by_folded_(model, folding) if folding else {}
+    with ExitStack() as undo:
+        if folding:
+            undo.callback(replace_, model, replace_by_folded_(model, folding))
         # after folding: an activation in a folded BatchNorm keeps its name, and a PACT may replace it
-        before = replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()}) | before
-        before = replace_(model, find_multiheads(model)) | before
+        undo.callback(
+            replace_, model, replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()})
+        )
+        rotation = None if plan.rotate is None else find_rotation(model, plan.rotate, example)
+        if rotation:
+            undo.callback(rotate_(model, rotation))
+        undo.callback(replace_, model, replace_(model, find_multiheads(model)))
         report = _convert(model, plan, example)
-    except BaseException:
-        replace_(model, before)
-        raise
-    if folding is None:
-        return report
-    fold_when_loading_(model, folding.pairs)
-    return replace(report, notes=(*report.notes, str(folding)))
+        undo.pop_all()
+    if folding:
+        fold_when_loading_(model, folding.pairs)
+    notes = (str(step) for step in (folding, rotation) if step)
+    return replace(report, notes=(*report.notes, *notes))
 
 
 def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> ConversionReport:
@@ -220,7 +231,11 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
     )
     why |= dict.fromkeys(earlier, "converted before")
     modules = dict(model.named_modules())
-    rows = []
+    rows = [
+        ReportRow(name, TRANSFORM, "-", type(module).__name__, None, None, "float", "digital additions")
+        for name, module in model.named_modules()
+        if isinstance(module, Hadamard)
+    ]
     for name, reason in why.items():
         kind = type(modules[name]).__name__ if name in modules else name
         rows.append(ReportRow(name or WHOLE, "-", kind, kind, None, seen.others.get(name), "-", reason))

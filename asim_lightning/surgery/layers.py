@@ -8,6 +8,7 @@ from torch import nn
 
 from asim_lightning.nn import QuantizedLayer
 from asim_lightning.nn.conv import meets_inputs
+from asim_lightning.nn.hadamard import has_other_hooks
 from asim_lightning.nn.layer_forms import is_called_plainly, is_plain, standardization_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
 from asim_lightning.surgery.plan import matching
@@ -224,7 +225,7 @@ def unknown_layer(module: nn.Module) -> tuple[str, str] | None:
             "computes its weight anew (weight norm, pruning), and surgery needs a plain parameter",
             "remove the reparametrisation first",
         )
-    if module._forward_hooks or module._forward_pre_hooks:
+    if has_other_hooks(module):
         return "has forward hooks, which its replacement would not have", "remove them first"
     if isinstance(module, nn.ConvTranspose2d) and not meets_inputs(module):
         return "has outputs that meet no input", "put it in `plan.keep`"

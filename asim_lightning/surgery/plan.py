@@ -12,6 +12,9 @@ from asim_lightning.circuit import MacroConfig, resolved
 from asim_lightning.circuit.presets import preset
 from asim_lightning.nn.input_range import INPUT_RANGES
 
+ROTATIONS = ("stream", "hadamard")
+"""Ways to rotate a network."""
+
 STEMS = ("published", "quantized", "float", "macro")
 
 KINDS = ("conv", "depthwise", "linear", "qkv", "proj", "mlp", "head", "qk", "av", "matmul", "stem")
@@ -62,6 +65,10 @@ class Plan:
         fold_batchnorm: Whether BatchNorms become part of the convolutions before them: there are fewer digital
             operations, and weights are quantised as a chip would store them. Channels then differ more in size: one
             scale a layer is coarser, and per_channel may help.
+        rotate: How a language model is rotated before its conversion, so that no channel is much larger than the
+            others; in float it computes the same. null: not. stream: its residual stream, and the values of
+            attentions, without additions at run time. hadamard: also the inputs of the last layer of each MLP, queries
+            and keys, by additions at run time, which asim cost counts.
         preset: Published macro (asim macros lists them) with the defaults of `macro`, which must then be a mapping or
             absent; null as soon as `macro` has them.
         signed_input: Whether layers take inputs below 0. null: a layer is unsigned if the operation before it makes no
@@ -81,6 +88,7 @@ class Plan:
     input_range: str = "calibrated"
     per_channel: bool = False
     fold_batchnorm: bool = False
+    rotate: str | None = None
     preset: str | None = None
     signed_input: bool | None = None
 
@@ -103,6 +111,8 @@ class Plan:
         object.__setattr__(self, "rules", rules)
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             check_choice(f"`plan.{name}`", getattr(self, name), allowed)
+        if self.rotate is not None:
+            check_choice("`plan.rotate`", self.rotate, ROTATIONS)
         for name in ("pact", "per_channel", "fold_batchnorm"):
             check_flag(f"`plan.{name}`", getattr(self, name))
         if self.signed_input is not None:

@@ -15,6 +15,7 @@ from asim_lightning.nn import (
     OnMacro,
     QuantConv2d,
 )
+from asim_lightning.nn.hadamard import Hadamard, input_transform, transform_inputs_
 from asim_lightning.nn.layer_kinds import kind_of
 from asim_lightning.surgery.layers import FoundLayer, is_known
 from asim_lightning.surgery.plan import Plan, Rule
@@ -24,6 +25,18 @@ def replacement(
     layer: FoundLayer, plan: Plan, assignment: Assignment, signed: bool, kept: str
 ) -> tuple[nn.Module, str]:
     """The new module of a layer, and why it is not on a macro (empty if it is); `kept` says why it stays float."""
+    new, why = _replacement(layer, plan, assignment, signed, kept)
+    transform = input_transform(layer.module) if layer.product is None else None
+    if layer.kind == "qk" and plan.rotate == "hadamard" and not kept:
+        transform = Hadamard()
+    if transform is not None and input_transform(new) is None:
+        transform_inputs_(new, transform)
+    return new, why
+
+
+def _replacement(
+    layer: FoundLayer, plan: Plan, assignment: Assignment, signed: bool, kept: str
+) -> tuple[nn.Module, str]:
     macro, module = assignment.macro, layer.module
     if layer.product is not None:
         return (FloatMatmul(), kept) if kept else (_operator(layer, plan, macro, signed), "")

@@ -94,6 +94,39 @@ def test_a_doctor_takes_the_users_data_unless_a_hook_changes_its_batches(asim: A
     assert "a Changing with on_after_batch_transfer" in asim(*words, "--data", f"{__name__}.Changing").error
 
 
+class Sentences(Data):
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        tokens = torch.randint(20, (count, 10), generator=torch.Generator().manual_seed(count))
+        return tokens, tokens
+
+
+DECODER = """
+data: tests.cli.test_own_network.Sentences
+model:
+  backbone: {network: tests.surgery.test_decoders.llama, input_shape: [10], input_values: 20}
+  outcome: next_token
+  plan: {macro: {rows: 8}, per_channel: true}
+trainer: {max_epochs: 1}
+"""
+
+
+def test_a_decoder_is_rotated_by_a_flag_with_weights_from_before_and_after(asim: Asim, folder: Path) -> None:
+    (folder / "lm.yaml").write_text(DECODER)
+    flag = "--model.plan.rotate=hadamard"
+    for words, said in (
+        (["fit"], "runs/lm/version_0"),
+        (["validate", "--ckpt_path", "last", flag], "next token"),
+        (["fit", "--ckpt_path", "last", flag], "at epoch 0 of 1; `--model.plan.rotate null` continues at its epoch"),
+        (["fit", "--ckpt_path", "last", "--trainer.max_epochs=2", flag], "resumes at epoch 1 of 2"),
+        (["cost", "--ckpt_path", "last"], "2,240 digital additions transform inputs"),
+    ):
+        answer = asim(words[0], "-c", "lm.yaml", *words[1:])
+        assert answer.code == 0, answer.err
+        assert said in answer.out
+    words = ("validate", "-c", "lm.yaml", "--ckpt_path", "last", "--model.plan.rotate=null")
+    assert "does not fit: " in asim(*words).error
+
+
 class Segmentation(nn.Sequential):
     def __init__(self, num_classes: int, width: int = 4) -> None:
         up = nn.ConvTranspose2d(8, width, 2, 2)
