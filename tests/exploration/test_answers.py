@@ -112,7 +112,7 @@ def test_a_weight_of_a_class_that_comes_late_counts(data: GivenData) -> None:
     late = GivenData((images, (torch.arange(100) >= 90).long()))
 
     def of(weight: float) -> str:
-        model.outcome = Outcome("weighted", lambda outputs, targets: torch.tensor([1.0, weight])[targets], False)
+        model.outcome = Outcome("weighted", lambda outputs, targets: torch.tensor([1.0, weight])[targets], "number")
         return answers_of(model, late).digest
 
     assert of(0.5) == of(0.5) != of(0.6)

@@ -183,8 +183,7 @@ def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
     chips = asim_lightning.study(network, own_images(), axes={"adc_bits": [7]}, chips=3, outcome="loss")
     assert len(chips.points) == 3
     assert chips.plot().get_ylabel() == "loss"
-    with pytest.raises(ValueError, match="got loss"):
-        found.report(tmp_path / "page.html")
+    assert "loss within 1 % of quantized (" in found.report(tmp_path / "page.html").read_text()
     bound = f"loss {(coarse.value + fine.value) / 2:.4g}"
     judged = study(network, targets=[bound, "loss within 5 % of quantized"], outcome="loss", axes=space)
     assert [point.decisions[bound].margin > 0 for point in judged.points] == [False, True]
