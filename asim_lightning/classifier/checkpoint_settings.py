@@ -14,6 +14,8 @@ import yaml
 
 _CLASSES = ("class_path", "column", "network", "outcome", "train_noise_model")
 """Settings that name a class or function, built-in or by its import path; imported code would run."""
+_OWN_NETWORKS = {"asim_lightning.backbone.small_gpt.SmallGPT"}
+"""Networks of the package, which a checkpoint may name."""
 
 
 def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any
         _check_group(kinds, own, "model")
     except ValueError as error:
         raise ValueError(f"The settings in {path} do not fit: {error}") from None
-    trusted = {value for _, value in _import_paths(named, "model")}
+    trusted = _OWN_NETWORKS | {value for _, value in _import_paths(named, "model")}
     for name, value in _import_paths(own, "model"):
         if value not in trusted:
             raise ValueError(

@@ -77,8 +77,10 @@ def check_keywords(call: Callable[..., Any], kind: type, given: Mapping[str, Any
             check_kind(f"`{name}`", given[name], its, such_as)
 
 
-def outcome_of(given: WorkArguments) -> Outcome:
-    """The outcome of a call."""
+def outcome_of(given: WorkArguments, network: nn.Module) -> Outcome:
+    """The outcome of a call: as asked for, else a classifier's own, else accuracy."""
+    if "outcome" not in given and isinstance(network, CimModule):
+        return network.outcome
     return Outcome.of(given.get("outcome", "accuracy"))
 
 
@@ -95,7 +97,7 @@ def opened_work(network: nn.Module, data: Any, given: WorkArguments, noise_in: s
     evaluated = samples(data, given.get("images"))
     if (plan := given.get("plan")) is not None:
         network = _converted(network, plan, data, evaluated)
-    model = _model(network, evaluated, outcome_of(given), seed)
+    model = _model(network, evaluated, outcome_of(given, network), seed)
     _calibrate(model, data)
     device = next((each.device for each in network.parameters()), torch.device("cpu"))
     logger = logging.getLogger("lightning.pytorch")

@@ -72,8 +72,9 @@ def study(
             until: Only for `study` and `search`: a target that ends the samples of each point early, such as "accuracy
                 90 %" or "accuracy within 2 %", or in `study` its chips, such as "yield 0.9 at 85 %"; None: all are
                 evaluated.
-            outcome: The number measured for a sample: accuracy (the default), multilabel, segmentation (mean IoU),
-                next_token, perplexity, loss; a function of outputs and targets; or an `Outcome`.
+            outcome: The number measured for a sample: accuracy, multilabel, segmentation (mean IoU), next_token,
+                perplexity, loss; a function of outputs and targets; or an `Outcome`. Default: a CimClassifier's own,
+                else accuracy.
             technology: Technology for energy, latency and TOPS/W of each point; None: the default one.
             noise_in: Only for `study` and `search`: the meaning of noise, offsets and trim steps in LSB while bits or
                 range of the ADC vary: "written" (as many LSB of each ADC) or "volts" (the voltage that they have with
@@ -130,7 +131,7 @@ def search(
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
     if listed and method != "list":
         raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
-    measure = Measure.of(outcome_of(shared))
+    measure = Measure.of(outcome_of(shared, network))
     settings = SearchSettings(
         _plain(space), method, points if isinstance(points, int) else None, shared.get("seed", 0),
         ["accuracy" if each == measure.name else each for each in objectives],
@@ -168,7 +169,7 @@ def spec(
     """
     check_keywords(spec, WorkArguments, shared)
     names = None if properties is None else list(properties)
-    settings = SpecSettings(_read(target, shared), names, {**given}, chips, shared.get("trials", 1))
+    settings = SpecSettings(_read(target, shared, network), names, {**given}, chips, shared.get("trials", 1))
     with opened_work(network, data, shared) as work:
         return open_spec(work, settings).run()
 
@@ -207,7 +208,7 @@ def doctor(
     if isinstance(data, ImageDataModule):
         data = copy(data)
         data.test_images = None
-    wanted, trials, names = _read(target, shared), shared.get("trials", 1), list(weights)
+    wanted, trials, names = _read(target, shared, network), shared.get("trials", 1), list(weights)
     settings = DoctorSettings(wanted, images, proof_images, chips, trials, checkpoints=names)
     with opened_work(network, data, shared) as work:
         loaded = work.model if isinstance(network, CimModule) else work.model.backbone
@@ -216,9 +217,9 @@ def doctor(
         return open_doctor(work, settings, technology or Technology(), map, proof).run()
 
 
-def _read(target: str, shared: WorkArguments) -> str:
+def _read(target: str, shared: WorkArguments, network: nn.Module) -> str:
     """A target on the outcome of a call; the name of a share becomes accuracy."""
-    return target_texts("target", [target], Measure.of(outcome_of(shared)))[0]
+    return target_texts("target", [target], Measure.of(outcome_of(shared, network)))[0]
 
 
 def _text(run: Run, text: str, said: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import asim_lightning
 from asim_lightning import (
+    CimClassifier,
     MacroConfig,
     Plan,
     Results,
@@ -23,6 +24,7 @@ from asim_lightning import (
     convert_,
     describe_chip,
 )
+from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cost import cost
 from asim_lightning.evaluation.evaluate import quiet_trainer
 from asim_lightning.report.results_table import point_table
@@ -331,3 +333,23 @@ def test_a_chip_is_a_row_a_layer() -> None:
     convert_(equal := nn.Sequential(nn.Linear(4, 2)), Plan(MacroConfig()), torch.zeros(1, 4))
     with pytest.raises(ValueError, match="No chip differs from another"):
         describe_chip(equal, torch.zeros(1, 4))
+
+
+def test_a_classifier_is_measured_by_its_own_outcome() -> None:
+    model = CimClassifier(
+        BackboneConfig(
+            network="asim_lightning.backbone.small_gpt.SmallGPT",
+            kwargs={"vocabulary": 7, "window": 6, "width": 8, "depth": 1, "heads": 2},
+            input_shape=[6],
+            input_values=7,
+        ),
+        Plan(MacroConfig(weight_bits=4, input_bits=4), input_range="token"),
+        outcome="perplexity",
+    )
+    tokens = torch.randint(7, (4, 6), generator=torch.Generator().manual_seed(0))
+    calibrate_(model.backbone, [tokens])
+    noise, target = {"random_noise": [0.0]}, "perplexity within 50 % of quantized"
+    found = asim_lightning.study(model, (tokens, tokens), axes=noise, targets=[target])
+    assert found.points[0].measure.name == "perplexity"
+    with pytest.raises(ValueError, match=r"^`outcome` of a CimClassifier is its perplexity, got accuracy"):
+        asim_lightning.study(model, (tokens, tokens), axes=noise, outcome="accuracy")
