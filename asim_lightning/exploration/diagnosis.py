@@ -85,6 +85,7 @@ class Diagnosis:
         gap: How much more the last tried plan of single layers costs than its lower bound, as a share; None: no plan.
         digital: A purely digital macro, which computes the quantised network; None in results of earlier versions.
         measure: The measure of the outcome.
+        least: What the plans should have little of: energy, or digital products.
     """
 
     target: Target
@@ -96,6 +97,7 @@ class Diagnosis:
     gap: float | None = None
     digital: MeasuredPlan | None = None
     measure: Measure = field(default_factory=Measure)
+    least: str = "energy"
 
     def __str__(self) -> str:
         found, words = self.to_json(), self.measure.words
@@ -121,6 +123,7 @@ class Diagnosis:
                 "gap": self.gap,
                 "digital": None if self.digital is None else asdict(self.digital),
                 "notes": list(self.notes),
+                "least": self.least,
                 "are_images": self.measure.are_images,
                 "shown_as": self.measure.shown_as,
             }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from operator import attrgetter
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanSt
 from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.prescription import (
     Digital,
+    Prices,
     changes_of_bits,
     changes_of_macro,
     changes_of_positions,
@@ -36,6 +38,7 @@ from asim_lightning.exploration.running import measure
 from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import Measured, Say, loaded_images, silent
 from asim_lightning.nn import OnMacro
+from asim_lightning.report.spec_doctor import PRICES
 
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips that screen a plan, and the number of the first chip that proves a plan."""
@@ -97,7 +100,7 @@ class Doctor:
         method = screening(self.families, self._margin_of)
         families = measure(self.screens, [], method, _PLANS, progress, say).answer
         self.screens.weights.switch(None)
-        notes = list(self.notes)
+        notes, least = list(self.notes), self.settings.least
         for family in families:
             if family.cheapest is None and family.tried:
                 short = -max(margin for _, margin in family.tried)
@@ -115,10 +118,13 @@ class Doctor:
         gaps = {family: gap for family, gap, _ in tried.answer if gap is not None}
         if gaps:
             most = ", ".join(f"{family} {100 * gap:.2g} %" for family, gap in gaps.items())
-            options = "digital positions, votes, ADC bits and ADC ranges"
-            notes.append(f"energy above the cheapest combination of {options}, at most: {most}")
+            others = ", votes, ADC bits and ADC ranges" if least == "energy" else ""
+            what = "energy" if least == "energy" else "digital products"
+            notes.append(f"{what} above the cheapest combination of digital positions{others}, at most: {most}")
         digital, gap = plan_of_digital(self.proof.model, study, tried.others), [None, *gaps.values()][-1]
-        diagnosis = Diagnosis(target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured)
+        diagnosis = Diagnosis(
+            target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured, least
+        )
         if self.work.trainer.is_global_zero:
             self.screens.folder.write(DOCUMENT, diagnosis.to_json())
             self.screens.folder.write(MAP, self.mapped.to_json())
@@ -158,7 +164,8 @@ class Doctor:
         first, *rest = {canonical_json(each.axes): each for each in results}.values()
         rest.sort(key=lambda each: -each.decisions[target].margin)
         as_is, *plans = (plan_of(self.proof.model, each, each.decisions[target]) for each in (first, *rest))
-        kept = sorted((each for each in plans if each.verdict == "kept"), key=lambda each: each.energy_uj)
+        price = attrgetter(PRICES[self.settings.least])
+        kept = sorted((each for each in plans if each.verdict == "kept"), key=price)
         others = [each for each in plans if each.verdict != "kept"]
         numbered = (replace(each, file=f"plan-{number}.yaml") for number, each in enumerate([*kept, *others], 1))
         return as_is, tuple(numbered)
@@ -204,7 +211,7 @@ def open_doctor(
     maker = MapMaker(work, layers, range(mapped_images))
     work.model.to(work.trainer.strategy.root_device)
     mapped, of_map = maker.run(given, say)
-    families = list(_families(layers, mapped, costs, settings.checkpoints))
+    families = list(_families(layers, mapped, Prices(costs, settings.least), settings.checkpoints))
     if any(each.group == "trimmed" for each in families):
         of_map.append("the energy of a trim is not counted")
     plans = [each.point for family in families for each in family.candidates]
@@ -229,21 +236,27 @@ def _of_loss(outcome: Outcome) -> list[str]:
 
 
 def _families(
-    layers: Mapping[str, OnMacro], mapped: LossMap, costs: CostFigures, checkpoints: Sequence[str]
+    layers: Mapping[str, OnMacro], mapped: LossMap, prices: Prices, checkpoints: Sequence[str]
 ) -> Iterator[Family]:
-    """Changes of single layers, of the macro of all layers, and of this macro with each other checkpoint."""
+    """Changes of single layers and of kinds of layers, of the macro of all layers, and of this macro with each other
+    checkpoint; for few digital products only of digital positions."""
     base = next(iter(layers.values())).assignment.base
-    for name, digital in _OF_LAYERS.items():
-        yield Family(name, name, prescriptions(layers, mapped, costs, digital))
-    if _BLOCKS * len(kinds_of(layers)) <= len(layers):
+    has_kinds, of_energy = _BLOCKS * len(kinds_of(layers)) <= len(layers), prices.least == "energy"
+    for name, digital in _OF_LAYERS.items() if of_energy else [("digital positions of single layers", "all")]:
+        yield Family(name, name, prescriptions(layers, mapped, prices, digital))  # type: ignore[arg-type]
+    if has_kinds:
         name = "kinds of layers"
-        yield Family(name, name, prescriptions(layers, mapped, costs, by_kind=True))
-    alike = changes_of_macro(base, costs)
+        yield Family(name, name, prescriptions(layers, mapped, prices, by_kind=True))
+    positions = Family("digital positions of all layers alike", "positions", changes_of_positions(base, prices))
+    if not of_energy:
+        yield positions
+        return
+    alike = changes_of_macro(base, prices)
     yield Family("all layers alike", "macro", alike)
     if base.static.trim == "none" and (base.static.is_set("offset") or base.static.is_set("gain")):
-        yield Family("all layers alike and trimmed", "trimmed", changes_of_macro(base, costs, trims=True))
-    yield Family("digital positions of all layers alike", "positions", changes_of_positions(base, costs))
-    yield Family("fewer bits of all layers alike", "bits", changes_of_bits(base, costs))
+        yield Family("all layers alike and trimmed", "trimmed", changes_of_macro(base, prices, trims=True))
+    yield positions
+    yield Family("fewer bits of all layers alike", "bits", changes_of_bits(base, prices))
     for name in checkpoints:
         others = [replace(each, point={**each.point, CHECKPOINT: name}) for each in alike]
         yield Family(f"all layers alike with the weights of {name}", name, others)

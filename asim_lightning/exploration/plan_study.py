@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import gt
 
-from asim_lightning.checks import check_whole
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.results import Decision, Result
@@ -27,13 +27,14 @@ class Candidate:
 
     Attributes:
         point: Its changes, by the name of their axis.
-        energy: Energy of an image, uJ.
+        price: Energy of an image, uJ, or percent of the products of bits that are digital, as `DoctorSettings.least`
+            asks for.
         strength: Numbers that say how strong each change is; more never loses answers.
         gap: Its extra cost over the lower bound, as a share; None: it was not chosen among combinations.
     """
 
     point: Point
-    energy: float
+    price: float
     strength: tuple[float, ...]
     gap: float | None = None
 
@@ -91,12 +92,12 @@ def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, flo
     tried: list[tuple[str, float | None, Result]] = [("", None, (yield {}))]
     kept = 0
     likely = [(plan, family) for family in families if (plan := family.cheapest) is not None]
-    for cheapest, family in sorted(likely, key=lambda each: each[0].energy):
+    for cheapest, family in sorted(likely, key=lambda each: each[0].price):
         plans, failed = [cheapest], [plan for plan, margin in family.tried if margin < 0]
         for attempt in range(_ATTEMPTS):
             tried.append((family.name, plans[0].gap, (yield plans[0].point)))
-            least = plans[0].energy * _DEARER ** (2**attempt)
-            plans = [each for each in _stronger(family.candidates, failed) if each.energy >= least]
+            least = plans[0].price * _DEARER ** (2**attempt)
+            plans = [each for each in _stronger(family.candidates, failed) if each.price >= least]
             if not plans or tried[-1][2].verdict == "kept":
                 break
         kept += tried[-1][2].verdict == "kept"
@@ -104,11 +105,13 @@ def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, flo
             return tried
     for family in families:
         if not kept and family.cheapest is None and family.tried:
-            nearest, _ = max(family.tried, key=lambda each: (each[1], -each[0].energy))
+            nearest, _ = max(family.tried, key=lambda each: (each[1], -each[0].price))
             tried.append((family.name, nearest.gap, (yield nearest.point)))
     return tried
 
 
+LEAST = ("energy", "digital")
+"""What plans may have little of."""
 _MANY = 10**9
 """Most images or chips that an undecided plan may ask for."""
 _ALL_GOOD = 6
@@ -134,6 +137,9 @@ class DoctorSettings:
     """Most plans that are surely kept, each the cheapest of its kind."""
     checkpoints: list[str] = field(default_factory=list)
     """Other weights to try, such as from training under noise."""
+    least: str = "energy"
+    """What a plan should have little of: energy; or digital, the percent of the products of bits that are digital.
+    Plans then change only digital positions."""
 
     @property
     def measured(self) -> Target:
@@ -146,6 +152,7 @@ class DoctorSettings:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`reads`", self.reads, 1, 65535)
         check_whole("`plans`", self.plans, 1, 100)
+        check_choice("`least`", self.least, LEAST)
         measured_target(self.target)
 
 

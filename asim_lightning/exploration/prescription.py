@@ -1,8 +1,8 @@
-"""Possible changes of a layer's macro, their energy, and the cheapest sets of changes for each loss."""
+"""Possible changes of a layer's macro, their price, and the cheapest sets of changes for each loss."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
@@ -31,6 +31,27 @@ _MORE_POSITION_BITS, _FEWEST_BITS = 3, 4
 """How many ADC resolutions to try with digital positions, and the fewest bits of weights and inputs."""
 
 
+@dataclass(frozen=True)
+class Prices:
+    """Prices of plans: energy of an image in uJ, or percent of the products of bits on macros that are digital."""
+
+    figures: CostFigures
+    least: str = "energy"
+    """One of `LEAST`."""
+
+    def at(self, point: Point) -> float:
+        """The price at a point."""
+        return self.figures.at(point).get("energy_uj" if self.least == "energy" else "digital_percent", 0.0)
+
+    def by_layer(self, point: Point) -> dict[str, float]:
+        """The price of each layer at a point, by its full name; layers on no macro have no digital share."""
+        layers = self.figures.report(point).layers
+        if self.least == "energy":
+            return {each.name: 1e-9 * each.energy.total for each in layers}
+        products = sum(each.done.macs * each.bits[0] * each.bits[1] for each in layers if each.macro is not None)
+        return {each.name: 100.0 * each.done.digital_bit_macs / (products or 1) for each in layers}
+
+
 def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     """Changes of one layer's macro that may be worth their cost, without more digital positions.
 
@@ -46,23 +67,26 @@ def changes_of(layer: OnMacro, ranges: Sequence[Fields] = ()) -> list[Fields]:
     return [each for each in [*found, *ranges] if _takes(layer, each)]
 
 
-def changes_of_macro(base: MacroConfig, figures: CostFigures, trims: bool = False) -> list[Candidate]:
+def changes_of_macro(base: MacroConfig, prices: Prices, trims: bool = False) -> list[Candidate]:
     """Changes of ADC bits, rows and encoding of all layers, the cheapest first; with `trims`, each with a new trim.
 
     The strength of each is its ADC bits, rows and encoding: more bits and fewer rows never lose answers.
     """
     trim: Point = {TRIM: "both", "static.trim_step": _TRIM_STEP} if trims else {}
-    return _priced(base, figures, ((axes | trim, strength) for axes, strength in _conversions(base, _MORE_BITS)))
+    return _priced(base, prices, ((axes | trim, strength) for axes, strength in _conversions(base, _MORE_BITS)))
 
 
-def changes_of_positions(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
+def changes_of_positions(base: MacroConfig, prices: Prices) -> list[Candidate]:
     """Digital positions of all layers alike, with ADC bits and encodings, the cheapest first.
 
-    At most half of the cycles are digital: else a digital macro is the better idea.
+    At most half of the cycles are digital: else a digital macro is the better idea. If plans should have few digital
+    products, nothing else changes.
     The strength of each is its ADC bits, encoding, and how little the most significant analog cycle counts.
     """
-    found = []
+    found, own = [], {"adc_bits": base.adc_bits, "rows": base.rows, "encoding_bits": base.encoding_bits}
     for axes, strength in _conversions(base, _MORE_POSITION_BITS, rows=(base.rows,)):
+        if prices.least == "digital" and axes != own:
+            continue
         with suppress(ValueError):
             circuit = transfer(base.with_fields(**axes), False)
             for levels in range(base.digital_levels + 1, 0 if base.weight_parallel else circuit.bit_positions):
@@ -71,10 +95,10 @@ def changes_of_positions(base: MacroConfig, figures: CostFigures) -> list[Candid
                 if _is_half_analog(changed):
                     most = max(2.0**each.shift for each in changed.cycles if each.analog)
                     found.append((axes_here, (*strength, -most)))
-    return _priced(base, figures, found)
+    return _priced(base, prices, found)
 
 
-def changes_of_bits(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
+def changes_of_bits(base: MacroConfig, prices: Prices) -> list[Candidate]:
     """Fewer bits of weights and inputs of all layers alike, with ADC bits, rows and encodings, the cheapest first.
 
     The network stays as it is trained. The strength of each is its bits, ADC bits, rows and encoding. One conversion of
@@ -85,7 +109,7 @@ def changes_of_bits(base: MacroConfig, figures: CostFigures) -> list[Candidate]:
         bits: Point = {"weight_bits": base.weight_bits - fewer, "input_bits": base.input_bits - fewer}
         order = (-fewer, fewer) if base.weight_parallel else (-fewer,)
         found += [({**bits, **axes}, (*strength, *order)) for axes, strength in _conversions(base, _MORE_BITS)]
-    return _priced(base, figures, found)
+    return _priced(base, prices, found)
 
 
 def _conversions(
@@ -101,16 +125,14 @@ def _conversions(
         yield {"adc_bits": adc_bits, "rows": row, "encoding_bits": encoding}, (adc_bits or 0, -row, -encoding)
 
 
-def _priced(
-    base: MacroConfig, figures: CostFigures, points: Iterable[tuple[Point, tuple[float, ...]]]
-) -> list[Candidate]:
+def _priced(base: MacroConfig, prices: Prices, points: Iterable[tuple[Point, tuple[float, ...]]]) -> list[Candidate]:
     """Candidates of some points, without fields that are the macro's own; the cheapest first."""
     own, found = flat(asdict(base)), list[Candidate]()
     for axes, strength in points:
         changed = {name: value for name, value in axes.items() if value != own[name]}
         with suppress(ValueError):  # a layer, or a rule, does not allow it
-            found.append(Candidate(changed, figures.at(changed)["energy_uj"], strength))
-    return sorted(found, key=lambda each: each.energy)
+            found.append(Candidate(changed, prices.at(changed), strength))
+    return sorted(found, key=lambda each: each.price)
 
 
 def _on_own_rows(layer: OnMacro, fields: Fields) -> Fields:
@@ -142,7 +164,7 @@ def _takes(layer: OnMacro, fields: Fields) -> bool:
 def prescriptions(
     layers: Mapping[str, OnMacro],
     found: LossMap,
-    figures: CostFigures,
+    prices: Prices,
     digital: Digital = "all",
     by_kind: bool = False,
 ) -> list[Candidate]:
@@ -157,33 +179,38 @@ def prescriptions(
     groups = list(kinds_of(found.layers).values()) if by_kind else [[name] for name in found.layers]
     choices, losses = dict[str, list[Fields]](), list[NDArray[Any]]()
     for names in groups:
-        options = [_options(layers[name], name, found, digital) for name in names]
+        options = [_options(layers[name], name, found, digital, prices) for name in names]
         common = [fields for fields, _ in options[0] if all(any(fields == f for f, _ in each) for each in options[1:])]
         shares = [[next(share for f, share in each if f == fields) for fields in common] for each in options]
         for name in names:
             choices[name] = [_on_own_rows(layers[name], _at_own_voltage(layers[name], fields)) for fields in common]
         losses.append(np.sum(shares, axis=0).clip(min=0.0))  # below 0 is chance, and the search would prefer it
-    of_layers, rest = _energies(figures, choices)
-    energies = dict(zip(choices, of_layers, strict=True))
-    costs = [np.sum([energies[name] for name in names], axis=0) for names in groups]
+    of_layers, rest = _prices(prices, choices)
+    by_name = dict(zip(choices, of_layers, strict=True))
+    costs = [np.sum([by_name[name] for name in names], axis=0) for names in groups]
     made = list[Candidate]()
     for picks in _fronts(costs, losses):
-        energy = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
+        price = rest + sum(float(each[pick]) for each, pick in zip(costs, picks, strict=True))
         share = sum(float(each[pick]) for each, pick in zip(losses, picks, strict=True))
         chosen = {name: choices[name][pick] for names, pick in zip(groups, picks, strict=True) for name in names}
         point = _point(chosen)
-        gap = max(0.0, energy / (rest + _least(costs, losses, share)) - 1.0)
-        made.append(Candidate(point, energy, (-share,), gap))
+        gap = max(0.0, price / ((rest + _least(costs, losses, share)) or 1.0) - 1.0)
+        made.append(Candidate(point, price, (-share,), gap))
     kept = list[Candidate]()
-    for each in sorted(made, key=lambda each: each.energy):  # rounding may change the order
+    for each in sorted(made, key=lambda each: each.price):  # rounding may change the order
         if not kept or each.strength > kept[-1].strength:
             kept.append(each)
     return kept
 
 
-def _options(layer: OnMacro, name: str, found: LossMap, digital: Digital) -> list[tuple[Fields, float]]:
+def _options(layer: OnMacro, name: str, found: LossMap, digital: Digital, prices: Prices) -> list[tuple[Fields, float]]:
     """The changes of a layer, none among them, each with the layer's remaining share of the loss."""
-    changes = [(each.fields, each.share) for each in found.changes if each.layer == name]
+    of_positions = prices.least == "digital"
+    changes = [
+        (each.fields, each.share)
+        for each in found.changes
+        if each.layer == name and not (of_positions and "digital_levels" not in each.fields)
+    ]
     every = [(dict[str, Any](), found.by_layer[name]), *changes]
     return [each for each in every if _is_among(layer, each[0], digital)]
 
@@ -205,14 +232,14 @@ def _point(changes: Mapping[str, Fields]) -> Point:
     return {f"{RULES}{pattern}.{field}": value for pattern, fields in each for field, value in fields.items()}
 
 
-def _energies(figures: CostFigures, choices: Mapping[str, Sequence[Fields]]) -> tuple[list[NDArray[Any]], float]:
-    """The energy of each choice of each layer, and the energy of all other layers, uJ."""
+def _prices(prices: Prices, choices: Mapping[str, Sequence[Fields]]) -> tuple[list[NDArray[Any]], float]:
+    """The price of each choice of each layer, and the price of all other layers."""
     priced = list[dict[str, float]]()  # with the first choice of each layer, with the second, and so on
     for number in range(max(map(len, choices.values()))):
         point = _point({name: fields[min(number, len(fields) - 1)] for name, fields in choices.items()})
-        priced.append({each.name: 1e-9 * each.energy.total for each in figures.report(point).layers})
-    rest = sum(energy for name, energy in priced[-1].items() if name not in choices)
-    # a layer that is not called has no energy
+        priced.append(prices.by_layer(point))
+    rest = sum(price for name, price in priced[-1].items() if name not in choices)
+    # a layer that is not called has no price
     return [np.array([each.get(name, 0.0) for each in priced[: len(some)]]) for name, some in choices.items()], rest
 
 

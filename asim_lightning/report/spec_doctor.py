@@ -32,6 +32,8 @@ _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
 _MOST_LINES = 40
 """Most layers that a table and a heat map of a doctor have; of more layers, they have kinds."""
+PRICES = {"energy": "energy_uj", "digital": "digital_percent"}
+"""What plans may have little of, and the column of a plan."""
 _SAID = 1.0
 """Least percent of the sum for which the table says where most of the share is."""
 
@@ -263,7 +265,7 @@ def plans_table(found: Row) -> Table[Row]:
     text = measure.change_text if is_change else measure.text
     least = f"{text(found['as_is']['threshold'])} {unit}".rstrip()
     note = f"kept: the whole interval is {bound} {least}"
-    cheapest = _cheapest(plans)
+    cheapest = _cheapest(plans, found.get("least", "energy"))
     plans += [digital] if (digital := found.get("digital")) else []
     marked = [place for place, each in enumerate(plans) if each is cheapest]
     return Table(columns, plans, note, f"Plans for {target}", "plans.csv", marked)
@@ -278,7 +280,8 @@ def plans_verdict(found: Row) -> str:
     """The cheapest plan that keeps the target, next to the macro as it is; if no plan does, the nearest."""
     target, as_is = Target.read(found["target"], "`target`"), found["as_is"]
     measure, plans = _measure(found, target), [as_is, *found["plans"]]
-    best = _cheapest(plans)
+    least = found.get("least", "energy")
+    best = _cheapest(plans, least)
     facts = [f"the macro as it is: {as_is['verdict']} ({_numbers(as_is, target, measure)})"]
     if best is None:
         is_doubtful = as_is["verdict"] == "undecided"  # then another macro may not be needed
@@ -289,7 +292,8 @@ def plans_verdict(found: Row) -> str:
         if needed := _deciding(nearest, target):
             facts.append(f"{needed} would decide it")
     elif best is not as_is:
-        facts.append(f"cheapest that keeps it: {best['text']} ({_numbers(best, target, measure)})")
+        which = "cheapest" if least == "energy" else f"fewest digital products ({_digital(best):.3g} %)"
+        facts.append(f"{which} that keeps it: {best['text']} ({_numbers(best, target, measure)})")
     if digital := found.get("digital"):
         facts.append(f"{digital['text']} takes {cost_text('energy_uj', digital)}, {digital['verdict']}")
     return f"{target}: {'; '.join(facts)}."
@@ -304,8 +308,9 @@ def _excess(plan: Row) -> float:
     return float(plan["threshold"] - end if is_less else end - plan["threshold"])
 
 
-def _cheapest(plans: Sequence[Row]) -> Row | None:
-    return min((each for each in plans if each["verdict"] == "kept"), key=lambda each: each["energy_uj"], default=None)
+def _cheapest(plans: Sequence[Row], least: str) -> Row | None:
+    kept = (each for each in plans if each["verdict"] == "kept")
+    return min(kept, key=lambda each: each.get(PRICES[least], 0.0), default=None)
 
 
 def _measured(target: Target) -> str:

@@ -20,6 +20,7 @@ from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.prescription import (
+    Prices,
     changes_of_bits,
     changes_of_macro,
     changes_of_positions,
@@ -55,9 +56,9 @@ def test_plans_are_proved_and_are_recipes_and_a_second_call_computes_nothing(tmp
     assert images == {tuple(range(20)), tuple(range(20, 80))}  # of the choice, and of the proof
 
     layers, figures = macro_layers(of.model.backbone), CostFigures(of.model, Technology())
-    for each in prescriptions(layers, found.map, figures, "none")[:3]:
+    for each in prescriptions(layers, found.map, Prices(figures), "none")[:3]:
         with under(of.model, condition_at(each.point, "simulated")):
-            assert energy(of) == pytest.approx(each.energy)
+            assert energy(of) == pytest.approx(each.price)
     for plan in found.plans:
         recipe = recipe_of(of.model, plan.macro, plan.rules, "weights")
         assert recipe["ckpt_path"] == "weights"
@@ -96,9 +97,9 @@ def test_changes_of_all_layers_are_priced_and_keep_half_of_the_cycles_analog(tmp
         (changes_of_positions, {"adc_bits", "encoding_bits", "digital_levels"}),
         (changes_of_bits, {"adc_bits", "rows", "encoding_bits", "weight_bits", "input_bits"}),
     ):
-        found = changes(macro, figures)
+        found = changes(macro, Prices(figures))
         assert {name for each in found for name in each.point} - {"digital_adc"} == names
-        assert [each.energy for each in found] == sorted(figures.at(each.point)["energy_uj"] for each in found)
+        assert [each.price for each in found] == sorted(figures.at(each.point)["energy_uj"] for each in found)
         if changes is changes_of_positions:
             cycles = [transfer(macro.with_fields(**each.point), False).cycles for each in found]
             assert all(2 * sum(one.analog for one in each) >= len(each) for each in cycles)
@@ -114,7 +115,7 @@ def test_ranges_have_the_noise_of_the_macro_and_not_of_the_map(tmp_path: Path) -
     layers, figures = macro_layers(of.model.backbone), CostFigures(of.model, Technology())
     ranged = [
         (name, value)
-        for plan in prescriptions(layers, made.mapped, figures, "none")
+        for plan in prescriptions(layers, made.mapped, Prices(figures), "none")
         for name, value in plan.point.items()
         if name.endswith(".random_noise")
     ]
@@ -171,3 +172,15 @@ def test_fields_as_a_recipe_has_them() -> None:
     assert nested({"rows": 8, "static.offset": "1 lsb"}) == {"rows": 8, "static": {"offset": "1 lsb"}}
     assert nested(both := {"static": {"gain": 1}, "static.offset": 2}) == {"static": {"gain": 1, "offset": 2}}
     assert flat(both) == {"static.gain": 1, "static.offset": 2}
+
+
+def test_plans_with_few_digital_products_change_only_digital_positions(tmp_path: Path) -> None:
+    found = doctor(work(tmp_path), least="digital")
+    kept = [each for each in found.plans if each.verdict == "kept"]
+    assert kept
+    assert kept == sorted(kept, key=lambda each: each.digital_percent)
+    assert all(0 < each.digital_percent <= 100 for each in kept)
+    fields = {name for each in found.plans for name in each.macro}
+    fields |= {name for each in found.plans for rule in each.rules for name in rule["macro"]}
+    assert fields <= {"digital_levels", "digital_adc", "rows"}  # rows of a layer that is digital as a whole
+    assert f"fewest digital products ({kept[0].digital_percent:.3g} %)" in str(found)

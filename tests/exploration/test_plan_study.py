@@ -111,7 +111,7 @@ def proved(families: Sequence[Family], most: int, kept: Sequence[tuple[str, int]
 def test_proving_goes_to_dearer_plans_until_one_is_kept() -> None:
     plans = tried(chain(100, energy=lambda n: 1.01**n), {10: 0.0})
     points = proved([plans], 1)
-    energies = [plans.candidates[place].energy for _, place in points]
+    energies = [plans.candidates[place].price for _, place in points]
     assert points[0] == ("a", 10)
     assert len(points) == 4
     for attempt, (one, other) in enumerate(pairwise(energies)):

@@ -16,7 +16,7 @@ from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.loss_map import Change, LossMap
 from asim_lightning.exploration.point_costs import CostFigures
-from asim_lightning.exploration.prescription import _STEPS, _fronts, _least, prescriptions
+from asim_lightning.exploration.prescription import _STEPS, Prices, _fronts, _least, prescriptions
 from asim_lightning.surgery import macro_layers
 
 Arrays = Sequence[NDArray[Any]]
@@ -78,12 +78,14 @@ def test_the_bound_is_that_of_a_mixture() -> None:
     assert [_least(costs, losses, share) for share in (2.0, 1.0, 0.5, 0.0)] == [1.0, 1.0, 2.0, 3.0]
 
 
-def test_plans_of_kinds_change_all_layers_of_a_kind_alike_at_the_least_energy() -> None:
+@pytest.mark.parametrize("least", ["energy", "digital"])
+def test_plans_of_kinds_change_all_layers_of_a_kind_alike_at_the_least_price(least: str) -> None:
     network = torch.nn.Sequential(*(torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.ReLU()) for _ in range(3)))
     network.append(torch.nn.Linear(6, 2))
     x = torch.rand(2, 6)
     convert_(network, Plan(MacroConfig(weight_bits=4, input_bits=4, random_noise="0.3 lsb")), x)
-    layers, figures = macro_layers(network), CostFigures(GivenNetwork(network, example=x), Technology())
+    layers = macro_layers(network)
+    prices = Prices(CostFigures(GivenNetwork(network, example=x), Technology()), least)
     kind = ["0.0", "1.0", "2.0"]
     assert list(layers) == [*kind, "3"]
     rng = np.random.default_rng(0)
@@ -91,18 +93,20 @@ def test_plans_of_kinds_change_all_layers_of_a_kind_alike_at_the_least_energy() 
     left = {name: np.sort(rng.random(4))[::-1] for name in layers}
     changes = [Change(name, fields, left[name][n]) for name in layers for n, fields in enumerate(options, 1)]
     changes.append(Change("0.0", {"adc_bits": 9}, 0.0))  # only of one layer, such as a range of its own
+    if least == "digital":  # costs nothing then, and is no change of digital positions
+        changes += [Change(name, {"votes": 3, "vote_levels": 2}, 0.0) for name in layers]
     found = LossMap({name: (shares[0],) for name, shares in left.items()}, 1.0, changes=tuple(changes))
-    plans = prescriptions(layers, found, figures, by_kind=True)
+    plans = prescriptions(layers, found, prices, by_kind=True)
     for plan in plans:
         levels = [plan.point.get(f"rules.{name}.digital_levels") for name in kind]
         assert len(set(levels)) == 1
         assert not any("adc_bits" in axis for axis in plan.point)
-        assert figures.at(plan.point)["energy_uj"] == pytest.approx(plan.energy)
+        assert prices.at(plan.point) == pytest.approx(plan.price)
     every = []
     for one, other in product(range(4), repeat=2):
         picks = {**dict.fromkeys(kind, one), "3": other}
         point = {f"rules.{n}.{f}": v for n, pick in picks.items() if pick for f, v in options[pick - 1].items()}
         share = sum(float(left[name][pick]) for name, pick in picks.items())
-        every.append((figures.at(point)["energy_uj"], share))
+        every.append((prices.at(point), share))
     best = [(energy, share) for energy, share in every if not any(e < energy and s <= share for e, s in every)]
-    assert sorted((plan.energy, -plan.strength[0]) for plan in plans) == [pytest.approx(each) for each in sorted(best)]
+    assert sorted((plan.price, -plan.strength[0]) for plan in plans) == [pytest.approx(each) for each in sorted(best)]
