@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.cost import Technology, cost
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.surgery import set_fidelity_
 from asim_lightning.surgery.rotate import _rotation, find_rotation, rotate_
@@ -237,6 +238,29 @@ def test_weights_of_another_rotation_and_incomplete_weights_are_refused() -> Non
         networks[1].load_state_dict(networks[0].state_dict())
     with pytest.raises(ValueError, match=r"rotates the weights of a whole network"):
         networks[0].load_state_dict({"down.weight": before["down.weight"]}, strict=False)
+
+
+@pytest.mark.parametrize(("rotate", "kept"), [("stream", {"down"}), ("hadamard", set())])
+def test_ranges_from_before_the_rotation_are_fitted_again(rotate: str, kept: set[str]) -> None:
+    network, tokens = made("llama")
+    network.embed.weight.data[:, 3] *= 30.0
+    states = []
+    for way in (None, rotate):
+        one = copy.deepcopy(network)
+        convert_(one, Plan(rotate=way, per_channel=True, input_range="calibrated"), tokens)
+        calibrate_(one, [tokens])
+        states.append(copy.deepcopy(one.state_dict()))
+    one.load_state_dict(states[0])
+    layers = quantized_layers(one)
+    assert {name for name, layer in layers.items() if not layer.lacks_range} == kept
+    calibrate_(one, [tokens], missing=True)
+    found = one.state_dict()
+    for name, layer in layers.items():
+        for each in layer.ranges:
+            expected = states[0 if name in kept else 1][f"{name}.{each}"]
+            assert float(found[f"{name}.{each}"]) == pytest.approx(float(expected), rel=1e-3)
+    one.load_state_dict(states[1])  # those from after it are kept
+    assert all(torch.equal(value, states[1][key]) for key, value in one.state_dict().items())
 
 
 def test_all_parameters_of_a_rotated_network_are_trained() -> None:
