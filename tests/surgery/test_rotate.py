@@ -227,6 +227,27 @@ def test_a_network_without_a_stream_is_refused_and_the_reason_is_said(
         convert_(make(), Plan(rotate="stream"), torch.randint(TOKENS, (2, 5)))
 
 
+@pytest.mark.parametrize("part", [nn.Embedding(TOKENS, 8), nn.LayerNorm(8), nn.Linear(8, 16)])
+def test_an_example_must_reach_every_layer(part: nn.Module) -> None:
+    def forward(model: Any, tokens: Tensor) -> Tensor:
+        x, up = model.embed(tokens), model.up
+        if tokens.shape[1] > 8 and isinstance(model.part, nn.Linear):
+            up = model.part
+        elif tokens.shape[1] > 8:
+            x = x + model.part(tokens if isinstance(model.part, nn.Embedding) else x)
+        x = x + model.down(F.relu(up(model.norm(x))))
+        return model.head(model.last(x))
+
+    network = Net(
+        forward, embed=nn.Embedding(TOKENS, 8), norm=nn.LayerNorm(8), up=nn.Linear(8, 16), down=nn.Linear(16, 8),
+        last=nn.LayerNorm(8), head=nn.Linear(8, TOKENS), part=part, unused=nn.ParameterList([torch.ones(1)]),
+    ).eval()  # fmt: skip
+    plan = Plan(rotate="stream", keep=["part"] if isinstance(part, nn.Linear) else [])
+    with pytest.raises(ValueError, match=r"needs an example that reaches every layer, and `part` did not run"):
+        convert_(network, plan, torch.randint(TOKENS, (2, 5)))
+    assert all(not module._forward_hooks for module in network.modules())
+
+
 def test_weights_of_another_rotation_and_incomplete_weights_are_refused() -> None:
     networks = []
     for rotate in ("stream", "hadamard"):
