@@ -100,6 +100,7 @@ def rotate_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
     for name, value in new.items():
         _set(model, name, nn.Parameter(value, before[name].requires_grad))
     undone = [transform_inputs_(model.get_submodule(place.name)) for place in rotation.transforms]
+    undone.append(_keep_untied_(model, rotation))
     number = 1 + ROTATIONS.index(rotation.kind)
     model.register_buffer(MARK, torch.tensor(number, dtype=torch.uint8, device=next(iter(new.values())).device))
     kept = replace(rotation, example=None)
@@ -276,6 +277,24 @@ def _rotated_ranges(model: nn.Module, rotation: Rotation) -> list[str]:
 def _set(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
     owner, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(owner), leaf, parameter)
+
+
+def _keep_untied_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
+    """Let `tie_weights` of transformers leave a head and an embedding that a rotation unties; return an undo."""
+    configs: dict[int, Any] = {}
+    for name, module in model.named_modules():
+        config, prefix = getattr(module, "config", None), f"{name}." if name else ""
+        is_above = any(all(each.startswith(prefix) for each in pair) for pair in rotation.untied)
+        if is_above and getattr(config, "tie_word_embeddings", False):
+            configs[id(config)] = config
+    for config in configs.values():
+        config.tie_word_embeddings = False
+
+    def undo() -> None:
+        for config in configs.values():
+            config.tie_word_embeddings = True
+
+    return undo
 
 
 def _answers(model: nn.Module, names: list[str], example: Inputs) -> _Answers:

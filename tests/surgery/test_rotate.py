@@ -180,6 +180,19 @@ def test_an_unequal_rotation_is_refused_and_leaves_the_network_as_it_was() -> No
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_transformers_do_not_tie_rotated_weights_again(family: str) -> None:
+    network, tokens = made(f"transformers_{family}")
+    expected = logits(network, tokens)
+    undo = rotate_(network, find_rotation(network, "stream", tokens))
+    network.tie_weights()
+    assert relative(logits(network, tokens), expected) < 1e-5
+    undo()
+    network.tie_weights()
+    assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
+    assert torch.equal(logits(network, tokens), expected)
+
+
 def test_an_error_of_the_conversion_undoes_the_rotation() -> None:
     network, tokens = made("llama")
     before = {key: id(value) for key, value in network.state_dict(keep_vars=True).items()}
