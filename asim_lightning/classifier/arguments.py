@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.engine import SavedChip
+from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.nn.training_noise import ChipNoise, TrainingNoise
 from asim_lightning.quant import METHODS
@@ -83,12 +84,14 @@ def check_tokens(network: nn.Module, settings: Mapping[str, Any]) -> None:
 
 def check_text(settings: Mapping[str, Any], data: Any) -> None:
     """Refuse a text with other windows or tokens than the settings of the backbone have; other data passes."""
+    if not isinstance(data, TokenWindows):
+        return
     for name, own, stated in (
         ("input_shape", "window", settings["input_shape"]),
         ("input_values", "vocabulary", settings["input_values"]),
     ):
-        given = getattr(data, own, None)
-        if given is None or stated is None or stated in (given, [given]):
+        given = getattr(data, own)
+        if stated is None or stated in (given, [given]):
             continue
         wanted = [given] if name == "input_shape" else given
         raise ValueError(f"`model.backbone.{name}` must be {wanted}, the {own} of the data, got {stated}")

@@ -16,6 +16,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.data.draws import positions_and_epochs
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.resources import local_path
 
 CHARACTERS, BYTES = "characters", "bytes"
@@ -27,7 +28,7 @@ _OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
 _DIGITS = 12
 
 
-class Text(ImageDataModule):
+class Text(ImageDataModule, TokenWindows):
     """Windows of a text's tokens; batches are ``[tokens, targets, indices]``, int64.
 
     tokens: (batch, window); targets: (batch, window), the same tokens, because the outcomes perplexity and next_token

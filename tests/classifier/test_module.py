@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from asim_lightning import CimClassifier
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.data import Text
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.surgery import report_of
 from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model, ranges
@@ -157,3 +158,14 @@ def test_multiplications_are_of_the_datas_images() -> None:
     assert found.report.rows == built(28).report.rows
     with pytest.raises(ValueError, match=r"`model.backbone.image_size` must be the size of the images, 32, got 28"):
         built(28).check_data(data)
+
+
+def test_attributes_of_other_data_may_be_called_as_those_of_a_text() -> None:
+    network = BackboneConfig(
+        network="asim_lightning.backbone.small_gpt.SmallGPT", kwargs={"vocabulary": 32, "window": 16, "width": 8},
+        input_shape=[8], input_values=32,
+    )  # fmt: skip
+    model = CimClassifier(network, outcome="next_token")
+    model.check_data(SimpleNamespace(window=24, vocabulary=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"`model.backbone.input_shape` must be \[16\], the window of the data, got"):
+        model.check_data(Text("pydoc_data.topics:topics", window=16))
