@@ -219,7 +219,7 @@ class CimClassifier(CimModule):
 
     def check_data(self, data: Any) -> None:
         """Refuse data with other classes, channels, pixels or tokens than the network's; what data lacks passes."""
-        check_text(self.hparams["backbone"], data)
+        check_text(self.backbone, self.hparams["backbone"], data)
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")

@@ -54,6 +54,10 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
             "must have the 256 tokens of LlamaForCausalLM, got 21, so it is",
         ),
         (
+            ["--model.backbone.input_shape", "[16]", "--model.backbone.input_values", "257"],
+            "must have at most the 256 tokens of LlamaForCausalLM, got 257",
+        ),
+        (
             ["--model.backbone.input_shape", "[8]", "--model.backbone.input_values", "256"],
             "`model.backbone.input_shape` must be [16], the window of the data, got [8]",
         ),
