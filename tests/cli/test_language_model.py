@@ -104,6 +104,13 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     assert float(trained) < float(said[2][0])
 
 
+def test_equal_answers_are_called_equal(asim: Asim, recipe: Path) -> None:
+    quiet = ["--compare", "[quantized, simulated]", "--model.plan.macro.random_noise", "0"]
+    answer = asim("validate", "-c", "lm.yaml", *quiet)
+    line = next(line for line in answer.out.splitlines() if "(simulated" in line)
+    assert line.endswith("12 samples); equal to quantized, 100.00 % of tokens as quantized")
+
+
 def test_studies_decide_changes_of_a_perplexity(asim: Asim, recipe: Path) -> None:
     write_language_model(recipe / "small", torch.tensor(list(TEXT.encode())).view(-1, 16) - ord("!"))
     answer = asim("sweep", "-c", "lm.yaml")
