@@ -214,7 +214,7 @@ class _Trace(TorchDispatchMode):
         self.hooks: list[Any] = []
         for name, module in modules.items():
             self.hooks.append(module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
-            self.hooks.append(module.register_forward_hook(partial(self._leave, name)))
+            self.hooks.append(module.register_forward_hook(partial(self._leave, name), with_kwargs=True))
 
     def root(self, number: int) -> int:
         """The number that stands for all groups joined with a group."""
@@ -274,11 +274,12 @@ class _Trace(TorchDispatchMode):
             self.events.append((self._groups[x], "reads", name))
             self.pasts[name] = self._tensor_pasts[x]
 
-    def _leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _leave(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         self._running.pop()
         if name not in self._places:
             return
         self._inside -= 1
+        inputs = (*args, *kwargs.values())
         for y in _floats(output):
             self._new(y, name, _Past(frozenset([name]), is_view=True))
             if len(inputs) == 1 and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point() and y.dim():

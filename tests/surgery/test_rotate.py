@@ -240,6 +240,24 @@ def test_a_network_without_a_stream_is_refused_and_the_reason_is_said(
         convert_(make(), Plan(rotate="stream"), torch.randint(TOKENS, (2, 5)))
 
 
+@pytest.mark.parametrize("rotate", ["stream", "hadamard"])
+def test_a_layer_may_be_called_with_a_keyword(rotate: str) -> None:
+    def forward(model: Any, tokens: Tensor) -> Tensor:
+        x = model.embed(tokens)
+        return model.head(model.last(x + model.down(input=F.relu(model.up(model.norm(x))))))
+
+    network, tokens = Net(
+        forward, embed=nn.Embedding(TOKENS, 8), norm=nn.LayerNorm(8), up=nn.Linear(8, 16), down=nn.Linear(16, 8),
+        last=nn.LayerNorm(8), head=nn.Linear(8, TOKENS),
+    ).eval(), torch.randint(TOKENS, (2, 5))  # fmt: skip
+    expected = logits(network, tokens)
+    undo = rotate_(network, find_rotation(network, rotate, tokens))
+    assert 0 < relative(logits(network, tokens), expected) < 1e-5
+    undo()
+    with pytest.raises(ValueError, match="`down` is called with its input as a keyword, and surgery needs it"):
+        convert_(network, Plan(rotate=rotate), tokens)
+
+
 @pytest.mark.parametrize("part", [nn.Embedding(TOKENS, 8), nn.LayerNorm(8), nn.Linear(8, 16)])
 def test_an_example_must_reach_every_layer(part: nn.Module) -> None:
     def forward(model: Any, tokens: Tensor) -> Tensor:
