@@ -172,7 +172,13 @@ class Text(ImageDataModule, TokenWindows):
         folder = local_path(self.tokenizer)
         where = {"local_files_only": True} if folder.is_dir() else {}  # a folder needs no network
         name = str(folder) if folder.is_dir() else self.tokenizer
-        found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+        try:
+            found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"`tokenizer` must be {CHARACTERS}, {BYTES}, a folder with a tokenizer of transformers, or its name on "
+                f"the Hugging Face hub, got {self.tokenizer}: {str(error).strip().splitlines()[0]}"
+            ) from error
         ids = found(text, add_special_tokens=False, verbose=False)["input_ids"]  # not verbose: any length is right
         return torch.tensor(ids, dtype=torch.int64), len(found)
 
@@ -200,7 +206,10 @@ def _listed(files: str | Sequence[str]) -> list[str]:
 def _text_of(given: str) -> str:
     """The text of a file, or in a Python module."""
     if not _OBJECT.fullmatch(given) or Path(given).exists():
-        return local_path(given).read_text(encoding="utf-8")
+        try:
+            return local_path(given).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"`files` {given} must be text in UTF-8: {error}") from None
     try:
         found: Any = resolve_name(given)
     except (ImportError, AttributeError) as error:
