@@ -46,7 +46,8 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
     assert answer.code == 0, answer.err
     assert "data     words.txt, sha256 " in answer.out
     assert ", 576 tokens; 12 windows of 16 test it on 180\n" in answer.out
-    assert "weights  transformers.AutoModelForCausalLM.from_pretrained's own, because there is no" in answer.out
+    initial = "the weights that transformers.AutoModelForCausalLM.from_pretrained was made with"
+    assert f"weights  {initial}, because there is no `ckpt_path`\n" in answer.out
     for options, said in (
         (["--data.init_args.window", "65"], "must be at most 64 tokens for LlamaForCausalLM, got 65"),
         (
@@ -94,7 +95,9 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     assert low < shown < high
     assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{perplexity:.4g}"  # the mean of exponentials is another
     # a fit logs the same mean over the windows of two batches
-    assert asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11").code == 0
+    fit = asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11")
+    assert fit.code == 0
+    assert re.search(r"^starts from the weights that \S+ was made with at epoch 0 of 2; ", fit.out, re.MULTILINE)
     logged = [row for row in rows_of("runs/lm/version_0/metrics.csv") if row["val/perplexity"]]
     for row in logged:
         assert float(row["val/perplexity"]) == pytest.approx(math.exp(float(row["val/loss"])), rel=1e-5)
