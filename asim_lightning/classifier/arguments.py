@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.engine import SavedChip
+from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.nn.training_noise import ChipNoise, TrainingNoise
 from asim_lightning.quant import METHODS
@@ -58,7 +59,7 @@ _PADDED = 1023
 
 
 def check_tokens(network: nn.Module, settings: Mapping[str, Any]) -> None:
-    """Refuse longer windows, or other tokens, than a language model of transformers takes.
+    """Refuse longer windows, or more tokens, than a language model of transformers takes.
 
     Args:
         network: The network; a model of transformers has its sizes in `config`.
@@ -74,21 +75,29 @@ def check_tokens(network: nn.Module, settings: Mapping[str, Any]) -> None:
             f"the window of the data, or `model.backbone.input_shape`, must be at most {most:,} tokens for {name}, got "
             f"{shape[0]:,}"
         )
-    if known is not None and not known - min(_PADDED, known // 10) <= values <= known:
+    if known is not None and values > known:
         raise ValueError(
-            f"the tokenizer of the data, or `model.backbone.input_values`, must have the {known:,} tokens of {name}, "
-            f"got {values:,}, so it is another network's"
+            f"the data, or `model.backbone.input_values`, must have at most the {known:,} tokens of {name}, got "
+            f"{values:,}"
         )
 
 
-def check_text(settings: Mapping[str, Any], data: Any) -> None:
-    """Refuse a text with other windows or tokens than the settings of the backbone have; other data passes."""
+def check_text(network: nn.Module, settings: Mapping[str, Any], data: Any) -> None:
+    """Refuse a text with other windows or tokens than the network or its settings have; other data passes."""
+    if not isinstance(data, TokenWindows):
+        return
     for name, own, stated in (
         ("input_shape", "window", settings["input_shape"]),
         ("input_values", "vocabulary", settings["input_values"]),
     ):
-        given = getattr(data, own, None)
-        if given is None or stated is None or stated in (given, [given]):
+        given = getattr(data, own)
+        if stated is None or stated in (given, [given]):
             continue
         wanted = [given] if name == "input_shape" else given
         raise ValueError(f"`model.backbone.{name}` must be {wanted}, the {own} of the data, got {stated}")
+    known = getattr(getattr(network, "config", None), "vocab_size", None)
+    if known is not None and data.vocabulary < known - min(_PADDED, known // 10):
+        raise ValueError(
+            f"the tokenizer of the data must have the {known:,} tokens of {type(network).__name__}, got "
+            f"{data.vocabulary:,}, so it is another network's"
+        )

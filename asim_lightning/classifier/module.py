@@ -20,7 +20,7 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
 from asim_lightning.classifier.processes import fitted_ranges, store_ranges
-from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
+from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_rewritten, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.inputs import Inputs, called, moved, random_inputs
@@ -219,7 +219,7 @@ class CimClassifier(CimModule):
 
     def check_data(self, data: Any) -> None:
         """Refuse data with other classes, channels, pixels or tokens than the network's; what data lacks passes."""
-        check_text(self.hparams["backbone"], data)
+        check_text(self.backbone, self.hparams["backbone"], data)
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
@@ -286,7 +286,7 @@ class CimClassifier(CimModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
-        check_folding(checkpoint, self.plan)
+        check_rewritten(checkpoint, self.plan)
         self._training_seed = checkpoint.get("training_seed")
         if trainer_of(self) is not None and self.trainer.state.fn == "fit":
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]

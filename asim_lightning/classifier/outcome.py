@@ -150,9 +150,18 @@ def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of a sample's tokens from the second one, in nats.
 
     # (batch, tokens, vocabulary), (batch, tokens) to (batch,)
+
+    Raises:
+        ValueError: A sample has no counted token, or a target is no token.
     """
     wanted = targets[:, 1:]
     _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
+    counted = (wanted != IGNORED).sum(dim=1)
+    if not bool(counted.all()):
+        raise ValueError(
+            "targets of perplexity must have a counted token after the first one in each window, got a window in "
+            f"which all are {IGNORED}"
+        )
     # one sample after the other, because a copy of all logits of a batch may take a gigabyte
     each = torch.stack(
         [
@@ -160,7 +169,7 @@ def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
             for logits, tokens in zip(outputs[:, :-1], wanted, strict=True)
         ]
     )
-    return each.double().sum(dim=1) / (wanted != IGNORED).sum(dim=1).clamp(min=1)
+    return each.double().sum(dim=1) / counted
 
 
 def likeliest_tokens(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -25,13 +25,15 @@ def _plan(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     return (checkpoint.get("hyper_parameters") or {}).get("plan") or {}
 
 
-def check_folding(checkpoint: Mapping[str, Any], plan: Plan) -> None:
-    """Refuse a checkpoint whose network has folded BatchNorms, which cannot be restored, if the plan folds none."""
+def check_rewritten(checkpoint: Mapping[str, Any], plan: Plan) -> None:
+    """Refuse a checkpoint of a network with folded BatchNorms or rotated weights, if the plan folds or rotates none."""
     if is_folded(checkpoint) and not plan.fold_batchnorm:
         raise ValueError(
             "`model.plan.fold_batchnorm` must be true, because the BatchNorms of the checkpoint's network are folded "
             "and cannot be restored, got false"
         )
+    if plan.rotate is None and (rotation := rotation_of(checkpoint)):
+        raise ValueError(f"the weights are rotated ({rotation}); set `model.plan.rotate {rotation}`")
 
 
 def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
     most, steps = trainer.max_epochs, trainer.max_steps
     epoch = f"epoch {start.epoch}" + (f" of {most}" if most is not None and most >= 0 else "")
     if start.path is None:
-        return f"starts from {initial} weights at {epoch}; --ckpt_path FILE starts from a checkpoint"
+        return f"starts from {initial} at {epoch}; --ckpt_path FILE starts from a checkpoint"
     path = shorter_path(start.path)
     if not start.resumes:
         return f"starts from the weights of {path} at {epoch}; {start.resumed_by}"

@@ -335,13 +335,15 @@ class AsimCLI(CommandCLI):
                 self.say(f"weights  {note}")
             self.start = replace(start, checkpoint={})  # frees its memory
         own = self.config.model.backbone.network
-        initial = "pretrained" if model.pretrained else "random" if own is None else f"{own}'s own"
+        initial = "pretrained weights" if model.pretrained else "random weights"
+        if own is not None and not model.pretrained:  # they may be random or trained
+            initial = f"the weights that {own} was made with"
         if fits:
             self.say(start_line(start, self.trainer, initial))
         elif start.path is not None:
             self.say(f"weights  {shorter_path(start.path)}")
         elif not model.pretrained:
-            self.say(f"weights  {initial}, because there is no `ckpt_path`")
+            self.say(f"weights  {initial.removesuffix(' weights')}, because there is no `ckpt_path`")
 
     def say(self, line: str) -> None:
         """Print a line, in the words of the outcome and of the inputs."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import ArrayLike
 
@@ -158,6 +159,10 @@ def _against(measure: Measure, reads: Sequence[Outcomes], others: Mapping[Kind, 
     """Changes of an exponential against references, with their paired intervals, and equal tokens; may be empty."""
     found, answers = [], stacked(reads)
     for kind, other in others.items() if measure.shown_as == "exponential" else ():
+        both = np.hstack([answers, stacked(other)])
+        if (both == both[:, :1]).all():  # equal differences have no interval
+            found.append(f"equal to {kind}")
+            continue
         change = difference_interval(answers, stacked(other), measure.is_share)
         ends = measure.change_interval(change.low, change.high, "+")
         found.append(f"{measure.change_text(change.mean, '+')} % {ends} to {kind}")

@@ -16,7 +16,7 @@ from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.resumed_checkpoint import check_folding
+from asim_lightning.classifier.resumed_checkpoint import check_rewritten
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.lightning_private import first_logged_step
@@ -112,7 +112,7 @@ def load_weights(
     # a layer in float may have had an input range in training
     known = {name: value for name, value in state.items() if name in own or name.rpartition(".")[2] not in _RANGES}
     try:
-        check_folding(checkpoint, model.plan)
+        check_rewritten(checkpoint, model.plan)
         model.load_state_dict(known | {name: own[name] for name in head})
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit: {' '.join(str(error).split()):.300}") from None

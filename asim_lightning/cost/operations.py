@@ -23,7 +23,7 @@ class Operations:
     digital_cycles: int = 0
     """Digital cycles of one column."""
     digital_bit_macs: int = 0
-    """Products of one bit by one bit in digital cycles; a multiplication has weight bits times input bits of them."""
+    """Products of bits in cycles without a conversion; a multiplication has weight bits times input bits of them."""
     shift_adds: int = 0
     """Sums over the weight bits of an output, each added to the output's accumulator."""
     cells: int = 0
@@ -70,7 +70,7 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
         array_reads=shape.matrices * shape.steps * len(tiles) * sum(rounds),
         digital_cycles=shape.outputs * len(tiles) * sum(not cycle.converted for cycle in circuit.cycles),
         digital_bit_macs=shape.macs
-        * sum(len(cycle.weight_bits) * len(cycle.input_bits) for cycle in circuit.cycles if not cycle.analog),
+        * sum(len(cycle.weight_bits) * len(cycle.input_bits) for cycle in circuit.cycles if not cycle.converted),
         shift_adds=shape.outputs * len(tiles) * len(digits),
         cells=shape.weights * macro.weight_bits,
         all_cells=weights * macro.rows,

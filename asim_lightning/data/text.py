@@ -16,6 +16,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.data.draws import positions_and_epochs
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.resources import local_path
 
 CHARACTERS, BYTES = "characters", "bytes"
@@ -27,7 +28,7 @@ _OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
 _DIGITS = 12
 
 
-class Text(ImageDataModule):
+class Text(ImageDataModule, TokenWindows):
     """Windows of a text's tokens; batches are ``[tokens, targets, indices]``, int64.
 
     tokens: (batch, window); targets: (batch, window), the same tokens, because the outcomes perplexity and next_token
@@ -171,7 +172,13 @@ class Text(ImageDataModule):
         folder = local_path(self.tokenizer)
         where = {"local_files_only": True} if folder.is_dir() else {}  # a folder needs no network
         name = str(folder) if folder.is_dir() else self.tokenizer
-        found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+        try:
+            found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"`tokenizer` must be {CHARACTERS}, {BYTES}, a folder with a tokenizer of transformers, or its name on "
+                f"the Hugging Face hub, got {self.tokenizer}: {str(error).strip().splitlines()[0]}"
+            ) from error
         ids = found(text, add_special_tokens=False, verbose=False)["input_ids"]  # not verbose: any length is right
         return torch.tensor(ids, dtype=torch.int64), len(found)
 
@@ -199,7 +206,10 @@ def _listed(files: str | Sequence[str]) -> list[str]:
 def _text_of(given: str) -> str:
     """The text of a file, or in a Python module."""
     if not _OBJECT.fullmatch(given) or Path(given).exists():
-        return local_path(given).read_text(encoding="utf-8")
+        try:
+            return local_path(given).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"`files` {given} must be text in UTF-8: {error}") from None
     try:
         found: Any = resolve_name(given)
     except (ImportError, AttributeError) as error:

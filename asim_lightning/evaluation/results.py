@@ -80,12 +80,12 @@ AGREEMENT = "agreement"
 
 
 def agreement(reads: Sequence[Outcomes], reference: Outcomes) -> float | None:
-    """Share of counted tokens whose likeliest one is a reference's, the mean over reads; None if they are no tokens.
+    """Share of counted tokens whose likeliest one is a reference's, the mean over reads.
 
-    The reference may have more samples.
+    None if predictions are no tokens, or no token is counted. The reference may have more samples.
     """
     found = reference.part(reads[0].sample_index).prediction
-    if found is None or found.ndim == 1:
+    if found is None or found.ndim == 1 or not (found >= 0).any():
         return None
     return float(np.mean([np.equal(read.prediction, found)[found >= 0].mean() for read in reads]))  # type: ignore[arg-type]
 

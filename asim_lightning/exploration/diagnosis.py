@@ -29,7 +29,7 @@ from asim_lightning.report.spec_doctor import loss_map_pictures, loss_map_table,
 from asim_lightning.surgery import macro_layers
 
 _NAMED = 2
-"""Most layers that the text of a plan names."""
+"""Most layers, or kinds of layers, that the text of a plan names."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,9 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> MeasuredPla
     for name, fields in changes.items():
         alike.setdefault(_layer_text(layers[name], fields), []).append(name)
     kinds = {kind: names for kind, names in kinds_of(layers).items() if len(names) > 1}
-    alike = {text: _with_kinds(names, kinds) for text, names in alike.items()}
     energy, least, most = (result.figures[f"energy_uj{end}"] for end in ("", "_low", "_high"))
     return MeasuredPlan(
-        _text(condition.macro, alike, checkpoint), nested(condition.macro),
+        _text(condition.macro, alike, kinds, checkpoint), nested(condition.macro),
         layer_rules(model, changes) if changes else [], checkpoint, energy, least, most,
         decision.mean, decision.low, decision.high, decision.threshold, decision.verdict,
         None if decision.is_over else decision.images,
@@ -172,7 +171,12 @@ def plan_of_digital(model: CimModule, study: PlanStudy, others: Others) -> Measu
     return replace(plan, text="a purely digital macro of the same bits", digital_percent=100.0)
 
 
-def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoint: str | None) -> str:
+def _text(
+    macro: Mapping[str, Any],
+    alike: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, Sequence[str]],
+    checkpoint: str | None,
+) -> str:
     """A plan in a few words, as "10 ADC bits, 64 rows; weights of fashion_resnet_nat"."""
     words = {name: f"{axis_text(value)} {setting_of(name).label}" for name, value in macro.items()}
     if words.pop("static.trim_step", None):
@@ -180,18 +184,19 @@ def _text(macro: Mapping[str, Any], alike: Mapping[str, Sequence[str]], checkpoi
     parts = [", ".join(words.values())]
     groups = sorted(alike.items(), key=lambda each: -len(each[1]))
     for change, names in groups[:_NAMED]:
-        parts.append(f"{', '.join(names) if len(names) <= _NAMED else f'{len(names)} layers'}: {change}")
+        parts.append(f"{_named(names, kinds, 'layers')}: {change}")
     if rest := [name for _, names in groups[_NAMED:] for name in names]:
-        parts.append(f"{', '.join(rest) if len(rest) <= _NAMED else f'{len(rest)} other layers'} otherwise")
+        parts.append(f"{_named(rest, kinds, 'other layers')} otherwise")
     if checkpoint is not None:
         parts.append(f"weights of {Path(checkpoint).stem}")
     return "; ".join(each for each in parts if each) or "the macro as it is"
 
 
-def _with_kinds(names: Sequence[str], kinds: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names, with the kind instead of all its layers, such as `layers.*.up_proj`."""
+def _named(names: Sequence[str], kinds: Mapping[str, Sequence[str]], layers: str) -> str:
+    """Up to two names, with the kind instead of all its layers, such as `layers.*.up_proj`; else how many layers."""
     whole = {name: kind for kind, each in kinds.items() if set(each) <= set(names) for name in each}
-    return list(dict.fromkeys(whole.get(name, name) for name in names))
+    shown = list(dict.fromkeys(whole.get(name, name) for name in names))
+    return ", ".join(shown) if len(shown) <= _NAMED else f"{len(names)} {layers}"
 
 
 def _layer_text(layer: OnMacro, fields: Mapping[str, Any]) -> str:

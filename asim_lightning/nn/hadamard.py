@@ -52,7 +52,7 @@ def transform_inputs_(layer: nn.Module, transform: Hadamard | None = None) -> Ca
     the same product then.
     """
     layer.add_module(_CHILD, Hadamard() if transform is None else transform)
-    hook = layer.register_forward_pre_hook(_transformed)
+    hook = layer.register_forward_pre_hook(_transformed, with_kwargs=True)
 
     def undo() -> None:
         hook.remove()
@@ -72,9 +72,11 @@ def has_other_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks) or any(hook is not _transformed for hook in layer._forward_pre_hooks.values())
 
 
-def _transformed(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _transformed(
+    layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     transform: Any = input_transform(layer)
-    return tuple(transform(x) for x in inputs)
+    return tuple(transform(x) for x in inputs), {name: transform(x) for name, x in named.items()}
 
 
 _CHILD = "hadamard"

@@ -13,6 +13,18 @@ Inputs: TypeAlias = Any
 """A tensor; a tuple or list of inputs; or a mapping of inputs by name. # (batch, ...) each"""
 
 
+class TokenWindows:
+    """Base of data with windows of tokens of a known tokenizer, which must be the network's."""
+
+    window: int
+    """Tokens of a window."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of the tokenizer's tokens."""
+        raise NotImplementedError
+
+
 def called(network: nn.Module, inputs: Inputs, compiled: Callable[..., Any] | None = None) -> Any:
     """Outputs of a network.
 

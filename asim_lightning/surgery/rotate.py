@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.nn.hadamard import hadamard, largest_block, transform_inputs_
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.hadamard import hadamard, input_transform, largest_block, transform_inputs_
 from asim_lightning.nn.inputs import Inputs
 from asim_lightning.surgery.plan import ROTATIONS
 from asim_lightning.surgery.probe import on_example
@@ -83,7 +84,8 @@ def rotate_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
     """Rotate a network in place, and return a function that undoes it.
 
     The network must compute the same: the outputs of all layers that read the stream, and of the network, may differ by
-    1e-4 of the largest number. A state dict from before the rotation is rotated when it is loaded.
+    1e-4 of the largest number. A state dict from before the rotation is rotated when it is loaded; layers whose inputs
+    the rotation changes then have no calibrated range.
 
     Raises:
         ValueError: A layer or the network would compute something else. The network is unchanged then.
@@ -98,6 +100,7 @@ def rotate_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
     for name, value in new.items():
         _set(model, name, nn.Parameter(value, before[name].requires_grad))
     undone = [transform_inputs_(model.get_submodule(place.name)) for place in rotation.transforms]
+    undone.append(_keep_untied_(model, rotation))
     number = 1 + ROTATIONS.index(rotation.kind)
     model.register_buffer(MARK, torch.tensor(number, dtype=torch.uint8, device=next(iter(new.values())).device))
     kept = replace(rotation, example=None)
@@ -253,12 +256,45 @@ def _rotate_loaded(rotation: Rotation, module: Any, state: dict[str, Any], prefi
             "some of them or have others' shapes"
         )
     state.update({prefix + name: value for name, value in rotated(state, rotation, prefix).items()})
+    ranges = {f"{prefix}{name}" for name in _rotated_ranges(module, rotation)} & state.keys()
+    state.update({name: torch.full_like(state[name], -1.0) for name in ranges})
     state[prefix + MARK] = own.clone()
+
+
+def _rotated_ranges(model: nn.Module, rotation: Rotation) -> list[str]:
+    """Full names of the ranges of all layers whose operands a rotation changes."""
+    stream = rotation.stream
+    linear = {reader.linear.name for reader in stream.readers} | {each.out.name for each in stream.attentions}
+    layers = {
+        name: layer
+        for name, layer in quantized_layers(model).items()
+        # one linear layer may make queries, keys and values, so the operands of all products count as changed
+        if name in linear or input_transform(layer) or (stream.attentions and "weight_max" in layer.ranges)
+    }
+    return [f"{name}.{each}" for name, layer in layers.items() for each in layer.ranges]
 
 
 def _set(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
     owner, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(owner), leaf, parameter)
+
+
+def _keep_untied_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
+    """Let `tie_weights` of transformers leave a head and an embedding that a rotation unties; return an undo."""
+    configs: dict[int, Any] = {}
+    for name, module in model.named_modules():
+        config, prefix = getattr(module, "config", None), f"{name}." if name else ""
+        is_above = any(all(each.startswith(prefix) for each in pair) for pair in rotation.untied)
+        if is_above and getattr(config, "tie_word_embeddings", False):
+            configs[id(config)] = config
+    for config in configs.values():
+        config.tie_word_embeddings = False
+
+    def undo() -> None:
+        for config in configs.values():
+            config.tie_word_embeddings = True
+
+    return undo
 
 
 def _answers(model: nn.Module, names: list[str], example: Inputs) -> _Answers:

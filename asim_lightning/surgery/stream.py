@@ -83,7 +83,8 @@ def find_stream(model: nn.Module, example: Inputs) -> Stream:
     Tensors are followed through sums, views and scaling by a number, not by names.
 
     Raises:
-        ValueError: There is none, or something else than embeddings, norms and linear layers uses it.
+        ValueError: There is none, something else than embeddings, norms and linear layers uses it, or a module with
+            parameters does not run on the example.
     """
     trace = _Trace(model)
     trace.used(run_watched(model, example, [trace], trace.hooks), "the output")
@@ -95,7 +96,12 @@ def find_stream(model: nn.Module, example: Inputs) -> Stream:
     norms = [sum(trace.norm_width(name) > 0 for name in group.reads) for group in found]
     if not any(norms):
         raise _unknown("no norm reads a sum of embeddings")
-    return _stream(trace, groups, found[norms.index(max(norms))])
+    stream = _stream(trace, groups, found[norms.index(max(norms))])
+    if trace.idle:  # on other inputs, it may read or write the stream
+        raise ValueError(
+            f"`plan.rotate` needs an example that reaches every layer, and `{next(iter(trace.idle))}` did not run"
+        )
+    return stream
 
 
 def _stream(trace: "_Trace", groups: Mapping[int, "_Group"], group: "_Group") -> Stream:
@@ -195,6 +201,8 @@ class _Trace(TorchDispatchMode):
         modules = dict(model.named_modules())
         own = {name: dict(module.named_parameters(recurse=False)) for name, module in modules.items()}
         self._places = {n: m for n, m in modules.items() if own[n] and not list(m.children())}
+        self.idle = {n: None for n, m in modules.items() if own[n] and type(m).forward is not nn.Module.forward}
+        """Modules with parameters that did not run yet, by full name; a ParameterList has no forward."""
         self._parameters: dict[str, Tensor] = {
             f"{name}.{leaf}" if name else leaf: parameter
             for name, parameters in own.items()
@@ -206,7 +214,7 @@ class _Trace(TorchDispatchMode):
         self.hooks: list[Any] = []
         for name, module in modules.items():
             self.hooks.append(module.register_forward_pre_hook(partial(self._enter, name), with_kwargs=True))
-            self.hooks.append(module.register_forward_hook(partial(self._leave, name)))
+            self.hooks.append(module.register_forward_hook(partial(self._leave, name), with_kwargs=True))
 
     def root(self, number: int) -> int:
         """The number that stands for all groups joined with a group."""
@@ -258,6 +266,7 @@ class _Trace(TorchDispatchMode):
 
     def _enter(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._running.append(name)
+        self.idle.pop(name, None)
         if name not in self._places:
             return
         self._inside += 1
@@ -265,11 +274,12 @@ class _Trace(TorchDispatchMode):
             self.events.append((self._groups[x], "reads", name))
             self.pasts[name] = self._tensor_pasts[x]
 
-    def _leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _leave(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         self._running.pop()
         if name not in self._places:
             return
         self._inside -= 1
+        inputs = (*args, *kwargs.values())
         for y in _floats(output):
             self._new(y, name, _Past(frozenset([name]), is_view=True))
             if len(inputs) == 1 and isinstance(inputs[0], Tensor) and inputs[0].is_floating_point() and y.dim():

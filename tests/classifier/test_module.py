@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from asim_lightning import CimClassifier
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.data import Text
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from asim_lightning.surgery import report_of
 from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model, ranges
+from tests.data.language_model import write_language_model
 
 
 def test_training_lowers_the_loss(make_trainer: MakeTrainer) -> None:
@@ -157,3 +159,32 @@ def test_multiplications_are_of_the_datas_images() -> None:
     assert found.report.rows == built(28).report.rows
     with pytest.raises(ValueError, match=r"`model.backbone.image_size` must be the size of the images, 32, got 28"):
         built(28).check_data(data)
+
+
+def test_attributes_of_other_data_may_be_called_as_those_of_a_text() -> None:
+    network = BackboneConfig(
+        network="asim_lightning.backbone.small_gpt.SmallGPT", kwargs={"vocabulary": 32, "window": 16, "width": 8},
+        input_shape=[8], input_values=32,
+    )  # fmt: skip
+    model = CimClassifier(network, outcome="next_token")
+    model.check_data(SimpleNamespace(window=24, vocabulary=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"`model.backbone.input_shape` must be \[16\], the window of the data, got"):
+        model.check_data(Text("pydoc_data.topics:topics", window=16))
+
+
+def test_data_may_have_fewer_tokens_than_a_network_and_a_text_its_tokenizer(tmp_path: Path) -> None:
+    folder = write_language_model(tmp_path / "small")
+    kwargs = {"pretrained_model_name_or_path": folder, "dtype": "float32", "use_cache": False}
+
+    def model_of(values: int) -> CimClassifier:
+        network = "transformers.AutoModelForCausalLM.from_pretrained"
+        config = BackboneConfig(network=network, kwargs=kwargs, input_shape=[8], input_values=values)
+        return CimClassifier(config, outcome="perplexity")
+
+    model_of(100).check_data(SimpleNamespace())
+    with pytest.raises(ValueError, match=r"must have at most the 256 tokens of LlamaForCausalLM, got 257"):
+        model_of(257)
+    model_of(256).check_data(Text("pydoc_data.topics:topics", "bytes", window=8))
+    few = Text("pydoc_data.topics:topics", window=8)
+    with pytest.raises(ValueError, match=rf"must have the 256 tokens of LlamaForCausalLM, got {few.vocabulary}, so it"):
+        model_of(few.vocabulary).check_data(few)

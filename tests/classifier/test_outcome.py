@@ -48,12 +48,19 @@ def test_targets_that_are_no_class_are_refused(
 ) -> None:
     targets = torch.zeros((2, 4)[: len(shape) - 1], dtype=torch.int64)
     for each in (*wrong, *allowed):
-        targets[-1] = each
+        targets.view(-1)[-1] = each
         if each in allowed:
             Outcome.of(name).numbers(torch.zeros(shape), targets)
             continue
         with pytest.raises(ValueError, match=rf"must be 0\.\.2.* has 3 outputs, got {each}\.\.{each}"):
             Outcome.of(name).numbers(torch.zeros(shape), targets)
+
+
+def test_a_window_without_a_counted_token_has_no_perplexity() -> None:
+    outputs, targets = torch.zeros(2, 4, 3), torch.zeros(2, 4, dtype=torch.int64)
+    targets[1, 1:] = -100  # the first token is only context
+    with pytest.raises(ValueError, match=r"^targets of perplexity must have a counted token .* all are -100$"):
+        Outcome.of("perplexity").numbers(outputs, targets)
 
 
 def test_next_tokens_that_are_shifted_already_are_refused() -> None:

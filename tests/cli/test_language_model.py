@@ -46,12 +46,17 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
     assert answer.code == 0, answer.err
     assert "data     words.txt, sha256 " in answer.out
     assert ", 576 tokens; 12 windows of 16 test it on 180\n" in answer.out
-    assert "weights  transformers.AutoModelForCausalLM.from_pretrained's own, because there is no" in answer.out
+    initial = "the weights that transformers.AutoModelForCausalLM.from_pretrained was made with"
+    assert f"weights  {initial}, because there is no `ckpt_path`\n" in answer.out
     for options, said in (
         (["--data.init_args.window", "65"], "must be at most 64 tokens for LlamaForCausalLM, got 65"),
         (
             ["--data.init_args.tokenizer", "characters"],
             "must have the 256 tokens of LlamaForCausalLM, got 21, so it is",
+        ),
+        (
+            ["--model.backbone.input_shape", "[16]", "--model.backbone.input_values", "257"],
+            "must have at most the 256 tokens of LlamaForCausalLM, got 257",
         ),
         (
             ["--model.backbone.input_shape", "[8]", "--model.backbone.input_values", "256"],
@@ -90,7 +95,9 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     assert low < shown < high
     assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{perplexity:.4g}"  # the mean of exponentials is another
     # a fit logs the same mean over the windows of two batches
-    assert asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11").code == 0
+    fit = asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11")
+    assert fit.code == 0
+    assert re.search(r"^starts from the weights that \S+ was made with at epoch 0 of 2; ", fit.out, re.MULTILINE)
     logged = [row for row in rows_of("runs/lm/version_0/metrics.csv") if row["val/perplexity"]]
     for row in logged:
         assert float(row["val/perplexity"]) == pytest.approx(math.exp(float(row["val/loss"])), rel=1e-5)
@@ -98,6 +105,13 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     best = Path("runs/lm/version_0/checkpoints/best.ckpt")
     (trained,) = re.findall(r"perplexity ([\d.]+) \[", asim("validate", "-c", "lm.yaml", "--ckpt_path", best).out)
     assert float(trained) < float(said[2][0])
+
+
+def test_equal_answers_are_called_equal(asim: Asim, recipe: Path) -> None:
+    quiet = ["--compare", "[quantized, simulated]", "--model.plan.macro.random_noise", "0"]
+    answer = asim("validate", "-c", "lm.yaml", *quiet)
+    line = next(line for line in answer.out.splitlines() if "(simulated" in line)
+    assert line.endswith("12 samples); equal to quantized, 100.00 % of tokens as quantized")
 
 
 def test_studies_decide_changes_of_a_perplexity(asim: Asim, recipe: Path) -> None:

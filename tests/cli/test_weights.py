@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.cli.weights import load_weights, settle_pretrained
-from tests.classifier.conftest import make_model
+from tests.classifier.conftest import make_model, save
 from tests.classifier.test_loading import HOSTILE
 from tests.cli.conftest import Asim, Run
 from tests.test_safe_load import Hostile
@@ -134,6 +134,27 @@ def test_a_fit_from_before_starts_anew_from_folded_weights(asim: Asim, run: Run)
     more = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.max_epochs", "2", *FOLD)
     assert "resumes at epoch 1 of 2, step 2, from runs/tiny/version_0/checkpoints/last.ckpt; " in more.out
     assert torch.load(path, weights_only=True)["global_step"] == 4
+
+
+# rotated weights
+
+
+def test_rotated_weights_need_a_network_that_is_rotated(tmp_path: Path) -> None:
+    def model_of(rotate: str | None) -> CimClassifier:
+        backbone = BackboneConfig(
+            network="asim_lightning.backbone.small_gpt.SmallGPT", kwargs={"vocabulary": 32, "width": 8, "depth": 1},
+            input_shape=[8], input_values=32,
+        )  # fmt: skip
+        return CimClassifier(backbone, Plan(rotate=rotate), outcome="perplexity")
+
+    path = save(model_of("stream"), tmp_path / "rotated.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    said = r"the weights are rotated \(stream\); set `model.plan.rotate stream`$"
+    with pytest.raises(ValueError, match=f"^x.ckpt does not fit: {said}"):
+        load_weights(model_of(None), "x.ckpt", checkpoint)
+    with pytest.raises(ValueError, match=f"^{said}"):
+        CimClassifier.load_from_checkpoint(path, plan=Plan())
+    assert load_weights(model_of("stream"), "x.ckpt", checkpoint) == []
 
 
 # pretrained weights and the form of pictures

@@ -56,11 +56,11 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
             kinds, digital_bits = [], 0
             for i in range(slices):
                 level = corner - (i + j)  # 0 is the most significant corner
-                digital_bits += digits[j] * (not parallel and level < macro.get("digital_levels", 0))
                 if parallel:
                     kinds.append(macro.get("votes", 1) if macro.get("vote_levels", 0) else 1)
                 elif level < macro.get("digital_levels", 0) and not macro.get("digital_adc", False):
                     kinds.append(0)
+                    digital_bits += digits[j]
                 else:
                     is_digital = level < macro.get("digital_levels", 0)
                     voted = level < macro.get("vote_levels", 0) and not is_digital

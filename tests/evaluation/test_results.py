@@ -122,6 +122,8 @@ def test_agreement_is_of_counted_tokens_and_a_mean_over_reads():
     ]
     assert agreement(some, whole) == pytest.approx((4 / 5 + 3 / 5) / 2)
     assert agreement(some, outcomes(range(3), [])) is None  # of classes
+    idle = replace(outcomes(range(2), []), prediction=np.full((2, 3), -1))
+    assert agreement([idle], idle) is None
 
 
 def test_a_result_is_of_all_trials():

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import asim_lightning
-from asim_lightning import MacroConfig, Rule
+from asim_lightning import MacroConfig, Plan, Rule, convert_
+from asim_lightning.backbone.small_gpt import SmallGPT
 from asim_lightning.circuit import transfer
+from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.binomial import sequence_interval
-from asim_lightning.evaluation.condition import under
+from asim_lightning.evaluation.condition import pattern_of, under
 from asim_lightning.evaluation.loss_map import LossMap
+from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.exploration.axes import condition_at, flat, nested, recipe_of
-from asim_lightning.exploration.diagnosis import Diagnosis
+from asim_lightning.exploration.diagnosis import Diagnosis, plan_of
 from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.point_costs import CostFigures
@@ -160,6 +164,26 @@ def test_other_weights_and_other_samples_that_prove() -> None:
     assert same.text == f"{macro.text}; weights of same"
     assert found.plans[0].text in str(found)
     assert found.plot("a map").figure.get_suptitle() == "a map"
+
+
+@pytest.mark.parametrize(
+    ("digital", "text"),
+    [
+        (["up"], "blocks.*.up: digital"),
+        (["up", "down"], "blocks.*.up, blocks.*.down: digital"),
+        (["up", "down", "proj"], "9 layers: digital"),
+    ],
+)
+def test_a_plan_names_two_kinds_of_layers_and_counts_layers(digital: Sequence[str], text: str) -> None:
+    network = SmallGPT(32, 8, width=8, depth=3, heads=2)
+    tokens = torch.zeros(1, 4, dtype=torch.int64)
+    convert_(network, Plan(MacroConfig(rows=8), input_range="token"), tokens)
+    names = [name for name in macro_layers(network) if name.rpartition(".")[2] in digital]
+    positions = transfer(MacroConfig(rows=8), False).bit_positions
+    axes = {f"rules.{pattern_of(name)}.digital_levels": positions for name in names}
+    figures = {f"energy_uj{end}": 1.0 for end in ("", "_low", "_high")}
+    result = Result(axes, "simulated", 1, 1, 0.5, 0.4, 0.6, 0.0, "exact", figures=figures)
+    assert plan_of(GivenNetwork(network), result, Decision("kept")).text == text
 
 
 def test_what_is_not_allowed() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.cost import Technology, cost
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.surgery import set_fidelity_
 from asim_lightning.surgery.rotate import _rotation, find_rotation, rotate_
@@ -179,6 +180,19 @@ def test_an_unequal_rotation_is_refused_and_leaves_the_network_as_it_was() -> No
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_transformers_do_not_tie_rotated_weights_again(family: str) -> None:
+    network, tokens = made(f"transformers_{family}")
+    expected = logits(network, tokens)
+    undo = rotate_(network, find_rotation(network, "stream", tokens))
+    network.tie_weights()
+    assert relative(logits(network, tokens), expected) < 1e-5
+    undo()
+    network.tie_weights()
+    assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
+    assert torch.equal(logits(network, tokens), expected)
+
+
 def test_an_error_of_the_conversion_undoes_the_rotation() -> None:
     network, tokens = made("llama")
     before = {key: id(value) for key, value in network.state_dict(keep_vars=True).items()}
@@ -226,6 +240,45 @@ def test_a_network_without_a_stream_is_refused_and_the_reason_is_said(
         convert_(make(), Plan(rotate="stream"), torch.randint(TOKENS, (2, 5)))
 
 
+@pytest.mark.parametrize("rotate", ["stream", "hadamard"])
+def test_a_layer_may_be_called_with_a_keyword(rotate: str) -> None:
+    def forward(model: Any, tokens: Tensor) -> Tensor:
+        x = model.embed(tokens)
+        return model.head(model.last(x + model.down(input=F.relu(model.up(model.norm(x))))))
+
+    network, tokens = Net(
+        forward, embed=nn.Embedding(TOKENS, 8), norm=nn.LayerNorm(8), up=nn.Linear(8, 16), down=nn.Linear(16, 8),
+        last=nn.LayerNorm(8), head=nn.Linear(8, TOKENS),
+    ).eval(), torch.randint(TOKENS, (2, 5))  # fmt: skip
+    expected = logits(network, tokens)
+    undo = rotate_(network, find_rotation(network, rotate, tokens))
+    assert 0 < relative(logits(network, tokens), expected) < 1e-5
+    undo()
+    with pytest.raises(ValueError, match="`down` is called with its input as a keyword, and surgery needs it"):
+        convert_(network, Plan(rotate=rotate), tokens)
+
+
+@pytest.mark.parametrize("part", [nn.Embedding(TOKENS, 8), nn.LayerNorm(8), nn.Linear(8, 16)])
+def test_an_example_must_reach_every_layer(part: nn.Module) -> None:
+    def forward(model: Any, tokens: Tensor) -> Tensor:
+        x, up = model.embed(tokens), model.up
+        if tokens.shape[1] > 8 and isinstance(model.part, nn.Linear):
+            up = model.part
+        elif tokens.shape[1] > 8:
+            x = x + model.part(tokens if isinstance(model.part, nn.Embedding) else x)
+        x = x + model.down(F.relu(up(model.norm(x))))
+        return model.head(model.last(x))
+
+    network = Net(
+        forward, embed=nn.Embedding(TOKENS, 8), norm=nn.LayerNorm(8), up=nn.Linear(8, 16), down=nn.Linear(16, 8),
+        last=nn.LayerNorm(8), head=nn.Linear(8, TOKENS), part=part, unused=nn.ParameterList([torch.ones(1)]),
+    ).eval()  # fmt: skip
+    plan = Plan(rotate="stream", keep=["part"] if isinstance(part, nn.Linear) else [])
+    with pytest.raises(ValueError, match=r"needs an example that reaches every layer, and `part` did not run"):
+        convert_(network, plan, torch.randint(TOKENS, (2, 5)))
+    assert all(not module._forward_hooks for module in network.modules())
+
+
 def test_weights_of_another_rotation_and_incomplete_weights_are_refused() -> None:
     networks = []
     for rotate in ("stream", "hadamard"):
@@ -237,6 +290,29 @@ def test_weights_of_another_rotation_and_incomplete_weights_are_refused() -> Non
         networks[1].load_state_dict(networks[0].state_dict())
     with pytest.raises(ValueError, match=r"rotates the weights of a whole network"):
         networks[0].load_state_dict({"down.weight": before["down.weight"]}, strict=False)
+
+
+@pytest.mark.parametrize(("rotate", "kept"), [("stream", {"down"}), ("hadamard", set())])
+def test_ranges_from_before_the_rotation_are_fitted_again(rotate: str, kept: set[str]) -> None:
+    network, tokens = made("llama")
+    network.embed.weight.data[:, 3] *= 30.0
+    states = []
+    for way in (None, rotate):
+        one = copy.deepcopy(network)
+        convert_(one, Plan(rotate=way, per_channel=True, input_range="calibrated"), tokens)
+        calibrate_(one, [tokens])
+        states.append(copy.deepcopy(one.state_dict()))
+    one.load_state_dict(states[0])
+    layers = quantized_layers(one)
+    assert {name for name, layer in layers.items() if not layer.lacks_range} == kept
+    calibrate_(one, [tokens], missing=True)
+    found = one.state_dict()
+    for name, layer in layers.items():
+        for each in layer.ranges:
+            expected = states[0 if name in kept else 1][f"{name}.{each}"]
+            assert float(found[f"{name}.{each}"]) == pytest.approx(float(expected), rel=1e-3)
+    one.load_state_dict(states[1])  # those from after it are kept
+    assert all(torch.equal(value, states[1][key]) for key, value in one.state_dict().items())
 
 
 def test_all_parameters_of_a_rotated_network_are_trained() -> None:
