@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asim_lightning.cost.layer_cost import PARTS, tops_per_watt
 from asim_lightning.cost.validation import Comparison, Validation
+from asim_lightning.surgery.plan import are_many, kinds_of
 from asim_lightning.table import Table, TableColumn, plain, short
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Layer: TypeAlias = Mapping[str, Any]
 
 def cost_text(report: "CostReport") -> str:
     """All tables of a cost: technology, layers, parts of the energy, and totals."""
-    t, layers = report.technology, [layer_table(report.rows())] if report.layers else []
+    t, layers = report.technology, [layer_table(_by_kind(report.rows()))] if report.layers else []
     technology = (
         f"technology {t.preset}: {t} (node: {t.source('node')}; supply: {t.source('supply')}), "
         f"{t.cell_capacitance:.3g} fF a row, charging {t.charging}, model {t.energy_model}"
@@ -75,15 +76,36 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     return Table([*(columns[place] for place in kept), TableColumn("", None, numbers)], layers, note, last=last)
 
 
+def _by_kind(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers; of many, one row for all layers of a kind on equal macros (see `kinds_of`)."""
+    kinds = kinds_of(layer["layer"] for layer in layers) if are_many([layer["layer"] for layer in layers]) else {}
+    kind_of = {name: kind for kind, names in kinds.items() for name in names}
+    alike = dict[tuple[object, ...], list[Layer]]()
+    same = ("kind", "on_macro", "macro", "weight_bits", "input_bits", "why_digital")
+    for layer in layers:
+        key = kind_of.get(layer["layer"], layer["layer"]), *(layer[name] for name in same)
+        alike.setdefault(key, []).append(layer)
+    return [
+        each[0]
+        if len(each) == 1
+        else {
+            **_sum(each), **dict(zip(same, key[1:], strict=True)), "layer": f"{key[0]} x {len(each)}",
+            "layers": len(each),
+        }
+        for key, each in alike.items()
+    ]  # fmt: skip
+
+
 def _sum(layers: Sequence[Layer]) -> Layer:
     """All layers as one."""
-    names = [name for name, value in layers[0].items() if isinstance(value, (int, float))]
+    names = [name for name, value in layers[0].items() if isinstance(value, (int, float)) and name != "layers"]
     total: dict[str, Any] = {name: sum(layer[name] or 0 for layer in layers) for name in names}
     on_macro = [layer for layer in layers if layer["on_macro"]]
+    number = sum(layer.get("layers", 1) for layer in layers)
     macs, row_macs = (sum(layer[name] for layer in on_macro) for name in ("macs", "row_macs"))
     return {
         **total,
-        "layer": f"{len(layers)} layer{'s' * (len(layers) > 1)}",
+        "layer": f"{number} layer{'s' * (number > 1)}",
         "kind": "",
         "rows_in_use": macs / row_macs if row_macs else 1.0,
         "tops_per_watt": tops_per_watt(total["macs"], 1e3 * total["energy_pj"]),

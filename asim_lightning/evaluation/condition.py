@@ -14,7 +14,6 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.circuit.voltage import NOISE_AXES, NOISE_IN
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.loss_map import kinds_of
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
@@ -26,7 +25,7 @@ from asim_lightning.surgery import (
     macro_layers,
     set_train_noise_,
 )
-from asim_lightning.surgery.plan import KINDS, matching
+from asim_lightning.surgery.plan import KINDS, kinds_of, matching
 
 EQUAL_CHIPS = (
     "`chip` changes nothing, because no macro has cells or converters that differ: all chips are equal if "

@@ -13,9 +13,9 @@ from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.attribution import computed, hooked
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.loss_map import kinds_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.inputs import Inputs, batch_size
+from asim_lightning.surgery.plan import kinds_of
 from asim_lightning.table import text_table
 
 

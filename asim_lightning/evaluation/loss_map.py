@@ -1,17 +1,10 @@
 """How much of the loss each layer and each of its bit positions causes: shares that add up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-
-def kinds_of(names: Iterable[str]) -> dict[str, list[str]]:
-    """The layers of each kind, such as `model.layers.*.mlp.up_proj`: full names that differ only in numbers."""
-    found = dict[str, list[str]]()
-    for name in names:
-        kind = ".".join("*" if part.isdigit() else part for part in name.split("."))
-        found.setdefault(kind, []).append(name)
-    return found
+from asim_lightning.surgery.plan import kinds_of
 
 
 def block_of(name: str) -> str:

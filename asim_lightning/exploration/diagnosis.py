@@ -14,7 +14,7 @@ from asim_lightning.evaluation.chip_yield import yield_figures
 from asim_lightning.evaluation.condition import layer_rules, pattern_of
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
-from asim_lightning.evaluation.loss_map import LossMap, kinds_of
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
@@ -27,6 +27,7 @@ from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import WIDTH
 from asim_lightning.report.spec_doctor import loss_map_pictures, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
+from asim_lightning.surgery.plan import kinds_of
 
 _NAMED = 2
 """Most layers, or kinds of layers, that the text of a plan names."""

@@ -15,7 +15,7 @@ from asim_lightning.evaluation.axis_settings import CHECKPOINT
 from asim_lightning.evaluation.binomial import sequence_decides
 from asim_lightning.evaluation.findings import findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.loss_map import LossMap, kinds_of
+from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import Result, canonical_json
@@ -39,6 +39,7 @@ from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import Measured, Say, loaded_images, silent
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.spec_doctor import PRICES
+from asim_lightning.surgery.plan import kinds_of
 
 _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips that screen a plan, and the number of the first chip that proves a plan."""

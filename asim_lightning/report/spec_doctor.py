@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from asim_lightning.circuit.units import noise_percent
-from asim_lightning.evaluation.loss_map import LossMap, block_of, kinds_of
+from asim_lightning.evaluation.loss_map import LossMap, block_of
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import differing_words, images_needed
 from asim_lightning.evaluation.results import Decision
@@ -17,6 +17,7 @@ from asim_lightning.evaluation.target import Limit, Target
 from asim_lightning.report.html_page import Shown
 from asim_lightning.report.labels import cost_text
 from asim_lightning.report.picture import COLOURS, GREY, Axis, Grid, Marker, Picture, Series
+from asim_lightning.surgery.plan import are_many, kinds_of
 from asim_lightning.table import Rows, Table, TableColumn, plain
 
 Row: TypeAlias = Mapping[str, Any]
@@ -30,8 +31,6 @@ _DECADE, _MOST_WHOLE = 10.0, 32
 """Ratio of the largest to the smallest value from which an axis is logarithmic, and largest of a few whole numbers."""
 _TOLD, _OFF = 0.01, 0.2
 """A note is written from this increase of the loss in nats, and from this difference of the sum of shares."""
-_MOST_LINES = 40
-"""Most layers that a table and a heat map of a doctor have; of more layers, they have kinds."""
 PRICES = {"energy": "energy_uj", "digital": "digital_percent"}
 """What plans may have little of, and the column of a plan."""
 _SAID = 1.0
@@ -132,7 +131,7 @@ def loss_map_table(found: LossMap) -> Table[Row]:
     """The table of a map: a row for each layer, or of many layers for each kind, the largest share first, and where
     most of it is."""
     note, kinds = _map_note(found), kinds_of(found.layers)
-    found = found.by_kind if _by_kind(found) else found
+    found = found.by_kind if are_many(found.layers) else found
 
     def positions(row: Row) -> str:
         first, last, within, percent = row["first_bit"], row["last_bit"], row["percent_in_them"], row["percent"] or 0.0
@@ -160,15 +159,10 @@ def loss_map_table(found: LossMap) -> Table[Row]:
     return Table(columns, rows, note, "Shares of layers", "layers_map.csv")
 
 
-def _by_kind(found: LossMap) -> bool:
-    """Whether a map has more lines than one can read, and fewer kinds of layers."""
-    return len(found.layers) > _MOST_LINES and 2 * len(kinds_of(found.layers)) <= len(found.layers)
-
-
 def loss_map_pictures(found: LossMap, title: str) -> list[Picture]:
     """Heat maps: of layers, in the order of the network, and bit positions; of many layers one of kinds of layers and
     bit positions, and one of kinds and blocks."""
-    if not _by_kind(found):
+    if not are_many(found.layers):
         return [_positions_picture(found, title)]
     kinds, shares, total = kinds_of(found.layers), found.by_layer, _total(found)
     blocks = list(dict.fromkeys(map(block_of, found.layers)))

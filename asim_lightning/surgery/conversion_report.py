@@ -1,7 +1,8 @@
 """The report of a conversion: what happened to each layer."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -10,6 +11,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.inputs import Inputs
+from asim_lightning.surgery.plan import are_many, kinds_of
 from asim_lightning.surgery.probe import keep_example_, probe
 from asim_lightning.surgery.settings import set_fidelity_
 from asim_lightning.table import text_table
@@ -22,6 +24,7 @@ TRANSFORM = "transform"
 """Kind of a transform of a layer's inputs, which is no layer."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
 """Fields of a macro that its description always has."""
+_NUMBER = re.compile(r"\b\d+\b")
 _USUAL = MacroConfig()
 """A macro whose other fields a description leaves out."""
 
@@ -75,17 +78,24 @@ class ConversionReport:
 
     def __str__(self) -> str:
         header = ("layer", "kind", "from", "to", "macro", "MACs", "input", "why kept")
-        equal: dict[ReportRow, list[ReportRow]] = {}  # equal products of a module are one line
+        names = [row.name for row in self.rows]
+        kinds = kinds_of(names) if are_many(names) else {}
+        kind_of = {name: kind for kind, each in kinds.items() if len(each) > 1 for name in each}
+        equal: dict[ReportRow, list[ReportRow]] = {}  # equal products of a module, or layers of a kind, are one line
         for row in self.rows:
-            is_product = row.before.endswith("product")
-            equal.setdefault(replace(row, name=row.name.rstrip("0123456789")) if is_product else row, []).append(row)
-        table = [header] + [
-            (
-                rows[0].name + _times(rows), r.kind, r.before, r.after, describe(r.macro),
-                f"{len(rows)} x " * (len(rows) > 1) + _count(r.macs), r.input, r.why_kept,
-            )
-            for r, rows in equal.items()
-        ]  # fmt: skip
+            alike = row
+            if row.name in kind_of:
+                alike = replace(row, name=kind_of[row.name], input=_NUMBER.sub("*", row.input))
+            if row.before.endswith("product"):
+                alike = replace(alike, name=alike.name.rstrip("0123456789"))
+            equal.setdefault(alike, []).append(row)
+        table = [header]
+        for r, rows in equal.items():
+            name, several = (r.name if rows[0].name in kind_of else rows[0].name), len(rows) > 1
+            table.append((
+                f"{name} x {len(rows)}" if several else rows[0].name, r.kind, r.before, r.after, describe(r.macro),
+                f"{len(rows)} x " * several + _count(r.macs), r.input, r.why_kept,
+            ))  # fmt: skip
         return "\n".join([text_table(table, 1, "lllllrll"), self.summary, *self.notes])
 
     @property
@@ -144,10 +154,6 @@ def describe(macro: MacroConfig | None) -> str:
             if each.role == "design" and each.decides_outcomes and name not in _NAMED and value != getattr(usual, name):
                 others += f" {each.label}" if value is True else f" {each.label} {value}"
     return f"W{macro.weight_bits}A{macro.input_bits} {macro.rows} rows {adc}{encoding}{others}"
-
-
-def _times(rows: Sequence[ReportRow]) -> str:
-    return f" x {len(rows)}" if len(rows) > 1 else ""
 
 
 def _count(macs: int | None) -> str:

@@ -1,7 +1,7 @@
 """The plan of a conversion: which layer of a network gets which macro."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -19,6 +19,8 @@ STEMS = ("published", "quantized", "float", "macro")
 
 KINDS = ("conv", "depthwise", "linear", "qkv", "proj", "mlp", "head", "qk", "av", "matmul", "stem")
 """Kinds of layers that a pattern may name."""
+_MOST_LINES = 40
+"""Most layers that tables and heat maps list one by one; of more layers, they list kinds."""
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,17 @@ def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:
         near = get_close_matches(wanted, choices, n=3, cutoff=0.3) or choices[:3]
         raise ValueError(f"`{where}` matches no layer with {pattern!r}; nearest: {', '.join(near)}")
     return found
+
+
+def kinds_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """The layers of each kind, such as `model.layers.*.mlp.up_proj`: full names that differ only in numbers."""
+    found = dict[str, list[str]]()
+    for name in names:
+        kind = ".".join("*" if part.isdigit() else part for part in name.split("."))
+        found.setdefault(kind, []).append(name)
+    return found
+
+
+def are_many(names: Collection[str]) -> bool:
+    """Whether there are more layers than one can read in a table, and at most half as many kinds."""
+    return len(names) > _MOST_LINES and 2 * len(kinds_of(names)) <= len(names)

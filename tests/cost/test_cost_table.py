@@ -114,3 +114,19 @@ def test_pictures_show_every_layer_and_every_chip() -> None:
         assert (factor.left[place] * size, factor.right[place] * size) == pytest.approx(alone.energy_range)
     chips, parts, supplies = validation_pictures(validate_model())
     assert (len(chips.labels), len(chips.series[-1].x), len(parts.y.names), len(supplies.series)) == (16, 16, 8, 3)
+
+
+def test_many_layers_are_a_row_a_kind() -> None:
+    blocks = [nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)) for _ in range(25)]
+    network, x = nn.Sequential(*blocks, nn.Linear(6, 2)), torch.rand(2, 6)
+    converted = convert_(network, Plan(MacroConfig(rows=8), [Rule("3.0", {"adc_bits": 6})]), x)
+    found = cost(network, example=x)
+    lines = str(found).split("\n\n")[1].splitlines()
+    names = [line.split("  ")[0].strip() for line in lines[3:]]
+    assert names == ["*.* x 49", "3.0", "25", "51 layers"]
+    assert len(layer_table(found.rows()).numbers) == 1 + 51  # the CSV keeps each layer
+    total = sum(layer.energy.total for layer in found.layers)
+    assert total == pytest.approx(found.energy.total)
+    made = [line.split("  ")[0] for line in str(converted).splitlines()[2:]]
+    assert made[:4] == ["*.* x 24", "*.* x 25", "3.0", "25"]  # inputs with and without a sign
+    assert len(converted) == 51

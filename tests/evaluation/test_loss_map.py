@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from asim_lightning.evaluation.loss_map import Change, LossMap, block_of, kinds_of
+from asim_lightning.evaluation.loss_map import Change, LossMap, block_of
+from asim_lightning.surgery.plan import kinds_of
 
 MAPPED = LossMap(
     {"conv1": (0.25, 0.5), "head": (1.0,)}, 1.5, 0.1, 40, {"conv1": 0.5}, (Change("head", {"votes": 3}, 0.5),), "it"
