@@ -243,8 +243,9 @@ def _families(
     checkpoint; for few digital products only of digital positions."""
     base = next(iter(layers.values())).assignment.base
     has_kinds, of_energy = _BLOCKS * len(kinds_of(layers)) <= len(layers), prices.least == "energy"
-    for name, digital in _OF_LAYERS.items() if of_energy else [("digital positions of single layers", "all")]:
-        yield Family(name, name, prescriptions(layers, mapped, prices, digital))  # type: ignore[arg-type]
+    singles: Mapping[str, Digital] = _OF_LAYERS if of_energy else {"digital positions of single layers": "all"}
+    for name, digital in singles.items():
+        yield Family(name, name, prescriptions(layers, mapped, prices, digital))
     if has_kinds:
         name = "kinds of layers"
         yield Family(name, name, prescriptions(layers, mapped, prices, by_kind=True))

@@ -14,6 +14,7 @@ from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.study import Others, Read, Study, StudySettings
+from asim_lightning.report.spec_doctor import PRICES
 
 _ATTEMPTS = 4
 """Most proved plans of a family."""
@@ -110,8 +111,6 @@ def proving(families: Sequence[Family], most: int) -> Method[list[tuple[str, flo
     return tried
 
 
-LEAST = ("energy", "digital")
-"""What plans may have little of."""
 _MANY = 10**9
 """Most images or chips that an undecided plan may ask for."""
 _ALL_GOOD = 6
@@ -152,7 +151,7 @@ class DoctorSettings:
         check_whole("`chips`", self.chips, 2, 10000)
         check_whole("`reads`", self.reads, 1, 65535)
         check_whole("`plans`", self.plans, 1, 100)
-        check_choice("`least`", self.least, LEAST)
+        check_choice("`least`", self.least, tuple(PRICES))
         measured_target(self.target)
 
 

@@ -38,7 +38,7 @@ class Prices:
 
     figures: CostFigures
     least: str = "energy"
-    """One of `LEAST`."""
+    """energy or digital, as in `DoctorSettings.least`."""
 
     def at(self, point: Point) -> float:
         """The price at a point."""

@@ -61,7 +61,10 @@ class TrainingNoise:
 
 
 class ProportionalNoise(TrainingNoise):
-    """``y * (1 + amount / 100 * z)``: published noise-aware training, in % of each output; the bias is part of y."""
+    """``y * (1 + amount / 100 * z)``: published noise-aware training, in % of each output.
+
+    The bias is part of y, unless rows of the input have ranges of their own (input range "token").
+    """
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`; the gradient carries the same factor."""
