@@ -87,12 +87,13 @@ def right_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
     """Share of a sample's tokens, from the second one, that the outputs before them predict.
 
     # (batch, tokens, vocabulary), (batch, tokens)
+
+    Raises:
+        ValueError: A sample has no counted token, or a target is no token.
     """
-    wanted = targets[:, 1:]
-    _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
-    counted = wanted != IGNORED
-    hits = (outputs[:, :-1].argmax(dim=-1) == wanted) & counted
-    return hits.sum(dim=1).double() / counted.sum(dim=1).clamp(min=1)
+    wanted, counted = _next_tokens(outputs, targets)
+    hits = outputs[:, :-1].argmax(dim=-1) == wanted  # a target that is not counted is no class
+    return hits.sum(dim=1).double() / counted
 
 
 def _classes_second(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -146,6 +147,19 @@ def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=IGNORED)
 
 
+def _next_tokens(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets from the second token, and the number of counted ones in each sample. # (batch, tokens - 1), (batch,)"""
+    wanted = targets[:, 1:]
+    _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
+    counted = (wanted != IGNORED).sum(dim=1)
+    if not bool(counted.all()):
+        raise ValueError(
+            "targets of tokens must have a counted one after the first in each window, got a window in which all are "
+            f"{IGNORED}"
+        )
+    return wanted, counted
+
+
 def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-likelihood of a sample's tokens from the second one, in nats.
 
@@ -154,14 +168,7 @@ def token_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises:
         ValueError: A sample has no counted token, or a target is no token.
     """
-    wanted = targets[:, 1:]
-    _check_classes("targets of tokens", wanted, outputs.shape[-1], (IGNORED,))
-    counted = (wanted != IGNORED).sum(dim=1)
-    if not bool(counted.all()):
-        raise ValueError(
-            "targets of perplexity must have a counted token after the first one in each window, got a window in "
-            f"which all are {IGNORED}"
-        )
+    wanted, counted = _next_tokens(outputs, targets)
     # one sample after the other, because a copy of all logits of a batch may take a gigabyte
     each = torch.stack(
         [

@@ -185,6 +185,7 @@ def doctor(
     proof_images: int = 1600,
     technology: Technology | None = None,
     chips: int = 200,
+    least: str = "energy",
     **shared: Unpack[WorkArguments],
 ) -> Diagnosis:
     """The cheapest proved plans with which the network keeps a target, like `asim doctor`.
@@ -200,6 +201,7 @@ def doctor(
         proof_images: Most samples of the proof.
         technology: Technology for the energies; None: the default one.
         chips: Most chips of a proof.
+        least: What a plan should have little of: energy or digital, as in `DoctorSettings.least`.
         shared: The other arguments of `study`, except for axes, targets and until.
     """
     check_keywords(doctor, WorkArguments, shared)
@@ -209,7 +211,7 @@ def doctor(
         data = copy(data)
         data.test_images = None
     wanted, trials, names = _read(target, shared, network), shared.get("trials", 1), list(weights)
-    settings = DoctorSettings(wanted, images, proof_images, chips, trials, checkpoints=names)
+    settings = DoctorSettings(wanted, images, proof_images, chips, trials, checkpoints=names, least=least)
     with opened_work(network, data, shared) as work:
         loaded = work.model if isinstance(network, CimModule) else work.model.backbone
         work = replace(work, load=lambda name: loaded.load_state_dict(weights[name]))

@@ -91,9 +91,9 @@ def rotate_(model: nn.Module, rotation: Rotation) -> Callable[[], None]:
         ValueError: A layer or the network would compute something else. The network is unchanged then.
     """
     # outputs that are rotated themselves are compared where the stream is read next
-    values = {attention.value.name for attention in rotation.stream.attentions}
+    turned = {each.value.name for each in rotation.stream.attentions} | {each.name for each in rotation.stream.writers}
     readers = [reader.linear.name for reader in rotation.stream.readers]
-    names = [name for name in dict.fromkeys(readers) if name not in values]
+    names = [name for name in dict.fromkeys(readers) if name not in turned]
     expected = _answers(model, names, rotation.example)
     before = dict(model.named_parameters(remove_duplicate=False))
     new = rotated({name: parameter.detach() for name, parameter in before.items()}, rotation)

@@ -56,11 +56,12 @@ def test_targets_that_are_no_class_are_refused(
             Outcome.of(name).numbers(torch.zeros(shape), targets)
 
 
-def test_a_window_without_a_counted_token_has_no_perplexity() -> None:
+@pytest.mark.parametrize("name", ["perplexity", "next_token"])
+def test_a_window_without_a_counted_token_is_refused(name: str) -> None:
     outputs, targets = torch.zeros(2, 4, 3), torch.zeros(2, 4, dtype=torch.int64)
     targets[1, 1:] = -100  # the first token is only context
-    with pytest.raises(ValueError, match=r"^targets of perplexity must have a counted token .* all are -100$"):
-        Outcome.of("perplexity").numbers(outputs, targets)
+    with pytest.raises(ValueError, match=r"^targets of tokens must have a counted one .* all are -100$"):
+        Outcome.of(name).numbers(outputs, targets)
 
 
 def test_next_tokens_that_are_shifted_already_are_refused() -> None:

@@ -166,6 +166,9 @@ def test_inputs_that_are_no_images_are_samples_in_all_texts(tmp_path: Path) -> N
     )
     spec = asim_lightning.spec(net, data, "accuracy 90 % of quantized", properties=["random_noise"], plan=plan)
     doctor = asim_lightning.doctor(net, data, "accuracy 90 % of quantized", images=20, plan=plan)
+    few = asim_lightning.doctor(net, data, "accuracy 90 % of quantized", images=20, plan=plan, least="digital")
+    assert all({*plan.macro} <= {"digital_levels", "digital_adc"} for plan in few.plans)
+    assert few.least == "digital"
     for text in (str(chips), chips._repr_html_(), str(found), str(spec), str(doctor), chips.plot().get_xlabel()):
         assert "image" not in text
         assert "sample" in text

@@ -258,6 +258,21 @@ def test_a_layer_may_be_called_with_a_keyword(rotate: str) -> None:
         convert_(network, Plan(rotate=rotate), tokens)
 
 
+@pytest.mark.parametrize("rotate", ["stream", "hadamard"])
+def test_a_layer_may_read_and_write_the_stream(rotate: str) -> None:
+    def forward(model: Any, tokens: Tensor) -> Tensor:
+        x = model.embed(tokens)
+        return model.head(model.last(x + model.mix(model.norm(x))))
+
+    network, tokens = Net(
+        forward, embed=nn.Embedding(TOKENS, 8), norm=nn.LayerNorm(8), mix=nn.Linear(8, 8), last=nn.LayerNorm(8),
+        head=nn.Linear(8, TOKENS),
+    ).eval(), torch.randint(TOKENS, (2, 5))  # fmt: skip
+    expected = logits(network, tokens)
+    rotate_(network, find_rotation(network, rotate, tokens))
+    assert 0 < relative(logits(network, tokens), expected) < 1e-5
+
+
 @pytest.mark.parametrize("part", [nn.Embedding(TOKENS, 8), nn.LayerNorm(8), nn.Linear(8, 16)])
 def test_an_example_must_reach_every_layer(part: nn.Module) -> None:
     def forward(model: Any, tokens: Tensor) -> Tensor:
