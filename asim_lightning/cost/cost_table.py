@@ -98,8 +98,8 @@ def _by_kind(layers: Sequence[Layer]) -> list[Layer]:
 
 def _sum(layers: Sequence[Layer]) -> Layer:
     """All layers as one."""
-    names = [name for name, value in layers[0].items() if isinstance(value, (int, float)) and name != "layers"]
-    total: dict[str, Any] = {name: sum(layer[name] or 0 for layer in layers) for name in names}
+    names = [name for name, value in layers[0].items() if not isinstance(value, str) and name != "layers"]
+    total: dict[str, Any] = {name: sum(layer[name] or 0 for layer in layers) for name in names}  # None: it has none
     on_macro = [layer for layer in layers if layer["on_macro"]]
     number = sum(layer.get("layers", 1) for layer in layers)
     macs, row_macs = (sum(layer[name] for layer in on_macro) for name in ("macs", "row_macs"))
@@ -108,6 +108,7 @@ def _sum(layers: Sequence[Layer]) -> Layer:
         "layer": f"{number} layer{'s' * (number > 1)}",
         "kind": "",
         "rows_in_use": macs / row_macs if row_macs else 1.0,
+        "tops": 2e-12 * total["macs"] / total["latency_s"] if total["latency_s"] else None,
         "tops_per_watt": tops_per_watt(total["macs"], 1e3 * total["energy_pj"]),
         "why_digital": "",
     }

@@ -119,14 +119,15 @@ def test_pictures_show_every_layer_and_every_chip() -> None:
 def test_many_layers_are_a_row_a_kind() -> None:
     blocks = [nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)) for _ in range(25)]
     network, x = nn.Sequential(*blocks, nn.Linear(6, 2)), torch.rand(2, 6)
-    converted = convert_(network, Plan(MacroConfig(rows=8), [Rule("3.0", {"adc_bits": 6})]), x)
+    kept = [f"{block}.2" for block in range(4)]
+    converted = convert_(network, Plan(MacroConfig(rows=8), [Rule("3.0", {"adc_bits": 6})], keep=kept), x)
     found = cost(network, example=x)
     lines = str(found).split("\n\n")[1].splitlines()
     names = [line.split("  ")[0].strip() for line in lines[3:]]
-    assert names == ["*.* x 49", "3.0", "25", "51 layers"]
+    assert names == ["*.* x 45", "*.* x 4", "3.0", "25", "51 layers"]  # four take no time, so they have no rate
     assert len(layer_table(found.rows()).numbers) == 1 + 51  # the CSV keeps each layer
     total = sum(layer.energy.total for layer in found.layers)
     assert total == pytest.approx(found.energy.total)
     made = [line.split("  ")[0] for line in str(converted).splitlines()[2:]]
-    assert made[:4] == ["*.* x 24", "*.* x 25", "3.0", "25"]  # inputs with and without a sign
+    assert made[:5] == ["*.* x 24", "*.* x 4", "3.0", "*.* x 21", "25"]  # inputs with and without a sign
     assert len(converted) == 51
