@@ -34,6 +34,8 @@ _FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
 """A converter is normal up to so many standard deviations and LSB; share of normal errors that may lie beyond."""
 _NORMAL = NormalDist()
 _MOST_BITS = 16
+_ENOUGH = 2 * 10**10
+"""Conversions that are counted at most, unless one image has more."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,21 @@ class Finding:
 def findings(model: CimModule, batches: Iterable[Inputs], images: int) -> list[Finding]:
     """Problems in the counts of the quantised network, the rows of its tiles and the converters of its chip.
 
-    Nothing is simulated. Layers that no image reaches are left out. At most `images` images are counted.
+    Nothing is simulated. Layers that no image reaches are left out. At most `images` images are counted, and fewer of
+    large networks.
     """
     rest = iter(batches)
     first = next(rest)
     layers = macro_layers(model.backbone)
-    counts, _ = layer_counts(model, layers, chain([first], rest), images, "test")
     names, geometries = {layer: name for name, layer in layers.items()}, dict[str, Geometry]()
+    conversions = 0  # of an image
     for layer, inputs in layer_inputs(model, some_of(first, slice(1))).items():
         product, x, w = layer.product_on(*inputs)
-        geometries[names[layer]] = product.geometry(x, w)
+        found = geometries[names[layer]] = product.geometry(x, w)
+        circuit = layer.transfer
+        conversions += len(x) * found.positions * len(found.tiles(circuit.macro.rows)) * len(circuit.cycles)
+    few = min(images, max(1, _ENOUGH // max(1, conversions)))
+    counts, _ = layer_counts(model, layers, chain([first], rest), few, "test")
     chip = dict(zip(geometries, chip_layers(model, some_of(first, slice(1)), model.chip), strict=True))
     return [
         *_ranges(layers, counts),

@@ -185,3 +185,11 @@ def test_only_the_first_images_count_and_the_network_is_as_before() -> None:
     assert "clipped" not in found(model, few[:3], torch.cat([few[:1], FULL]), images=4)
     assert "clipped" in found(model, few[:3], torch.cat([few[:1], FULL]), images=6)
     assert {layer.fidelity for layer in macro_layers(model.backbone).values()} == {"simulated"}
+
+
+def test_fewer_images_of_a_large_network_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(linear(), rows=8, adc_bits=2, adc_step=1)
+    few = torch.zeros(4, 8)
+    for images, is_found in ((4, False), (5, True)):  # the fifth image is clipped; an image has 4 cycles
+        monkeypatch.setattr("asim_lightning.evaluation.findings._ENOUGH", 4 * images + 3)
+        assert ("clipped" in found(model, few, FULL)) is is_found
