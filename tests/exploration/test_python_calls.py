@@ -169,7 +169,11 @@ def test_inputs_that_are_no_images_are_samples_in_all_texts(tmp_path: Path) -> N
     few = asim_lightning.doctor(net, data, "accuracy 90 % of quantized", images=20, plan=plan, least="digital")
     assert all({*plan.macro} <= {"digital_levels", "digital_adc"} for plan in few.plans)
     assert few.least == "digital"
-    for text in (str(chips), chips._repr_html_(), str(found), str(spec), str(doctor), chips.plot().get_xlabel()):
+    drawn = doctor.plot().figure
+    assert drawn is not None
+    shown = " ".join(" ".join(each.get_text().split()) for each in drawn.texts)
+    assert "(20 samples)" in shown
+    for text in (str(chips), chips._repr_html_(), str(found), str(spec), str(doctor), chips.plot().get_xlabel(), shown):
         assert "image" not in text
         assert "sample" in text
     page = chips.report(tmp_path / "page.html").read_text().partition("<body>")[2]
