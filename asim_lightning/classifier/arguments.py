@@ -93,8 +93,8 @@ def check_text(network: nn.Module, settings: Mapping[str, Any], data: Any) -> No
         given = getattr(data, own)
         if stated is None or stated in (given, [given]):
             continue
-        wanted = [given] if name == "input_shape" else given
-        raise ValueError(f"`model.backbone.{name}` must be {wanted}, the {own} of the data, got {stated}")
+        wanted = stated[0] if isinstance(stated, list) and len(stated) == 1 else stated
+        raise ValueError(f"the {own} of the data must be {wanted}, as in `model.backbone.{name}`, got {given}")
     known = getattr(getattr(network, "config", None), "vocab_size", None)
     if known is not None and data.vocabulary < known - min(_PADDED, known // 10):
         raise ValueError(

@@ -40,6 +40,12 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
     return predictions(outputs) == targets
 
 
+def _sizes(outputs: Any, targets: Any, error: Exception) -> str:
+    """The shapes of outputs and targets that a function refused, and its first line."""
+    shapes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
+    return f"outputs {shapes}: {str(error).partition(chr(10))[0]}"
+
+
 def _check_classes(what: str, targets: Tensor, classes: int, but: Sequence[int] = ()) -> None:
     """Refuse targets that are no class, which would count as wrong or be left out, and are not in `but`."""
     targets = targets if targets.is_floating_point() else targets.long()  # a byte cannot be compared with -100
@@ -320,9 +326,8 @@ class Outcome:
         try:
             return self.loss(outputs, targets)
         except (IndexError, RuntimeError, TypeError, AttributeError) as error:
-            reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"the loss of {self._words} does not take these outputs and targets: {reason}; Outcome(name, function, "
+                f"the loss of {self._words} does not take {_sizes(outputs, targets, error)}; Outcome(name, function, "
                 "loss=...) has a loss of yours"
             ) from error
 
@@ -334,9 +339,7 @@ class Outcome:
         try:
             found = self.number(outputs, targets)
         except (IndexError, RuntimeError) as error:
-            sizes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"{self._words} does not take outputs {sizes}: {reason}") from error
+            raise ValueError(f"{self._words} does not take {_sizes(outputs, targets, error)}") from error
         count = batch_size(targets) if tensors_of(targets) else len(targets)
         if not isinstance(found, Tensor) or found.shape != (count,):
             got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"

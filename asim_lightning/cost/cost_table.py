@@ -28,7 +28,7 @@ Layer: TypeAlias = Mapping[str, Any]
 
 def cost_text(report: "CostReport") -> str:
     """All tables of a cost: technology, layers, parts of the energy, and totals."""
-    t, layers = report.technology, [layer_table(_by_kind(report.rows()))] if report.layers else []
+    t, layers = report.technology, [layer_table(by_kind(report.rows()))] if report.layers else []
     technology = (
         f"technology {t.preset}: {t} (node: {t.source('node')}; supply: {t.source('supply')}), "
         f"{t.cell_capacitance:.3g} fF a row, charging {t.charging}, model {t.energy_model}"
@@ -76,10 +76,12 @@ def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     return Table([*(columns[place] for place in kept), TableColumn("", None, numbers)], layers, note, last=last)
 
 
-def _by_kind(layers: Sequence[Layer]) -> list[Layer]:
+def by_kind(layers: Sequence[Layer]) -> list[Layer]:
     """The layers; of many, one row for all layers of a kind on equal macros (see `kinds_of`)."""
-    kinds = kinds_of(layer["layer"] for layer in layers) if are_many([layer["layer"] for layer in layers]) else {}
-    kind_of = {name: kind for kind, names in kinds.items() for name in names}
+    every = [layer["layer"] for layer in layers]
+    if not are_many(every):
+        return list(layers)
+    kind_of = {name: kind for kind, names in kinds_of(every).items() for name in names}
     alike = dict[tuple[object, ...], list[Layer]]()
     same = ("kind", "on_macro", "macro", "weight_bits", "input_bits", "why_digital")
     for layer in layers:

@@ -107,7 +107,8 @@ class Text(ImageDataModule, TokenWindows):
         name = ", ".join(_listed(self.files))
         scored = self.window - 1 + (self.test_windows - 1) * min(self.stride, self.window - 1)
         tested = f"{self.test_windows:,} windows of {self.window:,} test it on {scored:,}"
-        return f"{name}, sha256 {self.digest}, {self.tokens:,} tokens; {tested}"
+        held_out = f"; {self.held_out:,} windows before them are for validation" * bool(self.held_out)
+        return f"{name}, sha256 {self.digest}, {self.tokens:,} tokens; {tested}{held_out}"
 
     def read(self, split: SplitName) -> ImageSplit[Tensor]:
         """The windows of a part of the text and their targets. # (windows, window) both
@@ -176,8 +177,9 @@ class Text(ImageDataModule, TokenWindows):
             found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"`tokenizer` must be {CHARACTERS}, {BYTES}, a folder with a tokenizer of transformers, or its name on "
-                f"the Hugging Face hub, got {self.tokenizer}: {str(error).strip().splitlines()[0]}"
+                f"`tokenizer` must be {CHARACTERS}, {BYTES}, a folder or package:NAME with a tokenizer of transformers "
+                f"(`tokenizer_kwargs.gguf_file` if it is in a GGUF file), or its name on the Hugging Face hub, got "
+                f"{self.tokenizer}: {str(error).strip().splitlines()[0].rstrip(':')}"
             ) from error
         ids = found(text, add_special_tokens=False, verbose=False)["input_ids"]  # not verbose: any length is right
         return torch.tensor(ids, dtype=torch.int64), len(found)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from asim_lightning.cost.cost_report import CostReport
-from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_table
+from asim_lightning.cost.cost_table import Layer, by_kind, energy, energy_unit, layer_table
 from asim_lightning.cost.layer_cost import PARTS
 from asim_lightning.cost.validation import Validation
 from asim_lightning.evaluation.results import AxisValue, is_number
@@ -53,8 +53,9 @@ def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
 
 
 def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title: str) -> Picture:
-    """A bar for each layer, split into its parts, and its products' energy in a digital macro. If the technology is
-    known, as in cost.json, bars show the factor of both."""
+    """A bar for each layer, or for each kind of many layers, split into its parts, and its products' energy in a
+    digital macro. If the technology is known, as in cost.json, bars show the factor of both."""
+    layers = by_kind(layers)
     unit, femtojoules = energy_unit(1e3 * max(layer["energy_pj"] for layer in layers))
     unit, places = unit.replace("u", "µ"), range(len(layers))
 

@@ -168,7 +168,7 @@ def test_attributes_of_other_data_may_be_called_as_those_of_a_text() -> None:
     )  # fmt: skip
     model = CimClassifier(network, outcome="next_token")
     model.check_data(SimpleNamespace(window=24, vocabulary=["a", "b", "c"]))
-    with pytest.raises(ValueError, match=r"`model.backbone.input_shape` must be \[16\], the window of the data, got"):
+    with pytest.raises(ValueError, match=r"the window of the data must be 8, as in `model.\S+`, got 16"):
         model.check_data(Text("pydoc_data.topics:topics", window=16))
 
 

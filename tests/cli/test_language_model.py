@@ -60,7 +60,7 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
         ),
         (
             ["--model.backbone.input_shape", "[8]", "--model.backbone.input_values", "256"],
-            "`model.backbone.input_shape` must be [16], the window of the data, got [8]",
+            "the window of the data must be 8, as in `model.backbone.input_shape`, got 16",
         ),
     ):
         refused = asim("validate", "-c", "lm.yaml", *options)

@@ -68,6 +68,11 @@ def test_rows(row: Row, refused: Refused) -> None:
     refused(*row)
 
 
+def test_a_setting_of_the_data_is_refused_in_its_own_words(asim: Asim, folder: Path, refused: Refused) -> None:
+    refused((*VALIDATE, "--data.test_images", "0"), "got 0")
+    assert asim(*VALIDATE, "--data.test_images", "0").error == "`test_images` must be 1 or more, got 0"
+
+
 @pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(
     "arguments", [("fit", "-c", "x"), ("explain", "--ckpt_path", "x"), ("import", "x", "--to", "y")]

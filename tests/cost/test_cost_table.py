@@ -128,6 +128,8 @@ def test_many_layers_are_a_row_a_kind() -> None:
     assert len(layer_table(found.rows()).numbers) == 1 + 51  # the CSV keeps each layer
     total = sum(layer.energy.total for layer in found.layers)
     assert total == pytest.approx(found.energy.total)
+    _, drawn = cost_pictures(found)
+    assert drawn.y.names == ["*.* x 45", "*.* x 4", "3.0", "25"]
     made = [line.split("  ")[0] for line in str(converted).splitlines()[2:]]
     assert made[:5] == ["*.* x 24", "*.* x 4", "3.0", "*.* x 21", "25"]  # inputs with and without a sign
     assert len(converted) == 51

@@ -74,6 +74,8 @@ def test_texts_of_files_and_modules(file: str, tmp_path: Path, monkeypatch: pyte
         assert data.vocabulary == len(set(text))
         assert (data.digest, data.tokens) == (hashlib.sha256(text.encode()).hexdigest()[:12], len(text))
         assert f"sha256 {data.digest}, {len(text):,} tokens" in data.described
+        data.held_out = 3
+        assert data.described.endswith("; 3 windows before them are for validation")
     for files, said in (("wug_texts:number", "must be a text, or texts by key, got a int"), ("wug:no", "No module")):
         with pytest.raises(ValueError, match=said):
             Text(files).setup("test")
@@ -127,7 +129,7 @@ def test_a_file_that_is_no_text_and_a_folder_without_a_tokenizer(file: str, tmp_
     with pytest.raises(ValueError, match=r"^`files` \S+picture\.txt must be text in UTF-8: .* byte 0xff in position 0"):
         Text([file, str(tmp_path / "picture.txt")]).setup("test")
     for folder in (tmp_path, tmp_path / "missing"):
-        said = rf"^`tokenizer` must be characters, bytes, a folder with .*, got {folder}: [^\n]+$"
+        said = rf"^`tokenizer` must be characters, bytes, a folder or package:NAME with .*, got {folder}: [^\n]+$"
         with pytest.raises(ValueError, match=said):
             Text(file, str(folder)).setup("test")
 
