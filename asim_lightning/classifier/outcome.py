@@ -43,7 +43,8 @@ def right(outputs: Tensor, targets: Tensor) -> Tensor:
 def _sizes(outputs: Any, targets: Any, error: Exception) -> str:
     """The shapes of outputs and targets that a function refused, and its first line."""
     shapes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
-    return f"outputs {shapes}: {str(error).partition(chr(10))[0]}"
+    reason = str(error).partition("\n")[0]
+    return f"outputs {shapes}: {reason}"
 
 
 def _check_classes(what: str, targets: Tensor, classes: int, but: Sequence[int] = ()) -> None:

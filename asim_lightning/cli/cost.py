@@ -19,7 +19,6 @@ from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.run import COST
 from asim_lightning.evaluation.store import Store
-from asim_lightning.exploration.publish import in_words
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.energies import cost_pictures, validation_pictures
@@ -74,8 +73,8 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         numbers, table = folder / COST, folder / "cost.csv"
         write_text(numbers, _json(report))
         write_lines(table, layer_table(report.rows()).numbers, "\n")
-        outcome = Measure.of_module(model)
-        pictures, title = [in_words(each, outcome) for each in cost_pictures(report)], outcome.words("energy an image")
+        words = Measure.of_module(model).words
+        pictures, title = [each.in_words(words) for each in cost_pictures(report)], words("energy an image")
         figure = figure_of(*pictures, title=f"{cli.run_folder.name}: {title}", width=options.width)
         picture = save_figure(figure, options.paper.path(folder, "cost"))
         cli.say(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")

@@ -111,7 +111,7 @@ class Diagnosis:
     def plot(self, title: str = "", width: float = WIDTH) -> Axes:
         """The map of the loss, `width` inches wide, as matplotlib's axes."""
         drawn = loss_map_pictures(self.map, title or "loss by layer and bit position")[0]
-        return figure_of(replace(drawn, note=self.measure.words(drawn.note)), width=width).axes[0]
+        return figure_of(drawn.in_words(self.measure.words), width=width).axes[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as in doctor.json."""

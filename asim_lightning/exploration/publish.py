@@ -12,7 +12,6 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
-from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
     Result,
@@ -34,7 +33,7 @@ from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy import accuracy_picture, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import in_one_unit, macro_words
-from asim_lightning.report.picture import MOST_CURVES, Paper, Picture
+from asim_lightning.report.picture import MOST_CURVES, Paper
 from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
 from asim_lightning.report.tensorboard_curves import axis_curves, energy_curves, write_run
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
@@ -75,7 +74,7 @@ def publish(run: Run, sweep: Sweep, name: str, paper: Paper = Paper()) -> str:
         drawn = chips_picture(rows, title, run.thresholds)
     else:
         drawn = accuracy_picture(rows, axis, title, getattr(model, "num_classes", None), adc_bits)
-    whole = figure_of(in_words(drawn, run.measure), width=paper.width)
+    whole = figure_of(drawn.in_words(run.measure.words), width=paper.width)
     file = re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, paper.path(sweep.folder, file))
     write_run(every, {**axis_curves(rows, axis), **energy_curves(every)}, {f"sweep/{axis}": whole})
@@ -102,13 +101,6 @@ def sweep_text(run: Run, sweep: Sweep, axis: str | None = None) -> str:
         *_changes(run, sweep, axis or plot_axis(run.rows)),
     ]
     return words("\n".join(lines))
-
-
-def in_words(picture: Picture, measure: Measure) -> Picture:
-    """A picture in the words of a measure: headline, labels of axes, and note."""
-    words = measure.words
-    x, y = (replace(axis, label=words(axis.label)) for axis in (picture.x, picture.y))
-    return replace(picture, title=words(picture.title), x=x, y=y, note=words(picture.note))
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
@@ -188,10 +180,10 @@ def _figures(run: Run, title: str, width: float) -> dict[str, Figure]:
     """The pictures of a search by the name of their file."""
     figures = {}
     if (picture := trade_off_picture(run, title)) is not None:
-        figures["trade_off"] = figure_of(in_words(picture, run.measure), width=width)
+        figures["trade_off"] = figure_of(picture.in_words(run.measure.words), width=width)
     if maps := map_pictures(run):
         references = ", ".join(f"{each.kind} {each.measure.quantity(each.accuracy)}" for each in run.references)
-        panels = [in_words(replace(each, title=each.title * (len(maps) > 1)), run.measure) for each in maps]
+        panels = [replace(each, title=each.title * (len(maps) > 1)).in_words(run.measure.words) for each in maps]
         figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})", width=width)
     return figures
 
@@ -253,7 +245,7 @@ def _yield_files(run: Run, sweep: Sweep, name: str, paper: Paper) -> list[str]:
     (quantized,) = run.of_kind("quantized")
     title = _title(name, sweep.macro, run, _rules(sweep)) + _volts(sweep)
     drawn = yield_picture(run.yields, title, run.thresholds, quantized.accuracy)
-    whole = figure_of(in_words(drawn, run.measure), width=paper.width)
+    whole = figure_of(drawn.in_words(run.measure.words), width=paper.width)
     picture = save_figure(whole, paper.path(sweep.folder, "yield"))
     numbers = write_yields(run.yields, run.thresholds[::-1], sweep.folder / YIELDS)
     return [f"yields   {numbers}", f"picture  {picture}"]

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from asim_lightning.evaluation.run import Run
-from asim_lightning.exploration.publish import in_words, plot_axis
+from asim_lightning.exploration.publish import plot_axis
 from asim_lightning.report.accuracy import accuracy_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import WIDTH
@@ -68,7 +68,7 @@ class Results(Run):
         elif axis is None and "search" in self.settings:
             drawn = trade_off_picture(self, run_title(self))
         drawn = drawn or accuracy_picture(self.rows, axis or plot_axis(self.rows))
-        return figure_of(in_words(drawn, self[0].measure), width=width).axes[0]
+        return figure_of(drawn.in_words(self[0].measure.words), width=width).axes[0]
 
     def report(self, path: str | Path) -> Path:
         """Write the results as one offline HTML page; needs plotly."""

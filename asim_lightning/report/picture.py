@@ -1,7 +1,7 @@
 """A figure as data: `draw` draws it with matplotlib, and `plotly_figure` for a page."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -138,6 +138,11 @@ class Picture:
     """Table of the drawn numbers; its head has the names of columns."""
     file: str = ""
     """Name of the CSV of its numbers; the picture's file has the same stem."""
+
+    def in_words(self, words: Callable[[str], str]) -> "Picture":
+        """The picture with other words in headline, labels of axes and note."""
+        x, y = (replace(axis, label=words(axis.label)) for axis in (self.x, self.y))
+        return replace(self, title=words(self.title), x=x, y=y, note=words(self.note))
 
     @property
     def has_bars(self) -> bool:
