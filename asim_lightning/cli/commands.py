@@ -99,7 +99,7 @@ COMMANDS = {
 }
 
 
-OPTIONS_OF_STUDIES = frozenset({"axes", "published", "search", "technology", "trials"})
+OPTIONS_OF_STUDIES = frozenset({"axes", "corners", "published", "search", "technology", "trials"})
 """Options that shipped recipes have for studies; other commands leave them out without importing the studies."""
 
 

@@ -29,6 +29,7 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.run import COMMAND, MAP, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.axes import SweepAxes, base_macro, recipe_of
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
 from asim_lightning.exploration.publish import publish, publish_search
@@ -56,6 +57,9 @@ class StudyOptions(Drawing):
     """Who computes the trials."""
     fresh: bool = False
     """Whether to compute every trial again, even if an earlier command finished it."""
+    corners: dict[str, Any] = field(default_factory=dict)
+    """Corners, each with fields of macro and technology that win over recipe and flags: {tt: {}, ss:
+    {macro.random_noise: 0.2, technology.supply: 0.81}}."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def work_of(cli: AsimCLI, options: StudyOptions, data: Any, noise_in: str = "wri
     def load(checkpoint: str) -> None:
         load_weights(model, *open_checkpoint(checkpoint))
 
-    return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load, noise_in)
+    corners = Corners.read(options.corners)
+    return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load, noise_in, corners)
 
 
 class Opened(Protocol[Answer]):
@@ -152,14 +157,14 @@ class SweepOptions(GridOptions, SweepSettings):
 
 def sweep(cli: AsimCLI, options: SweepOptions) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point."""
-    axes, until = options.grid.axes, options.end
-    check_flags(axes, cli.by_flags)
+    until = options.end
+    check_flags(options.grid_at().axes, cli.by_flags)
     published = _published(options, not cli.model.outcome.is_share, cli.by_flags)
     made = open_sweep(work_of(cli, options, cli.datamodule, options.noise_in), options)
     what = "the yield" if options.of_chips else "the accuracy"
     fewer = "" if until is None else f", fewer if the target of {what} is answered before"
-    cli.say(f"grid     {grid_line(cli.datamodule, options.grid, options.trials)}{fewer}")
-    for line in left_out(axes, made.macro, cli.by_flags.get("axes") or {}):
+    cli.say(f"grid     {grid_line(cli.datamodule, made.grid, options.trials)}{fewer}")
+    for line in left_out(made.grid.axes, made.macro, cli.by_flags.get("axes") or {}):
         cli.say(line)
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
@@ -188,13 +193,14 @@ def _published(options: SweepOptions, is_other: bool, flags: Mapping[str, Any]) 
     if options.against is None:
         return []
     check_choice("`against`", options.against, list(options.published))
-    if is_other or options.of_chips:
+    if is_other or options.of_chips or options.corners:
         raise ValueError(
-            "`against` compares accuracies of one chip; leave out `chips`, a yield in `until`, and another outcome"
+            "`against` compares accuracies of one chip; leave out `chips`, a yield in `until`, `corners`, and another "
+            "outcome"
         )
     if "axes" in flags and "published" not in flags:
         raise ValueError("`axes` must be the recipe's with `against`, as `published` holds accuracies of these points")
-    found, points = options.published[options.against], options.grid.count()
+    found, points = options.published[options.against], options.grid_at().count()
     if len(found) != points:
         raise ValueError(
             f"`published` must have an accuracy for each of the {points} points, got {len(found)} for {options.against}"

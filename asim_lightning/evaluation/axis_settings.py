@@ -1,4 +1,4 @@
-"""Settings by the name of an axis: macros, static effects, technologies, chips and checkpoints."""
+"""Settings by the name of an axis: macros, static effects, technologies, corners, chips and checkpoints."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,12 @@ from asim_lightning.circuit.fields import Setting, settings_of
 from asim_lightning.circuit.voltage import NOISE_AXES as NOISE_AXES
 from asim_lightning.cost.technology import Technology
 
-CHIP, CHECKPOINT, TECHNOLOGY, RULES = "chip", "checkpoint", "technology.", "rules."
+CORNER, CHIP, CHECKPOINT, TECHNOLOGY, RULES = "corner", "chip", "checkpoint", "technology.", "rules."
 SETTINGS: Mapping[str, Setting] = {
     **settings_of(MacroConfig),
     **settings_of(StaticEffects),
     **{f"{TECHNOLOGY}{name}": each for name, each in settings_of(Technology).items()},
+    CORNER: Setting("corner", role="condition"),
     CHIP: Setting("chip", role="condition"),
     CHECKPOINT: Setting("checkpoint"),
 }

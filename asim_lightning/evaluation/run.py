@@ -8,13 +8,14 @@ from typing import Any, overload
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
-from asim_lightning.evaluation.axis_settings import is_condition
+from asim_lightning.evaluation.axis_settings import CORNER, is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import AGREEMENT, AxisValue, Decision, Result, axis_text, distinct_values
 from asim_lightning.evaluation.store import STORE, Store
-from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
+from asim_lightning.evaluation.target import EVERY_CORNER, Target, costs, grouped, has_figure, pareto
+from asim_lightning.evaluation.worst_corner import WorstResult, decided_together, design_of, worst_result
 
 RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
@@ -143,6 +144,18 @@ class Run(Sequence[Result]):
             return self.results[0].measure
         return Measure(are_images=self.document.get("are_images", True))
 
+    @property
+    def corners(self) -> Mapping[str, Mapping[str, AxisValue]]:
+        """The changed fields of each corner, by the names of their axes; empty without corners."""
+        return self.settings.get("corners", {})
+
+    @cached_property
+    def compared(self) -> list[Result]:
+        """The simulated rows to compare; with a target "at every corner", each design once, at its worst corners."""
+        if not any(each.endswith(EVERY_CORNER) for each in self.targets):
+            return self.points
+        return list(map(worst_result, grouped(self.points, design_of)))
+
     @cached_property
     def references(self) -> list[Result]:
         """The float and the quantised network."""
@@ -152,7 +165,7 @@ class Run(Sequence[Result]):
     def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
         """Conditions, and the simulated points under each: axes that nobody chooses, such as noise and spreads. Numbers
         rise; other values are in order of appearance."""
-        found = [(_conditions(points[0]), points) for points in grouped(self.points, _group)]
+        found = [(_conditions(points[0]), points) for points in grouped(self.compared, _group)]
         names = dict.fromkeys(name for given, _ in found for name in given)
         values = {name: distinct_values(given[name] for given, _ in found if name in given) for name in names}
         return sorted(found, key=lambda group: [values[name].index(value) for name, value in group[0].items()])
@@ -162,7 +175,7 @@ class Run(Sequence[Result]):
         """The Pareto front under each condition."""
         if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
             return []
-        return [each for points in grouped(self.points, _group) for each in pareto(points, self.objectives)]
+        return [each for points in grouped(self.compared, _group) for each in pareto(points, self.objectives)]
 
     @cached_property
     def cheapest(self) -> list[Result | None]:
@@ -200,7 +213,12 @@ class Run(Sequence[Result]):
             decisions = {str(each): self.decision(each, result) for each in targets if result.kind == "simulated"}
             return replace(result, decisions=decisions, chips=tuple(map(of, result.chips)))
 
-        return replace(self, results=tuple(map(of, self.results)), targets=tuple(map(str, targets)))
+        every = next((each for each in targets if each.every_corner), None)
+        if every is not None and CORNER not in self.axes:
+            raise ValueError(f"the target '{every}' needs a run with `corners`, which {self.folder} has not")
+        designs = grouped(map(of, self.results), design_of) if every is not None else [list(map(of, self.results))]
+        results = tuple(each for corners in designs for each in decided_together(corners))
+        return replace(self, results=results, targets=tuple(map(str, targets)))
 
     @property
     def own_target(self) -> Target:
@@ -241,7 +259,7 @@ class Run(Sequence[Result]):
         None if it is not known, or if it differs by point, because bits and technology decide it.
         """
         names = ("all_digital_uj", "all_digital_uj_low", "all_digital_uj_high")
-        found = {tuple(point.figures.get(name) for name in names) for point in self.points}
+        found = {tuple(point.figures.get(name) for name in names) for point in self.compared}
         value, low, high = found.pop() if len(found) == 1 else (None, None, None)
         return None if value is None or low is None or high is None else (value, low, high)
 
@@ -260,8 +278,9 @@ def are_among(some: Mapping[str, AxisValue], others: Mapping[str, AxisValue]) ->
 
 
 def is_among(result: Result, others: Sequence[Result | None]) -> bool:
-    """Whether a point is one of the others, by identity."""
-    return any(result is each for each in others)
+    """Whether a point is one of the others, or one of their corners, by identity."""
+    every = [one for each in others for one in (each.corners if isinstance(each, WorstResult) else (each,))]
+    return any(result is each for each in every)
 
 
 def read_run(folder: str | Path) -> Run:

@@ -38,6 +38,9 @@ OF_A_POINT = (*MEASURED, *UNITS)
 """Forms of a target that a point keeps or misses."""
 ENDS_IMAGES = ("accuracy", "width")
 """Forms of a target that ends the images of a point when it is answered."""
+EVERY_CORNER = " at every corner"
+"""End of a target that the worst corner decides."""
+_EVERY_CORNER = re.compile(r"(.*\S)\s+at\s+every\s+corner")
 _NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?)"
 _OF = r"\s+of\s+(?:the\s+)?(quantized|float)"
 _ACCURACY = re.compile(rf"(?:accuracy\s+)?(within\s+)?{_NUMBER}\s*(%?)(?:{_OF})?")
@@ -101,6 +104,7 @@ class Target:
         of: float or quantized: the network whose accuracy it is a share of.
         accuracy: For a yield: accuracy from which a chip is good, 0..1.
         name: Name of an outcome that is no share; accuracy stands for every share.
+        every_corner: Whether the worst corner of a point decides.
     """
 
     form: str
@@ -108,6 +112,7 @@ class Target:
     of: Kind | None = None
     accuracy: float = 0.0
     name: str = "accuracy"
+    every_corner: bool = False
 
     @classmethod
     def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
@@ -128,6 +133,10 @@ class Target:
         return found
 
     def __str__(self) -> str:
+        return f"{self._at_a_corner}{EVERY_CORNER * self.every_corner}"
+
+    @property
+    def _at_a_corner(self) -> str:
         if self.form == "yield":
             return f"yield {self.value:.12g} at {100 * self.accuracy:.12g} %"
         if self.form in UNITS:
@@ -244,6 +253,9 @@ def measured_target(text: str) -> Target:
 
 def _read(text: str) -> Target | None:
     """The target of a text, with unchecked numbers; None if it has no known form."""
+    if every := _EVERY_CORNER.fullmatch(text):
+        of_one = _read(every[1])
+        return None if of_one is None else replace(of_one, every_corner=True)
     if found := _YIELD.fullmatch(text):
         share = float(found[1]) / (100 if found[2] else 1)
         return Target("yield", share, accuracy=float(found[3]) / 100)

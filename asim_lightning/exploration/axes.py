@@ -1,7 +1,7 @@
 """The grid of a sweep: values of macro fields, of macro fields in some layers, and chips."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, make_dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from types import GenericAlias
 from typing import Any, get_type_hints
 
@@ -10,7 +10,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER, RULES, rule_of
 from asim_lightning.evaluation.condition import Condition, layer_rules
 from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.target import Target
@@ -47,6 +47,8 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
     """Values of macro fields for some layers, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
     chip: list[int] | None = None
     """Numbers of chips: 0..2^32-1."""
+    corner: list[str] | None = None
+    """Names of `corners`; null: all."""
 
     def __post_init__(self) -> None:
         SearchSpace.read(self.given(), "axes").check_count()
@@ -58,12 +60,19 @@ class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
         return found | groups
 
 
-def grid_of(axes: Mapping[str, Any], chips: int | None = None, until: Target | None = None) -> SearchSpace:
-    """The grid of a sweep; without an axis, the default noise levels.
+def grid_of(
+    axes: Mapping[str, Any], chips: int | None = None, until: Target | None = None, corners: Sequence[str] = ()
+) -> SearchSpace:
+    """The grid of a sweep; without an axis or corners, the default noise levels.
+
+    `corners` are a first axis, instead of the axis `corner` of `axes`.
 
     `chips` in 2..10000, or a target on a yield, add a last axis of chips 0, 1, 2, ...: `chips`, or `MOST_CHIPS`.
     """
     space = SearchSpace.read(axes, "axes")
+    if corners:
+        others = {name: values for name, values in space.axes.items() if name != CORNER}
+        space = replace(space, axes={CORNER: [*corners], **others})
     if chips is None and (until is None or until.form != "yield"):
         return space if space.axes else SearchSpace(DEFAULT_AXES)
     if until is not None and until.ends_images:
@@ -158,3 +167,8 @@ def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:
             if number and unit == "lsb":
                 found.setdefault(name, set()).add(str(canonical_quantity(value)))
     return [f"{name} {values.pop() if len(values) == 1 else 'in lsb'}" for name, values in found.items()]
+
+
+def ruled_of(model: CimModule) -> set[str]:
+    """Fields of the macro that rules of a plan decide for some layers, by the names of axes."""
+    return {field for layer in macro_layers(model.backbone).values() for field in layer.assignment.ruled}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar
 
@@ -31,12 +31,14 @@ class Look:
     """The first so many chips; None: all."""
     images: float = 1.0
     """Share of the images, in random order: above 0."""
+    at_corners: Mapping[str, Point] = field(default_factory=dict)
+    """Other values of the point's axes at single corners."""
 
 
 Answer = TypeVar("Answer")
 Method: TypeAlias = Generator[Point | Look, Result, Answer]
 """Proposes points, one after another: it yields each, is sent its result, and returns what it has found. A point stands
-for a look at all its chips and images."""
+for a look at all its chips and images. With corners, the result is that of the worst corner, see `worst_result`."""
 
 
 def no_points() -> Method[None]:

@@ -20,7 +20,9 @@ from asim_lightning.evaluation.condition import EQUAL_CHIPS, check_one_chip, mat
 from asim_lightning.evaluation.results import AxisValue, Kind, axes_text, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.contents import plain
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.search_space import of_network
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 
@@ -33,11 +35,13 @@ class Points:
 
     It uses the layers' assignments at its creation. `patterns` are the layer patterns in the names of axes. It refuses
     a point that a layer's macro does not take, and a point whose axis has no effect because rules decide it for every
-    layer. `noise_in` is as in a `Condition`.
+    layer. `noise_in` is as in a `Condition`; a point may name one of the `corners`.
     """
 
-    def __init__(self, model: CimModule, patterns: Iterable[str] = (), noise_in: str = "written") -> None:
-        self._chip, self._noise_in = model.chip, noise_in
+    def __init__(
+        self, model: CimModule, patterns: Iterable[str] = (), noise_in: str = "written", corners: Corners = Corners()
+    ) -> None:
+        self._chip, self._noise_in, self._corners = model.chip, noise_in, corners
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
         self._assignments: dict[str, Sequence[Assignment | None]] = {}
@@ -45,7 +49,7 @@ class Points:
     @classmethod
     def of(cls, work: Work, names: Iterable[str]) -> "Points":
         """The points of a study with axes of some names."""
-        return cls(work.model, patterns_of(names), work.noise_in)
+        return cls(work.model, patterns_of(names), work.noise_in, work.corners)
 
     def is_noisy(self, axes: Mapping[str, AxisValue]) -> bool:
         """Whether any conversion of a simulated point is noisy; refuses a point that is not allowed."""
@@ -122,7 +126,7 @@ class Points:
 
     def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
         """The assignment of each family, and the chip."""
-        condition = condition_at(axes, kind)
+        condition = condition_at(of_network(self._corners.at(axes)), kind)
         asked = repr((condition.macro, condition.rules))
         if asked not in self._assignments:  # another chip of the same point needs no new work
             found = assignments_at(self._families, condition.macro, condition.rules, self._noise_in)

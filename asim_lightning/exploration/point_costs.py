@@ -11,6 +11,7 @@ from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
 from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.run_folder import RunFolder
 from asim_lightning.exploration.search_space import of_network, of_technology
 from asim_lightning.whole_file import write_whole
@@ -26,8 +27,10 @@ FIGURES = ("energy", "latency", "tops_per_watt")
 class CostFigures:
     """Costs of the points of one network; each design is priced once."""
 
-    def __init__(self, model: CimModule, technology: Technology, noise_in: str = "written") -> None:
-        self._model, self.technology, self.noise_in = model, technology, noise_in
+    def __init__(
+        self, model: CimModule, technology: Technology, noise_in: str = "written", corners: Corners = Corners()
+    ) -> None:
+        self._model, self.technology, self.noise_in, self.corners = model, technology, noise_in, corners
         self._shape = network_shape(model.backbone, model.example)
         self._known: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
@@ -62,12 +65,14 @@ class CostFigures:
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         """The axes on which a cost may depend: noise and chip only if the user's energy model may use them."""
-        own = f"{TECHNOLOGY}energy_model" in axes or self.technology.energy_model != Technology().energy_model
+        named = f"{TECHNOLOGY}energy_model" in self.corners.at(axes)
+        own = named or self.technology.energy_model != Technology().energy_model
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
 
     def report(self, axes: Mapping[str, AxisValue]) -> CostReport:
         """The cost of one image at a point, by layer."""
+        axes = self.corners.at(axes)
         fields: dict[str, Any] = of_technology(axes)
         model, technology = self._model, self.technology.with_fields(**fields)
         if technology.charging != "fixed":

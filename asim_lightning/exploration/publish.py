@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
-from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER, NOISE_AXES
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
@@ -68,8 +68,9 @@ def publish(run: Run, sweep: Sweep, name: str, paper: Paper = Paper()) -> str:
     # a weight-parallel cycle has signed codes and so another LSB
     macros = [layer.macro for layer in macro_layers(model.backbone).values()]
     bits = {None if each.weight_parallel else each.adc_bits for each in macros}
+    swept += _of_corners(sweep)
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    title = _title(name, sweep.macro, every, _rules(sweep), axis) + _volts(sweep)
+    title = _title(name, sweep.macro, every, _rules(sweep), (axis, *_of_corners(sweep))) + _volts(sweep)
     if run.until is None and _is_of_chips(in_one_unit(rows, axis)[0], axis):  # else chips saw different images
         drawn = chips_picture(rows, title, run.thresholds)
     else:
@@ -104,19 +105,19 @@ def sweep_text(run: Run, sweep: Sweep, axis: str | None = None) -> str:
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
-    """The axis of a plot: random noise if it has several values, else the first axis that has."""
+    """The axis of a plot: random noise if it has several values, else the first axis that has; corners come last."""
     swept = list(rows[-1].axes)
-    order = sorted(swept, key=lambda name: name != "random_noise")
+    order = sorted(swept, key=lambda name: (name == CORNER, name != "random_noise"))
     several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
     return (several or order)[0]
 
 
 def publish_search(run: Run, search: Search, name: str, paper: Paper = Paper()) -> str:
     """Write files and pictures into the search's folder; return the table and the paths of the files."""
-    title = f"{name}, {len(run.points)} points by {search.settings.method}"
-    title += "" if of_technology(run.points[0].axes) else f", {search.technology}"
+    title = f"{name}, {len(run.compared)} points by {search.settings.method}"
+    title += "" if of_technology(search.costs.corners.at(run.points[0].axes)) else f", {search.technology}"
     macros = search.macros(run.points[0].axes)
-    title = _title(title, min(macros, key=str), run, len(macros) - 1) + _volts(search)
+    title = _title(title, min(macros, key=str), run, len(macros) - 1, _of_corners(search)) + _volts(search)
     figures = _figures(run, title, paper.width)
     pictures = [save_figure(drawn, paper.path(search.folder, file)) for file, drawn in figures.items()]
     known = [name for name in _SCALARS if all(has_figure(each, name) for each in run.points)]
@@ -153,7 +154,8 @@ def _notes(
 ) -> list[str]:
     """Notes on intervals, targets and given `levels`, on noise in LSB, and on prices outside the range of the energy
     model."""
-    points, macros, prices = [dict(each.axes) for each in run.points], set[MacroConfig](), dict[str, None]()
+    points = [figures.corners.at(each.axes) for each in run.points]
+    macros, prices = set[MacroConfig](), dict[str, None]()
     for point in points:
         here = macros_at(point)
         macros |= here
@@ -243,7 +245,7 @@ def _changes(run: Run, sweep: Sweep, axis: str) -> list[str]:
 def _yield_files(run: Run, sweep: Sweep, name: str, paper: Paper) -> list[str]:
     """Write picture and table of the yields of a sweep over chips; return their paths."""
     (quantized,) = run.of_kind("quantized")
-    title = _title(name, sweep.macro, run, _rules(sweep)) + _volts(sweep)
+    title = _title(name, sweep.macro, run, _rules(sweep), _of_corners(sweep)) + _volts(sweep)
     drawn = yield_picture(run.yields, title, run.thresholds, quantized.accuracy)
     whole = figure_of(drawn.in_words(run.measure.words), width=paper.width)
     picture = save_figure(whole, paper.path(sweep.folder, "yield"))
@@ -260,12 +262,12 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
     return not is_ordered or len(chips) > MOST_CURVES
 
 
-def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, axis: str = "") -> str:
+def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, others: Sequence[str] = ()) -> str:
     """Name of the run, the macro as configured, the number of rules, and axes with the same value at all points.
 
-    The axis that the picture shows is left out, even if it has one value.
+    Fields of `others`, such as the axis that the picture shows, are left out.
     """
-    several = {*varied(run), axis}
+    several = {*varied(run), *others}
     single = {each: value for each, value in run.points[0].axes.items() if each not in several}
     said = f", {rules} rule{'s' * (rules > 1)} for some layers" if rules else ""
     return f"{name}: {macro_words(asdict(macro), single, several)}{said}"
@@ -273,6 +275,11 @@ def _title(name: str, macro: MacroConfig, run: Run, rules: int = 0, axis: str = 
 
 def _volts(study: Sweep | Search) -> str:
     return "" if study.costs.noise_in == "written" else ", noise_in volts"
+
+
+def _of_corners(study: Sweep | Search) -> list[str]:
+    """Fields that the corners of a study change."""
+    return study.costs.corners.changed(study.study.settings.corners)
 
 
 def _rules(sweep: Sweep) -> int:

@@ -96,7 +96,7 @@ def study(
     )
     with opened_work(network, data, shared, shared.get("noise_in", "written")) as work:
         sweep = open_sweep(work, settings)
-        said = [*sweep.notes, *left_out(settings.grid.axes, sweep.macro, axes or ())]
+        said = [*sweep.notes, *left_out(sweep.grid.axes, sweep.macro, axes or ())]
         run = sweep.run(said.append)
         text = _text(run, sweep_text(run, sweep), said) if work.trainer.is_global_zero else ""
         return Results.of(run, text)

@@ -14,6 +14,7 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, axes_text
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.nn.calibration import quantized_layers
 
 Result = TypeVar("Result")
@@ -105,6 +106,8 @@ class Work:
     """Loads a checkpoint's weights into the model; None: there are no checkpoints."""
     noise_in: str = "written"
     """Noise in LSB at other points than the macro's own, as in a `Condition`: written or volts."""
+    corners: Corners = field(default_factory=Corners)
+    """The corners that points may name."""
 
     def agreed(self, value: Result) -> Result:
         """The first process's value, on every process."""

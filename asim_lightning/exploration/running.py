@@ -5,6 +5,7 @@ from itertools import chain, compress
 
 from asim_lightning.evaluation.evaluate import EvaluationBar
 from asim_lightning.evaluation.results import Kind, Outcomes, Result
+from asim_lightning.evaluation.worst_corner import decided_together, worst_result
 from asim_lightning.exploration.methods import Answer, Method, Point
 from asim_lightning.exploration.runner import Compute, Done, Runner, Steps, Trial
 from asim_lightning.exploration.search_space import checkpoint_of
@@ -34,14 +35,15 @@ def measure(
         study: The study.
         known: Points that are known from the start.
         method: Proposes other points.
-        most: Most trials of these other points.
+        most: Most trials of these other points, at one corner.
         progress: Whether to show a progress bar.
         say: Takes a line on trials of an earlier run, and one on the remaining time.
         likely: Whether `most` is only a guess, and points take different times.
     """
     if study.work.trainer.is_global_zero and not study.settings.goes_on:
         study.folder.clear()
-    batch = [*study.references(), *map(study.planned, known)]
+    batch = [*study.references(), *chain.from_iterable(map(study.planned, known))]
+    most *= len(study.settings.corners) or 1
     return _Running(study, batch, most, progress, say, likely).run(method)
 
 
@@ -83,9 +85,10 @@ class _Running:
             try:
                 asked = next(method)
                 while True:
-                    planned = [self._study.planned(asked)]
-                    results += self._kept(self._evaluated(run, planned, self._looked_up(planned)))
-                    asked = method.send(results[-1])
+                    planned = self._study.planned(asked)
+                    corners = self._kept(self._evaluated(run, planned, self._looked_up(planned)))
+                    results += corners
+                    asked = method.send(worst_result(corners))
             except StopIteration as end:
                 return Measured(results, end.value, self._others)
 
@@ -104,14 +107,19 @@ class _Running:
                 self._say(f"Reused {reused:,} stored result{'s' * (reused > 1)}; computed {len(self._new):,}.")
 
     def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
-        results = list[Result]()
+        results, corners, count = list[Result](), list[Result](), len(self._study.settings.corners) or 1
         for planned, chips in evaluated:
-            result = self._study.result(planned, chips, self._others)
-            if planned.kind in REFERENCES:
+            result, is_reference = self._study.result(planned, chips, self._others), planned.kind in REFERENCES
+            if is_reference:
                 self._others[planned.kind] = result, chips[0][0]
-            if self._is_first and planned.kind != "estimated":
-                self._study.folder.keep(result)
-            results.append(result)
+            corners.append(result)
+            if not is_reference and len(corners) < count:
+                continue  # the corners of a point may be decided together
+            for each in decided_together(corners):
+                if self._is_first and planned.kind != "estimated":
+                    self._study.folder.keep(each)
+                results.append(each)
+            corners = []
         return results
 
     def _missing_of(self, batch: Sequence[Planned]) -> list[bool]:

@@ -219,7 +219,7 @@ class SpecStudy:
     def run(self, say: Say = silent, progress: bool = True) -> Spec:
         """Find the limits; `say` takes a line on trials of an earlier run, and one on the remaining time."""
         planned = [self.study.planned({**self.base, **each.worst}) for each in self.properties]
-        trials = [sum(map(len, each.trials)) for each in planned]  # trials of a point
+        trials = [sum(map(len, each[0].trials)) for each in planned]  # trials of a point
         likely = _SIMULATED * (sum(trials) + max(trials)) + _ESTIMATES * len(trials)  # the maximum: all together
         measured = measure(self.study, [], self._method(), likely, progress, say, likely=True)
         limits, keeps, joint = measured.answer

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, CORNER
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import crossed_difference, crossed_interval, good_chips, yield_figures
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, Interval
@@ -63,6 +63,7 @@ class StudySettings:
         knows_exact: Whether a point that surely equals the quantised network differs from it by exactly 0.
         by_chip: Whether a point's result has the result of each chip.
         goes_on: Whether the run also has points of earlier calls that this call may not ask for.
+        corners: Names of the corners of each point; empty: no corners.
     """
 
     kind: str
@@ -78,6 +79,7 @@ class StudySettings:
     knows_exact: bool = True
     by_chip: bool = False
     goes_on: bool = False
+    corners: Sequence[str] = ()
 
     @property
     def chips_may_end(self) -> bool:
@@ -143,12 +145,22 @@ class Study:
             trials[checkpoint] = Trials(work, store, points, images, prints[-1], token)
         weights.switch(None)
         described = {**settings.described, **({} if until is None else {"until": str(until)})}
+        if settings.corners:
+            described["corners"] = {name: work.corners.fields[name] for name in settings.corners}
         folder = RunFolder(work, store, settings.kind, settings.axes, prints[0], described)
         return cls(work, settings, points, folder, trials, weights, costs)
 
-    def planned(self, asked: Point | Look) -> Planned:
-        """The trials of a proposed point."""
+    def planned(self, asked: Point | Look) -> list[Planned]:
+        """The trials of a proposed point, at each of its corners."""
         look = asked if isinstance(asked, Look) else Look(asked)
+        if not self.settings.corners:
+            return [self._planned(look)]
+        return [
+            self._planned(replace(look, point={CORNER: name, **look.point, **look.at_corners.get(name, {})}))
+            for name in self.settings.corners
+        ]
+
+    def _planned(self, look: Look) -> Planned:
         point, kind, chips = look.point, look.kind, self.settings.chips[: look.chips]
         axes = of_network(point)
         places = [axes]

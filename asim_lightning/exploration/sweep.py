@@ -11,14 +11,14 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHIP, is_condition
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER, is_condition
 from asim_lightning.evaluation.chip_yield import default_thresholds, thresholds_of
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import Kind, Result, axis_text
 from asim_lightning.evaluation.run import THRESHOLDS, TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
-from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of
+from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of, ruled_of
 from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.point import Points, check_points
 from asim_lightning.exploration.point_costs import CostFigures
@@ -72,10 +72,9 @@ class SweepSettings:
         """The axes that are given, nested as in a recipe."""
         return self.axes.given() if isinstance(self.axes, SweepAxes) else self.axes
 
-    @property
-    def grid(self) -> SearchSpace:
-        """The grid."""
-        return grid_of(self.given, self.chips, self.end)
+    def grid_at(self, corners: Sequence[str] = ()) -> SearchSpace:
+        """The grid at some corners."""
+        return grid_of(self.given, self.chips, self.end, corners)
 
     @property
     def wanted(self) -> list[Target]:
@@ -105,11 +104,12 @@ class Sweep:
 
     study: SweepStudy
     settings: SweepSettings
+    grid: SearchSpace
     costs: CostFigures
     macro: MacroConfig
     """The plan's macro, unless a layer was given another by hand."""
     known: Sequence[Point]
-    """The points of the grid, without chips."""
+    """The points of the grid, without corners and chips."""
     thresholds: Sequence[float] | None
     """Accuracies from which a chip is good, 0..1; empty: 1, 2 and 5 points below the quantised network's; None: no
     yields."""
@@ -158,12 +158,15 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     needed_layers(work.model, "A sweep or search")
     outcome = Measure.of(work.model.outcome)
     settings = settings.on(outcome)
-    grid, until = settings.grid, settings.end
+    until, asked, corners = settings.end, settings.given.get(CORNER), work.corners
+    names = corners.used(asked, "axes.corner", base_macro(work.model), settings.technology)
+    grid = settings.grid_at(names)
     ends_images = until is not None and until.ends_images
     if ends_images and settings.trials > 1:
         said = f"because an image counts once, got {settings.trials}"
         raise ValueError(f"`trials` must be 1 with `until` '{until}', {said}")
     wanted = settings.wanted
+    corners.check_targets(wanted, until)
     if ends_images and (shares := [each for each in wanted if each.of]):
         raise ValueError(
             f"`targets` must be as 'accuracy 88 %' with `until` '{until}', because images that end early decide no "
@@ -174,28 +177,30 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
         raise ValueError(f"`thresholds` are accuracies, which the outcome {outcome.name} has not")
     yields = [each.accuracy for each in wanted if each.form == "yield"]
     yields += [until.accuracy] if until is not None and until.form == "yield" else []
-    costs, points = CostFigures(work.model, settings.technology, work.noise_in), Points.of(work, grid.axes)
+    costs, points = CostFigures(work.model, settings.technology, work.noise_in, corners), Points.of(work, grid.axes)
     chips = () if ends_images else grid.values_of(CHIP) if CHIP in grid.axes else ()  # else chips see other images
-    known = list(SearchSpace({name: axis for name, axis in grid.axes.items() if not (chips and name == CHIP)}).grid())
+    inside = {CORNER, *([CHIP] if chips else [])}
+    known = list(SearchSpace({name: axis for name, axis in grid.axes.items() if name not in inside}).grid())
 
     def check(point: Point) -> None:
         for place in [{**point, CHIP: number} for number in chips[:2]] or [point]:
             points.is_noisy(place)
-        costs.at({})
+        costs.at({name: value for name, value in point.items() if name == CORNER})
 
-    check_points(known, "axes", check)
+    check_points((each for point in known for each in corners.points(point, names)), "axes", check)
     study = SweepStudy.open(
         work,
         StudySettings(
             "sweep", list(grid.axes), wanted, until, chips, settings.trials, by_chip=True, goes_on=True,
-            most_images=None if ends_images else all_images(work.data),
+            most_images=None if ends_images else all_images(work.data), corners=names,
         ),
         points,
         costs,
     )  # fmt: skip
     has_yields = outcome.is_share and bool(chips)
     levels = (thresholds or yields) if has_yields and settings.of_chips else None
-    return Sweep(study, settings, costs, base_macro(work.model), known, levels, study.folder.notes)
+    notes = (*study.folder.notes, *corners.notes(names, grid.axes, ruled_of(work.model)))
+    return Sweep(study, settings, grid, costs, base_macro(work.model), known, levels, notes)
 
 
 def left_out(axes: Mapping[str, Axis], macro: MacroConfig, written: Collection[str]) -> Iterator[str]:

@@ -8,9 +8,11 @@ from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.cost_table import Layer, by_kind, energy, energy_unit, layer_table
 from asim_lightning.cost.layer_cost import PARTS
 from asim_lightning.cost.validation import Validation
+from asim_lightning.evaluation.axis_settings import CORNER
 from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.evaluation.run import Run, are_among
 from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.worst_corner import dearest_corner
 from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series
 from asim_lightning.report.verdict import choices, point_words
@@ -29,7 +31,7 @@ def layers_table(run: Run, target: Target) -> Table[Layer] | None:
         layers, axes = run.designs[0]["layers"], run.designs[0]["axes"]
         whose = f"on the macro of all points{', ' * bool(axes)}{legend_text(axes)}"
     elif run.designs and not run.yields:
-        kept = [each.best for each in choices(run.decided(target)) if each.best is not None]
+        kept = [dearest_corner(each.best) for each in choices(run.decided(target)) if each.best is not None]
         if found := [each["layers"] for each in run.designs if kept and are_among(each["axes"], kept[-1].axes)]:
             layers, axes = found[0], dict(kept[-1].axes)
             whose = f"at the cheapest point that keeps {target}, {point_words(run, kept[-1])}"
@@ -38,6 +40,7 @@ def layers_table(run: Run, target: Target) -> Table[Layer] | None:
     if not layers:
         return None
     known = run.network_cost.get("technology", {})
+    axes = {**run.corners.get(str(axes.get(CORNER)), {}), **axes}
     node, supply = (axes.get(f"technology.{name}", known.get(name, {}).get("value")) for name in ("node", "supply"))
     at = f", at {node:g} nm and {supply:g} V" if is_number(node) and is_number(supply) else ""
     return replace(layer_table(layers), title="Layers, one image", file="layers.csv", note=f"One image, {whose}{at}.")

@@ -11,7 +11,7 @@ from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.html_page import list_html, table_html
-from asim_lightning.report.labels import duration, macro_words
+from asim_lightning.report.labels import duration, legend_text, macro_words
 from asim_lightning.report.verdict import varied
 from asim_lightning.table import Table, count_range, plain
 
@@ -27,11 +27,13 @@ def facts(run: Run) -> list[tuple[str, str]]:
     several = () if run.document else varied(run)
     axes = {} if run.document or not run.points else run.points[0].axes
     single = {name: value for name, value in axes.items() if name not in several}
+    unsaid = {*several, *(name for fields in run.corners.values() for name in fields if name not in axes)}
     seen = "" if is_doctor or not images else count_range(images) + f" of {data.rpartition('.')[2]}" * bool(data)
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
-        ("macro", macro_words(run.macro, single, several) if run.macro else ""),
+        ("macro", macro_words(run.macro, single, unsaid) if run.macro else ""),
+        ("corners", "; ".join(f"{name}: {legend_text(each) or 'as the macro'}" for name, each in run.corners.items())),
         ("images", seen),
         ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
         ("points", f"{len(run.points):,} simulated, {reads} each" if says_points else ""),

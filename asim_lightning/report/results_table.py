@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any, TypeAlias
 
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import KINDS, AxisValue, Result, axes_text, value_words
@@ -111,7 +111,7 @@ def search_text(found: Run, technology: str) -> str:
 def _notes(found: Run, technology: str) -> list[str]:
     names, owner, whole = " and ".join(found.objectives), found.references[0].axes, found.all_digital
     same = " at the same noise" if len(found.groups) > 1 else ""
-    own = any(name.startswith("technology.") for name in found.points[0].axes)
+    own = any(name == CORNER or name.startswith("technology.") for name in found.points[0].axes)
     at = "the technology of each point" if own else technology
     digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
     notes = {

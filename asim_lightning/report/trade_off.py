@@ -31,7 +31,7 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     point is at the quantised accuracy, with the factor of its energy.
     """
     others = [FIGURES.get(name, name) for name in run.objectives if name != "accuracy"]
-    points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]
+    points = [point for point in run.compared if others and isfinite(point.figures.get(others[0], nan))]
     if not points:
         return None
     groups, some = drawn_of(run.groups, "conditions")
@@ -127,7 +127,7 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
     """Legend entries for the meaning of markers, and a ring around each of the cheapest points."""
     if not run.targets:
         return []
-    seen = [verdict for verdict in _VERDICTS if any(point.verdict == verdict for point in run.points)]
+    seen = [verdict for verdict in _VERDICTS if any(point.verdict == verdict for point in run.compared)]
     found = []
     for verdict in seen:
         targets = f": {' and '.join(run.targets)}" * (verdict == seen[0])

@@ -94,4 +94,4 @@ def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: s
 def test_titles_name_what_is_the_same_at_all_points(axes: dict[str, Any], axis: str, title: str) -> None:
     rows = rows_of(axes)
     assert plot_axis(rows) == axis
-    assert _title("tiny", MACRO, Run(Path("a"), tuple(rows)), axis=axis) == title
+    assert _title("tiny", MACRO, Run(Path("a"), tuple(rows)), others=[axis]) == title

@@ -120,7 +120,7 @@ def test_a_difference_is_of_the_images_that_both_have(make: Make) -> None:
     reads = [generator.random(200) < 0.7 for _ in range(2)]
     quantized = outcomes(np.arange(300), reference)
     result = study.result(
-        study.planned(AXES), [[outcomes(np.arange(100, 300), read) for read in reads]],
+        study.planned(AXES)[0], [[outcomes(np.arange(100, 300), read) for read in reads]],
         {"quantized": (made_up({}), quantized)},
     )  # fmt: skip
     assert result.difference == difference_interval(np.stack(reads, axis=1), reference[100:, None], True)

@@ -1,0 +1,75 @@
+"""The corners of one point together: the worst of them decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from asim_lightning.evaluation.axis_settings import CORNER
+from asim_lightning.evaluation.results import AGREEMENT, Decision, Result, canonical_json
+from asim_lightning.evaluation.target import EVERY_CORNER
+
+_VERDICTS = ("missed", "undecided", "kept")
+_MORE_IS_BETTER = ("yield", "yield_low", "yield_high", "tops_per_watt", AGREEMENT)
+"""Figures of which the least is the worst; of all others, the largest."""
+
+
+@dataclass(frozen=True)
+class WorstResult(Result):
+    """A point at its worst corners: the result with the worst mean outcome, and the worst of each figure and decision.
+
+    Attributes:
+        corners: The result at each corner.
+    """
+
+    corners: tuple[Result, ...] = ()
+
+
+def design_of(result: Result) -> str:
+    """Text that results have in common if they differ only in the corner."""
+    return canonical_json([result.kind, result.without(CORNER)])
+
+
+def worst_result(corners: Sequence[Result]) -> Result:
+    """The corners of a point together; a result without corners is unchanged."""
+    if len(corners) == 1 and CORNER not in corners[0].axes:
+        return corners[0]
+    worst = min(corners, key=lambda each: each.merit)
+    values = dict[str, list[float]]()
+    for each in corners:
+        for name, value in each.figures.items():
+            values.setdefault(name, []).append(value)
+    figures = {name: (min if name in _MORE_IS_BETTER else max)(some) for name, some in values.items()}
+    decisions = {name: worst_decision([each.decisions[name] for each in corners]) for name in worst.decisions}
+    own = {each.name: getattr(worst, each.name) for each in fields(Result)}
+    changed = {"axes": worst.without(CORNER), "figures": figures, "decisions": decisions}
+    return WorstResult(**{**own, **changed}, corners=tuple(corners))
+
+
+def dearest_corner(result: Result) -> Result:
+    """The corner with the largest energy of a point at its worst corners; another result is unchanged."""
+    corners = result.corners if isinstance(result, WorstResult) else (result,)
+    return max(corners, key=lambda each: each.energy_uj or 0.0)
+
+
+def worst_decision(corners: Sequence[Decision]) -> Decision:
+    """The decision that holds at every corner: missed if a corner misses, kept if all keep the target.
+
+    Of several corners with this verdict, it is the one with the lowest end of its interval, counted from the target.
+    """
+    return min(corners, key=lambda each: (_VERDICTS.index(each.verdict), each.margin - each.reaches[0]))
+
+
+def decided_together(corners: Sequence[Result]) -> list[Result]:
+    """The corners of a point, each with the common decisions on targets "at every corner", and so have its chips."""
+    names = [name for each in corners for name in each.decisions if name.endswith(EVERY_CORNER)]
+    if not names:
+        return list(corners)
+    by_chip = dict[int | None, list[Result]]()
+    for each in (*corners, *(chip for corner in corners for chip in corner.chips)):
+        by_chip.setdefault(each.chip, []).append(each)
+
+    def together(result: Result) -> Result:
+        some = by_chip[result.chip]
+        common = {name: worst_decision([each.decisions[name] for each in some]) for name in dict.fromkeys(names)}
+        return replace(result, decisions={**result.decisions, **common}, chips=tuple(map(together, result.chips)))
+
+    return list(map(together, corners))

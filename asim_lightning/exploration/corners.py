@@ -1,0 +1,136 @@
+"""Corners: named sets of fields of macro and technology that change together, such as tt, ff and ss."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asim_lightning.checks import check_choice
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.cost import Technology
+from asim_lightning.evaluation.axis_settings import CORNER, TECHNOLOGY, setting_of
+from asim_lightning.evaluation.results import AxisValue
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.search_space import of_technology
+
+_MACRO = "macro."
+_GROUPS = ("macro", "macro.static", "technology")
+"""Names whose fields may be nested."""
+_EXAMPLE = "{tt: {}, ss: {macro.random_noise: 0.2, technology.supply: 0.81}}"
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The corners of a study.
+
+    Attributes:
+        fields: The changed fields of each corner by the names of their axes, such as random_noise, static.offset and
+            technology.supply.
+    """
+
+    fields: Mapping[str, Mapping[str, AxisValue]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any] | None) -> "Corners":
+        """The corners of a recipe, such as {tt: {}, ss: {macro.random_noise: 0.2, technology.supply: 0.81}}.
+
+        Raises:
+            ValueError: It is no mapping of names to mappings, or a name is not that of a field of macro or technology.
+        """
+        if not isinstance(given, Mapping | None):
+            raise ValueError(f"`corners` must be a mapping of names to fields, such as {_EXAMPLE}, got {given!r}")
+        return cls({str(name): _fields(f"corners.{name}", each) for name, each in (given or {}).items()})
+
+    def used(
+        self, asked: Sequence[AxisValue] | None, setting: str, macro: MacroConfig, technology: Technology
+    ) -> list[str]:
+        """Names of the corners of a study: the asked ones, or all in order; none if the recipe has none.
+
+        Args:
+            asked: Names; None: all.
+            setting: Name of the setting that asks for them.
+            macro: The macro of the plan, which takes the fields of each corner.
+            technology: The technology, which takes the other fields.
+
+        Raises:
+            ValueError: A corner has a field or value that is not allowed, or an asked corner is unknown.
+        """
+        for corner, changes in self.fields.items():
+            own: dict[str, Any] = {name: value for name, value in changes.items() if not name.startswith(TECHNOLOGY)}
+            others: dict[str, Any] = of_technology(changes)
+            try:
+                macro.with_fields(**own)
+                technology.with_fields(**others)
+            except ValueError as error:
+                raise ValueError(f"{error}, in `corners.{corner}`") from None
+        if asked is None:
+            return list(self.fields)
+        if not self.fields:
+            raise ValueError(f"`{setting}` needs `corners` in the recipe, such as {_EXAMPLE}, got {list(asked)}")
+        for name in asked:
+            check_choice(f"`{setting}`", name, list(self.fields))
+        return list(dict.fromkeys(map(str, asked)))
+
+    def check_targets(self, targets: Iterable[Target], until: Target | None = None) -> None:
+        """Refuse targets "at every corner" without corners, and such an `until`, which ends each corner by itself."""
+        for each in targets:
+            if each.every_corner and not self.fields:
+                raise ValueError(f"the target '{each}' needs `corners` in the recipe, such as {_EXAMPLE}")
+        if until is not None and until.every_corner:
+            raise ValueError(f"`until` ends each corner by itself, so leave out 'at every corner', got '{until}'")
+
+    def at(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+        """The axes of a point without its corner, and the fields of the corner that no axis names."""
+        rest = {name: value for name, value in axes.items() if name != CORNER}
+        if CORNER not in axes:
+            return rest
+        fields = self.fields[str(axes[CORNER])]
+        return {**{name: value for name, value in fields.items() if not _is_hidden(name, rest)}, **rest}
+
+    def points(self, point: Mapping[str, AxisValue], names: Sequence[str]) -> list[dict[str, AxisValue]]:
+        """A point at each of some corners; itself if there are none."""
+        return [{CORNER: name, **point} for name in names] or [dict(point)]
+
+    def changed(self, names: Iterable[str]) -> list[str]:
+        """Names of the fields that some corners change, without repeats."""
+        return list(dict.fromkeys(each for name in names for each in self.fields[name]))
+
+    def notes(self, names: Sequence[str], axes: Iterable[str], ruled: Collection[str] = ()) -> Iterator[str]:
+        """Lines on fields of some corners that axes, or rules of the plan for some layers, decide."""
+        changed, axes = self.changed(names), [*axes]
+        if found := [each for each in changed if _is_hidden(each, axes)]:
+            yield f"corners  axes win over corners, so {', '.join(found)} of a corner has no effect"
+        if found := [each for each in changed if each not in axes and {each, each.partition(".")[0]} & {*ruled}]:
+            yield f"corners  rules of the plan decide {', '.join(found)} of some layers at every corner"
+
+
+def _is_hidden(name: str, axes: Iterable[str]) -> bool:
+    """Whether an axis has the field of a corner; `static` has all static effects."""
+    return name in axes or (name.startswith("static.") and "static" in axes)
+
+
+def _fields(setting: str, given: Any) -> dict[str, AxisValue]:
+    """The fields of a corner by the names of their axes."""
+    if not isinstance(given, Mapping | None):
+        raise ValueError(f"`{setting}` must be a mapping of fields, such as {{macro.random_noise: 0.2}}, got {given!r}")
+    found = dict[str, AxisValue]()
+    for name, value in _flat(given or {}):
+        if not name.startswith((_MACRO, TECHNOLOGY)):
+            raise ValueError(
+                f"`{setting}` takes fields of macro and technology, such as macro.random_noise or technology.supply, "
+                f"got {name}"
+            )
+        axis = name.removeprefix(_MACRO)
+        is_noise = not axis.startswith(TECHNOLOGY) and setting_of(axis).has_units
+        found[axis] = canonical_quantity(value) if is_noise else value
+    return found
+
+
+def _flat(given: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by full name, from groups that may be nested."""
+    for key, value in given.items():
+        name = f"{above}{key}"
+        if name in _GROUPS and isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
