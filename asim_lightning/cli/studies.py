@@ -224,7 +224,9 @@ def search(cli: AsimCLI, options: SearchOptions) -> None:
     made = open_search(work_of(cli, options, cli.datamodule, options.noise_in), asked, options.technology)
     points = f"{len(made.listed):,}" if made.listed else f"at most {asked.most:,}"
     fewer = "" if asked.until is None else f"; images end where '{asked.until}' is answered"
-    cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{fewer}")
+    corners = made.study.settings.corners
+    at = f" at the corners {', '.join(corners)}" * bool(corners)
+    cli.say(f"search   {asked.method}, {points} points of {', '.join(made.space.axes)}{at}{fewer}")
     run = run_recorded(cli, options, made, made.notes)
     write_cost(cli, options.technology, made.folder)
     if cli.trainer.is_global_zero:

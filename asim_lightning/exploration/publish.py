@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost.network_cost import doubts
-from asim_lightning.evaluation.axis_settings import CHIP, CORNER, NOISE_AXES
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER, NOISE_AXES, TECHNOLOGY
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
@@ -115,7 +115,8 @@ def plot_axis(rows: Sequence[Result]) -> str:
 def publish_search(run: Run, search: Search, name: str, paper: Paper = Paper()) -> str:
     """Write files and pictures into the search's folder; return the table and the paths of the files."""
     title = f"{name}, {len(run.compared)} points by {search.settings.method}"
-    title += "" if of_technology(search.costs.corners.at(run.points[0].axes)) else f", {search.technology}"
+    of_points = {*run.points[0].axes, *_of_corners(search)}
+    title += "" if any(each.startswith(TECHNOLOGY) for each in of_points) else f", {search.technology}"
     macros = search.macros(run.points[0].axes)
     title = _title(title, min(macros, key=str), run, len(macros) - 1, _of_corners(search)) + _volts(search)
     figures = _figures(run, title, paper.width)

@@ -10,12 +10,13 @@ from typing import Any, get_type_hints
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, TECHNOLOGY
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, CORNER, TECHNOLOGY
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import AxisValue, Kind, Result
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
+from asim_lightning.exploration.axes import base_macro, ruled_of
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
 from asim_lightning.exploration.point import Points, check_points
 from asim_lightning.exploration.point_costs import FIGURES, CostFigures
@@ -35,7 +36,7 @@ class SearchSettings:
 
     space: dict[str, Any] = field(default_factory=dict)
     """Values of each axis, by name as in a sweep's axes, and of checkpoint and technology: lists, or ranges such as
-    {low: 0.02, high: 0.2}, with step or log."""
+    {low: 0.02, high: 0.2}, with step or log. A list of corners is evaluated at each point."""
     method: str = "grid"
     """grid (every combination), list (`points`), random, or optuna."""
     trials: int | None = None
@@ -46,7 +47,8 @@ class SearchSettings:
     """Objectives: accuracy, yield (at the accuracy of a constraint such as "yield 0.9 at 85 %"), energy (uJ an image),
     latency (ms), tops_per_watt, or a number of the macro such as adc_bits."""
     constraints: list[str] = field(default_factory=list)
-    """Targets to keep, as bounds: "accuracy 99 % of quantized", "accuracy 88 %", "energy 2 uJ", "latency 5 ms"."""
+    """Targets to keep, as bounds: "accuracy 99 % of quantized", "accuracy 88 %", "energy 2 uJ", "latency 5 ms"; with
+    corners also "accuracy 99 % of quantized at every corner"."""
     points: list[dict[str, Any]] = field(default_factory=list)
     """Points of the method list, such as {adc_bits: 7, rows: 64}."""
     reads: int = 1
@@ -175,22 +177,28 @@ def open_search(work: Work, settings: SearchSettings, technology: Technology = T
         ValueError: A setting or point is not allowed, or no layer is on a macro.
     """
     needed_layers(work.model, "A sweep or search")
-    space = _space(settings)
+    space, corners = _space(settings), work.corners
+    asked = space.values_of(CORNER) if CORNER in space.axes else None
+    used = corners.used(asked, f"{space.setting}.corner", base_macro(work.model), technology)
+    corners.check_targets(settings.targets, settings.ends)
+    space = replace(space, axes={name: axis for name, axis in space.axes.items() if name != CORNER})
     axis, chips = space.axes.get(CHECKPOINT), range(settings.chips or 0)
     checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
     if chips and CHIP in space.axes:
         raise ValueError("`search.chips` takes chips 0, 1, 2, ...; leave out `search.space.chip`")
-    names = list(of_network({**dict.fromkeys(space.axes), **({CHIP: None} if chips else {})}))
-    figures, points = CostFigures(work.model, technology, work.noise_in), Points.of(work, names)
+    inside: Point = {CORNER: None} if used else {}
+    names = list(of_network({**inside, **dict.fromkeys(space.axes), **({CHIP: None} if chips else {})}))
+    figures, points = CostFigures(work.model, technology, work.noise_in, corners), Points.of(work, names)
     listed, checked = _known(settings, space)
+    at_corners = [each for point in checked for each in corners.points(point, used)]
 
     def check(point: Point) -> None:
         points.is_noisy(of_network(point))
-        figures.at({name: value for name, value in point.items() if name.startswith(TECHNOLOGY)})
+        figures.at({name: value for name, value in point.items() if name == CORNER or name.startswith(TECHNOLOGY)})
         _numbers(points, settings.objectives, point)
 
-    check_points(checked, "search.space", check)
-    if chips and not any(points.chips_differ(of_network(each)) for each in checked):
+    check_points(at_corners, "search.space", check)
+    if chips and not any(points.chips_differ(of_network(each)) for each in at_corners):
         raise ValueError(EQUAL_CHIPS)
     # the settings of a run; more trials continue the same run
     described = {"search": {**asdict(settings), "trials": None}, "technology": asdict(technology)}
@@ -199,13 +207,14 @@ def open_search(work: Work, settings: SearchSettings, technology: Technology = T
         StudySettings(
             "search", names, settings.targets, settings.ends, chips, settings.reads, checkpoints, described=described,
             # the images that answer one target decide no other target
-            most_images=None if settings.until is not None else all_images(work.data),
+            most_images=None if settings.until is not None else all_images(work.data), corners=used,
         ),
         points,
         figures,
     )  # fmt: skip
     study = replace(study, objectives=tuple(settings.objectives))
-    return Search(study, settings, technology, space, figures, listed, study.folder.notes)
+    notes = (*study.folder.notes, *corners.notes(used, space.axes, ruled_of(work.model)))
+    return Search(study, settings, technology, space, figures, listed, notes)
 
 
 def _numbers(points: Points, objectives: Sequence[str], point: Point) -> dict[str, float]:
@@ -248,6 +257,8 @@ def _space(settings: SearchSettings) -> SearchSpace:
     if settings.space:
         raise ValueError("`search.space` must be absent with the method list, because `search.points` have their axes")
     names = settings.points[0]
+    if CORNER in names:
+        raise ValueError(f"`search.points` are evaluated at each corner; leave out `corner`, got {settings.points[0]}")
     return SearchSpace.read({name: [point[name] for point in settings.points] for name in names})
 
 

@@ -11,6 +11,7 @@ from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import KINDS, AxisValue, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
+from asim_lightning.evaluation.worst_corner import WorstResult
 from asim_lightning.report.labels import COSTS, head_of, label_of, legend_text
 from asim_lightning.report.table_columns import (
     accuracy_columns,
@@ -115,6 +116,8 @@ def _notes(found: Run, technology: str) -> list[str]:
     at = "the technology of each point" if own else technology
     digital = "of each point in results.csv" if whole is None else "{:.4g} uJ, {:.3g} to {:.3g}".format(*whole)
     notes = {
+        "Points are compared at their worst corners: the worst accuracy, the largest energy and latency.":
+            isinstance(found.compared[0], WorstResult),
         f"Front: no other point{same} is at least as good in {names} and better in one of them.": True,
         f"Energy and latency: at {at}; results.csv has their ranges. All products in a digital macro: {digital}.":
             any("all_digital_uj" in point.figures for point in found.points),

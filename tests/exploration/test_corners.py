@@ -7,10 +7,12 @@ import pytest
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
+from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.exploration.corners import Corners
-from asim_lightning.exploration.publish import publish
+from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import Work
+from asim_lightning.exploration.search import Search, SearchSettings, open_search
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
 from tests.conftest import rows_of
 from tests.exploration.conftest import grid, small_work, stored
@@ -116,6 +118,58 @@ def test_corners_alone_are_a_grid_and_are_decided_together(tmp_path: Path) -> No
     assert [row.axes["corner"] for row in read_run(found.folder).points] == list(GIVEN)
 
 
+HARD: dict[str, Any] = {"tt": {"macro.random_noise": 0.2}, "ss": {"macro.random_noise": 1.3, "technology.supply": 0.99}}
+PLAIN, EVERY = "accuracy 55 %", "accuracy 55 % at every corner"
+
+
+def search(folder: Path, given: Any = HARD, **settings: Any) -> Search:
+    asked: dict[str, Any] = {"space": {"adc_bits": [4, 5], "rows": [16, 32]}, "constraints": [EVERY], **settings}
+    return open_search(work(folder, given), SearchSettings(**asked))
+
+
+def test_the_cheapest_is_kept_at_every_corner_and_that_at_one_corner_fails_at_another(tmp_path: Path) -> None:
+    of_each = search(tmp_path, constraints=[PLAIN])
+    apart = of_each.run(progress=False)
+    at_tt, ss = apart.cheapest[0], apart.groups[1][1]
+    assert [given["corner"] for given, _ in apart.groups] == ["tt", "ss"]
+    assert at_tt is not None
+    (same,) = [row for row in ss if row.without("corner") == at_tt.without("corner")]
+    assert (at_tt.verdict, same.verdict) == ("kept", "missed")
+    before = stored(tmp_path)
+    made = search(tmp_path)
+    found = made.run(progress=False)
+    assert stored(tmp_path) == before
+    (best,) = found.cheapest
+    assert best is not None
+    rows = [row for row in apart.points if row.without("corner") == best.axes]
+    assert [row.verdict for row in rows] == ["kept", "kept"]
+    assert best.energy_uj == max(row.figures["energy_uj"] for row in rows) > at_tt.figures["energy_uj"]
+    text = publish_search(found, made, "tiny")
+    marked = [line for line in text.splitlines() if line.startswith("cheapest ")]
+    assert [line.split()[1] for line in marked] == ["tt", "ss"]
+    assert [row["corner"] for row in rows_of(made.folder / "results.csv") if row["cheapest"] == "true"] == ["tt", "ss"]
+    assert "compared at their worst corners" in text
+
+
+def test_a_method_that_learns_is_sent_the_worst_corner_and_corners_are_no_points_of_its_own(tmp_path: Path) -> None:
+    space = {"adc_bits": [5, 6, 7, 8], "rows": [32, 64], "corner": ["ss", "tt"]}
+    given: dict[str, Any] = {"space": space, "method": "optuna", "trials": 6, "seed": 1}
+    made, sent = search(tmp_path, **given), list[Any]()
+
+    def worth(result: Result) -> Any:
+        sent.append(result)
+        return Search._worth(made, result)
+
+    object.__setattr__(made, "_worth", worth)
+    points = made.run(progress=False).points
+    assert [row.axes["corner"] for row in points] == ["ss", "tt"] * 6
+    for result, corners in zip(sent, zip(points[::2], points[1::2], strict=True), strict=True):
+        assert result.axes == corners[0].without("corner") == corners[1].without("corner")
+        assert result.accuracy == min(row.accuracy for row in corners)
+        assert result.energy_uj == max(row.figures["energy_uj"] for row in corners)
+        assert result.decisions == corners[0].decisions == corners[1].decisions
+
+
 @pytest.mark.parametrize(
     ("given", "settings", "message"),
     [
@@ -135,3 +189,12 @@ def test_corners_alone_are_a_grid_and_are_decided_together(tmp_path: Path) -> No
 def test_what_is_not_allowed(tmp_path: Path, given: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep(tmp_path, given=given, **settings)
+
+
+def test_what_a_search_does_not_take(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^`search.space.corner` must be one of tt, ss, got 'sx'"):
+        search(tmp_path, space={"corner": ["tt", "sx"]})
+    with pytest.raises(ValueError, match=r"^`search.points` are evaluated at each corner; leave out `corner`, got"):
+        search(tmp_path, space={}, method="list", points=[{"corner": "tt", "adc_bits": 7}])
+    with pytest.raises(ValueError, match=r"at every corner' needs `corners` in the recipe"):
+        search(tmp_path, None)
