@@ -249,7 +249,7 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
         return
     texts = {"spec.json": json.dumps(found.to_json(), indent=2)}
     if found.keeps is not None:
-        texts["spec.yaml"] = _recipe(cli, found.keeps)
+        texts["spec.yaml"] = _recipe(cli, found.keeps, corners=found.corners)
     drawn = found.plot(f"{cli.run_folder.name}: how bad a macro may be that keeps {found.target}", options.width)
     _write(made.folder, texts, drawn, f"spec.{options.format}")
     said = "\n".join([str(found.table), *found.notes[len(made.notes) :]])
@@ -257,12 +257,18 @@ def spec(cli: AsimCLI, options: SpecOptions) -> None:
 
 
 def _recipe(
-    cli: AsimCLI, macro: Mapping[str, Any], rules: Sequence[Mapping[str, Any]] = (), checkpoint: str | None = None
+    cli: AsimCLI,
+    macro: Mapping[str, Any],
+    rules: Sequence[Mapping[str, Any]] = (),
+    checkpoint: str | None = None,
+    corners: Mapping[str, Any] = {},
 ) -> str:
-    """A recipe with a found macro, rules, and the command's weights unless others are given; see `recipe_of`."""
+    """A recipe with a found macro, rules, corners, and the command's weights unless others are given; see
+    `recipe_of`."""
     start = None if cli.start.path is None else str(Path(cli.start.path).resolve())
     found = recipe_of(cli.model, macro, rules, checkpoint or start)
     found["model"] |= {"fidelity": "simulated", "outcome": cli.config.model.outcome}
+    found |= {"corners": corners} if corners else {}
     return dump_yaml(json.loads(json.dumps(found)))
 
 

@@ -1,6 +1,6 @@
 """The corners of one point together: the worst of them decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from asim_lightning.evaluation.axis_settings import CORNER
@@ -33,15 +33,23 @@ def worst_result(corners: Sequence[Result]) -> Result:
     if len(corners) == 1 and CORNER not in corners[0].axes:
         return corners[0]
     worst = min(corners, key=lambda each: each.merit)
-    values = dict[str, list[float]]()
-    for each in corners:
-        for name, value in each.figures.items():
-            values.setdefault(name, []).append(value)
-    figures = {name: (min if name in _MORE_IS_BETTER else max)(some) for name, some in values.items()}
     decisions = {name: worst_decision([each.decisions[name] for each in corners]) for name in worst.decisions}
     own = {each.name: getattr(worst, each.name) for each in fields(Result)}
-    changed = {"axes": worst.without(CORNER), "figures": figures, "decisions": decisions}
+    changed = {
+        "axes": worst.without(CORNER),
+        "figures": worst_figures([each.figures for each in corners]),
+        "decisions": decisions,
+    }
     return WorstResult(**{**own, **changed}, corners=tuple(corners))
+
+
+def worst_figures(corners: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The worst of each figure of some corners, by its name."""
+    values = dict[str, list[float]]()
+    for each in corners:
+        for name, value in each.items():
+            values.setdefault(name, []).append(value)
+    return {name: (min if name in _MORE_IS_BETTER else max)(some) for name, some in values.items()}
 
 
 def dearest_corner(result: Result) -> Result:

@@ -1,16 +1,18 @@
 """Corners: named sets of fields of macro and technology that change together, such as tt, ff and ss."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.circuit.units import canonical_quantity, is_in_lsb
+from asim_lightning.circuit.voltage import IN_VOLTS
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CORNER, TECHNOLOGY, setting_of
 from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.search_space import of_technology
 
 _MACRO = "macro."
@@ -56,10 +58,9 @@ class Corners:
             ValueError: A corner has a field or value that is not allowed, or an asked corner is unknown.
         """
         for corner, changes in self.fields.items():
-            own: dict[str, Any] = {name: value for name, value in changes.items() if not name.startswith(TECHNOLOGY)}
             others: dict[str, Any] = of_technology(changes)
             try:
-                macro.with_fields(**own)
+                macro.with_fields(**self.of_macro(corner))
                 technology.with_fields(**others)
             except ValueError as error:
                 raise ValueError(f"{error}, in `corners.{corner}`") from None
@@ -86,6 +87,33 @@ class Corners:
             return rest
         fields = self.fields[str(axes[CORNER])]
         return {**{name: value for name, value in fields.items() if not _is_hidden(name, rest)}, **rest}
+
+    def check_volts(self, point: Mapping[str, AxisValue], macro: MacroConfig) -> None:
+        """Refuse a corner that changes noise or spreads from or to LSB, for points that may change an LSB."""
+        changes = self.of_macro(str(point[CORNER])) if CORNER in point else {}
+        own = flat(asdict(macro))
+        for name in changes.keys() & {*IN_VOLTS}:
+            for value in (changes[name], own[name]):
+                if is_in_lsb(value):
+                    raise ValueError(
+                        f"`macro.{name}` must be in % or mV if corners change it, because plans change the LSB, got "
+                        f"{value!r}"
+                    )
+
+    def of_macro(self, name: str) -> dict[str, Any]:
+        """The fields of the macro that a corner changes."""
+        return {each: value for each, value in self.fields[name].items() if not each.startswith(TECHNOLOGY)}
+
+    def recipe(
+        self, base: Mapping[str, AxisValue], changed: Mapping[str, Mapping[str, AxisValue]], names: Sequence[str]
+    ) -> dict[str, dict[str, AxisValue]]:
+        """Some corners as a recipe has them, with the axes of `base`, and those that are `changed` at each corner."""
+        found = {}
+        for name in names:
+            at = self.at({CORNER: name, **base, **changed[name]})
+            fields = dict.fromkeys([*self.fields[name], *changed[name]])
+            found[name] = {each if each.startswith(TECHNOLOGY) else f"{_MACRO}{each}": at[each] for each in fields}
+        return found
 
     def points(self, point: Mapping[str, AxisValue], names: Sequence[str]) -> list[dict[str, AxisValue]]:
         """A point at each of some corners; itself if there are none."""

@@ -18,6 +18,7 @@ from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import Decision, Result, Verdict, axis_text
 from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.worst_corner import worst_figures
 from asim_lightning.exploration.axes import condition_at, nested
 from asim_lightning.exploration.plan_study import PlanStudy
 from asim_lightning.exploration.search_space import checkpoint_of, of_network
@@ -163,7 +164,7 @@ def plan_of(model: CimModule, result: Result, decision: Decision) -> MeasuredPla
 def plan_of_digital(model: CimModule, study: PlanStudy, others: Others) -> MeasuredPlan:
     """A purely digital macro with the bits of the network's macro, from the references of a study of plans."""
     (target,), (result, outcomes) = study.settings.targets, others["quantized"]
-    figures = dict(study.figures_at({}, "simulated"))
+    figures = worst_figures([study.figures_at(each, "simulated") for each in study.at_corners({})])
     figures |= {f"energy_uj{end}": figures[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
     if target.form == "yield":
         figures |= yield_figures([[outcomes]], target.accuracy, False)

@@ -20,7 +20,7 @@ from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
-from asim_lightning.exploration.axes import lsb_notes
+from asim_lightning.exploration.axes import lsb_notes, ruled_of
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
 from asim_lightning.exploration.loss_mapping import MapMaker
 from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, open_plans, proving, screening
@@ -196,8 +196,15 @@ def open_doctor(
     if isinstance(chip := work.model.chip, SavedChip):
         raise ValueError(f"`model.chip_file` must be left out for plans of all chips, got {chip.path}")
     layers = needed_layers(work.model, "A doctor")
-    costs = CostFigures(work.model, technology)
-    costs.at({})  # refuses wrong settings early
+    base, corners = next(iter(layers.values())).assignment.base, work.corners
+    used = corners.used(settings.corner, "corner", base, technology)
+    target = replace(settings.measured, every_corner=settings.measured.every_corner or bool(used))
+    corners.check_targets([target])
+    settings = replace(settings, target=str(target), corner=used)
+    costs = CostFigures(work.model, technology, corners=corners)
+    for each in corners.points({}, used):  # refuses wrong settings early
+        corners.check_volts(each, base)
+        costs.at(each)
     if given is not None and (others := given.layers.keys() ^ layers.keys()):
         raise ValueError(f"`map` must be of the layers of this network, got other ones, such as {min(others)}")
     count = loaded_images(work.data)
@@ -221,7 +228,18 @@ def open_doctor(
     screens = replace(open_plans(work, settings, costs, axes, chips, maker.places), proves=False)
     points = list(map(of_network, plans))
     of_lsb = lsb_notes(points, {macro for point in points for macro in screens.points.macros(point)})
-    notes += [*of_map, *screens.folder.notes, *_of_loss(work.model.outcome), *of_lsb]
+    if used:
+        notes.append(
+            f"map, findings and the choice of changes are of the recipe's macro; plans are screened and proved at "
+            f"{', '.join(used)}, and their energy is the largest of these corners"
+        )
+    notes += [
+        *corners.notes(used, (), ruled_of(work.model)),
+        *of_map,
+        *screens.folder.notes,
+        *_of_loss(work.model.outcome),
+        *of_lsb,
+    ]
     return Doctor(work, proof or work, settings, costs, mapped, maker, families, screens, proof_places, tuple(notes))
 
 

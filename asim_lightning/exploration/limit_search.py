@@ -1,6 +1,6 @@
 """The limit of a property of a macro, from looks at some of its values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,8 @@ class Property:
     """Values, from harmless to harmful."""
     axes: Callable[[float], Point]
     """Gives the axes of a macro with a value of the property."""
+    at_corners: Callable[[float], Mapping[str, Point]] = lambda value: {}
+    """Gives other axes at single corners."""
 
     @property
     def worst(self) -> Point:
@@ -31,7 +33,8 @@ class Property:
         rungs = []
         for value in self.rungs:
             with suppress(ValueError):
-                takes(self.axes(value))
+                for each in (self.axes(value), *self.at_corners(value).values()):
+                    takes(each)
                 rungs.append(value)
         return replace(self, rungs=tuple(rungs))
 
@@ -90,7 +93,8 @@ def limit_of(given: Property, base: Point, looks: Sequence[Look] = ALL, expected
             rung, taken = hasty[0], looks[-1:]
         else:
             break
-        found[rung] = yield from _looked({**base, **given.axes(rungs[rung])}, taken)
+        point, others = {**base, **given.axes(rungs[rung])}, given.at_corners(rungs[rung])
+        found[rung] = yield from _looked([replace(look, point=point, at_corners=others) for look in taken])
     hardest = max(
         (found[rung].decision for rung in doubtful),
         key=lambda each: (each.is_over, each.images or 0),
@@ -100,17 +104,17 @@ def limit_of(given: Property, base: Point, looks: Sequence[Look] = ALL, expected
     return Limit(given.name, given.unit, rungs, *ends, hardest.images, hardest.is_over)
 
 
-def _looked(point: Point, looks: Sequence[Look]) -> Method[_Found]:
-    """Take one look at a point after the other until one decides."""
+def _looked(looks: Sequence[Look]) -> Method[_Found]:
+    """Take one look after the other until one decides."""
     for left, look in zip(range(len(looks) - 1, 0, -1), looks, strict=False):
-        result = yield replace(look, point=point)
+        result = yield look
         (decision,) = result.decisions.values()
         reach, distance = decision.reaches[decision.margin < 0], abs(decision.margin)
         if distance >= _SURE * reach and (decision.margin < 0 or look.chips is None):
             return _Found(decision)
         if left == 1 and distance <= _DOUBTFUL * reach:
             return _Found(replace(decision, verdict="undecided"), is_final=False)
-    result = yield replace(looks[-1], point=point)
+    result = yield looks[-1]
     (decision,) = result.decisions.values()
     return _Found(decision)
 

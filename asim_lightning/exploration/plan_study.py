@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from operator import gt
 
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER
 from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.evaluation.target import Target, decide, measured_target
@@ -139,6 +139,8 @@ class DoctorSettings:
     least: str = "energy"
     """What a plan should have little of: energy; or digital, the percent of the products of bits that are digital.
     Plans then change only digital positions."""
+    corner: list[str] | None = None
+    """Names of `corners` at which the target must be kept; null: all."""
 
     @property
     def measured(self) -> Target:
@@ -188,19 +190,20 @@ def open_plans(
 
     Args:
         work: Network, data and trainer.
-        settings: The settings of `doctor`.
+        settings: The settings of `doctor`, with the names of the corners of each plan.
         costs: Costs of plans.
         axes: Names of all changes.
         chips: Numbers of the chips of a plan whose chips differ.
         places: Places of the images in the test loader.
     """
-    target, axes = settings.measured, list(dict.fromkeys([*axes, CHIP]))
+    corners = settings.corner or []
+    target, axes = settings.measured, list(dict.fromkeys([*([CORNER] if corners else []), *axes, CHIP]))
     of = {"target": str(target), "chips": str(chips), "images": str(places)}
     return PlanStudy.open(
         work,
         StudySettings(
             "doctor", axes, [target], target if target.form == "yield" else None, chips, settings.reads,
-            (None, *settings.checkpoints), places, _MANY, {"doctor": of},
+            (None, *settings.checkpoints), places, _MANY, {"doctor": of}, corners=corners,
         ),
         Points.of(work, axes),
         costs,

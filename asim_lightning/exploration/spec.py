@@ -1,8 +1,8 @@
 """How good a macro must be: the limit of each property up to which a network keeps a target."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.units import canonical_quantity, quantity
-from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.cost import Technology
+from asim_lightning.evaluation.axis_settings import CHIP, CORNER
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.measure import Measure
@@ -22,11 +23,13 @@ from asim_lightning.evaluation.results import AxisValue, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target, measured_target
 from asim_lightning.exploration.axes import base_macro, flat, lsb_notes, nested
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.limit_search import ALL, EARLY, ESTIMATES, Property, limit_of, moved
-from asim_lightning.exploration.methods import Method, Point
+from asim_lightning.exploration.methods import Look, Method, Point
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.running import measure
+from asim_lightning.exploration.search_space import of_network
 from asim_lightning.exploration.study import Say, Study, StudySettings, all_images, silent
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.labels import legend_text
@@ -129,6 +132,7 @@ class Spec:
         limits: The limit of each property, with no other noise and spreads; all together last.
         macro: The macro, without its noise and spreads.
         keeps: Fields of a macro that surely keeps the target with all noise and spreads together; None if none does.
+        corners: The corners of that macro, as a recipe has them.
         notes: What a reader should know, a line each.
         measure: The measure of the outcome.
     """
@@ -137,6 +141,7 @@ class Spec:
     limits: tuple[Limit, ...]
     macro: MacroConfig
     keeps: Mapping[str, Any] | None
+    corners: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     measure: Measure = field(default_factory=Measure)
 
@@ -180,6 +185,8 @@ class SpecSettings:
     """Chips of each macro with spreads: 2..10000."""
     trials: int = 1
     """Reads of each chip of a macro with noise: 1..65535."""
+    corner: list[str] | None = None
+    """Names of `corners` at which the target must be kept; null: all."""
 
     def __post_init__(self) -> None:
         check_whole("`chips`", self.chips, 2, 10000)
@@ -196,7 +203,7 @@ class SpecStudy:
         target: The target.
         macro: The macro, without its noise and spreads.
         base: Axes of every point.
-        own: Noise and spreads of the recipe, by the name of their axis.
+        own: Noise and spreads of the recipe at each corner, by the name of their axis; without corners, at the name "".
         given: Fields of every macro.
         properties: Properties, each with the values that the macros of all layers take.
         notes: Messages for the user before the points are evaluated, a line each.
@@ -206,7 +213,7 @@ class SpecStudy:
     target: Target
     macro: MacroConfig
     base: Point
-    own: Point
+    own: Mapping[str, Point]
     given: Point
     properties: Sequence[Property]
     notes: tuple[str, ...]
@@ -222,37 +229,59 @@ class SpecStudy:
         trials = [sum(map(len, each[0].trials)) for each in planned]  # trials of a point
         likely = _SIMULATED * (sum(trials) + max(trials)) + _ESTIMATES * len(trials)  # the maximum: all together
         measured = measure(self.study, [], self._method(), likely, progress, say, likely=True)
-        limits, keeps, joint = measured.answer
+        limits, kept, joint = measured.answer
         last = {canonical_json([each.kind, each.axes]): each for each in measured.results}  # after earlier looks
         results = [each for each in last.values() if each.kind != "estimated"]
         near = near_notes([self.target], [each for each in results if each.kind == "quantized"])
         notes = (*self.notes, *joint, *interval_notes(results), *near)
-        spec = Spec(self.target, tuple(limits), self.macro, keeps, notes, Measure.of_module(self.study.work.model))
+        keeps = None if kept is None else nested({**self.base, **kept[""]})
+        corners = {} if kept is None else self.study.work.corners.recipe(self.base, kept, self.study.settings.corners)
+        outcome = Measure.of_module(self.study.work.model)
+        spec = Spec(self.target, tuple(limits), self.macro, keeps, corners, notes, outcome)
         if self.study.work.trainer.is_global_zero:
             self.study.folder.write(DOCUMENT, spec.to_json())
         return spec
 
-    def _method(self) -> Method[tuple[list[Limit], dict[str, Any] | None, list[str]]]:
-        """Find the limit of each property, then of all together; the macro that keeps the target with all; and notes.
+    def _method(self) -> Method[tuple[list[Limit], Mapping[str, Point] | None, list[str]]]:
+        """Find the limit of each property, then of all together; the axes at each corner that keep the target with all;
+        and notes.
 
-        All together are noise and spreads of the recipe times a factor; if it has none, the single limits times one.
+        All together are noise and spreads of the recipe, or of each of its corners, times a factor; if none has any,
+        the single limits times one.
         """
         limits, moves = list[Limit](), dict[str, int]()
         for each in self.properties:
             limits.append((yield from self._limit(each, moves)))
-        spreads = {name: value for name, value in self.own.items() if name not in self.given}
-        if not self.own:
-            for each, limit in zip(self.properties, limits, strict=True):
-                if each.rungs[0] == 0 and limit.kept:
-                    spreads |= each.axes(limit.kept)
-        if len(spreads) < (1 if self.own else 2):
+        used = self.study.settings.corners or [""]
+        has_own = any(self.own[corner] for corner in used)
+        singles: Point = {}
+        for each, limit in zip(self.properties, limits, strict=True):
+            if each.rungs[0] == 0 and limit.kept:
+                singles |= each.axes(limit.kept)
+        spreads = {
+            corner: {name: value for name, value in own.items() if name not in self.given} if has_own else singles
+            for corner, own in self.own.items()
+        }
+        if max(len(spreads[corner]) for corner in used) < (1 if has_own else 2):
             return limits, None, _moved_note(moves)
-        joint = scaled(spreads, self.macro).allowed(lambda axes: self.study.points.macros({**self.base, **axes}))
-        scaled_ones = f"{legend_text(joint.axes(1.0))} of the {'recipe' if self.own else 'limits above'}"
-        note = f"{TOGETHER}: {scaled_ones}, each times one factor; no other noise or spread"
+        every = {corner: scaled(each, self.macro) for corner, each in spreads.items()}
+        joint = every[""]
+        if self.study.settings.corners:  # each corner has numbers of its own
+            joint = replace(
+                joint, axes=lambda x: {}, at_corners=lambda x: {name: of.axes(x) for name, of in every.items()}
+            )
+        joint = joint.allowed(self._takes)
+        note = f"{TOGETHER}: {_spreads_text({name: every[name].axes(1.0) for name in used})} of the "
+        note += f"{'recipe' if has_own else 'limits above'}, each times one factor; no other noise or spread"
         limits.append((yield from self._limit(joint, moves)))
         kept = limits[-1].kept
-        return limits, None if kept is None else nested({**self.base, **joint.axes(kept)}), [*_moved_note(moves), note]
+        found = None if kept is None else {corner: each.axes(kept) for corner, each in every.items()}
+        return limits, found, [*_moved_note(moves), note]
+
+    def _takes(self, fields: Point) -> None:
+        """Refuse fields that a macro does not take at a corner."""
+        for each in self.study.at_corners({**self.base, **fields}):
+            self.study.points.macros(each)
 
     def _limit(self, given: Property, moves: dict[str, int]) -> Method[Limit]:
         """Find the limit of a property, and add by how many rungs it is more harmful than estimated.
@@ -262,8 +291,9 @@ class SpecStudy:
         is_share = Measure.of(self.study.work.model.outcome).is_share
         # other numbers and yields are decided by all chips and images
         looks, points = EARLY if is_share and self.target.form != "yield" else ALL, self.study.points
-        worst = {**self.base, **given.worst}
-        if not points.is_noisy(worst) and not points.chips_differ(worst):
+        worst = Look({**self.base, **given.worst}, at_corners=given.at_corners(given.rungs[-1]))
+        places = [of_network(each.point) for each in self.study.planned(worst)]
+        if not any(points.is_noisy(each) or points.chips_differ(each) for each in places):
             return (yield from limit_of(given, self.base, looks))
         expected = yield from limit_of(given, self.base, ESTIMATES)
         limit = yield from limit_of(given, self.base, looks, expected)
@@ -271,11 +301,37 @@ class SpecStudy:
         return limit
 
 
+def _spreads_text(spreads: Mapping[str, Point]) -> str:
+    """Noise and spreads at each corner; once if they are the same at all."""
+    texts = {corner: legend_text(each) or "nothing" for corner, each in spreads.items()}
+    if len({*texts.values()}) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"at {corner} {text}" for corner, text in texts.items())
+
+
+def _own_spreads(macro: MacroConfig, ruled: Sequence[frozenset[str]]) -> Point:
+    """Noise and spreads of a macro that rules do not decide for every layer."""
+    own = spreads_of(macro).items()
+    return {name: value for name, value in own if not all({name, name.partition(".")[0]} & each for each in ruled)}
+
+
 def _moved_note(moves: Mapping[str, int]) -> list[str]:
     """The note on limits that differ from their estimate; empty if none does."""
     found = [f"{name.replace('_', ' ')} {rungs:+d}" for name, rungs in moves.items() if rungs]
     words = "limits are by so many values more harmful (+) or more harmless (-) than estimated"
     return [f"{words}: {', '.join(found)}"] if found else []
+
+
+def _corner_notes(corners: Corners, used: Sequence[str], target: Target, macro: MacroConfig) -> Iterator[str]:
+    """Lines on the corners of a spec."""
+    if not used:
+        return
+    worst = f"{target} ({', '.join(used)}): the worst corner decides"
+    yield f"{worst}; noise and spreads of corners count only in '{TOGETHER}'"
+    scales = "codes_of_full_scale", "full_scale_mv"
+    macros = [macro, *(macro.with_fields(**corners.of_macro(name)) for name in used)]
+    if any(len({getattr(each, name) for each in macros}) > 1 for name in scales):
+        yield "limits in other units are for the full scale of the recipe's macro, which corners change"
 
 
 def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
@@ -290,21 +346,24 @@ def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
         least = next(n for n in count(chips) if clopper_pearson(n, n)[0] >= target.value)
         raise ValueError(f"`chips` must be at least {least} to keep '{target}' surely, got {chips}")
     plain_macro, ruled = base_macro(work.model), [layer.assignment.ruled for layer in layers]
-    own = {
-        name: value
-        for name, value in spreads_of(plain_macro).items()
-        if not all({name, name.partition(".")[0]} & each for each in ruled)
-    }
+    corners = work.corners
+    used = corners.used(settings.corner, "corner", plain_macro, Technology())
+    target = replace(target, every_corner=target.every_corner or bool(used))
+    corners.check_targets([target])
+    own = {"": _own_spreads(plain_macro, ruled)}
+    own |= {name: _own_spreads(plain_macro.with_fields(**corners.of_macro(name)), ruled) for name in used}
     given: Point = flat(settings.given)
-    base: Point = {**dict.fromkeys(own, 0), **given}
+    base: Point = {**{name: 0 for each in own.values() for name in each}, **given}
     macro = plain_macro.with_fields(**base)
     offered = [each for each in properties_of(macro, settings.properties) if not each.worst.keys() & given.keys()]
-    axes = list(dict.fromkeys([*base, *(name for each in offered for name in each.worst), CHIP]))
+    of_corners = [CORNER] if used else []
+    axes = list(dict.fromkeys([*of_corners, *base, *(name for each in offered for name in each.worst), CHIP]))
     points = Points.of(work, axes)
-    points.is_noisy(base)
+    for at_corner in corners.points(base, used):
+        points.is_noisy(at_corner)
 
     def macros(fields: Point) -> set[MacroConfig]:  # a rule or a signed input may refuse them
-        return points.macros({**base, **fields})
+        return set[MacroConfig]().union(*map(points.macros, corners.points({**base, **fields}, used)))
 
     properties = []
     for each in offered:
@@ -320,11 +379,11 @@ def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
         work,
         StudySettings(
             "spec", axes, [target], chips=range(chips), reads=settings.trials, most_images=all_images(work.data),
-            described=described, knows_exact=False,  # an exact point proves nothing for its neighbours
+            described=described, corners=used, knows_exact=False,  # an exact point proves nothing for its neighbours
         ),
         points,
     )  # fmt: skip
-    notes = list(study.folder.notes)
+    notes = [*study.folder.notes, *_corner_notes(corners, used, target, macro)]
     if of_rules := sorted(frozenset().union(*ruled)):
         notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
     bits = [each.axes(rung) for each in properties if each.name == "adc_bits" for rung in each.rungs]

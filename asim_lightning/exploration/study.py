@@ -156,9 +156,13 @@ class Study:
         if not self.settings.corners:
             return [self._planned(look)]
         return [
-            self._planned(replace(look, point={CORNER: name, **look.point, **look.at_corners.get(name, {})}))
-            for name in self.settings.corners
+            self._planned(replace(look, point={**at, **look.at_corners.get(str(at[CORNER]), {})}))
+            for at in self.at_corners(look.point)
         ]
+
+    def at_corners(self, point: Point) -> list[Point]:
+        """A point at each corner of the study; itself without corners."""
+        return self.work.corners.points(point, self.settings.corners)
 
     def _planned(self, look: Look) -> Planned:
         point, kind, chips = look.point, look.kind, self.settings.chips[: look.chips]

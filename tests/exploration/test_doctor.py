@@ -19,6 +19,7 @@ from asim_lightning.evaluation.condition import pattern_of, under
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.exploration.axes import condition_at, flat, nested, recipe_of
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.diagnosis import Diagnosis, plan_of
 from asim_lightning.exploration.doctor import open_doctor
 from asim_lightning.exploration.plan_study import DoctorSettings
@@ -32,6 +33,7 @@ from asim_lightning.exploration.prescription import (
 )
 from asim_lightning.exploration.runner import Work
 from asim_lightning.surgery import macro_layers
+from tests.conftest import rows_of
 from tests.exploration.conftest import small_work, stored, trials
 from tests.exploration.own_network import MACRO, own_images, own_network
 
@@ -125,6 +127,44 @@ def test_ranges_have_the_noise_of_the_macro_and_not_of_the_map(tmp_path: Path) -
     ]
     assert ranged
     assert all(value == pytest.approx(100 * 12 / 127) for _, value in ranged)
+
+
+def test_plans_are_kept_at_every_corner_and_the_energy_is_the_largest(tmp_path: Path) -> None:
+    given = {"tt": {}, "ss": {"macro.random_noise": 2.0, "technology.supply": 0.81}, "ff": {"technology.supply": 0.99}}
+    of = replace(work(tmp_path), corners=Corners.read(given))
+    found = doctor(of, "accuracy 55 %")
+    assert str(found.target) == "accuracy 55 % at every corner"
+    kept = [each for each in found.plans if each.verdict == "kept"]
+    assert kept
+    assert found.as_is.verdict == "missed"
+    for each, name in ((found.as_is, "energy"), (found.digital, "all_digital")):
+        energies = []
+        for corner in of.corners.fields.values():
+            technology = Technology(supply=corner.get("technology.supply", 0.9))
+            found_here = cost(of.model.backbone, technology, example=of.model.example)
+            energies.append(1e-9 * (found_here.all_digital if name == "all_digital" else found_here.energy.total))
+        assert each is not None
+        assert each.energy_uj == pytest.approx(max(energies))
+    designs = dict[tuple[str, ...], dict[str, float]]()
+    for row in [row for file in tmp_path.glob("doctor-*/results.csv") for row in rows_of(file)]:
+        if row["kind"] == "simulated":
+            axes = tuple(value for name, value in row.items() if name in list(row)[1 : list(row).index("kind")])
+            designs.setdefault(axes, {})[row["corner"]] = float(row["energy_uj"])
+    assert {frozenset(each) for each in designs.values()} == {frozenset(given)}
+    largest = {f"{max(each.values()):.6g}" for each in designs.values()}
+    assert {f"{each.energy_uj:.6g}" for each in (found.as_is, *found.plans)} <= largest
+    before = stored(tmp_path)
+    assert doctor(of, "accuracy 55 %").plans == found.plans
+    assert stored(tmp_path) == before
+    assert "are screened and proved at tt, ss, ff" in str(found)
+
+
+def test_a_doctor_at_corners_needs_noise_that_is_no_lsb(tmp_path: Path) -> None:
+    for noise, other in ((1.0, "0.3 lsb"), ("0.3 lsb", 1.0)):
+        of = work(tmp_path, NOISY.with_fields(random_noise=noise))
+        of = replace(of, corners=Corners.read({"ss": {"macro.random_noise": other}}))
+        with pytest.raises(ValueError, match=r"`macro.random_noise` must be in % or mV if corners .*, got '0.3 lsb'"):
+            doctor(of)
 
 
 def test_a_target_on_a_loss(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Limits of properties are those that a sweep finds, and a spec goes on from its records."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.target import TOGETHER, Limit, Target
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.methods import Look
 from asim_lightning.exploration.spec import (
     SpecSettings,
@@ -121,6 +122,47 @@ def test_rules_that_keep_their_noise_and_noise_that_follows_the_bits_are_said(tm
     assert "nonlinear_noise 0.1 lsb follows the LSB of each adc_bits" in bits
 
 
+CORNERS = {"tt": {}, "ss": {"macro.random_noise": "1 lsb", "macro.rows": 16, "technology.supply": 0.81}}
+
+
+def at_corners(folder: Path, macro: MacroConfig, given: Mapping[str, Any] = CORNERS, **settings: Any) -> SpecStudy:
+    work = replace(small_work(folder, macro), corners=Corners.read(given))
+    return open_spec(work, SpecSettings(str(TARGET), **settings))
+
+
+def test_a_spec_at_every_corner_has_the_worst_limit_of_specs_at_each(tmp_path: Path) -> None:
+    macro, asked = QUIET.with_fields(random_noise="0.2 lsb"), {"properties": ["random_noise", "rows"]}
+    made = at_corners(tmp_path, macro, **asked)
+    found = made.run(progress=False)
+    changes = ({}, {"random_noise": "1 lsb", "rows": 16})
+    apart = [spec(tmp_path, macro.with_fields(**each), **asked).run(progress=False) for each in changes]
+    (noise, rows, joint), (tt, ss) = found.limits, [each.limits for each in apart]
+    assert (noise.kept, noise.missed) == min(((each[0].kept, each[0].missed) for each in (tt, ss)), key=str)
+    assert tt[0].kept != ss[0].kept
+    assert rows.kept == tt[1].kept  # the property wins over a corner's rows
+    assert joint.kept is not None
+    assert (joint.kept, joint.missed) == (ss[2].kept, ss[2].missed) != (tt[2].kept, tt[2].missed)
+    assert str(found.target) == f"{TARGET} at every corner"
+    assert found.keeps == {"random_noise": f"{0.2 * joint.kept:.4g} lsb"}
+    assert found.corners == {
+        "tt": {"macro.random_noise": found.keeps["random_noise"]},
+        "ss": {"macro.random_noise": f"{joint.kept:.4g} lsb", "macro.rows": 16, "technology.supply": 0.81},
+    }
+    assert [row.axes["corner"] for row in made.study.folder.results()[2:]].count("ss") >= 6
+    before = stored(tmp_path)
+    assert at_corners(tmp_path, macro, **asked).run(progress=False).limits == found.limits
+    assert stored(tmp_path) == before
+
+
+def test_a_spec_may_be_at_some_corners(tmp_path: Path) -> None:
+    made = at_corners(tmp_path, QUIET, properties=["adc_bits"], corner=["ss"])
+    assert [each.point["corner"] for each in made.study.planned({})] == ["ss"]
+    with pytest.raises(ValueError, match=r"^`corner` must be one of tt, ss, got 'sx'"):
+        at_corners(tmp_path, QUIET, corner=["sx"])
+    with pytest.raises(ValueError, match=r"at every corner' needs `corners` in the recipe"):
+        open_spec(small_work(tmp_path, QUIET), SpecSettings(f"{TARGET} at every corner"))
+
+
 def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
     macro = QUIET.with_fields(random_noise=0.1)
     made = spec(tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
@@ -167,7 +209,7 @@ def test_all_together_come_last_from_the_limits_of_each(tmp_path: Path) -> None:
     assert [noise.name, gain.name, bits.name, together.name] == ["random_noise", "gain", "adc_bits", TOGETHER]
     assert noise.kept == gain.kept == 1.78
     assert together.kept == 0.501  # of both
-    assert keeps == {"random_noise": "0.8918 lsb", "static": {"gain": 0.8918}}
+    assert keeps == {"": {"random_noise": "0.8918 lsb", "static.gain": 0.8918}}
     estimated = [each for each in asked if each.kind == "estimated"]
     assert {name for each in estimated for name in each.point} == {"random_noise", "static.gain"}
     simulated = [each for each in asked if each.kind == "simulated" and list(each.point) == ["random_noise"]]
