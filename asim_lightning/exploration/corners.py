@@ -123,6 +123,11 @@ class Corners:
         """Names of the fields that some corners change, without repeats."""
         return list(dict.fromkeys(each for name in names for each in self.fields[name]))
 
+    def network_at(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+        """The axes of `at` without the technology of the corner, which changes no answer of the network."""
+        found = self.at(axes).items()
+        return {name: value for name, value in found if name in axes or not name.startswith(TECHNOLOGY)}
+
     def notes(self, names: Sequence[str], axes: Iterable[str], ruled: Collection[str] = ()) -> Iterator[str]:
         """Lines on fields of some corners that axes, or rules of the plan for some layers, decide."""
         changed, axes = self.changed(names), [*axes]

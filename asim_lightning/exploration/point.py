@@ -22,7 +22,6 @@ from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.contents import plain
 from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.runner import Work
-from asim_lightning.exploration.search_space import of_network
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 
@@ -126,7 +125,7 @@ class Points:
 
     def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
         """The assignment of each family, and the chip."""
-        condition = condition_at(of_network(self._corners.at(axes)), kind)
+        condition = condition_at(self._corners.network_at(axes), kind)
         asked = repr((condition.macro, condition.rules))
         if asked not in self._assignments:  # another chip of the same point needs no new work
             found = assignments_at(self._families, condition.macro, condition.rules, self._noise_in)

@@ -155,10 +155,13 @@ def _notes(
 ) -> list[str]:
     """Notes on intervals, targets and given `levels`, on noise in LSB, and on prices outside the range of the energy
     model."""
-    points = [figures.corners.at(each.axes) for each in run.points]
-    macros, prices = set[MacroConfig](), dict[str, None]()
-    for point in points:
-        here = macros_at(point)
+    points, macros, prices = (
+        [figures.corners.at(each.axes) for each in run.points],
+        set[MacroConfig](),
+        dict[str, None](),
+    )
+    for row, point in zip(run.points, points, strict=True):
+        here = macros_at(dict(row.axes))
         macros |= here
         prices |= dict.fromkeys(doubts(here, figures.technology.with_fields(**of_technology(point))))
     targets = [Target.read(each, "`targets`") for each in (*run.targets, *([run.until] if run.until else []))]

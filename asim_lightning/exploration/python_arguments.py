@@ -24,6 +24,7 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.evaluate import quiet_trainer
+from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.inputs import moved, some_of
@@ -51,6 +52,8 @@ class WorkArguments(TypedDict, total=False):
     """Whether to ignore trials of earlier calls."""
     trials: int
     """Reads of the chip for each noisy point."""
+    corners: Mapping[str, Mapping[str, Any]]
+    """Corners with their fields; each point is evaluated at all of them."""
 
 
 class PricedArguments(WorkArguments, total=False):
@@ -94,6 +97,7 @@ def opened_work(network: nn.Module, data: Any, given: WorkArguments, noise_in: s
     seed, runner, folder = given.get("seed", 0), given.get("runner"), given.get("folder")
     check_whole("`seed`", seed, 0, 2**32 - 1)
     check_choice("`noise_in`", noise_in, NOISE_IN)
+    corners = Corners.read(given.get("corners"))
     evaluated = samples(data, given.get("images"))
     if (plan := given.get("plan")) is not None:
         network = _converted(network, plan, data, evaluated)
@@ -114,7 +118,7 @@ def opened_work(network: nn.Module, data: Any, given: WorkArguments, noise_in: s
         trainer = runner if isinstance(runner, Trainer) else _trainer(device)
         settings = named if isinstance(named, RunnerSettings) else RunnerSettings(named or "trainer")
         computes, fresh = runner_of(settings, trainer, model, evaluated), given.get("fresh", False)
-        yield Work(trainer, model, evaluated, where, computes, fresh, noise_in=noise_in)
+        yield Work(trainer, model, evaluated, where, computes, fresh, noise_in=noise_in, corners=corners)
 
 
 def _converted(network: nn.Module, plan: Plan, data: Any, evaluated: LightningDataModule) -> nn.Module:

@@ -61,14 +61,17 @@ def study(
         data: (inputs, targets), a Dataset, an unshuffled DataLoader, or a LightningDataModule. Of a module, the test
             samples are evaluated.
         axes: Values of macro fields by name, such as {"adc_bits": [6, 8], "static.offset": ["0.3 lsb"]}, or ranges with
-            a step, such as {"rows": {"low": 64, "high": 256, "step": 64}}; several give every combination. None and no
-            chips: four levels of random noise, in place of the macro's own.
+            a step, such as {"rows": {"low": 64, "high": 256, "step": 64}}; several give every combination. None,
+            without chips and corners: four levels of random noise, in place of the macro's own.
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         targets: Targets of each point, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
         shared: Arguments that `search`, `spec` and `doctor` take, too.
             plan: Plan of a network that is not converted. A copy of it is converted, and its input ranges are fitted to
                 training samples of a data module, else to the first 512 samples of `data`.
             trials: Reads of the chip for each noisy point; 1 by default.
+            corners: Corners with their fields, such as {"tt": {}, "ss": {"macro.random_noise": 0.2,
+                "technology.supply": 0.81}}. Each point is evaluated at every corner. Targets may end with "at every
+                corner"; those of `spec` and `doctor` then always do.
             until: Only for `study` and `search`: a target that ends the samples of each point early, such as "accuracy
                 90 %" or "accuracy within 2 %", or in `study` its chips, such as "yield 0.9 at 85 %"; None: all are
                 evaluated.

@@ -13,7 +13,6 @@ from asim_lightning.exploration.fingerprint import Fingerprint
 from asim_lightning.exploration.needed_images import Images
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Evaluation, Steps, Trial, Work
-from asim_lightning.exploration.search_space import of_network
 
 Axes = Mapping[str, AxisValue]
 
@@ -82,7 +81,7 @@ class Trials:
 
     def steps(self, trial: Trial) -> Steps[Outcomes]:
         """Compute the missing part of a trial, and store it; its outcomes are the same on all processes."""
-        axes = of_network(self._work.corners.at(trial.axes))
+        axes = self._work.corners.network_at(trial.axes)
         condition = condition_at(axes, trial.kind, trial.read, self._work.noise_in)
         is_first = self._work.trainer.is_global_zero
         known = self._work.agreed(self._known(trial) if is_first else None)

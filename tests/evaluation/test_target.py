@@ -211,3 +211,15 @@ def test_a_front_of_thousands_takes_no_time() -> None:
     points = [result(0.1 + place / 2500, place) for place in range(2000)]
     assert len(pareto(points, ("accuracy", "energy"))) == 2000
     assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize(
+    "plain", ["accuracy 88 %", "accuracy 99 % of float", "yield 0.9 at 85 %", "energy 2 uJ", "loss 0.3"]
+)
+def test_a_target_at_every_corner_is_the_plain_one_at_its_worst(plain: str) -> None:
+    one, every = Target.read(plain, "x"), Target.read(f"{plain}  at every  corner", "x")
+    assert every == replace(one, every_corner=True) != one
+    assert str(every) == f"{plain} at every corner"
+    assert Target.read(str(every), "x") == every
+    with pytest.raises(ValueError, match="must be as in"):
+        Target.read(f"{plain} at every corner at every corner of it", "x")

@@ -127,6 +127,26 @@ def test_a_search_finds_the_cheapest_point(network: nn.Module, tmp_path: Path) -
     assert "search of" in found.report(tmp_path / "page.html").read_text()
 
 
+def test_corners_in_all_calls(network: nn.Module) -> None:
+    corners = {"tt": {}, "ss": {"macro.random_noise": 3.0, "technology.supply": 0.81}}
+    data, every = own_images(), "accuracy 60 % at every corner"
+    found = asim_lightning.study(network, data, corners=corners, targets=[every])
+    assert [each.axes for each in found[2:]] == [{"corner": "tt"}, {"corner": "ss"}]
+    assert found[3].value < found[2].value
+    assert found[2].decisions == found[3].decisions
+    assert str(found).split()[1] == "corner"
+    best = asim_lightning.search(network, data, space={"adc_bits": [5, 8]}, constraints=[every], corners=corners)
+    assert [each.axes["adc_bits"] for each in best.compared] == [5, 8]
+    limits = asim_lightning.spec(network, data, every, properties=["random_noise"], corners=corners)
+    assert str(limits.target) == every
+    plans = asim_lightning.doctor(network, own_images(48), every, images=16, corners=corners)
+    assert str(plans.target) == every
+    loss = ["loss 0.3 at every corner", "loss within 5 % of quantized at every corner"]
+    other = asim_lightning.study(network, data, corners=corners, targets=loss, outcome="loss")
+    assert list(other[2].decisions) == loss
+    assert other[2].decisions == other[3].decisions
+
+
 def test_a_study_leaves_the_network_and_other_outcomes_have_other_keys(network: nn.Module, tmp_path: Path) -> None:
     before = {name: each.clone() for name, each in network.state_dict().items()}
     first, other = (study(network, folder=tmp_path, outcome=outcome) for outcome in ("accuracy", "loss"))
