@@ -44,6 +44,14 @@ ROWS: dict[str, Row] = {
         (*SWEEP, "--chips", "3", "--until", "accuracy 95 %"),
         "`until` 'accuracy 95 %' ends the images of a chip, so `chips` must be null, got 3",
     ),
+    "a field of a corner": (
+        (*SWEEP, "--corners.ss.macro.random_nois", "3"),
+        "`macro.random_nois` is no field of a macro, nearest: random_noise, nonlinear_noise, in `corners.ss`",
+    ),
+    "no such corner": (
+        (*SWEEP, "--corners", "{tt: {}, ss: {macro.adc_bits: 7}}", "--axes.corner", "[sx]"),
+        "`axes.corner` must be one of tt, ss, got 'sx'",
+    ),
     "workers of the trainer": ((*SWEEP, "--runner.workers", "2"), "`runner.workers` needs `runner: ray`, got 2"),
     "no space": (("search", "-c", "tiny.yaml"), "`search.space` must be a mapping of axes to values or ranges"),
     "no batch": (("bench", "-c", "tiny.yaml", "--batch", "0"), "`batch` must be a number or list of numbers, 1 or"),

@@ -1,5 +1,7 @@
 """Corners are sets of fields that points name: what they compute is what the fields compute."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from asim_lightning.exploration.publish import publish, publish_search
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search import Search, SearchSettings, open_search
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
+from tests.cli.conftest import environment
 from tests.conftest import rows_of
-from tests.exploration.conftest import grid, small_work, stored
+from tests.exploration.conftest import grid, rows, small_work, stored, write_recipe
 from tests.exploration.own_network import MACRO
+from tests.exploration.test_search import kill_at
 
 NOISY = MACRO.with_fields(random_noise=1.0, static={})
 GIVEN: dict[str, Any] = {
@@ -198,3 +202,29 @@ def test_what_a_search_does_not_take(tmp_path: Path) -> None:
         search(tmp_path, space={}, method="list", points=[{"corner": "tt", "adc_bits": 7}])
     with pytest.raises(ValueError, match=r"at every corner' needs `corners` in the recipe"):
         search(tmp_path, None)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(600)
+def test_a_killed_search_at_corners_goes_on(tmp_path: Path) -> None:
+    corners = {
+        "tt": {},
+        "ss": {"macro.random_noise": 1.0, "technology.supply": 0.81},
+        "ff": {"macro.random_noise": 0.1},
+    }
+    settings = {"space": {"adc_bits": [6, 8]}, "constraints": ["accuracy 80 % of quantized at every corner"]}
+    killed, whole = (tmp_path / name for name in ("killed", "whole"))
+    for folder in (killed, whole):
+        folder.mkdir()
+        write_recipe(folder, 20, corners=corners, search=settings)
+    command = [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", "--progress", "false"]
+    kill_at(4, command, killed)  # between the corners of the first macro
+    before = stored(killed)
+    assert 4 <= len(before) < 2 + 6
+    for folder in (killed, whole):
+        subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+    assert before.items() <= stored(killed).items()
+    assert len(stored(killed)) == 2 + 6
+    one, other = (rows(next(folder.glob("runs/tiny/search-*"))) for folder in (killed, whole))
+    assert one == other
+    assert [row["corner"] for row in one] == ["", "", *["ff", "ss", "tt"] * 2]  # as the dump sorts them
