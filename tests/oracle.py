@@ -114,10 +114,12 @@ def in_range(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array 
     return np.clip(np.rint(value), cycle.low * top, top)
 
 
-def convert(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array | None) -> Array:
+def convert(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array | None, driven: Array) -> Array:
     """Code of one conversion in float32, in the published order of operations (2.4); ideal: the count (2.10 alpha)."""
-    top = top_code(macro)
+    top, counts = top_code(macro), count
     count = count.astype(F32)
+    if macro.column == "droop":
+        count = count * (F32(1) - F32(macro.column_args["k"]) * driven.astype(F32) / F32(macro.rows))
     if macro.column == "current":
         count = count / (F32(1) + F32(macro.column_args["alpha"]) * np.abs(count))
     if macro.adc_step is not None:
@@ -126,6 +128,8 @@ def convert(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array |
     codes = cycle.full_scale if top is None else top
     level = np.clip(count, cycle.low * codes, codes) if top is None else m * F32(top)
     if normal is not None and not cycle.digital:
+        if macro.column == "droop":  # the noise of the charge column, at the count
+            m = np.clip(counts.astype(F32) / F32(cycle.full_scale), F32(cycle.low), F32(1))
         active = np.abs(m) * F32(macro.rows)
         variance = F32(macro.random_noise**2) + F32(macro.nonlinear_noise**2) / (active + F32(1))
         sigma = np.sqrt(variance) * F32(codes / 100) if macro.nonlinear_noise else F32(codes * macro.random_noise / 100)
@@ -153,12 +157,15 @@ def product(
     top = top_code(macro)
     for t, tile in enumerate(tiles):
         for number, cycle in enumerate(conversions(macro, signed)):
-            count = cycle.x_digit(x[..., tile]) @ cycle.w_digit(w[..., tile]).swapaxes(-1, -2)
+            digit = cycle.x_digit(x[..., tile])
+            count, driven = digit @ cycle.w_digit(w[..., tile]).swapaxes(-1, -2), np.zeros((*digit.shape[:-1], 1))
+            for row in range(digit.shape[-1]):
+                driven[..., 0] += digit[..., row] != 0
             if cycle.digital and not macro.digital_adc:
                 exact += cycle.weight * count
                 continue
             draws = [None if normal is None else normal(t, number, v).reshape(count.shape) for v in range(cycle.votes)]
-            reads = [convert(macro, cycle, count, z) for z in draws]
+            reads = [convert(macro, cycle, count, z, driven) for z in draws]
             code = reads[0] if cycle.votes == 1 else vote(reads, macro.vote)
             if macro.adc_step is not None:
                 exact += cycle.weight * (code.astype(np.float64) * macro.adc_step + macro.adc_low)

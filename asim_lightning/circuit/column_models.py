@@ -1,4 +1,4 @@
-"""Column models by name, and the column of a macro: built, and checked to be a function of the count.
+"""Column models by name, and the column of a macro: built, and checked to be a function of count and driven rows.
 
 Engines tabulate level and sigma, so that they may depend on nothing else.
 """
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from asim_lightning.checks import built, named_class
+from asim_lightning.circuit.adapters import ColumnByDriven, by_driven, in_range, own_of, possible_pairs
 from asim_lightning.circuit.columns import (
     Charge,
     Column,
     ConverterPlaces,
     Current,
+    Droop,
     full_range,
-    in_range,
     possible_counts,
 )
 from asim_lightning.circuit.macro import MacroConfig
@@ -24,7 +25,7 @@ from asim_lightning.circuit.measured import Measured
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.units import is_in_lsb
 
-COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "measured": Measured}
+COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "droop": Droop, "measured": Measured}
 _MOST_CELLS = 2**28
 _OWN = frozenset(COLUMNS.values())
 _MOST_COUNTS = 2048
@@ -72,7 +73,10 @@ def build_column(macro: MacroConfig) -> Column:
         column.cell_sigma = macro.static.cell_percent
     column.macro = macro  # a user's __init__ may not call ours
     _check_cells(macro, bool(column.cell_sigma))
-    return column
+    found = by_driven(column)
+    if found.depends_on_driven and column.curves > 1:
+        raise ValueError(f"`macro.column` {macro.column} must not have several curves if it depends on driven rows")
+    return found
 
 
 def _check_cells(macro: MacroConfig, differ: bool) -> None:
@@ -90,8 +94,10 @@ def _check_cells(macro: MacroConfig, differ: bool) -> None:
 def checked_column(macro: MacroConfig, cycles: Sequence[Cycle]) -> Column:
     """The column of a macro before its ADC, checked over the full range of its cycles.
 
-    Level and sigma must be finite, and sigma 0 or more. A user's level and sigma must depend only on the count: not on
-    the order, on other counts, on the call, on building the column again, or on the cycle if cycles convert alike.
+    Level and sigma must be finite, and sigma 0 or more. A user's level and sigma must depend only on the count, and on
+    the driven rows if they take them: not on the order, on other counts, on the call, on building the column again, or
+    on the cycle if cycles convert alike. A column that takes driven rows but gives the same for any number of them
+    counts as one that does not depend on them.
     """
     alike: dict[tuple[object, ...], list[Cycle]] = {}
     for cycle in cycles:
@@ -100,17 +106,22 @@ def checked_column(macro: MacroConfig, cycles: Sequence[Cycle]) -> Column:
     column.check_cycles([cycle for each in alike.values() for cycle in each])
     for each in alike.values():
         _check_functions(column, each)
+    if isinstance(column, ColumnByDriven):
+        for each in () if type(column.column) in _OWN else alike.values():
+            _check_driven(column, each[0])
+        column.depends_on_driven = any(_depends_on_driven(column, each[0]) for each in alike.values())
+    own = own_of(column)
     if column.converters_differ and macro.top_code is None:
         raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
-    own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
+    own_sigma = type(own).sigma not in (Column.sigma, Current.sigma)
     if own_sigma:
         _check_noise_is_used(column, [each[0] for each in alike.values()])
     if macro.adc_step is None:
         return column
-    if isinstance(column, Charge) and type(column) not in _OWN and (column.gain, column.offset) != (1.0, 0.0):
+    if isinstance(own, Charge) and type(own) not in _OWN and (own.gain, own.offset) != (1.0, 0.0):
         raise ValueError(
             "`macro.column_args.gain` must be 1 and `offset` 0 with `macro.adc_step` and a column derived from another "
-            f"one, got {column.gain!r} and {column.offset!r}"
+            f"one, got {own.gain!r} and {own.offset!r}"
         )
     in_lsb = [name for name in ("random_noise", "nonlinear_noise") if is_in_lsb(getattr(macro, name))]
     if in_lsb and own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
@@ -133,12 +144,49 @@ def _check_functions(column: Column, cycles: Sequence[Cycle]) -> None:
                 f"{_name(column, function)} must give a tensor of finite codes{least} for counts "
                 f"{int(counts[0])}..{int(counts[-1])}, got {float(codes[at]):g} at count {int(counts[at])}"
             )
-        for what, other, cycle, places in () if type(column) in _OWN else _other_ways(column, cycles, len(counts)):
+        for what, other, cycle, places in (
+            () if type(own_of(column)) in _OWN else _other_ways(column, cycles, len(counts))
+        ):
             if not _same(_codes(other, function, counts[places], cycle), codes[places]):
                 raise ValueError(f"{_name(column, function)} must depend only on the count, but gives others {what}")
     spread = column.cell_sigma
     if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
         raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
+
+
+def _check_driven(column: ColumnByDriven, cycle: Cycle) -> None:
+    """Check a user's level and sigma over counts and driven rows together."""
+    driven, counts, _ = possible_pairs(cycle, column.macro.rows)
+    order = torch.randperm(len(counts), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    for function in sorted(column.functions):
+        name, codes = _name(column, function), _codes(column, function, counts, cycle, driven).expand_as(counts)
+        wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
+        if bool(wrong.any()):
+            at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+            raise ValueError(
+                f"{name} must give a tensor of finite codes{least} for any number of driven rows, got "
+                f"{float(codes[at]):g} at count {int(counts[at])} with {int(driven[at])} driven rows"
+            )
+        for what, places, rows in (
+            ("at a second call", torch.arange(len(counts), device="cpu"), driven),
+            ("for a permutation of the pairs", order, driven[order]),
+            *(("for a pair alone", at[None], driven[at]) for at in order[:8]),
+            *(("for all counts of one number of driven rows", (driven == each).nonzero()[:, 0], each)
+              for each in driven[order[:8]]),
+        ):  # fmt: skip
+            if not _same(_codes(column, function, counts[places], cycle, rows), codes[places]):
+                raise ValueError(f"{name} must depend only on count and driven rows, but gives others {what}")
+
+
+def _depends_on_driven(column: ColumnByDriven, cycle: Cycle) -> bool:
+    """Whether level or sigma differs from that with all rows driven at any pair, or there are too many pairs."""
+    driven, counts, are_all = possible_pairs(cycle, column.macro.rows)
+    pairs = zip(
+        column.of_driven(driven, counts, cycle),
+        (column.level(counts, cycle), column.sigma(counts, cycle)),
+        strict=True,
+    )
+    return not are_all or any(not torch.equal(*torch.broadcast_tensors(*pair)) for pair in pairs)
 
 
 def _other_ways(column: Column, cycles: Sequence[Cycle], number: int) -> Iterator[tuple[str, Column, Cycle, Tensor]]:
@@ -213,11 +261,14 @@ def _check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
             )
 
 
-def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
+def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle, driven: Tensor | None = None) -> Tensor:
     """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
-    given = counts.clone()
+    given, rows = counts.clone(), None if driven is None else driven.clone()
     try:
-        codes = getattr(column, function)(given, cycle)
+        if rows is None or not isinstance(column, ColumnByDriven):
+            codes = getattr(column, function)(given, cycle)
+        else:
+            codes = column.codes(function, rows, given, cycle)
     except Exception as error:  # callers that try other macros expect a ValueError
         raise ValueError(
             f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__}: "
@@ -225,6 +276,8 @@ def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tenso
         ) from error
     if not torch.equal(given, counts):
         raise ValueError(f"{_name(column, function)} must leave the counts as they are, but changes them in place")
+    if driven is not None and rows is not None and not torch.equal(rows, driven):
+        raise ValueError(f"{_name(column, function)} must leave `driven` as it is, but changes it in place")
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
         kind = f"one of {codes.dtype}" if isinstance(codes, Tensor) else " ".join(repr(codes).split())[:80]
         raise ValueError(f"{_name(column, function)} must give a tensor of finite codes, got {kind}")

@@ -54,8 +54,9 @@ class MacroConfig:
         vote_levels: Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more.
         votes: Conversions of a voted cycle: 1..65535.
         vote: How votes become one code: mode (ties: the smallest, as published), median or mean.
-        column: Column model: charge, current, measured, or the import path of a class.
-        column_args: Arguments of the column model: charge takes gain and offset, current also alpha, measured a file.
+        column: Column model: charge, current, droop, measured, or the import path of a class.
+        column_args: Arguments of the column model: charge takes gain and offset, current also alpha,
+            droop also k, measured a file.
         static: Differences between the cells and converters of a chip.
 
     Raises:

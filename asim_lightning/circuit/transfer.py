@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
+from asim_lightning.circuit.adapters import possible_pairs
 from asim_lightning.circuit.column_models import checked_column, column_class, with_resolved_arguments
 from asim_lightning.circuit.columns import Column, possible_counts
 from asim_lightning.circuit.macro import MacroConfig
@@ -147,14 +148,20 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_i
 
 def is_noisy(column: Column, cycle: Cycle) -> bool:
     """Whether any count of the cycle is converted with noise."""
-    return cycle.analog and bool((column.sigma(possible_counts(cycle).float(), cycle) > 0).any())
+    if not cycle.analog:
+        return False
+    if column.depends_on_driven:
+        driven, counts, _ = possible_pairs(cycle, column.macro.rows)
+        return bool((column.of_driven(driven, counts, cycle)[1] > 0).any())
+    return bool((column.sigma(possible_counts(cycle).float(), cycle) > 0).any())
 
 
 def classify(column: Column, cycle: Cycle) -> Conversion:
     """Exact, distinct or lossy, by converting every possible count without noise, with equal converters.
 
     A cycle is exact if ``code * full_scale == count * top_code``, or ``code * adc_step + adc_low == count``, for
-    every count.
+    every count. If the column depends on driven rows, this must hold for every number of
+    them; otherwise the cycle is lossy.
     """
     if not cycle.converted:
         return Conversion.EXACT
@@ -164,7 +171,14 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
         return Conversion.LOSSY
     counts = possible_counts(cycle)
     # counts of an ideal converter may exceed the exact range of float32
-    codes = column.level(counts if cycle.full_scale >= 2**24 else counts.float(), cycle).double()
+    given = counts if cycle.full_scale >= 2**24 else counts.float()
+    if column.depends_on_driven:
+        driven, given, are_all = possible_pairs(cycle, column.macro.rows)
+        if not are_all:
+            return Conversion.LOSSY
+        counts, codes = given.double(), column.of_driven(driven, given, cycle)[0].double()
+    else:
+        codes = column.level(given, cycle).double()
     if cycle.top_code is None:
         is_exact = torch.equal(codes, counts)
     else:
@@ -173,7 +187,8 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
         is_exact = torch.equal(codes * step + low, counts * (cycle.top_code if cycle.adc_step is None else 1))
     if is_exact:
         return Conversion.EXACT
-    return Conversion.DISTINCT if len(codes.unique()) == len(codes) else Conversion.LOSSY
+    is_shared = column.depends_on_driven or len(codes.unique()) < len(codes)
+    return Conversion.LOSSY if is_shared else Conversion.DISTINCT
 
 
 def error_probability(column: Column, cycle: Cycle) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, Transfer, build_column
-from asim_lightning.circuit.columns import in_range
+from asim_lightning.circuit.adapters import in_range
 from asim_lightning.circuit.voltage import with_adc_range
 from asim_lightning.engine.moments import moments_at
 

@@ -27,7 +27,10 @@ def refuses(transfer: Transfer) -> str | None:
     """Why a macro's outputs differ from the integer product; None if they are equal."""
     if transfer.exact:
         return None
-    return "conversions are noisy" if any(transfer.noisy) else "some cycles do not return their count"
+    if any(transfer.noisy):
+        return "conversions are noisy"
+    why = ", because the column depends on the number of driven rows" if transfer.column.depends_on_driven else ""
+    return f"some cycles do not return their count{why}"
 
 
 def prefers(transfer: Transfer) -> str | None:

@@ -157,6 +157,20 @@ class Product(ABC):
         # (batch, *inputs) and (cycles, *weight) to (batch, cycles, *outputs)
         """
 
+    def driven(self, tile: Tile, x: Tensor, weight: torch.Size) -> Tensor:
+        """Rows of a tile whose input digit is not 0, float32; padding is 0. # broadcasts against (batch, *outputs)
+
+        Args:
+            tile: The tile.
+            x: Input digits. # (batch, *inputs)
+            weight: Shape of the weights of one cycle.
+        """
+        return self.counts(tile, (x != 0).to(torch.float32), self._one_column(weight, x.device))[:, 0]
+
+    @abstractmethod
+    def _one_column(self, weight: torch.Size, device: torch.device) -> Tensor:
+        """Weights of 1 for one output of each head, or for all outputs of a convolution with groups."""
+
 
 @dataclass(frozen=True)
 class MatmulProduct(Product):
@@ -188,6 +202,9 @@ class MatmulProduct(Product):
         else:
             product = F.linear(x, w.flatten(0, 1))  # (batch, ..., cycles * n)
         return product.unflatten(-1, (cycles, outputs)).movedim(-2, 1).contiguous()
+
+    def _one_column(self, weight: torch.Size, device: torch.device) -> Tensor:
+        return torch.ones(1, *weight[:-2], 1, weight[-1], dtype=torch.float32, device=device)
 
 
 @dataclass(frozen=True)
@@ -233,6 +250,14 @@ class Conv2dProduct(Product):
         product = self.multiplied(x, stacked)
         grouped = product.unflatten(1, (self.groups, cycles, outputs // self.groups)).transpose(1, 2)
         return grouped.flatten(2, 3)
+
+    def driven(self, tile: Tile, x: Tensor, weight: torch.Size) -> Tensor:
+        """See `Product.driven`."""
+        of_groups = super().driven(tile, x, weight)
+        return of_groups.repeat_interleave(weight[0] // self.groups, 1) if self.groups > 1 else of_groups
+
+    def _one_column(self, weight: torch.Size, device: torch.device) -> Tensor:
+        return torch.ones(1, self.groups, *weight[1:], dtype=torch.float32, device=device)
 
 
 def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> int:

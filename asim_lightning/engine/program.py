@@ -209,10 +209,13 @@ def runs_everywhere(device: torch.device) -> None:
     return
 
 
-def why_not_tabulated(transfer: Transfer, longest: int, real_counts: bool = False) -> str | None:
+def why_not_tabulated(transfer: Transfer, longest: int, real_counts: bool = False, driven: bool = False) -> str | None:
     """Why kernels with tables of whole codes and counts, one for all converters, do not compute a macro; None if they
-    may. A table has fewer than `longest` counts. `real_counts`: the kernel takes real counts of cells that differ."""
+    may. A table has fewer than `longest` counts. `real_counts`: the kernel takes real counts of cells that differ.
+    `driven`: it has tables for each number of driven rows."""
     cycles = transfer.cycles
+    if transfer.column.depends_on_driven and not driven:
+        return "the column depends on the number of driven rows, and its tables only on the count"
     if transfer.column.curves > 1:
         return "its tables have one curve for all converters"
     if transfer.column.cell_sigma and not real_counts:

@@ -98,7 +98,7 @@ class ReferenceProgram(ConvertingProgram):
         self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None,
         cells: Cells | None,
     ) -> Tensor:  # fmt: skip
-        product, transfer = self.product, self.transfer
+        product, transfer, column = self.product, self.transfer, self.transfer.column
         real = torch.float32 if x.device.type == "mps" else torch.float64
         whole = torch.int32 if len(places.tiles) * transfer.largest_sum < 2**31 else torch.int64
         kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
@@ -111,12 +111,13 @@ class ReferenceProgram(ConvertingProgram):
                 held = [weight_digits(w, cycle, cells) for _, cycle in block]
                 planes[key] = torch.stack(held)
             w_digits = planes[key]
-            wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
+            wide = max(c.full_scale for _, c in block) * (2**13 if column.cell_sigma else 1) >= 2**24
             if wide and x.device.type != "mps":
                 x_digits, w_digits = x_digits.double(), w_digits.double()
             for tile_number, tile in enumerate(places.tiles):
                 counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
                 normals = _normals(transfer, block, counts, tile_number, noise)
+                driven = product.driven(tile, x_digits, w_digits.shape[1:]) if column.depends_on_driven else None
                 for place, (number, cycle) in enumerate(block):
                     count = counts[:, place]
                     gains = None if cells is None else cells.gain(tile_number, cycle)
@@ -125,7 +126,7 @@ class ReferenceProgram(ConvertingProgram):
                         exact = _added(exact, count.to(kind), cycle.sign * 2**cycle.shift)
                         continue
                     own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
-                    code = self._code(errors, places, tile_number, cycle, count, own)
+                    code = self._code(errors, (places, tile_number), cycle, count, own, driven)
                     codes = _added(codes, code.to(kind), transfer.code_weight(cycle))
         total = torch.zeros((), dtype=real, device=x.device)
         if codes is not None:
@@ -135,15 +136,18 @@ class ReferenceProgram(ConvertingProgram):
         return total + transfer.offset * len(places.tiles) if transfer.offset else total
 
     def _code(
-        self, errors: Converters | None, places: Places, tile: int, cycle: Cycle, count: Tensor, normals: list[Tensor]
-    ) -> Tensor:
+        self, errors: Converters | None, at: tuple[Places, int], cycle: Cycle, count: Tensor, normals: list[Tensor],
+        driven: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         """Codes of counts: integers in floating point, or real counts of an ideal converter; for the mean, the sum of
-        the votes. There is a normal for each vote, or none without noise."""
-        column = self.transfer.column
+        the votes. There is a normal for each vote, or none without noise. `at` is the tile."""
+        column, (places, tile) = self.transfer.column, at
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
             curve = places.geometry.per_output(places.column_of(cycle).repeat(places.geometry.groups)) % column.curves
             own_level, sigma = column.of_curves(curve, count, cycle)
+        elif driven is not None:
+            own_level, sigma = column.of_driven(driven, count, cycle)
         else:
             own_level = column.level(count, cycle)
             sigma = column.sigma(count, cycle) if normals else torch.zeros(())

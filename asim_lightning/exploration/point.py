@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import torch
 
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
+from asim_lightning.circuit.adapters import possible_driven
 from asim_lightning.circuit.column_models import COLUMNS, own_converters
 from asim_lightning.circuit.columns import possible_counts
 from asim_lightning.circuit.fields import settings_of
@@ -208,14 +210,16 @@ def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, ob
 
 @lru_cache(maxsize=1024)  # like the tables of engines: neither sees a file that changes later
 def _tables(found: Transfer) -> str:
-    """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, whatever file or table
-    it comes from."""
+    """Digest of level and sigma by count (and by driven rows, if the column depends on them), cycle by cycle: all that
+    engines know of a column, whatever file or table it comes from."""
     digest = hashlib.sha256(f"{found.column.cell_sigma} {found.cycles}".encode())
     for cycle in {each.kind: each for each in found.cycles}.values():
         counts = possible_counts(cycle).float()
-        curves = torch.arange(found.column.curves)[:, None]
-        own = found.column.of_curves(curves, counts, cycle) if len(curves) > 1 else ()
-        for codes in (found.column.level(counts, cycle), found.column.sigma(counts, cycle), *own):
+        column, curves = found.column, torch.arange(found.column.curves)[:, None]
+        own = column.of_curves(curves, counts, cycle) if len(curves) > 1 else ()
+        numbers = possible_driven(found.macro.rows) if column.depends_on_driven else ()
+        by_driven = (codes for number in numbers for codes in column.of_driven(number, counts, cycle))
+        for codes in chain((column.level(counts, cycle), column.sigma(counts, cycle), *own), by_driven):
             every, _ = torch.broadcast_tensors(codes.detach().double().cpu(), counts)
             digest.update(every.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.circuit import Charge, Cycle, MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, reference, sums_of
 from asim_lightning.engine.noise import layer_key, normals
 from tests import oracle
@@ -148,6 +149,13 @@ STRATEGIES = {
 }
 
 
+@st.composite
+def drooping(draw: st.DrawFn, cases: st.SearchStrategy[tuple[MacroConfig, bool]]) -> tuple[MacroConfig, bool]:
+    """A macro whose level falls with the driven rows."""
+    macro, signed = draw(cases)
+    return macro.with_fields(column="droop", column_args={"k": draw(st.floats(0.001, 0.5))}), signed
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STRATEGIES)
 @settings(max_examples=30)
@@ -157,6 +165,51 @@ def test_codes_are_the_oracles(name: str, kind: str, data: st.DataObject, seed: 
     operands, noise = Operands(*case, kind, seed), noise_of(seed)
     normal = None if name == "noise-free" else package_normals(noise, operands.positions(), *case)
     np.testing.assert_allclose(operands.simulated(noise), operands.expected(normal), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=200)
+@given(case=drooping(st.one_of(macros(), RANGED, STRATEGIES["noisy"], voting_macros())), seed=st.integers(0, 2**31))
+def test_codes_of_a_droop_are_those_of_an_oracle_that_counts_driven_rows(
+    kind: str, case: tuple[MacroConfig, bool], seed: int
+) -> None:
+    operands, noise = Operands(*case, kind, seed), noise_of(seed)
+    normal = package_normals(noise, operands.positions(), *case)
+    np.testing.assert_allclose(operands.simulated(noise), operands.expected(normal), rtol=1e-12, atol=1e-9)
+
+
+class Sagging(Charge):
+    """The level falls with the driven rows, and the noise rises."""
+
+    def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        return super().level(count * (1.0 - 0.1 * driven / self.macro.rows), cycle)
+
+    def sigma(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        return 0.05 * driven
+
+
+class Rising(Charge):
+    """Only the noise depends on the driven rows."""
+
+    sigma = Sagging.sigma
+
+
+@pytest.mark.parametrize("column", [Sagging, Rising])
+def test_statistics_of_a_column_by_driven_rows(column: type[Charge]) -> None:
+    """All weight bits are 1, so that the count of every cycle is the number of driven rows."""
+    macro = MacroConfig(4, 4, 60, 8, encoding_bits=2, column=f"{__name__}.{column.__name__}")
+    circuit, driven, reads = transfer(macro, False), 40, 4000
+    x, w = torch.zeros(reads, 60), torch.full((1, 60), -1.0)
+    x[:, :driven] = 1.0
+    ids = torch.arange(reads)
+    noise = Noise(1, "layer", call=0, trial=0, chip=0, sample_ids=ids, offsets=0 * ids)
+    sums = sums_of(reference, MatmulProduct(), circuit, x, w, noise).flatten()
+    counts_a_code, sigma = 180 / 255, 0.05 * driven
+    # the upper input digit is 0, so its conversions return 0 without noise
+    factor = 1.0 - 0.1 * driven / 60 if column is Sagging else 1.0
+    deviation = counts_a_code * (sigma**2 + 1 / 12) ** 0.5 * sum(4**bit for bit in range(4)) ** 0.5
+    assert abs(float(sums.mean()) + driven * factor) < 5 * deviation / reads**0.5
+    assert float(sums.std()) == pytest.approx(deviation, rel=0.05)
 
 
 @settings(max_examples=25)

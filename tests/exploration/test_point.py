@@ -178,6 +178,26 @@ def test_a_column_is_its_table_wherever_that_comes_from(
     assert json.dumps(of("0.5"))
 
 
+BY_DRIVEN = """
+from asim_lightning.circuit import Charge
+
+class Mine(Charge):
+    def {function}(self, count, driven, cycle):
+        return super().{function}(count, cycle) * (1 - {share} * (driven == 7))
+"""
+
+
+@pytest.mark.parametrize("function", ["level", "sigma"])
+def test_a_column_is_its_tables_at_every_number_of_driven_rows(function: str, load: Load) -> None:
+    def of(share: float) -> str:
+        load("my_curve", BY_DRIVEN.format(function=function, share=share))
+        macro = MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine")
+        return json.dumps(macro_content(macro, False)["tables"])
+
+    assert of(0.0) != of(0.2)
+    assert of(0.1) == of(0.1) != of(0.2)
+
+
 def test_a_column_is_described_as_engines_know_it(load: Load, tmp_path: Path) -> None:
     (tmp_path / "curve.txt").write_text("1.0")
     load("my_curve", READING.format(gain="self.in_column", function="level"))

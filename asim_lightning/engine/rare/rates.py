@@ -90,12 +90,15 @@ def refuses(transfer: Transfer) -> str | None:
 def why_no_events(circuit: Transfer) -> str | None:
     """Why events cannot compute a macro; None if they can. Noise and spreads decide, not the draw.
 
-    Events need an ADC, equal cells, noise or converters that differ, cycles that are exact except for both, at most 31
-    votes, at most 2^17 counts times votes in a cycle, and no conversion that is wrong with a probability above 1.5 %.
+    Events need an ADC, a column that does not depend on driven rows, equal cells, noise or converters that differ,
+    cycles that are exact except for both, at most 31 votes, at most 2^17 counts times votes in a cycle, and no
+    conversion that is wrong with a probability above 1.5 %.
     If converters differ, noisy conversions must have no votes, and at most 3 % of the codes may be wrong, expected over
     the spreads (`expected_error`).
     """
     macro, column, differ = circuit.macro, circuit.column, circuit.converters_differ
+    if column.depends_on_driven:
+        return "the column depends on the number of driven rows"
     if column.converters_differ:
         return "the column gives them a pattern of its own"
     if column.cell_sigma:
