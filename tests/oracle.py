@@ -116,20 +116,18 @@ def in_range(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array 
 
 def convert(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array | None, driven: Array) -> Array:
     """Code of one conversion in float32, in the published order of operations (2.4); ideal: the count (2.10 alpha)."""
-    top, counts = top_code(macro), count
+    top, left = top_code(macro), F32(1)
     count = count.astype(F32)
     if macro.column == "droop":
-        count = count * (F32(1) - F32(macro.column_args["k"]) * driven.astype(F32) / F32(macro.rows))
+        left = F32(1) - F32(macro.column_args["k"]) * driven.astype(F32) / F32(macro.rows)
     if macro.column == "current":
         count = count / (F32(1) + F32(macro.column_args["alpha"]) * np.abs(count))
     if macro.adc_step is not None:
-        return in_range(macro, cycle, count, normal)
+        return in_range(macro, cycle, count * left, normal)
     m = np.clip(count / F32(cycle.full_scale), F32(cycle.low), F32(1))
     codes = cycle.full_scale if top is None else top
-    level = np.clip(count, cycle.low * codes, codes) if top is None else m * F32(top)
+    level = (np.clip(count, cycle.low * codes, codes) if top is None else m * F32(top)) * left
     if normal is not None and not cycle.digital:
-        if macro.column == "droop":  # the noise of the charge column, at the count
-            m = np.clip(counts.astype(F32) / F32(cycle.full_scale), F32(cycle.low), F32(1))
         active = np.abs(m) * F32(macro.rows)
         variance = F32(macro.random_noise**2) + F32(macro.nonlinear_noise**2) / (active + F32(1))
         sigma = np.sqrt(variance) * F32(codes / 100) if macro.nonlinear_noise else F32(codes * macro.random_noise / 100)

@@ -217,8 +217,8 @@ class Droop(Charge):
     """Charge-domain column whose level falls with the number of driven rows: by the factor ``1 - k driven / rows``.
 
     Rows that are driven in the same cycle draw their charge from one supply or reference, which droops. The factor acts
-    on the column before its ADC: on the count, not on `gain`, `offset` or the noise. `k` is a share of the level, and
-    the default, 0, is no droop.
+    before `gain`, `offset` and the range of an ADC, and not on the noise. `k` is a share of the level, and the default,
+    0, is no droop.
 
     How large k may be: a simulated charge-domain tile of 8 rows (HT-AIMC, ASAP7, 0.4 ohm grid) loses 2.7e-5 to 7.8e-4
     of the supply with 1 to 8 rows on at typical transistors, and 2.3e-4 to 2.4e-3 at slow ones. With a shorter slot it
@@ -238,8 +238,12 @@ class Droop(Charge):
         self.k = float(k)
 
     def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
-        """Mean level of the count that the droop leaves, float32, in codes."""
-        return super().level(count * (1.0 - self.k * driven / self.macro.rows), cycle)
+        """Mean level that the droop leaves, float32, in codes."""
+        left = 1.0 - self.k * driven / self.macro.rows
+        if cycle.adc_step is not None:  # level 0 is not count 0
+            return super().level(count * left, cycle)
+        level = to_codes(count, cycle) * left
+        return level if (self.gain, self.offset) == (1.0, 0.0) else level * self.gain + self.offset
 
 
 @lru_cache  # Python would show the warning again after each change of its filters

@@ -57,6 +57,29 @@ MACROS: dict[str, dict[str, Any]] = {
     "step 2, current": {"adc_bits": 5, "adc_step": 2, **CURRENT},
     "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
 }
+DROOP: dict[str, Any] = {"column": "droop", "column_args": {"k": 0.1}}
+DROOPING: dict[str, dict[str, Any]] = {
+    name: {**settings, **DROOP}
+    for name, settings in {
+        "droop": {},
+        "droop, noisy": NOISY,
+        "droop, 20 rows, noisy": {"rows": 20, **NOISY},
+        "droop, rows split a kernel": {"rows": 4, "random_noise": 1.0},
+        "droop, encoding 3": {"encoding_bits": 3, **NOISY},
+        "droop, encoding 4": {"encoding_bits": 4},
+        "droop, encoding 7 of 12 bits": {"input_bits": 12, "encoding_bits": 7, "rows": 60, "random_noise": 0.1},
+        "droop, 1200 rows": {"rows": 1200, "adc_bits": 11, "random_noise": 0.1},
+        "droop, 1 input bit": {"weight_bits": 2, "input_bits": 1, "random_noise": 1.0},
+        "droop, hybrid, digital ADC": {"digital_levels": 3, "digital_adc": True, **NOISY},
+        "droop, hybrid": {"digital_levels": 3},
+        "droop, mode of 3": {"vote_levels": 3, "votes": 3, **NOISY},
+        "droop, median of 5": {"vote_levels": 2, "votes": 5, "vote": "median", "random_noise": 1.0},
+        "droop, mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
+        "droop, step 2, low 4": {**RANGE, **NOISY},
+        "droop, converters": {"static": {"offset": "0.3 lsb", "gain": 1.0, "inl": 0.4}, **NOISY},
+    }.items()
+}
+"""Macros whose column sees driven rows."""
 
 
 def whole(low: int, high: int, *shape: int, seed: int = 0) -> Tensor:

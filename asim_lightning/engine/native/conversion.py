@@ -105,6 +105,8 @@ def conversion_of(
     job.threads = execution.threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
     key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
+    if transfer.column.depends_on_driven:
+        sample += 4 * found.groups * found.windows * len(tiles) * len(schedule.digits)
     return Conversion(
         job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)
     )

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.circuit.columns import Charge, Column, codes_of_full_scale
+from asim_lightning.circuit.columns import Charge, Column, codes_of_full_scale, to_codes
 from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
 
 _ROOT_ERROR = 2e-6
+_LONGEST_BY_DRIVEN = 2**23
+"""Most numbers in tables by count and driven rows: 64 MB of level and sigma."""
 _LARGEST_SHRINKING = 10.0
 """Largest sigma, in codes, that may be computed as a root."""
 _LEVEL_ERROR = 1e-6
@@ -55,10 +57,11 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
         kind = (cycle.full_scale, cycle.analog, cycle.converted, noisy)
         if kind not in fitted:
             own, level, sigma = _fitted(transfer, cycle, noisy, to_the_bit)
-            if own["level"] == Level.TABLE or own.get("sigma") == Sigma.TABLE:
-                own["table"], length = length, length + len(level)
-                levels.append(level)
-                sigmas.append(sigma)
+            tables = own["level"] in (Level.TABLE, Level.BY_DRIVEN), own.get("sigma") in (Sigma.TABLE, Sigma.BY_DRIVEN)
+            if any(tables) or "drooped" in own:
+                own["table"], length = length, length + level.numel()
+                levels.append(level.flatten())
+                sigmas.append(sigma.flatten())
             fitted[kind] = own
         votes = cycle.votes if noisy else 1  # without noise all votes are equal
         weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
@@ -73,13 +76,15 @@ def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
 
 def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> tuple[dict[str, float], Tensor, Tensor]:
     """The fields of a `CycleOfJob` that depend on the column: arithmetic if it gives the column's numbers, otherwise
-    tables; and level and sigma of each count for tables."""
+    tables; and level and sigma of each count, and of each number of driven rows if they matter, for tables."""
     counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
     sigma = torch.zeros_like(counts)
     if not cycle.converted or cycle.top_code is None:
         return {"level": Level.COUNT, "silent": 1, "digital": 1}, counts, sigma
     if transfer.column.cell_sigma:
         return _of_real_counts(transfer, cycle, noisy), counts, sigma
+    if transfer.column.depends_on_driven:
+        return _fitted_by_driven(transfer, cycle, noisy, counts, to_the_bit)
     level = transfer.column.level(counts, cycle).float().expand_as(counts)
     # largest mean error of levels with right codes
     error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
@@ -89,6 +94,68 @@ def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> 
         sigma = transfer.column.sigma(counts, cycle).float().expand_as(counts)
         found |= {"silent": int(sigma[0] == 0), **_sigma(transfer, counts, sigma, cycle)}
     return found, level, sigma
+
+
+def _fitted_by_driven(
+    transfer: Transfer, cycle: Cycle, noisy: bool, counts: Tensor, to_the_bit: bool
+) -> tuple[dict[str, float], Tensor, Tensor]:
+    """`_fitted` for a column that depends on driven rows; tables are # (rows + 1, counts)."""
+    rows, top = transfer.macro.rows, cycle.top_code or 0
+    driven = torch.arange(rows + 1, dtype=torch.float32, device="cpu")[:, None]
+    levels, sigmas = (
+        each.float().expand(rows + 1, len(counts)).contiguous()
+        for each in transfer.column.of_driven(driven, counts, cycle)
+    )
+    possible = counts <= driven * (cycle.full_scale // rows)
+    found: dict[str, float] = {"top": float(top), "counts": len(counts)}
+    nothing = torch.equal(levels[:, 0], levels[:1, 0].expand(rows + 1))
+    if noisy:
+        nothing = nothing and not bool(sigmas[:, 0].any())
+        own = {"sigma": Sigma.TABLE} if _varies(sigmas, possible) else _sigma(transfer, counts, sigmas[-1], cycle)
+        found |= {"sigma": Sigma.BY_DRIVEN} if own["sigma"] == Sigma.TABLE else own
+    found["silent"] = int(nothing)
+    if not _varies(levels, possible):
+        error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
+        own = _level(counts, levels[-1], top, cycle, error)
+        return found | ({"level": Level.BY_DRIVEN} if own["level"] == Level.TABLE else own), levels, sigmas
+    plain = to_codes(counts, cycle)
+    own, shares = _level(counts, plain, top, cycle, 0.0), _shares(levels, plain, possible)
+    if own["level"] == Level.TABLE or shares is None:
+        return found | {"level": Level.BY_DRIVEN}, levels, sigmas
+    found |= own | {"drooped": 1}
+    if found.get("sigma") != Sigma.BY_DRIVEN:
+        return found, shares, torch.zeros_like(shares)
+    return found, torch.cat((shares, levels.flatten()[len(shares) :])), sigmas  # tables have the same length
+
+
+def _shares(levels: Tensor, plain: Tensor, possible: Tensor) -> Tensor | None:
+    """Factors by driven rows with which the plain level is the column's at all possible counts, to the bit; None if
+    there are none. # (rows + 1,)"""
+    last = possible.sum(1) - 1
+    found, guess = torch.ones(len(levels), device="cpu"), levels.gather(1, last[:, None])[:, 0] / plain[last]
+    missing = torch.ones(len(levels), dtype=torch.bool, device="cpu")
+    for ulps in range(-2, 3):
+        tried = (guess.view(torch.int32) + ulps).view(torch.float32)
+        fits = ((plain * tried[:, None] == levels) | ~possible).all(1) & missing
+        found, missing = torch.where(fits, tried, found), missing & ~fits
+    missing[0] = bool(levels[0, 0] != 0.0)  # without driven rows there is only count 0
+    return None if bool(missing.any()) else found.nan_to_num(1.0)
+
+
+def _varies(values: Tensor, possible: Tensor) -> bool:
+    """Whether values at possible counts differ from those with all rows driven. # (rows + 1, counts)"""
+    return bool(((values != values[-1]) & possible).any())
+
+
+def why_no_tables_by_driven(transfer: Transfer) -> str | None:
+    """Why there are no tables of a column that depends on driven rows; None if there are."""
+    kinds = {
+        (c.full_scale, c.analog, noisy) for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if c.converted
+    }
+    length = sum((transfer.macro.rows + 1) * (full_scale + 1) for full_scale, *_ in kinds)
+    if length <= _LONGEST_BY_DRIVEN:
+        return None
+    return f"{length} numbers in tables by count and driven rows are more than {_LONGEST_BY_DRIVEN}"
 
 
 def _of_real_counts(transfer: Transfer, cycle: Cycle, noisy: bool) -> dict[str, float]:

@@ -10,7 +10,7 @@ from asim_lightning.engine import reference
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import PlacedConverters, placed
 from asim_lightning.engine.native.conversion import Conversion, Execution, conversion_of
-from asim_lightning.engine.native.cycles import why_no_real_counts
+from asim_lightning.engine.native.cycles import why_no_real_counts, why_no_tables_by_driven
 from asim_lightning.engine.native.library import library, why_missing
 from asim_lightning.engine.native.real_cells import LaidOutCells, laid_out
 from asim_lightning.engine.native.structures import (
@@ -38,9 +38,11 @@ _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why the native engine does not compute a macro: `why_not_tabulated`, too many votes, a tile's sums of codes
-    exceed 31 bits, or cells differ and `why_no_real_counts` or the processor refuses them."""
-    if why := why_not_tabulated(transfer, _LONGEST_TABLE, real_counts=True):
+    """Why the native engine does not compute a macro: `why_not_tabulated`, `why_no_tables_by_driven`, too many votes,
+    a tile's sums of codes exceed 31 bits, or cells differ and `why_no_real_counts` or the processor refuses them."""
+    if why := why_not_tabulated(transfer, _LONGEST_TABLE, real_counts=True, driven=True):
+        return why
+    if transfer.column.depends_on_driven and (why := why_no_tables_by_driven(transfer)):
         return why
     if transfer.column.cell_sigma:
         if why := why_no_real_counts(transfer):

@@ -12,13 +12,13 @@ GROUP = 16
 class Level(IntEnum):
     """How a count becomes a level."""
 
-    COUNT, PROPORTIONAL, QUOTIENT, TABLE, REAL = range(5)
+    COUNT, PROPORTIONAL, QUOTIENT, TABLE, REAL, BY_DRIVEN = range(6)
 
 
 class Sigma(IntEnum):
     """How sigma depends on the count."""
 
-    SILENT, CONSTANT, SHRINKING, TABLE = range(4)
+    SILENT, CONSTANT, SHRINKING, TABLE, BY_DRIVEN = range(5)
 
 
 class Counting(IntEnum):

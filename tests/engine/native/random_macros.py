@@ -34,6 +34,38 @@ class Lifted(Column):
         return (count > cycle.full_scale / 16).float() * super().sigma(count, cycle)
 
 
+class Sagging(Column):
+    """A column whose level falls with the driven rows, at count 0, too, and whose noise rises."""
+
+    def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        """Less by up to 3 LSB."""
+        return super().level(count, cycle) + 2.0 - 5.0 * driven / self.macro.rows
+
+    def sigma(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        """Up to twice the noise."""
+        return super().sigma(count, cycle) * (1.0 + driven / self.macro.rows)
+
+
+class Sinking(Column):
+    """A column whose level falls by a factor with the driven rows, and whose noise falls, too."""
+
+    def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        """Less by up to a tenth."""
+        return super().level(count, cycle) * (1.0 - 0.1 * driven / self.macro.rows)
+
+    def sigma(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        """Less by up to a half."""
+        return super().sigma(count, cycle) * (1.0 - 0.5 * driven / self.macro.rows)
+
+
+class Shivering(Column):
+    """A column whose noise alone depends on the driven rows; without them it has none."""
+
+    def sigma(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+        """Up to the usual noise."""
+        return super().sigma(count, cycle) * (driven / self.macro.rows)
+
+
 def random_macro(draw: Random, column_file: Path) -> MacroConfig:
     """A macro; a measured column is written to a file."""
     settings = _fields(draw)
@@ -83,13 +115,17 @@ def _fields(draw: Random) -> dict[str, Any]:
 
 def _add_column(draw: Random, settings: dict[str, Any], file: Path) -> None:
     """Adds a column to the fields of a macro."""
-    kind = draw.choice(["charge"] * 5 + ["current", "measured", "Wavy", "Lifted"])
+    kind = draw.choice(
+        ["charge"] * 5 + ["current", "measured", "Wavy", "Lifted", "droop", "Sagging", "Sinking", "Shivering"]
+    )
+    if kind == "droop":
+        settings |= {"column": "droop", "column_args": {"k": draw.choice([1e-3, 0.02, 0.3])}}
     if kind == "current":
         settings |= {"column": "current", "column_args": {"alpha": draw.choice([0.0, 1e-4, 1e-3])}}
-    if kind in ("charge", "current") and settings["adc_bits"] is not None and draw.random() < 0.3:
+    if kind in ("charge", "current", "droop") and settings["adc_bits"] is not None and draw.random() < 0.3:
         shared = {"gain": draw.choice([1.0, 0.97, 1.2]), "offset": draw.choice([0.0, -0.4, 0.3])}
         settings["column_args"] = settings.get("column_args", {}) | shared
-    elif kind in ("Wavy", "Lifted"):
+    elif kind in ("Wavy", "Lifted", "Sagging", "Sinking", "Shivering"):
         settings |= {"column": f"{__name__}.{kind}"}
         for name in ("random_noise", "nonlinear_noise"):  # a sigma of its own takes no LSB of an ADC with a step
             settings[name] = 0.3 if isinstance(settings.get(name), str) else settings.get(name, 0.0)

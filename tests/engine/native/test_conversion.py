@@ -22,8 +22,9 @@ from asim_lightning.engine import (
     sums_of,
 )
 from asim_lightning.engine.native import conversion, library, native_engine
-from asim_lightning.engine.native.structures import Counting
-from tests.engine.conversion_cases import MACROS, most_different, operands, whole
+from asim_lightning.engine.native.cycles import schedule_of
+from asim_lightning.engine.native.structures import Counting, Level, Sigma
+from tests.engine.conversion_cases import DROOP, DROOPING, MACROS, most_different, operands, whole
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
 WAYS = [
@@ -53,7 +54,7 @@ def check(product: Product, circuit: Transfer, x: Tensor, w: Tensor, noise: Nois
     return found
 
 
-@pytest.mark.parametrize("settings", MACROS.values(), ids=MACROS)
+@pytest.mark.parametrize("settings", (MACROS | DROOPING).values(), ids=MACROS | DROOPING)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 @pytest.mark.parametrize("signed", [False, True])
 def test_codes_are_those_of_the_reference(product: Product, settings: dict[str, Any], signed: bool) -> None:
@@ -196,7 +197,10 @@ def test_votes_without_noise_beside_noisy_cycles(vote: str, levels: int) -> None
     "fields", [{}, *({"adc_bits": 5, "adc_step": 2, "adc_low": low} for low in (0, 1, 9))], ids=str
 )
 @pytest.mark.parametrize("encoding_bits", [1, 3])
-@pytest.mark.parametrize("column", ["charge", "tests.engine.native.random_macros.Lifted", f"{__name__}.Steps"])
+@pytest.mark.parametrize(
+    "column",
+    ["charge", *(f"tests.engine.native.random_macros.{name}" for name in ("Lifted", "Sagging")), f"{__name__}.Steps"],
+)
 @pytest.mark.parametrize("empty", [0, 2])
 def test_planes_without_a_1_stand_for_the_count_of_code_0(
     column: str, encoding_bits: int, fields: dict[str, int], empty: int
@@ -211,6 +215,26 @@ def test_planes_without_a_1_stand_for_the_count_of_code_0(
     if column == "charge":
         per_tile = fields.get("adc_low", 0) * sum(c.sign * 2**c.shift for c in circuit.cycles)
         assert set(found[empty].flatten().tolist()) == {len(product.geometry(None, w).tiles(200)) * per_tile}
+
+
+@pytest.mark.parametrize("column", ["Sagging", "Sinking", "Shivering"])
+@pytest.mark.parametrize("encoding_bits", [1, 3])
+def test_a_column_of_the_users_that_sees_driven_rows(column: str, encoding_bits: int) -> None:
+    column = f"tests.engine.native.random_macros.{column}"
+    circuit = transfer(MacroConfig(encoding_bits=encoding_bits, column=column, **NOISY), True)
+    for product in PRODUCTS.values():
+        args = (product, circuit, *operands(product, circuit.macro, True), noise_of(3))
+        check(*args, most_different(*args[:4]))
+
+
+@pytest.mark.parametrize("fields", [{}, {"encoding_bits": 4}], ids=str)
+def test_driven_rows_of_a_tile_are_its_own(fields: dict[str, Any]) -> None:
+    """A tile of zeros beside full ones: each tile has the level of its own rows."""
+    circuit = transfer(MacroConfig(rows=100, adc_bits=12, **DROOP, **fields), False)
+    x, w = torch.zeros(20, 300), whole(0, 127, 17, 300, seed=1)
+    x[:, 100:200] = whole(0, 255, 20, 100)
+    alone = check(MatmulProduct(), circuit, x[:, 100:200], w[:, 100:200], noise_of(20))
+    assert torch.equal(check(MatmulProduct(), circuit, x, w, noise_of(20)), alone)
 
 
 @pytest.mark.parametrize("low", [0, 16])
@@ -231,6 +255,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "cells differ, and with a reference other than summing 3825 counts in a cycle take float64": {
         "encoding_bits": 4, "static": {"cell_mismatch": "1 %"},
     },
+    "17724100 numbers in tables by count and driven rows are more than 8388608": {"rows": 4209, **DROOP},
     "an ideal converter's codes are not whole numbers": {"adc_bits": None, **NOISY},
     "several weight bits are converted at once": {"weight_parallel": True, **NOISY},
     "65 votes of a conversion are more than 64": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},
@@ -247,3 +272,23 @@ def test_other_macros_are_refused_and_the_reference_computes_them(why: str) -> N
     assert native_engine.refuses(circuit) == why
     assert refusals(circuit)["native"] == why
     assert choose(circuit) == "reference"
+
+
+@pytest.mark.parametrize(
+    ("column", "fields", "kinds"),
+    [
+        ("droop", {}, {(Level.PROPORTIONAL, Sigma.CONSTANT, 1)}),
+        ("droop", {"rows": 200}, {(Level.QUOTIENT, Sigma.CONSTANT, 1)}),
+        ("droop", {"adc_bits": 5, "adc_step": 2, "adc_low": 3}, {(Level.BY_DRIVEN, Sigma.CONSTANT, 0)}),
+        ("Sagging", {}, {(Level.BY_DRIVEN, Sigma.BY_DRIVEN, 0)}),
+        ("Sinking", {}, {(Level.PROPORTIONAL, Sigma.BY_DRIVEN, 1)}),
+        ("Shivering", {}, {(Level.PROPORTIONAL, Sigma.BY_DRIVEN, 0)}),
+    ],
+)
+def test_a_level_that_falls_by_a_factor_needs_no_table(
+    column: str, fields: dict[str, Any], kinds: set[tuple[int, ...]]
+) -> None:
+    arguments = {"k": 0.05} if column == "droop" else {}
+    path = column if column == "droop" else f"tests.engine.native.random_macros.{column}"
+    circuit = transfer(MacroConfig(column=path, column_args=arguments, random_noise=0.3, **fields), False)
+    assert {(each.level, each.sigma, each.drooped) for each in schedule_of(circuit).cycles} == kinds

@@ -43,8 +43,8 @@ struct BlockPlace {
 
 class BlockConversion {
 public:
-    BlockConversion(const ConversionJob& job, int64_t block)
-        : job_(job), macros_(job.outputs.problems_a_row), lanes_(lanes_of(job).lanes()), between_(block * GROUP),
+    BlockConversion(const ConversionJob& job, const DrivenRows& driven, int64_t block)
+        : job_(job), driven_(driven), macros_(job.outputs.problems_a_row), lanes_(lanes_of(job).lanes()), between_(block * GROUP),
           has_static_(job.converters.gain || job.converters.offset || job.converters.curve || job.cells.units), fours_(job.cycle_count / 4),
           keys_(job.key[0], job.key[1]), ways_(fours_), normals_(4 * CELLS) {
         if (asim::refused_bytes) return;
@@ -143,8 +143,9 @@ private:
     }
     // Call take(place, code) for each vector of codes of the block's converters.
     template <class Take> INLINE void convert(const Cycle& cycle, const int32_t* counts, const float* normals, Take take) {
+        const DrivenOfBlock driven = driven_.of_block(at_.problem, at_.tile, cycle.digit, first_input());
         auto by = [&](const auto& adc) INLINE_LAMBDA {
-            each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, at_.held, take);
+            each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, driven, at_.held, take);
         };
         if (!has_static_) return by(IdealAdc{cycle.top});
         const BlockConverters places{converter_of(job_, at_.tile, at_.problem, cycle) + first_output(), !job_.inputs_in_lanes};
@@ -181,6 +182,7 @@ private:
                 at_.problem % o.problems_a_row * o.problem_step + number % o.inputs_a_row * o.input_step};
     }
     int64_t lane(int l) const { return at_.first_lane + l < lanes_ ? at_.first_lane + l : lanes_ - 1; }
+    int64_t first_input() const { return job_.inputs_in_lanes ? at_.first_lane : at_.first_single; }
     int64_t first_output() const { return job_.inputs_in_lanes ? at_.first_single : at_.first_lane; }
 
     void find_counters() {
@@ -196,6 +198,7 @@ private:
     }
 
     const ConversionJob& job_;
+    const DrivenRows& driven_;
     const int64_t macros_, lanes_, between_;   // macros: groups or heads; between: from a cycle's counts to the next cycle's
     const bool has_static_;
     const int fours_;
@@ -214,6 +217,7 @@ private:
 inline void find_quiet(const ConversionJob& job, uint8_t* quiet) {
     const int64_t macros = job.outputs.problems_a_row, outputs = job.weights.lanes();
     alignas(64) const int32_t nothing[GROUP] = {};
+    const DrivenOfBlock driven{nothing, true};
     for (int64_t unit = 0; unit < job.tile_count * macros; ++unit)
         for (int four = 0; four < job.cycle_count; four += 4)
             for (int64_t first = 0; first < outputs; first += GROUP, quiet += GROUP) {
@@ -229,10 +233,10 @@ inline void find_quiet(const ConversionJob& job, uint8_t* quiet) {
                     const BlockConverters places{converter_of(job, unit / macros, unit, *c) + first, true};
                     if (job.cells.units) {
                         const RealAdc<BlockConverters> adc(c->top, job.converters, places, job.cells.gain);
-                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, note);
+                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, driven, 1, note);
                     } else {
                         const StaticAdc<BlockConverters> adc{c->top, job.converters, places};
-                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, note);
+                        each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, driven, 1, note);
                     }
                 }
             }

@@ -32,21 +32,24 @@ template <class Counting> void convert(const ConversionJob& job) {
     const Side &formed = of_weights ? job.weights : job.inputs, &turned = of_weights ? job.inputs : job.weights;
     const uint32_t* form = of_weights ? job.weight_form : nullptr;
     Scratch<uint32_t> own(form ? 0 : Counting::form_size(job));
+    DrivenRows driven(job);
     if (!form) {
         const Operand operand(formed, job.tiles, job.tile_count, job.threads);
         if (asim::refused_bytes) return;
         Counting::make_form(job, operand, own.data());
         form = own.data();
+        if (!of_weights) driven.count(operand);
     }
     const Operand operand(turned, job.tiles, job.tile_count, job.threads, of_weights ? nullptr : job.weight_form);
     if (asim::refused_bytes) return;
+    if (of_weights) driven.count(operand);
     using Work = Conversion<Counting>;
     const int64_t turns = Work::turns(job), others = Work::others(job), units = turned.problems * turns;
     // parts of the other side: several shares for each thread, and no more sums than MOST_OTHERS units have
     const int64_t wanted = job.threads > 1 ? ceil_div(4 * job.threads, units) : 1;
     const int64_t parts = std::min(others, std::max({wanted, ceil_div(others, MOST_OTHERS), int64_t(1)}));
     asim::parallel_for(units * parts, job.threads, [&](asim::Shares& shares) {
-        Work work(job, form, operand);
+        Work work(job, form, operand, driven);
         for_units(shares, [&](int64_t unit) {
             const int64_t part = unit % parts, turn = unit / parts;
             work.run(turn / turns, turn % turns, part * others / parts, (part + 1) * others / parts);

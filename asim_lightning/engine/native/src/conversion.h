@@ -10,9 +10,9 @@
 template <class Counting> class Conversion {
     static constexpr bool LANES_IN_TURN = Counting::LANES_IN_TURN;
 public:
-    Conversion(const ConversionJob& job, const uint32_t* form, const Operand& turn)
+    Conversion(const ConversionJob& job, const uint32_t* form, const Operand& turn, const DrivenRows& driven)
         : turn_(turn), singles_(singles_of(job).lanes()), tiles_(job.tile_count),
-          block_(block_size(singles_, Counting::MULTIPLE)), counting_(job, form, turn), conversion_(job, block_),
+          block_(block_size(singles_, Counting::MULTIPLE)), counting_(job, form, turn), conversion_(job, driven, block_),
           counted_(4 * block_ * GROUP) {}
 
     // Units of a problem: of the side in turn, and of the other side.

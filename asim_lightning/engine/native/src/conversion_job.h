@@ -14,10 +14,11 @@ struct Digit { int32_t low, bits; };
 
 // How a count becomes a level: COUNT keeps it (a digital cycle); count * gain; (count * gain + count * rest) * top, which
 // equals a division to the bit; or a table. Where cells differ, REAL: clamp((count - low) / divisor, least, most) * factor.
-enum Level : int32_t { COUNT, PROPORTIONAL, QUOTIENT, LEVEL_TABLE, REAL };
-// Sigma: none; constant; sqrt(a + b / (c * count + 1)); or a table. Of a REAL level, SHRINKING is
+// BY_DRIVEN: a table of counts for each number of driven rows, which are rows of the tile whose input digit is not 0.
+enum Level : int32_t { COUNT, PROPORTIONAL, QUOTIENT, LEVEL_TABLE, REAL, LEVEL_BY_DRIVEN };
+// Sigma: none; constant; sqrt(a + b / (c * count + 1)); or a table, also by driven rows. Of a REAL level, SHRINKING is
 // sqrt(a + b / (clamp(count / full, 0, 1) * c + 1)) * constant.
-enum Sigma : int32_t { SILENT, CONSTANT, SHRINKING, SIGMA_TABLE };
+enum Sigma : int32_t { SILENT, CONSTANT, SHRINKING, SIGMA_TABLE, SIGMA_BY_DRIVEN };
 enum VoteRule : int32_t { MEAN, MODE, MEDIAN };
 
 // One conversion of a column: which digits meet, how the ADC converts their count, and what a code adds to the sums.
@@ -25,7 +26,9 @@ struct Cycle {
     int32_t weight_bit, digit;        // a bit of the weights; number of a digit of the inputs
     int32_t level, sigma, table;      // Level, Sigma, first place in the tables
     int32_t votes, weight;            // reads; integer weight of a code, or of a digital count
-    int32_t silent;                   // whether a count of 0 has sigma 0
+    int32_t silent;                   // whether a count of 0 has sigma 0, and the same level with any driven rows
+    int32_t counts;                   // counts for a number of driven rows, in tables by driven rows
+    int32_t drooped;                  // whether the table of levels has a factor of the level for each number of driven rows
     int32_t digital;                  // whether a column counts ones, even if cells differ
     float gain, rest, top, constant, a, b, c;
     float low, divisor, least, most, factor, full;   // of a REAL level

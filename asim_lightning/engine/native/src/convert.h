@@ -5,6 +5,7 @@
 // Measured on a core of a Zen 4, with counting: 0.75e9 noisy conversions a second by AVX-512, 0.41e9 by AVX2.
 #pragma once
 #include "block.h"
+#include "driven_rows.h"
 #include "noise.h"
 #include "transfer.h"
 
@@ -44,6 +45,24 @@ template <class Adc> INLINE auto count_of(const Adc& adc, i32v count, int single
     else return count;
 }
 
+// What is left of a level: all of it, or a share that depends on the driven rows.
+struct NoDroop {
+    INLINE f32v left(f32v level, int, int) const { return level; }
+};
+class Droop {
+    f32v lanes_[VECTORS];
+    const float* shares_;
+    const DrivenOfBlock& driven_;
+public:
+    Droop(const float* shares, const DrivenOfBlock& driven) : shares_(shares), driven_(driven) {
+        for (int v = 0; v < VECTORS; ++v) lanes_[v] = driven.in_lanes ? look_up<f32v>(shares, driven.numbers(0, v)) : f32v{};
+    }
+    INLINE f32v left(f32v level, int single, int vector) const {
+        return level * (driven_.in_lanes ? lanes_[vector] : all(shares_[driven_.first[single]]));
+    }
+};
+template <class Level> constexpr bool CAN_DROOP = __is_same(Level, Proportional) || __is_same(Level, Quotient);
+
 // Sums of a block's conversions for one tile.
 struct Sums { int32_t codes[CELLS], counts[CELLS]; };
 
@@ -71,27 +90,34 @@ inline APART void draw(const Counters& counters, const RoundKeys& keys, uint32_t
 // Call take(place, code) for each vector of a cycle's codes in a block; normals are not read if the cycle is silent.
 template <class Adc, class Take>
 INLINE void each_code(const Cycle& cycle, const Adc& adc, const float* levels, const float* sigmas, const int32_t* counts,
-                      const float* normals, int held, Take take) {
-    auto convert = [&](auto level, auto sigma) INLINE_LAMBDA {
+                      const float* normals, const DrivenOfBlock& driven, int held, Take take) {
+    auto convert = [&](auto level, auto sigma, const auto& droop) INLINE_LAMBDA {
         constexpr bool noisy = !__is_same(decltype(sigma), Silent);
+        constexpr bool level_by_driven = IS_BY_DRIVEN<decltype(level)>, sigma_by_driven = IS_BY_DRIVEN<decltype(sigma)>;
         for (int m = 0; m < held; ++m)
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; ++v) {
                 const int place = m * GROUP + v * LANES;
                 const auto count = count_of(adc, load<i32v>(counts + place), m, v);
-                f32v value = adc.input(level(count), m, v);
-                if (noisy) value += sigma(count) * load<f32v>(normals + place);
+                auto in_table = count;
+                if constexpr (level_by_driven || sigma_by_driven) in_table += driven.numbers(m, v) * cycle.counts;
+                f32v value = adc.input(droop.left(level(level_by_driven ? in_table : count), m, v), m, v);
+                if (noisy) value += sigma(sigma_by_driven ? in_table : count) * load<f32v>(normals + place);
                 take(place, adc.code(value, m, v));
             }
     };
     if constexpr (Adc::IS_REAL) {
         const RealLevel level{cycle.low, cycle.divisor, cycle.least, cycle.most, cycle.factor};
-        if (cycle.sigma == SILENT) convert(level, Silent{});
-        else if (cycle.sigma == CONSTANT) convert(level, Constant{cycle.constant});
-        else convert(level, RealShrinking{cycle.full, cycle.c, cycle.a, cycle.b, cycle.constant});
+        if (cycle.sigma == SILENT) convert(level, Silent{}, NoDroop{});
+        else if (cycle.sigma == CONSTANT) convert(level, Constant{cycle.constant}, NoDroop{});
+        else convert(level, RealShrinking{cycle.full, cycle.c, cycle.a, cycle.b, cycle.constant}, NoDroop{});
     } else {
         with_level(cycle, levels, [&](auto level) INLINE_LAMBDA {
-            with_sigma(cycle, sigmas, [&](auto sigma) INLINE_LAMBDA { convert(level, sigma); });
+            with_sigma(cycle, sigmas, [&](auto sigma) INLINE_LAMBDA {
+                if constexpr (CAN_DROOP<decltype(level)>)
+                    if (cycle.drooped) return convert(level, sigma, Droop(levels + cycle.table, driven));
+                convert(level, sigma, NoDroop{});
+            });
         });
     }
 }
@@ -107,7 +133,7 @@ struct Plain {
             const int32_t magnitude = four[k].weight < 0 ? -four[k].weight : four[k].weight;
             all_bits |= magnitude;
             most = magnitude > most ? magnitude : most;
-            holds = holds && four[k].level == PROPORTIONAL && four[k].sigma == SILENT && four[k].top < 32768;
+            holds = holds && four[k].level == PROPORTIONAL && !four[k].drooped && four[k].sigma == SILENT && four[k].top < 32768;
         }
         zeros = all_bits ? __builtin_ctz(all_bits) : 0;
         holds = holds && (most >> zeros) < 32768;
@@ -145,7 +171,7 @@ public:
         for (int k = 0; k < 4; ++k) {
             const Cycle& c = four[k];
             const int32_t weight = c.weight >> zeros_;
-            holds = holds && c.level != COUNT && c.sigma == SILENT && c.top < 256 && (c.weight == 0 || alike(c, four[0])) &&
+            holds = holds && c.level != COUNT && c.level != LEVEL_BY_DRIVEN && !c.drooped && c.sigma == SILENT && c.top < 256 && (c.weight == 0 || alike(c, four[0])) &&
                     weight >= -128 && weight < 128;
             weights_ |= int32_t(uint32_t(weight & 255) << (8 * k));
         }

@@ -166,7 +166,7 @@ private:
                 store(codes + v * LANES, IdealAdc{cycle_.top}.code(level(load<i32v>(counts + v * LANES)), 0, 0));
         });
         const StaticAdc<CandidateConverters> adc{cycle_.top, apart_.converters, {places}};
-        each_code(cycle_, adc, apart_.levels, apart_.sigmas, counts, normals, 1, [&](int place, i32v code) INLINE_LAMBDA {
+        each_code(cycle_, adc, apart_.levels, apart_.sigmas, counts, normals, {}, 1, [&](int place, i32v code) INLINE_LAMBDA {
             store(codes + place, code - load<i32v>(codes + place));
         });
         for (int l = 0; l < number_held_; ++l) sums_[held_[l].of_sum] += codes[l] * held_[l].pair->weight;

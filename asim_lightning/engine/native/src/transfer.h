@@ -22,6 +22,10 @@ struct Tabulated {
     INLINE f32v operator()(i32v count) const { return look_up<f32v>(table, count); }
 };
 
+// A table of counts for each number of driven rows, which begins at `row`.
+struct TabulatedByDriven : Tabulated {};
+template <class Function> constexpr bool IS_BY_DRIVEN = __is_same(Function, TabulatedByDriven);
+
 // Sigmas of counts; Silent and Constant need none.
 struct Silent { template <class V> INLINE f32v operator()(V) const { return f32v{}; } };
 struct Constant {
@@ -59,12 +63,14 @@ struct RealShrinking {
 template <class Use> INLINE void with_level(const Cycle& c, const float* levels, Use use) {
     if (c.level == PROPORTIONAL) use(Proportional{c.gain});
     else if (c.level == QUOTIENT) use(Quotient{c.gain, c.rest, c.top});
+    else if (c.level == LEVEL_BY_DRIVEN) use(TabulatedByDriven{{levels + c.table}});
     else use(Tabulated{levels + c.table});
 }
 template <class Use> INLINE void with_sigma(const Cycle& c, const float* sigmas, Use use) {
     if (c.sigma == SILENT) use(Silent{});
     else if (c.sigma == CONSTANT) use(Constant{c.constant});
     else if (c.sigma == SHRINKING) use(Shrinking{c.a, c.b, c.c});
+    else if (c.sigma == SIGMA_BY_DRIVEN) use(TabulatedByDriven{{sigmas + c.table}});
     else use(Tabulated{sigmas + c.table});
 }
 
