@@ -63,6 +63,23 @@ class ExplainedCycle:
         return "digital+ADC" if self.cycle.converted else "digital"
 
 
+@dataclass(frozen=True)
+class ByDriven:
+    """Level and sigma at a number of driven rows, for half of the largest count that these rows allow."""
+
+    full_scale: int
+    """Full scale of the cycle."""
+    driven: int
+    """Rows whose input digit is not 0."""
+    count: float
+    level: float
+    """In codes."""
+    level_of_all: float
+    """Level of the same count if all rows are driven, in codes."""
+    sigma: float
+    """In codes."""
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else "0" if value == 0 else format(value, form)
 
@@ -96,6 +113,19 @@ _COLUMNS: list[TableColumn[list[ExplainedCycle]]] = [
     TableColumn("noise-\nfree", lambda group: group[0].conversion, side="l"),
 ]
 """Columns of the text; a row has cycles that differ in their weight bit only."""
+_DRIVEN_COLUMNS: list[TableColumn[ByDriven]] = [
+    TableColumn("full\nscale", lambda each: each.full_scale),
+    TableColumn("driven\nrows", lambda each: each.driven),
+    TableColumn("count", lambda each: f"{each.count:g}"),
+    TableColumn("level\nLSB", lambda each: f"{each.level:.4g}"),
+    TableColumn("level, all\nrows driven", lambda each: f"{each.level_of_all:.4g}"),
+    TableColumn("sigma\nLSB", lambda each: f"{each.sigma:.4g}"),
+]
+_DRIVEN_PARTS = 4
+_DRIVEN_LEGEND = (
+    "driven rows: rows of a tile whose input digit is not 0; count: half of the largest that they allow. All numbers "
+    "further up are for all rows driven, and so is what `calibrate-adc` and `doctor` compute from counts"
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +150,14 @@ class Explanation:
     distinct_adc_bits: int | None
     """Fewest ADC bits that give different counts different codes (above 16: more than a macro can have); None: the
     column itself maps different counts to one level, or nothing is converted."""
+
+    @property
+    def by_driven(self) -> list[ByDriven]:
+        """Level and sigma at some numbers of driven rows, by full scale; empty for a column that ignores them."""
+        if not self.circuit.column.depends_on_driven:
+            return []
+        kinds = {c.full_scale: c for c in self.circuit.cycles if c.analog}
+        return [each for cycle in kinds.values() for each in _by_driven(self.circuit, cycle)]
 
     @property
     def conversions(self) -> int:
@@ -153,7 +191,10 @@ class Explanation:
             *([_WITHOUT_SPREADS] if self.circuit.differs_by_chip or self.circuit.converters_differ else []),
         ]
         heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
-        return "\n".join([*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)])
+        lines = [*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)]
+        if driven := self.by_driven:
+            lines += ["", str(Table(_DRIVEN_COLUMNS, driven)), "", _wrapped(_DRIVEN_LEGEND)]
+        return "\n".join(lines)
 
 
 def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | None = None) -> Explanation:
@@ -244,6 +285,17 @@ def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCy
         return ExplainedCycle(cycle, kind, sigma_percent=100.0 * share, sigma_mv=sigma_mv)
     wrong = error_probability(column, cycle)
     return ExplainedCycle(cycle, kind, cycle.counts_a_code, sigma, 100.0 * share, sigma_mv, wrong)
+
+
+def _by_driven(circuit: Transfer, cycle: Cycle) -> list[ByDriven]:
+    rows, found = circuit.macro.rows, []
+    for part in range(1, _DRIVEN_PARTS + 1):
+        driven = round(rows * part / _DRIVEN_PARTS)
+        count = torch.tensor([driven * (cycle.full_scale // rows) / 2.0], dtype=torch.float32, device="cpu")
+        level, sigma = circuit.column.of_driven(torch.full_like(count, driven), count, cycle)
+        every = float(circuit.column.level(count, cycle))
+        found.append(ByDriven(cycle.full_scale, driven, float(count), float(level), every, float(sigma)))
+    return found
 
 
 def _geometry(circuit: Transfer) -> str:

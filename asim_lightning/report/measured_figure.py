@@ -1,16 +1,21 @@
-"""The figure of a measured column: transfer, INL, DNL and noise by count."""
+"""Figures of columns: transfer, INL, DNL and noise of a measured one, and curves by driven rows."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.picture import GREY, Axis, Paper, Picture, Series
+
+_MOST_POINTS = 129
+"""Most points of a curve by driven rows."""
 
 
 def draw_measured(columns: Iterable[Column], folder: Path, paper: Paper = Paper()) -> list[Path]:
@@ -27,6 +32,37 @@ def draw_measured(columns: Iterable[Column], folder: Path, paper: Paper = Paper(
         pictures = measured_pictures(curve, column.macro.top_code or 1)
         drawn.append(save_figure(figure_of(*pictures, title=title, across=2, width=paper.width), path))
     return drawn
+
+
+def draw_by_driven(circuits: Iterable[Transfer], folder: Path, paper: Paper = Paper()) -> list[Path]:
+    """Draw each column that depends on driven rows, once for each of its full scales, and return the files."""
+    drawn: list[Path] = []
+    for circuit in {each.column: each for each in circuits if each.column.depends_on_driven}.values():
+        for cycle in {each.full_scale: each for each in circuit.cycles if each.analog}.values():
+            name, number = f"driven_{circuit.macro.column}_{cycle.full_scale}", len(drawn)
+            path = paper.path(folder, name)
+            path = paper.path(folder, f"{name}_{number}") if path in drawn else path
+            title = f"{circuit.macro.column}: cycles of full scale {cycle.full_scale}"
+            pictures = driven_pictures(circuit, cycle)
+            drawn.append(save_figure(figure_of(*pictures, title=title, across=2, width=paper.width), path))
+    return drawn
+
+
+def driven_pictures(circuit: Transfer, cycle: Cycle) -> list[Picture]:
+    """Level less the ideal level, and sigma, by count, each for four numbers of driven rows and the counts that these
+    allow, in LSB."""
+    rows, levels, sigmas = circuit.macro.rows, [], []
+    for style, part in enumerate((0.25, 0.5, 0.75, 1.0)):
+        driven = round(rows * part)
+        counts = torch.linspace(0.0, driven * (cycle.full_scale // rows), min(_MOST_POINTS, driven + 1))
+        level, sigma = circuit.column.of_driven(torch.full_like(counts, driven), counts, cycle)
+        lost, name, x = level - (counts - cycle.adc_low) / cycle.counts_a_code, f"{driven} rows driven", counts.tolist()
+        levels.append(Series(name, x, lost.tolist(), form="line", style=style, marker="none"))
+        sigmas.append(Series(name, x, sigma.expand_as(counts).tolist(), form="line", style=style, marker="none"))
+    return [
+        Picture("level, less the ideal one", Axis("count"), Axis("LSB"), levels),
+        Picture("noise before rounding", Axis("count"), Axis("sigma (LSB)"), sigmas),
+    ]
 
 
 def measured_pictures(curve: MeasuredCurve, top: int) -> list[Picture]:

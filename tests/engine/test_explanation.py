@@ -205,3 +205,15 @@ def test_numbers_of_the_noise_alone_are_said_to_be_without_static_effects() -> N
     said = "sigma and P(wrong) are of the noise only; differences between converters and cells are not in them"
     assert said in str(explain(plain.with_fields(**{"static.offset": "0.3 lsb"})))
     assert said not in str(explain(plain))
+
+
+def test_level_and_sigma_by_driven_rows() -> None:
+    found = explain(MacroConfig(column="droop", column_args={"k": 0.1}, random_noise="0.3 lsb", encoding_bits=3))
+    assert {each.full_scale for each in found.by_driven} == {1785, 765}
+    for each in found.by_driven:
+        level = each.count * 255 / each.full_scale
+        assert each.count == each.driven * each.full_scale / 255 / 2
+        assert each.level == pytest.approx(level * (1 - 0.1 * each.driven / 255))
+        assert (each.level_of_all, each.sigma) == (pytest.approx(level * 0.9), pytest.approx(0.3))
+    assert "level, all" in str(found)
+    assert not explain(MacroConfig(column="droop")).by_driven

@@ -30,11 +30,22 @@ MACROS = {
     "parallel": NOISY.with_fields(weight_parallel=True),
     "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
     "cells": NOISY.with_fields(column="current", column_args={"alpha": 0.1, "cell_sigma": 5.0}),
+    "droop": NOISY.with_fields(column="droop", column_args={"k": 0.9}, rows=21),
+    "droop, parallel": NOISY.with_fields(column="droop", column_args={"k": 0.9}, weight_parallel=True),
+    "droop, chip": NOISY.with_fields(
+        column="droop", column_args={"k": 0.9}, encoding_bits=2, adc_bits=7, static={"offset": "0.8 lsb", "gain": "3 %"}
+    ),
     "chip": NOISY.with_fields(
         static={"offset": "0.8 lsb", "gain": "3 %", "inl": "5 %", "columns_per_adc": 3, "stuck_at_0": 0.02}
     ),
 }
-ENGINES_OF = {"exact": "exact", "parallel": "reference", "ideal": "reference", "cells": "reference"}
+ENGINES_OF = {
+    "exact": "exact",
+    "parallel": "reference",
+    "droop, parallel": "reference",
+    "ideal": "reference",
+    "cells": "reference",
+}
 LOSSLESS = ("exact", "noisy", "votes", "ideal")
 LAYER, AUTOCAST = "layer", "layer, bfloat16 autocast"
 ALONE, HALVES = "layer, one sample at a time", "layer, batch split in two"

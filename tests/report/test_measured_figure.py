@@ -5,10 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asim_lightning.circuit import Column, MacroConfig
+from asim_lightning.circuit import Column, MacroConfig, transfer
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.measured import measured_curves
-from asim_lightning.report.measured_figure import draw_measured, measured_pictures
+from asim_lightning.report.measured_figure import (
+    draw_by_driven,
+    draw_measured,
+    driven_pictures,
+    measured_pictures,
+)
 from tests.circuit.measured_chips import COUNTS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv, written
 
 SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
@@ -44,3 +49,14 @@ def test_each_measured_column_is_drawn_once(tmp_path: Path) -> None:
     drawn = draw_measured(columns, tmp_path / "pictures")
     assert [path.name for path in drawn] == ["chip.png", "chip_1.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_a_column_is_drawn_for_some_numbers_of_driven_rows(tmp_path: Path) -> None:
+    droop = transfer(MacroConfig(column="droop", column_args={"k": 0.1}, encoding_bits=3), False)
+    level, noise = driven_pictures(droop, droop.cycles[0])
+    for series, driven in zip(level.series, (64, 128, 191, 255), strict=True):
+        assert (series.x[-1], series.name) == (7 * driven, f"{driven} rows driven")
+        assert series.y[-1] == pytest.approx(-0.1 * driven / 255 * driven, abs=1e-4)
+    assert [max(series.y) for series in noise.series] == [0.0] * 4
+    drawn = draw_by_driven([transfer(MacroConfig(), False), droop, droop], tmp_path)
+    assert [path.name for path in drawn] == ["driven_droop_1785.png", "driven_droop_765.png"]
