@@ -14,9 +14,10 @@ from torch import Tensor
 from asim_lightning.engine.digit_sums import Table
 from asim_lightning.engine.error_tables import Block, ErrorTables
 from asim_lightning.engine.integer import digits
+from asim_lightning.engine.overlap import SAMPLE_NODES, nearest, sample_sums, shares_of_values
 from asim_lightning.engine.product import Product, Tile
 
-_NODES, _DRAWS = 12, 16
+_DRAWS = 16
 _TAIL = 1.5
 """Magnitudes of signed inputs are exponential numbers to this power: heavier tails than Laplace's, lighter than those
 of inputs after GELU."""
@@ -41,34 +42,26 @@ class RandomInputs:
 
 
 @lru_cache(maxsize=64)
-def random_inputs(rows: int, top: int) -> RandomInputs:
+def random_inputs(rows: int, top: int, by_driven: bool) -> RandomInputs:
     """Digits 0..top at random rows, for sums from 0 to the largest. Larger values of a digit are rarer: the shares of
-    values fall geometrically (for sums above half of the largest they rise)."""
-    sums = (torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64, device="cpu").square() * rows * top).round().unique()
+    values fall geometrically (for sums above half of the largest they rise).
+
+    Args:
+        by_driven: Whether errors depend on the driven rows, so that more sums are needed.
+    """
+    sums = sample_sums(rows, top, by_driven)
     generator = torch.Generator("cpu").manual_seed(0)
     order = (
         torch.rand(rows, len(sums), _DRAWS, generator=generator, dtype=torch.float32, device="cpu")
         .argsort(0)
         .argsort(0)
     )
-    shares = _shares_of_values(sums / rows, top)
+    shares = shares_of_values(sums / rows, top)
     drawn = sum(
         (order < (rows * share).round()[:, None] for share in shares),
         torch.zeros(order.shape, dtype=torch.float32, device="cpu"),
     )
     return RandomInputs(sums, drawn.flatten(1))
-
-
-def _shares_of_values(mean: Tensor, top: int) -> Tensor:
-    """Shares of digits of at least 1, 2, .. top, if the shares of the values 0..top fall geometrically to a mean."""
-    values = torch.arange(top + 1, dtype=torch.float64, device="cpu")
-    low, high = torch.full_like(mean, -60.0), torch.full_like(mean, 60.0)
-    for _ in range(60):  # bisection of the logarithm of the ratio of two shares
-        middle = (low + high) / 2.0
-        shares = (middle[:, None] * values).softmax(1)
-        too_large = shares @ values > mean
-        low, high = torch.where(too_large, low, middle), torch.where(too_large, middle, high)
-    return shares.flip(1).cumsum(1).flip(1)[:, 1:].T
 
 
 def magnitude_bits(input_bits: int) -> tuple[int, ...]:
@@ -84,7 +77,7 @@ def random_values(rows: int, input_bits: int) -> RandomInputs:
     size = (-chance[0].log()) ** _TAIL / math.gamma(1.0 + _TAIL)
     # with shares of negative values from a quarter to three quarters, as after activations such as GELU
     below = chance[1] < torch.linspace(0.25, 0.75, _DRAWS, dtype=torch.float64, device="cpu")
-    means = top * 2.0 ** torch.arange(-_NODES + 1, 3, dtype=torch.float64, device="cpu")
+    means = top * 2.0 ** torch.arange(-SAMPLE_NODES + 1, 3, dtype=torch.float64, device="cpu")
     drawn = (size * means[:, None]).clamp_max(top).round()
     lowest = magnitude_bits(input_bits)[0]
     sums = (drawn / 2.0**lowest).floor().sum(0).mean(-1).round()
@@ -105,7 +98,8 @@ def variance_of_outputs(
     Returns:
         # (outputs, tiles, nodes), float32
     """
-    inputs = random_inputs(rows, 2 ** len(block.cycle.input_bits) - 1).digits.to(w.device)
+    top, by_driven = 2 ** len(block.cycle.input_bits) - 1, found.driven is not None
+    inputs = random_inputs(rows, top, by_driven).digits.to(w.device)
     every = [_errors_of_digit(product, tile, w, block, inputs, found) for tile in tiles]
     return torch.stack([each.square().unflatten(-1, (-1, _DRAWS)).mean(-1) for each in every], -2)
 
@@ -134,9 +128,12 @@ def _errors_of_digit(
     geometry, errors, mean = product.geometry(None, w), found.errors, found.mean
     if errors is None:
         return total
+    number = torch.zeros((), dtype=torch.int64, device=w.device)
+    if found.driven is not None:
+        number = nearest(found.driven.to(w.device), (inputs != 0).sum(0))
     for (bits, signed), factor in zip(block.weights, block.factors(0)[1], strict=True):
         plane = geometry.held(digits(integers, bits, signed), tile)
-        error = errors.values.to(w.device)[(plane @ inputs).long() - errors.low, 0]
+        error = errors.values.to(w.device)[(plane @ inputs).long() - errors.low, number]
         if mean is not None:
             of_inputs = mean[0].values.to(w.device)[inputs.sum(0).long() - mean[0].low]
             error -= mean[1].values.to(w.device)[plane.sum(-1).long() - mean[1].low] @ of_inputs.T

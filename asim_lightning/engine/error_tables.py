@@ -9,7 +9,7 @@ from torch import Tensor
 from asim_lightning.circuit import Conversion, Cycle, Transfer
 from asim_lightning.engine.digit_sums import Bits, Table
 from asim_lightning.engine.moments import error_moments
-from asim_lightning.engine.overlap import Overlap
+from asim_lightning.engine.overlap import Overlap, nearest, sample_sums
 from asim_lightning.engine.static_moments import ErrorsOfKind, errors_of_kinds, is_static
 
 _MOST_TERMS = 6
@@ -19,6 +19,8 @@ _ALIKE_TOLERANCE = 1e-3
 """The same for errors that a converter repeats: the rest counts as independent."""
 _NOTHING = 1e-6
 """Moments below this are 0, in counts."""
+_MOST_PAIRS = 2**20
+"""Most pairs of a count and a number of driven rows whose errors are all computed."""
 _OUTPUTS = 64
 """Outputs of the layer whose converters are a sample, unless a column has a pattern of its own."""
 
@@ -88,6 +90,7 @@ class ErrorTables:
         mean: Mean of the error.
         variance: Variance of the errors that are independent from conversion to conversion.
         errors: Mean error at a count, if its differences from `mean` are not part of the variance.
+        driven: Numbers of driven rows, if the column depends on them; `errors` has a column for each.
         alike: Errors that a converter makes in all its cycles: for each r ``sum_k f_k(input) g_kr(weight)``, times a
             number of the converter, of mean 0 and variance 1. The table of the weights has columns (k, r).
         count_by_cells: Variance of the count over cells that differ.
@@ -98,6 +101,7 @@ class ErrorTables:
     mean: Tables | None = None
     variance: Tables | None = None
     errors: Table | None = None
+    driven: Tensor | None = None
     alike: Tables | None = None
     count_by_cells: Tables | None = None
     by_cells: Tables | None = None
@@ -113,30 +117,40 @@ def error_tables(transfer: Transfer, cycle: Cycle, rows: int, outputs: int, toge
     """
     if not cycle.converted:
         return ErrorTables()
-    overlap = Overlap(
+    overlap = _overlap(cycle, rows)
+    how_kept = zip(transfer.equal_conversions, transfer.cycles, strict=True)
+    is_plain = not is_static(transfer) and not transfer.column.depends_on_driven
+    if is_plain and all(how is Conversion.EXACT for how, each in how_kept if _kind(each) == cycle):
+        counts, mean, variance = error_moments(transfer, cycle)
+        means, variances = overlap.average(counts, torch.stack([mean, variance]))
+        return ErrorTables(_mean_tables(overlap, means, variances), _variance_tables(overlap, variances))
+    own_pattern = transfer.column.converters_differ or transfer.column.curves > 1
+    its_rows = rows if transfer.column.depends_on_driven else None
+    return _lossy_tables(overlap, _errors(transfer, outputs if own_pattern else _OUTPUTS, its_rows)[cycle], together)
+
+
+def _overlap(cycle: Cycle, rows: int) -> Overlap:
+    return Overlap(
         rows,
         2 ** (len(cycle.input_bits) - cycle.input_signed) - 1,
         2 ** (len(cycle.weight_bits) - cycle.weight_signed) - 1,
         cycle.input_signed,
         cycle.weight_signed,
     )
-    how_kept = zip(transfer.equal_conversions, transfer.cycles, strict=True)
-    if not is_static(transfer) and all(how is Conversion.EXACT for how, each in how_kept if _kind(each) == cycle):
-        counts, mean, variance = error_moments(transfer, cycle)
-        means, variances = overlap.average(counts, torch.stack([mean, variance]))
-        return ErrorTables(_mean_tables(overlap, means, variances), _variance_tables(overlap, variances))
-    own_pattern = transfer.column.converters_differ or transfer.column.curves > 1
-    return _lossy_tables(overlap, _errors(transfer, outputs if own_pattern else _OUTPUTS)[cycle], together)
 
 
 def _lossy_tables(overlap: Overlap, errors: ErrorsOfKind, together: bool) -> ErrorTables:
     """Tables of conversions whose mean error depends on the count, the converter or the cells. The variance has the
     part of the mean square that no other table has."""
-    square = errors.square - errors.mean.square() if together else errors.square
-    functions = torch.cat([torch.stack([errors.mean, square]), errors.cells, errors.alike])
     parts = [1, 1, len(errors.cells), len(errors.alike)]
-    (means,), (rest,), cells, alike = overlap.average(errors.counts, functions, jagged=True).split(parts)
-    found = ErrorTables()
+    if errors.driven is None:
+        averages = overlap.average(errors.counts, _functions(errors, together), jagged=True)
+    else:
+        places = nearest(errors.driven, overlap.driven(overlap.input_nodes())).tolist()
+        by_input = torch.stack([_functions(errors.at(place), together) for place in places], 1)
+        averages = overlap.average_by_input(errors.counts, by_input, jagged=True)
+    (means,), (rest,), cells, alike = averages.split(parts)
+    found = ErrorTables(driven=errors.driven)
     if len(cells):
         rest = rest - cells[1]
         count = _in_tables(overlap, overlap.input_nodes()[:, None], overlap.weight_nodes()[:, None] / overlap.rows)
@@ -150,17 +164,34 @@ def _lossy_tables(overlap: Overlap, errors: ErrorsOfKind, together: bool) -> Err
         found = replace(found, alike=_in_tables(overlap, left, of_weights))
     mean = _mean_tables(overlap, means, (rest if together else rest - means.square()).clamp_min(0.0))
     if together:
-        found = replace(found, errors=Table.interpolated(errors.counts, errors.mean[:, None]))
+        by_number = errors.mean.unflatten(-1, (-1, len(errors.counts))).T
+        found = replace(found, errors=Table.interpolated(errors.counts, by_number))
     elif mean is not None:
         rest = rest - _at_nodes(overlap, mean).square()
     return replace(found, mean=mean, variance=_variance_tables(overlap, rest.clamp_min(0.0)))
 
 
+def _functions(errors: ErrorsOfKind, together: bool) -> Tensor:
+    """Functions of the count that tables have averages of. # (functions, counts)"""
+    square = errors.square - errors.mean.square() if together else errors.square
+    return torch.cat([torch.stack([errors.mean, square]), errors.cells, errors.alike])
+
+
 @lru_cache(maxsize=64)
-def _errors(transfer: Transfer, outputs: int) -> dict[Cycle, ErrorsOfKind]:
-    """Errors of all kinds of cycles that are converted."""
+def _errors(transfer: Transfer, outputs: int, rows: int | None) -> dict[Cycle, ErrorsOfKind]:
+    """Errors of all kinds of cycles that are converted, with driven rows of tiles of so many rows if they matter."""
     kinds = tuple(dict.fromkeys(block.cycle for block in blocks(transfer) if block.cycle.converted))
-    return dict(zip(kinds, errors_of_kinds(transfer, kinds, outputs), strict=True))
+    driven = () if rows is None else [_driven(transfer, cycle, rows) for cycle in kinds]
+    return dict(zip(kinds, errors_of_kinds(transfer, kinds, outputs, driven), strict=True))
+
+
+def _driven(transfer: Transfer, cycle: Cycle, rows: int) -> Tensor:
+    """Numbers of driven rows at which errors are computed: all, or those of the sums at which averages are."""
+    if (rows + 1) * (cycle.largest_count + 1) <= _MOST_PAIRS and not is_static(transfer):
+        return torch.arange(rows + 1, dtype=torch.float64, device="cpu")
+    overlap = _overlap(cycle, rows)
+    sums = overlap.input_nodes() if cycle.input_signed else sample_sums(rows, overlap.input_top, True)
+    return overlap.driven(torch.cat((overlap.input_nodes(), sums))).unique()
 
 
 def _mean_tables(overlap: Overlap, means: Tensor, variances: Tensor) -> Tables | None:

@@ -14,6 +14,10 @@ Three kinds of errors are not independent from cycle to cycle:
 * Cells: they are the same in all cycles. `weight_errors` has the variance of the exact sums, and the tables have the
   share of it that conversions pass on.
 
+Of a column that depends on driven rows, the errors are those at the driven rows of each sum of an input digit. If a
+digit is one bit, its sum is their number, and this is exact. Otherwise it is their expected number: the shares of the
+digit's values are taken to fall geometrically. A signed digit (weight-parallel) counts as driven in all rows.
+
 Left out: bits of the weights of products of two activations that are alike, bits of signed inputs that are alike in
 static errors, tiles of an output that share converters or cells (placement reuse), a chip in a file (its macro's
 spreads count), and that static errors stay from image to image.
@@ -94,7 +98,8 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
                     else:
                         held = [tiles[number] for number in chosen]
                         of_outputs = variance_of_outputs(product, held, w, block, rows, its)
-                        at_nodes = random_inputs(rows, 2 ** len(block.cycle.input_bits) - 1).table
+                        top, by_driven = 2 ** len(block.cycle.input_bits) - 1, its.driven is not None
+                        at_nodes = random_inputs(rows, top, by_driven).table
                         sides.setdefault("variance", []).append(at.with_weights(at_nodes, of_outputs))
                 for moment, tables in (("alike", its.alike), ("charge", its.count)):
                     if tables is not None:

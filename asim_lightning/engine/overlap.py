@@ -1,13 +1,15 @@
 """Expected count of a weight digit and an input digit over some rows, given the two sums of digits."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 _NODES = 65
 _QUANTILES = 65
+SAMPLE_NODES, _SAMPLE_NODES_BY_DRIVEN = 12, 48
+"""Sums of an input digit at which `count_sample` draws digits: more, if errors rise with the driven rows, too."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,36 @@ class Overlap:
     weight_top: int
     input_signed: bool
     weight_signed: bool
+    node: int | None = None
+    """The only sum of the input digit at which averages are computed; None: see `input_nodes`."""
 
     def input_nodes(self) -> Tensor:
         """Sums of the input digit at which averages are computed, float64. # (nodes,)"""
+        if self.node is not None:
+            return torch.tensor([float(self.node)], dtype=torch.float64)
         return _nodes(self.rows * self.input_top, self.input_signed)
 
     def weight_nodes(self) -> Tensor:
         """Sums of the weight digit at which averages are computed, float64. # (nodes,)"""
         return _nodes(self.rows * self.weight_top, self.weight_signed)
+
+    def driven(self, sums: Tensor) -> Tensor:
+        """Expected number of driven rows, whose digit is not 0, for sums of the input digit, rounded.
+
+        If the digit is a bit, this is the sum. Otherwise the shares of its values are taken to fall geometrically, as
+        in `count_sample`. The sum of a signed digit does not tell this number, so that all rows count as driven.
+        """
+        if self.input_signed:
+            return torch.full_like(sums, float(self.rows))
+        return (self.rows * shares_of_values(sums / self.rows, self.input_top)[0]).round()
+
+    def average_by_input(self, counts: Tensor, values: Tensor, jagged: bool = False) -> Tensor:
+        """`average` of functions that differ from input node to input node.
+
+        # (functions, input nodes, counts) to (functions, input nodes, weight nodes)
+        """
+        nodes = zip(self.input_nodes().tolist(), values.unbind(1), strict=True)
+        return torch.cat([replace(self, node=int(node)).average(counts, each, jagged) for node, each in nodes], 1)
 
     def average(self, counts: Tensor, values: Tensor, jagged: bool = False) -> Tensor:
         """Average of functions of the count over random placements of both digits on the rows.
@@ -90,6 +114,30 @@ class Overlap:
         within_u = squares_u - u.square() / self.rows
         within_v = squares_v - v.square() / self.rows
         return within_u * within_v / max(self.rows - 1, 1)
+
+
+def shares_of_values(mean: Tensor, top: int) -> Tensor:
+    """Shares of digits of at least 1, 2, .. top, if the shares of the values 0..top fall geometrically to a mean."""
+    values = torch.arange(top + 1, dtype=torch.float64, device="cpu")
+    low, high = torch.full_like(mean, -60.0), torch.full_like(mean, 60.0)
+    for _ in range(60):  # bisection of the logarithm of the ratio of two shares
+        middle = (low + high) / 2.0
+        shares = (middle[:, None] * values).softmax(1)
+        too_large = shares @ values > mean
+        low, high = torch.where(too_large, low, middle), torch.where(too_large, middle, high)
+    return shares.flip(1).cumsum(1).flip(1)[:, 1:].T
+
+
+def sample_sums(rows: int, top: int, by_driven: bool) -> Tensor:
+    """Sums of an input digit up to `top` at which `count_sample` draws digits, ascending, float64. # (nodes,)"""
+    number = _SAMPLE_NODES_BY_DRIVEN if by_driven else SAMPLE_NODES
+    shares = torch.linspace(0.0, 1.0, number, dtype=torch.float64, device="cpu")
+    return (shares.square() * rows * top).round().unique()
+
+
+def nearest(numbers: Tensor, values: Tensor) -> Tensor:
+    """Places of the numbers, which ascend, that are nearest to values, int64."""
+    return torch.searchsorted(((numbers[1:] + numbers[:-1]) / 2).to(values.device), values.to(numbers.dtype))
 
 
 def _squares(total: Tensor, rows: int, top: int) -> Tensor:

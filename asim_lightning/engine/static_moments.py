@@ -39,6 +39,9 @@ class ErrorsOfKind:
             independent numbers r_k of the converter, of mean 0 and variance 1. # (components, counts)
         cells: Variance of the count over the cells, and the part of the error's variance that is proportional to it.
             # (2, counts), or (0, counts) if cells are equal
+        driven: Numbers of driven rows, ascending, if the column depends on them. The last dimension of all other fields
+            but `counts` then has all counts for the first number, all for the second one, and so on; see `at`.
+            # (numbers,)
     """
 
     counts: Tensor
@@ -46,6 +49,15 @@ class ErrorsOfKind:
     square: Tensor
     alike: Tensor
     cells: Tensor
+    driven: Tensor | None = None
+
+    def at(self, place: int) -> "ErrorsOfKind":
+        """The errors for one of the numbers of driven rows, by its place."""
+        mean, square, alike, cells = (
+            each.unflatten(-1, (-1, len(self.counts)))[..., place, :]
+            for each in (self.mean, self.square, self.alike, self.cells)
+        )
+        return ErrorsOfKind(self.counts, mean, square, alike, cells)
 
 
 def is_static(transfer: Transfer) -> bool:
@@ -53,28 +65,36 @@ def is_static(transfer: Transfer) -> bool:
     return transfer.converters_differ or transfer.column.curves > 1 or transfer.column.cell_sigma > 0
 
 
-def errors_of_kinds(transfer: Transfer, kinds: Sequence[Cycle], outputs: int) -> list[ErrorsOfKind]:
+def errors_of_kinds(
+    transfer: Transfer, kinds: Sequence[Cycle], outputs: int, driven: Sequence[Tensor] = ()
+) -> list[ErrorsOfKind]:
     """Errors of kinds of cycles, over the same converters.
 
     Args:
         kinds: Cycles that are converted.
         outputs: Outputs of a layer; a column's own pattern is taken over their converters.
+        driven: Numbers of driven rows for each kind, if the column depends on them.
     """
-    counts = [possible_counts(cycle) for cycle in kinds]
-    most = max(_FEWEST_CONVERTERS, min(_MOST_CONVERTERS, _MOST_VALUES // max(map(len, counts))))
+    counts, numbers = [possible_counts(cycle) for cycle in kinds], [len(each) for each in driven] or [1] * len(kinds)
+    pairs = [len(each) * number for each, number in zip(counts, numbers, strict=True)]
+    most = max(_FEWEST_CONVERTERS, min(_MOST_CONVERTERS, _MOST_VALUES // max(pairs)))
     sample = _Sample.of(transfer, outputs, most)
     # evenly spaced counts if there are too many
-    counts = [each[:: -(-len(each) * len(sample.curves) // _MOST_VALUES)] for each in counts]
-    parts = [_errors(transfer, sample, cycle, each) for cycle, each in zip(kinds, counts, strict=True)]
+    counts = [
+        each[:: -(-number * len(sample.curves) // _MOST_VALUES)].contiguous()
+        for each, number in zip(counts, pairs, strict=True)
+    ]
+    every: Sequence[Tensor | None] = driven or [None] * len(kinds)
+    parts = [_errors(transfer, sample, *each) for each in zip(kinds, counts, every, strict=True)]
     together = torch.cat([errors - errors.mean(0) for errors, _, _ in parts], 1)
     _, values, functions = torch.linalg.svd(together, full_matrices=False)
     shares = values.square() / values.square().sum().clamp_min(1e-30)
     needed = 0 if float(values[0]) < 1e-9 else int((shares.cumsum(0) < 1.0 - _REST).sum()) + 1
     alike = (functions * values[:, None] / len(together) ** 0.5)[: min(needed, _MOST_COMPONENTS)]
     found = []
-    of_kinds = alike.split([len(each) for each in counts], 1)
-    for each, (errors, variance, cells), its in zip(counts, parts, of_kinds, strict=True):
-        found.append(ErrorsOfKind(each, errors.mean(0), errors.square().mean(0) + variance, its, cells))
+    of_kinds = alike.split([len(variance) for _, variance, _ in parts], 1)
+    for each, (errors, variance, cells), its, rows in zip(counts, parts, of_kinds, every, strict=True):
+        found.append(ErrorsOfKind(each, errors.mean(0), errors.square().mean(0) + variance, its, cells, rows))
     return found
 
 
@@ -130,18 +150,29 @@ def _with_mirrored(given: OutputConverters, drawn_inl: bool) -> OutputConverters
     return OutputConverters(gain, offset, inl)
 
 
-def _errors(transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean error of each converter at each count, its variance over reads and cells averaged over converters, and
-    `ErrorsOfKind.cells`. # (converters, counts), (counts,) and (2, counts)"""
+def _errors(
+    transfer: Transfer, sample: _Sample, cycle: Cycle, counts: Tensor, driven: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean error of each converter at each count (and number of driven rows, if they matter), its variance over reads
+    and cells averaged over converters, and `ErrorsOfKind.cells`. # (converters, counts), (counts,) and (2, counts)
+    """
     column, rule, inl = transfer.column, transfer.macro.vote, sample.inl(transfer.macro.signed_codes)
+    rows = None if driven is None else driven.float().repeat_interleave(len(counts))
+    counts = counts if driven is None else counts.repeat(len(driven))
+
+    def codes_of(counts: Tensor) -> tuple[Tensor, Tensor]:
+        if rows is None:
+            return column.of_curves(sample.curves, counts.float(), cycle)
+        level, sigma = column.of_driven(rows, counts.float(), cycle)
+        return level.nan_to_num(), sigma.nan_to_num()  # some counts are not possible with so few rows
 
     def level_of(counts: Tensor) -> Tensor:
-        level, _ = column.of_curves(sample.curves, counts.float(), cycle)
-        return sample.converters.level(level).double().expand(len(sample.curves), len(counts)).contiguous()
+        level = sample.converters.level(codes_of(counts)[0])
+        return level.double().expand(len(sample.curves), len(counts)).contiguous()
 
     level, sigma = level_of(counts), counts.new_zeros(len(sample.curves), len(counts))
     if cycle.analog:
-        sigma = column.of_curves(sample.curves, counts.float(), cycle)[1].double().expand_as(level).contiguous()
+        sigma = codes_of(counts)[1].double().clamp_min(0.0).expand_as(level).contiguous()
     if not (column.cell_sigma and cycle.analog):
         mean, variance = converted(level, sigma, cycle, rule, inl)
         return mean - counts, variance.mean(0), counts.new_zeros(0, len(counts))

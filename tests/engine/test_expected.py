@@ -15,6 +15,7 @@ from asim_lightning.engine.expected import expected_error
 CHIPS = 48
 WIDE: dict[str, Any] = {"weight_bits": 4, "input_bits": 4, "rows": 576, "encoding_bits": 4, "adc_bits": 7}
 OFFSET = {"offset": "0.3 lsb"}
+DROOP: dict[str, Any] = {"column": "droop", "column_args": {"k": 0.2}}
 MACROS: dict[str, dict[str, Any]] = {
     "6 bits": {"adc_bits": 6},
     "7 bits": {"adc_bits": 7},
@@ -52,6 +53,15 @@ MACROS: dict[str, dict[str, Any]] = {
     "wide, offset": {**WIDE, "adc_step": 32, "random_noise": 0.05, "static": {**OFFSET, "gain": "1 %"}},
     "median of three": {"random_noise": 0.3, "votes": 3, "vote_levels": 20, "vote": "median", "static": OFFSET},
     "mode of three": {"random_noise": 0.3, "votes": 3, "vote_levels": 20, "static": OFFSET},
+    "droop": {**DROOP},
+    "droop, 6 bits": {"adc_bits": 6, **DROOP},
+    "droop and noise": {"random_noise": 0.3, **DROOP},
+    "small droop and noise": {"random_noise": 0.3, "column": "droop", "column_args": {"k": 0.002}},
+    "droop, 2 bits a cycle": {"encoding_bits": 2, "random_noise": 0.1, **DROOP},
+    "droop, 4 bits a cycle": {"encoding_bits": 4, **DROOP},
+    "droop, offset and gain": {"static": {**OFFSET, "gain": "2 %"}, **DROOP},
+    "droop, cells": {"static": {"cell_mismatch": "3 %"}, **DROOP},
+    "noise by driven rows": {"column": "tests.engine.native.random_macros.Shivering", "random_noise": 0.5},
 }  # fmt: skip
 
 
@@ -102,7 +112,17 @@ def test_it_has_this_size_in_groups_too(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["6 bits", "2 bits a cycle", "4 bits a cycle", "6 bits, 0.05 %", "clipped", "offset and noise", "cells and noise"],
+    [
+        "6 bits",
+        "2 bits a cycle",
+        "4 bits a cycle",
+        "6 bits, 0.05 %",
+        "clipped",
+        "offset and noise",
+        "cells and noise",
+        "droop",
+        "droop, 2 bits a cycle",
+    ],
 )
 def test_it_has_this_size_for_signed_inputs_too(name: str) -> None:
     expected, simulated = expected_and_simulated("linear", MacroConfig(**MACROS[name]), signed=True)

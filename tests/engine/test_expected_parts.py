@@ -142,3 +142,27 @@ def test_counts_of_wider_digits_have_the_mean_of_a_random_placement(overlap: Ove
     (mean,) = overlap.average(counts, counts[None])
     exact = overlap.input_nodes()[:, None] * overlap.weight_nodes()[None] / 50
     assert float((mean - exact).abs().max()) < 0.02 * math.sqrt(top) + 0.5
+
+
+@pytest.mark.parametrize("rows", [1, 63, 1152])
+def test_driven_rows_of_a_bit_are_its_sum(rows: int) -> None:
+    sums = torch.arange(rows + 1, dtype=torch.float64)
+    assert torch.equal(Overlap(rows, 1, 1, False, False).driven(sums), sums)
+    assert torch.equal(Overlap(rows, 7, 7, True, True).driven(sums), torch.full_like(sums, rows))
+
+
+def test_driven_rows_of_wider_digits_are_those_of_geometric_shares() -> None:
+    overlap, ratio = Overlap(1000, 15, 1, False, False), 0.8
+    shares = ratio ** torch.arange(16, dtype=torch.float64)
+    shares = shares / shares.sum()
+    total = 1000 * (shares * torch.arange(16)).sum()
+    assert float(overlap.driven(total[None])) == pytest.approx(1000 * (1 - float(shares[0])), abs=1)
+    assert overlap.driven(torch.tensor([0.0, 15000.0])).tolist() == [0.0, 1000.0]
+
+
+def test_averages_of_functions_that_differ_by_the_input() -> None:
+    overlap, counts = Overlap(40, 1, 1, False, False), torch.arange(41, dtype=torch.float64)
+    nodes = overlap.input_nodes()
+    values = torch.stack([counts.square(), counts])[:, None] * nodes[:, None]  # (functions, input nodes, counts)
+    expected = overlap.average(counts, torch.stack([counts.square(), counts])) * nodes[:, None]
+    torch.testing.assert_close(overlap.average_by_input(counts, values), expected)
