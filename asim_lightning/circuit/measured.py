@@ -13,7 +13,14 @@ from torch import Tensor
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
-from asim_lightning.circuit.measured_file import EACH, Array, Measurement, content_of, read_measurement
+from asim_lightning.circuit.measured_file import (
+    EACH,
+    Array,
+    Measurement,
+    content_of,
+    read_by_driven,
+    read_measurement,
+)
 from asim_lightning.circuit.schedule import Cycle
 
 
@@ -64,6 +71,10 @@ class Measured(Column):
     curve ``(output * weight_bits + bit) mod curves`` in every tile; groups and heads begin again (with placement reuse,
     the physical column decides).
 
+    A further column ``driven``, instead of ``column``, has the number of driven rows, whose input digit is not 0: the
+    macro's rows, and one or more smaller numbers. Each number has counts from 0 on, up to its rows times the largest
+    digit. Level and sigma are linear between these numbers, and below the smallest one they are those of the smallest.
+
     A curve is measured at one full scale. Cycles at another full scale are refused: a remainder group or sign plane of
     encoded inputs, another number of rows. The file also gives the noise.
 
@@ -74,8 +85,8 @@ class Measured(Column):
         content: Digest of the file's bytes when the macro was built; a file with another digest is refused.
 
     Raises:
-        ValueError: The file is refused, does not fit the ADC, or has another content; or the macro sets noise, an
-            ideal converter, or one conversion for all bits.
+        ValueError: The file is refused, does not fit the ADC or the rows, or has another content; or the macro sets
+            noise, an ideal converter, or one conversion for all bits.
     """
 
     def __init__(
@@ -91,13 +102,43 @@ class Measured(Column):
                 " leave out `content` to take the file as it is now"
             )
         self.file, self.converter = file, converter
-        self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro), macro.full_scale_mv)
+        self.by_driven = driven_curves(bytes_, file, _top_code(macro), macro.full_scale_mv)
+        self.depends_on_driven = len(self.by_driven) > 1
+        if self.by_driven:
+            self._check_driven()
+            self.by_converter: Mapping[int | None, MeasuredCurve] = {None: [*self.by_driven.values()][-1]}
+        else:
+            self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro), macro.full_scale_mv)
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
         own = self.by_converter.values()
         levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
         self._levels, self._sigmas = (torch.from_numpy(each.astype(np.float32)) for each in (levels, sigmas))
         averages = (levels[0], sigmas[0]) if len(own) == 1 else (levels.mean(0), np.sqrt((sigmas**2).mean(0)))
         self._level, self._sigma = (torch.from_numpy(each.astype(np.float32))[None] for each in averages)
+
+        self._driven = torch.tensor([*self.by_driven], dtype=torch.float32)
+        tables = _whole_tables([*self.by_driven.values()])
+        self._driven_levels, self._driven_sigmas = (torch.from_numpy(each.astype(np.float32)) for each in tables)
+
+    def _check_driven(self) -> None:
+        numbers, rows = [*self.by_driven], self.macro.rows
+        if self.converter is not None:
+            raise ValueError(
+                f"`converter` must be left out, because {self.file} has driven rows, got {self.converter!r}"
+            )
+        if numbers[-1] != rows or numbers[0] == 0:
+            raise ValueError(
+                f"{self.file} must have 1 or more driven rows, of which the largest number is `macro.rows`, {rows}, "
+                f"got {numbers[0]} to {numbers[-1]}"
+            )
+        digit = max(1, self.by_driven[rows].full_scale // rows)
+        for number, curve in self.by_driven.items():
+            if curve.full_scale > number * digit:
+                raise ValueError(
+                    f"{self.file} must have counts 0..{number * digit} for {number} driven rows, got {curve.full_scale}"
+                )
+        if type(self).level is not Measured.level or type(self).sigma is not Measured.sigma:
+            raise ValueError(f"{self.file} must have no column `driven` for a level or sigma of {type(self).__name__}")
 
     @classmethod
     def resolved(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +162,8 @@ class Measured(Column):
         said = f"measured: sigma {curve.sigma.min():.4g} to {curve.sigma.max():.4g} LSB"
         if not curve.is_voltage:
             said += f"; {same} of {len(curve.counts)} counts"
+        if self.depends_on_driven:
+            said += f"; driven rows {', '.join(map(str, self.by_driven))}, linear between these; all are driven here"
         return said + self._between
 
     @property
@@ -142,6 +185,20 @@ class Measured(Column):
         """See `Column.of_curves`."""
         curve = curve.to(count.device)
         return _of_curve(self._levels, curve, count), _of_curve(self._sigmas, curve, count)
+
+    def of_driven(self, driven: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        """See `Column.of_driven`; linear between the measured numbers of driven rows."""
+        if not self.depends_on_driven:
+            return super().of_driven(driven, count, cycle)
+        numbers = self._driven.to(count.device)
+        at = driven.to(torch.float32).clamp(float(numbers[0]), float(numbers[-1])).contiguous()
+        high = torch.searchsorted(numbers, at).clamp(1, len(numbers) - 1)
+        share = (at - numbers[high - 1]) / (numbers[high] - numbers[high - 1])
+        found = []
+        for tables in (self._driven_levels, self._driven_sigmas):
+            below, above = (_of_curve(tables, curve, count) for curve in (high - 1, high))
+            found.append(below + share * (above - below))
+        return found[0], found[1]
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Level of the codes measured at a count, float32; linear between counts."""
@@ -186,10 +243,39 @@ def measured_curves(
         full_scale_mv: Voltage of the largest code, for a file of voltages.
         settings: The user's settings for the bits of the ADC, and for this voltage.
     """
+    return _fitted(read_measurement(content, name, converter), name, converter, top, full_scale_mv, settings)
+
+
+@lru_cache(maxsize=8)
+def driven_curves(
+    content: bytes,
+    name: str,
+    top: int,
+    full_scale_mv: float | None = None,
+    settings: tuple[str, str] = ("`macro.adc_bits`", "`macro.full_scale_mv`"),
+) -> Mapping[int, MeasuredCurve]:
+    """The curves in the content of a file by the number of driven rows, ascending; none if the file has no such column.
+    Arguments are those of `measured_curves`."""
+    found = read_by_driven(content, name)
+    return {
+        number: _fitted(each, name, None, top, full_scale_mv, settings, number == max(found))[None]
+        for number, each in found.items()
+    }
+
+
+def _fitted(
+    found: Measurement,
+    name: str,
+    converter: int | str | None,
+    top: int,
+    full_scale_mv: float | None,
+    settings: tuple[str, str],
+    is_full: bool = True,
+) -> Mapping[int | None, MeasuredCurve]:
+    """The curves of a measurement; `is_full` says whether its counts reach the full scale."""
     # importing scipy.optimize takes as long as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments, too_wide
 
-    found = read_measurement(content, name, converter)
     mean, std, reads = found.mean, found.std, found.reads
     adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({settings[0]})"
     if found.is_voltage:
@@ -199,7 +285,7 @@ def measured_curves(
     largest, last = mean.max() if reads is None else reads.shape[-1] - 1, mean[:, -1].min()
     if largest > top and not found.is_voltage:
         raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
-    if last < top / 2:
+    if is_full and last < top / 2:
         raise ValueError(
             f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
             f"got {last:.4g} at the last count, {found.counts[-1]}"
@@ -227,6 +313,26 @@ def _refuse_moments(wrong: NDArray[np.bool_], found: Measurement, name: str) -> 
             f"{name} must have mean and std of whole codes, got {found.mean.flat[at]:g} and {found.std.flat[at]:g} "
             f"at count {found.counts[at % len(found.counts)]}, which no whole codes have"
         )
+
+
+def _whole_tables(curves: Sequence[MeasuredCurve]) -> tuple[Array, Array]:
+    """Level and sigma at all counts of the last curve, for curves of rising full scales.
+
+    Counts above a curve's full scale are impossible, but are needed between two numbers of driven rows: there, a level
+    rises as that of the next curve, in proportion to the rise of both before. # (curves, counts) each
+    """
+    levels, sigmas = list[Array](), list[Array]()
+    for curve in reversed(curves):
+        level, sigma, last = curve.level, curve.sigma, curve.full_scale
+        if levels:
+            after, before = levels[-1], levels[-1][last] - levels[-1][0]
+            ratio = (level[-1] - level[0]) / before if before else 1.0
+            level = np.concatenate([level, level[-1] + ratio * (after[last + 1 :] - after[last])])
+            sigma = np.concatenate([sigma, np.full(len(level) - len(sigma), sigma[-1])])
+        levels.append(level)
+        sigmas.append(sigma)
+    empty = np.zeros((0, 0))
+    return (np.stack(levels[::-1]), np.stack(sigmas[::-1])) if levels else (empty, empty)
 
 
 def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:

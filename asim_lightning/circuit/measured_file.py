@@ -24,7 +24,7 @@ _LAYOUTS: Mapping[frozenset[str], tuple[str, ...]] = {
 """Columns of values, by all columns of a file."""
 _ALLOWED = (
     "count,mean,std or count,code, or for voltages count,mean_mv,std_mv or count,mv; for several converters with a "
-    "further column `column`"
+    "further column `column`, and for several numbers of driven rows with a further column `driven`"
 )
 _MV = {"mean_mv": 1.0, "mv": 1.0, "mean_v": 1000.0, "v": 1000.0}
 """Millivolts of a value, by its column."""
@@ -92,6 +92,19 @@ def read_measurement(content: bytes, name: str, converter: int | str | None) -> 
     return _measurement({key: column[its] for key, column in columns.items()}, name)
 
 
+def read_by_driven(content: bytes, name: str) -> dict[int, Measurement]:
+    """The measurement in the content of a file for each number of driven rows, ascending; none if it has no column
+    `driven`. Errors are those of `read_measurement`."""
+    columns = _columns(content, name)
+    driven = columns.pop("driven", np.zeros(0))
+    found = {}
+    for number in np.unique(driven).astype(int).tolist():
+        its = {key: column[driven == number] for key, column in columns.items()}
+        one = np.zeros_like(its["count"])
+        found[number] = _measurement({**its, "column": one}, f"{name}, at {number} driven rows,")
+    return found
+
+
 def converters_in(content: bytes, name: str) -> list[int]:
     """Numbers of the converters in a file, ascending; none if it has no column `column`."""
     return np.unique(_columns(content, name).get("column", ())).astype(int).tolist()
@@ -107,8 +120,11 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
     if len(lines) < 2:
         raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read")
     header = [field.strip(' "') for field in lines[0][1].split(",")]
-    if frozenset(header) - {"column"} not in _LAYOUTS or len(set(header)) < len(header):
+    further = {"column", "driven"} & set(header)
+    if frozenset(header) - further not in _LAYOUTS or len(set(header)) < len(header):
         raise ValueError(f"{name}, line {lines[0][0]}: the header must be {_ALLOWED}, got {','.join(header):.100}")
+    if len(further) > 1:
+        raise ValueError(f"{name} must have a column `column` or a column `driven`, got both")
     try:
         texts = [line for _, line in lines[1:]]
         values = np.loadtxt(texts, delimiter=",", quotechar='"', ndmin=2, comments=None)
@@ -116,7 +132,7 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
     except ValueError as error:
         raise ValueError(f"{name} must have {len(header)} numbers a line: {error}") from None
     for key, column in columns.items():
-        whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
+        whole, most = key in ("count", "code", "column", "driven"), MOST_CODE if key in ("code", "mean") else 2**20
         least = -most if key in _MV else 0  # an amplifier may have an offset
         wrong = np.flatnonzero(~((column >= least) & (column <= most)) | (whole & (column != np.floor(column))))
         if len(wrong):

@@ -1,7 +1,7 @@
-"""The charge and current models fitted to measured codes by maximum likelihood."""
+"""The charge, current and droop models fitted to measured codes by maximum likelihood."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ FEWEST_COUNTS = 8
 PARAMETERS = ("offset", "gain", "bend", "random", "nonlinear")
 _BOUNDED = (False, False, True, True, True)
 _FAR = 1e4  # sigmas to a missing threshold: infinity has no derivative
-_ROUNDS, _FLAT = 3, 1e-12
-"""Searches, each from the result of the one before, and the least curvature of a parameter."""
+_ROUNDS, _FLAT = 3, 1e-12  # searches, each from the result of the one before; least curvature of a parameter
 _SURE = 16.0
 """Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
@@ -43,14 +42,14 @@ class Estimate:
 class ModelFit:
     """A column model fitted to measured codes.
 
-    ``level = offset + gain * top * x`` with ``x = k / (1 + alpha k) / full_scale`` for a count k, and
-    ``sigma = top / 100 * sqrt(random^2 + nonlinear^2 / (x rows + 1))``.
+    ``level = offset + gain * top * x (1 - k driven / rows)`` and ``sigma = top / 100 * sqrt(random^2 + nonlinear^2 / (x
+    rows + 1))`` with ``x = c / (1 + alpha c) / full_scale`` for a count c.
     """
 
     model: str
-    """Either charge, for which alpha is 0, or current."""
+    """charge, for which alpha and k are 0, current or droop."""
     alpha: Estimate | None
-    """1 / count; None for charge."""
+    """1 / count; None except for current."""
     offset: Estimate
     """LSB."""
     gain: Estimate
@@ -59,11 +58,13 @@ class ModelFit:
     nonlinear_noise: Estimate
     """Percent of full scale at count 0."""
     log_likelihood: float
+    k: Estimate | None = None
+    """Share of the level; None except for droop."""
 
     @property
     def aic(self) -> float:
         """Akaike's criterion, ``2 parameters - 2 log-likelihood``: the model with the smaller value predicts better."""
-        return 2 * (4 if self.alpha is None else 5) - 2 * self.log_likelihood
+        return 2 * (4 if self.model == "charge" else 5) - 2 * self.log_likelihood
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,16 +208,36 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
         rows: Rows that a column sums.
         reads: Reads of each count; None if the curve has them.
     """
-    some = int((curve.sigma[curve.counts] > 0).sum())
+    return _fit_models({rows: curve}, top, rows, reads, "current")
+
+
+def fit_droop(
+    curves: Mapping[int, MeasuredCurve], top: int, rows: int, reads: int | None
+) -> tuple[ModelFit, ModelFit, float, int]:
+    """`fit_models` with the droop model instead of current.
+
+    Args:
+        curves: A measured column by the number of driven rows, ascending; the others are those of `fit_models`.
+    """
+    return _fit_models(curves, top, rows, reads, "droop")
+
+
+def _fit_models(
+    curves: Mapping[int, MeasuredCurve], top: int, rows: int, reads: int | None, other: str
+) -> tuple[ModelFit, ModelFit, float, int]:
+    some, curve = sum(int((each.sigma[each.counts] > 0).sum()) for each in curves.values()), [*curves.values()][-1]
     if some < FEWEST_COUNTS:
-        differ = "whose voltages have noise" if curve.is_voltage else "whose reads gave two codes or more"
-        why = "" if curve.is_voltage else ", because one code tells nothing about noise"
-        raise ValueError(f"fit-column needs {FEWEST_COUNTS} or more counts {differ}{why}, got {some}")
-    codes = _codes(curve, top, reads)
-    level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
-    own = -float(codes.loss(level, sigma.clamp_min(_least_sigma(curve))))
-    charge, current = (_fit(codes, curve, top, rows, model) for model in ("charge", "current"))
-    return charge, current, own, len(curve.counts) + some
+        reads_differ = "whose reads gave two codes or more, because one code tells nothing about noise"
+        differ = "whose voltages have noise" if curve.is_voltage else reads_differ
+        raise ValueError(f"fit-column needs {FEWEST_COUNTS} or more counts {differ}, got {some}")
+    parts, own = [], 0.0
+    for driven, each in curves.items():
+        codes = _codes(each, top, reads)
+        level, sigma = (torch.from_numpy(x)[codes.count.long()] for x in (each.level, each.sigma))
+        own -= float(codes.loss(level, sigma.clamp_min(_least_sigma(curve))))
+        parts.append(_Part(codes, each, driven / rows))
+    charge, found = (_fit(parts, curve, top, rows, model) for model in ("charge", other))
+    return charge, found, own, sum(len(each.counts) for each in curves.values()) + some
 
 
 def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[float, float] | None:
@@ -274,18 +295,34 @@ def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes | _Volts
     return _Codes(torch.from_numpy(counts[cell]).double(), torch.from_numpy(table[cell, code]), lower, upper)
 
 
-def _fit(codes: _Codes | _Volts, curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
-    free = np.array([name != "bend" or model == "current" for name in PARAMETERS])
-    shares = codes.count / curve.full_scale
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Reads at a number of driven rows."""
+
+    codes: _Codes | _Volts
+    curve: MeasuredCurve
+    driven: float
+    """Share of all rows."""
+
+
+def _fit(parts: Sequence[_Part], curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
+    """The model fitted to parts of which the curve is the one of the largest full scale."""
+    free, is_droop = np.array([name != "bend" or model != "charge" for name in PARAMETERS]), model == "droop"
+    least_variance = _least_sigma(curve) ** 2 / 100
 
     def loss(theta: Tensor) -> Tensor:
-        """Loss for offset, gain, ``alpha * full_scale`` and both variances in LSB^2. # (5,)"""
+        """Loss for offset, gain, ``alpha * full_scale`` or k, and both variances in LSB^2. # (5,)"""
         offset, gain, bend, random, nonlinear = theta
-        share = shares / (1.0 + bend * shares)
-        variance = random + nonlinear / (share * rows + 1.0)
-        return codes.loss(offset + gain * top * share, variance.clamp_min(_least_sigma(curve) ** 2 / 100).sqrt())
+        losses = []
+        for part in parts:
+            share = part.codes.count / curve.full_scale
+            share = share if is_droop else share / (1.0 + bend * share)
+            level = offset + gain * top * share * (1.0 - bend * part.driven if is_droop else 1.0)
+            variance = random + nonlinear / (share * rows + 1.0)
+            losses.append(part.codes.loss(level, variance.clamp_min(least_variance).sqrt()))
+        return torch.stack(losses).sum()
 
-    theta, least = np.array(_start(curve, top, bool(free[2]))), math.inf
+    theta, least = np.array(_start(parts, curve.full_scale, top, model)), math.inf
     bounds = [(0.0 if bounded else None, None if each else 0.0) for bounded, each in zip(_BOUNDED, free, strict=True)]
     for _ in range(_ROUNDS):
         # in standard errors, because a search stops early if the sizes of parameters differ much
@@ -299,16 +336,22 @@ def _fit(codes: _Codes | _Volts, curve: MeasuredCurve, top: int, rows: int, mode
         theta = steps * size
     found = _estimates(loss, theta, free)
     random, nonlinear = (each.of(lambda variance: 100.0 / top * math.sqrt(variance)) for each in found[3:])
-    alpha = found[2].of(lambda bend: bend / curve.full_scale) if free[2] else None
-    return ModelFit(model, alpha, found[0], found[1], random, nonlinear, -least)
+    alpha = found[2].of(lambda bend: bend / curve.full_scale) if model == "current" else None
+    return ModelFit(model, alpha, found[0], found[1], random, nonlinear, -least, found[2] if is_droop else None)
 
 
-def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:
+def _start(parts: Sequence[_Part], full_scale: int, top: int, model: str) -> list[float]:
     """Parameters near the best: least squares of levels, and a variance that covers the rest."""
-    share, level, sigma = curve.counts / curve.full_scale, curve.level[curve.counts], curve.sigma[curve.counts]
+    curves = [part.curve for part in parts]
+    share = np.concatenate([each.counts / full_scale for each in curves])
+    level, sigma = (
+        np.concatenate([getattr(each, name)[each.counts] for each in curves]) for name in ("level", "sigma")
+    )
+    driven = np.concatenate([np.full(len(part.curve.counts), part.driven) for part in parts])
     best: tuple[float, list[float]] = (math.inf, [])
-    for bend in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0) if bends else (0.0,):
-        line = np.stack([np.ones_like(share), top * share / (1.0 + bend * share)], 1)
+    for bend in (0.0,) if model == "charge" else (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+        bent = share * (1.0 - bend * driven) if model == "droop" else share / (1.0 + bend * share)
+        line = np.stack([np.ones_like(share), top * bent], 1)
         (offset, gain), *_ = np.linalg.lstsq(line, level, rcond=None)
         rest = float(((level - line @ (offset, gain)) ** 2).mean())
         if rest < best[0]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from asim_lightning.checks import check_number, check_whole
-from asim_lightning.circuit.measured import MeasuredCurve, measured_curves
+from asim_lightning.circuit.measured import MeasuredCurve, driven_curves, measured_curves
 from asim_lightning.circuit.measured_file import EACH, content_of, converters_in
-from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_models, rising_sigma
+from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_droop, fit_models, rising_sigma
 from asim_lightning.report.command_tables import FIT_PARAMETERS, all_fits_table, fit_table
 
 _NOTHING = 1e-6
@@ -20,7 +20,7 @@ class FitColumnOptions:
 
     file: str
     """CSV file: count,mean,std of codes, or count,code, a line for each read; of voltages count,mean_mv,std_mv or
-    count,mv."""
+    count,mv. A further column `driven` has the number of driven rows, for the model droop."""
     adc_bits: int = 8
     """Bits of the ADC: 1..16."""
     encoding_bits: int = 1
@@ -34,7 +34,8 @@ class FitColumnOptions:
 
 
 def fit_column(options: FitColumnOptions) -> None:
-    """Fit the charge and the current model, and print the fits and the settings that predict best."""
+    """Fit the charge model, and the current model or, with driven rows, the droop; print the fits and the settings that
+    predict best."""
     file, reads = options.file, options.reads
     check_whole("`--adc_bits`", options.adc_bits, 1, 16)
     check_whole("`--encoding_bits`", options.encoding_bits, 1, 16)
@@ -44,47 +45,79 @@ def fit_column(options: FitColumnOptions) -> None:
         check_number("`--full_scale_mv`", options.full_scale_mv, 1e6, 1e-3)
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
     content = content_of(file)[0]
+    settings = "`--adc_bits`", "`--full_scale_mv`"
+    if by_driven := driven_curves(content, file, top, options.full_scale_mv, settings):
+        _of_driven(options, by_driven, top, digit)
+        return
     numbers = [] if options.converter is not None else converters_in(content, file)
     if len(numbers) == 1:
         options, numbers = replace(options, converter=numbers[0]), []
     curves = measured_curves(
-        content, file, EACH if numbers else options.converter, top, options.full_scale_mv,
-        ("`--adc_bits`", "`--full_scale_mv`"),
-    )  # fmt: skip
+        content, file, EACH if numbers else options.converter, top, options.full_scale_mv, settings
+    )
     curve = next(iter(curves.values()))
-    if reads is not None and (curve.reads is not None or curve.number is not None):
-        raise ValueError(f"`--reads` must be left out because {file} has each read, got {reads}")
-    if curve.full_scale % digit:
-        raise ValueError(f"`--encoding_bits` must divide the last count by {digit}, got {curve.full_scale} in {file}")
-    rows = curve.full_scale // digit
+    rows = _rows(options, curve, digit)
     column = _of_all(options, curves, top, rows) if numbers else _of_one(options, curve, top, rows)
+    _print_settings(options, curve, rows, column)
+
+
+def _rows(options: FitColumnOptions, curve: MeasuredCurve, digit: int) -> int:
+    """Rows of the macro, by the last count; refuses options that do not fit the file."""
+    if options.reads is not None and (curve.reads is not None or curve.number is not None):
+        raise ValueError(f"`--reads` must be left out because {options.file} has each read, got {options.reads}")
+    if curve.full_scale % digit:
+        last = f"{curve.full_scale} in {options.file}"
+        raise ValueError(f"`--encoding_bits` must divide the last count by {digit}, got {last}")
+    return curve.full_scale // digit
+
+
+def _print_settings(options: FitColumnOptions, curve: MeasuredCurve, rows: int, column: list[str]) -> None:
     bits = [f"rows: {rows}", f"adc_bits: {options.adc_bits}", f"encoding_bits: {options.encoding_bits}"]
     if curve.is_voltage and "column: measured" in column:
         bits.append(f"full_scale_mv: {options.full_scale_mv:g}")
     print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
 
 
+def _of_driven(options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], top: int, digit: int) -> None:
+    """Print the fits of a column that was measured at several numbers of driven rows, and the settings."""
+    curve = [*curves.values()][-1]
+    rows = _rows(options, curve, digit)
+    if options.converter is not None or [*curves][-1] != rows:
+        raise ValueError(
+            f"{options.file} has driven rows, so `--converter` must be left out, and the largest number of driven rows "
+            f"must be the rows of the last count, {rows}, got {[*curves][-1]}"
+        )
+    fits = fit_droop(curves, top, rows, options.reads)
+    numbers = ", ".join(map(str, curves))
+    column = _compared(options, f"{_counts(curve)}; driven rows {numbers}", fits)
+    _print_settings(options, curve, rows, column)
+
+
 def _of_one(options: FitColumnOptions, curve: MeasuredCurve, top: int, rows: int) -> list[str]:
     """Print the fits of one converter; return the settings that predict best, as lines of YAML."""
-    file, reads = options.file, options.reads
-    charge, current, own, parameters = fit_models(curve, top, rows, reads)
-    own_aic = 2 * parameters - 2 * own
-    # AIC penalises additional parameters
-    best = current if current.aic < charge.aic else charge
     number = "" if curve.reads is None else f", {curve.reads.sum()} reads"
     same = "" if curve.is_voltage else f"; at {curve.counts_of_one_code} of these counts, all codes were the same"
-    print(f"{file}: {_counts(curve)}{number}{same}\n\n{fit_table(charge, current, own, own_aic)}")
-    print(f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC")
-    column = _settings_of_fit(best)
-    if own_aic < best.aic:
-        print("the measured counts predict better than both; the settings below use `column: measured`")
-        column = _settings_of_file(file, options.converter)
-    if (rising := rising_sigma(curve, top, reads)) is not None:
+    column = _compared(options, f"{_counts(curve)}{number}{same}", fit_models(curve, top, rows, options.reads))
+    if (rising := rising_sigma(curve, top, options.reads)) is not None:
         print(
             f"sigma rises from {rising[0]:.2g} LSB at count 0 to {rising[1]:.2g} LSB at count {curve.full_scale}, "
             "which charge and current cannot describe"
         )
     return column
+
+
+def _compared(options: FitColumnOptions, measured: str, fits: tuple[ModelFit, ModelFit, float, int]) -> list[str]:
+    """Print two fits and that of each count by itself; return the settings that predict best, as lines of YAML."""
+    charge, other, own, parameters = fits
+    own_aic = 2 * parameters - 2 * own
+    # AIC penalises additional parameters
+    best = other if other.aic < charge.aic else charge
+    print(f"{options.file}: {measured}\n\n{fit_table(charge, other, own, own_aic)}")
+    print(f"{best.model} predicts better, by {abs(charge.aic - other.aic):.1f} in AIC")
+    if own_aic < best.aic:
+        print("the measured counts predict better than both; the settings below use `column: measured`")
+        return _settings_of_file(options.file, options.converter)
+    return _settings_of_fit(best)
 
 
 def _counts(curve: MeasuredCurve) -> str:

@@ -32,6 +32,7 @@ _PRESETS_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains on
 and drivers with all rows in use; asim cost adds shift-adds. The model is of charge columns."""
 FIT_PARAMETERS = (
     ("alpha", "1/count", ".4g"),
+    ("k", "", ".4g"),
     ("offset", "LSB", ".4g"),
     ("gain", "", ".6g"),
     ("random_noise", "%", ".4g"),
@@ -147,16 +148,18 @@ def all_fits_table(fits: Mapping[int | None, ModelFit]) -> str:
     return text_table(rows, 1, "r" * len(rows[0]))
 
 
-def fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
-    """Parameters and quality of both models, with a legend; `own` is the likelihood of each count by itself."""
+def fit_table(charge: ModelFit, other: ModelFit, own: float, own_aic: float) -> str:
+    """Parameters and quality of two models, with a legend; `own` is the likelihood of each count by itself."""
 
     def shown(each: Estimate | None, form: str) -> str:
         return "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]"
 
-    rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
+    rows: list[Sequence[str]] = [("", charge.model, other.model, "each count by itself")]
     for name, unit, form in FIT_PARAMETERS:
+        if getattr(other, name) is None:
+            continue
         label = name.replace("_", " ") + (f" ({unit})" if unit else "")
-        rows.append((label, *(shown(getattr(fit, name), form) for fit in (charge, current)), "-"))
-    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
-    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
+        rows.append((label, *(shown(getattr(fit, name), form) for fit in (charge, other)), "-"))
+    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, other.log_likelihood, own))))
+    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, other.aic, own_aic))))
     return f"{text_table(rows, 1, 'llll')}\n\n{_FIT_LEGEND}"

@@ -1,6 +1,7 @@
 """Measured columns: the codes simulated from a file are those in it, and a known column comes back."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asim_lightning.circuit import MacroConfig, resolved, transfer
+from asim_lightning.circuit import MacroConfig, Transfer, resolved, transfer
+from asim_lightning.circuit.adapters import possible_pairs
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.measured import Measured, measured_curves
 from asim_lightning.engine import ENGINES, MatmulProduct, sums_of
@@ -193,3 +195,49 @@ def test_a_macro_that_the_file_does_not_fit_is_refused(
     file = written(tmp_path, ideal_csv())
     with pytest.raises(ValueError, match=message):
         transfer(measured(file, **changes), signed)
+
+
+def droop_csv(k: float, numbers: tuple[int, ...] = (64, 128, 255), noise: float = 0.3, digit: int = 1) -> str:
+    """Means and deviations of voltages of a droop, of every fourth count; an LSB is 1 mV."""
+    lines = ["driven,count,mean_mv,std_mv"]
+    for driven in numbers:
+        counts = sorted({*range(0, driven * digit + 1, 4), driven * digit})
+        lines += [f"{driven},{n},{n / digit * (1 - k * driven / 255):.6f},{noise}" for n in counts]
+    return "\n".join(lines)
+
+
+def of_file(file: str, **fields: Any) -> Transfer:
+    return transfer(MacroConfig(column="measured", column_args={"file": file}, full_scale_mv=255, **fields), False)
+
+
+@pytest.mark.parametrize("fields", [{}, {"encoding_bits": 2}], ids=str)
+def test_a_droop_that_was_measured_at_some_driven_rows_comes_back(fields: dict[str, Any], tmp_path: Path) -> None:
+    digit = 3 if fields else 1
+    circuit = of_file(written(tmp_path, droop_csv(0.1, digit=digit)), **fields)
+    droop = transfer(MacroConfig(column="droop", column_args={"k": 0.1}, random_noise="0.3 lsb", **fields), False)
+    driven, counts, _ = possible_pairs(circuit.cycles[0], 255)
+    (level, sigma), (expected, _) = (each.column.of_driven(driven, counts, each.cycles[0]) for each in (circuit, droop))
+    measured = driven >= 64  # below the smallest number, its curve counts
+    torch.testing.assert_close(level[measured], expected[measured], atol=0.002, rtol=0)
+    torch.testing.assert_close(sigma, torch.full_like(sigma, 0.3))
+    assert float((level - expected)[~measured].abs().max()) < 0.1 * 64 / 255 * 64
+    x, w = torch.arange(1200.0).remainder(256).view(4, 300), torch.arange(2400.0).remainder(255).view(8, 300) - 127
+    noise = noise_of(4)
+    found = [sums_of(ENGINES[name], MatmulProduct(), circuit, x, w, noise) for name in ("native", "reference")]
+    assert torch.equal(*found)
+    assert "driven rows 64, 128, 255" in circuit.column.note
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (droop_csv(0.1, (64, 200)), "of which the largest number is `macro.rows`, 255, got 64 to 200"),
+        (droop_csv(0.1).replace("64,64,", "64,65,"), "must have counts 0..64 for 64 driven rows, got 65"),
+        (droop_csv(0.1).replace("driven,", "column,driven,").replace("\n", "\n1,"), "got both"),
+        (droop_csv(0.1).replace("64,0,", "64,1,"), "at 64 driven rows, must have count 0 and the full scale, got"),
+    ],
+)
+def test_files_of_driven_rows_that_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        of_file(written(tmp_path, text))
+    assert "\n" not in str(caught.value)

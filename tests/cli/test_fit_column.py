@@ -168,3 +168,22 @@ def voltages(offset: float) -> list[str]:
     """40 reads of each second count, 10 mV a code."""
     noise = np.random.default_rng(abs(int(100 * offset))).normal(0, 0.3, (32, 40))
     return [f"{k},{10 * (k + offset + z):.5f}" for k in [*range(0, 30, 2), 31] for z in noise[k]]
+
+
+def test_fit_column_fits_the_droop_of_driven_rows(asim: Asim, folder: Path) -> None:
+    lines = ["driven,count,code"]
+    for driven in (8, 16, 31):
+        counts = np.arange(driven + 1)
+        codes = codes_of(0.2 + counts * (1 - 0.2 * driven / 31), 0.3, 400, driven).clip(0, 31)
+        lines += [f"{driven},{n},{code}" for n, row in zip(counts, codes, strict=True) for code in row]
+    (folder / "chip.csv").write_text("\n".join(lines))
+    said = asim("fit-column", "chip.csv", *FEWER).out
+    assert said.startswith("chip.csv: counts 0..31; driven rows 8, 16, 31")
+    assert "droop predicts better, by " in said
+    macro = MacroConfig(**settings_said(said))
+    assert macro.column == "droop"
+    assert macro.column_args["k"] == pytest.approx(0.2, rel=0.05)
+    assert macro.column_args["offset"] == pytest.approx(0.2, abs=0.05)
+    assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 31, rel=0.05)
+    low, high = (float(each) for each in re.findall(r"  k: .* 95 %: (.*) to (.*)", said)[0])
+    assert low < macro.column_args["k"] < high
