@@ -237,9 +237,13 @@ class Droop(Charge):
         check_number("`macro.column_args.k`", k, 1)
         self.k = float(k)
 
+    def left(self, driven: Tensor) -> Tensor:
+        """Share of the level that is left with some driven rows; override it for another law of the droop."""
+        return 1.0 - self.k * driven / self.macro.rows
+
     def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
         """Mean level that the droop leaves, float32, in codes."""
-        left = 1.0 - self.k * driven / self.macro.rows
+        left = self.left(driven)
         if cycle.adc_step is not None:  # level 0 is not count 0
             return super().level(count * left, cycle)
         level = to_codes(count, cycle) * left

@@ -25,7 +25,9 @@ LEVEL = by_driven(lambda count, driven, cycle: charge(count, cycle) * (1 - 0.1 *
 SIGMA = by_driven(lambda count, driven, cycle: 0.002 * driven)
 
 
-@pytest.mark.parametrize("functions", [{"level": LEVEL}, {"sigma": SIGMA}, {"level": LEVEL, "sigma": SIGMA}], ids=str)
+@pytest.mark.parametrize(
+    "functions", [{"level": LEVEL}, {"sigma": SIGMA}, {"level": LEVEL, "sigma": SIGMA}], ids="+".join
+)
 def test_each_method_is_looked_at_by_itself(functions: dict[str, Any]) -> None:
     circuit = transfer(MacroConfig(column=own("Both", **functions)), False)
     column, count, driven = circuit.column, torch.tensor([10.0, 20.0]), torch.tensor([[50.0], [255.0]])

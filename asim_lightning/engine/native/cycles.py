@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.circuit.columns import Charge, Column, codes_of_full_scale, to_codes
+from asim_lightning.circuit.adapters import ColumnByDriven
+from asim_lightning.circuit.columns import Charge, Column, Droop, codes_of_full_scale, to_codes
 from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
 
 _ROOT_ERROR = 2e-6
@@ -84,7 +85,7 @@ def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> 
     if transfer.column.cell_sigma:
         return _of_real_counts(transfer, cycle, noisy), counts, sigma
     if transfer.column.depends_on_driven:
-        return _fitted_by_driven(transfer, cycle, noisy, counts, to_the_bit)
+        return _drooped(transfer, cycle, noisy) or _by_driven(transfer, cycle, noisy, to_the_bit)
     level = transfer.column.level(counts, cycle).float().expand_as(counts)
     # largest mean error of levels with right codes
     error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
@@ -96,11 +97,42 @@ def _fitted(transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool) -> 
     return found, level, sigma
 
 
-def _fitted_by_driven(
-    transfer: Transfer, cycle: Cycle, noisy: bool, counts: Tensor, to_the_bit: bool
+def _factor(column: Column, cycle: Cycle) -> Droop | None:
+    """The droop whose share, times the level without droop, is the column's level to the bit; None if there is none."""
+    own = column.column if isinstance(column, ColumnByDriven) and column.functions == {"level"} else None
+    if not isinstance(own, Droop) or type(own).level is not Droop.level or (own.gain, own.offset) != (1.0, 0.0):
+        return None
+    step = cycle.adc_step or 1
+    return own if cycle.adc_low == 0 and step & (step - 1) == 0 else None
+
+
+def _drooped(transfer: Transfer, cycle: Cycle, noisy: bool) -> tuple[dict[str, float], Tensor, Tensor] | None:
+    """`_fitted` for a droop: its tables have a factor of the level for each number of driven rows, and sigma by count.
+    None for other columns."""
+    droop = _factor(transfer.column, cycle)
+    if droop is None:
+        return None
+    counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
+    driven = torch.arange(transfer.macro.rows + 1, dtype=torch.float32, device="cpu")
+    found = _level(counts, to_codes(counts, cycle), cycle.top_code or 0, cycle, 0.0)
+    if found["level"] == Level.TABLE:
+        return None
+    found |= {"top": float(cycle.top_code or 0), "silent": 1, "drooped": 1}
+    shares, sigma = droop.left(driven).float().expand_as(driven), torch.zeros_like(counts)
+    if noisy:
+        sigma = droop.sigma(counts, cycle).float().expand_as(counts)
+        found |= {"silent": int(sigma[0] == 0), **_sigma(transfer, counts, sigma, cycle)}
+    both = torch.zeros(2, max(len(shares), len(sigma)), device="cpu")
+    both[0, : len(shares)], both[1, : len(sigma)] = shares, sigma
+    return found, both[0], both[1]
+
+
+def _by_driven(
+    transfer: Transfer, cycle: Cycle, noisy: bool, to_the_bit: bool
 ) -> tuple[dict[str, float], Tensor, Tensor]:
-    """`_fitted` for a column that depends on driven rows; tables are # (rows + 1, counts)."""
+    """`_fitted` for other columns that depend on driven rows; tables are # (rows + 1, counts)."""
     rows, top = transfer.macro.rows, cycle.top_code or 0
+    counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
     driven = torch.arange(rows + 1, dtype=torch.float32, device="cpu")[:, None]
     levels, sigmas = (
         each.float().expand(rows + 1, len(counts)).contiguous()
@@ -114,32 +146,11 @@ def _fitted_by_driven(
         own = {"sigma": Sigma.TABLE} if _varies(sigmas, possible) else _sigma(transfer, counts, sigmas[-1], cycle)
         found |= {"sigma": Sigma.BY_DRIVEN} if own["sigma"] == Sigma.TABLE else own
     found["silent"] = int(nothing)
-    if not _varies(levels, possible):
-        error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
-        own = _level(counts, levels[-1], top, cycle, error)
-        return found | ({"level": Level.BY_DRIVEN} if own["level"] == Level.TABLE else own), levels, sigmas
-    plain = to_codes(counts, cycle)
-    own, shares = _level(counts, plain, top, cycle, 0.0), _shares(levels, plain, possible)
-    if own["level"] == Level.TABLE or shares is None:
+    if _varies(levels, possible):
         return found | {"level": Level.BY_DRIVEN}, levels, sigmas
-    found |= own | {"drooped": 1}
-    if found.get("sigma") != Sigma.BY_DRIVEN:
-        return found, shares, torch.zeros_like(shares)
-    return found, torch.cat((shares, levels.flatten()[len(shares) :])), sigmas  # tables have the same length
-
-
-def _shares(levels: Tensor, plain: Tensor, possible: Tensor) -> Tensor | None:
-    """Factors by driven rows with which the plain level is the column's at all possible counts, to the bit; None if
-    there are none. # (rows + 1,)"""
-    last = possible.sum(1) - 1
-    found, guess = torch.ones(len(levels), device="cpu"), levels.gather(1, last[:, None])[:, 0] / plain[last]
-    missing = torch.ones(len(levels), dtype=torch.bool, device="cpu")
-    for ulps in range(-2, 3):
-        tried = (guess.view(torch.int32) + ulps).view(torch.float32)
-        fits = ((plain * tried[:, None] == levels) | ~possible).all(1) & missing
-        found, missing = torch.where(fits, tried, found), missing & ~fits
-    missing[0] = bool(levels[0, 0] != 0.0)  # without driven rows there is only count 0
-    return None if bool(missing.any()) else found.nan_to_num(1.0)
+    error = 0.0 if to_the_bit else _LEVEL_ERROR if noisy else math.inf
+    own = _level(counts, levels[-1], top, cycle, error)
+    return found | ({"level": Level.BY_DRIVEN} if own["level"] == Level.TABLE else own), levels, sigmas
 
 
 def _varies(values: Tensor, possible: Tensor) -> bool:
@@ -150,7 +161,9 @@ def _varies(values: Tensor, possible: Tensor) -> bool:
 def why_no_tables_by_driven(transfer: Transfer) -> str | None:
     """Why there are no tables of a column that depends on driven rows; None if there are."""
     kinds = {
-        (c.full_scale, c.analog, noisy) for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if c.converted
+        (c.full_scale, c.analog, noisy)
+        for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True)
+        if c.converted and not _factor(transfer.column, c)
     }
     length = sum((transfer.macro.rows + 1) * (full_scale + 1) for full_scale, *_ in kinds)
     if length <= _LONGEST_BY_DRIVEN:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig
+from asim_lightning.circuit.columns import Droop
 
 _ROWS = (1, 2, 3, 4, 7, 9, 15, 16, 17, 20, 31, 32, 33, 63, 64, 65, 90, 100, 127, 128, 200, 255, 256, 300)
 _EXACT = ((255, 1, 8), (85, 1, 8), (15, 1, 4), (7, 1, 3), (3, 1, 8), (1, 1, 4), (85, 2, 8), (21, 2, 6), (9, 3, 6))
@@ -46,16 +47,16 @@ class Sagging(Column):
         return super().sigma(count, cycle) * (1.0 + driven / self.macro.rows)
 
 
-class Sinking(Column):
-    """A column whose level falls by a factor with the driven rows, and whose noise falls, too."""
+class Sinking(Droop):
+    """A droop of another law, by the square of the driven rows, with noise of its own."""
 
-    def level(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
+    def left(self, driven: Tensor) -> Tensor:
         """Less by up to a tenth."""
-        return super().level(count, cycle) * (1.0 - 0.1 * driven / self.macro.rows)
+        return 1.0 - 0.1 * (driven / self.macro.rows) ** 2
 
-    def sigma(self, count: Tensor, driven: Tensor, cycle: Cycle) -> Tensor:  # type: ignore[override]
-        """Less by up to a half."""
-        return super().sigma(count, cycle) * (1.0 - 0.5 * driven / self.macro.rows)
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Less for larger counts."""
+        return super().sigma(count, cycle) * (1.0 - 0.5 * count / cycle.full_scale)
 
 
 class Shivering(Column):

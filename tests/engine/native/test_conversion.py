@@ -255,7 +255,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "cells differ, and with a reference other than summing 3825 counts in a cycle take float64": {
         "encoding_bits": 4, "static": {"cell_mismatch": "1 %"},
     },
-    "17724100 numbers in tables by count and driven rows are more than 8388608": {"rows": 4209, **DROOP},
+    "17724100 numbers in tables by count and driven rows are more than 8388608": {
+        "rows": 4209, "column": "droop", "column_args": {"k": 0.05, "gain": 0.99},
+    },
     "an ideal converter's codes are not whole numbers": {"adc_bits": None, **NOISY},
     "several weight bits are converted at once": {"weight_parallel": True, **NOISY},
     "65 votes of a conversion are more than 64": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},
@@ -279,9 +281,11 @@ def test_other_macros_are_refused_and_the_reference_computes_them(why: str) -> N
     [
         ("droop", {}, {(Level.PROPORTIONAL, Sigma.CONSTANT, 1)}),
         ("droop", {"rows": 200}, {(Level.QUOTIENT, Sigma.CONSTANT, 1)}),
+        ("droop", {"adc_bits": 5, "adc_step": 4}, {(Level.PROPORTIONAL, Sigma.CONSTANT, 1)}),
+        ("droop", {"adc_bits": 5, "adc_step": 3}, {(Level.BY_DRIVEN, Sigma.CONSTANT, 0)}),
         ("droop", {"adc_bits": 5, "adc_step": 2, "adc_low": 3}, {(Level.BY_DRIVEN, Sigma.CONSTANT, 0)}),
         ("Sagging", {}, {(Level.BY_DRIVEN, Sigma.BY_DRIVEN, 0)}),
-        ("Sinking", {}, {(Level.PROPORTIONAL, Sigma.BY_DRIVEN, 1)}),
+        ("Sinking", {}, {(Level.PROPORTIONAL, Sigma.TABLE, 1)}),
         ("Shivering", {}, {(Level.PROPORTIONAL, Sigma.BY_DRIVEN, 0)}),
     ],
 )
