@@ -35,7 +35,7 @@ def test_the_python_of_a_page_runs(
     said = capsys.readouterr().out
     macro = asim_lightning.MacroConfig()
     if page == "README.md":
-        level = names["Droop"](macro).level(torch.tensor([255.0]), schedule(macro, False)[0])
+        level = names["Compressed"](macro).level(torch.tensor([255.0]), schedule(macro, False)[0])
         assert float(level) == pytest.approx(0.98 * 255)
         assert names["logits"].isfinite().all()
     elif page.endswith("/column.md"):
@@ -56,6 +56,21 @@ def test_the_python_of_a_page_runs(
         assert names["loss"].isfinite()
         with torch.no_grad():
             assert torch.equal(names["program"].module()(images), model(images))
+    elif page.endswith("/corners.md"):
+        network, images = (
+            torch.nn.Sequential(torch.nn.Linear(63, 63), torch.nn.ReLU(), torch.nn.Linear(63, 8)),
+            torch.rand(200, 63),
+        )
+        droop = asim_lightning.MacroConfig(rows=63, adc_bits=12, column="droop", column_args={"k": 0.4})
+        asim_lightning.convert_(network, asim_lightning.Plan(macro=droop), images[:1])
+        asim_lightning.calibrate_(network.eval(), [images])
+        with torch.no_grad():
+            asim_lightning.set_fidelity_(network, "quantized")
+            exact = network(images)
+            asim_lightning.set_fidelity_(network, "simulated")
+            before = float((network(images) - exact).std())
+            names["correct_"](network, images)
+            assert float((network(images) - exact).std()) < 0.3 * before
     elif page.endswith("/measured.md"):
         tester = tmp_path / "tester.csv"
         tester.write_text("\n".join(map(str, [0.3, 0, 0, 0, 0, 0, 0, 0, -0.2, 0])))

@@ -11,7 +11,7 @@ several times. Transfer: schedule with its column.
 """
 
 from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
-from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, to_codes
+from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, Droop, to_codes
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
 from asim_lightning.circuit.static import StaticEffects
@@ -25,6 +25,7 @@ __all__ = [
     "ConverterPlaces",
     "Current",
     "Cycle",
+    "Droop",
     "MacroConfig",
     "StaticEffects",
     "Transfer",
