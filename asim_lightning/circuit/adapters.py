@@ -158,6 +158,11 @@ def _takes_driven(function: Any) -> bool:
         return False
 
 
+def some_driven(rows: int) -> list[int]:
+    """A quarter, half, three quarters and all of the rows, without 0 and without repeats."""
+    return sorted({max(1, round(rows * part / 4)) for part in range(1, 5)})
+
+
 def possible_driven(rows: int) -> Tensor:
     """Numbers of driven rows, float32: all, or 4097 evenly spaced ones if there are more."""
     return _evenly(torch.arange(rows + 1, dtype=torch.float32, device="cpu"), _MOST_DRIVEN + 1)

@@ -87,9 +87,11 @@ def _of_driven(options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], t
             f"{options.file} has driven rows, so `--converter` must be left out, and the largest number of driven rows "
             f"must be the rows of the last count, {rows}, got {[*curves][-1]}"
         )
-    fits = fit_droop(curves, top, rows, options.reads)
-    numbers = ", ".join(map(str, curves))
-    column = _compared(options, f"{_counts(curve)}; driven rows {numbers}", fits)
+    if len(curves) == 1:  # which tell no droop from a gain
+        column = _of_one(options, curve, top, rows)
+    else:
+        fits = fit_droop(curves, top, rows, options.reads)
+        column = _compared(options, f"{_counts(curve)}; driven rows {', '.join(map(str, curves))}", fits)
     _print_settings(options, curve, rows, column)
 
 

@@ -18,6 +18,9 @@ Of a column that depends on driven rows, the errors are those at the driven rows
 digit is one bit, its sum is their number, and this is exact. Otherwise it is their expected number: the shares of the
 digit's values are taken to fall geometrically. A signed digit (weight-parallel) counts as driven in all rows.
 
+With weight-parallel conversion, sums of signed digits hardly fix the count: if the level is not the count, such as with
+a droop or a gain, the deviation is up to nine times too small.
+
 Left out: bits of the weights of products of two activations that are alike, bits of signed inputs that are alike in
 static errors, tiles of an output that share converters or cells (placement reuse), a chip in a file (its macro's
 spreads count), and that static errors stay from image to image.

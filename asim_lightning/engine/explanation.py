@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asim_lightning.circuit.adapters import some_driven
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
@@ -121,7 +122,6 @@ _DRIVEN_COLUMNS: list[TableColumn[ByDriven]] = [
     TableColumn("level, all\nrows driven", lambda each: f"{each.level_of_all:.4g}"),
     TableColumn("sigma\nLSB", lambda each: f"{each.sigma:.4g}"),
 ]
-_DRIVEN_PARTS = 4
 _DRIVEN_LEGEND = (
     "driven rows: rows of a tile whose input digit is not 0; count: half of the largest that they allow. All numbers "
     "further up are for all rows driven, and so is what `calibrate-adc` and `doctor` compute from counts"
@@ -289,8 +289,7 @@ def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCy
 
 def _by_driven(circuit: Transfer, cycle: Cycle) -> list[ByDriven]:
     rows, found = circuit.macro.rows, []
-    for part in range(1, _DRIVEN_PARTS + 1):
-        driven = round(rows * part / _DRIVEN_PARTS)
+    for driven in some_driven(rows):
         count = torch.tensor([driven * (cycle.full_scale // rows) / 2.0], dtype=torch.float32, device="cpu")
         level, sigma = circuit.column.of_driven(torch.full_like(count, driven), count, cycle)
         every = float(circuit.column.level(count, cycle))

@@ -67,7 +67,10 @@ def worst_decision(corners: Sequence[Decision]) -> Decision:
 
 
 def decided_together(corners: Sequence[Result]) -> list[Result]:
-    """The corners of a point, each with the common decisions on targets "at every corner", and so have its chips."""
+    """The corners of a point, each with the common decisions on targets "at every corner", and so have its chips.
+
+    A chip that a corner lacks, because that corner's chips ended earlier, may miss a target, but does not keep it.
+    """
     names = [name for each in corners for name in each.decisions if name.endswith(EVERY_CORNER)]
     if not names:
         return list(corners)
@@ -78,6 +81,10 @@ def decided_together(corners: Sequence[Result]) -> list[Result]:
     def together(result: Result) -> Result:
         some = by_chip[result.chip]
         common = {name: worst_decision([each.decisions[name] for each in some]) for name in dict.fromkeys(names)}
+        if len(some) < len(corners):
+            common = {
+                name: each if each.verdict == "missed" else Decision("undecided") for name, each in common.items()
+            }
         return replace(result, decisions={**result.decisions, **common}, chips=tuple(map(together, result.chips)))
 
     return list(map(together, corners))

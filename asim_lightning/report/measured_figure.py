@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit.adapters import some_driven
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
@@ -49,11 +50,10 @@ def draw_by_driven(circuits: Iterable[Transfer], folder: Path, paper: Paper = Pa
 
 
 def driven_pictures(circuit: Transfer, cycle: Cycle) -> list[Picture]:
-    """Level less the ideal level, and sigma, by count, each for four numbers of driven rows and the counts that these
+    """Level less the ideal level, and sigma, by count, each for some numbers of driven rows and the counts that these
     allow, in LSB."""
     rows, levels, sigmas = circuit.macro.rows, [], []
-    for style, part in enumerate((0.25, 0.5, 0.75, 1.0)):
-        driven = round(rows * part)
+    for style, driven in enumerate(some_driven(rows)):
         counts = torch.linspace(0.0, driven * (cycle.full_scale // rows), min(_MOST_POINTS, driven + 1))
         level, sigma = circuit.column.of_driven(torch.full_like(counts, driven), counts, cycle)
         lost, name, x = level - (counts - cycle.adc_low) / cycle.counts_a_code, f"{driven} rows driven", counts.tolist()

@@ -187,3 +187,7 @@ def test_fit_column_fits_the_droop_of_driven_rows(asim: Asim, folder: Path) -> N
     assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 31, rel=0.05)
     low, high = (float(each) for each in re.findall(r"  k: .* 95 %: (.*) to (.*)", said)[0])
     assert low < macro.column_args["k"] < high
+    (folder / "all.csv").write_text("\n".join([lines[0], *(line for line in lines if line.startswith("31,"))]))
+    macro = MacroConfig(**settings_said(asim("fit-column", "all.csv", *FEWER).out))
+    assert macro.column == "charge"  # one number of driven rows tells no droop from a gain
+    assert macro.column_args["gain"] == pytest.approx(0.8, rel=0.02)

@@ -217,3 +217,5 @@ def test_level_and_sigma_by_driven_rows() -> None:
         assert (each.level_of_all, each.sigma) == (pytest.approx(level * 0.9), pytest.approx(0.3))
     assert "level, all" in str(found)
     assert not explain(MacroConfig(column="droop")).by_driven
+    few = explain(MacroConfig(rows=2, column="droop", column_args={"k": 0.1}, random_noise=0.1))
+    assert [each.driven for each in few.by_driven] == [1, 2]

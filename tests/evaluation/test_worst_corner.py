@@ -48,13 +48,18 @@ def test_a_target_is_kept_if_every_corner_keeps_it(right: tuple[int, int], verdi
 
 
 def test_corners_share_decisions_at_every_corner_and_keep_their_own() -> None:
-    chips = tuple(
-        replace(corner("tt", right, 1.0), axes={"corner": "tt", "chip": n}) for n, right in enumerate((380, 320))
-    )
-    found = decided_together([replace(CORNERS[0], chips=chips), *CORNERS[1:]])
+    def with_chips(result: Result, *right: int) -> Result:
+        name = result.axes["corner"]
+        chips = (replace(corner(name, each, 1.0), axes={"corner": name, "chip": n}) for n, each in enumerate(right))
+        return replace(result, chips=tuple(chips))
+
+    ff, ss = with_chips(CORNERS[1], 380, 380, 380, 320), with_chips(CORNERS[2], 380, 320)
+    found = decided_together([with_chips(CORNERS[0], 380, 380, 380, 380), ff, ss])
     assert [each.decisions[str(EVERY)].verdict for each in found] == ["missed"] * 3
     assert [each.decisions[str(PLAIN)].verdict for each in found] == ["kept", "kept", "missed"]
-    assert [each.decisions[str(EVERY)].verdict for each in found[0].chips] == ["kept", "missed"]
+    of_chips = [[each.decisions[str(EVERY)].verdict for each in result.chips] for result in found]
+    assert of_chips[0] == of_chips[1] == ["kept", "missed", "undecided", "missed"]  # ss has only two chips
+    assert of_chips[2] == ["kept", "missed"]
 
 
 def test_a_run_compares_designs_if_a_target_is_at_every_corner() -> None:
