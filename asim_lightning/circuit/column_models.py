@@ -140,9 +140,10 @@ def _check_functions(column: Column, cycles: Sequence[Cycle]) -> None:
         wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
         if bool(wrong.any()):
             at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+            every = f" with all {column.macro.rows} rows driven" if isinstance(column, ColumnByDriven) else ""
             raise ValueError(
                 f"{_name(column, function)} must give a tensor of finite codes{least} for counts "
-                f"{int(counts[0])}..{int(counts[-1])}, got {float(codes[at]):g} at count {int(counts[at])}"
+                f"{int(counts[0])}..{int(counts[-1])}{every}, got {float(codes[at]):g} at count {int(counts[at])}"
             )
         for what, other, cycle, places in (
             () if type(own_of(column)) in _OWN else _other_ways(column, cycles, len(counts))

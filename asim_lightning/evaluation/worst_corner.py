@@ -52,6 +52,11 @@ def worst_figures(corners: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: (min if name in _MORE_IS_BETTER else max)(some) for name, some in values.items()}
 
 
+def worst_corner(result: Result) -> Result:
+    """The corner with the worst mean outcome of a point at its worst corners; another result is unchanged."""
+    return min(result.corners, key=lambda each: each.merit) if isinstance(result, WorstResult) else result
+
+
 def dearest_corner(result: Result) -> Result:
     """The corner with the largest energy of a point at its worst corners; another result is unchanged."""
     corners = result.corners if isinstance(result, WorstResult) else (result,)

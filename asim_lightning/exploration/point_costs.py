@@ -87,8 +87,10 @@ class CostFigures:
         """The assumptions of the costs, in a line."""
         t = self.technology
         analog = f"{t.factor:g} times in analog parts ({t.source('factor')})"
+        is_changed = any(name.startswith(TECHNOLOGY) for each in self.corners.fields.values() for name in each)
+        changed = ", which corners change" if is_changed else ""
         return (
-            f"cost     of an image at {t} (technology {t.preset}). True energies are within {analog}, and "
+            f"cost     of an image at {t} (technology {t.preset}{changed}). True energies are within {analog}, and "
             f"{t.digital_factor:g} times in digital parts. The quantized network is priced on a digital macro"
         )
 

@@ -103,7 +103,8 @@ def reference_marks(rows: Sequence[Result], numbers: Rows) -> list[Mark]:
 def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
     if not all(map(is_number, values)):
         texts = [value_words(value) for value in values]
-        classes = [text.rpartition(".")[2] if text.count(".") > 1 else text for text in texts]  # of import paths
+        paths = [text.count(".") > 1 and " " not in text for text in texts]  # import paths
+        classes = [text.rpartition(".")[2] if path else text for text, path in zip(texts, paths, strict=True)]
         texts = classes if len(set(classes)) == len(texts) else texts
         return Axis(label, "names", texts, ends=(-0.5, len(texts) - 0.5))
     above = None if bits is None else (f"noise in LSB of the {bits}-bit ADC", (2**bits - 1) / 100.0)

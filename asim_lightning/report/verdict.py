@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.axis_settings import is_condition, setting_of
+from asim_lightning.evaluation.axis_settings import CORNER, is_condition, setting_of
 from asim_lightning.evaluation.notes import differing_words, images_needed
 from asim_lightning.evaluation.results import AxisValue, Result, Verdict, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.worst_corner import WorstResult, dearest_corner, worst_corner
 from asim_lightning.report.labels import accuracy_text, cost_text, head_of, legend_text, quantity_of
 
 _MOST_VALUES = 4
@@ -131,9 +132,11 @@ def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 
 def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """A point with its accuracy, the interval, and its energy if known."""
-    numbers = accuracy_text(point)
+    numbers, is_worst = accuracy_text(point), isinstance(point, WorstResult)
+    numbers += f" at {worst_corner(point).axes[CORNER]}" if is_worst else ""
     if "energy_uj" in point.figures:
         numbers += f", {cost_text('energy_uj', point.figures)}"
+        numbers += f" at {dearest_corner(point).axes[CORNER]}" if is_worst else ""
     return f"{point_words(run, point, without)} ({numbers})"
 
 
@@ -153,7 +156,8 @@ def _few(points: Sequence[Result]) -> list[str]:
 
 def _of_conditions(run: Run) -> list[str]:
     """Conditions under which the target of a run is kept and missed; numbers if there is one point."""
-    names, points = list(varied(run)), [each.points[0] for each in choices(run)]
+    points = [each.points[0] for each in choices(run)]
+    names = [name for name in varied(run) if name in points[0].axes]  # points at their worst corners have no corner
     facts = []
     for kind in ("kept", "undecided", "missed"):
         if found := [point for point in points if point.verdict == kind]:

@@ -238,7 +238,7 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     has_spread = all(each.read_spread is not None for each in found)
     noise = "without read noise (read sd: of a chip from read to read)" if has_spread else "with read noise, if any"
     lines = [
-        f"Good chips: their accuracy on these {images:,} images is at least the one in the second column{mean}.",
+        f"Good chips: their accuracy on these {images:,} images is at least the one in the column 'at least'{mean}.",
         f"On these images: bounds of the share of all chips that are good on these images ({bounds}).",
         "On all images: bounds of the share of all chips that are as accurate on all images of this kind.",
         "Mean: over all chips and all images; its interval covers the choice of both.",

@@ -54,6 +54,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"level": by_driven(lambda count, driven, cycle: count / (driven - 7))},
         "level must give a tensor of finite codes for any number of driven rows, got ",
     ),
+    "AllDriven": (
+        {"level": by_driven(lambda count, driven, cycle: count / (255 - driven))},
+        "level must give a tensor of finite codes for counts 0..255 with all 255 rows driven, got nan at count 0",
+    ),
     "Negative": (
         {"sigma": by_driven(lambda count, driven, cycle: (driven - 20) / 255)},
         "sigma must give a tensor of finite codes, 0 or more, for any number of driven rows, got -0.07",

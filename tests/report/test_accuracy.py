@@ -31,6 +31,16 @@ def test_values_intervals_and_references():
     assert picture.y.ends[0] > 80  # chance is far below, and would press the points together
 
 
+def test_only_import_paths_are_shortened():
+    paths = [{"column": name} for name in ("charge", "my.own.Bent")]
+    arguments = [{"k": 0.4, "gain": gain} for gain in (1.05, 1.1)]
+    for axis, values, texts in (
+        ("column", [each["column"] for each in paths], ["charge", "Bent"]),
+        ("column_args", arguments, ["k 0.4, gain 1.05", "k 0.4, gain 1.1"]),
+    ):
+        assert [*accuracy_picture(rows_for(axis, values), axis).x.names] == texts
+
+
 def test_points_of_different_numbers_of_images_are_said():
     rows = rows_for("random_noise", (0, 0.1))
     assert accuracy_picture(rows, "random_noise").note == "bars: 95 % intervals"

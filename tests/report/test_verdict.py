@@ -123,6 +123,15 @@ def test_one_point_and_none() -> None:
     assert verdict(Run(Path("a"), REFERENCES), QUANTIZED) == "No simulated point is finished."
 
 
+def test_points_at_every_corner_name_the_corner_of_each_number() -> None:
+    corners = [("tt", 380, 1.0), ("ff", 390, 2.0), ("ss", 320, 0.8)]
+    rows = [point(right, {"corner": name}, {"energy_uj": energy}) for name, right, energy in corners]
+    every = Target.read("accuracy 88 % at every corner", "`targets`")
+    assert verdict(run(rows), every) == (
+        "accuracy 88 % at every corner: missed by the macro (80.00 % [77.00, 83.00] at ss, 2 µJ at ff)."
+    )
+
+
 def test_yields_count_chips() -> None:
     assert verdict(of_chips(), of_chips().own_target) == (
         "90 % on these 400 images is reached by 4 of 4 chips (100 %, of all chips 39.8 to 100.0 %) at offset "
