@@ -154,6 +154,8 @@ def _fields(setting: str, given: Any) -> dict[str, AxisValue]:
                 f"got {name}"
             )
         axis = name.removeprefix(_MACRO)
+        if axis in found:
+            raise ValueError(f"`{setting}` may have {name} once, got {found[axis]!r} and {value!r}")
         is_noise = not axis.startswith(TECHNOLOGY) and setting_of(axis).has_units
         found[axis] = canonical_quantity(value) if is_noise else value
     return found

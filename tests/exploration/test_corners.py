@@ -181,6 +181,10 @@ def test_a_method_that_learns_is_sent_the_worst_corner_and_corners_are_no_points
         ({"ss": {"technology.suply": 1}}, {}, r"^`technology.suply` is no field of a technology, .*, in `corners.ss`$"),
         ({"ss": {"macro.random_noise": -1}}, {}, r"random_noise.* -1.*, in `corners.ss`$"),
         ({"ss": {"random_noise": 1}}, {}, r"^`corners.ss` takes fields of macro and technology, .*, got random_noise$"),
+        (
+            {"ss": {"macro.static": {"offset": "1 lsb"}, "macro": {"static.offset": "2 lsb"}}}, {},
+            r"^`corners.ss` may have macro.static.offset once, got '1 lsb' and '2 lsb'$",
+        ),
         ({"ss": 3}, {}, r"^`corners.ss` must be a mapping of fields, such as .*, got 3$"),
         ([1], {}, r"^`corners` must be a mapping of names to fields, such as .*, got \[1\]$"),
         (GIVEN, {"axes": {"corner": ["sx"]}}, r"^`axes.corner` must be one of tt, ff, ss, got 'sx'$"),
