@@ -9,7 +9,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import canonical_quantity, is_in_lsb
 from asim_lightning.circuit.voltage import IN_VOLTS
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CORNER, TECHNOLOGY, setting_of
+from asim_lightning.evaluation.axis_settings import CORNER, RULES, TECHNOLOGY, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import flat
@@ -129,12 +129,13 @@ class Corners:
         return {name: value for name, value in found if name in axes or not name.startswith(TECHNOLOGY)}
 
     def notes(self, names: Sequence[str], axes: Iterable[str], ruled: Collection[str] = ()) -> Iterator[str]:
-        """Lines on fields of some corners that axes, or rules of the plan for some layers, decide."""
+        """Lines on fields of some corners that axes, or rules of the plan or of axes for some layers, decide."""
         changed, axes = self.changed(names), [*axes]
+        ruled = {*ruled, *(rule_of(each)[1] for each in axes if each.startswith(RULES))}
         if found := [each for each in changed if _is_hidden(each, axes)]:
             yield f"corners  axes win over corners, so {', '.join(found)} of a corner has no effect"
-        if found := [each for each in changed if each not in axes and {each, each.partition(".")[0]} & {*ruled}]:
-            yield f"corners  rules of the plan decide {', '.join(found)} of some layers at every corner"
+        if found := [each for each in changed if each not in axes and {each, each.partition(".")[0]} & ruled]:
+            yield f"corners  rules decide {', '.join(found)} of some layers at every corner"
 
 
 def _is_hidden(name: str, axes: Iterable[str]) -> bool:

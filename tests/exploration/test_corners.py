@@ -62,8 +62,10 @@ def test_an_axis_wins_over_a_corner() -> None:
     said = list(corners.notes(["ss"], ["corner", "random_noise"], {"static"}))
     assert [line.split("so ")[-1] for line in said] == [
         "random_noise of a corner has no effect",
-        "corners  rules of the plan decide static.gain of some layers at every corner",
+        "corners  rules decide static.gain of some layers at every corner",
     ]
+    (said_of_axes,) = corners.notes(["ss"], ["rules.head.random_noise", "rules.conv.static.gain"])
+    assert "random_noise, static.gain of some layers" in said_of_axes
 
 
 def test_corners_are_the_fields_that_they_name_and_equal_ones_are_computed_once(tmp_path: Path) -> None:
