@@ -167,8 +167,3 @@ def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:
             if number and unit == "lsb":
                 found.setdefault(name, set()).add(str(canonical_quantity(value)))
     return [f"{name} {values.pop() if len(values) == 1 else 'in lsb'}" for name, values in found.items()]
-
-
-def ruled_of(model: CimModule) -> set[str]:
-    """Fields of the macro that rules of a plan decide for some layers, by the names of axes."""
-    return {field for layer in macro_layers(model.backbone).values() for field in layer.assignment.ruled}

@@ -28,9 +28,11 @@ class Corners:
     Attributes:
         fields: The changed fields of each corner by the names of their axes, such as random_noise, static.offset and
             technology.supply.
+        ruled: Fields that rules of the plan decide, for each layer on a macro.
     """
 
     fields: Mapping[str, Mapping[str, AxisValue]] = field(default_factory=dict)
+    ruled: Collection[frozenset[str]] = ()
 
     @classmethod
     def read(cls, given: Mapping[str, Any] | None) -> "Corners":
@@ -81,12 +83,18 @@ class Corners:
             raise ValueError(f"`until` ends each corner by itself, so leave out 'at every corner', got '{until}'")
 
     def at(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-        """The axes of a point without its corner, and the fields of the corner that no axis names."""
+        """The axes of a point without its corner, and the fields of the corner that neither an axis nor rules of the
+        plan for every layer decide."""
         rest = {name: value for name, value in axes.items() if name != CORNER}
         if CORNER not in axes:
             return rest
         fields = self.fields[str(axes[CORNER])]
-        return {**{name: value for name, value in fields.items() if not _is_hidden(name, rest)}, **rest}
+        hidden = [each for each in fields if _is_hidden(each, rest) or self._is_ruled(each)]
+        return {**{name: value for name, value in fields.items() if name not in hidden}, **rest}
+
+    def _is_ruled(self, name: str) -> bool:
+        """Whether rules of the plan decide a field for every layer."""
+        return bool(self.ruled) and all(_is_of(name, each) for each in self.ruled)
 
     def check_volts(self, point: Mapping[str, AxisValue], macro: MacroConfig) -> None:
         """Refuse a corner that changes noise or spreads from or to LSB, for points that may change an LSB."""
@@ -110,7 +118,7 @@ class Corners:
         """Some corners as a recipe has them, with the axes of `base`, and those that are `changed` at each corner."""
         found = {}
         for name in names:
-            at = self.at({CORNER: name, **base, **changed[name]})
+            at = {**self.fields[name], **self.at({CORNER: name, **base, **changed[name]})}
             fields = dict.fromkeys([*self.fields[name], *changed[name]])
             found[name] = {each if each.startswith(TECHNOLOGY) else f"{_MACRO}{each}": at[each] for each in fields}
         return found
@@ -128,19 +136,29 @@ class Corners:
         found = self.at(axes).items()
         return {name: value for name, value in found if name in axes or not name.startswith(TECHNOLOGY)}
 
-    def notes(self, names: Sequence[str], axes: Iterable[str], ruled: Collection[str] = ()) -> Iterator[str]:
-        """Lines on fields of some corners that axes, or rules of the plan or of axes for some layers, decide."""
+    def notes(self, names: Sequence[str], axes: Iterable[str]) -> Iterator[str]:
+        """Lines on fields of some corners that axes, or rules of the plan or of axes, decide."""
         changed, axes = self.changed(names), [*axes]
-        ruled = {*ruled, *(rule_of(each)[1] for each in axes if each.startswith(RULES))}
+        of_axes = {rule_of(each)[1] for each in axes if each.startswith(RULES)}
+        some = of_axes.union(*self.ruled)
         if found := [each for each in changed if _is_hidden(each, axes)]:
             yield f"corners  axes win over corners, so {', '.join(found)} of a corner has no effect"
-        if found := [each for each in changed if each not in axes and {each, each.partition(".")[0]} & ruled]:
+        changed = [each for each in changed if not _is_hidden(each, axes)]
+        if found := [each for each in changed if self._is_ruled(each)]:
+            won = "rules of the plan win over corners in every layer"
+            yield f"corners  {won}, so {', '.join(found)} of a corner has no effect"
+        if found := [each for each in changed if _is_of(each, some) and each not in found]:
             yield f"corners  rules decide {', '.join(found)} of some layers at every corner"
 
 
 def _is_hidden(name: str, axes: Iterable[str]) -> bool:
     """Whether an axis has the field of a corner; `static` has all static effects."""
     return name in axes or (name.startswith("static.") and "static" in axes)
+
+
+def _is_of(name: str, fields: Collection[str]) -> bool:
+    """Whether some fields have a field; `static` has all static effects."""
+    return bool({name, name.partition(".")[0]} & {*fields})
 
 
 def _fields(setting: str, given: Any) -> dict[str, AxisValue]:

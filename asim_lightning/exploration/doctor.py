@@ -20,7 +20,7 @@ from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import Result, canonical_json
 from asim_lightning.evaluation.run import DOCUMENT, MAP
-from asim_lightning.exploration.axes import lsb_notes, ruled_of
+from asim_lightning.exploration.axes import lsb_notes
 from asim_lightning.exploration.diagnosis import Diagnosis, MeasuredPlan, plan_of, plan_of_digital
 from asim_lightning.exploration.loss_mapping import MapMaker
 from asim_lightning.exploration.plan_study import DoctorSettings, Family, PlanStudy, open_plans, proving, screening
@@ -234,7 +234,7 @@ def open_doctor(
             f"{', '.join(used)}, and their energy is the largest of these corners"
         )
     notes += [
-        *corners.notes(used, (), ruled_of(work.model)),
+        *corners.notes(used, ()),
         *of_map,
         *screens.folder.notes,
         *_of_loss(work.model.outcome),

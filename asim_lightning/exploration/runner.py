@@ -1,7 +1,7 @@
 """The inputs of a study, and the runner of its trials: the trainer's own processes, or workers of Ray."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -16,6 +16,7 @@ from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, axes_text
 from asim_lightning.exploration.corners import Corners
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
 
@@ -107,7 +108,11 @@ class Work:
     noise_in: str = "written"
     """Noise in LSB at other points than the macro's own, as in a `Condition`: written or volts."""
     corners: Corners = field(default_factory=Corners)
-    """The corners that points may name."""
+    """The corners that points may name; rules of the network's plan win over their fields."""
+
+    def __post_init__(self) -> None:
+        ruled = {layer.assignment.ruled for layer in macro_layers(self.model.backbone).values()}
+        object.__setattr__(self, "corners", replace(self.corners, ruled=ruled))
 
     def agreed(self, value: Result) -> Result:
         """The first process's value, on every process."""

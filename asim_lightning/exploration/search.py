@@ -16,7 +16,7 @@ from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.results import AxisValue, Kind, Result
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, costs
-from asim_lightning.exploration.axes import base_macro, ruled_of
+from asim_lightning.exploration.axes import base_macro
 from asim_lightning.exploration.methods import LEARNING, METHODS, Point, no_points, random_points
 from asim_lightning.exploration.point import Points, check_points
 from asim_lightning.exploration.point_costs import FIGURES, CostFigures
@@ -213,7 +213,7 @@ def open_search(work: Work, settings: SearchSettings, technology: Technology = T
         figures,
     )  # fmt: skip
     study = replace(study, objectives=tuple(settings.objectives))
-    notes = (*study.folder.notes, *corners.notes(used, space.axes, ruled_of(work.model)))
+    notes = (*study.folder.notes, *corners.notes(used, space.axes))
     return Search(study, settings, technology, space, figures, listed, notes)
 
 

@@ -18,7 +18,7 @@ from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import Kind, Result, axis_text
 from asim_lightning.evaluation.run import THRESHOLDS, TRADED, Run
 from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
-from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of, ruled_of
+from asim_lightning.exploration.axes import SweepAxes, base_macro, flat, grid_of
 from asim_lightning.exploration.methods import Point, no_points
 from asim_lightning.exploration.point import Points, check_points
 from asim_lightning.exploration.point_costs import CostFigures
@@ -199,7 +199,7 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     )  # fmt: skip
     has_yields = outcome.is_share and bool(chips)
     levels = (thresholds or yields) if has_yields and settings.of_chips else None
-    notes = (*study.folder.notes, *corners.notes(names, grid.axes, ruled_of(work.model)))
+    notes = (*study.folder.notes, *corners.notes(names, grid.axes))
     return Sweep(study, settings, grid, costs, base_macro(work.model), known, levels, notes)
 
 

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asim_lightning import Rule
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import Result
@@ -18,7 +20,7 @@ from asim_lightning.exploration.search import Search, SearchSettings, open_searc
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
 from tests.cli.conftest import environment
 from tests.conftest import rows_of
-from tests.exploration.conftest import grid, rows, small_work, stored, write_recipe
+from tests.exploration.conftest import grid, rows, small_work, stored, swept, write_recipe
 from tests.exploration.own_network import MACRO
 from tests.exploration.test_search import kill_at
 
@@ -59,13 +61,29 @@ def test_an_axis_wins_over_a_corner() -> None:
     assert corners.at({"corner": "ss", "static": whole})["static"] == whole
     assert "static.gain" not in corners.at({"corner": "ss", "static": whole})
     assert corners.at({"adc_bits": 7}) == {"adc_bits": 7}
-    said = list(corners.notes(["ss"], ["corner", "random_noise"], {"static"}))
+    ruled = replace(corners, ruled=[frozenset({"static"}), frozenset({"adc_bits"})])
+    said = list(ruled.notes(["ss"], ["corner", "random_noise"]))
     assert [line.split("so ")[-1] for line in said] == [
         "random_noise of a corner has no effect",
         "corners  rules decide static.gain of some layers at every corner",
     ]
     (said_of_axes,) = corners.notes(["ss"], ["rules.head.random_noise", "rules.conv.static.gain"])
     assert "random_noise, static.gain of some layers" in said_of_axes
+
+
+def test_rules_for_every_layer_win_over_a_corner_which_may_matter_by_its_technology(tmp_path: Path) -> None:
+    given = {"tt": {}, "ss": {"macro.random_noise": 2.0, "macro.static.gain": 1, "technology.supply": 0.81}}
+    rules = [Rule("head", {"random_noise": 0.5, "static": {}}), Rule("*", {"random_noise": 0.5})]
+    inputs = replace(small_work(tmp_path, NOISY, rules), corners=Corners.read(given))
+    made = open_sweep(inputs, SweepSettings(grid(rows=[32]), 1))
+    assert [line.split("corners  ")[1].split(", so ")[-1] for line in made.notes] == [
+        "random_noise of a corner has no effect",
+        "rules decide static.gain of some layers at every corner",
+    ]
+    tt, ss = made.run().points
+    assert ss.figures["energy_uj"] < tt.figures["energy_uj"]
+    gain = swept(small_work(tmp_path, NOISY.with_fields(static={"gain": 1}), rules), grid(rows=[32])).points[0]
+    assert (ss.point, ss.right) == (gain.point, gain.right) != (tt.point, tt.right)
 
 
 def test_corners_are_the_fields_that_they_name_and_equal_ones_are_computed_once(tmp_path: Path) -> None:
