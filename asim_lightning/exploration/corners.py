@@ -136,13 +136,13 @@ class Corners:
         found = self.at(axes).items()
         return {name: value for name, value in found if name in axes or not name.startswith(TECHNOLOGY)}
 
-    def notes(self, names: Sequence[str], axes: Iterable[str]) -> Iterator[str]:
-        """Lines on fields of some corners that axes, or rules of the plan or of axes, decide."""
+    def notes(self, names: Sequence[str], axes: Iterable[str], said: str = "axes win") -> Iterator[str]:
+        """Lines on fields of some corners that axes, or rules of the plan or of axes, decide; `said` names the axes."""
         changed, axes = self.changed(names), [*axes]
         of_axes = {rule_of(each)[1] for each in axes if each.startswith(RULES)}
         some = of_axes.union(*self.ruled)
         if found := [each for each in changed if _is_hidden(each, axes)]:
-            yield f"corners  axes win over corners, so {', '.join(found)} of a corner has no effect"
+            yield f"corners  {said} over corners, so {', '.join(found)} of a corner has no effect"
         changed = [each for each in changed if not _is_hidden(each, axes)]
         if found := [each for each in changed if self._is_ruled(each)]:
             won = "rules of the plan win over corners in every layer"

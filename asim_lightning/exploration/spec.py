@@ -322,16 +322,20 @@ def _moved_note(moves: Mapping[str, int]) -> list[str]:
     return [f"{words}: {', '.join(found)}"] if found else []
 
 
-def _corner_notes(corners: Corners, used: Sequence[str], target: Target, macro: MacroConfig) -> Iterator[str]:
+def _corner_notes(
+    corners: Corners, used: Sequence[str], target: Target, macro: MacroConfig, given: Point
+) -> Iterator[str]:
     """Lines on the corners of a spec."""
     if not used:
         return
     worst = f"{target} ({', '.join(used)}): the worst corner decides"
     yield f"{worst}; noise and spreads of corners count only in '{TOGETHER}'"
     scales = "codes_of_full_scale", "full_scale_mv"
-    macros = [macro, *(macro.with_fields(**corners.of_macro(name)) for name in used)]
+    fields: list[dict[str, Any]] = [corners.network_at({CORNER: name, **given}) for name in used]
+    macros = [macro, *(macro.with_fields(**each) for each in fields)]
     if any(len({getattr(each, name) for each in macros}) > 1 for name in scales):
         yield "limits in other units are for the full scale of the recipe's macro, which corners change"
+    yield from corners.notes(used, given, "`given` wins")
 
 
 def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
@@ -383,7 +387,7 @@ def open_spec(work: Work, settings: SpecSettings) -> SpecStudy:
         ),
         points,
     )  # fmt: skip
-    notes = [*study.folder.notes, *_corner_notes(corners, used, target, macro)]
+    notes = [*study.folder.notes, *_corner_notes(corners, used, target, macro, given)]
     if of_rules := sorted(frozenset().union(*ruled)):
         notes.append(f"rules of the plan decide {', '.join(of_rules)} of some layers at every point")
     bits = [each.axes(rung) for each in properties if each.name == "adc_bits" for rung in each.rungs]

@@ -163,6 +163,22 @@ def test_a_spec_may_be_at_some_corners(tmp_path: Path) -> None:
         open_spec(small_work(tmp_path, QUIET), SpecSettings(f"{TARGET} at every corner"))
 
 
+def test_fields_of_a_corner_without_effect_are_named_and_the_full_scale_is_that_of_each_corner(tmp_path: Path) -> None:
+    changed = "limits in other units are for the full scale of the recipe's macro, which corners change"
+    corners = {"tt": {}, "ss": {"macro.rows": 16, "macro.adc_bits": 6, "macro.random_noise": 1}}
+    inputs = replace(small_work(tmp_path, QUIET), corners=Corners.read(corners))
+    hidden = open_spec(inputs, SpecSettings(str(TARGET), ["offset"], {"rows": 32, "adc_bits": 5}))
+    assert "corners  `given` wins over corners, so rows, adc_bits of a corner has no effect" in hidden.notes
+    assert changed not in hidden.notes
+    ruled = replace(small_work(tmp_path, QUIET, [Rule("*", {"random_noise": 0.1})]), corners=Corners.read(corners))
+    made = open_spec(ruled, SpecSettings(str(TARGET), ["offset"], {"rows": 32}))
+    assert changed in made.notes
+    assert [note.split("so ")[1] for note in made.notes if note.startswith("corners")] == [
+        "rows of a corner has no effect",
+        "random_noise of a corner has no effect",
+    ]
+
+
 def test_noise_that_is_given_is_not_scaled(tmp_path: Path) -> None:
     macro = QUIET.with_fields(random_noise=0.1)
     made = spec(tmp_path, macro, properties=["adc_bits"], given={"random_noise": 0.01})
