@@ -15,7 +15,7 @@ from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.results import AGREEMENT, AxisValue, Decision, Result, axis_text, distinct_values
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import EVERY_CORNER, Target, costs, grouped, has_figure, pareto
-from asim_lightning.evaluation.worst_corner import WorstResult, decided_together, design_of, worst_result
+from asim_lightning.evaluation.worst_corner import WorstResult, decided_together, design_of, designs_of, worst_result
 
 RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
@@ -154,7 +154,7 @@ class Run(Sequence[Result]):
         """The simulated rows to compare; with a target "at every corner", each design once, at its worst corners."""
         if not any(each.endswith(EVERY_CORNER) for each in self.targets):
             return self.points
-        return list(map(worst_result, grouped(self.points, design_of)))
+        return list(map(worst_result, designs_of(self.points)))
 
     @cached_property
     def references(self) -> list[Result]:

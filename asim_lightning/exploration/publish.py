@@ -240,7 +240,7 @@ def _changes(run: Run, sweep: Sweep, axis: str) -> list[str]:
         return ["", *answer, meaning]
     # steps between values in several units would have no order
     units = noise_unit(row.axes[axis] for row in rows if axis in row.axes) if axis in NOISE_AXES else "%"
-    if CHIP in rows[-1].axes or len(rows) > _MOST_ROWS or units is None:
+    if any(CHIP in row.axes for row in rows) or len(rows) > _MOST_ROWS or units is None:
         return []
     steps = differences(run.points, sweep, axis)
     return ["", differences_text(axis, steps, run.measure)] if steps else []
@@ -293,6 +293,6 @@ def _rules(sweep: Sweep) -> int:
 def _table(results: Sequence[Result]) -> str:
     references = [row for row in results if row.kind != "simulated"]
     chips, more = results[len(references) :], len(results) - len(references) - _MOST_CHIPS
-    if more <= 0 or CHIP not in results[-1].axes:
+    if more <= 0 or not any(CHIP in each.axes for each in results):
         return str(results_table(results))
     return f"{results_table([*references, *chips[:_MOST_CHIPS]])}\n{more:,} more points of chips: see numbers"

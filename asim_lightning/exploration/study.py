@@ -168,7 +168,7 @@ class Study:
         point, kind, chips = look.point, look.kind, self.settings.chips[: look.chips]
         axes = of_network(point)
         places = [axes]
-        if kind == "simulated" and (len(chips) == 1 or (chips and self.points.chips_differ(axes))):
+        if kind == "simulated" and chips and ([*chips] == [self.work.model.chip] or self.points.chips_differ(axes)):
             places = [{**axes, CHIP: number} for number in chips]
         reads = self.settings.reads if kind == "simulated" and self.points.is_noisy(axes) else 1
         of = self.trials.get(checkpoint_of(point)) or next(iter(self.trials.values()))

@@ -183,11 +183,18 @@ def open_sweep(work: Work, settings: SweepSettings) -> Sweep:
     known = list(SearchSpace({name: axis for name, axis in grid.axes.items() if name not in inside}).grid())
 
     def check(point: Point) -> None:
-        for place in [{**point, CHIP: number} for number in chips[:2]] or [point]:
-            points.is_noisy(place)
+        points.is_noisy(point)
         costs.at({name: value for name, value in point.items() if name == CORNER})
 
-    check_points((each for point in known for each in corners.points(point, names)), "axes", check)
+    def check_chips(point: Point) -> None:
+        for number in chips[:2]:
+            points.is_noisy({**point, CHIP: number})
+
+    for point in known:
+        places = corners.points(point, names)
+        check_points(places, "axes", check)
+        # one chip stands for all at other corners
+        check_points([each for each in places if points.chips_differ(each)] or places, "axes", check_chips)
     study = SweepStudy.open(
         work,
         StudySettings(

@@ -7,7 +7,13 @@ import pytest
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import is_among
 from asim_lightning.evaluation.target import Target
-from asim_lightning.evaluation.worst_corner import dearest_corner, decided_together, worst_decision, worst_result
+from asim_lightning.evaluation.worst_corner import (
+    dearest_corner,
+    decided_together,
+    designs_of,
+    worst_decision,
+    worst_result,
+)
 from tests.report.runs import point, run
 
 EVERY = Target.read("accuracy 88 % at every corner", "`targets`")
@@ -60,6 +66,16 @@ def test_corners_share_decisions_at_every_corner_and_keep_their_own() -> None:
     of_chips = [[each.decisions[str(EVERY)].verdict for each in result.chips] for result in found]
     assert of_chips[0] == of_chips[1] == ["kept", "missed", "undecided", "missed"]  # ss has only two chips
     assert of_chips[2] == ["kept", "missed"]
+
+
+def test_the_only_chip_of_a_corner_counts_with_each_chip_of_the_others() -> None:
+    bad, good = CORNERS[2], CORNERS[1]
+    chips = tuple(replace(corner("ff", 390, 1.0), axes={**good.axes, "chip": n}) for n in range(2))
+    found = decided_together([replace(bad, chips=(bad,)), replace(good, chips=chips)])
+    assert [each.decisions[str(EVERY)].verdict for each in found[1].chips] == ["missed"] * 2
+    assert [each.decisions[str(PLAIN)].verdict for each in found[1].chips] == ["kept"] * 2
+    other = corner("tt", 380, 1.0, 7)
+    assert designs_of([bad, *chips, other]) == [[bad, chips[0]], [bad, chips[1]], [other]]
 
 
 def test_a_run_compares_designs_if_a_target_is_at_every_corner() -> None:

@@ -142,6 +142,25 @@ def test_corners_alone_are_a_grid_and_are_decided_together(tmp_path: Path) -> No
     assert [row.axes["corner"] for row in read_run(found.folder).points] == list(GIVEN)
 
 
+def test_a_corner_whose_chips_are_equal_has_one_that_counts_with_each_chip_of_the_others(tmp_path: Path) -> None:
+    given = {"tt": {}, "ss": {"macro.static.offset": "0.3 lsb"}}
+    targets = ["yield 0.5 at 20 % at every corner", "accuracy 50 % at every corner"]
+    made = sweep(tmp_path, given=given, chips=6, targets=targets)
+    run = made.run()
+    assert [row.axes.get("chip") for row in run.points] == [None, *range(6)]
+    tt, ss = [each for each in run.results if each.kind == "simulated"]
+    alone = sweep(tmp_path, {"corner": ["tt"]}, given).run().points[0]
+    assert (tt.point, tt.right, tt.figures["yield_low"]) == (alone.point, alone.right, 1.0)
+    assert tt.decisions == ss.decisions
+    assert ss.decisions[targets[0]].low == ss.figures["yield_low"] < 1
+    assert [[each.axes["corner"] for each in row.corners] for row in run.compared] == [["tt", "ss"]] * 6  # type: ignore[attr-defined]
+    assert " tt  " in publish(run, made, "tiny")
+    one = sweep(tmp_path, {"chip": [3]}, given).run()
+    assert [row.axes.get("chip") for row in one.points] == [None, 3]
+    with pytest.raises(ValueError, match=r"^`chip` changes nothing, .*, at the point corner tt of `axes`$"):
+        sweep(tmp_path, given={"tt": {}, "ss": {"macro.random_noise": 3.0}}, chips=4)
+
+
 HARD: dict[str, Any] = {"tt": {"macro.random_noise": 0.2}, "ss": {"macro.random_noise": 1.3, "technology.supply": 0.99}}
 PLAIN, EVERY = "accuracy 55 %", "accuracy 55 % at every corner"
 
