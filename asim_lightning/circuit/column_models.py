@@ -137,12 +137,10 @@ def _check_functions(column: Column, cycles: Sequence[Cycle]) -> None:
     counts = possible_counts(cycles[0]).float()
     for function in ("level", "sigma"):
         codes = _codes(column, function, counts, cycles[0]).expand_as(counts)
-        wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
-        if bool(wrong.any()):
-            at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+        if (at := _first_wrong(codes, function)) is not None:
             every = f" with all {column.macro.rows} rows driven" if isinstance(column, ColumnByDriven) else ""
             raise ValueError(
-                f"{_name(column, function)} must give a tensor of finite codes{least} for counts "
+                f"{_name(column, function)} must give a tensor of finite codes{_least(function)} for counts "
                 f"{int(counts[0])}..{int(counts[-1])}{every}, got {float(codes[at]):g} at count {int(counts[at])}"
             )
         for what, other, cycle, places in (
@@ -161,11 +159,9 @@ def _check_driven(column: ColumnByDriven, cycle: Cycle) -> None:
     order = torch.randperm(len(counts), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
     for function in sorted(column.functions):
         name, codes = _name(column, function), _codes(column, function, counts, cycle, driven).expand_as(counts)
-        wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
-        if bool(wrong.any()):
-            at, least = int(wrong.nonzero()[0]), ", 0 or more," if function == "sigma" else ""
+        if (at := _first_wrong(codes, function)) is not None:
             raise ValueError(
-                f"{name} must give a tensor of finite codes{least} for any number of driven rows, got "
+                f"{name} must give a tensor of finite codes{_least(function)} for any number of driven rows, got "
                 f"{float(codes[at]):g} at count {int(counts[at])} with {int(driven[at])} driven rows"
             )
         for what, places, rows in (
@@ -177,6 +173,16 @@ def _check_driven(column: ColumnByDriven, cycle: Cycle) -> None:
         ):  # fmt: skip
             if not _same(_codes(column, function, counts[places], cycle, rows), codes[places]):
                 raise ValueError(f"{name} must depend only on count and driven rows, but gives others {what}")
+
+
+def _first_wrong(codes: Tensor, function: str) -> int | None:
+    """Place of the first code of a level or sigma that is not finite, or of a sigma below 0; None if there is none."""
+    wrong = ~codes.isfinite() | (codes < 0) if function == "sigma" else ~codes.isfinite()
+    return int(wrong.nonzero()[0]) if bool(wrong.any()) else None
+
+
+def _least(function: str) -> str:
+    return ", 0 or more," if function == "sigma" else ""
 
 
 def _depends_on_driven(column: ColumnByDriven, cycle: Cycle) -> bool:
@@ -266,10 +272,10 @@ def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle, driven: 
     """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
     given, rows = counts.clone(), None if driven is None else driven.clone()
     try:
-        if rows is None or not isinstance(column, ColumnByDriven):
-            codes = getattr(column, function)(given, cycle)
+        if rows is not None and isinstance(column, ColumnByDriven):
+            codes: object = column.codes(function, rows, given, cycle)
         else:
-            codes = column.codes(function, rows, given, cycle)
+            codes = getattr(column, function)(given, cycle)
     except Exception as error:  # callers that try other macros expect a ValueError
         raise ValueError(
             f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__}: "

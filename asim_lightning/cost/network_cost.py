@@ -225,10 +225,8 @@ def _notes(
 
 def doubts(macros: Collection[MacroConfig], technology: Technology) -> list[str]:
     """Notes on prices of macros outside the range that the energy model is fitted to."""
-    (low, high), other_columns = (
-        _FITTED_NODES,
-        any(macro.column not in ("charge", "droop", "measured") for macro in macros),
-    )
+    low, high = _FITTED_NODES
+    other_columns = any(macro.column not in ("charge", "droop", "measured") for macro in macros)
     notes = {
         f"a conversion in the ADC takes {technology.adc_pj or 0:g} pJ (`adc_pj`), whatever its bits, range and supply":
             technology.adc_pj is not None,

@@ -155,11 +155,8 @@ def _notes(
 ) -> list[str]:
     """Notes on intervals, targets and given `levels`, on noise in LSB, and on prices outside the range of the energy
     model."""
-    points, macros, prices = (
-        [figures.corners.at(each.axes) for each in run.points],
-        set[MacroConfig](),
-        dict[str, None](),
-    )
+    points = [figures.corners.at(each.axes) for each in run.points]
+    macros, prices = set[MacroConfig](), dict[str, None]()
     for row, point in zip(run.points, points, strict=True):
         here = macros_at(dict(row.axes))
         macros |= here
