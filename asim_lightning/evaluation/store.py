@@ -193,7 +193,7 @@ class Store:
             return sqlite3.connect(":memory:", isolation_level=None)
         # readers open it for writing, too, because SQLite then rolls back a killed process's half-written data
         address = f"{self.path.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
-        return sqlite3.connect(address, _WAIT, isolation_level=None, uri=True)
+        return sqlite3.connect(address, timeout=_WAIT, isolation_level=None, uri=True)
 
     def _is_whole(self) -> bool:
         """Whether SQLite finds no fault in the file."""
