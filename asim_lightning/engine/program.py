@@ -131,6 +131,20 @@ class Program(ABC):
         """
 
 
+class Tap(Protocol):
+    """A function that sees each conversion of a product, and may replace its codes."""
+
+    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+        """Codes that count instead of those given.
+
+        Args:
+            tile: Number of the tile.
+            cycle: Number of the cycle.
+            count: Count of the column; a real number if cells differ. # (batch, *outputs)
+            codes: A code for each vote, or the count of a cycle without ADC. # (votes, batch, *outputs)
+        """
+
+
 @dataclass(eq=False)
 class ConvertingProgram(Program):
     """Every conversion of a product on a chip.

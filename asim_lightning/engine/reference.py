@@ -3,7 +3,7 @@
 This file is the specification: every other engine agrees with it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -22,6 +22,7 @@ from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import (
     EVERY_CONVERSION,
     ConvertingProgram,
+    Tap,
     Weights,
     prefers_nothing,
     required,
@@ -51,7 +52,13 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class ReferenceProgram(ConvertingProgram):
-    """Every conversion of a product."""
+    """Every conversion of a product.
+
+    Attributes:
+        tap: Sees the conversions of the whole batch at once, tile by tile and cycle by cycle; None: nobody does.
+    """
+
+    tap: Tap | None = field(default=None, kw_only=True)
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -73,6 +80,7 @@ class ReferenceProgram(ConvertingProgram):
         votes = max(cycle.votes for cycle in transfer.cycles)
         stacked = max(len(block) for block in blocks(transfer)) * votes
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
+        step = step if self.tap is None else len(x)
         places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.of_chip(places.shape, "errors", lambda found: found)
         cells = self.of_cells(places.shape, "cells", lambda found: found)
@@ -87,7 +95,7 @@ class ReferenceProgram(ConvertingProgram):
                 )
 
         with exact_float32(x.device.type):
-            if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
+            if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1 and self.tap is None:
                 step = min(step, -(-len(x) // torch.get_num_threads()))
                 parts = one_thread_each(part, range(0, len(x), step))
             else:
@@ -123,10 +131,14 @@ class ReferenceProgram(ConvertingProgram):
                     gains = None if cells is None else cells.gain(tile_number, cycle)
                     count = count if gains is None else count * places.geometry.per_output(gains).to(count)
                     if not cycle.converted:
-                        exact = _added(exact, count.to(kind), cycle.sign * 2**cycle.shift)
+                        found = count if self.tap is None else self.tap(tile_number, number, count, count[None])[0]
+                        exact = _added(exact, found.to(kind), cycle.sign * 2**cycle.shift)
                         continue
                     own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
-                    code = self._code(errors, (places, tile_number), cycle, count, own, driven)
+                    votes = self._codes(errors, (places, tile_number), cycle, count, own, driven)
+                    if self.tap is not None:
+                        votes = [*self.tap(tile_number, number, count, torch.stack(votes))]
+                    code = votes[0] if len(votes) == 1 else vote(torch.stack(votes), transfer.macro.vote)
                     codes = _added(codes, code.to(kind), transfer.code_weight(cycle))
         total = torch.zeros((), dtype=real, device=x.device)
         if codes is not None:
@@ -135,12 +147,12 @@ class ReferenceProgram(ConvertingProgram):
         total = total if exact is None else total + exact.to(real)
         return total + transfer.offset * len(places.tiles) if transfer.offset else total
 
-    def _code(
+    def _codes(
         self, errors: Converters | None, at: tuple[Places, int], cycle: Cycle, count: Tensor, normals: list[Tensor],
         driven: Tensor | None,
-    ) -> Tensor:  # fmt: skip
-        """Codes of counts: integers in floating point, or real counts of an ideal converter; for the mean, the sum of
-        the votes. There is a normal for each vote, or none without noise. `at` is the tile."""
+    ) -> list[Tensor]:  # fmt: skip
+        """Codes of counts, for each vote: integers in floating point, or real counts of an ideal converter. There is a
+        normal for each vote, or none without noise. `at` is the tile."""
         column, (places, tile) = self.transfer.column, at
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
@@ -156,10 +168,8 @@ class ReferenceProgram(ConvertingProgram):
         low = -top if cycle.signed else 0
         values = [level + sigma * normal for normal in normals] if normals else [level] * cycle.votes
         if cycle.top_code is None:
-            codes = [value.clamp(low, top) for value in values]
-        else:
-            codes = [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
-        return codes[0] if len(codes) == 1 else vote(torch.stack(codes), self.transfer.macro.vote)
+            return [value.clamp(low, top) for value in values]
+        return [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:

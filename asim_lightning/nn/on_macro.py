@@ -26,6 +26,8 @@ from asim_lightning.engine import (
     stuck_weights,
 )
 from asim_lightning.engine.product import conversion_count
+from asim_lightning.engine.program import Tap
+from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import LayerOperands
@@ -61,6 +63,8 @@ class OnMacro(QuantizedLayer):
     _steps: int = 0
     engine: str | None = None
     """Name of the engine that simulates the macro; None: `engine.choose` decides."""
+    tap: Tap | None = None
+    """Sees each conversion of a simulated call, and may replace its codes; the reference engine computes such calls."""
     max_elements: int | None = None
     """Most counts that the reference engine holds in memory at a time: 1 or more; None: 2^20 on a CPU, 2^26 elsewhere.
     Outputs do not depend on it."""
@@ -187,11 +191,12 @@ class OnMacro(QuantizedLayer):
         """The program that simulates the macro."""
         product, integers, circuit = operands.product, operands.integers, self.transfer
         device, found = noise.sample_ids.device, self.chip_of(noise.chip)
+        engine = self.engine if self.tap is None else "reference"
         chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)
 
         def prepare(weights: Weights | None) -> Program:
-            name = self.engine_on(device)
-            if self.engine and (why := refusals(circuit, device).get(name)):
+            name = engine or choose(circuit, device)
+            if engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
             if weights is not None and circuit.macro.static.has_stuck_cells:
                 weights = Weights(stuck_weights(chip, product, circuit, integers))
@@ -199,11 +204,13 @@ class OnMacro(QuantizedLayer):
             program.max_elements = self.max_elements
             return program
 
-        macro = circuit, self.engine, chip, self.max_elements, device
+        macro = circuit, engine, chip, self.max_elements, device
         if self._keeps_weight:
-            return operands.weight.program(macro, product, integers, prepare)
-        program = self._prepared.programs.of(macro, product, lambda: prepare(None))
-        return program.of(stuck_weights(found, product, circuit, integers))
+            program = operands.weight.program(macro, product, integers, prepare)
+        else:
+            program = self._prepared.programs.of(macro, product, lambda: prepare(None))
+            program = program.of(stuck_weights(found, product, circuit, integers))
+        return replace(program, tap=self.tap) if isinstance(program, ReferenceProgram) else program
 
     @property
     def chip_part(self) -> str:
