@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asim_lightning.exploration.python_calls import calibrate_adc_, describe_chip, doctor, search, spec, study
     from asim_lightning.exploration.python_results import Results
     from asim_lightning.nn import calibrate_, verify
+    from asim_lightning.silicon.folder import vectors
     from asim_lightning.surgery import (
         ConversionReport,
         Plan,
@@ -46,12 +47,13 @@ _FOLDERS = {
     "set_train_noise_": "surgery",
     "spec": "exploration.python_calls",
     "study": "exploration.python_calls",
+    "vectors": "silicon.folder",
     "verify": "nn",
 }
 __all__ = [
     "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule", "StaticEffects",
     "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "doctor", "explain", "layer_snr",
-    "search", "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
+    "search", "set_fidelity_", "set_train_noise_", "spec", "study", "vectors", "verify",
 ]  # fmt: skip
 
 # torch, Lightning and timm take seconds to import, and `asim --help` does not need them

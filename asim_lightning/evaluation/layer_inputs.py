@@ -87,7 +87,7 @@ def training_counts(
 def chip_layers(model: CimModule, images: Inputs, chip: int | SavedChip) -> list[ChipLayer]:
     """Each layer on a macro as in a chip; the images only set the shapes in layers."""
     needed_layers(model, "asim chip")
-    return [_on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
+    return [on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
 
 
 def differing_chip(model: CimModule, images: Inputs, chip: int | SavedChip) -> list[ChipLayer]:
@@ -98,7 +98,8 @@ def differing_chip(model: CimModule, images: Inputs, chip: int | SavedChip) -> l
     return chip_layers(model, some_of(images, slice(1)), chip)
 
 
-def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
+def on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
+    """A layer's part of a chip; the inputs of its forward only set the shapes."""
     product, _, w = layer.product_on(*inputs)
     circuit, shape = layer.transfer, product.weight_shape(w)
     chip = layer.chip_of(which)

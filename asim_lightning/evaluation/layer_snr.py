@@ -34,7 +34,7 @@ class LayerSnr:
     @property
     def by_layer(self) -> dict[str, float]:
         """SNR of each layer, dB; infinite without an error."""
-        return {name: _decibels(share) for name, share in self.noise_share.items()}
+        return {name: decibels(share) for name, share in self.noise_share.items()}
 
     @property
     def effective(self) -> float:
@@ -44,7 +44,7 @@ class LayerSnr:
     def of(self, names: Iterable[str]) -> float:
         """The effective SNR of some layers, dB."""
         shares = [self.noise_share[name] for name in names]
-        return _decibels(sum(shares) / len(shares)) if shares else math.inf
+        return decibels(sum(shares) / len(shares)) if shares else math.inf
 
     def __str__(self) -> str:
         rows = [["layer", "layers", "SNR (dB)", "least (dB)"]]
@@ -87,5 +87,6 @@ def layer_snr(network: nn.Module, inputs: Inputs, seed: int = 0, chip: int = 0) 
     return LayerSnr(shares, tuple(name for name in shares if layers[name].held_shape is not None))
 
 
-def _decibels(share: float) -> float:
+def decibels(share: float) -> float:
+    """A share of noise in the signal's power as SNR, dB; infinite without noise."""
     return -10.0 * math.log10(share) if share > 0 else math.inf

@@ -1,0 +1,264 @@
+"""Codes from a simulator, an RTL bench or a chip in place of a layer's own conversions."""
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.engine import noise_context
+from asim_lightning.evaluation.attribution import computed
+from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.layer_snr import decibels
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.inputs import Inputs, moved
+from asim_lightning.silicon.files import CODES, EXPECTED
+from asim_lightning.silicon.layer_vectors import Axes, Chosen, layer_of, make_ideal_, reads_of, tapped
+from asim_lightning.silicon.words import fields_of, words_of
+
+_COLUMNS = ("image", "position", "tile", "group", "output", "cycle", "read", "code")
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenCodes:
+    """Codes of a layer from elsewhere.
+
+    Attributes:
+        source: File or folder.
+        at: Image, position, tile, group, output, cycle and read of each code. # (codes, 7)
+        codes: # (codes,)
+        settings: Read, chip and ideal of the vectors, if a folder says them.
+    """
+
+    source: str
+    at: Numbers
+    codes: NDArray[np.float64]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> list[int]:
+        """Places of the images in the data, in order of appearance."""
+        return list(dict.fromkeys(self.at[:, 0].tolist()))
+
+
+def read_codes(path: Path) -> GivenCodes:
+    """Codes of a CSV file with the columns of `asim vectors --format csv`, or of a folder of vectors.
+
+    Raises:
+        FileNotFoundError: There is no such file, and no folder with expected.json.
+        ValueError: A column lacks, or a value is no number.
+    """
+    if path.is_dir():
+        expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
+        settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
+        if (path / CODES).exists():
+            found = read_codes(path / CODES)
+            return GivenCodes(str(path), found.at, found.codes, settings)
+        return _of_hex(path, expected, settings)
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        head = next(lines, [])
+        lacking = [name for name in _COLUMNS if name not in head]
+        if lacking:
+            raise ValueError(f"{path} must have the columns {', '.join(_COLUMNS)}, got none of {', '.join(lacking)}")
+        places = [head.index(name) for name in _COLUMNS]
+        try:
+            values = np.array([[float(line[place]) for place in places] for line in lines], dtype=np.float64)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{path} must have a number in each column of line {lines.line_num}: {error}") from None
+    values = values.reshape(-1, len(_COLUMNS))
+    return GivenCodes(str(path), values[:, :-1].astype(np.int64), values[:, -1])
+
+
+def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) -> GivenCodes:
+    reads = [(n, read) for n, cycle in enumerate(expected["cycles"]) for read in range(cycle["reads"])]
+    parts, codes = [], []
+    for array in expected["arrays"]:
+        words = words_of((folder / f"{array['name']}_codes.hex").read_text(encoding="utf-8"))
+        shape = len(array["images"]), len(expected["positions"]), len(reads), array["outputs"]
+        if len(words) != np.prod(shape):
+            raise ValueError(
+                f"{folder / array['name']}_codes.hex must have {np.prod(shape)} words, as {EXPECTED} says, "
+                f"got {len(words)}"
+            )
+        found = fields_of(words, 1, expected["bits"]["code"], expected["signed_codes"])[:, 0]
+        image, position, number, output = (each.ravel() for each in np.indices(shape))
+        at = np.array(reads)[number]
+        known = np.array(array["images"])[image], np.array(expected["positions"])[position]
+        place = [*known, np.full(len(at), array["tile"]), np.full(len(at), array["group"]), output, at[:, 0], at[:, 1]]
+        parts.append(np.stack(place, 1))
+        codes.append(found.astype(np.float64))
+    return GivenCodes(str(folder), np.concatenate(parts).astype(np.int64), np.concatenate(codes), settings)
+
+
+class Replayer:
+    """A tap that puts codes in the place of those of the first call of a layer. See `engine.program.Tap`.
+
+    Attributes:
+        off: How many codes differ from the layer's own by how much.
+    """
+
+    def __init__(self, layer: OnMacro, given: GivenCodes, places: Sequence[int]) -> None:
+        self.layer, self.given, self.calls, self.off = layer, given, 0, Counter[int]()
+        self.places = {place: number for number, place in enumerate(places)}
+
+    def called(self, layer: OnMacro, inputs: tuple[Tensor, ...]) -> None:
+        """Check that the codes fit the first call, before it."""
+        self.calls += 1
+        if self.calls > 1:
+            return
+        product, x, w = layer.quantized_operands(*inputs)
+        self.axes, at, reads = Axes(product, x, w), self.given.at, reads_of(layer.transfer)
+        g = self.axes.geometry
+        sizes = [g.windows, len(g.tiles(layer.macro.rows)), g.groups, g.outputs, len(layer.transfer.cycles)]
+        names = ["position", "tile", "group", "output", "cycle"]
+        for column, (name, size) in enumerate(zip(names, sizes, strict=True), 1):
+            if (wrong := at[(at[:, column] < 0) | (at[:, column] >= size), column]).size:
+                raise ValueError(
+                    f"{self.given.source} must have {name} 0..{size - 1} for layer `{layer.name}`, got {wrong[0]}"
+                )
+        whole = sizes[1] * sizes[2] * sizes[3] * len(reads)
+        pairs, counts = np.unique(at[:, :2], axis=0, return_counts=True)
+        shape = [int(at[:, column].max()) + 1 for column in range(at.shape[1])]
+        once = len(np.unique(np.ravel_multi_index(at.T, shape))) == len(at)
+        for (image, position), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            if count != whole or not once:
+                raise ValueError(
+                    f"{self.given.source} must have each of {whole} codes (tiles x groups x reads x outputs) once for "
+                    f"each image and position, got {count} for image {image}, position {position}"
+                )
+        images = np.vectorize(self.places.__getitem__)(at[:, 0])
+        order = np.column_stack([at[:, 6], images, at[:, 3], at[:, 1], at[:, 4]])  # as in `Axes.by_group`
+        self.by_cycle = {
+            (tile, cycle): (order[chosen], self.given.codes[chosen])
+            for tile in range(sizes[1])
+            for cycle in range(sizes[4])
+            for chosen in [(at[:, 2] == tile) & (at[:, 5] == cycle)]
+        }
+        self.is_whole = len(pairs) == len(self.places) * g.windows
+        self.windows = sorted({*pairs[:, 1].tolist()})
+
+    def of_windows(self, y: Tensor) -> Tensor:
+        """Outputs of the layer at the positions of the codes. # (1, batch, groups, positions, outputs)"""
+        return self.axes.by_group(y[None])[..., self.windows, :]
+
+    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+        """The given codes where there are any, and the layer's own elsewhere."""
+        if self.calls != 1:
+            return codes
+        at, given = self.by_cycle[tile, cycle]
+        index = tuple(torch.from_numpy(at.T.copy()))
+        found = self.axes.by_group(codes).clone()
+        values = torch.from_numpy(given).to(found)
+        for off, count_of in enumerate(torch.bincount((values - found[index]).abs().round().int()).tolist()):
+            self.off[off] += count_of
+        found[index] = values
+        return self.axes.as_outputs(found, codes.shape)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What codes from elsewhere do.
+
+    Attributes:
+        layer: Full name of the layer.
+        codes: Number of codes.
+        off: How many codes differ from the layer's own by 0, 1, 2, ... codes.
+        snr: Signal to error at the layer's output, against the exact product of the same integers, dB; infinite without
+            error.
+        own_snr: The same of the layer's own codes.
+        equal_outputs: Whether all outputs of the network equal those with the layer's own codes, to the bit; None if
+            codes of some positions lack.
+        outputs: Outputs of the network, as the outcome reads them, with the given codes; None if some lack.
+        own_outputs: Outputs with the layer's own codes.
+    """
+
+    layer: str
+    codes: int
+    off: Mapping[int, int]
+    snr: float
+    own_snr: float
+    equal_outputs: bool | None
+    outputs: Any
+    own_outputs: Any
+
+    def __str__(self) -> str:
+        shares = [f"{count:,} by {off}" for off, count in sorted(self.off.items()) if off and count]
+        differ = sum(count for off, count in self.off.items() if off)
+        lines = [
+            f"codes    {self.codes:,} of layer {self.layer}; {differ:,} differ from its own"
+            + (f": {', '.join(shares[:6])}{' and more' * (len(shares) > 6)}" if shares else ""),
+            f"output   {_snr_text(self.snr)} against the exact product; own codes: {_snr_text(self.own_snr)}",
+        ]
+        if self.equal_outputs is None:
+            lines.append("answers  not computed, because codes of some positions lack")
+        else:
+            equal = "equal those with its own codes, to the bit" if self.equal_outputs else "differ"
+            lines.append(f"answers  the network's outputs {equal}")
+        return "\n".join(lines)
+
+
+def _snr_text(snr: float) -> str:
+    return "no error" if snr == math.inf else f"SNR {snr:.1f} dB"
+
+
+@torch.no_grad()
+def replay(model: CimModule, images: Inputs, places: Sequence[int], given: GivenCodes, chosen: Chosen) -> Replay:
+    """The network with given codes in place of the conversions of the first call of a layer.
+
+    Args:
+        model: The network.
+        images: A batch of its inputs.
+        places: Place of each of them in the data: `GivenCodes.images`.
+        given: The codes.
+        chosen: The layer, and read, chip and ideal of all other conversions.
+
+    Raises:
+        ValueError: The layer is not on a macro, or the codes do not fit it.
+    """
+    layer = layer_of(model, chosen.layer)
+    replayer = Replayer(layer, given, places)
+    with under(model, Condition("simulated", trial=chosen.read, chip=chosen.chip)):
+        if chosen.ideal:
+            make_ideal_(model)
+
+        def outputs(tap: Any) -> tuple[Any, float]:
+            powers = torch.zeros(2, dtype=torch.float64)
+
+            def measure(layer: OnMacro, inputs: tuple[Tensor, ...], y: Tensor) -> None:
+                if replayer.calls > 1:
+                    return
+                layer.tap = None
+                exact, found = computed(layer, "quantized", inputs, {}).double(), y.double()
+                if not replayer.is_whole:  # then other positions have the layer's own codes
+                    exact, found = (replayer.of_windows(each) for each in (exact, found))
+                powers.copy_(torch.stack([each.square().sum() for each in (found - exact, exact)]))
+
+            replayer.calls = 0
+            with ExitStack() as stack:
+                stack.enter_context(layer.register_forward_pre_hook(replayer.called))
+                stack.enter_context(tapped(layer, tap))
+                stack.enter_context(layer.register_forward_hook(measure))
+                stack.enter_context(noise_context(model.noise_seed, model.trial, list(places), model.chip))
+                found = model.outcome.read(model(moved(images, model.device)))
+            error, signal = powers.tolist()
+            return found, decibels(error / signal) if signal else 0.0
+
+        own, own_snr = outputs(lambda tile, cycle, count, codes: codes)
+        replayed, snr = outputs(replayer)
+    is_whole = replayer.is_whole
+    return Replay(
+        layer.name, len(given.codes), dict(replayer.off), snr, own_snr,
+        torch.equal(own, replayed) if is_whole else None, replayed if is_whole else None, own,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Vectors of layers: a reader's sums from the files alone are the layer's outputs."""
+
+import io
+import re
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.classifier.network import GivenNetwork
+from asim_lightning.silicon.files import files_of
+from asim_lightning.silicon.folder import write_folder
+from asim_lightning.silicon.layer_vectors import Chosen, layer_vectors
+from asim_lightning.surgery import macro_layers
+from tests.engine.native.random_macros import random_macro
+from tests.silicon import reader
+from tests.silicon.conftest import PLACES, layer_outputs, with_macro
+
+NOISY = MacroConfig(weight_bits=4, input_bits=4, adc_bits=6, rows=64, random_noise="0.5 lsb")
+
+
+def by_group(y: Tensor, groups: int, is_image: bool) -> Tensor:
+    """Outputs of a layer. # (vectors, groups, outputs)"""
+    if is_image:
+        return y.flatten(2).transpose(1, 2).flatten(0, 1).unflatten(1, (groups, -1))
+    return y.reshape(len(y), groups, -1, y.shape[-1]).transpose(1, 2).flatten(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "macros"), [(0, 15), *(pytest.param(s, 50, marks=pytest.mark.slow) for s in range(4))]
+)
+def test_a_readers_sums_are_the_outputs_of_the_layer(
+    network: GivenNetwork, images: Tensor, tmp_path: Path, seed: int, macros: int
+) -> None:
+    draw, done = Random(seed), 0
+    while done < macros:
+        macro = random_macro(draw, tmp_path / f"{done}.csv")
+        name = draw.choice([*macro_layers(network.backbone)])
+        try:
+            with_macro(network, macro)
+        except ValueError:  # signed inputs of too few bits, or products that take no stuck cells
+            continue
+        found = layer_vectors(network, images, PLACES, Chosen(name, slice(0, 4)))
+        try:
+            write_folder(tmp_path / name, found)
+        except ValueError as error:
+            assert macro.adc_bits is None
+            assert "format" in str(error)
+            continue
+        read = reader.outputs(tmp_path / name)
+        shape = found.outputs().shape
+        at = [(i, p, g, o) for i in PLACES for p in found.positions for g in range(shape[1]) for o in range(shape[2])]
+        outputs = torch.tensor([read[each] for each in at], dtype=torch.float64).view(shape)
+        assert torch.equal(outputs, found.outputs())
+        y = by_group(layer_outputs(network, name, images), found.groups, name == "conv.0")
+        y = y.unflatten(0, (len(PLACES), -1))[:, found.positions].flatten(0, 1)
+        bias = 0 if found.bias is None else found.bias.view(found.groups, -1)
+        assert torch.equal(outputs.float() * found.step.float() + bias, y)
+        done += 1
+
+
+def test_the_chip_the_read_and_the_ideal_macro_decide_the_codes(network: GivenNetwork, images: Tensor) -> None:
+    with_macro(network, NOISY.with_fields(static=StaticEffects(offset="1 lsb", cell_mismatch="5 %")))
+
+    def codes(**changes: Any) -> Tensor:
+        return layer_vectors(network, images, PLACES, Chosen("qkv", **changes)).arrays[0].codes
+
+    assert torch.equal(codes(), codes())
+    for changes in ({"read": 1}, {"chip": 1}, {"ideal": True}):
+        assert not torch.equal(codes(), codes(**changes))
+    assert torch.equal(codes(ideal=True), codes(ideal=True, read=1, chip=1))
+    array = layer_vectors(network, images, PLACES, Chosen("qkv")).arrays[0]
+    held = array.weights[:, None] >> torch.arange(4)[:, None] & 1  # (outputs, bits, rows)
+    assert array.cells is not None
+    digit = array.inputs & 1
+    count = torch.einsum("vr,or->vo", digit.double(), (held[:, 0] * array.cells[0]).double())
+    gain = 64 / (array.cells[0].sum(-1, dtype=torch.float64) + 64 - array.weights.shape[1])
+    assert array.counts[:, 0] == pytest.approx(count * gain, rel=0.2)  # idle cells of the tile differ, too
+
+
+def test_layers_and_positions_that_are_not_there_are_refused(network: GivenNetwork, images: Tensor) -> None:
+    for chosen, said in (
+        (Chosen("nothing"), "`layer` must be a layer on a macro, such as conv.0; got 'nothing'"),
+        (Chosen("stem.0"), "layer `stem.0` is not on a macro (first convolution: digital)"),
+        (Chosen("head", slice(1, 4)), "`positions` must be some of 0:1 in layer `head`, got 1:4"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            layer_vectors(network, images, PLACES, chosen)
+
+
+def test_csv_and_npz_have_the_numbers_of_the_hex_files(network: GivenNetwork, images: Tensor) -> None:
+    with_macro(network, NOISY.with_fields(static=StaticEffects(offset="1 lsb", inl=1.0, cell_mismatch="2 %")))
+    found = layer_vectors(network, images, PLACES, Chosen("head"))
+    (array,) = found.arrays
+    files = {name: content.decode().splitlines() for name, content in files_of(found, "csv").items()}
+    rows = [line.split(",") for line in files["codes.csv"][1:]]
+    assert [float(row[-1]) for row in rows] == array.codes.flatten().tolist()
+    assert len(files["converters.csv"]) == 1 + 4 * 4
+    assert files["converters.csv"][0].startswith("tile,group,output,weight_bit,offset_lsb,inl0,inl1")
+    assert len(files["tile0_cells.csv"]) == 1 + 4 * 4
+    with np.load(io.BytesIO(files_of(found, "npz")["vectors.npz"])) as held:
+        assert held["tile0_codes"].tolist() == array.codes.tolist()
+        assert held["counts"].tolist() == found.outputs().tolist()
+    with_macro(network, NOISY.with_fields(adc_bits=None, random_noise=0.5))
+    with pytest.raises(ValueError, match="`format` must be csv or npz, because the ideal ADC of layer `head`"):
+        files_of(layer_vectors(network, images, PLACES, Chosen("head")), "hex")

@@ -1,0 +1,63 @@
+"""Codes from files in place of a layer's own: the same codes change nothing, and others are counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from asim_lightning.classifier.network import GivenNetwork
+from asim_lightning.silicon.folder import write_folder
+from asim_lightning.silicon.layer_vectors import Chosen, layer_vectors
+from asim_lightning.silicon.replay import GivenCodes, read_codes, replay
+from tests.silicon.conftest import PLACES, with_macro
+from tests.silicon.test_layer_vectors import NOISY
+
+
+@pytest.mark.parametrize("ideal", [False, True])
+@pytest.mark.parametrize("form", ["hex", "csv"])
+@pytest.mark.parametrize("layer", ["conv.0", "qkv", "qk", "head"])
+def test_own_codes_give_the_same_answers_to_the_bit(
+    network: GivenNetwork, images: Tensor, tmp_path: Path, layer: str, form: str, ideal: bool
+) -> None:
+    with_macro(network, NOISY.with_fields(votes=3, vote_levels=2, digital_levels=1))
+    chosen = Chosen(layer, ideal=ideal)
+    write_folder(tmp_path, layer_vectors(network, images, PLACES, chosen), form)
+    given = read_codes(tmp_path)
+    assert given.images == PLACES
+    assert given.settings == {"layer": layer, "read": 0, "chip": 0, "ideal": ideal}
+    found = replay(network, images, PLACES, given, chosen)
+    assert found.equal_outputs is True
+    assert found.snr == found.own_snr
+    assert {off for off, count in found.off.items() if count} == {0}
+
+
+def test_other_codes_are_counted_and_those_of_some_positions_answer_nothing(
+    network: GivenNetwork, images: Tensor, tmp_path: Path
+) -> None:
+    with_macro(network, NOISY)
+    chosen = Chosen("qkv", slice(2, 5))
+    write_folder(tmp_path, layer_vectors(network, images, PLACES, chosen), "csv")
+    own = read_codes(tmp_path / "codes.csv")
+    codes = own.codes.copy()
+    codes[:7] += np.array([1, 1, 1, 2, 2, 5, -5])
+    found = replay(network, images, PLACES, GivenCodes("x", own.at, codes), Chosen("qkv"))
+    assert {off: count for off, count in found.off.items() if off and count} == {1: 3, 2: 2, 5: 2}
+    assert (found.equal_outputs, found.outputs) == (None, None)
+    assert found.snr != found.own_snr
+    assert "7 differ from its own: 3 by 1, 2 by 2, 2 by 5" in str(found)
+
+
+def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tensor, tmp_path: Path) -> None:
+    with_macro(network, NOISY)
+    write_folder(tmp_path, layer_vectors(network, images, PLACES, Chosen("head")), "csv")
+    given = read_codes(tmp_path)
+    with pytest.raises(ValueError, match=r"must have each of 64 codes .* once .*, got 63 for image 3, position 0"):
+        replay(network, images, PLACES, GivenCodes("x", given.at[:-1], given.codes[:-1]), Chosen("head"))
+    other = given.at.copy()
+    other[3, 4] = 9
+    with pytest.raises(ValueError, match=r"x must have output 0\.\.3 for layer `head`, got 9"):
+        replay(network, images, PLACES, GivenCodes("x", other, given.codes), Chosen("head"))
+    (tmp_path / "bad.csv").write_text("image,position,code\n1,2,3\n")
+    with pytest.raises(ValueError, match="must have the columns image, position, tile, group, output"):
+        read_codes(tmp_path / "bad.csv")
