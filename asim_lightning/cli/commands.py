@@ -18,6 +18,8 @@ class Command:
     """Help in one line."""
     runs_network: bool = True
     """Whether it takes the settings of a network, its data and a trainer, and not only options."""
+    word: str = ""
+    """The option that a word right after the command sets, if it runs a network."""
 
     @property
     def function(self) -> Any:
@@ -76,6 +78,15 @@ COMMANDS = {
         "explain:macros",
         "Published macros for model.plan.preset, and where our values differ from the chip's.",
         runs_network=False,
+    ),
+    "vectors": Command(
+        "vectors:vectors",
+        "Bits, codes and sums of a layer for RTL and SPICE: hex, CSV or NPZ files, Verilog, and a check.",
+    ),
+    "replay": Command(
+        "vectors:replay",
+        "Codes of a simulator, an RTL bench or a chip in place of a layer's own: output, and answers.",
+        word="codes",
     ),
     "calibrate-adc": Command(
         "calibrate_adc:calibrate",

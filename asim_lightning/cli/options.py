@@ -76,8 +76,10 @@ def read_options(command: str, words: Sequence[str]) -> list[Any]:
 
 
 def with_switches(flags: Sequence[str], command: str) -> list[str]:
-    """Flags of a command: dashes in a name become underscores, and a flag for true or false without such a value means
-    true."""
+    """Flags of a command: dashes in a name become underscores, a flag for true or false without such a value means
+    true, and a word right after the command sets `Command.word`."""
+    if (word := COMMANDS[command].word) and flags and not flags[0].startswith("-"):
+        flags = [f"--{word}={flags[0]}", *flags[1:]]
     switches, words = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}, []
     for flag, after in zip(flags, [*flags[1:], ""], strict=False):
         name, equals, value = flag.partition("=")
