@@ -50,6 +50,11 @@ class MeasuredCurve:
         return len(self.level) - 1
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the file has voltages without any noise."""
+        return self.is_voltage and not self.sigma.any()
+
+    @property
     def counts_of_one_code(self) -> int:
         """Measured counts at which all reads gave one code."""
         return int((self.sigma[self.counts] == 0).sum())

@@ -1,4 +1,4 @@
-"""CSV files of measured columns: means and deviations by count, or single reads, of codes or volts."""
+"""Files of measured columns: means and deviations by count, or single reads, of codes or volts; CSV or ngspice."""
 
 import hashlib
 from collections.abc import Mapping
@@ -117,6 +117,8 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} must be a CSV file in UTF-8: {error}") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()[:1] not in ("", "#")]
+    if any(line.split()[0] == "Index" for _, line in lines):
+        lines = _of_print(lines, name)
     if len(lines) < 2:
         raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read")
     header = [field.strip(' "') for field in lines[0][1].split(",")]
@@ -140,6 +142,20 @@ def _columns(content: bytes, name: str) -> dict[str, Array]:
             allowed = f"a {'whole ' if whole else ''}number, {least}..{most}"
             raise ValueError(f"{name}, line {number}: {key} must be {allowed}, got {given:g}")
     return columns
+
+
+def _of_print(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
+    """The tables in an ngspice print file or log as lines of CSV: the scale is the count, each count once or read by
+    read."""
+    fields = [(number, line.split()) for number, line in lines]
+    heads = list(dict.fromkeys(tuple(each) for _, each in fields if each[0] == "Index"))
+    if len(heads) > 1 or len(heads[0]) != 3:
+        given = " and ".join(" ".join(head) for head in heads)
+        raise ValueError(f"{name} must have one voltage by the count in the tables of ngspice, got {given:.100}")
+    found = [(number, each[1:]) for number, each in fields if len(each) == 3 and each[0].isdecimal()]
+    is_once = len({count for _, (count, _) in found}) == len(found)
+    table = [(number, f"{count},{volts}{',0' * is_once}") for number, (count, volts) in found]
+    return [(lines[0][0], "count,mean_v,std_v" if is_once else "count,v"), *table]
 
 
 def _measurement(columns: dict[str, Array], name: str) -> Measurement:

@@ -1,41 +1,30 @@
 """The charge, current and droop models fitted to measured codes by maximum likelihood."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import chdtri, ndtr, stdtrit
+from scipy.special import ndtr
 from torch import Tensor
 
-from asim_lightning.circuit.code_fit import HALF_CHI2, SMALLEST_SIGMA, Array, log_probability
+from asim_lightning.circuit.code_fit import SMALLEST_SIGMA, Array, log_probability
+from asim_lightning.circuit.estimate import Estimate, estimates, least_of, mean_of, spread_of
 from asim_lightning.circuit.measured import MeasuredCurve
 
 FEWEST_COUNTS = 8
 """Fewest counts with two codes or more; a count with one code tells nothing about noise."""
 PARAMETERS = ("offset", "gain", "bend", "random", "nonlinear")
-_BOUNDED = (False, False, True, True, True)
+_BOUNDED = np.array([False, False, True, True, True])
 _FAR = 1e4  # sigmas to a missing threshold: infinity has no derivative
 _ROUNDS, _FLAT = 3, 1e-12  # searches, each from the result of the one before; least curvature of a parameter
 _SURE = 16.0
 """Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A parameter with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def of(self, function: Callable[[float], float]) -> "Estimate":
-        """The estimate of a rising function of the parameter, which is 0 or more."""
-        return Estimate(*(function(max(0.0, end)) for end in (self.value, self.low, self.high)))
+_ROUNDED = 1e-4
+"""INL that the digits of a file may make, LSB."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +49,8 @@ class ModelFit:
     log_likelihood: float
     k: Estimate | None = None
     """Share of the level; None except for droop."""
+    inl: float | None = None
+    """Root mean square of the levels beyond the model, LSB; None for a file with noise."""
 
     @property
     def aic(self) -> float:
@@ -95,24 +86,26 @@ class AllFits:
     @property
     def offset(self) -> Estimate:
         """Standard deviation of the offset of converters, LSB."""
-        return _spread([fit.offset for fit in self.counted], 1.0)
+        return spread_of([fit.offset for fit in self.counted], 1.0)
 
     @property
     def gain(self) -> Estimate:
         """Standard deviation of the gain of converters, percent of the mean gain."""
         gains = [fit.gain for fit in self.counted]
-        return _spread(gains, 100.0 / _mean(gains).value)
+        return spread_of(gains, 100.0 / mean_of(gains).value)
 
     def mean(self) -> ModelFit:
         """The fit with mean parameters, with intervals of the mean, and the noise of all converters."""
-        offset, gain = (_mean([getattr(fit, name) for fit in self.counted]) for name in ("offset", "gain"))
+        offset, gain = (mean_of([getattr(fit, name) for fit in self.counted]) for name in ("offset", "gain"))
         bends = [fit.alpha for fit in self.counted if fit.alpha is not None]
         random, nonlinear, likelihood = self._noise()
         return ModelFit(
-            self.fits[0].model, _mean(bends) if bends else None, offset, gain, random, nonlinear, likelihood
+            self.fits[0].model, mean_of(bends) if bends else None, offset, gain, random, nonlinear, likelihood
         )
 
     def _noise(self) -> tuple[Estimate, Estimate, float]:
+        if self.curves[0].is_exact:
+            return Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.0), sum(fit.log_likelihood for fit in self.fits)
         parts = []
         for fit, curve in zip(self.fits, self.curves, strict=True):
             codes = _codes(curve, self.top, self.reads)
@@ -128,8 +121,8 @@ class AllFits:
 
         bounds = [(0.0, 0.0)] * 3 + [(0.0, None)] * 2
         squares = [(self.top / 100.0 * fit.random_noise.value) ** 2 for fit in self.fits]
-        theta, least = _least(loss, [0.0, 0.0, 0.0, float(np.mean(squares)), 0.0], bounds)
-        found = _estimates(loss, theta, np.array([False] * 3 + [True] * 2))[3:]
+        theta, least = least_of(loss, [0.0, 0.0, 0.0, float(np.mean(squares)), 0.0], bounds)
+        found = estimates(loss, theta, np.array([False] * 3 + [True] * 2), _BOUNDED)[3:]
         random, nonlinear = (each.of(lambda variance: 100.0 / self.top * math.sqrt(variance)) for each in found)
         return random, nonlinear, -least
 
@@ -151,22 +144,6 @@ def _share(counts: NDArray[Any], fit: ModelFit, curve: MeasuredCurve) -> Array:
     alpha = 0.0 if fit.alpha is None else fit.alpha.value
     share: Array = counts / (1.0 + alpha * counts) / curve.full_scale
     return share
-
-
-def _mean(parts: Sequence[Estimate]) -> Estimate:
-    """Mean of estimates, with the interval of this mean over converters."""
-    values = np.array([each.value for each in parts])
-    reach = float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1)) / math.sqrt(len(values))
-    mean = float(values.mean())
-    return Estimate(mean, mean - reach, mean + reach)
-
-
-def _spread(parts: Sequence[Estimate], scale: float) -> Estimate:
-    """Standard deviation of normal values behind estimates, without the error of the estimates."""
-    values, others = np.array([each.value for each in parts]), len(parts) - 1
-    errors = float(np.mean([(each.high - each.low) ** 2 for each in parts])) / (8.0 * HALF_CHI2)
-    variances = float(values.var(ddof=1)) * np.array([1.0, *(others / chdtri(others, p) for p in (0.025, 0.975))])
-    return Estimate(*(scale * math.sqrt(max(0.0, each - errors)) for each in variances.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +179,9 @@ class _Volts:
 def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> tuple[ModelFit, ModelFit, float, int]:
     """The fitted charge and current model, and log-likelihood and number of parameters of a fit of each count.
 
+    Voltages without any noise, such as those of a simulator, are fitted by least squares: the fit of each count by
+    itself then has no error, and an infinite log-likelihood.
+
     Args:
         curve: A measured column.
         top: Largest code of its ADC.
@@ -225,12 +205,13 @@ def fit_droop(
 def _fit_models(
     curves: Mapping[int, MeasuredCurve], top: int, rows: int, reads: int | None, other: str
 ) -> tuple[ModelFit, ModelFit, float, int]:
-    some, curve = sum(int((each.sigma[each.counts] > 0).sum()) for each in curves.values()), [*curves.values()][-1]
+    is_exact, curve = all(each.is_exact for each in curves.values()), [*curves.values()][-1]
+    some = sum(len(each.counts) if is_exact else int((each.sigma[each.counts] > 0).sum()) for each in curves.values())
     if some < FEWEST_COUNTS:
-        reads_differ = "whose reads gave two codes or more, because one code tells nothing about noise"
-        differ = "whose voltages have noise" if curve.is_voltage else reads_differ
-        raise ValueError(f"fit-column needs {FEWEST_COUNTS} or more counts {differ}, got {some}")
-    parts, own = [], 0.0
+        reads_differ = " whose reads gave two codes or more, because one code tells nothing about noise"
+        differ = ("" if is_exact else " whose voltages have noise") if curve.is_voltage else reads_differ
+        raise ValueError(f"fit-column needs {FEWEST_COUNTS} or more counts{differ}, got {some}")
+    parts, own = [], math.inf if is_exact else 0.0
     for driven, each in curves.items():
         codes = _codes(each, top, reads)
         level, sigma = (torch.from_numpy(x)[codes.count.long()] for x in (each.level, each.sigma))
@@ -246,10 +227,12 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
     The variance is linear in the count. Each count has its own level, so that INL does not count as noise.
 
     Args:
-        curve: A measured column with noise.
+        curve: A measured column.
         top: Largest code of its ADC.
         reads: Reads of each count; None if the curve has them.
     """
+    if curve.is_exact:
+        return None
     codes = _codes(curve, top, reads)
     measured = curve.sigma[curve.counts]
     start = math.log(float((measured[measured > 0] ** 2).mean()))
@@ -261,7 +244,7 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
             line = variance[0] + (variance[-1] - variance[0]) * codes.count / curve.full_scale
             return codes.loss(level, line.sqrt())
 
-        found, least = _least(loss, [*curve.level, *[start] * parameters])
+        found, least = least_of(loss, [*curve.level, *[start] * parameters])
         losses.append(least)
         ends = np.exp(found[-parameters:] / 2).tolist()
     low, high = ends
@@ -271,14 +254,16 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
 def _least_sigma(curve: MeasuredCurve) -> float:
     """Smallest sigma of a fit, LSB: codes do not tell a smaller one; of voltages a hundredth of the usual one, so that
     a count without noise does not decide alone."""
+    if curve.is_exact:
+        return _ROUNDED
     usual = float(np.sqrt((curve.sigma[curve.counts] ** 2).mean()))
     return 0.01 * usual if curve.is_voltage else SMALLEST_SIGMA
 
 
 def _codes(curve: MeasuredCurve, top: int, reads: int | None) -> _Codes | _Volts:
     counts = curve.counts
-    if curve.is_voltage and (reads is not None or curve.number is not None):
-        number = np.full(len(counts), reads) if curve.number is None else curve.number
+    if curve.is_voltage and (curve.is_exact or reads is not None or curve.number is not None):
+        number = np.full(len(counts), 1 if curve.is_exact else reads) if curve.number is None else curve.number
         level, sigma = curve.level[counts], curve.sigma[counts]
         return _Volts(*(torch.from_numpy(each).double() for each in (counts, number, level, sigma**2)))
     if curve.reads is not None:
@@ -307,8 +292,9 @@ class _Part:
 
 def _fit(parts: Sequence[_Part], curve: MeasuredCurve, top: int, rows: int, model: str) -> ModelFit:
     """The model fitted to parts of which the curve is the one of the largest full scale."""
-    free, is_droop = np.array([name != "bend" or model != "charge" for name in PARAMETERS]), model == "droop"
-    least_variance = _least_sigma(curve) ** 2 / 100
+    is_exact, is_droop = all(part.curve.is_exact for part in parts), model == "droop"
+    fixed = ("bend",) * (model == "charge") + ("nonlinear",) * is_exact  # without noise, `random` is the INL
+    free, least_variance = np.array([name not in fixed for name in PARAMETERS]), _least_sigma(curve) ** 2 / 100
 
     def loss(theta: Tensor) -> Tensor:
         """Loss for offset, gain, ``alpha * full_scale`` or k, and both variances in LSB^2. # (5,)"""
@@ -332,12 +318,15 @@ def _fit(parts: Sequence[_Part], curve: MeasuredCurve, top: int, rows: int, mode
         def in_errors(steps: Tensor, size: Array = size) -> Tensor:
             return loss(steps * torch.from_numpy(size))
 
-        steps, least = _least(in_errors, theta / size, bounds)
+        steps, least = least_of(in_errors, theta / size, bounds)
         theta = steps * size
-    found = _estimates(loss, theta, free)
+    found = estimates(loss, theta, free, _BOUNDED)
     random, nonlinear = (each.of(lambda variance: 100.0 / top * math.sqrt(variance)) for each in found[3:])
+    if is_exact:
+        random = nonlinear = Estimate(0.0, 0.0, 0.0)
     alpha = found[2].of(lambda bend: bend / curve.full_scale) if model == "current" else None
-    return ModelFit(model, alpha, found[0], found[1], random, nonlinear, -least, found[2] if is_droop else None)
+    k, inl = found[2] if is_droop else None, math.sqrt(theta[3]) if is_exact else None
+    return ModelFit(model, alpha, found[0], found[1], random, nonlinear, -least, k, inl)
 
 
 def _start(parts: Sequence[_Part], full_scale: int, top: int, model: str) -> list[float]:
@@ -356,45 +345,5 @@ def _start(parts: Sequence[_Part], full_scale: int, top: int, model: str) -> lis
         rest = float(((level - line @ (offset, gain)) ** 2).mean())
         if rest < best[0]:
             best = rest, [float(offset), float(gain), bend]
-    variance = best[0] + float((sigma[sigma > 0] ** 2).mean())
-    return [*best[1], variance / 2, variance / 2]
-
-
-def _least(
-    function: Callable[[Tensor], Tensor],
-    start: Sequence[float],
-    bounds: Sequence[tuple[float | None, float | None]] = (),
-) -> tuple[Array, float]:
-    """The arguments at which a function is least, and its value there."""
-
-    def value_and_gradient(theta: Array) -> tuple[float, Array]:
-        gradient, value = torch.func.grad_and_value(function)(torch.from_numpy(theta))
-        return float(value), gradient.numpy()
-
-    options = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
-    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds or None, options=options)
-    return found.x, float(found.fun)
-
-
-def _estimates(loss: Callable[[Tensor], Tensor], theta: Array, free: NDArray[np.bool_]) -> list[Estimate]:
-    """Parameters with intervals by observed information; at a bound, by how the likelihood falls from there."""
-    at = torch.from_numpy(theta)
-    slope, information = torch.func.grad(loss)(at).numpy(), torch.func.hessian(loss)(at).numpy()
-    inside = free & ~(np.array(_BOUNDED) & (theta <= 0))
-    covariance = np.linalg.pinv(information[np.ix_(inside, inside)])
-    errors = np.zeros_like(theta)
-    # a variance that is not positive: the reads do not tell this parameter from another one
-    variances = covariance.diagonal()
-    errors[inside] = np.sqrt(np.where(variances > 0, variances, np.inf))
-    found = []
-    for place, value in enumerate(theta.tolist()):
-        if inside[place] or not free[place]:
-            reach = math.sqrt(2 * HALF_CHI2) * float(errors[place])
-            found.append(Estimate(value, value - reach, value + reach))
-            continue
-        cross = information[place, inside]
-        bend = max(0.0, float(information[place, place] - cross @ covariance @ cross))
-        rise = max(0.0, float(slope[place]))
-        root = math.sqrt(rise**2 + 2 * HALF_CHI2 * bend)
-        found.append(Estimate(0.0, 0.0, 2 * HALF_CHI2 / (rise + root) if root else math.inf))
-    return found
+    noise = float((sigma[sigma > 0] ** 2).mean()) if sigma.any() else 0.0
+    return [*best[1], (best[0] + noise) / 2, (best[0] + noise) / 2]

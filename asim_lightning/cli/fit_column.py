@@ -20,7 +20,8 @@ class FitColumnOptions:
 
     file: str
     """CSV file: count,mean,std of codes, or count,code, a line for each read; of voltages count,mean_mv,std_mv or
-    count,mv. A further column `driven` has the number of driven rows, for the model droop."""
+    count,mv. A further column `driven` has the number of driven rows, for the model droop. Or a log or print file of
+    ngspice with a voltage by the count."""
     adc_bits: int = 8
     """Bits of the ADC: 1..16."""
     encoding_bits: int = 1
@@ -116,7 +117,12 @@ def _compared(options: FitColumnOptions, measured: str, fits: tuple[ModelFit, Mo
     best = other if other.aic < charge.aic else charge
     print(f"{options.file}: {measured}\n\n{fit_table(charge, other, own, own_aic)}")
     print(f"{best.model} predicts better, by {abs(charge.aic - other.aic):.1f} in AIC")
-    if own_aic < best.aic:
+    if best.inl is not None:
+        print(
+            f"without noise; {best.model} leaves an INL of {best.inl:.2g} LSB (root mean square); `column: measured` "
+            "keeps all of it"
+        )
+    elif own_aic < best.aic:
         print("the measured counts predict better than both; the settings below use `column: measured`")
         return _settings_of_file(options.file, options.converter)
     return _settings_of_fit(best)

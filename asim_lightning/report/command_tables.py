@@ -7,7 +7,8 @@ from itertools import zip_longest
 
 from asim_lightning.bench.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.circuit import schedule
-from asim_lightning.circuit.model_fit import Estimate, ModelFit
+from asim_lightning.circuit.estimate import Estimate
+from asim_lightning.circuit.model_fit import ModelFit
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost.energy_model import EnergyModel
 from asim_lightning.cost.technology import Technology

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from asim_lightning.circuit.estimate import Estimate
 from asim_lightning.circuit.measured import measured_curves
-from asim_lightning.circuit.model_fit import AllFits, Estimate, ModelFit, fit_models, rising_sigma
+from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_models, rising_sigma
 from asim_lightning.resources import shipped_folder
 from tests.circuit.measured_chips import COUNTS, ROWS, TOP, Array, bent_level, codes_of, moments_csv, reads_csv
 
@@ -146,3 +147,24 @@ def test_sigma_rises_only_where_noise_grows_with_the_count(sigma: NDArray[np.flo
         assert found == pytest.approx((sigma[0], sigma[-1]), rel=0.06)
     else:
         assert found is None
+
+
+def test_voltages_without_noise_are_fitted_by_least_squares() -> None:
+    level = 0.2 + 1.02 * TOP * COUNTS / (1 + 4e-4 * COUNTS) / ROWS
+    level += 0.03 * np.sin(COUNTS)  # INL, of 0.03 / sqrt(2) LSB
+    text = "\n".join(["count,mean_mv,std_mv", *(f"{k},{2 * each:.7g},0" for k, each in enumerate(level))])
+    curve = measured_curves(text.encode(), "chip.csv", None, TOP, 2 * TOP)[None]
+    charge, current, own, _ = fit_models(curve, TOP, ROWS, None)
+    assert current.aic < charge.aic - 100
+    assert own == math.inf
+    assert current.inl == pytest.approx(0.03 / math.sqrt(2), rel=0.05)
+    for each, truth in zip(parts(current), (4e-4, 0.2, 1.02, 0.0, 0.0), strict=True):
+        assert each.low <= truth <= each.high
+        assert each.value == pytest.approx(truth, rel=0.02)
+    assert rising_sigma(curve, TOP, None) is None
+    columns = [f"{n},{k},{2 * each + 6 * n:.7g},0" for n in range(3) for k, each in enumerate(level)]
+    text = "\n".join(["column,count,mean_mv,std_mv", *columns])
+    curves = [*measured_curves(text.encode(), "chip.csv", "each", TOP, 2 * TOP).values()]
+    several = AllFits([fit_models(each, TOP, ROWS, None)[1] for each in curves], curves, TOP, ROWS)
+    assert several.offset.value == pytest.approx(3.0, rel=1e-3)  # of 0.2, 3.2 and 6.2 LSB
+    assert several.mean().random_noise == Estimate(0.0, 0.0, 0.0)

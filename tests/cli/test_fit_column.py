@@ -191,3 +191,32 @@ def test_fit_column_fits_the_droop_of_driven_rows(asim: Asim, folder: Path) -> N
     macro = MacroConfig(**settings_said(asim("fit-column", "all.csv", *FEWER).out))
     assert macro.column == "charge"  # one number of driven rows tells no droop from a gain
     assert macro.column_args["gain"] == pytest.approx(0.8, rel=0.02)
+
+
+def printed(volts: dict[str, list[float]]) -> str:
+    """A table as ngspice prints it, after the line of an analysis, with a page break."""
+    head = f"Index   v-sweep         {'   '.join(volts)}\n{'-' * 40}\n"
+    lines = [
+        f"{n}\t{n:.6e}\t" + "".join(f"{v:.6e}\t" for v in row)
+        for n, row in enumerate(zip(*volts.values(), strict=True))
+    ]
+    return "No. of Data Rows : 32\n" + head + "\n".join(lines[:20]) + f"\n\f\n{head}" + "\n".join(lines[20:]) + "\n"
+
+
+def test_fit_column_reads_the_tables_of_ngspice(asim: Asim, folder: Path) -> None:
+    level = 1.1 * 31 * SHORT / (1 + 4e-3 * SHORT) / 31
+    (folder / "column.log").write_text(printed({"v(column)": [*(level / 31)]}))
+    options = (*FEWER, "--full_scale_mv", 1000)
+    said = asim("fit-column", "column.log", *options).out
+    macro = MacroConfig(**settings_said(said))
+    assert macro.column_args["alpha"] == pytest.approx(4e-3, rel=1e-4)
+    assert macro.column_args["gain"] == pytest.approx(1.1, rel=1e-4)
+    assert macro.random_noise_percent == macro.nonlinear_noise_percent == 0
+    draws = np.random.default_rng(0)
+    reads = [printed({"v(column)": [*((level + draws.normal(0, 0.3, 32)) / 31)]}) for _ in range(40)]
+    (folder / "column.log").write_text("".join(reads))
+    macro = MacroConfig(**settings_said(asim("fit-column", "column.log", *options).out))
+    assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 31, rel=0.05)
+    (folder / "column.log").write_text(printed({"v(a)": [*level], "v(b)": [*level]}))
+    found = asim("fit-column", "column.log", *options).error
+    assert "must have one voltage by the count in the tables of ngspice, got Index v-sweep v(a) v(b)" in found
