@@ -49,7 +49,8 @@ NR == FNR {{ level[$1] = $2; ideal[$1] = $3; wanted++; next }}
 }}
 END {{
     bad += wanted - measured
-    printf "%s %d of %d conversions; largest difference %.6f LSB\\n", bad ? "FAIL" : "PASS", bad, wanted, most
+    said = bad ? "FAIL " bad " of" : "PASS"
+    printf "%s %d conversions; largest difference %.6f LSB\\n", said, wanted, most
     exit bad > 0 || !wanted
 }}
 """
