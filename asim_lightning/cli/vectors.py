@@ -43,13 +43,14 @@ class VectorsOptions:
 
 def vectors(cli: AsimCLI, options: VectorsOptions) -> None:
     """Write the bits that go into a layer's macro, the codes that come out, and their sums."""
+    check_whole("`read`", options.read, 0, 65535)
     chosen = Chosen(_layer(cli, options.layer), _slice(options.positions), options.read, options.chip, options.ideal)
-    images, _, places = _images(cli, options.images or [0])
+    images, _, places = _images(cli, [0] if options.images is None else options.images)
     found = layer_vectors(cli.model, images, places, chosen)
     folder = Path(options.output) if options.output else cli.run_folder / f"vectors-{found.layer}"
     write_folder(folder, found, options.format, options.verilog, options.spice)
     codes = sum(array.codes.numel() for array in found.arrays)
-    cli.say(f"layer    {found.layer}: {len(found.arrays)} arrays, {found.vectors:,} vectors, {codes:,} codes")
+    cli.say(f"layer    {found.layer}; arrays {len(found.arrays)}, vectors {found.vectors:,}, codes {codes:,}")
     cli.say(f"folder   {folder}")
     cli.say(f"check    make -C {folder} check")
 
@@ -84,7 +85,10 @@ def replay(cli: AsimCLI, options: ReplayOptions) -> None:
     cli.say(str(found))
     if found.outputs is not None:
         means = [_mean(cli, each, labels) for each in (found.outputs, found.own_outputs)]
-        cli.say(f"{Measure.of_module(cli.model).name}  {means[0]} with these codes, {means[1]} with its own")
+        samples = f"{len(places)} sample{'s' * (len(places) > 1)}"
+        cli.say(
+            f"{Measure.of_module(cli.model).name}  {means[0]} with these codes, {means[1]} with its own, of {samples}"
+        )
 
 
 def _mean(cli: AsimCLI, outputs: Any, labels: Any) -> str:
@@ -93,7 +97,7 @@ def _mean(cli: AsimCLI, outputs: Any, labels: Any) -> str:
 
 
 def _layer(cli: AsimCLI, name: str | None) -> str:
-    layer_of(cli.model, name or "")
+    layer_of(cli.model, name)
     return str(name)
 
 
@@ -103,6 +107,8 @@ def _images(cli: AsimCLI, places: list[int]) -> tuple[Any, Any, list[int]]:
     loader = cli.datamodule.test_dataloader()
     for place in places:
         check_whole("`images`", place, 0, len(loader.dataset) - 1)
+    if not places or len({*places}) < len(places):
+        raise ValueError(f"`images` must be places of one or more images, each once, got {places}")
     images, labels, ids = unpack(loader.collate_fn([loader.dataset[place] for place in places]), None)
     return images, labels, ids.tolist()
 
@@ -113,5 +119,5 @@ def _slice(text: str | None) -> slice | None:
         return None
     parts = text.split(":")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"`positions` must be two numbers such as 0:64, got {text!r}")
+        raise ValueError(f"`positions` must be two numbers such as 0:64, the end not included, got {text!r}")
     return slice(int(parts[0]), int(parts[1]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.checks import check_choice
-from asim_lightning.circuit import Transfer
+from asim_lightning.circuit import MacroConfig, Transfer
 from asim_lightning.silicon.layer_vectors import Array, LayerVectors
 from asim_lightning.silicon.words import hex_text, hex_words, signed_bits
 from asim_lightning.table import csv_text
@@ -70,12 +70,15 @@ def described(found: LayerVectors) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "layer": found.layer, "images": list(found.images), "positions": list(found.positions), "read": found.read,
-        "chip": found.chip, "ideal": found.ideal, "macro": _plain(asdict(circuit.macro)),
+        "chip": found.chip, "ideal": found.ideal, "macro": plain_fields(circuit.macro),
         "signed_input": circuit.signed_input,
         "order": {
             "vectors": _ORDER, "inputs": "a word for each vector and input digit; row 0 in the lowest bits",
             "weights": "a word for each output and weight bit from the lowest; row 0 in the lowest bit",
             "codes": "a word for each vector, cycle, read and output, outputs fastest; its count without ADC",
+            "rows": "channel after channel of the tile, and in each all kernel elements of the tile, row after row",
+            "reads": "a cycle has one code: the vote (mode, median) of its reads; with mean the sum of them, because "
+            "weight and divisor already count them",
             "sums": "a word for each vector, group and output: sum over tiles and cycles of weight times code",
             "digital_sums": "the same of weight times count, for cycles without ADC",
         },
@@ -228,6 +231,10 @@ def _numbers(values: Tensor) -> list[float]:
     return [float(each) for each in values.detach().flatten()]
 
 
-def _plain(settings: Any) -> Any:
-    """Settings in the types of JSON."""
-    return json.loads(json.dumps(settings, default=str))
+def plain_fields(macro: MacroConfig) -> dict[str, Any]:
+    """Fields of a macro in the types of JSON; those of its static effects are named ``static.offset`` and so on."""
+    found = asdict(macro)
+    static = found.pop("static")
+    found |= {f"static.{name}": value for name, value in static.items()}
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return plain

@@ -215,9 +215,10 @@ class Recorder:
         self.product, self.x, self.w = layer.quantized_operands(*inputs)
         self.axes = Axes(self.product, self.x, self.w)
         count = self.axes.geometry.windows
-        self.at = range(count)[self.positions or slice(None)]
-        if self.positions is not None and not self.at:
-            given = f"{self.positions.start}:{self.positions.stop}"
+        chosen = self.positions or slice(0, count)
+        self.at = range(chosen.start, chosen.stop)
+        if not self.at or self.at[0] < 0 or self.at[-1] >= count:
+            given = f"{chosen.start}:{chosen.stop}"
             raise ValueError(f"`positions` must be some of 0:{count} in layer `{layer.name}`, got {given}")
         held = copy.deepcopy(layer)
         self.step = held.hold_ranges(*inputs)[0]
@@ -225,20 +226,25 @@ class Recorder:
     def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
         """Keep counts and codes; the codes stay."""
         if self.calls == 1:
-            at = slice(self.at.start, self.at.stop, self.at.step)
+            at = slice(self.at.start, self.at.stop)
             kept = [self.axes.by_group(each)[..., at, :].double() for each in (count[None], codes)]
             self.found[tile, cycle] = kept[0][0], kept[1]
         return codes
 
 
-def layer_of(model: CimModule, name: str) -> OnMacro:
+def layer_of(model: CimModule, name: str | None) -> OnMacro:
     """A layer on a macro by its full name; refuses other names, and layers in floating point with the reason."""
     layers = needed_layers(model, "A layer's conversions")
-    if name in layers:
+    if name is not None and name in layers:
         return layers[name]
     row = next((row for row in model.report if row.name == name), None)
-    why = f"layer `{name}` is not on a macro ({row.why_kept})" if row is not None else f"got {name!r}"
+    why = f"layer `{name}` is not on a macro ({row.why_kept})" if row is not None else f"got {name or 'none'!r}"
     raise ValueError(f"`layer` must be a layer on a macro, such as {next(iter(layers))}; {why}")
+
+
+def chip_name(model: CimModule) -> int | str:
+    """Number of a network's chip, or the file that it was read from."""
+    return model.chip.path if isinstance(model.chip, SavedChip) else model.chip
 
 
 def make_ideal_(model: CimModule) -> None:
@@ -328,7 +334,7 @@ def _assembled(model: CimModule, recorder: Recorder, places: Sequence[int], chos
     bias = getattr(layer, "bias", None)
     return LayerVectors(
         layer.name, circuit, tuple(tiles), tuple(places), tuple(at), axes.geometry.windows, model.trial,
-        model.chip.path if isinstance(model.chip, SavedChip) else model.chip, chosen.ideal, tuple(arrays),
+        chip_name(model), chosen.ideal, tuple(arrays),
         recorder.step, bias.detach() if isinstance(bias, Tensor) else None,
         on_chip(layer, recorder.inputs, model.chip),
     )  # fmt: skip

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asim_lightning.circuit import Cycle
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.attribution import computed
@@ -22,8 +23,8 @@ from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_snr import decibels
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.inputs import Inputs, moved
-from asim_lightning.silicon.files import CODES, EXPECTED
-from asim_lightning.silicon.layer_vectors import Axes, Chosen, layer_of, make_ideal_, reads_of, tapped
+from asim_lightning.silicon.files import CODES, EXPECTED, plain_fields
+from asim_lightning.silicon.layer_vectors import Axes, Chosen, chip_name, layer_of, make_ideal_, reads_of, tapped
 from asim_lightning.silicon.words import fields_of, words_of
 
 _COLUMNS = ("image", "position", "tile", "group", "output", "cycle", "read", "code")
@@ -38,13 +39,15 @@ class GivenCodes:
         source: File or folder.
         at: Image, position, tile, group, output, cycle and read of each code. # (codes, 7)
         codes: # (codes,)
-        settings: Read, chip and ideal of the vectors, if a folder says them.
+        settings: Layer, read, chip and ideal of the vectors, if a folder says them.
+        macro: Fields of the macro of the vectors, if a folder says them.
     """
 
     source: str
     at: Numbers
     codes: NDArray[np.float64]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    macro: Mapping[str, Any] | None = None
 
     @property
     def images(self) -> list[int]:
@@ -57,27 +60,28 @@ def read_codes(path: Path) -> GivenCodes:
 
     Raises:
         FileNotFoundError: There is no such file, and no folder with expected.json.
-        ValueError: A column lacks, or a value is no number.
+        ValueError: A column is missing, a value is no number, or the folder has neither CSV nor hex files.
     """
     if path.is_dir():
         expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
         settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
         if (path / CODES).exists():
             found = read_codes(path / CODES)
-            return GivenCodes(str(path), found.at, found.codes, settings)
+            return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"])
         return _of_hex(path, expected, settings)
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         head = next(lines, [])
         lacking = [name for name in _COLUMNS if name not in head]
         if lacking:
-            raise ValueError(f"{path} must have the columns {', '.join(_COLUMNS)}, got none of {', '.join(lacking)}")
+            raise ValueError(f"{path} must have the columns {', '.join(_COLUMNS)}, got no {' and no '.join(lacking)}")
         places = [head.index(name) for name in _COLUMNS]
         try:
             values = np.array([[float(line[place]) for place in places] for line in lines], dtype=np.float64)
         except (ValueError, IndexError) as error:
             raise ValueError(f"{path} must have a number in each column of line {lines.line_num}: {error}") from None
-    values = values.reshape(-1, len(_COLUMNS))
+    if not len(values):
+        raise ValueError(f"{path} must have a line for each code, got only the names of columns")
     return GivenCodes(str(path), values[:, :-1].astype(np.int64), values[:, -1])
 
 
@@ -85,21 +89,38 @@ def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) ->
     reads = [(n, read) for n, cycle in enumerate(expected["cycles"]) for read in range(cycle["reads"])]
     parts, codes = [], []
     for array in expected["arrays"]:
-        words = words_of((folder / f"{array['name']}_codes.hex").read_text(encoding="utf-8"))
+        file = folder / f"{array['name']}_codes.hex"
+        if not file.exists():
+            raise ValueError(f"{folder} must have {CODES} or {file.name}; `format` npz has no codes that replay reads")
+        words = words_of(file.read_text(encoding="utf-8"))
         shape = len(array["images"]), len(expected["positions"]), len(reads), array["outputs"]
         if len(words) != np.prod(shape):
-            raise ValueError(
-                f"{folder / array['name']}_codes.hex must have {np.prod(shape)} words, as {EXPECTED} says, "
-                f"got {len(words)}"
-            )
-        found = fields_of(words, 1, expected["bits"]["code"], expected["signed_codes"])[:, 0]
+            raise ValueError(f"{file} must have {np.prod(shape)} words, as {EXPECTED} says, got {len(words)}")
+        try:
+            found = fields_of(words, 1, expected["bits"]["code"], expected["signed_codes"])[:, 0]
+        except ValueError as error:
+            raise ValueError(f"{file} must have hexadecimal words: {error}") from None
         image, position, number, output = (each.ravel() for each in np.indices(shape))
         at = np.array(reads)[number]
         known = np.array(array["images"])[image], np.array(expected["positions"])[position]
         place = [*known, np.full(len(at), array["tile"]), np.full(len(at), array["group"]), output, at[:, 0], at[:, 1]]
         parts.append(np.stack(place, 1))
         codes.append(found.astype(np.float64))
-    return GivenCodes(str(folder), np.concatenate(parts).astype(np.int64), np.concatenate(codes), settings)
+    at = np.concatenate(parts).astype(np.int64)
+    return GivenCodes(str(folder), at, np.concatenate(codes), settings, expected["macro"])
+
+
+def check_macro(given: GivenCodes, layer: OnMacro) -> None:
+    """Refuse codes of a folder that was written for another macro."""
+    if given.macro is None:
+        return
+    own = plain_fields(layer.transfer.macro)
+    if names := [name for name in own if own[name] != given.macro.get(name)]:
+        had, has = (", ".join(f"{name} {each.get(name)!r}" for name in names) for each in (given.macro, own))
+        raise ValueError(
+            f"{given.source} was written for a macro with {had}, and layer `{layer.name}` has {has}; give the same "
+            "recipe and flags"
+        )
 
 
 class Replayer:
@@ -107,10 +128,12 @@ class Replayer:
 
     Attributes:
         off: How many codes differ from the layer's own by how much.
+        total: Sum of these differences, given code minus own code.
     """
 
     def __init__(self, layer: OnMacro, given: GivenCodes, places: Sequence[int]) -> None:
-        self.layer, self.given, self.calls, self.off = layer, given, 0, Counter[int]()
+        self.layer, self.given, self.calls = layer, given, 0
+        self.off, self.total = Counter[int](), 0.0
         self.places = {place: number for number, place in enumerate(places)}
 
     def called(self, layer: OnMacro, inputs: tuple[Tensor, ...]) -> None:
@@ -138,6 +161,7 @@ class Replayer:
                     f"{self.given.source} must have each of {whole} codes (tiles x groups x reads x outputs) once for "
                     f"each image and position, got {count} for image {image}, position {position}"
                 )
+        self._check_codes(layer.transfer.cycles)
         images = np.vectorize(self.places.__getitem__)(at[:, 0])
         order = np.column_stack([at[:, 6], images, at[:, 3], at[:, 1], at[:, 4]])  # as in `Axes.by_group`
         self.by_cycle = {
@@ -146,8 +170,25 @@ class Replayer:
             for cycle in range(sizes[4])
             for chosen in [(at[:, 2] == tile) & (at[:, 5] == cycle)]
         }
-        self.is_whole = len(pairs) == len(self.places) * g.windows
+        self.positions = len(pairs), len(self.places) * g.windows
         self.windows = sorted({*pairs[:, 1].tolist()})
+
+    def _check_codes(self, cycles: Sequence[Cycle]) -> None:
+        """Refuse codes that the ADC cannot give."""
+        for number, cycle in enumerate(cycles):
+            top = cycle.top_code if cycle.converted else cycle.largest_count
+            if top is None:
+                continue  # codes of an ideal ADC are no whole numbers
+            own, low = self.given.codes[self.given.at[:, 5] == number], -top if cycle.signed else 0
+            if (wrong := own[~((own >= low) & (own <= top)) | (own != np.round(own))]).size:
+                raise ValueError(
+                    f"{self.given.source} must have whole codes {low}..{top} in cycle {number}, got {wrong[0]:g}"
+                )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all positions of all images have codes."""
+        return self.positions[0] == self.positions[1]
 
     def of_windows(self, y: Tensor) -> Tensor:
         """Outputs of the layer at the positions of the codes. # (1, batch, groups, positions, outputs)"""
@@ -161,7 +202,9 @@ class Replayer:
         index = tuple(torch.from_numpy(at.T.copy()))
         found = self.axes.by_group(codes).clone()
         values = torch.from_numpy(given).to(found)
-        for off, count_of in enumerate(torch.bincount((values - found[index]).abs().round().int()).tolist()):
+        differences = (values - found[index]).double()
+        self.total += float(differences.sum())
+        for off, count_of in enumerate(torch.bincount(differences.abs().round().int()).tolist()):
             self.off[off] += count_of
         found[index] = values
         return self.axes.as_outputs(found, codes.shape)
@@ -175,18 +218,25 @@ class Replay:
         layer: Full name of the layer.
         codes: Number of codes.
         off: How many codes differ from the layer's own by 0, 1, 2, ... codes.
+        mean_off: Mean of (given code - own code).
+        own: Read and chip of the layer's own codes.
+        positions: Positions of images that have codes, and all of them.
         snr: Signal to error at the layer's output, against the exact product of the same integers, dB; infinite without
             error.
         own_snr: The same of the layer's own codes.
         equal_outputs: Whether all outputs of the network equal those with the layer's own codes, to the bit; None if
-            codes of some positions lack.
-        outputs: Outputs of the network, as the outcome reads them, with the given codes; None if some lack.
+            some positions have no codes.
+        outputs: Outputs of the network, as the outcome reads them, with the given codes; None if some positions have
+            none.
         own_outputs: Outputs with the layer's own codes.
     """
 
     layer: str
     codes: int
     off: Mapping[int, int]
+    mean_off: float
+    own: str
+    positions: tuple[int, int]
     snr: float
     own_snr: float
     equal_outputs: bool | None
@@ -197,12 +247,14 @@ class Replay:
         shares = [f"{count:,} by {off}" for off, count in sorted(self.off.items()) if off and count]
         differ = sum(count for off, count in self.off.items() if off)
         lines = [
-            f"codes    {self.codes:,} of layer {self.layer}; {differ:,} differ from its own"
-            + (f": {', '.join(shares[:6])}{' and more' * (len(shares) > 6)}" if shares else ""),
+            f"codes    {self.codes:,} of layer {self.layer}; {differ:,} differ from its own ({self.own})"
+            + (f": {', '.join(shares[:6])}{' and more' * (len(shares) > 6)}" if shares else "")
+            + (f"; mean of all differences {self.mean_off:+.4g}" if shares else ""),
             f"output   {_snr_text(self.snr)} against the exact product; own codes: {_snr_text(self.own_snr)}",
         ]
         if self.equal_outputs is None:
-            lines.append("answers  not computed, because codes of some positions lack")
+            there, every = self.positions
+            lines.append(f"answers  not computed, because the codes are of {there:,} of {every:,} positions")
         else:
             equal = "equal those with its own codes, to the bit" if self.equal_outputs else "differ"
             lines.append(f"answers  the network's outputs {equal}")
@@ -232,6 +284,8 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
     with under(model, Condition("simulated", trial=chosen.read, chip=chosen.chip)):
         if chosen.ideal:
             make_ideal_(model)
+        check_macro(given, layer)
+        own_codes = "ideal" if chosen.ideal else f"read {model.trial} of chip {chip_name(model)}"
 
         def outputs(tap: Any) -> tuple[Any, float]:
             powers = torch.zeros(2, dtype=torch.float64)
@@ -259,6 +313,7 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
         replayed, snr = outputs(replayer)
     is_whole = replayer.is_whole
     return Replay(
-        layer.name, len(given.codes), dict(replayer.off), snr, own_snr,
-        torch.equal(own, replayed) if is_whole else None, replayed if is_whole else None, own,
+        layer.name, len(given.codes), dict(replayer.off), replayer.total / len(given.codes), own_codes,
+        replayer.positions, snr, own_snr, torch.equal(own, replayed) if is_whole else None,
+        replayed if is_whole else None, own,
     )  # fmt: skip

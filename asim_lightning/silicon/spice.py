@@ -16,6 +16,7 @@ _PERIOD = 10  # ns
 _CELL = """\
 .model ideal sw(ron={10p / unit} roff=1e15 vt=0.5 vh=0)
 * a cell: its capacitor is charged to the input, then it shares its charge with the column
+* only ratios of capacitors count: to change one, change units of its row
 .subckt cell input column charge share units=1
 C1 plate 0 {unit * units}
 S1 plate input charge 0 ideal
@@ -50,7 +51,8 @@ NR == FNR {{ level[$1] = $2; ideal[$1] = $3; wanted++; next }}
 END {{
     bad += wanted - measured
     said = bad ? "FAIL " bad " of" : "PASS"
-    printf "%s %d conversions; largest difference %.6f LSB\\n", said, wanted, most
+    lost = wanted > measured ? ", " wanted - measured " without a voltage (see spice.log)" : ""
+    printf "%s %d conversions%s; largest difference %.6f LSB\\n", said, wanted, lost, most
     exit bad > 0 || !wanted
 }}
 """
@@ -74,10 +76,13 @@ def spice_files(found: LayerVectors) -> dict[str, str]:
     levels = [
         "# adc: counts a volt, counts a code, count of code 0, largest code",
         f"adc {macro.rows / full_scale:.12g} {counts_a_code:.12g} {low} {cycles[0][1].top_code}",
-        "# conversion (vector after vector, input bit after input bit), level in LSB, code of an ideal ADC",
+        f"# conversion, level before the converter in LSB (a voltage within {MOST_OFF} LSB of it is right), code of an",
+        "# ADC without offset, gain error, INL and noise, image, position, number of the cycle in expected.json",
     ]
-    for number, (count, code) in enumerate(zip(counts.tolist(), codes.tolist(), strict=True)):
-        levels.append(f"v{number} {(count - low) / counts_a_code:.9g} {code:.0f}")
+    at = [(image, position) for image in found.images for position in found.positions]
+    places = [f"{image} {position} {number}" for image, position in at for number, _ in cycles]
+    for number, (count, code, place) in enumerate(zip(counts.tolist(), codes.tolist(), places, strict=False)):
+        levels.append(f"v{number} {(count - low) / counts_a_code:.9g} {code:.0f} {place}")
     circuit = _circuit(found, bits, full_scale * (1.0 + macro.static.parasitics))
     return {"column.cir": circuit, "column_levels.txt": "\n".join(levels) + "\n", "column.awk": _AWK}
 
@@ -118,6 +123,7 @@ def _circuit(found: LayerVectors, bits: Tensor, drive: float) -> str:
     unit, conversions = macro.unit_capacitor_ff or 1.0, len(bits)
     lines = [
         f"* layer {found.layer}, {found.arrays[0].name}, output 0, weight bit 0: {conversions} conversions",
+        "* unit: macro.unit_capacitor_ff, or 1 fF; drive: macro.full_scale_mv, or 1 V, with the parasitic charge added",
         f".param unit={unit:.9g}f drive={drive:.12g} rows={macro.rows}",
         # the trapezoidal method rings at the switches: 0.09 LSB at 6 bits; KLU is 15 times as fast
         ".options method=gear klu",

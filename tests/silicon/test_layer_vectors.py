@@ -45,7 +45,7 @@ def test_a_readers_sums_are_the_outputs_of_the_layer(
             with_macro(network, macro)
         except ValueError:  # signed inputs of too few bits, or products that take no stuck cells
             continue
-        found = layer_vectors(network, images, PLACES, Chosen(name, slice(0, 4)))
+        found = layer_vectors(network, images, PLACES, Chosen(name, slice(0, 1 if name == "head" else 4)))
         try:
             write_folder(tmp_path / name, found)
         except ValueError as error:

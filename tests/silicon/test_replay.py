@@ -40,12 +40,14 @@ def test_other_codes_are_counted_and_those_of_some_positions_answer_nothing(
     write_folder(tmp_path, layer_vectors(network, images, PLACES, chosen), "csv")
     own = read_codes(tmp_path / "codes.csv")
     codes = own.codes.copy()
-    codes[:7] += np.array([1, 1, 1, 2, 2, 5, -5])
+    codes[:7] += np.array([1, 1, 1, 2, 2, 5, 5]) * np.where(codes[:7] < 30, 1, -1)
     found = replay(network, images, PLACES, GivenCodes("x", own.at, codes), Chosen("qkv"))
     assert {off: count for off, count in found.off.items() if off and count} == {1: 3, 2: 2, 5: 2}
     assert (found.equal_outputs, found.outputs) == (None, None)
     assert found.snr != found.own_snr
-    assert "7 differ from its own: 3 by 1, 2 by 2, 2 by 5" in str(found)
+    assert found.mean_off * found.codes == pytest.approx((codes - own.codes).sum())
+    assert found.positions == (6, 128)
+    assert "7 differ from its own (read 0 of chip 0): 3 by 1, 2 by 2, 2 by 5" in str(found)
 
 
 def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tensor, tmp_path: Path) -> None:
@@ -58,6 +60,16 @@ def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tenso
     other[3, 4] = 9
     with pytest.raises(ValueError, match=r"x must have output 0\.\.3 for layer `head`, got 9"):
         replay(network, images, PLACES, GivenCodes("x", other, given.codes), Chosen("head"))
+    for code in (-1.0, 64.0, 1.5):
+        codes = np.where(np.arange(len(given.codes)) == 5, code, given.codes)
+        with pytest.raises(ValueError, match=rf"x must have whole codes 0\.\.63 in cycle \d+, got {code:g}"):
+            replay(network, images, PLACES, GivenCodes("x", given.at, codes), Chosen("head"))
+    with_macro(network, NOISY.with_fields(adc_bits=5))
+    with pytest.raises(ValueError, match="was written for a macro with adc_bits 6, and layer `head` has adc_bits 5"):
+        replay(network, images, PLACES, given, Chosen("head"))
+    (tmp_path / "head.csv").write_text("image,position,tile,group,output,cycle,read,code\n")
+    with pytest.raises(ValueError, match="must have a line for each code, got only the names of columns"):
+        read_codes(tmp_path / "head.csv")
     (tmp_path / "bad.csv").write_text("image,position,code\n1,2,3\n")
     with pytest.raises(ValueError, match="must have the columns image, position, tile, group, output"):
         read_codes(tmp_path / "bad.csv")

@@ -45,11 +45,11 @@ def test_ngspice_has_the_levels_of_the_engine(
     assert code == 0, said
     assert "PASS 200 conversions" in said
     assert float(said.split("largest difference ")[1].split()[0]) < 0.002  # codes; the issue asks for 0.05
-    expected = [line.split() for line in (tmp_path / "column_levels.txt").read_text().splitlines()][3:]
+    expected = [line.split() for line in (tmp_path / "column_levels.txt").read_text().splitlines() if line[0] == "v"]
     cycles = found.transfer.cycles
     own = [n for n, (cycle, read) in enumerate(found.reads) if cycles[cycle].weight_bits == (0,) and read == 0]
     codes = found.arrays[0].codes[:, own, 0]  # without noise an ideal ADC gives the layer's own codes
-    assert [int(code) for _, _, code in expected] == codes.flatten().tolist()
+    assert [int(code) for _, _, code, *_ in expected] == codes.flatten().tolist()
 
 
 @pytest.mark.process

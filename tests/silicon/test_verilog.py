@@ -60,5 +60,8 @@ def test_iverilog_sums_as_we_do(network: GivenNetwork, images: Tensor, tmp_path:
 
 def test_verilog_needs_hex(network: GivenNetwork, images: Tensor, tmp_path: Path) -> None:
     found = layer_vectors(network, images, PLACES, Chosen("head"))
+    write_folder(tmp_path, found, verilog=True)
+    write_folder(tmp_path, found, "csv")  # and nothing of the bench stays
+    assert not [*tmp_path.glob("*.hex"), *tmp_path.glob("*.v")]
     with pytest.raises(ValueError, match="`format` must be hex with `verilog`"):
         write_folder(tmp_path, found, "csv", verilog=True)
