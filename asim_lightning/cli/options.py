@@ -80,7 +80,7 @@ def with_switches(flags: Sequence[str], command: str) -> list[str]:
     true, and a word right after the command sets `Command.word`."""
     if (word := COMMANDS[command].word) and flags and not flags[0].startswith("-"):
         flags = [f"--{word}={flags[0]}", *flags[1:]]
-    switches, words = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}, []
+    switches, words = {f"--{name}" for name, kind in own_options(command).items() if kind in (bool, bool | None)}, []
     for flag, after in zip(flags, [*flags[1:], ""], strict=False):
         name, equals, value = flag.partition("=")
         if name.startswith("--") and "." not in name:

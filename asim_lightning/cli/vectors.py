@@ -1,5 +1,6 @@
 """`asim vectors` and `asim replay`: from a layer to the bench, and back."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,9 +9,10 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import prepare
+from asim_lightning.engine import ENGINES
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.silicon.folder import write_folder
-from asim_lightning.silicon.layer_vectors import Chosen, layer_of, layer_vectors
+from asim_lightning.silicon.recording import Chosen, layer_of, layer_vectors
 from asim_lightning.silicon.replay import read_codes
 from asim_lightning.silicon.replay import replay as replayed
 
@@ -30,7 +32,7 @@ class VectorsOptions:
     chip: int | None = None
     """Number of the chip: 0..4294967295; null: the model's chip."""
     ideal: bool = False
-    """Whether noise and static effects are left out, in all layers."""
+    """Whether noise and static effects are left out, in all layers; gain, offset and droop of a column stay."""
     format: Literal["hex", "csv", "npz"] = "hex"
     """hex for $readmemh, csv, or npz."""
     verilog: bool = False
@@ -45,14 +47,16 @@ def vectors(cli: AsimCLI, options: VectorsOptions) -> None:
     """Write the bits that go into a layer's macro, the codes that come out, and their sums."""
     check_whole("`read`", options.read, 0, 65535)
     chosen = Chosen(_layer(cli, options.layer), _slice(options.positions), options.read, options.chip, options.ideal)
-    images, _, places = _images(cli, [0] if options.images is None else options.images)
-    found = layer_vectors(cli.model, images, places, chosen)
+    places = [0] if options.images is None else options.images
+    images, _, ids = _images(cli, places)
+    found = layer_vectors(cli.model, images, places, chosen, ids=ids)
     folder = Path(options.output) if options.output else cli.run_folder / f"vectors-{found.layer}"
     write_folder(folder, found, options.format, options.verilog, options.spice)
     codes = sum(array.codes.numel() for array in found.arrays)
     cli.say(f"layer    {found.layer}; arrays {len(found.arrays)}, vectors {found.vectors:,}, codes {codes:,}")
     cli.say(f"folder   {folder}")
-    cli.say(f"check    make -C {folder} check")
+    cli.say(f"check    make -C {shlex.quote(str(folder))} check")
+    _say_engine(cli, found.layer)
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,25 @@ def replay(cli: AsimCLI, options: ReplayOptions) -> None:
     said: dict[str, Any] = {**given.settings, **{name: value for name, value in own.items() if value is not None}}
     layer, chip = _layer(cli, said.get("layer")), said.get("chip")
     chosen = Chosen(layer, None, said.get("read", 0), chip if isinstance(chip, int) else None, said.get("ideal", False))
-    images, labels, places = _images(cli, given.images)
-    found = replayed(cli.model, images, places, given, chosen)
+    images, labels, ids = _images(cli, given.images)
+    found = replayed(cli.model, images, given.images, given, chosen, ids)
     cli.say(str(found))
     if found.outputs is not None:
         means = [_mean(cli, each, labels) for each in (found.outputs, found.own_outputs)]
-        samples = f"{len(places)} sample{'s' * (len(places) > 1)}"
+        samples = f"{len(ids)} sample{'s' * (len(ids) > 1)}"
         cli.say(
             f"{Measure.of_module(cli.model).name}  {means[0]} with these codes, {means[1]} with its own, of {samples}"
+        )
+
+
+def _say_engine(cli: AsimCLI, name: str) -> None:
+    """Say if other commands draw other noise for a layer."""
+    layer = layer_of(cli.model, name)
+    engine = layer.engine_on(cli.model.device)
+    if any(layer.transfer.noisy) and not ENGINES[engine].SAME_NOISE:
+        cli.say(
+            f"note     the noise is that of the reference engine; the engine {engine}, which computes this layer in "
+            "other commands, draws other noise of the same distribution"
         )
 
 
@@ -102,7 +117,7 @@ def _layer(cli: AsimCLI, name: str | None) -> str:
 
 
 def _images(cli: AsimCLI, places: list[int]) -> tuple[Any, Any, list[int]]:
-    """Test images at some places, with labels and indices."""
+    """Test images at some places, with their labels, and the indices that number their noise."""
     prepare(cli.trainer, cli.model, cli.datamodule)
     loader = cli.datamodule.test_dataloader()
     for place in places:

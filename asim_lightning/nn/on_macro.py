@@ -210,7 +210,9 @@ class OnMacro(QuantizedLayer):
         else:
             program = self._prepared.programs.of(macro, product, lambda: prepare(None))
             program = program.of(stuck_weights(found, product, circuit, integers))
-        return replace(program, tap=self.tap) if isinstance(program, ReferenceProgram) else program
+        if self.tap is None or not isinstance(program, ReferenceProgram):
+            return program
+        return replace(program, tap=self.tap)
 
     @property
     def chip_part(self) -> str:

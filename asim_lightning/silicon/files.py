@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,32 @@ FORMATS = ("hex", "csv", "npz")
 EXPECTED = "expected.json"
 CODES = "codes.csv"
 _ORDER = "vectors: image after image, position after position"
+_SUMS = {
+    "sums": "for each vector, group and output: sum over tiles and cycles of weight times code",
+    "digital_sums": "the same of weight times count, for cycles without ADC",
+}
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "hex": {
+        "inputs": "a word for each vector and input digit; row 0 in the lowest bits",
+        "weights": "a word for each output and weight bit from the lowest; row 0 in the lowest bit",
+        "codes": "a word for each vector, cycle, vote and output, outputs fastest; its count without ADC",
+        **{name: f"a word {text}" for name, text in _SUMS.items()},
+    },
+    "csv": {
+        "inputs": "a line for each vector, a whole number for each row",
+        "weights": "a line for each output, a whole number for each row",
+        "codes": "a line for each code, with its place; its count without ADC",
+        **{name: f"a line {text}" for name, text in _SUMS.items()},
+    },
+    "npz": {
+        "inputs": "(vectors, rows), whole numbers", "weights": "(outputs, rows), whole numbers",
+        "counts": "(vectors, cycles, outputs)", "codes": "(vectors, cycles and their votes, outputs)",
+        "cells": "(weight bits, outputs, rows): contents", "gains": "(weight bits, outputs): factors of counts",
+        **{name: f"(vectors, groups, outputs): {text}" for name, text in _SUMS.items()},
+        "output_counts": "(vectors, groups, outputs): outputs before step, factor and bias",
+    },
+}  # fmt: skip
+"""What the files of a format hold, for expected.json."""
 
 
 class Widths:
@@ -47,8 +73,8 @@ def input_groups(transfer: Transfer) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(cycle.input_bits for cycle in transfer.cycles))
 
 
-def described(found: LayerVectors) -> dict[str, Any]:
-    """Content of expected.json: what a reader needs to compute the sums from the files."""
+def described(found: LayerVectors, form: str) -> dict[str, Any]:
+    """Content of expected.json: what a reader needs to compute the sums from files of a format."""
     circuit, widths = found.transfer, Widths(found.transfer, len(found.tiles))
     arrays = [
         {
@@ -63,32 +89,30 @@ def described(found: LayerVectors) -> dict[str, Any]:
     cycles = [
         {
             "weight_bits": list(c.weight_bits), "input_bits": list(c.input_bits), "converted": c.converted,
-            "reads": sum(number == at for at, _ in found.reads), "full_scale": c.full_scale, "top_code": c.top_code,
+            "votes": sum(number == at for at, _ in found.reads), "full_scale": c.full_scale, "top_code": c.top_code,
             "weight": circuit.code_weight(c) if c.converted else c.sign * 2**c.shift,
         }
         for number, c in enumerate(circuit.cycles)
     ]  # fmt: skip
     return {
-        "layer": found.layer, "images": list(found.images), "positions": list(found.positions), "read": found.read,
-        "chip": found.chip, "ideal": found.ideal, "macro": plain_fields(circuit.macro),
+        "format": form, "layer": found.layer, "images": list(found.images), "positions": list(found.positions),
+        "read": found.read, "chip": found.chip, "ideal": found.ideal, "macro": plain_fields(circuit.macro),
         "signed_input": circuit.signed_input,
         "order": {
-            "vectors": _ORDER, "inputs": "a word for each vector and input digit; row 0 in the lowest bits",
-            "weights": "a word for each output and weight bit from the lowest; row 0 in the lowest bit",
-            "codes": "a word for each vector, cycle, read and output, outputs fastest; its count without ADC",
+            **_WORDS[form], "vectors": _ORDER,
             "rows": "channel after channel of the tile, and in each all kernel elements of the tile, row after row",
-            "reads": "a cycle has one code: the vote (mode, median) of its reads; with mean the sum of them, because "
-            "weight and divisor already count them",
-            "sums": "a word for each vector, group and output: sum over tiles and cycles of weight times code",
-            "digital_sums": "the same of weight times count, for cycles without ADC",
+            "votes": "a cycle has one code: mode or median of its votes; with mean their sum, because weight and "
+            "divisor already count them",
+            "step, bias": "one number, or one for each group and output, outputs fastest",
         },
         "bits": {"rows": circuit.macro.rows, "digit": widths.digit, "code": widths.code, "sum": widths.sum},
         "signed_codes": widths.is_signed, "groups": found.groups, "vote": circuit.macro.vote, "cycles": cycles,
         "arrays": arrays,
         "output": {
-            "formula": "(sum * scale / divisor + digital_sum + offset * tiles) * step + bias",
+            "formula": "(sum * scale / divisor + digital_sum + offset * tiles) * step * factor + bias",
             "scale": circuit.scale, "divisor": circuit.divisor, "offset": circuit.offset, "tiles": len(found.tiles),
             "step": _numbers(found.step), "bias": None if found.bias is None else _numbers(found.bias),
+            "factor": 1.0 if found.factor is None else found.factor.tolist(),
         },
     }  # fmt: skip
 
@@ -102,7 +126,7 @@ def files_of(found: LayerVectors, form: str) -> dict[str, bytes]:
     check_choice("`format`", form, FORMATS)
     files = {"hex": _hex_files, "csv": _csv_files, "npz": _npz_file}[form](found)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return {**files, EXPECTED: (json.dumps({**described(found), "files": digests}, indent=1) + "\n").encode()}
+    return {**files, EXPECTED: (json.dumps({**described(found, form), "files": digests}, indent=1) + "\n").encode()}
 
 
 def digits_of(found: LayerVectors, array: Array) -> Tensor:
@@ -138,7 +162,7 @@ def _hex_files(found: LayerVectors) -> dict[str, bytes]:
             f"a word for each vector ({_ORDER}) and input digit from the lowest; {rows} rows of {widths.digit} bits, "
             "row 0 in the lowest bits", hex_words(digits, widths.digit))  # fmt: skip
         files[f"{array.name}_codes.hex"] = hex_text(
-            f"a word of {widths.code} bits for each vector ({_ORDER}), cycle, read and output, outputs fastest",
+            f"a word of {widths.code} bits for each vector ({_ORDER}), cycle, vote and output, outputs fastest",
             hex_words(codes, widths.code))  # fmt: skip
     for name, values in zip(("sums", "digital_sums"), found.sums(), strict=True):
         words = hex_words(values.flatten()[:, None].numpy().astype(np.int64), widths.sum)
@@ -150,7 +174,7 @@ def _hex_files(found: LayerVectors) -> dict[str, bytes]:
 def _csv_files(found: LayerVectors) -> dict[str, bytes]:
     files: dict[str, Iterable[Any]] = {}
     at = [(image, position) for image in found.images for position in found.positions]
-    lines: list[Any] = [["image", "position", "tile", "group", "output", "cycle", "read", "count", "code"]]
+    lines: list[Any] = [["image", "position", "tile", "group", "output", "cycle", "vote", "count", "code"]]
     for array in found.arrays:
         own = at[array.images.start * len(found.positions) : array.images.stop * len(found.positions)]
         rows = [f"row{number}" for number in range(array.weights.shape[1])]
@@ -158,25 +182,27 @@ def _csv_files(found: LayerVectors) -> dict[str, bytes]:
         inputs = ([*own[n], *each] for n, each in _listed(array.inputs))
         files[f"{array.name}_inputs.csv"] = [["image", "position", *rows], *inputs]
         if array.cells is not None:
-            cells = ([o, bit, *row] for bit, held in _listed(array.cells) for o, row in enumerate(held))
-            files[f"{array.name}_cells.csv"] = [["output", "weight_bit", *rows], *cells]
+            assert array.gains is not None  # as there are cells
+            held = torch.cat([array.gains[..., None], array.cells], -1)  # (weight bits, outputs, 1 + rows)
+            cells = ([o, bit, *row] for bit, outputs in _listed(held) for o, row in enumerate(outputs))
+            files[f"{array.name}_cells.csv"] = [["output", "weight_bit", "gain", *rows], *cells]
         counts, codes = (_whole(each) for each in (array.counts, array.codes))
         lines += (
-            [*own[v], array.tile, array.group, o, cycle, read, counts[v][cycle][o], codes[v][number][o]]
+            [*own[v], array.tile, array.group, o, cycle, vote, counts[v][cycle][o], codes[v][number][o]]
             for v in range(len(own))
-            for number, (cycle, read) in enumerate(found.reads)
+            for number, (cycle, vote) in enumerate(found.reads)
             for o in range(array.weights.shape[0])
         )
-    coded, counted, outputs = (_whole(each) for each in (*found.sums(), found.outputs()))
+    coded, counted, results = (_whole(each) for each in (*found.sums(), found.outputs()))
     sums = (
-        [*at[v], g, o, coded[v][g][o], counted[v][g][o], outputs[v][g][o]]
+        [*at[v], g, o, coded[v][g][o], counted[v][g][o], results[v][g][o]]
         for v in range(len(at))
         for g in range(len(coded[v]))
         for o in range(len(coded[v][g]))
     )
     files[CODES] = lines
     files |= _of_converters(found)
-    files["sums.csv"] = [["image", "position", "group", "output", "sum", "digital_sum", "counts"], *sums]
+    files["sums.csv"] = [["image", "position", "group", "output", "sum", "digital_sum", "output_counts"], *sums]
     return {name: csv_text(rows, "\n").encode() for name, rows in files.items()}
 
 
@@ -204,10 +230,12 @@ def codes_inl(tables: Tensor, codes: int) -> Tensor:
 
 def _npz_file(found: LayerVectors) -> dict[str, bytes]:
     coded, counted = found.sums()
-    held: dict[str, Any] = {"sums": coded.numpy(), "digital_sums": counted.numpy(), "counts": found.outputs().numpy()}
+    sums = {"sums": coded, "digital_sums": counted, "output_counts": found.outputs()}
+    held: dict[str, Any] = {name: values.numpy() for name, values in sums.items()}
     for array in found.arrays:
-        for kind in ("weights", "inputs", "counts", "codes"):
-            held[f"{array.name}_{kind}"] = getattr(array, kind).numpy()
+        for kind in ("weights", "inputs", "counts", "codes", "cells", "gains"):
+            if (values := getattr(array, kind)) is not None:
+                held[f"{array.name}_{kind}"] = values.numpy()
     file = io.BytesIO()
     np.savez_compressed(file, **held)
     return {"vectors.npz": file.getvalue()}

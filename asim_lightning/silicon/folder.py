@@ -10,7 +10,8 @@ from torch import nn
 from asim_lightning.classifier.network import CimModule, GivenNetwork
 from asim_lightning.nn.inputs import Inputs, batch_size
 from asim_lightning.silicon.files import files_of
-from asim_lightning.silicon.layer_vectors import Chosen, LayerVectors, layer_vectors
+from asim_lightning.silicon.layer_vectors import LayerVectors
+from asim_lightning.silicon.recording import Chosen, layer_vectors
 from asim_lightning.silicon.spice import spice_files
 from asim_lightning.silicon.verilog import verilog_files
 from asim_lightning.whole_file import write_whole

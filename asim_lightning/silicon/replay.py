@@ -19,15 +19,15 @@ from asim_lightning.circuit import Cycle
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.attribution import computed
-from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_snr import decibels
 from asim_lightning.nn import OnMacro
-from asim_lightning.nn.inputs import Inputs, moved
+from asim_lightning.nn.inputs import Inputs, moved, tensors_of
 from asim_lightning.silicon.files import CODES, EXPECTED, plain_fields
-from asim_lightning.silicon.layer_vectors import Axes, Chosen, chip_name, layer_of, make_ideal_, reads_of, tapped
+from asim_lightning.silicon.layer_vectors import reads_of
+from asim_lightning.silicon.recording import Axes, Chosen, check_called, chip_name, conditions, layer_of, tapped
 from asim_lightning.silicon.words import fields_of, words_of
 
-_COLUMNS = ("image", "position", "tile", "group", "output", "cycle", "read", "code")
+_COLUMNS = ("image", "position", "tile", "group", "output", "cycle", "vote", "code")
 Numbers = NDArray[np.int64]
 
 
@@ -37,7 +37,7 @@ class GivenCodes:
 
     Attributes:
         source: File or folder.
-        at: Image, position, tile, group, output, cycle and read of each code. # (codes, 7)
+        at: Image, position, tile, group, output, cycle and vote of each code. # (codes, 7)
         codes: # (codes,)
         settings: Layer, read, chip and ideal of the vectors, if a folder says them.
         macro: Fields of the macro of the vectors, if a folder says them.
@@ -60,12 +60,13 @@ def read_codes(path: Path) -> GivenCodes:
 
     Raises:
         FileNotFoundError: There is no such file, and no folder with expected.json.
-        ValueError: A column is missing, a value is no number, or the folder has neither CSV nor hex files.
+        ValueError: A column is missing, a value is no number or a place no whole one, or the folder has neither CSV nor
+            hex files.
     """
     if path.is_dir():
         expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
         settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
-        if (path / CODES).exists():
+        if expected["format"] == "csv":
             found = read_codes(path / CODES)
             return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"])
         return _of_hex(path, expected, settings)
@@ -82,16 +83,22 @@ def read_codes(path: Path) -> GivenCodes:
             raise ValueError(f"{path} must have a number in each column of line {lines.line_num}: {error}") from None
     if not len(values):
         raise ValueError(f"{path} must have a line for each code, got only the names of columns")
-    return GivenCodes(str(path), values[:, :-1].astype(np.int64), values[:, -1])
+    at = values[:, :-1].astype(np.int64)
+    if (wrong := np.argwhere(at != values[:, :-1])).size:
+        row, column = wrong[0]
+        raise ValueError(
+            f"{path} must have whole numbers in the column {_COLUMNS[column]}, got {values[row, column]:g}"
+        )
+    return GivenCodes(str(path), at, values[:, -1])
 
 
 def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) -> GivenCodes:
-    reads = [(n, read) for n, cycle in enumerate(expected["cycles"]) for read in range(cycle["reads"])]
+    reads = [(n, vote) for n, cycle in enumerate(expected["cycles"]) for vote in range(cycle["votes"])]
     parts, codes = [], []
     for array in expected["arrays"]:
         file = folder / f"{array['name']}_codes.hex"
-        if not file.exists():
-            raise ValueError(f"{folder} must have {CODES} or {file.name}; `format` npz has no codes that replay reads")
+        if expected["format"] != "hex":
+            raise ValueError(f"{folder} must have vectors of `format` hex or csv, got {expected['format']}")
         words = words_of(file.read_text(encoding="utf-8"))
         shape = len(array["images"]), len(expected["positions"]), len(reads), array["outputs"]
         if len(words) != np.prod(shape):
@@ -144,8 +151,9 @@ class Replayer:
         product, x, w = layer.quantized_operands(*inputs)
         self.axes, at, reads = Axes(product, x, w), self.given.at, reads_of(layer.transfer)
         g = self.axes.geometry
-        sizes = [g.windows, len(g.tiles(layer.macro.rows)), g.groups, g.outputs, len(layer.transfer.cycles)]
-        names = ["position", "tile", "group", "output", "cycle"]
+        votes = max(vote for _, vote in reads) + 1
+        sizes = [g.windows, len(g.tiles(layer.macro.rows)), g.groups, g.outputs, len(layer.transfer.cycles), votes]
+        names = ["position", "tile", "group", "output", "cycle", "vote"]
         for column, (name, size) in enumerate(zip(names, sizes, strict=True), 1):
             if (wrong := at[(at[:, column] < 0) | (at[:, column] >= size), column]).size:
                 raise ValueError(
@@ -158,7 +166,7 @@ class Replayer:
         for (image, position), count in zip(pairs.tolist(), counts.tolist(), strict=True):
             if count != whole or not once:
                 raise ValueError(
-                    f"{self.given.source} must have each of {whole} codes (tiles x groups x reads x outputs) once for "
+                    f"{self.given.source} must have each of {whole} codes (tiles x groups x votes x outputs) once for "
                     f"each image and position, got {count} for image {image}, position {position}"
                 )
         self._check_codes(layer.transfer.cycles)
@@ -171,7 +179,8 @@ class Replayer:
             for chosen in [(at[:, 2] == tile) & (at[:, 5] == cycle)]
         }
         self.positions = len(pairs), len(self.places) * g.windows
-        self.windows = sorted({*pairs[:, 1].tolist()})
+        self.there = torch.zeros(len(self.places), g.windows, dtype=torch.bool)
+        self.there[images, at[:, 1]] = True
 
     def _check_codes(self, cycles: Sequence[Cycle]) -> None:
         """Refuse codes that the ADC cannot give."""
@@ -190,9 +199,15 @@ class Replayer:
         """Whether all positions of all images have codes."""
         return self.positions[0] == self.positions[1]
 
-    def of_windows(self, y: Tensor) -> Tensor:
-        """Outputs of the layer at the positions of the codes. # (1, batch, groups, positions, outputs)"""
-        return self.axes.by_group(y[None])[..., self.windows, :]
+    def of_positions(self, y: Tensor) -> Tensor:
+        """Outputs of the layer at the positions of the codes. # (positions of all images, groups, outputs)"""
+        g = self.axes.geometry
+        if y.numel() != self.there.numel() * g.groups * g.outputs:
+            raise ValueError(
+                f"{self.given.source} must have codes of all positions, because those of layer `{self.layer.name}` "
+                f"overlap in its output, got {self.positions[0]} of {self.positions[1]}"
+            )
+        return self.axes.by_group(y[None])[0].transpose(1, 2)[self.there]
 
     def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
         """The given codes where there are any, and the layer's own elsewhere."""
@@ -204,8 +219,8 @@ class Replayer:
         values = torch.from_numpy(given).to(found)
         differences = (values - found[index]).double()
         self.total += float(differences.sum())
-        for off, count_of in enumerate(torch.bincount(differences.abs().round().int()).tolist()):
-            self.off[off] += count_of
+        sizes, numbers = differences.abs().round().long().unique(return_counts=True)
+        self.off.update(dict(zip(sizes.tolist(), numbers.tolist(), strict=True)))
         found[index] = values
         return self.axes.as_outputs(found, codes.shape)
 
@@ -265,8 +280,20 @@ def _snr_text(snr: float) -> str:
     return "no error" if snr == math.inf else f"SNR {snr:.1f} dB"
 
 
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether all tensors of two structures are equal."""
+    return all(torch.equal(a, b) for a, b in zip(tensors_of(one), tensors_of(other), strict=True))
+
+
 @torch.no_grad()
-def replay(model: CimModule, images: Inputs, places: Sequence[int], given: GivenCodes, chosen: Chosen) -> Replay:
+def replay(
+    model: CimModule,
+    images: Inputs,
+    places: Sequence[int],
+    given: GivenCodes,
+    chosen: Chosen,
+    ids: Sequence[int] | None = None,
+) -> Replay:
     """The network with given codes in place of the conversions of the first call of a layer.
 
     Args:
@@ -275,15 +302,14 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
         places: Place of each of them in the data: `GivenCodes.images`.
         given: The codes.
         chosen: The layer, and read, chip and ideal of all other conversions.
+        ids: Index of each image, which numbers its noise; None: its place.
 
     Raises:
         ValueError: The layer is not on a macro, or the codes do not fit it.
     """
     layer = layer_of(model, chosen.layer)
     replayer = Replayer(layer, given, places)
-    with under(model, Condition("simulated", trial=chosen.read, chip=chosen.chip)):
-        if chosen.ideal:
-            make_ideal_(model)
+    with conditions(model, chosen):
         check_macro(given, layer)
         own_codes = "ideal" if chosen.ideal else f"read {model.trial} of chip {chip_name(model)}"
 
@@ -296,7 +322,7 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
                 layer.tap = None
                 exact, found = computed(layer, "quantized", inputs, {}).double(), y.double()
                 if not replayer.is_whole:  # then other positions have the layer's own codes
-                    exact, found = (replayer.of_windows(each) for each in (exact, found))
+                    exact, found = (replayer.of_positions(each) for each in (exact, found))
                 powers.copy_(torch.stack([each.square().sum() for each in (found - exact, exact)]))
 
             replayer.calls = 0
@@ -304,8 +330,11 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
                 stack.enter_context(layer.register_forward_pre_hook(replayer.called))
                 stack.enter_context(tapped(layer, tap))
                 stack.enter_context(layer.register_forward_hook(measure))
-                stack.enter_context(noise_context(model.noise_seed, model.trial, list(places), model.chip))
+                stack.enter_context(
+                    noise_context(model.noise_seed, model.trial, list(places if ids is None else ids), model.chip)
+                )
                 found = model.outcome.read(model(moved(images, model.device)))
+            check_called(layer, replayer.calls)
             error, signal = powers.tolist()
             return found, decibels(error / signal) if signal else 0.0
 
@@ -314,6 +343,6 @@ def replay(model: CimModule, images: Inputs, places: Sequence[int], given: Given
     is_whole = replayer.is_whole
     return Replay(
         layer.name, len(given.codes), dict(replayer.off), replayer.total / len(given.codes), own_codes,
-        replayer.positions, snr, own_snr, torch.equal(own, replayed) if is_whole else None,
+        replayer.positions, snr, own_snr, _are_equal(own, replayed) if is_whole else None,
         replayed if is_whole else None, own,
     )  # fmt: skip

@@ -27,7 +27,10 @@ def test_vectors_go_to_a_folder_and_come_back(asim: Asim, folder: Path) -> None:
     [
         (["--layer", "conv1.0"], "not on a macro (first convolution: digital)"),
         (["--layer", "fx"], "`layer` must be a layer on a macro, such as conv1.3; got 'fx'"),
-        (["--layer", "fc", "--positions", "3"], "`positions` must be two numbers such as 0:64, the end not included, got '3'"),
+        (
+            ["--layer", "fc", "--positions", "3"],
+            "`positions` must be two numbers such as 0:64, the end not included, got '3'",
+        ),
         (["--layer", "fc", "--images", "[4000]"], "`images` must be 0..399, got 4000"),
         (["--layer", "fc", "--images", "[3, 3]"], "places of one or more images, each once, got [3, 3]"),
         (["--layer", "fc", "--positions", "0:2"], "`positions` must be some of 0:1 in layer `fc`, got 0:2"),

@@ -17,7 +17,7 @@ def signed(word: int, bits: int) -> int:
 
 
 def agreed(codes: list[int], rule: str) -> float:
-    """The code of several reads: their sum for the mean, else the median, or the smallest of the most frequent."""
+    """The code of several votes: their sum for the mean, else the median, or the smallest of the most frequent."""
     most = max(Counter(codes).values())
     mode = min(code for code, count in Counter(codes).items() if count == most)
     return sum(codes) if rule == "mean" else median(codes) if rule == "median" else mode
@@ -33,7 +33,7 @@ def outputs(folder: Path) -> dict[tuple[int, int, int, int], float]:
         for image in array["images"]:
             for position in positions:
                 for cycle in cycles:
-                    reads = [[next(codes) for _ in range(array["outputs"])] for _ in range(cycle["reads"])]
+                    reads = [[next(codes) for _ in range(array["outputs"])] for _ in range(cycle["votes"])]
                     for output, own in enumerate(zip(*reads, strict=True)):
                         read = [
                             signed(code, expected["bits"]["code"]) if expected["signed_codes"] else code for code in own

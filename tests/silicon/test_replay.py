@@ -8,10 +8,10 @@ from torch import Tensor
 
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.silicon.folder import write_folder
-from asim_lightning.silicon.layer_vectors import Chosen, layer_vectors
+from asim_lightning.silicon.recording import Chosen, layer_vectors
 from asim_lightning.silicon.replay import GivenCodes, read_codes, replay
 from tests.silicon.conftest import PLACES, with_macro
-from tests.silicon.test_layer_vectors import NOISY
+from tests.silicon.test_recording import NOISY
 
 
 @pytest.mark.parametrize("ideal", [False, True])
@@ -45,6 +45,13 @@ def test_other_codes_are_counted_and_those_of_some_positions_answer_nothing(
     assert {off: count for off, count in found.off.items() if off and count} == {1: 3, 2: 2, 5: 2}
     assert (found.equal_outputs, found.outputs) == (None, None)
     assert found.snr != found.own_snr
+    at_two = own.at[:, 1] == 2 + (own.at[:, 0] == 3)  # position 2 of image 17, position 3 of image 3
+    both = replay(network, images, PLACES, GivenCodes("x", own.at[at_two], codes[at_two]), Chosen("qkv"))
+    snrs = [
+        replay(network, images, PLACES, GivenCodes("x", own.at[each], codes[each]), Chosen("qkv")).own_snr
+        for each in (at_two & (own.at[:, 0] == place) for place in PLACES)
+    ]
+    assert min(snrs) < both.own_snr < max(snrs)
     assert found.mean_off * found.codes == pytest.approx((codes - own.codes).sum())
     assert found.positions == (6, 128)
     assert "7 differ from its own (read 0 of chip 0): 3 by 1, 2 by 2, 2 by 5" in str(found)
@@ -57,6 +64,10 @@ def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tenso
     with pytest.raises(ValueError, match=r"must have each of 64 codes .* once .*, got 63 for image 3, position 0"):
         replay(network, images, PLACES, GivenCodes("x", given.at[:-1], given.codes[:-1]), Chosen("head"))
     other = given.at.copy()
+    other[3, 6] = 1
+    with pytest.raises(ValueError, match=r"x must have vote 0\.\.0 for layer `head`, got 1"):
+        replay(network, images, PLACES, GivenCodes("x", other, given.codes), Chosen("head"))
+    other = given.at.copy()
     other[3, 4] = 9
     with pytest.raises(ValueError, match=r"x must have output 0\.\.3 for layer `head`, got 9"):
         replay(network, images, PLACES, GivenCodes("x", other, given.codes), Chosen("head"))
@@ -67,7 +78,7 @@ def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tenso
     with_macro(network, NOISY.with_fields(adc_bits=5))
     with pytest.raises(ValueError, match="was written for a macro with adc_bits 6, and layer `head` has adc_bits 5"):
         replay(network, images, PLACES, given, Chosen("head"))
-    (tmp_path / "head.csv").write_text("image,position,tile,group,output,cycle,read,code\n")
+    (tmp_path / "head.csv").write_text("image,position,tile,group,output,cycle,vote,code\n")
     with pytest.raises(ValueError, match="must have a line for each code, got only the names of columns"):
         read_codes(tmp_path / "head.csv")
     (tmp_path / "bad.csv").write_text("image,position,code\n1,2,3\n")

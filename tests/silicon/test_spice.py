@@ -11,7 +11,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.silicon.folder import write_folder
-from asim_lightning.silicon.layer_vectors import Chosen, layer_vectors
+from asim_lightning.silicon.recording import Chosen, layer_vectors
 from tests.silicon.conftest import PLACES, with_macro
 
 ABSOLUTE = StaticEffects(cell_mismatch="2 %", reference="absolute", parasitics=0.1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.silicon.folder import write_folder
-from asim_lightning.silicon.layer_vectors import Chosen, layer_vectors
+from asim_lightning.silicon.recording import Chosen, layer_vectors
 from asim_lightning.silicon.verilog import shifted
 from tests.silicon.conftest import PLACES, with_macro
 
