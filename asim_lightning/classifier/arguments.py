@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asim_lightning.checks import check_choice, check_number, check_whole
+from asim_lightning.checks import check_choice, check_flag, check_number, check_whole
 from asim_lightning.engine import SavedChip
 from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.nn.quantized import FIDELITIES
@@ -35,6 +35,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ("calibration_images", 1, None),
     ):
         check_whole(f"`model.{name}`", settings[name], low, high)
+    check_flag("`model.train_adc`", settings["train_adc"])
     if settings["chip_file"] is not None and settings["chip"] != 0:
         raise ValueError(
             "`model.chip` must be left out, or 0, with `model.chip_file`, because a file is one chip, got "

@@ -14,8 +14,9 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_settings, check_text, check_tokens, chip_of, image_size_of
-from asim_lightning.classifier.batches import Batch, step_seed, unpack
+from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_, fitted_starts, rules_of_checkpoint
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
@@ -24,10 +25,10 @@ from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, chec
 from asim_lightning.engine import noise_context
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.inputs import Inputs, called, moved, random_inputs
-from asim_lightning.nn.training_noise import training_noise
+from asim_lightning.nn.training_noise import ChipNoise, training_noise
 from asim_lightning.safe_load import read_checkpoint
 from asim_lightning.surgery import Plan, convert_, macro_layers, recount_, set_train_noise_
-from asim_lightning.surgery.settings import set_max_elements_
+from asim_lightning.surgery.settings import set_max_elements_, store_adc_ranges_, train_adc_
 
 
 class ExponentialOfMean(MeanMetric):
@@ -52,6 +53,8 @@ class CimClassifier(CimModule):
         train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself) or the
             import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
         train_noise_args: Arguments of the noise model's constructor.
+        train_adc: Whether counts an LSB and the count of code 0 of each layer's ADC are trained, with the chip in the
+            loop (`train_noise_model` chip). They start from `asim calibrate-adc`, and are rules in the checkpoint.
         label_smoothing: Label smoothing of the training loss: 0..1.
         mixup: Alpha of mixup, 0 or more; 0 is off.
         compile: Whether torch.compile compiles the training forward pass; state dict keys stay. With noise of training
@@ -83,6 +86,7 @@ class CimClassifier(CimModule):
         train_noise: float = 0.0,
         train_noise_model: str = "proportional",
         train_noise_args: dict[str, Any] | None = None,
+        train_adc: bool = False,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,
         compile: bool = False,
@@ -128,6 +132,10 @@ class CimClassifier(CimModule):
         self.chip = chip_of(self.backbone, chip, chip_file, noise)
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
+        if train_adc:
+            if not isinstance(noise, ChipNoise):
+                raise ValueError(f"`train_noise_model` must be chip with `train_adc`, got {train_noise_model}")
+            train_adc_(self.backbone)
         set_max_elements_(self.backbone, max_elements)
         self._training_seed: int | None = None
         # in a tuple, so that the compiled network is no submodule with further keys
@@ -279,10 +287,19 @@ class CimClassifier(CimModule):
         """Store the seed of the random numbers of each step."""
         if self._training_seed is None:
             self._training_seed = torch.initial_seed()
+        if self.hparams["train_adc"]:
+            self.fit_missing_ranges()
+            images = calibration_images_of(self._data or self.trainer, self.calibration_images)
+            begin_adc_ranges_(self, self.trainer.strategy.broadcast(fitted_starts(self, images)))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the training seed."""
+        """Save the training seed, and learnt ranges of ADCs as rules of the plan."""
         checkpoint["training_seed"] = self._training_seed
+        settings = checkpoint.get("hyper_parameters", {})
+        if self.hparams["train_adc"] and "plan" in settings:
+            plan = settings["plan"]
+            rules = rules_of_checkpoint(self, checkpoint["state_dict"], bool(plan["rules"]))
+            checkpoint["hyper_parameters"] = {**settings, "plan": {**plan, "rules": rules}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
@@ -312,6 +329,8 @@ class CimClassifier(CimModule):
 
     def on_validation_epoch_start(self) -> None:
         """Fit input ranges: again while training, because weights change; otherwise only missing ranges."""
+        if self.trainer.state.fn == "fit":
+            store_adc_ranges_(self.backbone)
         self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
         self._fitted_ranges = fitted_ranges(self.backbone)  # perhaps by a RangeCalibration, which was called before
 

@@ -1,10 +1,8 @@
 """The condition of an accuracy, and a network under it."""
 
-import fnmatch
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
@@ -25,7 +23,8 @@ from asim_lightning.surgery import (
     macro_layers,
     set_train_noise_,
 )
-from asim_lightning.surgery.plan import KINDS, kinds_of, matching
+from asim_lightning.surgery.families import layer_rules as plan_rules
+from asim_lightning.surgery.plan import matching
 
 EQUAL_CHIPS = (
     "`chip` changes nothing, because no macro has cells or converters that differ: all chips are equal if "
@@ -139,30 +138,10 @@ def matched(model: CimModule, pattern: str, where: str) -> set[str]:
     return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)
 
 
-def pattern_of(name: str) -> str:
-    """A pattern that matches only one layer: its full name, or `re:` if the name is a kind or a glob."""
-    return f"re:{re.escape(name)}" if name in KINDS or set(name) & set("*?[") else name
-
-
 def layer_rules(model: CimModule, changes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rules that replace a plan's rules, for changed fields of some layers by name: one rule for each changed layer, or
-    for all layers of a kind (see `kinds_of`) that change alike.
-
-    If the plan has rules, or is not known, the other layers have rules, too.
-    """
+    """`surgery.families.layer_rules` of a model; if its plan has rules, or is not known, all layers have rules."""
     plan = getattr(model, "hparams", {}).get("plan")
-    has_rules, found = plan is None or bool(plan["rules"]), dict[str, dict[str, Any]]()
-    layers = quantized_layers(model.backbone)
-    for name, layer in layers.items():
-        rule = getattr(getattr(layer, "assignment", None), "rule", None)
-        own = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
-        if (fields := {**own, **changes.get(name, {})}) or has_rules:
-            found[name] = {"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input}
-    for kind, names in kinds_of(found).items():
-        changed = [{**found[name], "match": kind} for name in names]
-        if len(names) > 1 and names == fnmatch.filter(layers, kind) and all(each == changed[0] for each in changed):
-            found = {name: changed[0] if name in names else each for name, each in found.items()}
-    return list({each["match"]: each for each in found.values()}.values())
+    return plan_rules(model.backbone, changes, plan is None or bool(plan["rules"]))
 
 
 def is_noisy(model: CimModule) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.evaluation.condition import Condition, layer_rules, pattern_of
+from asim_lightning.evaluation.condition import Condition, layer_rules
 from asim_lightning.evaluation.evaluate import evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
@@ -19,6 +19,7 @@ from asim_lightning.exploration.study import Say
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.nn.inputs import Inputs
+from asim_lightning.surgery.families import pattern_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.axis_settings import setting_of
 from asim_lightning.evaluation.chip_yield import yield_figures
-from asim_lightning.evaluation.condition import layer_rules, pattern_of
+from asim_lightning.evaluation.condition import layer_rules
 from asim_lightning.evaluation.findings import Finding
 from asim_lightning.evaluation.interval import NO_DIFFERENCE
 from asim_lightning.evaluation.loss_map import LossMap
@@ -28,6 +28,7 @@ from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import WIDTH
 from asim_lightning.report.spec_doctor import loss_map_pictures, loss_map_table, plans_table, plans_verdict
 from asim_lightning.surgery import macro_layers
+from asim_lightning.surgery.families import pattern_of
 from asim_lightning.surgery.plan import kinds_of
 
 _NAMED = 2

@@ -13,13 +13,13 @@ from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.circuit.voltage import IN_VOLTS, at_voltage_of
 from asim_lightning.evaluation.attribution import Fields
 from asim_lightning.evaluation.axis_settings import RULES
-from asim_lightning.evaluation.condition import pattern_of
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.plan_study import Candidate
 from asim_lightning.exploration.point_costs import CostFigures
 from asim_lightning.nn import OnMacro
+from asim_lightning.surgery.families import pattern_of
 from asim_lightning.surgery.plan import kinds_of
 
 Digital: TypeAlias = Literal["all", "half", "none"]

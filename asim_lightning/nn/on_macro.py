@@ -30,9 +30,10 @@ from asim_lightning.engine.program import Tap
 from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
+from asim_lightning.nn.learnt_range import LearntRange
 from asim_lightning.nn.prepared import LayerOperands
 from asim_lightning.nn.quantized import QuantizedLayer, along_channels
-from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
+from asim_lightning.nn.training_noise import ChipNoise, Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
 
@@ -86,6 +87,8 @@ class OnMacro(QuantizedLayer):
         device: Any = None,
     ) -> None:
         super()._setup(signed_input, input_range, per_channel, name, device)
+        self.adc_range: LearntRange | None
+        self.register_module("adc_range", None)
         self.macro = macro
 
     @property
@@ -252,7 +255,7 @@ class OnMacro(QuantizedLayer):
             )
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
-        if not self._has_train_noise:
+        if not self._has_train_noise and self.adc_range is None:
             return y
         self._refuse_export("trained with noise")
         return self._noisy_step(y, x, w, x_scale, w_scale)
@@ -289,4 +292,14 @@ class OnMacro(QuantizedLayer):
         def normal() -> Tensor:
             return noise.outputs(y.shape[1:].numel()).view(y.shape)
 
-        return self.train_noise_model.apply(y, self.train_noise, normal, operands)
+        model, amount = self.train_noise_model, self.train_noise
+        if self.training and self.adc_range is not None:
+            chip = model if isinstance(model, ChipNoise) and amount else ChipNoise(read_noise=False)
+            return self.adc_range.apply_to(y, amount, chip, operands(), self.rows_in_use)
+        return model.apply(y, amount, normal, operands)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if self.adc_range is None:  # of a network that learnt its ranges: its plan has them
+            for name in [each for each in state_dict if each.startswith(f"{prefix}adc_range.")]:
+                del state_dict[name]
+        super()._load_from_state_dict(state_dict, prefix, *args)

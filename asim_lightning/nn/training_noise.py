@@ -13,9 +13,10 @@ from torch import Tensor
 
 from asim_lightning.checks import built, check_flag, check_whole, named_class
 from asim_lightning.circuit import Transfer, transfer
-from asim_lightning.engine import ENGINES, Chip, Noise, Product, choose, sums_of
+from asim_lightning.engine import ENGINES, Chip, Noise, Product, Weights, choose, reference, stuck_weights, sums_of
 from asim_lightning.engine.expected import expected_error
 from asim_lightning.engine.noise import WORD, layer_key, philox
+from asim_lightning.engine.program import Tap
 from asim_lightning.quant import levels
 
 
@@ -112,7 +113,18 @@ class ChipNoise(TrainingNoise):
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`; the amount scales the spreads of the static effects."""
         given = operands()
-        circuit, noise = given.transfer, given.noise
+        return y + (self.error(given, given.transfer, amount).view(y.shape) * given.step).to(y.dtype)
+
+    def error(self, given: Operands, circuit: Transfer, amount: float, tap: Tap | None = None) -> Tensor:
+        """Sums of a macro minus the exact sums, in counts. # (batch, *outputs)
+
+        Args:
+            given: The operands.
+            circuit: Schedule and column of the macro.
+            amount: Factor of the spreads of the static effects.
+            tap: Sees each conversion, which the reference engine then computes.
+        """
+        noise = given.noise
         if not self.read_noise:
             macro = circuit.macro.with_fields(random_noise=0.0, nonlinear_noise=0.0)
             circuit = transfer(macro, circuit.signed_input)
@@ -128,11 +140,13 @@ class ChipNoise(TrainingNoise):
         read = replace(noise, trial=noise.step & 0xFFFF, seed=(noise.seed + (noise.step >> 16)) & WORD)
         with torch.no_grad():
             x, w = given.x.detach(), given.w.detach()
-            engine = ENGINES[choose(circuit, x.device)]
-            sums = sums_of(engine, given.product, circuit, x, w, read, chip)
+            if tap is None:
+                sums = sums_of(ENGINES[choose(circuit, x.device)], given.product, circuit, x, w, read, chip)
+            else:
+                held = Weights(stuck_weights(chip, given.product, circuit, w))
+                sums = replace(reference.prepare(given.product, circuit, held, chip), tap=tap).sums(x, read)
             limit = levels(circuit.macro.input_bits, circuit.signed_input) * levels(circuit.macro.weight_bits, True)
-            error = (sums - given.product.integer(x, w, limit)).view(y.shape) * given.step
-        return y + error.to(y.dtype)
+            return sums - given.product.integer(x, w, limit)
 
     def check_file(self, path: str) -> None:
         """Refuse a chip file if the noise names another chip."""

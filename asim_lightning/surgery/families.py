@@ -1,15 +1,20 @@
-"""Families: layers with the same macro at every point of a sweep, so that each point is computed once per family."""
+"""Families: layers with the same macro at every point of a sweep, so that each point is computed once per family; and
+rules of a plan for single layers."""
 
+import fnmatch
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.voltage import at_voltage_of
 from asim_lightning.nn import Assignment, OnMacro
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.surgery.plan import KINDS, kinds_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,32 @@ def assignments_at(
     if noise_in == "volts":
         return tuple(family.at_voltage(each) for family, each in zip(families, found, strict=True))
     return tuple(found)
+
+
+def pattern_of(name: str) -> str:
+    """A pattern that matches only one layer: its full name, or `re:` if the name is a kind or a glob."""
+    return f"re:{re.escape(name)}" if name in KINDS or set(name) & set("*?[") else name
+
+
+def layer_rules(
+    network: nn.Module, changes: Mapping[str, Mapping[str, Any]], has_rules: bool = True
+) -> list[dict[str, Any]]:
+    """Rules that replace a plan's rules, for changed fields of some layers by name: one rule for each changed layer, or
+    for all layers of a kind (see `kinds_of`) that change alike.
+
+    If the plan has rules, or is not known, the other layers have rules, too.
+    """
+    layers, found = quantized_layers(network), dict[str, dict[str, Any]]()
+    for name, layer in layers.items():
+        rule = getattr(getattr(layer, "assignment", None), "rule", None)
+        own = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
+        if (fields := {**own, **changes.get(name, {})}) or has_rules:
+            found[name] = {"match": pattern_of(name), "macro": fields, "signed_input": layer.signed_input}
+    for kind, names in kinds_of(found).items():
+        changed = [{**found[name], "match": kind} for name in names]
+        if len(names) > 1 and names == fnmatch.filter(layers, kind) and all(each == changed[0] for each in changed):
+            found = {name: changed[0] if name in names else each for name, each in found.items()}
+    return list({each["match"]: each for each in found.values()}.values())
 
 
 def _check_rules(families: Sequence[Family], rules: Mapping[str, Mapping[str, Any]]) -> None:

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import SavedChip
 from asim_lightning.nn import OnMacro, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.learnt_range import LearntRange
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery.families import assignments_at, families_of
 
@@ -129,6 +130,39 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
         layer.train_noise = amount
         if noise is not None:
             layer.train_noise_model = noise
+
+
+def train_adc_(model: nn.Module, train: bool = True) -> None:
+    """Give every layer whose macro has an ADC a range that is trained (`nn.LearntRange`), or none, in place.
+
+    Call it before an optimizer is made. Training then needs the chip in the loop, so the noise of training must be
+    "chip", of any strength.
+
+    Raises:
+        ValueError: A layer's macro can have no range of its ADC.
+    """
+    for name, layer in macro_layers(model).items():
+        layer.adc_range = None
+        if train and any(cycle.converted for cycle in layer.transfer.cycles):
+            try:
+                layer.macro.with_fields(adc_step=1, adc_low=0)
+            except ValueError as error:
+                raise ValueError(f"Layer `{name}`: {error}") from None
+            weight = getattr(layer, "weight", None)
+            device = weight.device if isinstance(weight, Tensor) else None
+            layer.adc_range = LearntRange(not layer.macro.weight_parallel, device)
+
+
+def learnt_layers(model: nn.Module) -> dict[str, OnMacro]:
+    """Layers whose range of the ADC is trained, by full name."""
+    return {name: layer for name, layer in macro_layers(model).items() if layer.adc_range is not None}
+
+
+def store_adc_ranges_(model: nn.Module) -> None:
+    """Give each layer's macro the range that was learnt so far, in place."""
+    for layer in learnt_layers(model).values():
+        if layer.adc_range is not None and layer.adc_range.is_started:
+            layer.assignment = layer.assignment.ruled_by(layer.adc_range.fields(layer.macro, layer.signed_input))
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""ADC ranges that a fit learns: their start from training images, and the rules of a checkpoint that has them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.nn.calibration import kept_fidelities
+from asim_lightning.nn.count_histograms import count_histograms, fitted_range
+from asim_lightning.nn.inputs import Inputs, moved
+from asim_lightning.nn.learnt_range import LearntRange
+from asim_lightning.surgery import set_fidelity_
+from asim_lightning.surgery.families import layer_rules
+from asim_lightning.surgery.settings import learnt_layers, store_adc_ranges_
+
+
+@torch.no_grad()
+def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple[int, int]]:
+    """Counts an LSB and count of code 0 of each layer that learns its ADC's range and has no start, fitted to images as by
+    `asim calibrate-adc`. Layers that no image reaches are absent."""
+    layers = {name: layer for name, layer in learnt_layers(model.backbone).items() if not _range(layer).is_started}
+    if not layers:
+        return {}
+    training = {module: module.training for module in model.modules()}
+    with kept_fidelities(model.backbone):
+        model.eval()
+        set_fidelity_(model.backbone, "quantized")
+        counts = count_histograms(model, layers, (moved(batch, model.device) for batch in images))
+        for module, mode in training.items():
+            module.training = mode
+    found = {name: fitted_range(name, layers[name], own) for name, own in counts.items()}
+    return {name: (each.step, each.low) for name, each in found.items()}
+
+
+def begin_adc_ranges_(model: CimModule, starts: Mapping[str, tuple[int, int]]) -> None:
+    """Start the learnt ranges of layers, and give their macros the ranges, in place.
+
+    Raises:
+        ValueError: A layer that learns its range has no start.
+    """
+    for name, layer in learnt_layers(model.backbone).items():
+        if name in starts:
+            _range(layer).begin(*starts[name])
+        elif not _range(layer).is_started:
+            raise ValueError(f"no training input reaches the layer {name}, so the range of its ADC has no start")
+    store_adc_ranges_(model.backbone)
+
+
+def rules_of_checkpoint(model: CimModule, state: Mapping[str, Any], has_rules: bool) -> list[dict[str, Any]]:
+    """Rules of a plan with the ranges in a state dict of the classifier, which may hold averaged weights."""
+    changes = {}
+    for name, layer in learnt_layers(model.backbone).items():
+        prefix = f"backbone.{name}.adc_range."
+        held = LearntRange()
+        held.load_state_dict({key: state[prefix + key].cpu() for key in held.state_dict()})
+        changes[name] = held.fields(layer.macro, layer.signed_input)
+    return layer_rules(model.backbone, changes, has_rules)
+
+
+def _range(layer: Any) -> LearntRange:
+    found: LearntRange = layer.adc_range
+    return found

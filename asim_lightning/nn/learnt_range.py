@@ -1,0 +1,128 @@
+"""The range of a layer's ADC as parameters: counts an LSB and count of code 0, trained through rounding."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
+from asim_lightning.circuit.voltage import at_voltage_of, with_adc_range
+from asim_lightning.nn.training_noise import ChipNoise, Operands
+
+_MOST = 2**20
+"""Largest step and low of a macro."""
+
+
+class LearntRange(nn.Module):
+    """``adc_step = round(start step * e^growth)`` and ``adc_low = round(start low + start step * shift)``.
+
+    Both parameters are 0 at the start, so weight decay pulls a range to its start. Their gradients are those of learned
+    step size quantisation (LSQ, arXiv 1902.08153) for each conversion of the macro: with the place ``p = (count - low)
+    / step`` of a count, a code inside the range adds ``code - p`` to the gradient of the step and nothing to that of
+    low; a clipped code adds itself, and 1. A code is as the macro converts the count, with noise and the chip's errors.
+
+    Args:
+        has_low: Whether low is trained; else it stays as it is.
+        device: Device of the parameters.
+    """
+
+    start: Tensor
+
+    def __init__(self, has_low: bool = True, device: Any = None) -> None:
+        super().__init__()
+        self.growth = nn.Parameter(torch.zeros((), device=device))
+        self.shift = nn.Parameter(torch.zeros((), device=device), requires_grad=has_low)
+        self.register_buffer("start", torch.zeros(2, device=device))  # step and low; a step of 0: not started
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the range has a start."""
+        return bool(self.start[0] > 0)
+
+    def begin(self, step: int, low: int) -> None:
+        """Start from a range."""
+        with torch.no_grad():
+            self.start.copy_(torch.tensor([float(step), float(low)]))
+            self.growth.zero_()
+            self.shift.zero_()
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Counts an LSB, and count of code 0."""
+        with torch.no_grad():
+            step, low = self._values()
+        return round(float(step)), round(float(low))
+
+    def fields(self, macro: MacroConfig, signed_input: bool) -> dict[str, Any]:
+        """Fields that give a macro this range; noise in LSB keeps its voltage."""
+        step, low = self.whole
+        ranged = macro.with_fields(adc_step=step, adc_low=low)
+        noise = at_voltage_of(ranged, macro, signed_input)
+        found: dict[str, Any] = {
+            "adc_step": step,
+            "adc_low": low,
+            **{name: x for name, x in noise.items() if "." not in name},
+        }
+        if len(found) < 2 + len(noise):  # a rule has static effects as a whole
+            found["static"] = asdict(ranged.with_fields(**noise).static)
+        return found
+
+    def _values(self) -> tuple[Tensor, Tensor]:
+        step, low = self.start.double()
+        return (step * self.growth.double().exp()).clamp(1, _MOST), (low + step * self.shift.double()).clamp(0, _MOST)
+
+    def apply_to(self, y: Tensor, amount: float, noise: ChipNoise, given: Operands, rows_in_use: int | None) -> Tensor:
+        """The output of a layer as its macro converts it with this range; gradients reach the range, too.
+
+        Args:
+            y: Output of the layer, from rounded operands. # (batch, *outputs)
+            amount: Strength of noise and spreads, 0 or more.
+            noise: Which chip, and whether reads have noise.
+            given: The operands that the layer multiplied.
+            rows_in_use: Most rows of a tile that hold weights.
+        """
+        signed, (step, low) = given.transfer.signed_input, self.whole
+        macro = with_adc_range(given.transfer.macro, signed, step, low)
+        circuit = transfer(macro, signed, rows_in_use)
+        slopes = _Slopes(circuit)
+        error = noise.error(given, circuit, amount, slopes)
+        ranges = []
+        for value, slope in zip(self._values(), (slopes.of_step, slopes.of_low), strict=True):
+            # LSQ's scale of a gradient, so that it does not grow with the number of outputs
+            scale = 1.0 / math.sqrt(y.numel() * (macro.top_code or 1))
+            ranges.append(slope.view(y.shape).to(y.dtype) * _with_gradient(value, scale).to(y.dtype))
+        return y + (error.view(y.shape) + sum(ranges)).to(y.dtype) * given.step
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for name, value in self.state_dict().items():  # weights of a network without learnt ranges have none
+            state_dict.setdefault(prefix + name, value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _with_gradient(value: Tensor, scale: float) -> Tensor:
+    """0, with the gradient of a value times a scale."""
+    scaled = value * scale
+    return scaled - scaled.detach()
+
+
+class _Slopes:
+    """A tap that sums the derivatives of an output in counts to step and low. See `engine.program.Tap`."""
+
+    def __init__(self, circuit: Transfer) -> None:
+        self.circuit = circuit
+        self.of_step: Any = 0.0
+        self.of_low: Any = 0.0
+
+    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+        """Add the derivatives of a conversion; the codes stay."""
+        own = self.circuit.cycles[cycle]
+        if own.converted and own.top_code is not None:
+            weight, lowest = own.sign * 2**own.shift, -own.top_code if own.signed else 0
+            place = (count - own.adc_low) / own.counts_a_code
+            inside = (place > lowest - 0.5) & (place < own.top_code + 0.5)
+            code = codes[0] if len(codes) == 1 else codes.mean(0)
+            self.of_step = self.of_step + weight * (code - place * inside)
+            self.of_low = self.of_low + weight * (~inside).to(code.dtype)
+        return codes

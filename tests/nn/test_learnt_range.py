@@ -1,0 +1,134 @@
+"""Ranges of ADCs that are trained: the macro's own outputs, and gradients of rounding and clipping by autograd."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimLinear
+from asim_lightning.nn.training_noise import ChipNoise
+from asim_lightning.surgery.settings import store_adc_ranges_, train_adc_
+
+MACRO = MacroConfig(weight_bits=3, input_bits=4, rows=16, adc_bits=3, adc_step=1)
+MACROS: dict[str, dict[str, Any]] = {
+    "bit by bit": {},
+    "encoded, remainder": {"encoding_bits": 3, "adc_bits": 4},
+    "digital levels": {"encoding_bits": 2, "digital_levels": 2},
+    "mean of votes": {"votes": 3, "vote_levels": 4, "vote": "mean", "random_noise": 4.0},
+    "weight-parallel": {"weight_parallel": True, "adc_bits": 5, "adc_step": 30},
+    "a noisy chip": {"random_noise": 3.0, "static": StaticEffects(offset="0.4 lsb", gain=2.0)},
+}
+
+
+def layer_of(fields: dict[str, Any], step: int, low: int, signed: bool = False) -> tuple[CimLinear, Tensor]:
+    torch.manual_seed(0)
+    layer = CimLinear(24, 5, macro=MACRO.with_fields(**fields), signed_input=signed, name="a").train()
+    layer.train_noise_model, layer.train_noise = ChipNoise(), 1.0
+    train_adc_(layer)
+    assert layer.adc_range is not None
+    layer.adc_range.begin(step, low)
+    return layer, torch.randn(7, 24) if signed else torch.rand(7, 24)
+
+
+def by_hand(layer: CimLinear, x: Tensor, step: Tensor, low: Tensor) -> Tensor:
+    """Outputs in counts without noise, conversion by conversion, with straight-through rounding."""
+    _, integers, w = layer.eval().quantized_operands(x)
+    layer.train()
+    total = torch.zeros(len(x), 5, dtype=torch.float64)
+    for cycle in layer.transfer.cycles:
+        for first in range(0, 24, 16):
+            rows = slice(first, first + 16)
+
+            def digit(values: Tensor, bits: tuple[int, ...], top_is_sign: bool) -> Tensor:
+                planes = [(values.long() >> b & 1) * 2**n for n, b in enumerate(bits)]
+                return sum(planes[:-1]) + (-planes[-1] if top_is_sign else planes[-1])  # type: ignore[return-value]
+
+            count = (
+                digit(integers[:, rows], cycle.input_bits, cycle.input_signed).double()
+                @ digit(w[:, rows], cycle.weight_bits, cycle.weight_signed).double().T
+            )
+            weight = cycle.sign * 2**cycle.shift
+            if not cycle.converted:
+                total = total + weight * count
+                continue
+            assert cycle.top_code is not None
+            place = (count - low) / step
+            clipped = place.clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
+            code = clipped + (clipped.round() - clipped).detach()
+            total = total + weight * (step * code + low)
+    return total
+
+
+@pytest.mark.parametrize("name", [name for name in MACROS if "noisy" not in name and "votes" not in name])
+@pytest.mark.parametrize("signed", [False, True])
+def test_gradients_are_those_of_rounding_and_clipping(name: str, signed: bool) -> None:
+    step, low = (40, 0) if name == "weight-parallel" else (2, 1)
+    layer, x = layer_of(MACROS[name], step, low, signed)
+    assert layer.adc_range is not None
+    layer.macro = layer.macro.with_fields(adc_step=step, adc_low=low)
+    y = layer(x)
+    y.square().sum().backward()
+    values = [torch.tensor(float(each), dtype=torch.float64, requires_grad=True) for each in (step, low)]
+    value = float((layer.hold_ranges(x)[0]).flatten()[0])
+    outputs = by_hand(layer, x, *values) * value
+    assert torch.allclose(y.detach().double() - layer.bias.detach(), outputs.detach(), atol=1e-5)
+    (outputs + layer.bias.detach()).square().sum().backward()
+    scale = 1 / math.sqrt(y.numel() * layer.macro.top_code)  # type: ignore[operator]
+    by_step, by_low = (float(each.grad) for each in values)  # type: ignore[arg-type]
+    assert by_step != 0
+    assert float(layer.adc_range.growth.grad) == pytest.approx(by_step * step * scale, rel=1e-4)  # type: ignore[arg-type]
+    if name == "weight-parallel":  # counts may be negative, and code 0 is count 0
+        assert layer.adc_range.shift.grad is None
+        return
+    assert by_low != 0
+    assert float(layer.adc_range.shift.grad) == pytest.approx(by_low * step * scale, rel=1e-4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MACROS)
+def test_outputs_are_those_of_a_chip_with_the_learnt_range(name: str) -> None:
+    low = 0 if name == "weight-parallel" else 2
+    layer, x = layer_of(MACROS[name], 30, low)
+    assert layer.adc_range is not None
+    with torch.no_grad():
+        layer.adc_range.growth.fill_(math.log(0.1))
+        layer.adc_range.shift.fill_(0.06 * (low > 0))
+    low = 4 if low else 0  # 2 + 0.06 * 30 is 3.8
+    assert layer.adc_range.whole == (3, low)
+    with noise_context(seed=3, step=5):
+        learnt = layer(x).detach()
+    offset = layer.macro.converter_spreads[0] / layer.macro.codes_of_full_scale if layer.macro.adc_step else 0
+    store_adc_ranges_(layer)
+    assert layer.macro.converter_spreads[0] / (layer.macro.codes_of_full_scale or 1) == pytest.approx(offset)
+    train_adc_(layer, False)
+    assert (layer.macro.adc_step, layer.macro.adc_low) == (3, low)
+    layer.engine = "reference"
+    with noise_context(seed=3, step=5):
+        chip = layer(x).detach()
+    if any(layer.transfer.noisy):  # in distribution where another engine draws the noise of the chip in the loop
+        assert learnt.std() == pytest.approx(float(chip.std()), rel=0.5)
+    else:
+        assert torch.allclose(learnt, chip, atol=1e-6)
+
+
+def test_weights_with_and_without_ranges_load_into_each_other() -> None:
+    layer, _ = layer_of({}, 2, 1)
+    plain = CimLinear(24, 5, macro=MACRO, name="a")
+    plain.load_state_dict(layer.state_dict())
+    assert torch.equal(plain.weight, layer.weight)
+    other, _ = layer_of({}, 5, 0)
+    other.load_state_dict(plain.state_dict())
+    assert other.adc_range is not None
+    assert other.adc_range.whole == (5, 0)
+
+
+def test_macros_without_a_range_are_refused() -> None:
+    ideal = CimLinear(24, 5, macro=MACRO.with_fields(adc_step=None, adc_bits=None), name="0")
+    with pytest.raises(ValueError, match=r"Layer `0`: `macro.adc_step` must be null for an ideal converter"):
+        train_adc_(nn.Sequential(ideal))
+    layer = CimLinear(24, 5, macro=MacroConfig(digital_levels=99), name="a")
+    train_adc_(layer)
+    assert layer.adc_range is None  # nothing is converted
