@@ -17,8 +17,10 @@ from asim_lightning.surgery.settings import learnt_layers, store_adc_ranges_
 
 @torch.no_grad()
 def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple[int, int]]:
-    """Counts an LSB and count of code 0 of each layer that learns its ADC's range and has no start, fitted to images as by
-    `asim calibrate-adc`. Layers that no image reaches are absent."""
+    """Counts an LSB and count of code 0 of each layer that learns its ADC's range and has no start, fitted to images.
+
+    `asim calibrate-adc` fits them alike. Layers that no image reaches are absent.
+    """
     layers = {name: layer for name, layer in learnt_layers(model.backbone).items() if not _range(layer).is_started}
     if not layers:
         return {}
