@@ -11,6 +11,7 @@ from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.conversion_table import ConversionGrid, conversion_rows, conversion_table
 from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
 from asim_lightning.cost.validation import validate_model
@@ -38,6 +39,10 @@ class CostOptions(Drawing):
     """Test images for the counts that `technology.charging` needs if it is not fixed: 1 or more."""
     validate: bool = False
     """Whether to compare the energy model with published chips, instead of pricing the network."""
+    conversions: bool = False
+    """Whether to print the energy of a conversion over digital work for macros of many sizes, instead."""
+    grid: ConversionGrid = field(default_factory=ConversionGrid)
+    """These sizes."""
     output: str | None = None
     """Folder of the files; null: the folder of this configuration's runs."""
 
@@ -51,6 +56,12 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         drawn = figure_of(*validation_pictures(found), title=title, width=options.width)
         picture = save_figure(drawn, options.paper.path(folder, "energy_model"))
         cli.say(f"{validation_text(found)}\n\npicture   {picture}")
+        return
+    if options.conversions:
+        rows = conversion_rows(options.technology, cli.model.plan.macro, options.grid)
+        ratios, file = conversion_table(rows, options.grid), folder / "conversions.csv"
+        write_lines(file, ratios.numbers, "\n")
+        cli.say(f"{ratios}\n\nnumbers   {file}")
         return
     model, data = cli.model, cli.datamodule
     model.check_image_size(image_size_of(data))  # other checks would need the data on disk

@@ -133,7 +133,9 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
 
 
 def train_adc_(model: nn.Module, train: bool = True) -> None:
-    """Give every layer whose macro has an ADC a range that is trained (`nn.LearntRange`), or none, in place.
+    """Give every layer whose macro has an ADC a range that is trained (`nn.learnt_range`), or none, in place.
+
+    A state dict with ranges gives them to the macros, too.
 
     Call it before an optimizer is made. Training then needs the chip in the loop, so the noise of training must be
     "chip", of any strength.
@@ -151,6 +153,7 @@ def train_adc_(model: nn.Module, train: bool = True) -> None:
             weight = getattr(layer, "weight", None)
             device = weight.device if isinstance(weight, Tensor) else None
             layer.adc_range = LearntRange(not layer.macro.weight_parallel, device)
+            layer.register_load_state_dict_post_hook(_store_loaded)
 
 
 def learnt_layers(model: nn.Module) -> dict[str, OnMacro]:
@@ -161,8 +164,12 @@ def learnt_layers(model: nn.Module) -> dict[str, OnMacro]:
 def store_adc_ranges_(model: nn.Module) -> None:
     """Give each layer's macro the range that was learnt so far, in place."""
     for layer in learnt_layers(model).values():
-        if layer.adc_range is not None and layer.adc_range.is_started:
-            layer.assignment = layer.assignment.ruled_by(layer.adc_range.fields(layer.macro, layer.signed_input))
+        _store_loaded(layer)
+
+
+def _store_loaded(layer: Any, _: Any = None) -> None:
+    if layer.adc_range is not None and layer.adc_range.is_started:
+        layer.assignment = layer.assignment.ruled_by(layer.adc_range.fields(layer.macro, layer.signed_input))
 
 
 @contextmanager

@@ -70,6 +70,9 @@ def test_ranges_start_where_calibration_fits_them_and_are_rules_of_the_checkpoin
         loaded = CimClassifier.load_from_checkpoint(path, **options)
         assert fields_of(loaded) == learnt(model)
         assert bool(learnt_layers(loaded.backbone)) is loaded.hparams["train_adc"]
+    again = learning()  # of a plan without the rules
+    again.load_state_dict(loaded.state_dict() | model.state_dict())
+    assert fields_of(again) == learnt(model)
 
 
 def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -73,3 +73,12 @@ def test_the_energy_model_beside_silicon(asim: Asim) -> None:
     out = asim("cost", "--validate").out
     assert "8 of 15 rows without a note within 1.5, 15 within 2" in out
     assert Path("runs/default/energy_model.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_conversions_for_a_technology(asim: Asim) -> None:
+    flags = ("--conversions", "--grid.rows", "[255]", "--grid.encoding_bits", "[1]", "--grid.adc_bits", "[8]")
+    said = asim(*COMMAND, *flags, "--grid.adc_step", "[1]").out
+    assert " 255           1     8   2.63" in said
+    (row,) = rows_of(Path("runs/quickstart/conversions.csv"))
+    assert float(row["step_1_fj"]) / float(row["digital_fj"]) == pytest.approx(2.63, abs=0.005)
+    assert row["wins_from"] == ""
