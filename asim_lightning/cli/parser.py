@@ -320,7 +320,8 @@ class AsimCLI(CommandCLI):
             if not any(name in varied for name in off):  # else the command itself switches it on
                 self.say(f"macro    no effect: {setting}")
         uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
-        if not {"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True):
+        learnt = getattr(self.model, "hparams", {}).get("train_adc")  # a checkpoint has the ranges
+        if not ({"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True) or learnt):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
         for note in model.pretrained:

@@ -23,6 +23,7 @@ from asim_lightning.lightning_private import first_logged_step
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.resources import shipped_file
 from asim_lightning.safe_load import read_checkpoint
+from asim_lightning.surgery.conversion_report import with_macros_of
 
 _RANGES = ("input_max", "weight_max")
 
@@ -116,6 +117,8 @@ def load_weights(
         model.load_state_dict(known | {name: own[name] for name in head})
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit: {' '.join(str(error).split()):.300}") from None
+    if model.hparams["train_adc"]:  # the weights have the ranges of the ADCs
+        model.report = with_macros_of(model.backbone, model.report)
     if classes is None or not head:
         return []
     note = exchange.new_head([name.removeprefix("backbone.") for name in head], classes, model.num_classes)

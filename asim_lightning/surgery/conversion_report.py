@@ -107,6 +107,14 @@ class ConversionReport:
         return f"{len(self.on_macro)} of {layers} layers on a macro{share}"
 
 
+def with_macros_of(model: nn.Module, report: ConversionReport) -> ConversionReport:
+    """A report with the macros that the layers of a network have now."""
+    layers = quantized_layers(model)
+    macros = {name: getattr(layer, "macro", None) for name, layer in layers.items()}
+    rows = (replace(row, macro=macros[row.name]) if macros.get(row.name) else row for row in report.rows)
+    return replace(report, rows=tuple(rows))
+
+
 def report_of(model: nn.Module) -> ConversionReport:
     """The report of a network that `convert_` has converted as a whole or in parts.
 
