@@ -76,6 +76,8 @@ class LearntRange(nn.Module):
     def apply_to(self, y: Tensor, amount: float, noise: ChipNoise, given: Operands, rows_in_use: int | None) -> Tensor:
         """The output of a layer as its macro converts it with this range; gradients reach the range, too.
 
+        The error is a constant in counts. The value of a count is not, as in `MacroNoise`.
+
         Args:
             y: Output of the layer, from rounded operands. # (batch, *outputs)
             amount: Strength of noise and spreads, 0 or more.

@@ -113,7 +113,8 @@ class ChipNoise(TrainingNoise):
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`; the amount scales the spreads of the static effects."""
         given = operands()
-        return y + (self.error(given, given.transfer, amount).view(y.shape) * given.step).to(y.dtype)
+        error = self.error(given, given.transfer, amount).view(y.shape) * given.step.detach()
+        return y + error.to(y.dtype)
 
     def error(self, given: Operands, circuit: Transfer, amount: float, tap: Tap | None = None) -> Tensor:
         """Sums of a macro minus the exact sums, in counts. # (batch, *outputs)

@@ -15,7 +15,7 @@ from asim_lightning.backbone import BackboneConfig
 from asim_lightning.cli.weights import load_weights, settle_pretrained
 from tests.classifier.conftest import make_model, save
 from tests.classifier.test_loading import HOSTILE
-from tests.cli.conftest import Asim, Run
+from tests.cli.conftest import Asim, Run, Write
 from tests.test_safe_load import Hostile
 
 
@@ -183,3 +183,17 @@ def test_what_the_user_wrote_small_networks_and_random_weights_change_no_picture
     assert "pretrained_cfg" not in settings.data.init_args
     assert settle_pretrained(settings_of("a1_in1k", None, small=True), {}, "fit") == ""
     assert settle_pretrained(settings_of(False, None), {}, "fit") == ""
+
+
+def test_learnt_ranges_of_a_checkpoint_are_those_of_every_command(asim: Asim, written: Write) -> None:
+    learnt = {"train_adc": True, "train_noise_model": "chip", "train_noise": 1, "plan__macro__adc_bits": 4}
+    written(**{f"model__{name}": value for name, value in learnt.items()})
+    assert asim("fit", "-c", "tiny.yaml", "--model.fidelity", "quantized").code == 0
+    path = "runs/tiny/version_0/checkpoints/best.ckpt"
+    rules = torch.load(path, weights_only=True)["hyper_parameters"]["plan"]["rules"]
+    steps = {rule["match"]: rule["macro"]["adc_step"] for rule in rules if "adc_step" in rule["macro"]}
+    assert steps
+    for command in ("explain", "cost"):  # which need no weights otherwise
+        lines = asim(command, "-c", "tiny.yaml", "--ckpt_path", path).out.splitlines()
+        for name, step in steps.items():
+            assert any(line.startswith(f"{name} ") and f"counts an LSB {step}" in line for line in lines), name
