@@ -43,7 +43,7 @@ _SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets, that decide no outcome, or whose content is in the key."""
-_OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
+_OF_TRAINING = {"label_smoothing", "mixup", "train_noise", "train_adc"}
 """Hyperparameters that our classifier uses only in a training step."""
 _OF_RANGES = {"calibration_images", "calibration_method"}
 """Hyperparameters that our classifier uses only to fit input ranges, which are part of the weights."""
