@@ -15,7 +15,7 @@ from asim_lightning.circuit import transfer
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation.binomial import sequence_interval
-from asim_lightning.evaluation.condition import pattern_of, under
+from asim_lightning.evaluation.condition import under
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.results import Decision, Result
 from asim_lightning.exploration.axes import condition_at, flat, nested, recipe_of
@@ -33,6 +33,7 @@ from asim_lightning.exploration.prescription import (
 )
 from asim_lightning.exploration.runner import Work
 from asim_lightning.surgery import macro_layers
+from asim_lightning.surgery.families import pattern_of
 from tests.conftest import rows_of
 from tests.exploration.conftest import small_work, stored, trials
 from tests.exploration.own_network import MACRO, own_images, own_network
