@@ -53,7 +53,7 @@ def learnt(model: CimClassifier) -> dict[str, tuple[int | None, int]]:
 def test_ranges_start_where_calibration_fits_them_and_are_rules_of_the_checkpoint(
     make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    model, data = learning(optimizer=OptimizerConfig("sgd", lr=1e-9, schedule="constant")), make_data()
+    model, data = learning(optimizer=OptimizerConfig("sgd", lr=1e-9, schedule="constant")), make_data(batch_size=5)
     make_trainer(limit_val_batches=1).fit(model, datamodule=data)
     plain = learning(train_adc=False)
     plain.fit_missing_ranges = lambda always=False: None  # type: ignore[method-assign]
@@ -78,7 +78,7 @@ def test_ranges_start_where_calibration_fits_them_and_are_rules_of_the_checkpoin
 def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     model = learning()
     trainer = make_trainer(limit_val_batches=1, callbacks=[EMAWeightAveraging(decay=0.5)], max_epochs=2)
-    trainer.fit(model, datamodule=make_data())
+    trainer.fit(model, datamodule=make_data(batch_size=5))
     trainer.save_checkpoint(path := tmp_path / "averaged.ckpt", weights_only=True)
     loaded = CimClassifier.load_from_checkpoint(path)
     assert fields_of(loaded) == learnt(loaded)
@@ -86,11 +86,11 @@ def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, 
 
 def test_a_fit_goes_on_with_its_ranges(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     whole = learning()
-    make_trainer(limit_val_batches=1, max_epochs=2).fit(whole, datamodule=make_data())
+    make_trainer(limit_val_batches=1, max_epochs=2).fit(whole, datamodule=make_data(batch_size=5))
     first, resumed = make_trainer(limit_val_batches=1, max_epochs=1), learning()
-    first.fit(learning(), datamodule=make_data())
+    first.fit(learning(), datamodule=make_data(batch_size=5))
     first.save_checkpoint(path := tmp_path / "first.ckpt")
-    make_trainer(limit_val_batches=1, max_epochs=2).fit(resumed, datamodule=make_data(), ckpt_path=path)
+    make_trainer(limit_val_batches=1, max_epochs=2).fit(resumed, datamodule=make_data(batch_size=5), ckpt_path=path)
     assert learnt(resumed) == learnt(whole)
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
 
